@@ -1,0 +1,127 @@
+//! How the kernels run: the number of threads and the SIMD level. Neither changes a result.
+
+use crate::error::Error;
+use crate::simd::Level;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::sync::OnceLock;
+
+/// The most threads that `DESCENT_THREADS` may ask for.
+const MAX_THREADS: usize = 1024;
+
+/// The settings of a process, and the threads that follow from them.
+#[derive(Debug)]
+pub struct Config {
+    level: Level,
+    threads: usize,
+    pool: OnceLock<Result<ThreadPool, Error>>,
+}
+
+impl Default for Config {
+    /// The widest SIMD level and a thread for every core that this process may use.
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+        Config::new(Level::best(), cores.min(MAX_THREADS))
+    }
+}
+
+impl Config {
+    /// Runs at `level` on `threads` threads; both have to exist.
+    pub fn new(level: Level, threads: usize) -> Self {
+        Config { level, threads, pool: OnceLock::new() }
+    }
+
+    /// Reads `DESCENT_THREADS` (1 to 1024) and `DESCENT_SIMD` (a level's name). A value that is
+    /// absent or empty means the default; one that is not valid is an error.
+    pub fn from_environment() -> Result<Self, Error> {
+        let Config { mut level, mut threads, .. } = Config::default();
+        if let Some(text) = setting("DESCENT_THREADS") {
+            threads = parse_threads(&text)?;
+        }
+        if let Some(text) = setting("DESCENT_SIMD") {
+            level = parse_level(&text)?;
+        }
+        Ok(Config::new(level, threads))
+    }
+
+    /// The SIMD level.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// The number of threads, the calling one included.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// The threads, started at the first call. The thread that makes it becomes one of them, so
+    /// that it works on its own step instead of sleeping until the others are awake.
+    pub fn pool(&self) -> Result<&ThreadPool, Error> {
+        let start = || {
+            let named = || {
+                ThreadPoolBuilder::new()
+                    .num_threads(self.threads)
+                    .thread_name(|i| format!("descent-{i}"))
+            };
+            let joined = named().use_current_thread().build();
+            joined.or_else(|_| named().build()).map_err(|e| {
+                Error::Setting(format!("Cannot start {} threads: {e}", self.threads))
+            })
+        };
+        self.pool.get_or_init(start).as_ref().map_err(Clone::clone)
+    }
+}
+
+fn setting(name: &str) -> Option<String> {
+    let value = std::env::var_os(name)?.to_string_lossy().trim().to_owned();
+    (!value.is_empty()).then_some(value)
+}
+
+fn parse_threads(text: &str) -> Result<usize, Error> {
+    match text.parse() {
+        Ok(n) if (1..=MAX_THREADS).contains(&n) => Ok(n),
+        _ => Err(Error::Setting(format!(
+            "Cannot read DESCENT_THREADS as it must be a whole number from 1 to {MAX_THREADS}: \
+             current value is \"{text}\""
+        ))),
+    }
+}
+
+fn parse_level(text: &str) -> Result<Level, Error> {
+    let levels = Level::available();
+    levels.iter().find(|level| level.name() == text).copied().ok_or_else(|| {
+        let names: Vec<_> = levels.iter().map(|level| level.name()).collect();
+        Error::Setting(format!(
+            "Cannot read DESCENT_SIMD as this processor has only {}: current value is \"{text}\"",
+            names.join(", ")
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepts_whole_numbers_of_threads_within_the_limit() {
+        for (text, n) in [("1", 1), ("2", 2), ("1024", 1024)] {
+            assert_eq!(parse_threads(text), Ok(n));
+        }
+    }
+
+    #[test]
+    fn refuses_any_other_number_of_threads_and_names_it() {
+        for text in ["0", "-1", "1025", "two", "1.5", "99999999999999999999"] {
+            let message = parse_threads(text).unwrap_err().to_string();
+            assert!(message.contains(&format!("\"{text}\"")), "{message}");
+        }
+    }
+
+    #[test]
+    fn knows_every_available_level_by_its_name() {
+        for level in Level::available() {
+            assert_eq!(parse_level(level.name()).unwrap().name(), level.name());
+        }
+        let message = parse_level("mmx").unwrap_err().to_string();
+        assert!(message.contains("portable") && message.contains("\"mmx\""), "{message}");
+    }
+}

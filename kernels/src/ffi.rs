@@ -1,0 +1,237 @@
+//! The boundary: every `extern "C"` function of the library, and all of its `unsafe`.
+//!
+//! Each function checks what it is given, stops panics, and returns a status: 0, or the number of
+//! an [`Error`] whose text [`descent_error`] then hands out on the same thread. Tables are rows of
+//! float64 words, so that the caller fills them through one `Float64Array`; addresses fit, being
+//! below 2^53.
+//!
+//! What the caller promises, because no check here can see it: an address in a table points to
+//! `length` elements of the row's type that stay where they are until the call returns, nobody else
+//! writes to them meanwhile, and no data or buffer overlaps any other array of the same step.
+//! `src/plan.ts` keeps these promises: it holds the arrays, refuses resizable, detached and
+//! overlapping ones, and JavaScript's own thread waits for the call.
+
+use crate::config::Config;
+use crate::cpu::{self, Slot, Tensor};
+use crate::error::Error;
+use crate::rule::{Hyperparameters, Real};
+use crate::simd::Level;
+use ndarray::{ArrayView1, ArrayViewMut1};
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
+
+/// Changes with every change of a signature or of a table's layout.
+const ABI: u32 = 1;
+
+/// Words of a row that describes a tensor: addresses of data, gradient and buffer, length, dtype,
+/// group, state.
+const ROW: usize = 7;
+/// Words of a row that describes a group: lr, momentum, dampening, weight decay, flags.
+const GROUP: usize = 5;
+
+const STATE_SKIP: f64 = 0.0;
+const STATE_FIRST: f64 = 1.0;
+
+const FLAG_NESTEROV: u32 = 1;
+const FLAG_MAXIMIZE: u32 = 2;
+const FLAG_SIGN: u32 = 4;
+
+static CONFIG: OnceLock<Result<Config, Error>> = OnceLock::new();
+
+thread_local! {
+    static LAST_ERROR: RefCell<String> = const { RefCell::new(String::new()) };
+    static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch { tensors: Vec::new(), groups: Vec::new() }) };
+}
+
+/// The tables as Rust sees them, kept so that a step allocates nothing once they have grown.
+struct Scratch {
+    tensors: Vec<Tensor<'static>>,
+    groups: Vec<Hyperparameters>,
+}
+
+fn config() -> Result<&'static Config, Error> {
+    CONFIG.get_or_init(Config::from_environment).as_ref().map_err(Clone::clone)
+}
+
+fn guard(body: impl FnOnce() -> Result<(), Error>) -> i32 {
+    let result = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<&str>().map(|s| s.to_string());
+        let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+        Err(Error::Panic(text.unwrap_or_else(|| "no message".to_owned())))
+    });
+    match result {
+        Ok(()) => 0,
+        Err(error) => {
+            LAST_ERROR.with_borrow_mut(|last| *last = error.to_string());
+            error.status()
+        }
+    }
+}
+
+/// Copies as much of `text` as fits and returns its whole length in bytes.
+///
+/// # Safety
+/// `out` is null or valid for writes of `capacity` bytes.
+unsafe fn hand_out(text: &str, out: *mut u8, capacity: u32) -> u32 {
+    let count = text.len().min(capacity as usize);
+    if !out.is_null() {
+        // SAFETY: `text` holds at least `count` bytes, and the caller vouches for `out`.
+        unsafe { std::ptr::copy_nonoverlapping(text.as_ptr(), out, count) };
+    }
+    u32::try_from(text.len()).unwrap_or(u32::MAX)
+}
+
+/// `uint32_t descent_abi(void)`: the number of this interface.
+#[unsafe(no_mangle)]
+extern "C" fn descent_abi() -> u32 {
+    ABI
+}
+
+/// `int32_t descent_open(void)`: reads the settings from the environment, once for the process.
+#[unsafe(no_mangle)]
+extern "C" fn descent_open() -> i32 {
+    guard(|| config().map(|_| ()))
+}
+
+/// `uint32_t descent_info(uint8_t *out, uint32_t capacity)`: version, SIMD level and threads as JSON.
+///
+/// # Safety
+/// `out` is null or valid for writes of `capacity` bytes.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_info(out: *mut u8, capacity: u32) -> u32 {
+    let (simd, threads) = match config() {
+        Ok(config) => (config.level(), config.threads()),
+        Err(_) => (Level::Portable, 0),
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    let text = format!(
+        r#"{{"version":"{version}","simd":"{}","threads":{threads}}}"#,
+        simd.name()
+    );
+    // SAFETY: the caller vouches for `out`.
+    unsafe { hand_out(&text, out, capacity) }
+}
+
+/// `uint32_t descent_error(uint8_t *out, uint32_t capacity)`: the text of this thread's last error.
+///
+/// # Safety
+/// `out` is null or valid for writes of `capacity` bytes.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_error(out: *mut u8, capacity: u32) -> u32 {
+    // SAFETY: the caller vouches for `out`.
+    LAST_ERROR.with_borrow(|text| unsafe { hand_out(text, out, capacity) })
+}
+
+/// `double descent_address(const void *array)`: where an array lies, as a word for a table.
+#[unsafe(no_mangle)]
+extern "C" fn descent_address(array: *const u8) -> f64 {
+    array.expose_provenance() as f64
+}
+
+/// `int32_t descent_panic(void)`: panics, to test that a panic arrives as an error.
+#[unsafe(no_mangle)]
+extern "C" fn descent_panic() -> i32 {
+    guard(|| panic!("asked for by descent_panic"))
+}
+
+/// `int32_t descent_step(const double *rows, uint32_t from, uint32_t to, const double *groups,
+/// uint32_t group_count)`: one step of the rows `from..to`.
+///
+/// # Safety
+/// `rows` is valid for reads of `to` rows, `groups` of `group_count` rows, and what the module's
+/// documentation says of the addresses in them is true.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_step(
+    rows: *const f64,
+    from: u32,
+    to: u32,
+    groups: *const f64,
+    group_count: u32,
+) -> i32 {
+    guard(|| {
+        if rows.is_null() || groups.is_null() || from > to {
+            return Err(Error::Table("Cannot step as a table is missing".to_owned()));
+        }
+        // SAFETY: not null, and the caller vouches for `to` rows and `group_count` rows.
+        let (rows, groups) = unsafe {
+            (
+                std::slice::from_raw_parts(rows, to as usize * ROW),
+                std::slice::from_raw_parts(groups, group_count as usize * GROUP),
+            )
+        };
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.groups.clear();
+            scratch.groups.extend(groups.as_chunks::<GROUP>().0.iter().map(hyperparameters));
+            // The views must not outlive this call: the caller's promise ends with it.
+            scratch.tensors.clear();
+            let result = fill(&mut scratch.tensors, rows, from as usize)
+                .and_then(|()| cpu::step(&mut scratch.tensors, &scratch.groups, config()?));
+            scratch.tensors.clear();
+            result
+        })
+    })
+}
+
+fn hyperparameters(&[lr, momentum, dampening, weight_decay, flags]: &[f64; GROUP]) -> Hyperparameters {
+    let flags = flags as u32;
+    Hyperparameters {
+        lr,
+        momentum,
+        dampening,
+        weight_decay,
+        nesterov: flags & FLAG_NESTEROV != 0,
+        maximize: flags & FLAG_MAXIMIZE != 0,
+        sign: flags & FLAG_SIGN != 0,
+    }
+}
+
+fn fill(tensors: &mut Vec<Tensor<'static>>, rows: &[f64], from: usize) -> Result<(), Error> {
+    for (index, row) in rows.as_chunks::<ROW>().0.iter().enumerate().skip(from) {
+        let [_, _, _, length, dtype, _, state] = *row;
+        if state == STATE_SKIP || length == 0.0 {
+            continue;
+        }
+        // SAFETY: `descent_step`'s caller vouches for the addresses of its rows, and
+        // `descent_step` drops the views before it returns.
+        tensors.push(unsafe {
+            match dtype {
+                0.0 => Tensor::F32(slot(index, row)?),
+                1.0 => Tensor::F64(slot(index, row)?),
+                _ => return Err(Error::Table(format!("Cannot step row {index}: dtype {dtype}"))),
+            }
+        });
+    }
+    Ok(())
+}
+
+/// # Safety
+/// The row's addresses are null or valid for `length` elements of `T`, exclusive for data and
+/// buffer, for as long as the slot is used.
+unsafe fn slot<T: Real>(index: usize, row: &[f64; ROW]) -> Result<Slot<'static, T>, Error> {
+    let [data, grad, buffer, length, _, group, state] = *row;
+    let length = length as usize;
+    let data = address::<T>(index, "data", data)?;
+    let grad = address::<T>(index, "grad", grad)?;
+    let buffer = if buffer == 0.0 { None } else { Some(address::<T>(index, "buffer", buffer)?) };
+    // SAFETY: not null and aligned; the rest is the caller's promise.
+    unsafe {
+        Ok(Slot {
+            param: ArrayViewMut1::from_shape_ptr(length, data),
+            grad: ArrayView1::from_shape_ptr(length, grad),
+            buffer: buffer.map(|buffer| ArrayViewMut1::from_shape_ptr(length, buffer)),
+            first: state == STATE_FIRST,
+            group: group as usize,
+        })
+    }
+}
+
+fn address<T>(index: usize, name: &str, word: f64) -> Result<*mut T, Error> {
+    let pointer: *mut T = std::ptr::with_exposed_provenance_mut(word as usize);
+    if pointer.is_null() || !pointer.is_aligned() {
+        return Err(Error::Table(format!(
+            "Cannot step row {index}: {name} is at address {word}, null or unaligned"
+        )));
+    }
+    Ok(pointer)
+}

@@ -1,0 +1,28 @@
+//! The native kernels of Descent, stochastic gradient descent for Deno.
+//!
+//! [`rule`] says what one step does to one element; [`cpu`] runs it over whole tensors with the
+//! SIMD level chosen by [`simd`] and the threads kept by [`config`]; `ffi` is the only place where
+//! pointers come in.
+//!
+//! ```
+//! use descent_kernels::cpu::{self, Slot, Tensor};
+//! use descent_kernels::{config::Config, rule::Hyperparameters};
+//! use ndarray::array;
+//!
+//! let plain = Hyperparameters {
+//!     lr: 0.5, momentum: 0.0, dampening: 0.0, weight_decay: 0.0,
+//!     nesterov: false, maximize: false, sign: false,
+//! };
+//! let mut p = array![1.0_f32, 2.0];
+//! let g = array![2.0_f32, -2.0];
+//! let slot = Slot { param: p.view_mut(), grad: g.view(), buffer: None, first: true, group: 0 };
+//! cpu::step(&mut [Tensor::F32(slot)], &[plain], &Config::default()).unwrap();
+//! assert_eq!(p, array![0.0, 3.0]);
+//! ```
+
+pub mod config;
+pub mod cpu;
+pub mod error;
+mod ffi;
+pub mod rule;
+pub mod simd;

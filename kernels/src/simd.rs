@@ -1,0 +1,69 @@
+//! The SIMD level: which instructions the kernels are compiled for and run with.
+//!
+//! The kernels are ordinary loops; pulp compiles each of them once per level, and every level gives
+//! the same bits because `fma` rounds once on all of them.
+
+use pulp::NullaryFnOnce;
+
+/// An instruction set that this processor is known to have.
+#[derive(Clone, Copy, Debug)]
+pub enum Level {
+    /// What every processor of this architecture has; `fma` may be a function call.
+    Portable,
+    /// AVX2 and FMA: eight float32 at a time.
+    #[cfg(target_arch = "x86_64")]
+    Avx2(pulp::x86::V3),
+    /// AVX-512: sixteen float32 at a time.
+    #[cfg(target_arch = "x86_64")]
+    Avx512(pulp::x86::V4),
+    /// NEON: four float32 at a time.
+    #[cfg(target_arch = "aarch64")]
+    Neon(pulp::aarch64::Neon),
+}
+
+impl Level {
+    /// Every level of this processor, from the narrowest to the widest.
+    pub fn available() -> Vec<Level> {
+        let mut levels = vec![Level::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            levels.extend(pulp::x86::V3::try_new().map(Level::Avx2));
+            levels.extend(pulp::x86::V4::try_new().map(Level::Avx512));
+        }
+        #[cfg(target_arch = "aarch64")]
+        levels.extend(pulp::aarch64::Neon::try_new().map(Level::Neon));
+        levels
+    }
+
+    /// The widest level of this processor.
+    pub fn best() -> Level {
+        Self::available().pop().unwrap_or(Level::Portable)
+    }
+
+    /// The name that `DESCENT_SIMD` takes: `portable`, `avx2`, `avx512` or `neon`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2(_) => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512(_) => "avx512",
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon(_) => "neon",
+        }
+    }
+
+    /// Runs a loop compiled for this level.
+    #[inline(always)]
+    pub fn run<F: NullaryFnOnce>(self, body: F) -> F::Output {
+        match self {
+            Level::Portable => body.call(),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2(token) => token.vectorize(body),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512(token) => token.vectorize(body),
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon(token) => token.vectorize(body),
+        }
+    }
+}

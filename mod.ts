@@ -1,0 +1,27 @@
+/**
+ * Descent: stochastic gradient descent for Deno, with torch's numbers, as one native pass over
+ * memory.
+ *
+ * @example Train with momentum
+ * ```ts
+ * import { SGD } from "@descent/sgd";
+ *
+ * // Minimize (w - 3)^2.
+ * const w = { data: new Float32Array([0]), grad: new Float32Array(1), name: "w" };
+ * const optimizer = new SGD([w], { lr: 0.1, momentum: 0.5 });
+ * for (let i = 0; i < 100; i++) {
+ *   w.grad[0] = 2 * (w.data[0] - 3);
+ *   optimizer.step();
+ * }
+ * console.log(w.data[0].toFixed(3)); // 3.000
+ * ```
+ *
+ * @module
+ */
+
+export { SGD } from "./src/sgd.ts";
+export { sgd } from "./src/functional.ts";
+export type { SgdOptions } from "./src/functional.ts";
+export type { ParamGroup, ParamGroupOptions } from "./src/group.ts";
+export type { BackendName, GroupOptions, Hyperparameters, SGDOptions } from "./src/options.ts";
+export type { FloatArray, Parameter } from "./src/parameter.ts";

@@ -1,0 +1,14 @@
+/** What a backend does. */
+
+import type { BackendName } from "../options.ts";
+import type { FloatArray } from "../parameter.ts";
+import type { Plan } from "../plan.ts";
+
+/** An implementation of the rule over the tables of a plan. */
+export interface Backend {
+  readonly name: BackendName;
+  /** Where an array's bytes begin, on a scale on which arrays that share memory overlap. */
+  address(array: FloatArray): number;
+  /** One step of the rows `from <= row < to` of a refreshed plan. */
+  step(plan: Plan, from: number, to: number): void;
+}

@@ -1,0 +1,28 @@
+/** Which backend an optimizer gets. */
+
+import type { BackendName } from "../options.ts";
+import { describe } from "../parameter.ts";
+import type { Backend } from "./backend.ts";
+import { openCpu } from "./cpu.ts";
+import { js } from "./js.ts";
+
+/**
+ * Chooses a backend; `"auto"` is `cpu` where the library is there and allowed, else `js`.
+ *
+ * @throws {TypeError} If there is no such backend.
+ * @throws {Error} If `"cpu"` cannot be had, or a library is there that does not work.
+ */
+export function chooseBackend(choice: "auto" | BackendName = "auto"): Backend {
+  if (choice === "js") return js;
+  if (choice !== "auto" && choice !== "cpu") {
+    throw new TypeError(
+      `Cannot set backend as it must be "auto", "cpu" or "js": current value is ${
+        describe(choice)
+      }`,
+    );
+  }
+  const cpu = openCpu();
+  if (!("reason" in cpu)) return cpu;
+  if (choice === "auto") return js;
+  throw new Error(`Cannot use backend "cpu" as ${cpu.reason}`);
+}

@@ -1,0 +1,38 @@
+/** The `cpu` backend: the native kernels, one call per step. */
+
+import { openLibrary, unwrap } from "../native/library.ts";
+import type { Absent, Library } from "../native/library.ts";
+import type { FloatArray } from "../parameter.ts";
+import type { Plan } from "../plan.ts";
+import type { Backend } from "./backend.ts";
+
+let backend: Backend | undefined;
+
+/**
+ * The backend, opened once per process, or why it cannot be had.
+ *
+ * @throws {Error} If the library is there and allowed, but does not work.
+ */
+export function openCpu(): Backend | Absent {
+  if (backend !== undefined) return backend;
+  const library = openLibrary();
+  if ("reason" in library) return library;
+  return backend = createCpu(library);
+}
+
+function createCpu({ symbols }: Library): Backend {
+  const { descent_step, descent_address } = symbols;
+  return {
+    name: "cpu",
+    address(array: FloatArray): number {
+      // V8 keeps small arrays inside its own heap, where they move. Asking for the buffer, as every
+      // check of an array has done before this, puts them where they stay.
+      void array.buffer;
+      return descent_address(array as FloatArray & { buffer: ArrayBuffer });
+    },
+    step(plan: Plan, from: number, to: number): void {
+      const status = descent_step(plan.rows, from, to, plan.groupRows, plan.groups.length);
+      if (status !== 0) unwrap(symbols, status);
+    },
+  };
+}

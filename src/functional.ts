@@ -1,0 +1,118 @@
+/** The functional form: one step on arrays that the caller owns. */
+
+import { chooseBackend } from "./backends/choose.ts";
+import { checkKeys, resolve } from "./options.ts";
+import type { BackendName } from "./options.ts";
+import { describe } from "./parameter.ts";
+import type { FloatArray, Parameter } from "./parameter.ts";
+import { Plan } from "./plan.ts";
+
+/** The options of `sgd`. As in torch, the hyperparameters have no defaults here. */
+export interface SgdOptions {
+  /** Gradients are sparse. Not available yet: true throws. @default {false} */
+  hasSparseGrad?: boolean;
+  /** False: tensor by tensor; true or null: all tensors in one native call. @default {null} */
+  foreach?: boolean | null;
+  /** Weight decay (L2 penalty), finite and >= 0. */
+  weightDecay: number;
+  /** Momentum factor, finite and >= 0. */
+  momentum: number;
+  /** Learning rate, finite and >= 0. */
+  lr: number;
+  /** Dampening of momentum, finite and >= 0. */
+  dampening: number;
+  /** Nesterov momentum; needs momentum > 0 and dampening 0. */
+  nesterov: boolean;
+  /** Maximize the objective instead of minimizing it. */
+  maximize: boolean;
+  /** Sign-SGD: step by the sign of the update. @default {false} */
+  sign?: boolean;
+  /** Which implementation runs, as for the class. @default {"auto"} */
+  backend?: "auto" | BackendName;
+}
+
+const REQUIRED = ["weightDecay", "momentum", "lr", "dampening", "nesterov", "maximize"] as const;
+
+/**
+ * One step of SGD on lists that the caller owns: `torch.optim.sgd.sgd`, in place.
+ *
+ * Everything is checked before the first write: if this throws, nothing has changed.
+ *
+ * @param params The parameters' values; updated in place.
+ * @param gradList One gradient per parameter, or null to skip the parameter.
+ * @param momentumBufferList One momentum buffer per parameter. Null means that the parameter has
+ * not stepped yet: with momentum, the entry is filled in.
+ * @param options The hyperparameters.
+ * @throws {TypeError} If an option is missing or something is of another type.
+ * @throws {RangeError} If a value is out of range, lengths differ or arrays overlap.
+ *
+ * @example
+ * ```ts
+ * import { sgd } from "@descent/sgd";
+ *
+ * const w = new Float32Array([1, 2]);
+ * const buffers = [null];
+ * sgd([w], [new Float32Array([0.5, -0.5])], buffers, {
+ *   lr: 0.1, momentum: 0.9, dampening: 0, weightDecay: 0, nesterov: false, maximize: false,
+ * });
+ * console.log(w, buffers[0]); // [ 0.95, 2.05 ] [ 0.5, -0.5 ]
+ * ```
+ */
+export function sgd(
+  params: readonly FloatArray[],
+  gradList: readonly (FloatArray | null)[],
+  momentumBufferList: (FloatArray | null)[],
+  options: SgdOptions,
+): void {
+  checkLists(params, gradList, momentumBufferList);
+  const { hyperparameters, backend } = readOptions(options);
+  const members = params.map((data, i) => ({
+    parameter: { data, grad: gradList[i] } as Parameter,
+    state: { momentumBuffer: momentumBufferList[i] },
+  }));
+  const plan = new Plan(backend.address);
+  plan.add(hyperparameters, members);
+  plan.refresh();
+  const each = hyperparameters.foreach === false ? 1 : params.length;
+  for (let from = 0; from < params.length; from += each) backend.step(plan, from, from + each);
+  plan.commit();
+  members.forEach(({ state }, i) => momentumBufferList[i] = state.momentumBuffer);
+}
+
+function readOptions(options: SgdOptions) {
+  if (typeof options !== "object" || options === null) {
+    throw new TypeError(
+      `Cannot step as options must be an object: current value is ${describe(options)}`,
+    );
+  }
+  checkKeys(options, ["hasSparseGrad", "backend"]);
+  const { hasSparseGrad = false, backend, ...rest } = options;
+  if (hasSparseGrad !== false) {
+    throw new TypeError(
+      `Cannot set hasSparseGrad as only false is supported yet: current value is ${
+        describe(hasSparseGrad)
+      }`,
+    );
+  }
+  for (const name of REQUIRED) {
+    if (rest[name] === undefined) throw new TypeError(`Cannot step as ${name} is missing`);
+  }
+  return { hyperparameters: resolve(rest), backend: chooseBackend(backend) };
+}
+
+function checkLists(params: unknown, gradList: unknown, momentumBufferList: unknown): void {
+  const length = Array.isArray(params) ? params.length : 0;
+  for (const [name, list] of Object.entries({ params, gradList, momentumBufferList })) {
+    if (!Array.isArray(list)) {
+      throw new TypeError(
+        `Cannot step as ${name} must be an array: current value is ${describe(list)}`,
+      );
+    }
+    if (list.length !== length) {
+      throw new RangeError(
+        `Cannot step as ${name} must have ${length} entries, like params: it has ${list.length}`,
+      );
+    }
+  }
+  if (length === 0) throw new TypeError("Cannot step as params must not be empty");
+}

@@ -1,0 +1,41 @@
+/** Parameter groups: parameters that share hyperparameters. */
+
+import { checkHyperparameter, HYPERPARAMETERS } from "./options.ts";
+import type { GroupOptions, Hyperparameters } from "./options.ts";
+import type { Parameter } from "./parameter.ts";
+
+/** Parameters and the options that hold for them; the rest comes from the optimizer's options. */
+export interface ParamGroupOptions extends GroupOptions {
+  /** The parameters of the group: at least one. */
+  params: Iterable<Parameter>;
+}
+
+/**
+ * A parameter group of an optimizer.
+ *
+ * The hyperparameters can be assigned between steps and take effect at the next one. A value of
+ * the wrong type or range throws where it is assigned; a combination that does not fit (nesterov
+ * without momentum) throws at the next step, before anything is written.
+ */
+export interface ParamGroup extends Hyperparameters {
+  /** The parameters, in the order in which they were given. */
+  readonly params: readonly Parameter[];
+}
+
+/** Makes a group whose hyperparameters are checked at every assignment. */
+export function createGroup(params: readonly Parameter[], values: Hyperparameters): ParamGroup {
+  const current = { ...values };
+  const group = { params: Object.freeze([...params]) };
+  for (const name of HYPERPARAMETERS) {
+    Object.defineProperty(group, name, {
+      enumerable: true,
+      get: () => current[name],
+      set(value: unknown) {
+        checkHyperparameter(name, value);
+        Object.assign(current, { [name]: value });
+      },
+    });
+  }
+  Object.defineProperty(group, "params", { writable: false });
+  return Object.preventExtensions(group) as ParamGroup;
+}

@@ -1,0 +1,141 @@
+/** Finds, opens and checks the native library: the only `dlopen` of Descent. */
+
+import { ABI, SYMBOLS } from "./symbols.ts";
+import type { Symbols } from "./symbols.ts";
+
+/** An opened library. */
+export interface Library {
+  /** Where it was found. */
+  readonly path: string;
+  /** Its functions. */
+  readonly symbols: Symbols;
+  /** What it says of itself: version, SIMD level and number of threads. */
+  readonly info: { readonly version: string; readonly simd: string; readonly threads: number };
+}
+
+/** Why there is no library: not there, or not allowed. Anything else is an error. */
+export interface Absent {
+  /** A sentence for the user, with what to do about it. */
+  readonly reason: string;
+}
+
+let opened: Library | undefined;
+
+/**
+ * Opens the library once per process, without prompting for a permission.
+ *
+ * @returns The library, or why it is absent.
+ * @throws {Error} If it is there and allowed, but does not work or is of another version.
+ */
+export function openLibrary(): Library | Absent {
+  if (opened !== undefined) return opened;
+  const found = findLibrary();
+  if ("reason" in found) return found;
+  opened = load(found.path);
+  return opened;
+}
+
+/**
+ * Turns a status that is not 0 into an error with the library's own text.
+ *
+ * @throws {RangeError} If a setting from the environment is not valid.
+ * @throws {Error} If the call failed in any other way.
+ */
+export function unwrap(symbols: Symbols, status: number): void {
+  if (status === 0) return;
+  const text = readText((out, capacity) => symbols.descent_error(out, capacity));
+  throw status === 1 ? new RangeError(text) : new Error(text);
+}
+
+function findLibrary(): { path: string } | Absent {
+  if (typeof Deno === "undefined" || Deno.dlopen === undefined) {
+    return { reason: "the native library needs Deno: use the js backend here" };
+  }
+  const path = chosenPath() ?? ownBuild();
+  if (path === undefined) {
+    return { reason: "no native library is installed: set DENO_DESCENT_KERNELS to its file" };
+  }
+  if (!allowed({ name: "ffi", path })) {
+    return { reason: `loading ${path} is not allowed: run with --allow-ffi=${path}` };
+  }
+  if (isMissing(path)) {
+    return { reason: `${path} does not exist: build it with deno task build` };
+  }
+  return { path };
+}
+
+function allowed(permission: Deno.PermissionDescriptor): boolean {
+  return Deno.permissions.querySync(permission).state === "granted";
+}
+
+function chosenPath(): string | undefined {
+  const variable = "DENO_DESCENT_KERNELS";
+  return allowed({ name: "env", variable }) ? Deno.env.get(variable) || undefined : undefined;
+}
+
+function ownBuild(): string | undefined {
+  if (!import.meta.url.startsWith("file:")) return undefined;
+  const names: Partial<Record<typeof Deno.build.os, string>> = {
+    darwin: "libdescent_kernels.dylib",
+    windows: "descent_kernels.dll",
+  };
+  const name = names[Deno.build.os] ?? "libdescent_kernels.so";
+  const url = new URL(`../../kernels/target/release/${name}`, import.meta.url);
+  const path = decodeURIComponent(url.pathname);
+  return Deno.build.os === "windows" ? path.slice(1).replaceAll("/", "\\") : path;
+}
+
+function isMissing(path: string): boolean {
+  if (!allowed({ name: "read", path })) return !canOpen(path);
+  try {
+    return !Deno.statSync(path).isFile;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return true;
+    throw error;
+  }
+}
+
+/** Without the permission to look, the loader's own message is the only way to know. */
+function canOpen(path: string): boolean {
+  try {
+    Deno.dlopen(path, { descent_abi: SYMBOLS.descent_abi });
+    return true;
+  } catch (error) {
+    return !/no such file|cannot find|could not be found/i.test(String(error));
+  }
+}
+
+function load(path: string): Library {
+  const { symbols: { descent_abi } } = open(path, { descent_abi: SYMBOLS.descent_abi });
+  const abi = descent_abi();
+  if (abi !== ABI) {
+    throw new Error(
+      `Cannot use ${path} as its interface must have number ${ABI}: current number is ${abi}. ` +
+        "Build or install the library of this version",
+    );
+  }
+  const { symbols } = open(path, SYMBOLS);
+  unwrap(symbols, symbols.descent_open());
+  const info = JSON.parse(readText((out, capacity) => symbols.descent_info(out, capacity)));
+  return { path, symbols, info };
+}
+
+function open<S extends Deno.ForeignLibraryInterface>(path: string, symbols: S) {
+  try {
+    return Deno.dlopen(path, symbols);
+  } catch (cause) {
+    throw new Error(`Cannot load ${path} as a native library of Descent: ${cause}`, { cause });
+  }
+}
+
+function readText(
+  write: (out: Uint8Array<ArrayBuffer>, capacity: number) => number,
+): string {
+  let out = new Uint8Array(1024);
+  const length = write(out, out.length);
+  if (length > out.length) {
+    out = new Uint8Array(length);
+    write(out, length);
+  }
+  return new TextDecoder().decode(out.subarray(0, length));
+}

@@ -1,0 +1,28 @@
+/** The C interface of the native library, one entry per function of `kernels/src/ffi.rs`. */
+
+/** The interface's number; a library with another one is refused. */
+export const ABI = 1;
+
+/** What `Deno.dlopen` is told. No 64-bit integers: they leave the fast path of a call. */
+export const SYMBOLS = {
+  /** `uint32_t descent_abi(void)` */
+  descent_abi: { parameters: [], result: "u32" },
+  /** `int32_t descent_open(void)` */
+  descent_open: { parameters: [], result: "i32" },
+  /** `uint32_t descent_info(uint8_t *out, uint32_t capacity)` */
+  descent_info: { parameters: ["buffer", "u32"], result: "u32" },
+  /** `uint32_t descent_error(uint8_t *out, uint32_t capacity)` */
+  descent_error: { parameters: ["buffer", "u32"], result: "u32" },
+  /** `double descent_address(const void *array)` */
+  descent_address: { parameters: ["buffer"], result: "f64" },
+  /** `int32_t descent_panic(void)` */
+  descent_panic: { parameters: [], result: "i32" },
+  /**
+   * `int32_t descent_step(const double *rows, uint32_t from, uint32_t to, const double *groups,
+   * uint32_t group_count)`
+   */
+  descent_step: { parameters: ["buffer", "u32", "u32", "buffer", "u32"], result: "i32" },
+} as const;
+
+/** The functions of an opened library. */
+export type Symbols = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];

@@ -1,0 +1,174 @@
+/** The options of SGD: names, defaults and validation. */
+
+import { describe } from "./parameter.ts";
+
+/** The hyperparameters of a group, all of them present. */
+export interface Hyperparameters {
+  /** Learning rate, >= 0. */
+  lr: number;
+  /** Share of the momentum buffer that a step keeps, >= 0; 0 turns momentum off. */
+  momentum: number;
+  /** Share of the gradient that is withheld from the momentum buffer, >= 0. */
+  dampening: number;
+  /** L2 penalty, >= 0; 0 turns it off. */
+  weightDecay: number;
+  /** Nesterov's look-ahead; needs momentum and no dampening. */
+  nesterov: boolean;
+  /** Ascend instead of descend. */
+  maximize: boolean;
+  /** False steps tensor by tensor, true and null all tensors in one call; the numbers are equal. */
+  foreach: boolean | null;
+  /** Let gradients flow through the step. Not available yet: true is refused. */
+  differentiable: boolean;
+  /** Step by the sign of the update (+1, -1 or 0) instead of the update. */
+  sign: boolean;
+}
+
+/** A backend: `cpu` is the native library, `js` needs nothing but JavaScript. */
+export type BackendName = "cpu" | "js";
+
+/** The options of a parameter group; what is left out comes from the optimizer's own options. */
+export interface GroupOptions {
+  /** Learning rate, finite and >= 0. Required here or in every group. */
+  lr?: number;
+  /** Momentum factor, finite and >= 0. @default {0} */
+  momentum?: number;
+  /** Dampening of momentum, finite and >= 0. @default {0} */
+  dampening?: number;
+  /** Weight decay (L2 penalty), finite and >= 0. @default {0} */
+  weightDecay?: number;
+  /** Nesterov momentum; needs momentum > 0 and dampening 0. @default {false} */
+  nesterov?: boolean;
+  /** Maximize the objective instead of minimizing it. @default {false} */
+  maximize?: boolean;
+  /** False: tensor by tensor; true or null: all tensors in one native call. @default {null} */
+  foreach?: boolean | null;
+  /** Record steps for differentiation. Not available yet: true throws. @default {false} */
+  differentiable?: boolean;
+  /** Sign-SGD: step by the sign of the update. @default {false} */
+  sign?: boolean;
+}
+
+/** The options of `new SGD(params, options)`. */
+export interface SGDOptions extends GroupOptions {
+  /**
+   * Which implementation runs. `"auto"` takes the native library when it is there and allowed, and
+   * never prompts; `"cpu"` insists on it; `"js"` uses JavaScript alone.
+   * @default {"auto"}
+   */
+  backend?: "auto" | BackendName;
+}
+
+const DEFAULTS: Omit<Hyperparameters, "lr"> = {
+  momentum: 0,
+  dampening: 0,
+  weightDecay: 0,
+  nesterov: false,
+  maximize: false,
+  foreach: null,
+  differentiable: false,
+  sign: false,
+};
+
+const CHECKS: { readonly [K in keyof Hyperparameters]: (value: unknown) => void } = {
+  lr: (value) => checkNumber("lr", value),
+  momentum: (value) => checkNumber("momentum", value),
+  dampening: (value) => checkNumber("dampening", value),
+  weightDecay: (value) => checkNumber("weightDecay", value),
+  nesterov: (value) => checkBoolean("nesterov", value),
+  maximize: (value) => checkBoolean("maximize", value),
+  foreach: (value) => value === null || checkBoolean("foreach", value, " or null"),
+  differentiable: (value) => {
+    checkBoolean("differentiable", value);
+    if (value) throw new TypeError("Cannot set differentiable as true is not supported yet");
+  },
+  sign: (value) => checkBoolean("sign", value),
+};
+
+/** The names of all hyperparameters. */
+export const HYPERPARAMETERS = Object.keys(CHECKS) as (keyof Hyperparameters)[];
+
+/**
+ * Checks one hyperparameter by itself.
+ *
+ * @throws {TypeError} If it is of another type.
+ * @throws {RangeError} If it is negative, infinite or NaN.
+ */
+export function checkHyperparameter(name: keyof Hyperparameters, value: unknown): void {
+  CHECKS[name](value);
+}
+
+/**
+ * Checks what holds between hyperparameters.
+ *
+ * @throws {RangeError} If nesterov comes without momentum or with dampening.
+ */
+export function checkCombination(
+  h: Readonly<Pick<Hyperparameters, "nesterov" | "momentum" | "dampening">>,
+): void {
+  if (h.nesterov && !(h.momentum > 0 && h.dampening === 0)) {
+    throw new RangeError(
+      "Cannot set nesterov as it needs momentum > 0 and dampening 0: " +
+        `current values are momentum ${h.momentum} and dampening ${h.dampening}`,
+    );
+  }
+}
+
+/**
+ * Completes and checks the options of a group.
+ *
+ * @param group The group's own options.
+ * @param shared The options that hold where the group has none.
+ * @returns New, complete hyperparameters.
+ * @throws {TypeError} If lr is missing or an option is of another type.
+ * @throws {RangeError} If a value is out of its range.
+ */
+export function resolve(group: GroupOptions, shared: GroupOptions = {}): Hyperparameters {
+  const h = { ...DEFAULTS } as Hyperparameters;
+  for (const name of HYPERPARAMETERS) {
+    const value = group[name] !== undefined ? group[name] : shared[name];
+    if (value !== undefined) Object.assign(h, { [name]: value });
+    else if (name === "lr") throw new TypeError("Cannot create the optimizer as lr is missing");
+    checkHyperparameter(name, h[name]);
+  }
+  checkCombination(h);
+  return h;
+}
+
+/**
+ * Refuses options that do not exist, so that a misspelt one is not silently a default.
+ *
+ * @throws {TypeError} If there is a key that is neither a hyperparameter nor in `others`.
+ */
+export function checkKeys(options: object, others: readonly string[]): void {
+  const known = [...HYPERPARAMETERS, ...others] as string[];
+  for (const key of Object.keys(options)) {
+    if (!known.includes(key)) {
+      throw new TypeError(
+        `Cannot read option "${key}" as it does not exist: the options are ${known.join(", ")}`,
+      );
+    }
+  }
+}
+
+function checkNumber(name: string, value: unknown): void {
+  if (typeof value !== "number") {
+    throw new TypeError(
+      `Cannot set ${name} as it must be a number: current value is ${describe(value)}`,
+    );
+  }
+  if (!(value >= 0 && value < Infinity)) {
+    throw new RangeError(
+      `Cannot set ${name} as it must be finite and >= 0: current value is ${value}`,
+    );
+  }
+}
+
+function checkBoolean(name: string, value: unknown, orElse = ""): void {
+  if (typeof value !== "boolean") {
+    throw new TypeError(
+      `Cannot set ${name} as it must be true or false${orElse}: ` +
+        `current value is ${describe(value)}`,
+    );
+  }
+}

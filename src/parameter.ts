@@ -1,0 +1,160 @@
+/** What the optimizer steps: parameters, their arrays, and the dtypes these may have. */
+
+/** An array of one of the supported dtypes: float32 or float64. */
+export type FloatArray = Float32Array | Float64Array;
+
+/**
+ * A trainable tensor: its values, their gradient, and what it is called.
+ *
+ * The caller owns the arrays. `data` is updated in place by every step; `grad` is only read, and
+ * may be replaced between two steps. A parameter whose `grad` is null is skipped by that step,
+ * momentum and weight decay included.
+ *
+ * @example
+ * ```ts
+ * import type { Parameter } from "@descent/sgd";
+ *
+ * const weights: Parameter = {
+ *   data: new Float32Array(64 * 10),
+ *   grad: null,
+ *   name: "weights",
+ *   shape: [64, 10],
+ * };
+ * ```
+ */
+export interface Parameter {
+  /** The values: any number of elements, float32 or float64. */
+  data: FloatArray;
+  /** The gradient: length and dtype of `data`, or null for "none this time". */
+  grad: FloatArray | null;
+  /** What error messages call the parameter. */
+  name?: string;
+  /** The tensor's shape; its product is `data.length`. The step does not depend on it. */
+  shape?: readonly number[];
+}
+
+/** A supported dtype. */
+export interface Dtype {
+  /** The number that stands for it in the table that kernels read. */
+  readonly code: number;
+  /** Bytes of one element. */
+  readonly bytes: number;
+  /** The field's name for it. */
+  readonly name: "float32" | "float64";
+  /** An array of zeros. */
+  readonly zeros: (length: number) => FloatArray;
+  /** The nearest value of this dtype. */
+  readonly round: (value: number) => number;
+}
+
+const DTYPES: Readonly<Record<string, Dtype>> = {
+  Float32Array: {
+    code: 0,
+    bytes: 4,
+    name: "float32",
+    zeros: (length) => new Float32Array(length),
+    round: Math.fround,
+  },
+  Float64Array: {
+    code: 1,
+    bytes: 8,
+    name: "float64",
+    zeros: (length) => new Float64Array(length),
+    round: (value) => value,
+  },
+};
+
+/**
+ * The dtype of an array.
+ *
+ * @throws {TypeError} If the value is no array of a supported dtype.
+ */
+export function dtypeOf(value: unknown, what: string): Dtype {
+  const tag = ArrayBuffer.isView(value)
+    ? (value as { [Symbol.toStringTag]?: string })[Symbol.toStringTag]
+    : undefined;
+  const dtype = tag === undefined ? undefined : DTYPES[tag];
+  if (dtype === undefined) {
+    throw new TypeError(
+      `Cannot use ${what} as it must be a Float32Array or a Float64Array: ` +
+        `current value is ${describe(value)}`,
+    );
+  }
+  return dtype;
+}
+
+/**
+ * Refuses memory that can move or vanish under a kernel: detached and resizable buffers.
+ *
+ * @throws {TypeError} If the array's buffer is detached, resizable or growable.
+ */
+export function checkBuffer(array: FloatArray, what: string): void {
+  const buffer = array.buffer as ArrayBufferLike & { growable?: boolean };
+  if ((buffer as ArrayBuffer).detached) {
+    throw new TypeError(`Cannot use ${what} as its buffer is detached`);
+  }
+  if ((buffer as ArrayBuffer).resizable || buffer.growable) {
+    throw new TypeError(
+      `Cannot use ${what} as its buffer must have a fixed size: ` +
+        `current buffer can be resized up to ${buffer.maxByteLength} bytes`,
+    );
+  }
+}
+
+/** What error messages call a parameter, such as `parameter 3 ("w")`. */
+export function label(parameter: { readonly name?: string }, index: number): string {
+  return parameter.name === undefined
+    ? `parameter ${index}`
+    : `parameter ${index} ("${parameter.name}")`;
+}
+
+/** A value as error messages show it: short, and with its type where that is the point. */
+export function describe(value: unknown): string {
+  if (typeof value === "string") return `"${value}"`;
+  if (typeof value === "bigint") return `${value}n`;
+  if (typeof value === "function") return "a function";
+  if (value === null || typeof value !== "object") return String(value);
+  const name = (value as object).constructor?.name;
+  return name === undefined || name === "Object" ? "an object" : `of type ${name}`;
+}
+
+/**
+ * Checks what does not change between steps: the kind of object, its name, shape and data.
+ *
+ * @throws {TypeError} If it is no parameter, or its name or shape is of another type.
+ * @throws {RangeError} If the shape's product is not the length of the data.
+ */
+export function checkParameter(value: unknown, index: number): asserts value is Parameter {
+  if (typeof value !== "object" || value === null || !("data" in value)) {
+    throw new TypeError(
+      `Cannot use parameter ${index} as it must be an object { data, grad }: ` +
+        `current value is ${describe(value)}`,
+    );
+  }
+  const { data, name, shape } = value as Parameter;
+  if (name !== undefined && typeof name !== "string") {
+    throw new TypeError(
+      `Cannot use parameter ${index} as name must be a string: current value is ${describe(name)}`,
+    );
+  }
+  const what = label({ name }, index);
+  dtypeOf(data, `data of ${what}`);
+  checkBuffer(data, `data of ${what}`);
+  if (shape !== undefined) checkShape(shape, data.length, what);
+}
+
+function checkShape(shape: unknown, length: number, what: string): void {
+  if (!Array.isArray(shape) || !shape.every((side) => Number.isSafeInteger(side) && side >= 0)) {
+    throw new TypeError(
+      `Cannot use ${what} as shape must be an array of whole numbers >= 0: ` +
+        `current value is ${Array.isArray(shape) ? `[${shape.join(", ")}]` : describe(shape)}`,
+    );
+  }
+  const product = shape.reduce((a, b) => a * b, 1);
+  if (product !== length) {
+    throw new RangeError(
+      `Cannot use ${what} as its shape must have ${length} elements, like its data: ` +
+        `current shape [${shape.join(", ")}] has ${product}`,
+    );
+  }
+}

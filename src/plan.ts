@@ -1,0 +1,257 @@
+/**
+ * The plan: what one step touches, as tables that a backend takes in one call.
+ *
+ * The tables are kept between steps. A row is rewritten only when an array's identity changes; what
+ * is checked at every step is that no array was detached or shrunk meanwhile. The plan holds every
+ * array whose address is in a table, so that none is collected.
+ */
+
+import { checkCombination } from "./options.ts";
+import type { RuleOptions } from "./rule.ts";
+import { Written } from "./overlap.ts";
+import type { Span } from "./overlap.ts";
+import { checkBuffer, describe, dtypeOf, label } from "./parameter.ts";
+import type { Dtype, FloatArray, Parameter } from "./parameter.ts";
+
+/** Words of a row of the tensor table, as `kernels/src/ffi.rs` reads them. */
+export const ROW = 7;
+const DATA = 0;
+const GRAD = 1;
+const BUFFER = 2;
+const LENGTH = 3;
+const DTYPE = 4;
+const GROUP = 5;
+/** The word that says what a step does with a row. */
+export const STATE = 6;
+
+/** The row has no gradient. */
+export const SKIP = 0;
+/** The row's momentum buffer has never been written. */
+export const FIRST = 1;
+/** The row's momentum buffer goes on. */
+export const LATER = 2;
+
+/** Words of a row of the group table. */
+export const GROUP_ROW = 5;
+const FLAG_NESTEROV = 1;
+const FLAG_MAXIMIZE = 2;
+const FLAG_SIGN = 4;
+
+/** What the optimizer remembers of a parameter. */
+export interface ParameterState {
+  /** The momentum buffer, or null before the first step with momentum. */
+  momentumBuffer: FloatArray | null;
+}
+
+/** A parameter in the plan, with the arrays that its row was written from. */
+export class Entry {
+  data: FloatArray | null = null;
+  grad: FloatArray | null = null;
+  buffer: FloatArray | null = null;
+  length = 0;
+  dtype: Dtype | null = null;
+
+  constructor(
+    readonly parameter: Parameter,
+    readonly state: ParameterState,
+    readonly group: number,
+    readonly index: number,
+  ) {}
+
+  /** What error messages call one of the parameter's arrays. */
+  name(array: "data" | "grad" | "momentum buffer"): string {
+    return `${array} of ${label(this.parameter, this.index)}`;
+  }
+}
+
+/** The tables of one optimizer. */
+export class Plan {
+  /** The tensor table: `ROW` words per parameter. */
+  rows = new Float64Array(0);
+  /** The group table: `GROUP_ROW` words per group. */
+  groupRows = new Float64Array(0);
+  /** The parameters, in the order of the rows. */
+  readonly entries: Entry[] = [];
+  /** The groups' hyperparameters, in the order of the group rows. */
+  readonly groups: RuleOptions[] = [];
+
+  readonly #address: (array: FloatArray) => number;
+  readonly #started: Entry[] = [];
+  readonly #newGrads: Entry[] = [];
+  #written = new Written([]);
+  #writtenChanged = true;
+
+  /** @param address Where an array's bytes begin, as the backend reads it from the tables. */
+  constructor(address: (array: FloatArray) => number) {
+    this.#address = address;
+  }
+
+  /** Adds a group and its parameters. */
+  add(group: RuleOptions, members: readonly { parameter: Parameter; state: ParameterState }[]) {
+    const index = this.groups.push(group) - 1;
+    for (const { parameter, state } of members) {
+      this.entries.push(new Entry(parameter, state, index, this.entries.length));
+    }
+    this.rows = new Float64Array(this.entries.length * ROW);
+    this.groupRows = new Float64Array(this.groups.length * GROUP_ROW);
+    this.#forget();
+  }
+
+  /**
+   * Brings the tables up to date and checks everything that a step relies on. Momentum buffers that
+   * are needed for the first time are made, but belong to no state until `commit`.
+   *
+   * @throws {TypeError} If an array is of another type or its buffer detached or resizable.
+   * @throws {RangeError} If lengths differ, arrays overlap or hyperparameters do not fit together.
+   */
+  refresh(): void {
+    try {
+      this.#refreshGroups();
+      for (const entry of this.entries) this.#refreshEntry(entry);
+      if (this.#writtenChanged) this.#checkAll();
+      else for (const entry of this.#newGrads) this.#written.check(this.#gradSpan(entry));
+      this.#newGrads.length = 0;
+    } catch (error) {
+      this.#forget();
+      throw error;
+    }
+  }
+
+  /** Records that the step has been taken: new momentum buffers become state. */
+  commit(): void {
+    for (const entry of this.#started) entry.state.momentumBuffer = entry.buffer;
+    this.#started.length = 0;
+  }
+
+  #refreshGroups(): void {
+    const { groups, groupRows } = this;
+    for (let i = 0, at = 0; i < groups.length; i++, at += GROUP_ROW) {
+      const h = groups[i];
+      checkCombination(h);
+      groupRows[at] = h.lr;
+      groupRows[at + 1] = h.momentum;
+      groupRows[at + 2] = h.dampening;
+      groupRows[at + 3] = h.weightDecay;
+      groupRows[at + 4] = (h.nesterov ? FLAG_NESTEROV : 0) |
+        (h.maximize ? FLAG_MAXIMIZE : 0) | (h.sign ? FLAG_SIGN : 0);
+    }
+  }
+
+  #refreshEntry(entry: Entry): void {
+    const { data, grad } = entry.parameter;
+    const at = entry.index * ROW;
+    if (data !== entry.data) this.#bindData(entry, data);
+    else if (data.length !== entry.length) throw detachedError(entry.name("data"));
+    if (grad === null) {
+      entry.grad = null;
+      this.rows[at + STATE] = SKIP;
+      return;
+    }
+    if (grad !== entry.grad) this.#bindGrad(entry, grad);
+    else if (grad.length !== entry.length) throw detachedError(entry.name("grad"));
+    const buffer = entry.state.momentumBuffer;
+    if (buffer === null) {
+      this.rows[at + STATE] = FIRST;
+      if (this.groupRows[entry.group * GROUP_ROW + 1] !== 0) this.#start(entry);
+      return;
+    }
+    this.rows[at + STATE] = LATER;
+    if (buffer !== entry.buffer) this.#bindBuffer(entry, buffer);
+    else if (buffer.length !== entry.length) throw detachedError(entry.name("momentum buffer"));
+  }
+
+  #bindData(entry: Entry, data: FloatArray): void {
+    const what = entry.name("data");
+    const dtype = dtypeOf(data, what);
+    checkBuffer(data, what);
+    entry.data = data;
+    entry.grad = entry.buffer = null;
+    entry.length = data.length;
+    entry.dtype = dtype;
+    const at = entry.index * ROW;
+    this.rows[at + DATA] = this.#address(data);
+    this.rows[at + BUFFER] = 0;
+    this.rows[at + LENGTH] = data.length;
+    this.rows[at + DTYPE] = dtype.code;
+    this.rows[at + GROUP] = entry.group;
+    this.#writtenChanged = true;
+  }
+
+  #bindGrad(entry: Entry, grad: FloatArray): void {
+    this.#checkLike(entry, grad, entry.name("grad"));
+    entry.grad = grad;
+    this.rows[entry.index * ROW + GRAD] = this.#address(grad);
+    this.#newGrads.push(entry);
+  }
+
+  #bindBuffer(entry: Entry, buffer: FloatArray): void {
+    this.#checkLike(entry, buffer, entry.name("momentum buffer"));
+    this.#setBuffer(entry, buffer);
+  }
+
+  #setBuffer(entry: Entry, buffer: FloatArray): void {
+    entry.buffer = buffer;
+    this.rows[entry.index * ROW + BUFFER] = this.#address(buffer);
+    this.#writtenChanged = true;
+  }
+
+  /** A first step with momentum: the buffer is made here, and is state once the step is taken. */
+  #start(entry: Entry): void {
+    if (entry.buffer === null) this.#setBuffer(entry, entry.dtype!.zeros(entry.length));
+    this.#started.push(entry);
+  }
+
+  #checkLike(entry: Entry, array: FloatArray, what: string): void {
+    const dtype = dtypeOf(array, what);
+    checkBuffer(array, what);
+    if (dtype !== entry.dtype) {
+      throw new TypeError(
+        `Cannot use ${what} as it must be ${entry.dtype!.name}, like its data: ` +
+          `current value is ${describe(array)}`,
+      );
+    }
+    if (array.length !== entry.length) {
+      throw new RangeError(
+        `Cannot use ${what} as its length must be ${entry.length}, like its data: ` +
+          `current length is ${array.length}`,
+      );
+    }
+  }
+
+  #checkAll(): void {
+    const spans: Span[] = [];
+    for (const entry of this.entries) {
+      spans.push(this.#span(entry, DATA, entry.name("data")));
+      if (entry.buffer !== null) {
+        spans.push(this.#span(entry, BUFFER, entry.name("momentum buffer")));
+      }
+    }
+    this.#written = new Written(spans);
+    for (const entry of this.entries) {
+      if (entry.grad !== null) this.#written.check(this.#gradSpan(entry));
+    }
+    this.#writtenChanged = false;
+  }
+
+  #gradSpan(entry: Entry): Span {
+    return this.#span(entry, GRAD, entry.name("grad"));
+  }
+
+  #span(entry: Entry, column: number, what: string): Span {
+    const start = this.rows[entry.index * ROW + column];
+    return { start, end: start + entry.length * entry.dtype!.bytes, what };
+  }
+
+  /** After an error nothing that was half checked is trusted: the next step checks all again. */
+  #forget(): void {
+    for (const entry of this.entries) entry.data = entry.grad = entry.buffer = null;
+    this.#started.length = this.#newGrads.length = 0;
+    this.#writtenChanged = true;
+  }
+}
+
+function detachedError(what: string): TypeError {
+  return new TypeError(
+    `Cannot step as the buffer of ${what} was detached or resized since the last step`,
+  );
+}
