@@ -12,7 +12,7 @@ interface Outcome {
 }
 
 async function deno(...args: string[]): Promise<Outcome> {
-  const command = new Deno.Command("deno", { args, cwd: ROOT, env: { NO_COLOR: "1" } });
+  const command = new Deno.Command(Deno.execPath(), { args, cwd: ROOT, env: { NO_COLOR: "1" } });
   const { code, stdout, stderr } = await command.output();
   const decoder = new TextDecoder();
   return { code, out: decoder.decode(stdout), err: decoder.decode(stderr) };

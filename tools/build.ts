@@ -12,7 +12,8 @@ const MANIFEST = join(import.meta.dirname!, "..", "kernels", "Cargo.toml");
  */
 export async function buildKernels(): Promise<boolean> {
   const start = performance.now();
-  const cargo = startCargo(["build", "--release", "--locked", "--quiet"]);
+  const quiet = Deno.stderr.isTerminal() ? [] : ["--quiet"]; // on a terminal cargo shows progress
+  const cargo = startCargo(["build", "--release", "--locked", ...quiet]);
   if (cargo === undefined) {
     console.log(
       "cargo is not installed: the native kernels are not built; without them the js backend runs",
