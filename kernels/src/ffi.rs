@@ -13,6 +13,7 @@
 use crate::config::Config;
 use crate::cpu::{self, Group, Slot, Tensor};
 use crate::error::Error;
+use crate::roofline::roofline;
 use crate::rule::{Hyperparameters, Real};
 use crate::simd::Level;
 use ndarray::{ArrayView1, ArrayViewMut1};
@@ -166,6 +167,39 @@ unsafe extern "C" fn descent_step(
             scratch.tensors.clear();
             result
         })
+    })
+}
+
+/// `int32_t descent_roofline(float *data, const float *grad, float *buffer, uint32_t length)`: the
+/// loop that benchmarks compare a step with; a null buffer means "without momentum".
+///
+/// # Safety
+/// The arrays are null or valid for `length` elements, do not overlap, and are nobody else's
+/// meanwhile.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_roofline(
+    data: *mut f32,
+    grad: *const f32,
+    buffer: *mut f32,
+    length: u32,
+) -> i32 {
+    guard(|| {
+        if data.is_null() || grad.is_null() {
+            return Err(Error::Table("Cannot time an array that is null".to_owned()));
+        }
+        let length = length as usize;
+        // SAFETY: not null; the rest is the caller's promise.
+        let (data, grad, buffer) = unsafe {
+            (
+                std::slice::from_raw_parts_mut(data, length),
+                std::slice::from_raw_parts(grad, length),
+                match buffer.is_null() {
+                    true => &mut [],
+                    false => std::slice::from_raw_parts_mut(buffer, length),
+                },
+            )
+        };
+        roofline(data, grad, buffer, config()?)
     })
 }
 

@@ -24,5 +24,6 @@ pub mod config;
 pub mod cpu;
 pub mod error;
 mod ffi;
+pub mod roofline;
 pub mod rule;
 pub mod simd;
