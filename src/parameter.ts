@@ -8,7 +8,8 @@ export type FloatArray = Float32Array | Float64Array;
  *
  * The caller owns the arrays. `data` is updated in place by every step; `grad` is only read, and
  * may be replaced between two steps. A parameter whose `grad` is null is skipped by that step,
- * momentum and weight decay included.
+ * momentum and weight decay included. Arrays on a `SharedArrayBuffer` are allowed as long as no other
+ * worker touches them during a step.
  *
  * @example
  * ```ts
