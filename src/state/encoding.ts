@@ -6,7 +6,7 @@ import { quote, unreadable } from "./errors.ts";
 import { JsonReader } from "./json_reader.ts";
 import { bytesOf, layOut, PREFIX, readHeader, readHeaderLength } from "./safetensors.ts";
 import type { Header, Layout, Tensor, TensorInfo } from "./safetensors.ts";
-import { checkStateDict, KEYS } from "./state_dict.ts";
+import { checkGroup, checkStateDict, KEYS } from "./state_dict.ts";
 import type { CheckedDict, CheckedGroup, ParamGroupStateDict, StateDict } from "./state_dict.ts";
 
 const FORMAT = "descent-sgd-state";
@@ -143,9 +143,9 @@ export function layOutState(dict: unknown): Layout {
 export function readState(header: Uint8Array, dataSize: number): Unfilled {
   const { metadata, tensors } = readHeader(header, dataSize);
   checkVersion(metadata);
-  const dict: StateDict = { state: {}, param_groups: readGroups(metadata.get("param_groups")) };
-  const { groups } = check(dict);
-  const places = place(tensors, nameSlots(groups));
+  const { param_groups, checked } = readGroups(metadata.get("param_groups"));
+  const dict: StateDict = { state: {}, param_groups };
+  const places = place(tensors, nameSlots(checked, (name) => tensors.has(name)));
   const arrays = places.map(({ name, info, slot }) => {
     const data = allocate(name, info);
     const shape = info.shape.length === 1 ? {} : { shape: info.shape };
@@ -158,10 +158,19 @@ export function readState(header: Uint8Array, dataSize: number): Unfilled {
   return { dict, arrays };
 }
 
-/** The name in a file of everything that a dict of these groups may hold; null if it is doubled. */
-function nameSlots(groups: readonly CheckedGroup[]): Map<string, Slot | null> {
+/**
+ * What a dict of these groups may hold, by its name in a file; null if the name is doubled.
+ *
+ * @param isWanted Which names matter.
+ */
+function nameSlots(
+  groups: readonly CheckedGroup[],
+  isWanted: (name: string) => boolean = () => true,
+): Map<string, Slot | null> {
   const slots = new Map<string, Slot | null>();
-  const add = (name: string, slot: Slot) => slots.set(name, slots.has(name) ? null : slot);
+  const add = (name: string, slot: Slot) => {
+    if (isWanted(name)) slots.set(name, slots.has(name) ? null : slot);
+  };
   for (const { params, names } of groups) {
     for (const [i, index] of params.entries()) {
       add(`state.${index}.momentum_buffer`, { kind: "buffer", index });
@@ -236,17 +245,21 @@ function checkVersion(metadata: ReadonlyMap<string, string>): void {
   }
 }
 
-function readGroups(json: string | undefined): ParamGroupStateDict[] {
+function readGroups(json: string | undefined) {
   if (json === undefined) throw unreadable("its metadata has no param_groups");
   const reader = new JsonReader(json, "param_groups");
-  const groups: ParamGroupStateDict[] = [];
-  reader.array(() => {
+  const param_groups: ParamGroupStateDict[] = [];
+  const checked: CheckedGroup[] = [];
+  const indices = new Set<number>();
+  reader.array((position) => {
     const entries: [string, unknown][] = [];
     reader.object((key) => entries.push([key, readGroupValue(reader, key)]));
-    groups.push(Object.fromEntries(entries) as ParamGroupStateDict);
+    const group = Object.fromEntries(entries) as ParamGroupStateDict;
+    checked.push(check(() => checkGroup(group, position, indices)));
+    param_groups.push(group);
   });
   reader.end();
-  return groups;
+  return { param_groups, checked };
 }
 
 function readGroupValue(reader: JsonReader, key: string): unknown {
@@ -256,9 +269,9 @@ function readGroupValue(reader: JsonReader, key: string): unknown {
   return values;
 }
 
-function check(dict: StateDict): CheckedDict {
+function check<T>(checks: () => T): T {
   try {
-    return checkStateDict(dict);
+    return checks();
   } catch (cause) {
     throw unreadable(`its param_groups are not valid: ${(cause as Error).message}`, cause);
   }

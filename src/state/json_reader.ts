@@ -2,8 +2,10 @@
 
 import { quote, unreadable } from "./errors.ts";
 
-const SPACE = /[ \t\r\n]*/y;
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
+/** The most keys and items of a text: 16 for each of 250,000 tensors. */
+const MAX_VALUES = 1 << 22;
+const SPACES: readonly number[] = [0x20, 0x09, 0x0a, 0x0d];
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const WORD = /true|false|null/y;
@@ -20,6 +22,7 @@ export class JsonReader {
   readonly #text: string;
   readonly #what: string;
   #at = 0;
+  #values = 0;
 
   /**
    * @param text The JSON.
@@ -39,6 +42,7 @@ export class JsonReader {
       const key = this.string();
       if (seen.has(key)) throw this.error(`the key ${quote(key)} is doubled`);
       seen.add(key);
+      this.#count();
       this.#expect(":");
       onKey(key);
     } while (this.#skip(","));
@@ -50,20 +54,18 @@ export class JsonReader {
     this.#expect("[");
     if (this.#skip("]")) return;
     let index = 0;
-    do onItem(index++); while (this.#skip(","));
+    do {
+      this.#count();
+      onItem(index++);
+    } while (this.#skip(","));
     this.#expect("]");
   }
 
   /** Reads a string. */
   string(): string {
     this.#space();
-    const end = this.#endOfString();
-    let value: string;
-    try {
-      value = JSON.parse(this.#text.slice(this.#at, end));
-    } catch (cause) {
-      throw this.error("a string is not valid JSON", cause);
-    }
+    const { end, plain } = this.#findString();
+    const value = plain ? this.#text.slice(this.#at + 1, end - 1) : this.#unescape(end);
     if (!value.isWellFormed()) throw this.error("a string has a lone surrogate");
     this.#at = end;
     return value;
@@ -102,6 +104,10 @@ export class JsonReader {
     return unreadable(`${this.#what} is not valid at character ${this.#at}: ${reason}`, cause);
   }
 
+  #count(): void {
+    if (++this.#values > MAX_VALUES) throw this.error(`there must be at most ${MAX_VALUES} values`);
+  }
+
   #expect(char: string): void {
     if (!this.#skip(char)) throw this.error(`there must be ${quote(char)}`);
   }
@@ -114,7 +120,7 @@ export class JsonReader {
   }
 
   #space(): void {
-    this.#match(SPACE);
+    while (SPACES.includes(this.#text.charCodeAt(this.#at))) this.#at++;
   }
 
   #match(pattern: RegExp): string | undefined {
@@ -124,13 +130,24 @@ export class JsonReader {
     return match;
   }
 
-  #endOfString(): number {
-    if (this.#text[this.#at] !== '"') throw this.error("there must be a string");
+  /** Where the string that begins here ends, and whether it is written without escapes. */
+  #findString(): { end: number; plain: boolean } {
+    if (this.#text.charCodeAt(this.#at) !== QUOTE) throw this.error("there must be a string");
+    let plain = true;
     for (let end = this.#at + 1; end < this.#text.length; end++) {
       const code = this.#text.charCodeAt(end);
-      if (code === QUOTE) return end + 1;
+      if (code === QUOTE) return { end: end + 1, plain };
+      if (code === BACKSLASH || code < 0x20) plain = false;
       if (code === BACKSLASH) end++;
     }
     throw this.error("a string does not end");
+  }
+
+  #unescape(end: number): string {
+    try {
+      return JSON.parse(this.#text.slice(this.#at, end));
+    } catch (cause) {
+      throw this.error("a string is not valid JSON", cause);
+    }
   }
 }

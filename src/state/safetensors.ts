@@ -10,8 +10,9 @@
  * This is TypeScript rather than the Rust crate of the format behind the boundary, because one path
  * then serves every backend, also where there is no native library, and because the crate writes
  * metadata in an order that changes from run to run. What is accepted is what the crate accepts,
- * less doubled keys, unknown fields, more than 64 dimensions and sizes beyond 2^53; the tests hold
- * this to the crate's own vectors and to files that the Python package wrote.
+ * less doubled keys, unknown fields, more than 64 dimensions, sizes beyond 2^53 and headers of more
+ * than 4 million keys and items; the tests hold this to the crate's own vectors and to files that
+ * the Python package wrote.
  */
 
 import { dtypeOf } from "../parameter.ts";
@@ -23,6 +24,7 @@ import { JsonReader } from "./json_reader.ts";
 export const PREFIX = 8;
 const MAX_HEADER = 100_000_000;
 const MAX_RANK = 64;
+const MAX_TENSORS = 250_000;
 const METADATA = "__metadata__";
 
 /** Bits per element. */
@@ -98,12 +100,19 @@ export interface Header {
  *
  * @param tensors The tensors, of different names, in any order.
  * @param metadata Keys and texts, in the order in which they are written.
- * @throws {RangeError} If the header would be longer than the format allows.
+ * @throws {RangeError} If the header would be longer than the format allows, or there are more than
+ * 250,000 tensors.
  */
 export function layOut(
   tensors: readonly Tensor[],
   metadata: Readonly<Record<string, string>> = {},
 ): Layout {
+  if (tensors.length > MAX_TENSORS) {
+    throw new RangeError(
+      `Cannot encode the state as it must have at most ${MAX_TENSORS} tensors: ` +
+        `it has ${tensors.length}`,
+    );
+  }
   // Widest first, so that each is aligned.
   const sorted = [...tensors].sort((a, b) =>
     b.array.BYTES_PER_ELEMENT - a.array.BYTES_PER_ELEMENT || (a.name < b.name ? -1 : 1)

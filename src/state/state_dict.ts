@@ -85,6 +85,7 @@ export const KEYS: Readonly<Record<keyof Hyperparameters, string>> = {
   differentiable: "differentiable",
   sign: "sign",
 };
+const KNOWN = new Set(Object.values(KEYS));
 const REQUIRED: readonly string[] = ["lr", "momentum", "dampening", "weight_decay"];
 
 /** A tensor whose shape agrees with its length. */
@@ -122,10 +123,7 @@ export function checkStateDict(dict: unknown): CheckedDict {
   const { state, param_groups, parameters, metadata } = asObject(dict, "the state dict");
   if (!Array.isArray(param_groups)) throw wrong("param_groups", "an array", param_groups);
   const indices = new Set<number>();
-  const groups = Array.from(
-    param_groups,
-    (group, i) => checkGroup(asObject(group, `param_groups[${i}]`), `param_groups[${i}]`, indices),
-  );
+  const groups = Array.from(param_groups, (group, i) => checkGroup(group, i, indices));
   return {
     groups,
     buffers: checkTensors(asObject(state, "state"), "state", "momentum_buffer"),
@@ -136,12 +134,18 @@ export function checkStateDict(dict: unknown): CheckedDict {
   };
 }
 
-function checkGroup(
-  group: Record<string, unknown>,
-  what: string,
-  indices: Set<number>,
-): CheckedGroup {
-  const { params, param_names, ...rest } = group;
+/**
+ * Checks one group of a state dict.
+ *
+ * @param group The group.
+ * @param position Its place among the groups.
+ * @param indices The indices of the groups before it; its own are added.
+ * @throws {TypeError} If something is missing or of another type.
+ * @throws {RangeError} If a hyperparameter is out of range or an index repeats.
+ */
+export function checkGroup(group: unknown, position: number, indices: Set<number>): CheckedGroup {
+  const what = `param_groups[${position}]`;
+  const { params, param_names, ...rest } = asObject(group, what);
   if (!Array.isArray(params)) throw wrong(`${what}.params`, "an array", params);
   for (const index of params) {
     if (!Number.isSafeInteger(index) || index < 0) {
@@ -177,9 +181,8 @@ function checkValues(group: Record<string, unknown>, what: string) {
       Object.assign(values, { [name]: value });
     } else if (REQUIRED.includes(key)) throw wrong(`${what}.${key}`, "a number", value);
   }
-  const known = Object.values(KEYS);
   const others = Object.entries(group)
-    .filter(([key, value]) => !known.includes(key) && value !== undefined)
+    .filter(([key, value]) => !KNOWN.has(key) && value !== undefined)
     .map(([key, value]) => [checkText(key, `a key of ${what}`), value] as const);
   return { values, others };
 }

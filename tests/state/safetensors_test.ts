@@ -169,6 +169,18 @@ Deno.test("a header above 100 MB is not written", () => {
   assertThrows(() => layOut([], metadata), RangeError, "at most 100000000 bytes");
 });
 
+Deno.test("more tensors than can be read again are not written", () => {
+  const array = new Float32Array(0);
+  const tensors = Array.from({ length: 250_000 }, (_, i) => ({
+    name: `${i}`,
+    array,
+    shape: Array(8).fill(0),
+  }));
+  assertEquals(decode(encode(tensors)).tensors.size, 250_000);
+  const more = [...tensors, { name: "more", array, shape: [0] }];
+  assertThrows(() => layOut(more), RangeError, "at most 250000 tensors: it has 250001");
+});
+
 for (const [name, { base64, metadata, tensors }] of Object.entries(python)) {
   const file = fromBase64(base64);
   const expected = Object.entries(tensors) as [
