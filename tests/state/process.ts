@@ -1,0 +1,17 @@
+/** Other processes, for tests that need some. */
+
+/** A process that runs a script of this folder. */
+export function script(name: string, args: readonly string[]): Deno.Command {
+  const config = new URL("../../deno.json", import.meta.url).pathname;
+  const file = new URL(name, import.meta.url).pathname;
+  return new Deno.Command(Deno.execPath(), {
+    args: ["run", "-q", "-A", "--no-check", "--config", config, file, ...args],
+    stdout: "piped",
+    stderr: "inherit",
+  });
+}
+
+/** A process that saves to a path, so many times from number `first` on; see `saver.ts`. */
+export function saver(path: string, times: number, first = 0): Deno.Command {
+  return script("saver.ts", [path, String(times), String(first)]);
+}
