@@ -41,5 +41,5 @@ export class Written {
 }
 
 function overlapError(a: string, b: string): RangeError {
-  return new RangeError(`Cannot step as ${a} and ${b} must not share memory: they overlap`);
+  return new RangeError(`Cannot use ${a} and ${b} as they must not share memory: they overlap`);
 }

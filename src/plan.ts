@@ -14,25 +14,24 @@ import { checkBuffer, describe, dtypeOf, label } from "./parameter.ts";
 import type { Dtype, FloatArray, Parameter } from "./parameter.ts";
 
 /** Words of a row of the tensor table, as `kernels/src/ffi.rs` reads them. */
-export const ROW = 7;
+const ROW = 7;
 const DATA = 0;
 const GRAD = 1;
 const BUFFER = 2;
 const LENGTH = 3;
 const DTYPE = 4;
 const GROUP = 5;
-/** The word that says what a step does with a row. */
-export const STATE = 6;
+const STATE = 6;
 
 /** The row has no gradient. */
-export const SKIP = 0;
+const SKIP = 0;
 /** The row's momentum buffer has never been written. */
-export const FIRST = 1;
+const FIRST = 1;
 /** The row's momentum buffer goes on. */
-export const LATER = 2;
+const LATER = 2;
 
 /** Words of a row of the group table. */
-export const GROUP_ROW = 5;
+const GROUP_ROW = 5;
 const FLAG_NESTEROV = 1;
 const FLAG_MAXIMIZE = 2;
 const FLAG_SIGN = 4;
@@ -66,8 +65,10 @@ export class Entry {
 
 /** The tables of one optimizer. */
 export class Plan {
-  /** The tensor table: `ROW` words per parameter. */
-  rows = new Float64Array(0);
+  /** The tensor table: `ROW` words of 64 bits per parameter. */
+  rows = new BigUint64Array(0);
+  /** The same table in halves of a word, for what is written at every step. */
+  #halves = new Uint32Array(0);
   /** The group table: `GROUP_ROW` words per group. */
   groupRows = new Float64Array(0);
   /** The parameters, in the order of the rows. */
@@ -92,7 +93,8 @@ export class Plan {
     for (const { parameter, state } of members) {
       this.entries.push(new Entry(parameter, state, index, this.entries.length));
     }
-    this.rows = new Float64Array(this.entries.length * ROW);
+    this.rows = new BigUint64Array(this.entries.length * ROW);
+    this.#halves = new Uint32Array(this.rows.buffer);
     this.groupRows = new Float64Array(this.groups.length * GROUP_ROW);
     this.#forget();
   }
@@ -107,7 +109,7 @@ export class Plan {
   refresh(): void {
     try {
       this.#refreshGroups();
-      for (const entry of this.entries) this.#refreshEntry(entry);
+      this.#refreshEntries();
       if (this.#writtenChanged) this.#checkAll();
       else for (const entry of this.#newGrads) this.#written.check(this.#gradSpan(entry));
       this.#newGrads.length = 0;
@@ -137,27 +139,45 @@ export class Plan {
     }
   }
 
+  #refreshEntries(): void {
+    const { entries } = this;
+    const halves = this.#halves;
+    for (let i = 0; i < entries.length; i++) {
+      const entry = entries[i];
+      const { parameter: { data, grad }, state: { momentumBuffer: buffer }, length } = entry;
+      const settled = grad !== null && buffer !== null && data === entry.data &&
+        grad === entry.grad && buffer === entry.buffer &&
+        data.length === length && grad.length === length && buffer.length === length;
+      if (settled) halves[2 * (i * ROW + STATE)] = LATER;
+      else this.#refreshEntry(entry);
+    }
+  }
+
   #refreshEntry(entry: Entry): void {
     const { data, grad } = entry.parameter;
-    const at = entry.index * ROW;
     if (data !== entry.data) this.#bindData(entry, data);
     else if (data.length !== entry.length) throw detachedError(entry.name("data"));
     if (grad === null) {
       entry.grad = null;
-      this.rows[at + STATE] = SKIP;
+      this.#setState(entry, SKIP);
       return;
     }
     if (grad !== entry.grad) this.#bindGrad(entry, grad);
     else if (grad.length !== entry.length) throw detachedError(entry.name("grad"));
     const buffer = entry.state.momentumBuffer;
     if (buffer === null) {
-      this.rows[at + STATE] = FIRST;
+      this.#setState(entry, FIRST);
       if (this.groupRows[entry.group * GROUP_ROW + 1] !== 0) this.#start(entry);
       return;
     }
-    this.rows[at + STATE] = LATER;
+    this.#setState(entry, LATER);
     if (buffer !== entry.buffer) this.#bindBuffer(entry, buffer);
     else if (buffer.length !== entry.length) throw detachedError(entry.name("momentum buffer"));
+  }
+
+  /** The word's upper half stays 0: every platform that Deno runs on is little-endian. */
+  #setState(entry: Entry, state: number): void {
+    this.#halves[2 * (entry.index * ROW + STATE)] = state;
   }
 
   #bindData(entry: Entry, data: FloatArray): void {
@@ -169,18 +189,18 @@ export class Plan {
     entry.length = data.length;
     entry.dtype = dtype;
     const at = entry.index * ROW;
-    this.rows[at + DATA] = this.#address(data);
-    this.rows[at + BUFFER] = 0;
-    this.rows[at + LENGTH] = data.length;
-    this.rows[at + DTYPE] = dtype.code;
-    this.rows[at + GROUP] = entry.group;
+    this.rows[at + DATA] = BigInt(this.#address(data));
+    this.rows[at + BUFFER] = 0n;
+    this.rows[at + LENGTH] = BigInt(data.length);
+    this.rows[at + DTYPE] = BigInt(dtype.code);
+    this.rows[at + GROUP] = BigInt(entry.group);
     this.#writtenChanged = true;
   }
 
   #bindGrad(entry: Entry, grad: FloatArray): void {
     this.#checkLike(entry, grad, entry.name("grad"));
     entry.grad = grad;
-    this.rows[entry.index * ROW + GRAD] = this.#address(grad);
+    this.rows[entry.index * ROW + GRAD] = BigInt(this.#address(grad));
     this.#newGrads.push(entry);
   }
 
@@ -191,7 +211,7 @@ export class Plan {
 
   #setBuffer(entry: Entry, buffer: FloatArray): void {
     entry.buffer = buffer;
-    this.rows[entry.index * ROW + BUFFER] = this.#address(buffer);
+    this.rows[entry.index * ROW + BUFFER] = BigInt(this.#address(buffer));
     this.#writtenChanged = true;
   }
 
@@ -238,7 +258,7 @@ export class Plan {
   }
 
   #span(entry: Entry, column: number, what: string): Span {
-    const start = this.rows[entry.index * ROW + column];
+    const start = Number(this.rows[entry.index * ROW + column]);
     return { start, end: start + entry.length * entry.dtype!.bytes, what };
   }
 

@@ -8,6 +8,7 @@ import { checkKeys, resolve } from "./options.ts";
 import type { BackendName, GroupOptions, SGDOptions } from "./options.ts";
 import { checkParameter, describe, label } from "./parameter.ts";
 import type { FloatArray, Parameter } from "./parameter.ts";
+import { Written } from "./overlap.ts";
 import { Plan } from "./plan.ts";
 import type { ParameterState } from "./plan.ts";
 import { share } from "./state/live.ts";
@@ -97,7 +98,8 @@ export class SGD {
    *
    * @param group Its parameters and the options in which it differs.
    * @throws {TypeError} If it has no parameters, or something is of another type.
-   * @throws {RangeError} If a hyperparameter is out of range or a parameter is here already.
+   * @throws {RangeError} If a hyperparameter is out of range, a parameter is here already or overlaps
+   * another.
    */
   addParamGroup(group: ParamGroupOptions): void {
     if (typeof group !== "object" || group === null) {
@@ -231,6 +233,11 @@ export class SGD {
       }
       seen.add(parameter);
     }
+    new Written([...this.#state.keys(), ...seen].map((parameter, i) => {
+      const start = this.#backend.address(parameter.data);
+      const end = start + parameter.data.byteLength;
+      return { start, end, what: `data of ${label(parameter, i)}` };
+    }));
     return [...seen];
   }
 

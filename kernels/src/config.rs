@@ -63,9 +63,9 @@ impl Config {
                     .thread_name(|i| format!("descent-{i}"))
             };
             let joined = named().use_current_thread().build();
-            joined.or_else(|_| named().build()).map_err(|e| {
-                Error::Setting(format!("Cannot start {} threads: {e}", self.threads))
-            })
+            joined
+                .or_else(|_| named().build())
+                .map_err(|e| Error::Setting(format!("Cannot start {} threads: {e}", self.threads)))
         };
         self.pool.get_or_init(start).as_ref().map_err(Clone::clone)
     }

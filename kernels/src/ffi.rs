@@ -2,8 +2,7 @@
 //!
 //! Each function checks what it is given, stops panics, and returns a status: 0, or the number of
 //! an [`Error`] whose text [`descent_error`] then hands out on the same thread. Tables are rows of
-//! float64 words, so that the caller fills them through one `Float64Array`; addresses fit, being
-//! below 2^53.
+//! 64-bit words: integers for tensors, float64 for groups.
 //!
 //! What the caller promises, because no check here can see it: an address in a table points to
 //! `length` elements of the row's type that stay where they are until the call returns, nobody else
@@ -12,8 +11,9 @@
 //! overlapping ones, and JavaScript's own thread waits for the call.
 
 use crate::config::Config;
-use crate::cpu::{self, Slot, Tensor};
+use crate::cpu::{self, Group, Slot, Tensor};
 use crate::error::Error;
+use crate::roofline::roofline;
 use crate::rule::{Hyperparameters, Real};
 use crate::simd::Level;
 use ndarray::{ArrayView1, ArrayViewMut1};
@@ -28,10 +28,10 @@ const ABI: u32 = 1;
 /// group, state.
 const ROW: usize = 7;
 /// Words of a row that describes a group: lr, momentum, dampening, weight decay, flags.
-const GROUP: usize = 5;
+const GROUP_ROW: usize = 5;
 
-const STATE_SKIP: f64 = 0.0;
-const STATE_FIRST: f64 = 1.0;
+const STATE_SKIP: u64 = 0;
+const STATE_FIRST: u64 = 1;
 
 const FLAG_NESTEROV: u32 = 1;
 const FLAG_MAXIMIZE: u32 = 2;
@@ -47,7 +47,7 @@ thread_local! {
 /// The tables as Rust sees them, kept so that a step allocates nothing once they have grown.
 struct Scratch {
     tensors: Vec<Tensor<'static>>,
-    groups: Vec<Hyperparameters>,
+    groups: Vec<Group>,
 }
 
 fn config() -> Result<&'static Config, Error> {
@@ -105,10 +105,7 @@ unsafe extern "C" fn descent_info(out: *mut u8, capacity: u32) -> u32 {
         Err(_) => (Level::Portable, 0),
     };
     let version = env!("CARGO_PKG_VERSION");
-    let text = format!(
-        r#"{{"version":"{version}","simd":"{}","threads":{threads}}}"#,
-        simd.name()
-    );
+    let text = format!(r#"{{"version":"{version}","simd":"{}","threads":{threads}}}"#, simd.name());
     // SAFETY: the caller vouches for `out`.
     unsafe { hand_out(&text, out, capacity) }
 }
@@ -135,7 +132,7 @@ extern "C" fn descent_panic() -> i32 {
     guard(|| panic!("asked for by descent_panic"))
 }
 
-/// `int32_t descent_step(const double *rows, uint32_t from, uint32_t to, const double *groups,
+/// `int32_t descent_step(const uint64_t *rows, uint32_t from, uint32_t to, const double *groups,
 /// uint32_t group_count)`: one step of the rows `from..to`.
 ///
 /// # Safety
@@ -143,7 +140,7 @@ extern "C" fn descent_panic() -> i32 {
 /// documentation says of the addresses in them is true.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn descent_step(
-    rows: *const f64,
+    rows: *const u64,
     from: u32,
     to: u32,
     groups: *const f64,
@@ -157,12 +154,12 @@ unsafe extern "C" fn descent_step(
         let (rows, groups) = unsafe {
             (
                 std::slice::from_raw_parts(rows, to as usize * ROW),
-                std::slice::from_raw_parts(groups, group_count as usize * GROUP),
+                std::slice::from_raw_parts(groups, group_count as usize * GROUP_ROW),
             )
         };
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.groups.clear();
-            scratch.groups.extend(groups.as_chunks::<GROUP>().0.iter().map(hyperparameters));
+            scratch.groups.extend(groups.as_chunks::<GROUP_ROW>().0.iter().map(group));
             // The views must not outlive this call: the caller's promise ends with it.
             scratch.tensors.clear();
             let result = fill(&mut scratch.tensors, rows, from as usize)
@@ -173,9 +170,42 @@ unsafe extern "C" fn descent_step(
     })
 }
 
-fn hyperparameters(&[lr, momentum, dampening, weight_decay, flags]: &[f64; GROUP]) -> Hyperparameters {
+/// `int32_t descent_roofline(float *data, const float *grad, float *buffer, uint32_t length)`: the
+/// loop that benchmarks compare a step with; a null buffer means "without momentum".
+///
+/// # Safety
+/// The arrays are null or valid for `length` elements, do not overlap, and are nobody else's
+/// meanwhile.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_roofline(
+    data: *mut f32,
+    grad: *const f32,
+    buffer: *mut f32,
+    length: u32,
+) -> i32 {
+    guard(|| {
+        if data.is_null() || grad.is_null() {
+            return Err(Error::Table("Cannot time an array that is null".to_owned()));
+        }
+        let length = length as usize;
+        // SAFETY: not null; the rest is the caller's promise.
+        let (data, grad, buffer) = unsafe {
+            (
+                std::slice::from_raw_parts_mut(data, length),
+                std::slice::from_raw_parts(grad, length),
+                match buffer.is_null() {
+                    true => &mut [],
+                    false => std::slice::from_raw_parts_mut(buffer, length),
+                },
+            )
+        };
+        roofline(data, grad, buffer, config()?)
+    })
+}
+
+fn group(&[lr, momentum, dampening, weight_decay, flags]: &[f64; GROUP_ROW]) -> Group {
     let flags = flags as u32;
-    Hyperparameters {
+    Group::new(&Hyperparameters {
         lr,
         momentum,
         dampening,
@@ -183,21 +213,21 @@ fn hyperparameters(&[lr, momentum, dampening, weight_decay, flags]: &[f64; GROUP
         nesterov: flags & FLAG_NESTEROV != 0,
         maximize: flags & FLAG_MAXIMIZE != 0,
         sign: flags & FLAG_SIGN != 0,
-    }
+    })
 }
 
-fn fill(tensors: &mut Vec<Tensor<'static>>, rows: &[f64], from: usize) -> Result<(), Error> {
+fn fill(tensors: &mut Vec<Tensor<'static>>, rows: &[u64], from: usize) -> Result<(), Error> {
     for (index, row) in rows.as_chunks::<ROW>().0.iter().enumerate().skip(from) {
         let [_, _, _, length, dtype, _, state] = *row;
-        if state == STATE_SKIP || length == 0.0 {
+        if state == STATE_SKIP || length == 0 {
             continue;
         }
         // SAFETY: `descent_step`'s caller vouches for the addresses of its rows, and
         // `descent_step` drops the views before it returns.
         tensors.push(unsafe {
             match dtype {
-                0.0 => Tensor::F32(slot(index, row)?),
-                1.0 => Tensor::F64(slot(index, row)?),
+                0 => Tensor::F32(slot(index, row)?),
+                1 => Tensor::F64(slot(index, row)?),
                 _ => return Err(Error::Table(format!("Cannot step row {index}: dtype {dtype}"))),
             }
         });
@@ -208,12 +238,13 @@ fn fill(tensors: &mut Vec<Tensor<'static>>, rows: &[f64], from: usize) -> Result
 /// # Safety
 /// The row's addresses are null or valid for `length` elements of `T`, exclusive for data and
 /// buffer, for as long as the slot is used.
-unsafe fn slot<T: Real>(index: usize, row: &[f64; ROW]) -> Result<Slot<'static, T>, Error> {
+#[inline(always)]
+unsafe fn slot<T: Real>(index: usize, row: &[u64; ROW]) -> Result<Slot<'static, T>, Error> {
     let [data, grad, buffer, length, _, group, state] = *row;
     let length = length as usize;
     let data = address::<T>(index, "data", data)?;
     let grad = address::<T>(index, "grad", grad)?;
-    let buffer = if buffer == 0.0 { None } else { Some(address::<T>(index, "buffer", buffer)?) };
+    let buffer = if buffer == 0 { None } else { Some(address::<T>(index, "buffer", buffer)?) };
     // SAFETY: not null and aligned; the rest is the caller's promise.
     unsafe {
         Ok(Slot {
@@ -226,12 +257,16 @@ unsafe fn slot<T: Real>(index: usize, row: &[f64; ROW]) -> Result<Slot<'static, 
     }
 }
 
-fn address<T>(index: usize, name: &str, word: f64) -> Result<*mut T, Error> {
+#[inline(always)]
+fn address<T>(index: usize, name: &str, word: u64) -> Result<*mut T, Error> {
     let pointer: *mut T = std::ptr::with_exposed_provenance_mut(word as usize);
     if pointer.is_null() || !pointer.is_aligned() {
-        return Err(Error::Table(format!(
-            "Cannot step row {index}: {name} is at address {word}, null or unaligned"
-        )));
+        return Err(address_error(index, name, word));
     }
     Ok(pointer)
+}
+
+#[cold]
+fn address_error(index: usize, name: &str, word: u64) -> Error {
+    Error::Table(format!("Cannot step row {index}: {name} is at address {word}, null or unaligned"))
 }

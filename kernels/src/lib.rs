@@ -5,14 +5,14 @@
 //! pointers come in.
 //!
 //! ```
-//! use descent_kernels::cpu::{self, Slot, Tensor};
+//! use descent_kernels::cpu::{self, Group, Slot, Tensor};
 //! use descent_kernels::{config::Config, rule::Hyperparameters};
 //! use ndarray::array;
 //!
-//! let plain = Hyperparameters {
+//! let plain = Group::new(&Hyperparameters {
 //!     lr: 0.5, momentum: 0.0, dampening: 0.0, weight_decay: 0.0,
 //!     nesterov: false, maximize: false, sign: false,
-//! };
+//! });
 //! let mut p = array![1.0_f32, 2.0];
 //! let g = array![2.0_f32, -2.0];
 //! let slot = Slot { param: p.view_mut(), grad: g.view(), buffer: None, first: true, group: 0 };
@@ -24,5 +24,6 @@ pub mod config;
 pub mod cpu;
 pub mod error;
 mod ffi;
+pub mod roofline;
 pub mod rule;
 pub mod simd;

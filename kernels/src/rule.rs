@@ -17,44 +17,114 @@
 //! `fma` rounds once; `1 - dampening` and `-lr` are computed in float64 and then rounded to the
 //! element's type. This is the order of operations of `torch.optim.SGD(foreach=False)`.
 
-/// A floating-point type that the rule works on.
+use pulp::Simd;
+
+/// A floating-point type that the rule works on, one SIMD vector at a time.
 pub trait Real: Copy + Send + Sync + 'static {
+    /// A vector of this type at a SIMD level.
+    type Lanes<S: Simd>: Copy;
+
     /// The nearest value of this type.
     fn from_f64(value: f64) -> Self;
-    /// `self * factor + addend`, rounded once.
-    fn fma(self, factor: Self, addend: Self) -> Self;
-    /// `self * factor`, rounded.
-    fn mul(self, factor: Self) -> Self;
-    /// `(0 < self) - (self < 0)`: +1, -1, or +0 for both zeros and for NaN.
-    fn sign(self) -> Self;
+    /// A vector of equal elements.
+    fn splat<S: Simd>(simd: S, value: Self) -> Self::Lanes<S>;
+    /// `a * b + c`, rounded once.
+    fn fma<S: Simd>(
+        simd: S,
+        a: Self::Lanes<S>,
+        b: Self::Lanes<S>,
+        c: Self::Lanes<S>,
+    ) -> Self::Lanes<S>;
+    /// `a * b`, rounded.
+    fn mul<S: Simd>(simd: S, a: Self::Lanes<S>, b: Self::Lanes<S>) -> Self::Lanes<S>;
+    /// `(0 < a) - (a < 0)`: +1, -1, or +0 for both zeros and for NaN.
+    fn sign<S: Simd>(simd: S, a: Self::Lanes<S>) -> Self::Lanes<S>;
+    /// The whole vectors of a slice, and its rest.
+    fn split<S: Simd>(slice: &[Self]) -> (&[Self::Lanes<S>], &[Self]);
+    /// As `split`, to write.
+    fn split_mut<S: Simd>(slice: &mut [Self]) -> (&mut [Self::Lanes<S>], &mut [Self]);
+    /// A vector from a slice that is shorter than one.
+    fn load<S: Simd>(simd: S, slice: &[Self]) -> Self::Lanes<S>;
+    /// The beginning of a vector into a slice that is shorter than one.
+    fn store<S: Simd>(simd: S, slice: &mut [Self], value: Self::Lanes<S>);
 }
 
 macro_rules! real {
-    ($type:ty) => {
+    ($type:ty, $lanes:ident, $splat:ident, $fma:ident, $mul:ident, $sub:ident, $less:ident,
+     $select:ident, $split:ident, $split_mut:ident, $load:ident, $store:ident) => {
         impl Real for $type {
+            type Lanes<S: Simd> = S::$lanes;
+
             #[inline(always)]
             fn from_f64(value: f64) -> Self {
                 value as $type
             }
             #[inline(always)]
-            fn fma(self, factor: Self, addend: Self) -> Self {
-                self.mul_add(factor, addend)
+            fn splat<S: Simd>(simd: S, value: Self) -> S::$lanes {
+                simd.$splat(value)
             }
             #[inline(always)]
-            fn mul(self, factor: Self) -> Self {
-                self * factor
+            fn fma<S: Simd>(simd: S, a: S::$lanes, b: S::$lanes, c: S::$lanes) -> S::$lanes {
+                simd.$fma(a, b, c)
             }
             #[inline(always)]
-            fn sign(self) -> Self {
-                let positive: Self = if self > 0.0 { 1.0 } else { 0.0 };
-                let negative: Self = if self < 0.0 { 1.0 } else { 0.0 };
-                positive - negative
+            fn mul<S: Simd>(simd: S, a: S::$lanes, b: S::$lanes) -> S::$lanes {
+                simd.$mul(a, b)
+            }
+            #[inline(always)]
+            fn sign<S: Simd>(simd: S, a: S::$lanes) -> S::$lanes {
+                let (zero, one) = (simd.$splat(0.0), simd.$splat(1.0));
+                let positive = simd.$select(simd.$less(zero, a), one, zero);
+                let negative = simd.$select(simd.$less(a, zero), one, zero);
+                simd.$sub(positive, negative)
+            }
+            #[inline(always)]
+            fn split<S: Simd>(slice: &[Self]) -> (&[S::$lanes], &[Self]) {
+                S::$split(slice)
+            }
+            #[inline(always)]
+            fn split_mut<S: Simd>(slice: &mut [Self]) -> (&mut [S::$lanes], &mut [Self]) {
+                S::$split_mut(slice)
+            }
+            #[inline(always)]
+            fn load<S: Simd>(simd: S, slice: &[Self]) -> S::$lanes {
+                simd.$load(slice)
+            }
+            #[inline(always)]
+            fn store<S: Simd>(simd: S, slice: &mut [Self], value: S::$lanes) {
+                simd.$store(slice, value)
             }
         }
     };
 }
-real!(f32);
-real!(f64);
+real!(
+    f32,
+    f32s,
+    splat_f32s,
+    mul_add_f32s,
+    mul_f32s,
+    sub_f32s,
+    less_than_f32s,
+    select_f32s,
+    as_simd_f32s,
+    as_mut_simd_f32s,
+    partial_load_f32s,
+    partial_store_f32s
+);
+real!(
+    f64,
+    f64s,
+    splat_f64s,
+    mul_add_f64s,
+    mul_f64s,
+    sub_f64s,
+    less_than_f64s,
+    select_f64s,
+    as_simd_f64s,
+    as_mut_simd_f64s,
+    partial_load_f64s,
+    partial_store_f64s
+);
 
 /// The hyperparameters of one parameter group, as the caller wrote them.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -75,7 +145,7 @@ pub struct Hyperparameters {
     pub sign: bool,
 }
 
-/// The hyperparameters as factors of the element's type.
+/// The hyperparameters as factors of the element's type, or as vectors of these.
 #[derive(Clone, Copy, Debug)]
 pub struct Factors<T> {
     orientation: T,
@@ -96,6 +166,18 @@ impl<T: Real> Factors<T> {
             negative_lr: T::from_f64(-h.lr),
         }
     }
+
+    /// The factors as vectors of equal elements.
+    #[inline(always)]
+    pub fn splat<S: Simd>(self, simd: S) -> Factors<T::Lanes<S>> {
+        Factors {
+            orientation: T::splat(simd, self.orientation),
+            weight_decay: T::splat(simd, self.weight_decay),
+            momentum: T::splat(simd, self.momentum),
+            blend: T::splat(simd, self.blend),
+            negative_lr: T::splat(simd, self.negative_lr),
+        }
+    }
 }
 
 /// What a step does with the momentum buffer: the values of `update`'s `MOMENTUM`.
@@ -112,27 +194,28 @@ pub mod momentum {
     pub const LATER_NESTEROV: u8 = 4;
 }
 
-/// One step of one element: takes parameter, gradient and buffer, returns the new parameter and the
+/// One step of one vector: takes parameter, gradient and buffer, returns the new parameter and the
 /// new buffer. The options are constants, so that an element pays for none that is off.
 #[inline(always)]
-pub fn update<T: Real, const DECAY: bool, const MOMENTUM: u8, const SIGN: bool>(
-    f: &Factors<T>,
-    p: T,
-    g: T,
-    b: T,
-) -> (T, T) {
-    let g = g.mul(f.orientation); // exact: the factor is 1 or -1
-    let g = if DECAY { f.weight_decay.fma(p, g) } else { g };
+pub fn update<T: Real, S: Simd, const DECAY: bool, const MOMENTUM: u8, const SIGN: bool>(
+    s: S,
+    f: &Factors<T::Lanes<S>>,
+    p: T::Lanes<S>,
+    g: T::Lanes<S>,
+    b: T::Lanes<S>,
+) -> (T::Lanes<S>, T::Lanes<S>) {
+    let g = T::mul(s, f.orientation, g); // exact: the factor is 1 or -1
+    let g = if DECAY { T::fma(s, f.weight_decay, p, g) } else { g };
     let b = match MOMENTUM {
         momentum::NONE => b,
         momentum::FIRST | momentum::FIRST_NESTEROV => g,
-        _ => f.blend.fma(g, f.momentum.mul(b)),
+        _ => T::fma(s, f.blend, g, T::mul(s, f.momentum, b)),
     };
     let u = match MOMENTUM {
         momentum::NONE => g,
-        momentum::FIRST_NESTEROV | momentum::LATER_NESTEROV => f.momentum.fma(b, g),
+        momentum::FIRST_NESTEROV | momentum::LATER_NESTEROV => T::fma(s, f.momentum, b, g),
         _ => b,
     };
-    let u = if SIGN { u.sign() } else { u };
-    (f.negative_lr.fma(u, p), b)
+    let u = if SIGN { T::sign(s, u) } else { u };
+    (T::fma(s, f.negative_lr, u, p), b)
 }

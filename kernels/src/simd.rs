@@ -1,9 +1,9 @@
 //! The SIMD level: which instructions the kernels are compiled for and run with.
 //!
-//! The kernels are ordinary loops; pulp compiles each of them once per level, and every level gives
+//! The kernels are written once over pulp's vectors and compiled once per level. Every level gives
 //! the same bits because `fma` rounds once on all of them.
 
-use pulp::NullaryFnOnce;
+use pulp::{Simd, WithSimd};
 
 /// An instruction set that this processor is known to have.
 #[derive(Clone, Copy, Debug)]
@@ -55,15 +55,15 @@ impl Level {
 
     /// Runs a loop compiled for this level.
     #[inline(always)]
-    pub fn run<F: NullaryFnOnce>(self, body: F) -> F::Output {
+    pub fn run<F: WithSimd>(self, body: F) -> F::Output {
         match self {
-            Level::Portable => body.call(),
+            Level::Portable => Simd::vectorize(pulp::Scalar::new(), body),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2(token) => token.vectorize(body),
+            Level::Avx2(token) => Simd::vectorize(token, body),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512(token) => token.vectorize(body),
+            Level::Avx512(token) => Simd::vectorize(token, body),
             #[cfg(target_arch = "aarch64")]
-            Level::Neon(token) => token.vectorize(body),
+            Level::Neon(token) => Simd::vectorize(token, body),
         }
     }
 }

@@ -1,7 +1,6 @@
 /** The `js` backend: no library, no permission, wherever TypeScript runs. */
 
 import type { Dtype, FloatArray } from "../parameter.ts";
-import { FIRST, ROW, SKIP, STATE } from "../plan.ts";
 import type { Plan } from "../plan.ts";
 import { createRule, factorsOf } from "../rule.ts";
 import type { Rule } from "../rule.ts";
@@ -27,10 +26,9 @@ export const js: Backend = {
   },
   step(plan: Plan, from: number, to: number): void {
     for (let i = from; i < to; i++) {
-      const state = plan.rows[i * ROW + STATE];
-      if (state === SKIP) continue;
-      const { data, grad, buffer, dtype, group } = plan.entries[i];
-      const sweep = { data: data!, grad: grad!, buffer, first: state === FIRST };
+      const { data, grad, buffer, dtype, group, state } = plan.entries[i];
+      if (grad === null) continue;
+      const sweep = { data: data!, grad, buffer, first: state.momentumBuffer === null };
       ruleOf(dtype!)(sweep, factorsOf(plan.groups[group], dtype!.round));
     }
   },

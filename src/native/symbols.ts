@@ -18,10 +18,12 @@ export const SYMBOLS = {
   /** `int32_t descent_panic(void)` */
   descent_panic: { parameters: [], result: "i32" },
   /**
-   * `int32_t descent_step(const double *rows, uint32_t from, uint32_t to, const double *groups,
+   * `int32_t descent_step(const uint64_t *rows, uint32_t from, uint32_t to, const double *groups,
    * uint32_t group_count)`
    */
   descent_step: { parameters: ["buffer", "u32", "u32", "buffer", "u32"], result: "i32" },
+  /** `int32_t descent_roofline(float *data, const float *grad, float *buffer, uint32_t length)` */
+  descent_roofline: { parameters: ["buffer", "buffer", "buffer", "u32"], result: "i32" },
 } as const;
 
 /** The functions of an opened library. */

@@ -1,0 +1,147 @@
+//! The step against a plain loop: every size, option, SIMD level and number of threads, with canaries
+//! around every array; and what a step refuses, which must change nothing.
+
+mod model;
+
+use descent_kernels::config::Config;
+use descent_kernels::cpu::{self, Group, Slot, Tensor};
+use descent_kernels::error::Error;
+use descent_kernels::rule::Hyperparameters;
+use descent_kernels::simd::Level;
+use model::{Arrays, Model};
+use ndarray::s;
+
+/// The chunk in which the kernels share out a tensor.
+const CHUNK: usize = 1 << 15;
+
+const PLAIN: Hyperparameters = Hyperparameters {
+    lr: 0.1,
+    momentum: 0.0,
+    dampening: 0.0,
+    weight_decay: 0.0,
+    nesterov: false,
+    maximize: false,
+    sign: false,
+};
+
+/// Every combination of options that the TypeScript side lets through.
+fn all_options() -> Vec<Hyperparameters> {
+    let mut all = Vec::new();
+    for bits in 0..64_u32 {
+        let on = |bit: u32| bits >> bit & 1 == 1;
+        let nesterov = on(3);
+        if nesterov && (!on(0) || on(1)) {
+            continue;
+        }
+        all.push(Hyperparameters {
+            momentum: if on(0) { 0.9 } else { 0.0 },
+            dampening: if on(1) { 0.25 } else { 0.0 },
+            weight_decay: if on(2) { 0.01 } else { 0.0 },
+            nesterov,
+            maximize: on(4),
+            sign: on(5),
+            ..PLAIN
+        });
+    }
+    all
+}
+
+fn each_config(mut check: impl FnMut(&Config, &str)) {
+    for level in Level::available() {
+        for threads in [1, 2, 3] {
+            let context = format!("{} on {threads} threads", level.name());
+            check(&Config::new(level, threads), &context);
+        }
+    }
+}
+
+/// Steps a model under every configuration and compares it with the reference.
+fn assert_steps(sizes: &[usize], options: &[Hyperparameters]) {
+    let groups: Vec<Group> = options.iter().map(Group::new).collect();
+    for first in [true, false] {
+        let start = Model::new(sizes, options.len(), first);
+        let expected = start.stepped(options);
+        each_config(|config, context| {
+            let mut model = start.clone();
+            cpu::step(&mut model.tensors(), &groups, config).unwrap();
+            model.assert_equals(&expected, options, context);
+        });
+    }
+}
+
+#[test]
+fn every_size_option_level_and_thread_count_gives_the_bits_of_the_rule() {
+    let sizes: Vec<usize> = (0..=70).collect();
+    let options = all_options();
+    assert_eq!(options.len(), 40);
+    assert_steps(&sizes, &options);
+}
+
+#[test]
+fn chunk_edges_give_the_bits_of_the_rule() {
+    let sizes = [1023, 1024, 1025, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 1, 3 * CHUNK + 17];
+    let full = Hyperparameters { momentum: 0.9, weight_decay: 0.01, nesterov: true, ..PLAIN };
+    let sign = Hyperparameters { momentum: 0.9, dampening: 0.25, sign: true, ..PLAIN };
+    assert_steps(&sizes, &[PLAIN, full, sign]);
+}
+
+#[test]
+fn factors_are_rounded_once_from_float64() {
+    // 1 - 0.6 rounds to another float32 than the difference of the rounded numbers.
+    assert_ne!((1.0 - 0.6) as f32, 1.0 - 0.6_f32);
+    let odd = Hyperparameters { lr: 1.0 / 3.0, momentum: 0.7, dampening: 0.6, ..PLAIN };
+    // Zero as a float32, but not zero: its line is not skipped.
+    let tiny = Hyperparameters { momentum: 1e-60, weight_decay: 1e-60, ..PLAIN };
+    assert_steps(&[257], &[odd, tiny]);
+}
+
+#[test]
+fn without_momentum_a_tensor_needs_no_buffer() {
+    each_config(|config, context| {
+        let mut arrays = Arrays::<f32>::new(5, 100_001, 0, false);
+        let expected = arrays.stepped(&[PLAIN]);
+        let slot = Slot { buffer: None, ..arrays.slot() };
+        cpu::step(&mut [Tensor::F32(slot)], &[Group::new(&PLAIN)], config).unwrap();
+        assert!(arrays.equals(&expected), "{context}");
+    });
+}
+
+#[test]
+fn no_tensors_are_no_work() {
+    each_config(|config, _| cpu::step(&mut [], &[], config).unwrap());
+}
+
+/// A change that makes a tensor unfit for a step.
+type Spoil = fn(Slot<'_, f32>) -> Slot<'_, f32>;
+
+#[test]
+fn a_tensor_that_does_not_fit_is_an_error_and_nothing_is_changed() {
+    let cases: [(&str, Spoil); 8] = [
+        ("group", |slot| Slot { group: 1, ..slot }),
+        ("buffer", |slot| Slot { buffer: None, ..slot }),
+        ("length", |slot| Slot { grad: slot.grad.slice_move(s![1..]), ..slot }),
+        ("length", |slot| Slot { param: slot.param.slice_move(s![1..]), ..slot }),
+        ("length", |slot| Slot { buffer: slot.buffer.map(|b| b.slice_move(s![1..])), ..slot }),
+        ("contiguous", |slot| Slot { param: slot.param.slice_move(s![..;-1]), ..slot }),
+        ("contiguous", |slot| Slot { grad: slot.grad.slice_move(s![..;-1]), ..slot }),
+        ("contiguous", |slot| Slot {
+            buffer: slot.buffer.map(|b| b.slice_move(s![..;-1])),
+            ..slot
+        }),
+    ];
+    let momentum = Hyperparameters { momentum: 0.9, ..PLAIN };
+    for (word, spoil) in cases {
+        each_config(|config, context| {
+            let mut good = Arrays::<f64>::new(1, 300_000, 0, false);
+            let mut bad = Arrays::<f32>::new(2, 70, 0, false);
+            let before = (good.clone(), bad.clone());
+            let mut tensors = [Tensor::F64(good.slot()), Tensor::F32(spoil(bad.slot()))];
+            let error = cpu::step(&mut tensors, &[Group::new(&momentum)], config).unwrap_err();
+            let text = error.to_string();
+            assert!(matches!(error, Error::Table(_)), "{text}");
+            assert!(text.contains("tensor 1") && text.contains(word), "{text}");
+            let unchanged = good.equals(&before.0) && bad.equals(&before.1);
+            assert!(unchanged, "changed: {text} ({context})");
+        });
+    }
+}

@@ -1,0 +1,308 @@
+/** Bad input is a clear error, and nothing has changed after it. */
+
+import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { type FloatArray, type Parameter, SGD, sgd, type SGDOptions } from "@descent/sgd";
+import { testOnBackends } from "./backends.ts";
+
+type Fault = [what: string, make: () => unknown, kind: ErrorConstructor, message: string];
+
+const array = (...values: number[]) => new Float32Array(values);
+const good = (): Parameter => ({ data: array(1, 2), grad: array(3, 4), name: "w" });
+const of = (data: unknown, grad: unknown): Parameter => ({ data, grad } as Parameter);
+const make = (params: unknown, options: unknown = { lr: 0.1 }) =>
+  new SGD(params as Parameter[], options as SGDOptions);
+const withOptions = (options: object) => () => make([good()], { lr: 0.1, ...options });
+const resizable = (bytes: number) => new ArrayBuffer(bytes, { maxByteLength: 2 * bytes });
+const growable = (bytes: number) => new SharedArrayBuffer(bytes, { maxByteLength: 2 * bytes });
+
+function detach<T extends FloatArray>(view: T): T {
+  structuredClone(view, { transfer: [view.buffer as ArrayBuffer] });
+  return view;
+}
+
+const numbers: Fault[] = ["lr", "momentum", "dampening", "weightDecay"].flatMap((name) => [
+  ...[-1, -Number.MIN_VALUE, NaN, Infinity, -Infinity].map((value): Fault => [
+    `${name} ${value}`,
+    withOptions({ [name]: value }),
+    RangeError,
+    `Cannot set ${name} as it must be finite and >= 0: current value is ${value}`,
+  ]),
+  ...["0.1", null, {}, 1n].map((value): Fault => [
+    `${name} of another type, ${typeof value}`,
+    withOptions({ [name]: value }),
+    TypeError,
+    `Cannot set ${name} as it must be a number`,
+  ]),
+]);
+
+const flags: Fault[] = ["nesterov", "maximize", "sign", "differentiable", "foreach"].map((name) => [
+  `${name} of another type`,
+  withOptions({ [name]: 1 }),
+  TypeError,
+  `Cannot set ${name} as it must be true or false`,
+]);
+
+const constructorFaults: Fault[] = [
+  ...numbers,
+  ...flags,
+  ["nesterov without momentum", withOptions({ nesterov: true }), RangeError, "momentum 0"],
+  [
+    "nesterov with dampening",
+    withOptions({ nesterov: true, momentum: 0.9, dampening: 0.1 }),
+    RangeError,
+    "dampening 0.1",
+  ],
+  ["differentiable", withOptions({ differentiable: true }), TypeError, "differentiable"],
+  ["a misspelt option", withOptions({ weight_decay: 1 }), TypeError, '"weight_decay"'],
+  ["an unknown backend", withOptions({ backend: "tpu" }), TypeError, '"tpu"'],
+  ["options left out", () => new SGD([good()], undefined as never), TypeError, "undefined"],
+  ["null for options", () => make([good()], null), TypeError, "options"],
+  ["a missing lr", () => make([good()], {}), TypeError, "lr is missing"],
+  [
+    "a missing lr in one group",
+    () => make([{ params: [good()], lr: 1 }, { params: [good()] }], {}),
+    TypeError,
+    "lr is missing",
+  ],
+  ["no parameters", () => make([]), TypeError, "at least one parameter"],
+  ["an empty group", () => make([{ params: [] }]), TypeError, "at least one parameter"],
+  ["params that are one parameter", () => make(good()), TypeError, "iterable"],
+  ["params that are null", () => make(null), TypeError, "iterable"],
+  ["parameters and groups", () => make([good(), { params: [good()] }]), TypeError, "not both"],
+  ["an array for a parameter", () => make([array(1, 2)]), TypeError, "parameter 0"],
+  ["null for a parameter", () => make([good(), null]), TypeError, "parameter 1"],
+  ["integer data", () => make([of(new Int32Array(2), null)]), TypeError, "Int32Array"],
+  ["data that are plain", () => make([of([1, 2], null)]), TypeError, "of type Array"],
+  ["a DataView", () => make([of(new DataView(new ArrayBuffer(8)), null)]), TypeError, "DataView"],
+  ["detached data", () => make([of(detach(array(1, 2)), null)]), TypeError, "detached"],
+  ["resizable data", () => make([of(new Float32Array(resizable(8)), null)]), TypeError, "16 bytes"],
+  ["growable data", () => make([of(new Float32Array(growable(8)), null)]), TypeError, "16 bytes"],
+  ["a number for a name", () => make([{ ...good(), name: 7 }]), TypeError, "name"],
+  ["a shape that does not fit", () => make([{ ...good(), shape: [3] }]), RangeError, "[3]"],
+  ["a shape of fractions", () => make([{ ...good(), shape: [0.5, 4] }]), TypeError, "[0.5, 4]"],
+  [
+    "the same parameter twice",
+    () => {
+      const w = good();
+      return make([w, w]);
+    },
+    RangeError,
+    'parameter 1 ("w")',
+  ],
+  [
+    "the same parameter in two groups",
+    () => {
+      const w = good();
+      return make([{ params: [w] }, { params: [w] }]);
+    },
+    RangeError,
+    'parameter 1 ("w")',
+  ],
+];
+
+for (const [what, fault, kind, message] of constructorFaults) {
+  Deno.test(`the constructor refuses ${what}`, () => {
+    assertStringIncludes(assertThrows(fault, kind).message, message);
+  });
+}
+
+type StepFault = [what: string, spoil: (w: Parameter) => void, kind: ErrorConstructor, msg: string];
+
+const stepFaults: StepFault[] = [
+  [
+    "a gradient that is missing",
+    (w) => delete (w as Partial<Parameter>).grad,
+    TypeError,
+    "undefined",
+  ],
+  ["a plain gradient", (w) => Object.assign(w, { grad: [1, 2] }), TypeError, "of type Array"],
+  [
+    "a gradient of integers",
+    (w) => Object.assign(w, { grad: new Int32Array(2) }),
+    TypeError,
+    "grad",
+  ],
+  ["a gradient of another dtype", (w) => w.grad = new Float64Array(2), TypeError, "float32"],
+  ["a gradient of another length", (w) => w.grad = array(1, 2, 3), RangeError, "length is 3"],
+  ["a detached gradient", (w) => w.grad = detach(array(1, 2)), TypeError, "detached"],
+  [
+    "a resizable gradient",
+    (w) => w.grad = new Float32Array(resizable(8)),
+    TypeError,
+    "resized up to 16 bytes",
+  ],
+  ["data as its own gradient", (w) => w.grad = w.data, RangeError, "overlap"],
+  [
+    "a gradient that overlaps the data",
+    (w) => {
+      const shared = array(1, 2, 3);
+      w.data = shared.subarray(0, 2);
+      w.grad = shared.subarray(1, 3);
+    },
+    RangeError,
+    "overlap",
+  ],
+  [
+    "data detached between two steps",
+    (w) => detach(w.data),
+    TypeError,
+    "detached",
+  ],
+  [
+    "a gradient detached between two steps",
+    (w) => detach(w.grad!),
+    TypeError,
+    "detached",
+  ],
+];
+
+const bits = ({ buffer, length }: FloatArray) => length === 0 ? [] : [...new Uint8Array(buffer)];
+
+for (const [what, spoil, kind, message] of stepFaults) {
+  for (const stepped of [false, true]) {
+    const when = stepped ? "after a good step" : "at the first step";
+    testOnBackends(`a step refuses ${what} ${when} and changes nothing`, (backend) => {
+      const [before, w] = [good(), good()];
+      const optimizer = new SGD([before, w], { lr: 0.1, momentum: 0.9, backend });
+      if (stepped) optimizer.step();
+      spoil(w);
+      const data = [bits(before.data), bits(w.data)];
+      const buffer = optimizer.state.get(before)!.momentumBuffer?.slice() ?? null;
+      for (let attempt = 0; attempt < 2; attempt++) {
+        const error = assertThrows(() => optimizer.step(), kind);
+        assertStringIncludes(error.message, message);
+        assertStringIncludes(error.message, 'parameter 1 ("w")');
+      }
+      assertEquals([bits(before.data), bits(w.data)], data);
+      assertEquals(optimizer.state.get(before)!.momentumBuffer, buffer);
+      assertEquals(optimizer.state.get(w)!.momentumBuffer === null, !stepped);
+    });
+  }
+}
+
+testOnBackends("parameters that overlap are refused and both named", (backend) => {
+  const shared = array(1, 2, 3, 4);
+  const a = { data: shared.subarray(0, 3), grad: array(1, 1, 1), name: "a" };
+  const b = { data: shared.subarray(2), grad: array(1, 1), name: "b" };
+  const { message } = assertThrows(() => new SGD([b, a], { lr: 0.1, backend }), RangeError);
+  assertStringIncludes(message, '("a")');
+  assertStringIncludes(message, '("b")');
+  const optimizer = new SGD([a], { lr: 0.1, backend });
+  assertThrows(() => optimizer.addParamGroup({ params: [b] }), RangeError, "overlap");
+  optimizer.addParamGroup({ params: [{ ...b, data: array(1) }] });
+  (optimizer.paramGroups[1].params[0] as Parameter).data = shared.subarray(2);
+  assertThrows(() => optimizer.step(), RangeError, "overlap");
+  assertEquals(shared, array(1, 2, 3, 4));
+});
+
+testOnBackends("a step refuses a momentum buffer used as a gradient", (backend) => {
+  const [a, b] = [good(), good()];
+  const optimizer = new SGD([a, b], { lr: 0.1, momentum: 0.9, backend });
+  optimizer.step();
+  b.grad = optimizer.state.get(a)!.momentumBuffer;
+  assertThrows(() => optimizer.step(), RangeError, "overlap");
+});
+
+testOnBackends("neighbours in one buffer do not overlap, and may share a gradient", (backend) => {
+  const shared = array(1, 2, 3, 4);
+  const grad = array(1, 1);
+  const params = [shared.subarray(0, 2), shared.subarray(2)].map((data) => ({ data, grad }));
+  new SGD(params, { lr: 1, backend }).step();
+  assertEquals(shared, array(0, 1, 2, 3));
+});
+
+testOnBackends("a step goes on once a fault is mended", (backend) => {
+  const w = good();
+  const optimizer = new SGD([w], { lr: 1, backend });
+  w.grad = array(1);
+  assertThrows(() => optimizer.step(), RangeError);
+  w.grad = array(1, 1);
+  optimizer.step();
+  assertEquals(w.data, array(0, 1));
+});
+
+testOnBackends(
+  "a hyperparameter that does not fit throws and leaves the group as it was",
+  (backend) => {
+    const w = good();
+    const optimizer = new SGD([w], { lr: 0.1, momentum: 0.9, nesterov: true, backend });
+    const [group] = optimizer.paramGroups;
+    assertThrows(() => group.lr = NaN, RangeError, "NaN");
+    assertEquals(group.lr, 0.1);
+    group.momentum = 0; // fits by itself, but not with nesterov: found at the step
+    assertThrows(() => optimizer.step(), RangeError, "nesterov");
+    assertEquals(w.data, array(1, 2));
+    group.nesterov = false;
+    optimizer.step();
+    assertThrows(() => (group as unknown as Record<string, unknown>).weight_decay = 1, TypeError);
+  },
+);
+
+testOnBackends("addParamGroup refuses what the constructor refuses and adds nothing", (backend) => {
+  const w = good();
+  const optimizer = new SGD([w], { lr: 0.1, backend });
+  for (const group of [{ params: [w] }, { params: [good(), good()], lr: -1 }, { params: [] }]) {
+    assertThrows(() => optimizer.addParamGroup(group));
+  }
+  assertThrows(() => optimizer.addParamGroup(null as never), TypeError);
+  assertEquals([optimizer.paramGroups.length, optimizer.state.size], [1, 1]);
+});
+
+const sgdOptions = {
+  lr: 0.1,
+  momentum: 0.9,
+  dampening: 0,
+  weightDecay: 0,
+  nesterov: false,
+  maximize: false,
+};
+const callSgd = (
+  params: unknown,
+  grads: unknown,
+  buffers: unknown,
+  options: unknown = sgdOptions,
+) => sgd(params as FloatArray[], grads as FloatArray[], buffers as null[], options as never);
+
+const functionalFaults: Fault[] = [
+  ["lists of different lengths", () => callSgd([array(1)], [], [null]), RangeError, "gradList"],
+  ["a missing list", () => callSgd([array(1)], [array(1)], undefined), TypeError, "momentumBuffer"],
+  ["empty lists", () => callSgd([], [], []), TypeError, "empty"],
+  ["no options", () => callSgd([array(1)], [array(1)], [null], null), TypeError, "options"],
+  [
+    "sparse gradients",
+    () => callSgd([array(1)], [array(1)], [null], { ...sgdOptions, hasSparseGrad: true }),
+    TypeError,
+    "hasSparseGrad",
+  ],
+  [
+    "a buffer of another length",
+    () => callSgd([array(1)], [array(1)], [array(1, 2)]),
+    RangeError,
+    "momentum buffer of parameter 0",
+  ],
+  ["an array twice", () => callSgd(...twice()), RangeError, "overlap"],
+  ...(["lr", "momentum", "dampening", "weightDecay", "nesterov", "maximize"].map((name): Fault => [
+    `a missing ${name}`,
+    () => callSgd([array(1)], [array(1)], [null], { ...sgdOptions, [name]: undefined }),
+    TypeError,
+    `${name} is missing`,
+  ])),
+];
+
+function twice(): [unknown, unknown, unknown] {
+  const data = array(1);
+  return [[data, data], [array(1), array(1)], [null, null]];
+}
+
+for (const [what, fault, kind, message] of functionalFaults) {
+  Deno.test(`sgd refuses ${what}`, () => {
+    assertStringIncludes(assertThrows(fault, kind).message, message);
+  });
+}
+
+testOnBackends("sgd fills in no buffer when it throws", (backend) => {
+  const buffers = [null, null];
+  const params = [array(1, 2), array(3)];
+  assertThrows(() => sgd(params, [array(1, 1), array(1, 1)], buffers, { ...sgdOptions, backend }));
+  assertEquals([buffers, params], [[null, null], [array(1, 2), array(3)]]);
+});

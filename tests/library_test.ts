@@ -1,0 +1,155 @@
+/** Finding, loading and refusing the native library, each in a process with its own permissions. */
+
+import { assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
+import { fromFileUrl } from "@std/path/from-file-url";
+import { openLibrary, unwrap } from "../src/native/library.ts";
+import { cpuMissing } from "./backends.ts";
+
+const root = fromFileUrl(new URL("../", import.meta.url));
+const library = openLibrary();
+const path = "path" in library ? library.path : "";
+
+interface Run {
+  readonly backend?: "auto" | "cpu";
+  readonly permissions?: readonly string[];
+  readonly env?: Record<string, string>;
+}
+
+/** The backend that a new process gets, or the error that it gets instead. */
+async function choose({ backend = "auto", permissions = [], env = {} }: Run): Promise<string> {
+  const code = `import { SGD } from "${new URL("../mod.ts", import.meta.url)}";
+    const w = { data: new Float32Array(1), grad: new Float32Array(1) };
+    try {
+      const optimizer = new SGD([w], { lr: 1, backend: "${backend}" });
+      optimizer.step();
+      console.log(optimizer.backend);
+    } catch (error) { console.log(String(error)); }`;
+  const file = await Deno.makeTempFile({ suffix: ".ts" });
+  try {
+    await Deno.writeTextFile(file, code);
+    const { stdout, stderr, success } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "--quiet", "--no-check", "--no-prompt", ...permissions, file],
+      cwd: root,
+      env,
+    }).output();
+    if (!success) throw new Error(new TextDecoder().decode(stderr));
+    return new TextDecoder().decode(stdout).trim();
+  } finally {
+    await Deno.remove(file);
+  }
+}
+
+const cases: [name: string, run: Run, expected: string | RegExp][] = [
+  ["without permissions auto is js", {}, "js"],
+  [
+    "with --allow-ffi=<the file> alone auto is cpu",
+    { permissions: [`--allow-ffi=${path}`] },
+    "cpu",
+  ],
+  ["with -A auto is cpu", { permissions: ["-A"] }, "cpu"],
+  ["with ffi for another file auto is js", { permissions: ["--allow-ffi=/nowhere"] }, "js"],
+  [
+    "an explicit cpu without permission names the flag to add",
+    { backend: "cpu" },
+    `Error: Cannot use backend "cpu" as loading ${path} is not allowed: run with --allow-ffi=${path}`,
+  ],
+  [
+    "a chosen file that is missing is js for auto",
+    { permissions: ["-A"], env: { DENO_DESCENT_KERNELS: "/nowhere/lib.so" } },
+    "js",
+  ],
+  [
+    "a chosen file that is missing is an error for cpu",
+    { backend: "cpu", permissions: ["-A"], env: { DENO_DESCENT_KERNELS: "/nowhere/lib.so" } },
+    /\/nowhere\/lib\.so does not exist/,
+  ],
+  [
+    "a missing file is noticed without permission to read",
+    {
+      backend: "cpu",
+      permissions: ["--allow-ffi", "--allow-env"],
+      env: { DENO_DESCENT_KERNELS: "/nowhere/lib.so" },
+    },
+    /\/nowhere\/lib\.so does not exist/,
+  ],
+  [
+    "a file that is no library is an error for auto too",
+    { permissions: ["-A"], env: { DENO_DESCENT_KERNELS: fromFileUrl(import.meta.url) } },
+    /Error: Cannot load .*library_test\.ts as a native library/,
+  ],
+];
+
+for (const [name, run, expected] of cases) {
+  Deno.test({ name, ignore: cpuMissing !== null }, async () => {
+    const result = await choose(run);
+    if (typeof expected === "string") assertEquals(result, expected);
+    else assertMatch(result, expected);
+  });
+}
+
+Deno.test({
+  name: "a library with another interface number is refused by that number",
+  ignore: cpuMissing !== null || Deno.build.os === "windows" || !(await hasCompiler()),
+  async fn() {
+    const folder = await Deno.makeTempDir();
+    try {
+      const [source, output] = [`${folder}/old.c`, `${folder}/old.so`];
+      await Deno.writeTextFile(source, "unsigned descent_abi(void) { return 4000000000u; }\n");
+      await new Deno.Command("cc", { args: ["-shared", "-fPIC", "-o", output, source] }).output();
+      const env = { DENO_DESCENT_KERNELS: output };
+      for (const backend of ["auto", "cpu"] as const) {
+        const result = await choose({ backend, permissions: ["-A"], env });
+        assertStringIncludes(result, "current number is 4000000000");
+      }
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  },
+});
+
+Deno.test({
+  name: "a panic in the library arrives as an error, and the library goes on",
+  ignore: cpuMissing !== null,
+  async fn() {
+    if (!("symbols" in library)) throw new Error(library.reason);
+    const { symbols } = library;
+    await assertRejects(
+      // deno-lint-ignore require-await
+      async () => unwrap(symbols, symbols.descent_panic()),
+      Error,
+      "panic in the native library: asked for by descent_panic",
+    );
+    assertEquals(symbols.descent_open(), 0);
+  },
+});
+
+Deno.test({
+  name: "tables that make no sense are refused before anything is read",
+  ignore: cpuMissing !== null,
+  fn() {
+    if (!("symbols" in library)) throw new Error(library.reason);
+    const { descent_step, descent_address } = library.symbols;
+    const w = new Float64Array(2);
+    void w.buffer;
+    const at = BigInt(descent_address(w));
+    const groups = new Float64Array([1, 0, 0, 0, 0]);
+    const rows: [string, bigint[]][] = [
+      ["null data", [0n, at, 0n, 2n, 1n, 0n, 2n]],
+      ["unaligned data", [at + 1n, at, 0n, 1n, 1n, 0n, 2n]],
+      ["an unknown dtype", [at, at, 0n, 2n, 9n, 0n, 2n]],
+      ["a group that is not there", [at, at, 0n, 2n, 1n, 1n, 2n]],
+    ];
+    for (const [what, row] of rows) {
+      assertEquals(descent_step(new BigUint64Array(row), 0, 1, groups, 1), 2, what);
+    }
+    assertEquals(w, new Float64Array(2));
+  },
+});
+
+async function hasCompiler(): Promise<boolean> {
+  try {
+    return (await new Deno.Command("cc", { args: ["--version"] }).output()).success;
+  } catch {
+    return false;
+  }
+}
