@@ -211,9 +211,10 @@ for (const [name, bytes, message] of HOSTILE) {
   });
 }
 
-const MANY = 10_000_000;
+const MANY = 4_000_000;
+const LIMIT = 10_000; // ms; a moment on an idle machine, hours if anything were quadratic
 
-/** Large headers, and about how many bytes of memory each byte may cost. */
+/** Large headers. */
 const LARGE: [string, () => string][] = [
   ["deep arrays", () => "[".repeat(MANY)],
   ["deep objects", () => '{"a":'.repeat(MANY / 5)],
@@ -236,11 +237,11 @@ function manyTensors(): string {
 }
 
 for (const [name, header] of LARGE) {
-  Deno.test(`10 MB of ${name} are refused within seconds`, () => {
+  Deno.test(`4 MB of ${name} are refused within seconds`, () => {
     const bytes = fileOf(header());
     const start = performance.now();
     assertEquals(checkDecode(bytes), false);
     const took = performance.now() - start;
-    assert(took < 3000, `it took ${took} ms`);
+    assert(took < LIMIT, `it took ${took} ms`);
   });
 }
