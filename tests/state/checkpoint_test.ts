@@ -154,6 +154,7 @@ test("a callback that throws leaves the old file and nothing else", ["a"], async
     throw new SyntaxError("stop");
   };
   await assertRejects(() => saveState(`${folder}/a`, OTHER, { onProgress }), SyntaxError, "stop");
+  assertEquals(filesIn(folder), ["a"]);
   assertEquals(await loadState(`${folder}/a`), DICT);
 });
 

@@ -1,11 +1,18 @@
 /** Other processes, for tests that need some. */
 
-/** A process that runs a script of this folder. */
-export function script(name: string, args: readonly string[]): Deno.Command {
+/** A process that runs a script of this folder, with all permissions or only these. */
+export function script(
+  name: string,
+  args: readonly string[],
+  permissions: readonly string[] = ["-A"],
+): Deno.Command {
   const config = new URL("../../deno.json", import.meta.url).pathname;
   const file = new URL(name, import.meta.url).pathname;
   return new Deno.Command(Deno.execPath(), {
-    args: ["run", "-q", "-A", "--no-check", "--config", config, file, ...args],
+    args: [
+      ...["run", "-q", "--no-check", "--no-prompt", ...permissions],
+      ...["--config", config, file, ...args],
+    ],
     stdout: "piped",
     stderr: "inherit",
   });
