@@ -6,7 +6,7 @@
  * ```
  *
  * @example Install from code, from a mirror
- * ```ts no-eval
+ * ```ts ignore
  * import { installKernels } from "@descent/sgd/install";
  *
  * await installKernels({ from: "https://mirror.example/descent", cpuOnly: true });

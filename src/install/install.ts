@@ -78,7 +78,7 @@ export interface UninstallOptions {
  * for a folder), `read` and `write` for the cache folder, and `env` for the variables that name it.
  *
  * @example Install on first use
- * ```ts no-eval
+ * ```ts ignore
  * import { installKernels } from "@descent/sgd/install";
  *
  * const { path } = await installKernels();
@@ -108,7 +108,7 @@ export async function installKernels(options: InstallOptions = {}): Promise<Inst
  * Removes this version's native libraries from the user's cache folder.
  *
  * @example Remove every version's
- * ```ts no-eval
+ * ```ts ignore
  * import { uninstallKernels } from "@descent/sgd/install";
  *
  * const removed = await uninstallKernels({ all: true });
