@@ -95,6 +95,8 @@ function refuse(url: URL, why: string, cause?: unknown): KernelInstallError {
   return new KernelInstallError(`Cannot install ${url} as ${why}`, { cause });
 }
 
-function message(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause);
+/** What an error says, and what its cause says: `fetch` keeps the reason there. */
+function message(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message;
 }

@@ -3,7 +3,7 @@
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
 import { openLibrary } from "../../src/native/library.ts";
-import { extensionOf } from "../../src/native/release.ts";
+import { builtName, extensionOf } from "../../src/native/release.ts";
 import { ROOT, run, temporaryFolder } from "./stage.ts";
 
 const deno = Deno.execPath();
@@ -75,7 +75,11 @@ Deno.test({
 
 Deno.test("a bundle for Deno does not look for a build beside itself", async () => {
   await using folder = await temporaryFolder();
-  const args = ["run", "-A", await bundle(folder.path, "deno")];
+  const bundled = join(folder.path, "a", "b");
+  const build = join(folder.path, "kernels", "target", "release");
+  for (const path of [bundled, build]) await Deno.mkdir(path, { recursive: true });
+  await Deno.writeTextFile(join(build, builtName(Deno.build.os)), "not Descent's");
+  const args = ["run", "-A", await bundle(bundled, "deno")];
   const { out, err } = await run(deno, args, { env: { DENO_DESCENT_KERNELS: "" } });
   assertEquals(out, "3.000 js\n", err);
 });
