@@ -4,9 +4,9 @@ import { chooseBackend } from "./backends/choose.ts";
 import type { Backend } from "./backends/backend.ts";
 import { createGroup } from "./group.ts";
 import type { ParamGroup, ParamGroupOptions } from "./group.ts";
-import { checkKeys, resolve } from "./options.ts";
+import { checkKeys, checkShared, resolve } from "./options.ts";
 import type { BackendName, GroupOptions, SGDOptions } from "./options.ts";
-import { checkParameter, describe, label } from "./parameter.ts";
+import { checkBuffer, checkParameter, describe, dtypeOf, label } from "./parameter.ts";
 import type { FloatArray, Parameter } from "./parameter.ts";
 import { Written } from "./overlap.ts";
 import { Plan } from "./plan.ts";
@@ -63,10 +63,11 @@ export class SGD {
     checkKeys(options, ["backend"]);
     const { backend, ...defaults } = options;
     const groups = toGroups(params);
+    checkShared(defaults);
     this.#defaults = defaults;
     this.#backend = chooseBackend(backend);
     this.#plan = new Plan(this.#backend.address);
-    for (const group of groups) this.addParamGroup(group);
+    this.#addGroups(groups);
   }
 
   /** The backend that runs the steps. */
@@ -93,17 +94,7 @@ export class SGD {
    * another.
    */
   addParamGroup(group: ParamGroupOptions): void {
-    if (typeof group !== "object" || group === null) {
-      throw new TypeError(`Cannot add a group as it must be an object: it is ${describe(group)}`);
-    }
-    checkKeys(group, ["params"]);
-    const hyperparameters = resolve(group, this.#defaults);
-    const params = this.#checkMembers(toArray(group.params, "params of the group"));
-    const added = createGroup(params, hyperparameters);
-    const members = params.map((parameter) => ({ parameter, state: { momentumBuffer: null } }));
-    this.#plan.add(added, members);
-    for (const { parameter, state } of members) this.#state.set(parameter, state);
-    this.#groups = Object.freeze([...this.#groups, added]);
+    this.#addGroups([group]);
   }
 
   /**
@@ -112,12 +103,21 @@ export class SGD {
    *
    * @param closure Called first; computes the gradients and returns the loss.
    * @returns What the closure returned.
-   * @throws {TypeError} If an array is missing, of another type, detached or resizable.
+   * @throws {TypeError} If an array is missing, of another type, detached or resizable, or the
+   * closure is asynchronous.
    * @throws {RangeError} If lengths differ, arrays overlap or hyperparameters do not fit together.
    */
-  step<Loss = undefined>(closure?: () => Loss): Loss;
+  step(): undefined;
+  /** Calls the closure first, updates every parameter, and returns what the closure returned. */
+  step<Loss>(closure: () => Loss): Loss;
   step(closure?: () => unknown): unknown {
     const loss = closure === undefined ? undefined : closure();
+    if (typeof (loss as PromiseLike<unknown> | undefined)?.then === "function") {
+      throw new TypeError(
+        "Cannot step as the closure must compute the gradients before it returns: " +
+          "it returned a promise",
+      );
+    }
     this.#plan.refresh();
     this.#stepRows();
     this.#plan.commit();
@@ -130,18 +130,54 @@ export class SGD {
    * @param options With `setToNull`, sets `grad` to null instead: a parameter that gets no new
    * gradient is then skipped by the next step, while a zero gradient still decays and carries
    * momentum.
+   * @throws {TypeError} If a gradient is of another type or its buffer detached; none has then
+   * changed.
    */
-  zeroGrad({ setToNull = false }: { setToNull?: boolean } = {}): void {
-    for (const parameter of this.#state.keys()) {
-      if (setToNull) parameter.grad = null;
+  zeroGrad(options: { setToNull?: boolean } = {}): void {
+    for (const key of Object.keys(options)) {
+      if (key !== "setToNull") {
+        throw new TypeError(`Cannot read option "${key}" as it does not exist: use setToNull`);
+      }
+    }
+    const params = this.#groups.flatMap((group) => group.params);
+    for (const [i, { grad, name }] of params.entries()) {
+      if (grad === null || options.setToNull) continue;
+      dtypeOf(grad, `grad of ${label({ name }, i)}`);
+      checkBuffer(grad, `grad of ${label({ name }, i)}`);
+    }
+    for (const parameter of params) {
+      if (options.setToNull) parameter.grad = null;
       else parameter.grad?.fill(0);
     }
   }
 
-  #checkMembers(params: readonly unknown[]): Parameter[] {
+  /** Everything is checked before anything is added. */
+  #addGroups(groups: readonly ParamGroupOptions[]): void {
     const seen = new Set<Parameter>();
-    for (const [i, parameter] of params.entries()) {
-      const index = this.#state.size + i;
+    const added = groups.map((group) => {
+      if (typeof group !== "object" || group === null) {
+        throw new TypeError(`Cannot add a group as it must be an object: it is ${describe(group)}`);
+      }
+      checkKeys(group, ["params"]);
+      const hyperparameters = resolve(group, this.#defaults);
+      const params = this.#checkMembers(toArray(group.params, "params of the group"), seen);
+      return createGroup(params, hyperparameters);
+    });
+    this.#checkOverlap([...this.#state.keys(), ...seen]);
+    for (const group of added) {
+      const members = group.params.map((parameter) => {
+        const state = { momentumBuffer: null };
+        this.#state.set(parameter, state);
+        return { parameter, state };
+      });
+      this.#plan.add(group, members);
+    }
+    this.#groups = Object.freeze([...this.#groups, ...added]);
+  }
+
+  #checkMembers(params: readonly unknown[], seen: Set<Parameter>): Parameter[] {
+    return params.map((parameter) => {
+      const index = this.#state.size + seen.size;
       checkParameter(parameter, index);
       if (seen.has(parameter) || this.#state.has(parameter)) {
         throw new RangeError(
@@ -149,13 +185,16 @@ export class SGD {
         );
       }
       seen.add(parameter);
-    }
-    new Written([...this.#state.keys(), ...seen].map((parameter, i) => {
+      return parameter;
+    });
+  }
+
+  #checkOverlap(params: readonly Parameter[]): void {
+    new Written(params.map((parameter, i) => {
       const start = this.#backend.address(parameter.data);
       const end = start + parameter.data.byteLength;
       return { start, end, what: `data of ${label(parameter, i)}` };
     }));
-    return [...seen];
   }
 
   /** Groups in a row that step together (foreach) are one call, the others one per tensor. */
