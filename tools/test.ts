@@ -42,7 +42,10 @@ const DENO: readonly Stage[] = [
   { name: "deno publish", command: [deno, "publish", "--dry-run", "--allow-dirty"] },
   {
     name: "examples in the docs",
-    command: [deno, "test", "--doc", "--quiet", "--no-prompt", ...ENTRIES, "src", "README.md"],
+    command: [
+      ...[deno, "test", "--doc", "--quiet", "--no-prompt", "--allow-read", "--allow-write"],
+      ...[...ENTRIES, "src", "README.md"],
+    ],
     count: DENO_TESTS,
   },
   {
