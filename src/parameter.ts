@@ -43,16 +43,19 @@ export interface Dtype {
   readonly name: "float32" | "float64";
   /** An array of zeros. */
   readonly zeros: (length: number) => FloatArray;
+  /** A view of `length` elements from `offset` bytes on. */
+  readonly view: (buffer: ArrayBufferLike, offset: number, length: number) => FloatArray;
   /** The nearest value of this dtype. */
   readonly round: (value: number) => number;
 }
 
-const DTYPES: Readonly<Record<string, Dtype>> = {
+const DTYPES = {
   Float32Array: {
     code: 0,
     bytes: 4,
     name: "float32",
     zeros: (length) => new Float32Array(length),
+    view: (buffer, offset, length) => new Float32Array(buffer, offset, length),
     round: Math.fround,
   },
   Float64Array: {
@@ -60,9 +63,13 @@ const DTYPES: Readonly<Record<string, Dtype>> = {
     bytes: 8,
     name: "float64",
     zeros: (length) => new Float64Array(length),
+    view: (buffer, offset, length) => new Float64Array(buffer, offset, length),
     round: (value) => value,
   },
-};
+} satisfies Record<string, Dtype>;
+
+/** float32, for what needs a dtype and has no array. */
+export const FLOAT32: Dtype = DTYPES.Float32Array;
 
 /**
  * The dtype of an array.
@@ -73,7 +80,7 @@ export function dtypeOf(value: unknown, what: string): Dtype {
   const tag = ArrayBuffer.isView(value)
     ? (value as { [Symbol.toStringTag]?: string })[Symbol.toStringTag]
     : undefined;
-  const dtype = tag === undefined ? undefined : DTYPES[tag];
+  const dtype = (DTYPES as Record<string, Dtype | undefined>)[tag ?? ""];
   if (dtype === undefined) {
     throw new TypeError(
       `Cannot use ${what} as it must be a Float32Array or a Float64Array: ` +

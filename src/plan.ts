@@ -109,7 +109,7 @@ export class Plan {
   refresh(): void {
     try {
       this.#refreshGroups();
-      for (const entry of this.entries) this.#refreshEntry(entry);
+      this.#refreshEntries();
       if (this.#writtenChanged) this.#checkAll();
       else for (const entry of this.#newGrads) this.#written.check(this.#gradSpan(entry));
       this.#newGrads.length = 0;
@@ -136,6 +136,20 @@ export class Plan {
       groupRows[at + 3] = h.weightDecay;
       groupRows[at + 4] = (h.nesterov ? FLAG_NESTEROV : 0) |
         (h.maximize ? FLAG_MAXIMIZE : 0) | (h.sign ? FLAG_SIGN : 0);
+    }
+  }
+
+  #refreshEntries(): void {
+    const { entries } = this;
+    const halves = this.#halves;
+    for (let i = 0; i < entries.length; i++) {
+      const entry = entries[i];
+      const { parameter: { data, grad }, state: { momentumBuffer: buffer }, length } = entry;
+      const settled = grad !== null && buffer !== null && data === entry.data &&
+        grad === entry.grad && buffer === entry.buffer &&
+        data.length === length && grad.length === length && buffer.length === length;
+      if (settled) halves[2 * (i * ROW + STATE)] = LATER;
+      else this.#refreshEntry(entry);
     }
   }
 

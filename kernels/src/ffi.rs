@@ -238,6 +238,7 @@ fn fill(tensors: &mut Vec<Tensor<'static>>, rows: &[u64], from: usize) -> Result
 /// # Safety
 /// The row's addresses are null or valid for `length` elements of `T`, exclusive for data and
 /// buffer, for as long as the slot is used.
+#[inline(always)]
 unsafe fn slot<T: Real>(index: usize, row: &[u64; ROW]) -> Result<Slot<'static, T>, Error> {
     let [data, grad, buffer, length, _, group, state] = *row;
     let length = length as usize;
@@ -256,12 +257,16 @@ unsafe fn slot<T: Real>(index: usize, row: &[u64; ROW]) -> Result<Slot<'static, 
     }
 }
 
+#[inline(always)]
 fn address<T>(index: usize, name: &str, word: u64) -> Result<*mut T, Error> {
     let pointer: *mut T = std::ptr::with_exposed_provenance_mut(word as usize);
     if pointer.is_null() || !pointer.is_aligned() {
-        return Err(Error::Table(format!(
-            "Cannot step row {index}: {name} is at address {word}, null or unaligned"
-        )));
+        return Err(address_error(index, name, word));
     }
     Ok(pointer)
+}
+
+#[cold]
+fn address_error(index: usize, name: &str, word: u64) -> Error {
+    Error::Table(format!("Cannot step row {index}: {name} is at address {word}, null or unaligned"))
 }
