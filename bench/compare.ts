@@ -33,11 +33,11 @@ Usage: deno task bench:compare [options]
   --slow-down N      take N steps where one is timed, to see that it is noticed
   --help             show this text`;
 
-/**
- * How often a row is measured: for a baseline always, and the figure in the middle is kept; else
- * only while it seems worse, so that a neighbour's noise passes and a regression stays.
- */
-const ATTEMPTS = 3;
+/** How often a row of a baseline is measured: the figure in the middle is kept. */
+const SAVE_ATTEMPTS = 3;
+
+/** How often a row is measured while it seems worse: noise passes, a regression stays. */
+const COMPARE_ATTEMPTS = 5;
 
 /** What is written: the figures, and where they come from. */
 interface Report {
@@ -88,7 +88,8 @@ function measureRow(row: Row): Figure[] {
     return [];
   }
   const tries = [measureInProcess(row)];
-  while (tries.length < ATTEMPTS && (saved === undefined || tries.every(seemsWorse))) {
+  const attempts = saved === undefined ? SAVE_ATTEMPTS : COMPARE_ATTEMPTS;
+  while (tries.length < attempts && (saved === undefined || tries.every(seemsWorse))) {
     tries.push(measureInProcess(row));
   }
   const ratios = tries.map(({ ratio }) => ratio);
@@ -134,8 +135,12 @@ function createReport(figures: readonly Figure[]): Report {
 
 function write(file: string, report: Report): void {
   Deno.mkdirSync(dirname(file), { recursive: true });
-  Deno.writeTextFileSync(file, JSON.stringify(report, null, 2) + "\n");
+  Deno.writeTextFileSync(file, JSON.stringify(report, toFourDigits, 2) + "\n");
   console.log(`Figures: ${file}`);
+}
+
+function toFourDigits(_key: string, value: unknown): unknown {
+  return typeof value === "number" ? Number(value.toPrecision(4)) : value;
 }
 
 function conclude(saved: readonly Figure[]): void {

@@ -59,7 +59,7 @@ export function measure(row: Row, step: () => void, effort: Effort): Figure {
     : null;
   const runs = [step, scalarLoop, ...(roofline === null ? [] : [roofline])];
   const [steps, scalars, rooflines] = sampleInTurn(runs, effort);
-  const reference = roofline !== null && row.backend === "cpu" ? "roofline" : "scalar loop";
+  const reference = roofline === null ? "scalar loop" : "roofline";
   const others = reference === "roofline" ? rooflines : scalars;
   const ns = median(steps);
   return {

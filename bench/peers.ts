@@ -11,6 +11,7 @@ import { drawChart } from "./peers/chart.ts";
 import { duel, type Result } from "./peers/duel.ts";
 import { hasTorch, listPrograms, type Program } from "./peers/programs.ts";
 import { formatAll, formatSummary } from "./peers/report.ts";
+import { writeSection } from "./readme.ts";
 import { describeMachine, today } from "./text.ts";
 import { type Workload, WORKLOADS } from "./workloads.ts";
 
@@ -26,6 +27,7 @@ Usage: deno task bench:peers [options]
   --python FILE  a Python that has torch (default: $DESCENT_PYTHON, or python3)
   --only TEXT    only the workloads that have this text in their name
   --rounds N     samples per program and workload (default: ${ROUNDS})
+  --readme       put the tables into bench/README.md
   --chart FILE   where the chart goes (default: bench/peers.svg)
   --help         show this text`;
 
@@ -38,6 +40,7 @@ and is measured by:  deno task bench:peers --python .venv/bin/python
 const BYTES_PER_ELEMENT = 110;
 
 const flags = readFlags(Deno.args, {
+  switches: ["readme"],
   texts: ["python", "only", "chart"],
   numbers: ["rounds"],
   help: HELP,
@@ -49,8 +52,10 @@ if (!torch) console.log(`torch is not measured: ${python} does not have it.${TOR
 const workloads = WORKLOADS.filter((workload) => isWanted(workload) && fits(workload));
 const { results, versions } = await measureAll(listPrograms(torch ? python : null));
 const setting = `${describeMachine()}, ${today()}: ${versions.join(", ")}`;
-console.log(`\n${setting}\n\n${formatSummary(workloads, results)}`);
-console.log(`\n${formatAll(workloads, results)}`);
+const tables = [formatSummary(workloads, results), formatAll(workloads, results)];
+const report = [setting, ...tables].join("\n\n");
+console.log(`\n${report}`);
+if (flags.readme) writeSection("peers", report);
 const title = "One step of SGD: Nesterov momentum and weight decay, float32";
 await Deno.writeTextFile(flags.chart ?? CHART, drawChart(title, setting, results));
 console.log(`\nChart: ${flags.chart ?? CHART}`);

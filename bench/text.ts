@@ -38,7 +38,7 @@ export function formatFigures(figures: readonly Figure[]): string {
       formatTime(ns),
       formatNumber(throughput),
       roofline === null ? "-" : formatNumber(roofline),
-      roofline === null ? "-" : `${(100 * throughput / roofline).toFixed(0)} %`,
+      reference === "roofline" ? `${(100 / ratio).toFixed(0)} %` : "-",
       `${formatNumber(ratio)} x ${reference}`,
     ]),
   );

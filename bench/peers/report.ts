@@ -3,7 +3,7 @@
 import { formatNumber, formatTable, formatTime } from "../text.ts";
 import type { Workload } from "../workloads.ts";
 import { type Result, ROOFLINE } from "./duel.ts";
-import { descentOn, THREADS, torchOn } from "./programs.ts";
+import { descentOn, THREADS } from "./programs.ts";
 
 /** All medians with their spread: a row per program, a column per workload. */
 export function formatAll(workloads: readonly Workload[], results: readonly Result[]): string {
@@ -22,11 +22,11 @@ export function formatAll(workloads: readonly Workload[], results: readonly Resu
   );
 }
 
-/** Descent against torch's fastest mode with as many threads, the roofline, tfjs and the loop. */
+/** Descent against torch's fastest mode with any number of threads, the roofline, tfjs and the loop. */
 export function formatSummary(workloads: readonly Workload[], results: readonly Result[]): string {
   const threads = THREADS.at(-1)!;
   const head = [
-    ...[`${threads} threads`, "torch, fastest mode", "Descent", "torch / Descent"],
+    ...["work", "torch at its fastest", `Descent, ${threads} threads`, "torch / Descent"],
     ...["share of the roofline", "js / native", "tfjs / js", "loop / js"],
   ];
   return formatTable(
@@ -34,12 +34,12 @@ export function formatSummary(workloads: readonly Workload[], results: readonly 
     workloads.map(({ name }) => {
       const ns = (contender: string) => find(results, name, contender)?.ns;
       const descent = ns(descentOn(threads));
-      const torch = fastest(results, name, torchOn(threads));
+      const torch = fastestTorch(results, name);
       return [
         name,
         torch === undefined
           ? "-"
-          : `${formatTime(torch.ns)} (${torch.contender.split(", ").at(-1)})`,
+          : `${formatTime(torch.ns)} (${torch.contender.replace("torch, ", "")})`,
         descent === undefined ? "-" : formatTime(descent),
         quotient(torch?.ns, descent),
         quotient(ns(ROOFLINE), descent),
@@ -55,9 +55,9 @@ function find(results: readonly Result[], workload: string, contender: string) {
   return results.find((result) => result.workload === workload && result.contender === contender);
 }
 
-function fastest(results: readonly Result[], workload: string, program: string) {
+function fastestTorch(results: readonly Result[], workload: string) {
   return results
-    .filter((result) => result.workload === workload && result.contender.startsWith(program))
+    .filter((result) => result.workload === workload && result.contender.startsWith("torch"))
     .sort((a, b) => a.ns - b.ns)
     .at(0);
 }

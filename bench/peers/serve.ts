@@ -23,6 +23,7 @@ export async function serve(runs: Readonly<Record<string, () => void>>, about: s
   const ready: Ready = { runs: Object.keys(runs), about };
   console.log(JSON.stringify(ready));
   for await (const name of lines(Deno.stdin.readable)) {
+    runs[name](); // wakes the threads that slept while the others were asked
     console.log(timeBatch(runs[name], sizes.get(name)!));
   }
 }
