@@ -3,12 +3,43 @@
 /** An array of one of the supported dtypes: float32 or float64. */
 export type FloatArray = Float32Array | Float64Array;
 
+/** Where tensors lie that are not in JavaScript's memory. */
+export interface Device {
+  /** The tensor's place on a scale that all memory shares, above the host's addresses. */
+  address(tensor: DeviceTensor): number;
+  /** Queues one step of those rows of a plan's tables that are on this device. */
+  step(
+    rows: BigUint64Array<ArrayBuffer>,
+    from: number,
+    to: number,
+    groups: Float64Array<ArrayBuffer>,
+    groupCount: number,
+  ): void;
+  /** Fills tensors with zeros. */
+  zero(tensors: readonly DeviceTensor[]): void;
+}
+
+/** A tensor on a device: a `GpuTensor`. */
+export interface DeviceTensor {
+  /** Elements. */
+  readonly length: number;
+  /** Bytes of all elements. */
+  readonly byteLength: number;
+  /** Reads all elements, and waits for them. */
+  readSync(): Float32Array | Float16Array;
+  /** Writes all elements. */
+  write(array: Float32Array | Float16Array): void;
+}
+
+/** What holds the elements of a parameter: an array, or a tensor on a device. */
+export type Tensor = FloatArray | DeviceTensor;
+
 /**
  * A trainable tensor: its values, their gradient, and what it is called.
  *
  * The caller owns the arrays. `data` is updated in place by every step; `grad` is only read, and
  * may be replaced between two steps. A parameter whose `grad` is null is skipped by that step,
- * momentum and weight decay included.
+ * momentum and weight decay included. Both can be tensors of a GPU, but not one of them alone.
  *
  * @example
  * ```ts
@@ -22,11 +53,11 @@ export type FloatArray = Float32Array | Float64Array;
  * };
  * ```
  */
-export interface Parameter {
-  /** The values: any number of elements, float32 or float64. */
-  data: FloatArray;
-  /** The gradient: length and dtype of `data`, or null for "none this time". */
-  grad: FloatArray | null;
+export interface Parameter<T extends Tensor = FloatArray> {
+  /** The values: any number of elements. */
+  data: T;
+  /** The gradient: length, dtype and device of `data`, or null for "none this time". */
+  grad: T | null;
   /** What error messages call the parameter. */
   name?: string;
   /** The tensor's shape; its product is `data.length`. The step does not depend on it. */
@@ -40,9 +71,11 @@ export interface Dtype {
   /** Bytes of one element. */
   readonly bytes: number;
   /** The field's name for it. */
-  readonly name: "float32" | "float64";
-  /** An array of zeros. */
-  readonly zeros: (length: number) => FloatArray;
+  readonly name: "float16" | "float32" | "float64";
+  /** The device whose tensors have this dtype; without it, arrays have it. */
+  readonly device?: Device;
+  /** An array of zeros, or a tensor of zeros. */
+  readonly zeros: (length: number) => Tensor;
   /** The nearest value of this dtype. */
   readonly round: (value: number) => number;
 }
@@ -64,19 +97,33 @@ const DTYPES: Readonly<Record<string, Dtype>> = {
   },
 };
 
+const dtypes = new WeakMap<DeviceTensor, Dtype>();
+
+/** Makes a tensor known as one of its device's, which the dtype names. */
+export function place(tensor: DeviceTensor, dtype: Dtype): void {
+  dtypes.set(tensor, dtype);
+}
+
+/** The device of a tensor; undefined for an array. */
+export function deviceOf(value: unknown): Device | undefined {
+  return dtypes.get(value as DeviceTensor)?.device;
+}
+
 /**
- * The dtype of an array.
+ * The dtype of an array or a tensor.
  *
  * @throws {TypeError} If the value is no array of a supported dtype.
  */
 export function dtypeOf(value: unknown, what: string): Dtype {
+  const placed = dtypes.get(value as DeviceTensor);
+  if (placed !== undefined) return placed;
   const tag = ArrayBuffer.isView(value)
     ? (value as { [Symbol.toStringTag]?: string })[Symbol.toStringTag]
     : undefined;
   const dtype = tag === undefined ? undefined : DTYPES[tag];
   if (dtype === undefined) {
     throw new TypeError(
-      `Cannot use ${what} as it must be a Float32Array or a Float64Array: ` +
+      `Cannot use ${what} as it must be a Float32Array, a Float64Array or a GpuTensor: ` +
         `current value is ${describe(value)}`,
     );
   }
@@ -88,8 +135,9 @@ export function dtypeOf(value: unknown, what: string): Dtype {
  *
  * @throws {TypeError} If the array's buffer is detached, resizable or growable.
  */
-export function checkBuffer(array: FloatArray, what: string): void {
-  const buffer = array.buffer as ArrayBufferLike & { growable?: boolean };
+export function checkBuffer(array: Tensor, what: string): void {
+  if (deviceOf(array) !== undefined) return;
+  const buffer = (array as FloatArray).buffer as ArrayBufferLike & { growable?: boolean };
   if ((buffer as ArrayBuffer).detached) {
     throw new TypeError(`Cannot use ${what} as its buffer is detached`);
   }
@@ -124,14 +172,14 @@ export function describe(value: unknown): string {
  * @throws {TypeError} If it is no parameter, or its name or shape is of another type.
  * @throws {RangeError} If the shape's product is not the length of the data.
  */
-export function checkParameter(value: unknown, index: number): asserts value is Parameter {
+export function checkParameter(value: unknown, index: number): asserts value is Parameter<Tensor> {
   if (typeof value !== "object" || value === null || !("data" in value)) {
     throw new TypeError(
       `Cannot use parameter ${index} as it must be an object { data, grad }: ` +
         `current value is ${describe(value)}`,
     );
   }
-  const { data, name, shape } = value as Parameter;
+  const { data, name, shape } = value as Parameter<Tensor>;
   if (name !== undefined && typeof name !== "string") {
     throw new TypeError(
       `Cannot use parameter ${index} as name must be a string: current value is ${describe(name)}`,

@@ -2,12 +2,13 @@
 
 import { chooseBackend } from "./backends/choose.ts";
 import type { Backend } from "./backends/backend.ts";
+import { addressOf, fillZero, stepRows } from "./backends/devices.ts";
 import { createGroup } from "./group.ts";
 import type { ParamGroup, ParamGroupOptions } from "./group.ts";
 import { checkKeys, resolve } from "./options.ts";
 import type { BackendName, GroupOptions, SGDOptions } from "./options.ts";
-import { checkParameter, describe, label } from "./parameter.ts";
-import type { FloatArray, Parameter } from "./parameter.ts";
+import { checkParameter, describe, deviceOf, label } from "./parameter.ts";
+import type { FloatArray, Parameter, Tensor } from "./parameter.ts";
 import { Written } from "./overlap.ts";
 import { Plan } from "./plan.ts";
 import type { ParameterState } from "./plan.ts";
@@ -36,12 +37,12 @@ import type { ParameterState } from "./plan.ts";
  * console.log(w.data); // Float32Array(2) [ 0.95, 2.05 ]
  * ```
  */
-export class SGD {
+export class SGD<T extends Tensor = FloatArray> {
   readonly #backend: Backend;
   readonly #defaults: GroupOptions;
   readonly #plan: Plan;
-  readonly #state = new Map<Parameter, ParameterState>();
-  #groups: readonly ParamGroup[] = Object.freeze([]);
+  readonly #state = new Map<Parameter<Tensor>, ParameterState>();
+  #groups: readonly ParamGroup<Tensor>[] = Object.freeze([]);
 
   /**
    * Makes an optimizer; no parameter changes before the first step.
@@ -52,7 +53,10 @@ export class SGD {
    * @throws {RangeError} If a hyperparameter is out of range, or parameters repeat or overlap.
    * @throws {Error} If backend `"cpu"` is asked for and cannot be had; the message says what to do.
    */
-  constructor(params: Iterable<Parameter> | Iterable<ParamGroupOptions>, options: SGDOptions) {
+  constructor(
+    params: Iterable<Parameter<T | FloatArray>> | Iterable<ParamGroupOptions<T | FloatArray>>,
+    options: SGDOptions,
+  ) {
     if (typeof options !== "object" || options === null) {
       throw new TypeError(
         `Cannot create the optimizer as options must be an object: current value is ${
@@ -62,26 +66,34 @@ export class SGD {
     }
     checkKeys(options, ["backend"]);
     const { backend, ...defaults } = options;
-    const groups = toGroups(params);
+    const groups = toGroups<T | FloatArray>(params);
     this.#defaults = defaults;
     this.#backend = chooseBackend(backend);
-    this.#plan = new Plan(this.#backend.address);
+    this.#plan = new Plan((tensor) => addressOf(this.#backend, tensor));
     for (const group of groups) this.addParamGroup(group);
   }
 
-  /** The backend that runs the steps. */
-  get backend(): BackendName {
-    return this.#backend.name;
+  /** The backend that runs the steps: `gpu` if all parameters are tensors of a GPU. */
+  get backend(): BackendName | "gpu" {
+    const isOnDevice = ({ data }: Parameter<Tensor>) => deviceOf(data) !== undefined;
+    return [...this.#state.keys()].every(isOnDevice) ? "gpu" : this.#backend.name;
   }
 
   /** The groups, in order. Their hyperparameters can be assigned between steps. */
-  get paramGroups(): readonly ParamGroup[] {
-    return this.#groups;
+  get paramGroups(): readonly ParamGroup<T | FloatArray>[] {
+    return this.#groups as readonly ParamGroup<T | FloatArray>[];
   }
 
   /** What the optimizer remembers of each parameter, in the order of the groups. */
-  get state(): ReadonlyMap<Parameter, { readonly momentumBuffer: FloatArray | null }> {
-    return this.#state;
+  get state(): ReadonlyMap<
+    Parameter<T | FloatArray>,
+    { readonly momentumBuffer: T | FloatArray | null }
+  > {
+    const state: ReadonlyMap<Parameter<Tensor>, ParameterState> = this.#state;
+    return state as ReadonlyMap<
+      Parameter<T | FloatArray>,
+      { readonly momentumBuffer: T | FloatArray | null }
+    >;
   }
 
   /**
@@ -92,7 +104,7 @@ export class SGD {
    * @throws {RangeError} If a hyperparameter is out of range, a parameter is here already or overlaps
    * another.
    */
-  addParamGroup(group: ParamGroupOptions): void {
+  addParamGroup(group: ParamGroupOptions<T | FloatArray>): void {
     if (typeof group !== "object" || group === null) {
       throw new TypeError(`Cannot add a group as it must be an object: it is ${describe(group)}`);
     }
@@ -121,8 +133,8 @@ export class SGD {
     this.#plan.refresh();
     let from = 0;
     for (const [to, together] of this.#runs()) {
-      if (together) this.#backend.step(this.#plan, from, to);
-      else for (let i = from; i < to; i++) this.#backend.step(this.#plan, i, i + 1);
+      if (together) stepRows(this.#backend, this.#plan, from, to);
+      else for (let i = from; i < to; i++) stepRows(this.#backend, this.#plan, i, i + 1);
       from = to;
     }
     this.#plan.commit();
@@ -137,14 +149,13 @@ export class SGD {
    * momentum.
    */
   zeroGrad({ setToNull = false }: { setToNull?: boolean } = {}): void {
-    for (const parameter of this.#state.keys()) {
-      if (setToNull) parameter.grad = null;
-      else parameter.grad?.fill(0);
-    }
+    const parameters = [...this.#state.keys()];
+    if (setToNull) parameters.forEach((parameter) => parameter.grad = null);
+    else fillZero(parameters.flatMap(({ grad }) => grad ?? []));
   }
 
-  #checkMembers(params: readonly unknown[]): Parameter[] {
-    const seen = new Set<Parameter>();
+  #checkMembers(params: readonly unknown[]): Parameter<Tensor>[] {
+    const seen = new Set<Parameter<Tensor>>();
     for (const [i, parameter] of params.entries()) {
       const index = this.#state.size + i;
       checkParameter(parameter, index);
@@ -156,7 +167,7 @@ export class SGD {
       seen.add(parameter);
     }
     new Written([...this.#state.keys(), ...seen].map((parameter, i) => {
-      const start = this.#backend.address(parameter.data);
+      const start = addressOf(this.#backend, parameter.data);
       const end = start + parameter.data.byteLength;
       return { start, end, what: `data of ${label(parameter, i)}` };
     }));
@@ -178,16 +189,16 @@ export class SGD {
   }
 }
 
-function toGroups(params: unknown): ParamGroupOptions[] {
+function toGroups<T extends Tensor>(params: unknown): ParamGroupOptions<T>[] {
   const members = toArray(params, "params");
   const areGroups = members.map((member) =>
     typeof member === "object" && member !== null && "params" in member
   );
-  if (areGroups.every((isGroup) => isGroup)) return members as ParamGroupOptions[];
+  if (areGroups.every((isGroup) => isGroup)) return members as ParamGroupOptions<T>[];
   if (areGroups.some((isGroup) => isGroup)) {
     throw new TypeError("Cannot use params as it must hold parameters or groups, not both");
   }
-  return [{ params: members as Parameter[] }];
+  return [{ params: members as Parameter<T>[] }];
 }
 
 function toArray(value: unknown, what: string): unknown[] {

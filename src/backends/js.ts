@@ -3,7 +3,7 @@
 import type { Dtype, FloatArray } from "../parameter.ts";
 import type { Plan } from "../plan.ts";
 import { createRule, factorsOf } from "../rule.ts";
-import type { Rule } from "../rule.ts";
+import type { Rule, Sweep } from "../rule.ts";
 import type { Backend } from "./backend.ts";
 
 const rules = new Map<Dtype, Rule>();
@@ -27,8 +27,9 @@ export const js: Backend = {
   step(plan: Plan, from: number, to: number): void {
     for (let i = from; i < to; i++) {
       const { data, grad, buffer, dtype, group, state } = plan.entries[i];
-      if (grad === null) continue;
-      const sweep = { data: data!, grad, buffer, first: state.momentumBuffer === null };
+      if (grad === null || dtype!.device !== undefined) continue;
+      const arrays = { data, grad, buffer } as Pick<Sweep, "data" | "grad" | "buffer">;
+      const sweep = { ...arrays, first: state.momentumBuffer === null };
       ruleOf(dtype!)(sweep, factorsOf(plan.groups[group], dtype!.round));
     }
   },
