@@ -87,11 +87,16 @@ impl Context {
         }
         first.take().map_or(Ok(()), Err)
     }
+
+    /// Keeps an error for the next check.
+    pub fn report(&self, error: Error) {
+        self.faults.keep(error);
+    }
 }
 
 fn watch(device: &wgpu::Device, faults: &Arc<Faults>) {
     let keeper = Arc::clone(faults);
-    device.on_uncaptured_error(Arc::new(move |error| keeper.keep(error)));
+    device.on_uncaptured_error(Arc::new(move |error| keeper.keep(sort(error))));
     let keeper = Arc::clone(faults);
     device.set_device_lost_callback(move |reason, message| {
         let _ = keeper.lost.set(format!("{message} ({reason:?})"));
@@ -100,16 +105,17 @@ fn watch(device: &wgpu::Device, faults: &Arc<Faults>) {
 }
 
 impl Faults {
-    fn keep(&self, error: wgpu::Error) {
-        let error = match error {
-            wgpu::Error::OutOfMemory { .. } => {
-                Error::Memory("the device has no memory left".to_owned())
-            }
-            error => Error::Gpu(error.to_string()),
-        };
+    fn keep(&self, error: Error) {
         let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
         first.get_or_insert(error);
         self.any.store(true, Ordering::Release);
+    }
+}
+
+fn sort(error: wgpu::Error) -> Error {
+    match error {
+        wgpu::Error::OutOfMemory { .. } => Error::Memory("the device has no memory left".to_owned()),
+        error => Error::Gpu(error.to_string()),
     }
 }
 

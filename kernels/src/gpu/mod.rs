@@ -7,6 +7,7 @@ pub mod arena;
 pub mod context;
 pub mod kernel;
 pub mod pending;
+pub mod queue;
 pub mod step;
 pub mod table;
 pub mod tensor;
@@ -17,12 +18,13 @@ use arena::{Arena, Segment};
 use context::{Choice, Context};
 use kernel::{Binding, Kernel};
 use pending::{Part, Pending};
+use queue::{Dispatch, Queue, Work};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use step::{Row, Stepper, World};
 use tensor::{Dtype, Tensor};
-use wgpu::{Buffer, BufferUsages, CommandBuffer, CommandEncoder};
+use wgpu::{Buffer, BufferUsages, CommandEncoder};
 
 /// Handles look like addresses above any of the host's, far enough apart that overlapping handles
 /// are overlapping tensors, and below 2^53, so that they fit a float64 word.
@@ -68,6 +70,7 @@ pub struct Traffic {
 #[derive(Debug)]
 pub struct Gpu {
     context: Context,
+    queue: Queue,
     state: Mutex<State>,
 }
 
@@ -79,8 +82,6 @@ struct State {
     next_kernel: u32,
     stepper: Stepper,
     traffic: Traffic,
-    /// Zeros that are to be written before anything else.
-    clears: Option<CommandEncoder>,
 }
 
 impl Gpu {
@@ -98,10 +99,10 @@ impl Gpu {
             next_kernel: 1,
             stepper: Stepper::new(&context, chunk),
             traffic: Traffic::default(),
-            clears: None,
         };
         context.check()?;
-        Ok(Gpu { context, state: Mutex::new(state) })
+        let queue = Queue::new(&context)?;
+        Ok(Gpu { context, queue, state: Mutex::new(state) })
     }
 
     /// The device.
@@ -132,7 +133,7 @@ impl Gpu {
         let segments = state.arena.allocate(bytes, |size| create_block(&self.context, size))?;
         let tensor = Tensor { dtype, length, segments };
         if zeroed {
-            state.clear(&self.context, &tensor.segments);
+            self.clear(&state.arena, &tensor.segments)?;
         }
         let span = bytes.max(1).next_multiple_of(arena::ALIGNMENT);
         let handle = NEXT_HANDLE.fetch_add(span, Ordering::Relaxed);
@@ -154,7 +155,7 @@ impl Gpu {
     pub fn write(&self, handle: u64, bytes: &[u8]) -> Result<(), Error> {
         self.context.check()?;
         let state = &mut *self.state();
-        state.flush(&self.context)?;
+        self.queue.flush()?;
         let tensor = find(&state.tensors, handle)?;
         if bytes.len() as u64 != tensor.bytes() {
             return Err(Error::Table(format!(
@@ -206,8 +207,7 @@ impl Gpu {
             }
             touch
         });
-        state.clear(&self.context, &segments);
-        state.flush(&self.context)
+        self.clear(&state.arena, &segments)
     }
 
     /// Begins to read all elements of a tensor, as they are after everything queued so far.
@@ -225,16 +225,13 @@ impl Gpu {
         }
         self.context.check()?;
         state.traffic.to_host += tensor.bytes();
-        let commands = state.take_clears().into_iter().chain([encoder.finish()]);
-        let submission = self.context.queue.submit(commands);
-        self.context.check()?;
-        Ok(Pending::new(&self.context, submission, parts))
+        Ok(Pending::new(&self.context, self.queue.submit(encoder)?, parts))
     }
 
     /// Everything that has been queued so far, to be waited for.
     pub fn everything(&self) -> Result<Pending, Error> {
         self.context.check()?;
-        let submission = self.context.queue.submit(self.state().take_clears());
+        let submission = self.queue.submit(new_encoder(&self.context))?;
         Ok(Pending::new(&self.context, submission, Vec::new()))
     }
 
@@ -276,14 +273,8 @@ impl Gpu {
         }
         let key: Vec<_> = views.iter().flat_map(|v| [v.handle, v.offset, v.length]).collect();
         let bind_group = kernel.bind_group(&self.context, &key, &bindings)?.clone();
-        let mut encoder = new_encoder(&self.context);
-        {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            pass.set_pipeline(kernel.pipeline());
-            pass.set_bind_group(0, &bind_group, &[]);
-            pass.dispatch_workgroups(workgroups[0], workgroups[1], workgroups[2]);
-        }
-        state.submit(&self.context, encoder)
+        let dispatch = Dispatch { pipeline: kernel.pipeline().clone(), bind_group, workgroups };
+        self.queue.push(Work::Run(Arc::new([dispatch]), None))
     }
 
     /// Queues one step of the rows. After an error nothing has been queued.
@@ -293,12 +284,10 @@ impl Gpu {
             return Ok(());
         }
         let state = &mut *self.state();
-        let world = World { context: &self.context, arena: &state.arena, tensors: &state.tensors };
-        let (prepared, sent) = state.stepper.prepare(world, rows, groups)?;
-        state.traffic.to_device += sent;
-        let mut encoder = new_encoder(&self.context);
-        prepared.record(&mut encoder.begin_compute_pass(&Default::default()));
-        state.submit(&self.context, encoder)
+        let (context, queue) = (&self.context, &self.queue);
+        let world = World { context, queue, arena: &state.arena, tensors: &state.tensors };
+        state.traffic.to_device += state.stepper.step(world, rows, groups)?;
+        Ok(())
     }
 
     /// Loses the device, to test that this is an error.
@@ -306,37 +295,15 @@ impl Gpu {
         self.context.device.destroy();
     }
 
+    fn clear(&self, arena: &Arena<Buffer>, segments: &[Segment]) -> Result<(), Error> {
+        segments.iter().try_for_each(|Segment { block, range }| {
+            self.queue.push(Work::Clear(arena.memory(*block).clone(), range.clone()))
+        })
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // A panic leaves every map as it was or as it was to be, so the state can be used.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn clear(&mut self, context: &Context, segments: &[Segment]) {
-        let encoder = self.clears.get_or_insert_with(|| new_encoder(context));
-        for segment in segments {
-            let size = segment.range.end - segment.range.start;
-            let block = self.arena.memory(segment.block);
-            encoder.clear_buffer(block, segment.range.start, Some(size));
-        }
-    }
-
-    fn take_clears(&mut self) -> Option<CommandBuffer> {
-        self.clears.take().map(CommandEncoder::finish)
-    }
-
-    fn flush(&mut self, context: &Context) -> Result<(), Error> {
-        if let Some(commands) = self.take_clears() {
-            context.queue.submit([commands]);
-        }
-        context.check()
-    }
-
-    fn submit(&mut self, context: &Context, encoder: CommandEncoder) -> Result<(), Error> {
-        let commands = self.take_clears().into_iter().chain([encoder.finish()]);
-        context.queue.submit(commands);
-        context.check()
     }
 }
 

@@ -3,12 +3,14 @@
 use super::arena::{ALIGNMENT, Arena};
 use super::context::Context;
 use super::kernel::{Binding, bind_group, compile, pipeline, storage_layout};
+use super::queue::{Dispatch, Queue, Work};
 use super::table::{self, Bucket, GroupRow, Options, Slot};
 use super::tensor::{Dtype, Tensor};
 use crate::error::Error;
 use crate::rule::Hyperparameters;
 use std::collections::HashMap;
-use wgpu::{BindGroup, BindGroupLayout, Buffer, BufferUsages, ComputePass, ComputePipeline};
+use std::sync::Arc;
+use wgpu::{BindGroupLayout, Buffer, BufferUsages, ComputePipeline};
 
 /// How many different steps keep their tables; the one used longest ago goes first.
 const MAX_PREPARED: usize = 256;
@@ -16,6 +18,10 @@ const MAX_PREPARED: usize = 256;
 /// The bindings of `sgd.wgsl`: three blocks, the chunks and the groups.
 const BINDINGS: usize = 5;
 const FIRST_TABLE: usize = 3;
+const GROUPS: usize = 4;
+
+/// How many versions of the groups a table holds: steps that wait in the queue use older ones.
+const VERSIONS: u64 = 16;
 
 /// One parameter of a step, by the handles of its tensors.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,15 +54,9 @@ pub struct Prepared {
     rows: Vec<Row>,
     options: Vec<Options>,
     groups: Vec<GroupRow>,
+    version: u64,
     table: Buffer,
-    dispatches: Vec<Dispatch>,
-}
-
-#[derive(Debug)]
-struct Dispatch {
-    pipeline: ComputePipeline,
-    bind_group: BindGroup,
-    workgroups: u32,
+    dispatches: Arc<[Dispatch]>,
 }
 
 /// What a step reads: where tensors lie, and the device.
@@ -64,6 +64,8 @@ struct Dispatch {
 pub struct World<'a> {
     /// The device.
     pub context: &'a Context,
+    /// Its queue.
+    pub queue: &'a Queue,
     /// The blocks.
     pub arena: &'a Arena<Buffer>,
     /// The tensors by their handles.
@@ -75,39 +77,43 @@ impl Stepper {
     pub fn new(context: &Context, chunk_elements: u64) -> Self {
         Stepper {
             chunk_elements,
-            layout: storage_layout(context, BINDINGS, |binding| binding >= FIRST_TABLE),
+            layout: storage_layout(context, BINDINGS, FIRST_TABLE, Some(GROUPS)),
             modules: HashMap::new(),
             pipelines: HashMap::new(),
             prepared: Vec::new(),
         }
     }
 
-    /// Brings the tables of a step to the device, as far as they are not there, and returns the
-    /// step with the number of bytes that were sent. After an error nothing has been queued.
-    pub fn prepare(
+    /// Queues a step, after bringing its tables to the device as far as they are not there, and
+    /// returns the number of bytes that were sent. After an error nothing has been queued.
+    pub fn step(
         &mut self,
         world: World<'_>,
         rows: &[Row],
         hyperparameters: &[Hyperparameters],
-    ) -> Result<(&Prepared, u64), Error> {
+    ) -> Result<u64, Error> {
         let known = self.prepared.iter().rposition(|prepared| prepared.fits(rows, hyperparameters));
         let sent = match known {
             Some(index) => {
                 self.prepared[index..].rotate_left(1);
-                self.prepared.last_mut().map_or(0, |p| p.refresh(world.context, hyperparameters))
+                self.prepared.last_mut().map_or(Ok(0), |p| p.refresh(world, hyperparameters))?
             }
             None => {
                 let prepared = self.build(world, rows, hyperparameters)?;
                 if self.prepared.len() >= MAX_PREPARED {
                     self.prepared.remove(0);
                 }
-                let sent = prepared.table.size();
+                let sent = prepared.sent();
                 self.prepared.push(prepared);
                 sent
             }
         };
-        let last = self.prepared.len() - 1;
-        Ok((&self.prepared[last], sent))
+        if let Some(prepared) = self.prepared.last() {
+            let dispatches = Arc::clone(&prepared.dispatches);
+            let offset = prepared.version * version_bytes(&prepared.groups);
+            world.queue.push(Work::Run(dispatches, Some(offset as u32)))?;
+        }
+        Ok(sent)
     }
 
     /// Lets go of the blocks that prepared steps hold.
@@ -124,11 +130,11 @@ impl Stepper {
         let slots = rows.iter().map(|row| slot(world.tensors, row)).collect::<Result<Vec<_>, _>>()?;
         let buckets = table::build(&slots, hyperparameters, self.chunk_elements)?;
         let groups: Vec<_> = hyperparameters.iter().map(table::group_row).collect();
-        let (bytes, places) = lay_out(&groups, &buckets);
+        let (bytes, places) = lay_out(&buckets, VERSIONS * version_bytes(&groups));
         let context = world.context;
         let table = context.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("descent table"),
-            size: bytes.len() as u64,
+            size: VERSIONS * version_bytes(&groups) + bytes.len() as u64,
             usage: BufferUsages::STORAGE | BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
@@ -139,10 +145,12 @@ impl Stepper {
             let tables = [place, Place { offset: 0, bytes: group_bytes }];
             dispatches.push(self.dispatch(world, bucket, &table, tables)?);
         }
-        context.queue.write_buffer(&table, 0, &bytes);
+        context.queue.write_buffer(&table, 0, bytemuck::cast_slice(&groups));
+        context.queue.write_buffer(&table, VERSIONS * version_bytes(&groups), &bytes);
         context.check()?;
         let options = hyperparameters.iter().map(Options::of).collect();
-        Ok(Prepared { rows: rows.to_vec(), options, groups, table, dispatches })
+        let dispatches = dispatches.into();
+        Ok(Prepared { rows: rows.to_vec(), options, groups, version: 0, table, dispatches })
     }
 
     fn dispatch(
@@ -164,7 +172,7 @@ impl Stepper {
         let most = world.context.limits.max_compute_workgroups_per_dimension;
         let workgroups = u32::try_from(bucket.chunks.len()).unwrap_or(u32::MAX).min(most);
         let pipeline = self.pipeline(world.context, bucket.key.dtype, bucket.key.options)?;
-        Ok(Dispatch { pipeline, bind_group, workgroups })
+        Ok(Dispatch { pipeline, bind_group, workgroups: [workgroups, 1, 1] })
     }
 
     fn pipeline(
@@ -201,29 +209,38 @@ impl Prepared {
             && self.options.iter().zip(hyperparameters).all(|(own, h)| *own == Options::of(h))
     }
 
-    /// Sends the groups that have changed.
-    fn refresh(&mut self, context: &Context, hyperparameters: &[Hyperparameters]) -> u64 {
-        let mut sent = 0;
-        for (index, (old, h)) in self.groups.iter_mut().zip(hyperparameters).enumerate() {
-            let new = table::group_row(h);
-            if *old != new {
-                let bytes = bytemuck::bytes_of(&new);
-                context.queue.write_buffer(&self.table, (index * bytes.len()) as u64, bytes);
-                sent += bytes.len() as u64;
-                *old = new;
-            }
+    /// Sends the groups if they have changed.
+    fn refresh(
+        &mut self,
+        world: World<'_>,
+        hyperparameters: &[Hyperparameters],
+    ) -> Result<u64, Error> {
+        let new: Vec<_> = hyperparameters.iter().map(table::group_row).collect();
+        if self.groups == new {
+            return Ok(0);
         }
-        sent
+        self.version = (self.version + 1) % VERSIONS;
+        if self.version == 0 {
+            world.queue.flush()?; // no step that waits uses any version any more
+        }
+        let bytes: &[u8] = bytemuck::cast_slice(&new);
+        let at = self.version * version_bytes(&new);
+        world.context.queue.write_buffer(&self.table, at, bytes);
+        let sent = bytes.len() as u64;
+        self.groups = new;
+        Ok(sent)
     }
 
-    /// Records the step.
-    pub fn record(&self, pass: &mut ComputePass<'_>) {
-        for dispatch in &self.dispatches {
-            pass.set_pipeline(&dispatch.pipeline);
-            pass.set_bind_group(0, &dispatch.bind_group, &[]);
-            pass.dispatch_workgroups(dispatch.workgroups, 1, 1);
-        }
+    /// Bytes that making it has sent.
+    fn sent(&self) -> u64 {
+        let groups = size_of_val(self.groups.as_slice()) as u64;
+        self.table.size() - VERSIONS * version_bytes(&self.groups) + groups
     }
+}
+
+/// Bytes from one version of the groups to the next.
+fn version_bytes(groups: &[GroupRow]) -> u64 {
+    (size_of_val(groups) as u64).next_multiple_of(ALIGNMENT)
 }
 
 /// A range of the table's buffer.
@@ -233,14 +250,15 @@ struct Place {
     bytes: u64,
 }
 
-/// The bytes of a table: the groups, then the chunks of each bucket, each where a binding may start.
-fn lay_out(groups: &[GroupRow], buckets: &[Bucket]) -> (Vec<u8>, Vec<Place>) {
-    let mut bytes: Vec<u8> = bytemuck::cast_slice(groups).to_vec();
+/// The chunks of all buckets as bytes, each bucket where a binding may start, and these places in a
+/// table that they are put into at `start`.
+fn lay_out(buckets: &[Bucket], start: u64) -> (Vec<u8>, Vec<Place>) {
+    let mut bytes: Vec<u8> = Vec::new();
     let mut places = Vec::new();
     for bucket in buckets {
         bytes.resize(bytes.len().next_multiple_of(ALIGNMENT as usize), 0);
         let chunks: &[u8] = bytemuck::cast_slice(&bucket.chunks);
-        places.push(Place { offset: bytes.len() as u64, bytes: chunks.len() as u64 });
+        places.push(Place { offset: start + bytes.len() as u64, bytes: chunks.len() as u64 });
         bytes.extend_from_slice(chunks);
     }
     (bytes, places)
