@@ -186,6 +186,29 @@ export class NativeGpu {
     if (status !== 0) this.#unwrap(status);
   }
 
+  /** Times every step and dispatch from here on, up to 256 of them. */
+  startTiming(): void {
+    this.#unwrap(this.#symbols.descent_gpu_start_timing(this.#number));
+  }
+
+  /** Ends timing; returns how many seconds each step and dispatch took by the device's clock. */
+  stopTiming(): Float64Array {
+    const seconds = new Float64Array(256);
+    const count = this.#number32((out) =>
+      this.#symbols.descent_gpu_stop_timing(this.#number, seconds, seconds.length, out)
+    );
+    return seconds.subarray(0, count);
+  }
+
+  /** Copies bytes within the device, and returns how many seconds each copy took. */
+  timeCopies(bytes: number, count: number): Float64Array {
+    const seconds = new Float64Array(count);
+    this.#number32((out) =>
+      this.#symbols.descent_gpu_time_copies(this.#number, bytes, seconds, count, out)
+    );
+    return seconds;
+  }
+
   /** Loses the device, to test that this is an error. */
   lose(): void {
     this.#unwrap(this.#symbols.descent_gpu_lose(this.#number));

@@ -72,6 +72,21 @@ export const GPU_SYMBOLS = {
     parameters: ["u32", "buffer", "u32", "u32", "buffer", "u32"],
     result: "i32",
   },
+  /** `int32_t descent_gpu_start_timing(uint32_t gpu)` */
+  descent_gpu_start_timing: { parameters: ["u32"], result: "i32" },
+  /**
+   * `int32_t descent_gpu_stop_timing(uint32_t gpu, double *out, uint32_t capacity,
+   * uint32_t *count)`
+   */
+  descent_gpu_stop_timing: { parameters: ["u32", "buffer", "u32", "buffer"], result: "i32" },
+  /**
+   * `int32_t descent_gpu_time_copies(uint32_t gpu, double bytes, double *out, uint32_t capacity,
+   * uint32_t *count)`
+   */
+  descent_gpu_time_copies: {
+    parameters: ["u32", "f64", "buffer", "u32", "buffer"],
+    result: "i32",
+  },
   /** `int32_t descent_gpu_lose(uint32_t gpu)` */
   descent_gpu_lose: { parameters: ["u32"], result: "i32" },
 } as const;

@@ -241,8 +241,7 @@ unsafe extern "C" fn descent_gpu_read(gpu: u32, handle: f64, wait: *mut u32) -> 
     unsafe {
         store(wait, || {
             let gpu = GPUS.get(gpu)?;
-            let pending =
-                if handle == 0.0 { gpu.everything()? } else { gpu.read(handle as u64)? };
+            let pending = if handle == 0.0 { gpu.everything()? } else { gpu.read(handle as u64)? };
             Ok(WAITS.add(Wait { pending, result: Mutex::new(Ok(())) }))
         })
     }
@@ -411,6 +410,61 @@ unsafe extern "C" fn descent_gpu_memory(gpu: u32, out: *mut [f64; 3]) -> i32 {
             Ok([gpu.memory(), traffic.to_device, traffic.to_host].map(|bytes| bytes as f64))
         })
     }
+}
+
+/// `int32_t descent_gpu_start_timing(uint32_t gpu)`: times every step and dispatch from here on.
+#[unsafe(no_mangle)]
+extern "C" fn descent_gpu_start_timing(gpu: u32) -> i32 {
+    guard(|| GPUS.get(gpu)?.start_timing())
+}
+
+/// `int32_t descent_gpu_stop_timing(uint32_t gpu, double *out, uint32_t capacity, uint32_t *count)`:
+/// ends timing and writes the seconds of the first `capacity` steps and dispatches.
+///
+/// # Safety
+/// `out` is valid for writes of `capacity` words, `count` for a write.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_gpu_stop_timing(
+    gpu: u32,
+    out: *mut f64,
+    capacity: u32,
+    count: *mut u32,
+) -> i32 {
+    // SAFETY: the caller vouches for both pointers.
+    unsafe { store(count, || fill(out, capacity, &GPUS.get(gpu)?.stop_timing()?)) }
+}
+
+/// `int32_t descent_gpu_time_copies(uint32_t gpu, double bytes, double *out, uint32_t capacity,
+/// uint32_t *count)`: copies bytes within the device `capacity` times and writes the seconds.
+///
+/// # Safety
+/// As for [`descent_gpu_stop_timing`].
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_gpu_time_copies(
+    gpu: u32,
+    bytes: f64,
+    out: *mut f64,
+    capacity: u32,
+    count: *mut u32,
+) -> i32 {
+    // SAFETY: the caller vouches for both pointers.
+    unsafe {
+        store(count, || fill(out, capacity, &GPUS.get(gpu)?.time_copies(bytes as u64, capacity)?))
+    }
+}
+
+/// Writes as many values as fit and returns how many that are.
+///
+/// # Safety
+/// `out` is valid for writes of `capacity` words.
+unsafe fn fill(out: *mut f64, capacity: u32, values: &[f64]) -> Result<u32, Error> {
+    if out.is_null() {
+        return Err(null("out"));
+    }
+    let count = values.len().min(capacity as usize);
+    // SAFETY: `values` holds `count` words, and the caller vouches for `out`.
+    unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), out, count) };
+    Ok(count as u32)
 }
 
 /// `int32_t descent_gpu_lose(uint32_t gpu)`: loses the device, to test that this is an error.

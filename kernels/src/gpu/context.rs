@@ -114,7 +114,9 @@ impl Faults {
 
 fn sort(error: wgpu::Error) -> Error {
     match error {
-        wgpu::Error::OutOfMemory { .. } => Error::Memory("the device has no memory left".to_owned()),
+        wgpu::Error::OutOfMemory { .. } => {
+            Error::Memory("the device has no memory left".to_owned())
+        }
         error => Error::Gpu(error.to_string()),
     }
 }

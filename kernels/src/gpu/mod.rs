@@ -11,6 +11,7 @@ pub mod queue;
 pub mod step;
 pub mod table;
 pub mod tensor;
+pub mod timing;
 
 use crate::error::Error;
 use crate::rule::Hyperparameters;
@@ -24,6 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use step::{Row, Stepper, World};
 use tensor::{Dtype, Tensor};
+use timing::Timer;
 use wgpu::{Buffer, BufferUsages, CommandEncoder};
 
 /// Handles look like addresses above any of the host's, far enough apart that overlapping handles
@@ -288,6 +290,23 @@ impl Gpu {
         let world = World { context, queue, arena: &state.arena, tensors: &state.tensors };
         state.traffic.to_device += state.stepper.step(world, rows, groups)?;
         Ok(())
+    }
+
+    /// Times every step and dispatch from here on.
+    pub fn start_timing(&self) -> Result<(), Error> {
+        self.queue.time(Some(Timer::new(&self.context)?)).map(|_| ())
+    }
+
+    /// The seconds that each step and dispatch took, since timing was started; this ends it.
+    pub fn stop_timing(&self) -> Result<Vec<f64>, Error> {
+        let timer = self.queue.time(None)?;
+        timer.map_or(Ok(Vec::new()), |timer| timer.read(&self.context, &self.queue))
+    }
+
+    /// The seconds that each of `count` copies of `bytes` bytes within the device took.
+    pub fn time_copies(&self, bytes: u64, count: u32) -> Result<Vec<f64>, Error> {
+        self.context.check()?;
+        timing::time_copies(&self.context, &self.queue, bytes, count)
     }
 
     /// Loses the device, to test that this is an error.

@@ -6,6 +6,7 @@
 //! which does the same at once.
 
 use super::context::Context;
+use super::timing::Timer;
 use crate::error::Error;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -48,8 +49,9 @@ struct Shared {
     context: Context,
     waiting: Mutex<Waiting>,
     filled: Condvar,
-    /// Held from taking work to having submitted it, which keeps the order.
-    order: Mutex<()>,
+    /// Held from taking work to having submitted it, which keeps the order; with a timer, each run
+    /// is timed.
+    order: Mutex<Option<Timer>>,
 }
 
 #[derive(Debug, Default)]
@@ -98,6 +100,12 @@ impl Queue {
         self.shared.context.check()
     }
 
+    /// Has each run timed from here on, or no more; returns the timer until now.
+    pub fn time(&self, timer: Option<Timer>) -> Result<Option<Timer>, Error> {
+        self.flush()?;
+        Ok(std::mem::replace(&mut *lock(&self.shared.order), timer))
+    }
+
     /// Hands everything over, and `commands` after it.
     pub fn submit(&self, commands: CommandEncoder) -> Result<SubmissionIndex, Error> {
         let submission = self.shared.hand_over(Some(commands));
@@ -143,27 +151,35 @@ impl Shared {
     }
 
     fn hand_over(&self, more: Option<CommandEncoder>) -> Option<SubmissionIndex> {
-        let _order = lock(&self.order);
+        let timer = &mut *lock(&self.order);
         let work = std::mem::take(&mut lock(&self.waiting).work);
         if work.is_empty() && more.is_none() {
             return None;
         }
-        let commands = encode(&self.context, &work).into_iter().chain(more);
+        let commands = encode(&self.context, &work, timer.as_mut()).into_iter().chain(more);
         Some(self.context.queue.submit(commands.map(CommandEncoder::finish)))
     }
 }
 
-fn encode(context: &Context, work: &[Work]) -> Option<CommandEncoder> {
+fn encode(
+    context: &Context,
+    work: &[Work],
+    mut timer: Option<&mut Timer>,
+) -> Option<CommandEncoder> {
     if work.is_empty() {
         return None;
     }
     let mut encoder = context.device.create_command_encoder(&Default::default());
-    for run in work.chunk_by(|a, b| matches!((a, b), (Work::Run(..), Work::Run(..)))) {
+    let apart = timer.is_some();
+    let together = |a: &Work, b: &Work| matches!((a, b), (Work::Run(..), Work::Run(..)));
+    for run in work.chunk_by(|a, b| !apart && together(a, b)) {
         if let [Work::Clear(buffer, range)] = run {
             encoder.clear_buffer(buffer, range.start, Some(range.end - range.start));
             continue;
         }
-        let mut pass = encoder.begin_compute_pass(&Default::default());
+        let timestamp_writes = timer.as_mut().and_then(|timer| timer.pass());
+        let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes };
+        let mut pass = encoder.begin_compute_pass(&descriptor);
         for work in run {
             if let Work::Run(dispatches, offset) = work {
                 dispatches.iter().for_each(|dispatch| dispatch.record(&mut pass, *offset));

@@ -127,7 +127,8 @@ impl Stepper {
         rows: &[Row],
         hyperparameters: &[Hyperparameters],
     ) -> Result<Prepared, Error> {
-        let slots = rows.iter().map(|row| slot(world.tensors, row)).collect::<Result<Vec<_>, _>>()?;
+        let slots =
+            rows.iter().map(|row| slot(world.tensors, row)).collect::<Result<Vec<_>, _>>()?;
         let buckets = table::build(&slots, hyperparameters, self.chunk_elements)?;
         let groups: Vec<_> = hyperparameters.iter().map(table::group_row).collect();
         let (bytes, places) = lay_out(&buckets, VERSIONS * version_bytes(&groups));

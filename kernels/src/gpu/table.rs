@@ -230,7 +230,8 @@ mod tests {
         slots[1].group = 1;
         let groups = [PLAIN, Hyperparameters { weight_decay: 0.1, ..PLAIN }];
         let buckets = build(&slots, &groups, 4096).unwrap();
-        let decays: Vec<_> = buckets.iter().map(|b| (b.key.options.decay, b.chunks.len())).collect();
+        let decays: Vec<_> =
+            buckets.iter().map(|b| (b.key.options.decay, b.chunks.len())).collect();
         assert_eq!(decays, [(false, 2), (true, 1)]);
     }
 
