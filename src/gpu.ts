@@ -38,6 +38,9 @@ export interface Tuning {
   readonly chunkElements?: number;
 }
 
+/** Elements of the largest tensor: 1 TiB, which no device has, though some would only pretend. */
+const MAX_LENGTH = 2 ** 38;
+
 /** Opens a GPU with sizes of a test's. */
 export let openTuned: (options: GpuOptions, tuning: Tuning) => Gpu;
 
@@ -169,12 +172,13 @@ export class Gpu {
 
   #create<D extends GpuDtype>(length: number, name: D, zeroed: boolean): GpuTensor<D> {
     const native = this.#open();
-    if (!Number.isSafeInteger(length) || length < 0) {
+    this.#checkDtype(name);
+    if (!(Number.isInteger(length) && length >= 0 && length <= MAX_LENGTH)) {
       throw new RangeError(
-        `Cannot make a tensor as its length must be a whole number >= 0: current value is ${length}`,
+        `Cannot make a tensor as its length must be a whole number from 0 to ${MAX_LENGTH}: ` +
+          `current value is ${length}`,
       );
     }
-    this.#checkDtype(name);
     const handle = native.tensor(length, FORMATS[name].code, zeroed);
     return createTensor({ native, length, name, handle, dtype: this.#dtypes[name] });
   }
