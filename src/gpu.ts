@@ -10,7 +10,7 @@ import type { GpuInfo } from "./gpu/info.ts";
 import { NativeGpu } from "./native/gpu.ts";
 import { checkKnown } from "./options.ts";
 import { describe } from "./parameter.ts";
-import type { Device, DeviceTensor, Dtype } from "./parameter.ts";
+import type { Device, DeviceTensor, ElementType } from "./parameter.ts";
 
 /** The options of `openGpu`. */
 export interface GpuOptions {
@@ -79,7 +79,7 @@ export class Gpu {
   /** What it says of itself. */
   readonly info: GpuInfo;
   readonly #native: NativeGpu;
-  readonly #dtypes: Readonly<Record<GpuDtype, Dtype>>;
+  readonly #dtypes: Readonly<Record<GpuDtype, ElementType>>;
 
   static {
     openTuned = (options, tuning) => new Gpu(options, tuning);
@@ -96,8 +96,8 @@ export class Gpu {
     });
     this.info = readInfo(this.#native.info());
     const device = createDevice(this.#native);
-    const dtype = (name: GpuDtype): Dtype => ({
-      ...{ name, device, bytes: FORMATS[name].bytes, round: Math.fround },
+    const dtype = (name: GpuDtype): ElementType => ({
+      ...{ name, device, bytes: FORMATS[name].bytes },
       code: this.#native.tableDtype(FORMATS[name].code),
       zeros: (length) => this.tensor(length, { dtype: name }),
     });

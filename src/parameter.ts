@@ -64,28 +64,39 @@ export interface Parameter<T extends Tensor = FloatArray> {
   shape?: readonly number[];
 }
 
-/** A supported dtype. */
-export interface Dtype {
+/** The type of a tensor's elements, and where they lie. */
+export interface ElementType {
   /** The number that stands for it in the table that kernels read. */
   readonly code: number;
   /** Bytes of one element. */
   readonly bytes: number;
   /** The field's name for it. */
   readonly name: "float16" | "float32" | "float64";
-  /** The device whose tensors have this dtype; without it, arrays have it. */
+  /** The device of the tensors; arrays have none. */
   readonly device?: Device;
-  /** An array of zeros, or a tensor of zeros. */
+  /** A tensor of zeros. */
   readonly zeros: (length: number) => Tensor;
+}
+
+/** A supported dtype of arrays. */
+export interface Dtype extends ElementType {
+  /** The field's name for it. */
+  readonly name: "float32" | "float64";
+  /** An array of zeros. */
+  readonly zeros: (length: number) => FloatArray;
+  /** A view of `length` elements from `offset` bytes on. */
+  readonly view: (buffer: ArrayBufferLike, offset: number, length: number) => FloatArray;
   /** The nearest value of this dtype. */
   readonly round: (value: number) => number;
 }
 
-const DTYPES: Readonly<Record<string, Dtype>> = {
+const DTYPES = {
   Float32Array: {
     code: 0,
     bytes: 4,
     name: "float32",
     zeros: (length) => new Float32Array(length),
+    view: (buffer, offset, length) => new Float32Array(buffer, offset, length),
     round: Math.fround,
   },
   Float64Array: {
@@ -93,34 +104,45 @@ const DTYPES: Readonly<Record<string, Dtype>> = {
     bytes: 8,
     name: "float64",
     zeros: (length) => new Float64Array(length),
+    view: (buffer, offset, length) => new Float64Array(buffer, offset, length),
     round: (value) => value,
   },
-};
+} satisfies Record<string, Dtype>;
 
-const dtypes = new WeakMap<DeviceTensor, Dtype>();
+/** float32, for what needs a dtype and has no array. */
+export const FLOAT32: Dtype = DTYPES.Float32Array;
 
-/** Makes a tensor known as one of its device's, which the dtype names. */
-export function place(tensor: DeviceTensor, dtype: Dtype): void {
-  dtypes.set(tensor, dtype);
+const placed = new WeakMap<DeviceTensor, ElementType>();
+
+/** Makes a tensor known as one of a device's. */
+export function place(tensor: DeviceTensor, type: ElementType): void {
+  placed.set(tensor, type);
 }
 
 /** The device of a tensor; undefined for an array. */
 export function deviceOf(value: unknown): Device | undefined {
-  return dtypes.get(value as DeviceTensor)?.device;
+  return placed.get(value as DeviceTensor)?.device;
 }
 
 /**
- * The dtype of an array or a tensor.
+ * The type of the elements of an array or of a tensor on a device.
+ *
+ * @throws {TypeError} If the value is neither.
+ */
+export function elementTypeOf(value: unknown, what: string): ElementType {
+  return placed.get(value as DeviceTensor) ?? dtypeOf(value, what);
+}
+
+/**
+ * The dtype of an array.
  *
  * @throws {TypeError} If the value is no array of a supported dtype.
  */
 export function dtypeOf(value: unknown, what: string): Dtype {
-  const placed = dtypes.get(value as DeviceTensor);
-  if (placed !== undefined) return placed;
   const tag = ArrayBuffer.isView(value)
     ? (value as { [Symbol.toStringTag]?: string })[Symbol.toStringTag]
     : undefined;
-  const dtype = tag === undefined ? undefined : DTYPES[tag];
+  const dtype = (DTYPES as Record<string, Dtype | undefined>)[tag ?? ""];
   if (dtype === undefined) {
     throw new TypeError(
       `Cannot use ${what} as it must be a Float32Array, a Float64Array or a GpuTensor: ` +
@@ -186,7 +208,7 @@ export function checkParameter(value: unknown, index: number): asserts value is 
     );
   }
   const what = label({ name }, index);
-  dtypeOf(data, `data of ${what}`);
+  elementTypeOf(data, `data of ${what}`);
   checkBuffer(data, `data of ${what}`);
   if (shape !== undefined) checkShape(shape, data.length, what);
 }

@@ -10,8 +10,8 @@ import { checkCombination } from "./options.ts";
 import type { RuleOptions } from "./rule.ts";
 import { Written } from "./overlap.ts";
 import type { Span } from "./overlap.ts";
-import { checkBuffer, describe, dtypeOf, label } from "./parameter.ts";
-import type { Device, Dtype, Parameter, Tensor } from "./parameter.ts";
+import { checkBuffer, describe, elementTypeOf, label } from "./parameter.ts";
+import type { Device, ElementType, Parameter, Tensor } from "./parameter.ts";
 
 /** Words of a row of the tensor table, as `kernels/src/ffi.rs` reads them. */
 const ROW = 7;
@@ -48,7 +48,7 @@ export class Entry {
   grad: Tensor | null = null;
   buffer: Tensor | null = null;
   length = 0;
-  dtype: Dtype | null = null;
+  dtype: ElementType | null = null;
 
   constructor(
     readonly parameter: Parameter<Tensor>,
@@ -76,7 +76,7 @@ export class Plan {
   /** The groups' hyperparameters, in the order of the group rows. */
   readonly groups: RuleOptions[] = [];
   /** The devices that some of the rows are on. */
-  readonly devices = new Set<Device>();
+  devices: readonly Device[] = [];
   /** Whether some of the rows are in JavaScript's memory. */
   hasArrays = true;
 
@@ -116,7 +116,7 @@ export class Plan {
   refresh(): void {
     try {
       this.#refreshGroups();
-      for (const entry of this.entries) this.#refreshEntry(entry);
+      this.#refreshEntries();
       if (this.#writtenChanged) this.#checkAll();
       else for (const entry of this.#newGrads) this.#written.check(this.#gradSpan(entry));
       this.#newGrads.length = 0;
@@ -143,6 +143,20 @@ export class Plan {
       groupRows[at + 3] = h.weightDecay;
       groupRows[at + 4] = (h.nesterov ? FLAG_NESTEROV : 0) |
         (h.maximize ? FLAG_MAXIMIZE : 0) | (h.sign ? FLAG_SIGN : 0);
+    }
+  }
+
+  #refreshEntries(): void {
+    const { entries } = this;
+    const halves = this.#halves;
+    for (let i = 0; i < entries.length; i++) {
+      const entry = entries[i];
+      const { parameter: { data, grad }, state: { momentumBuffer: buffer }, length } = entry;
+      const settled = grad !== null && buffer !== null && data === entry.data &&
+        grad === entry.grad && buffer === entry.buffer &&
+        data.length === length && grad.length === length && buffer.length === length;
+      if (settled) halves[2 * (i * ROW + STATE)] = LATER;
+      else this.#refreshEntry(entry);
     }
   }
 
@@ -175,7 +189,7 @@ export class Plan {
 
   #bindData(entry: Entry, data: Tensor): void {
     const what = entry.name("data");
-    const dtype = dtypeOf(data, what);
+    const dtype = elementTypeOf(data, what);
     checkBuffer(data, what);
     entry.data = data;
     entry.grad = entry.buffer = null;
@@ -215,7 +229,7 @@ export class Plan {
   }
 
   #checkLike(entry: Entry, array: Tensor, what: string): void {
-    const dtype = dtypeOf(array, what);
+    const dtype = elementTypeOf(array, what);
     checkBuffer(array, what);
     if (dtype !== entry.dtype) {
       throw new TypeError(
@@ -232,10 +246,9 @@ export class Plan {
   }
 
   #checkAll(): void {
-    const devices = this.entries.map(({ dtype }) => dtype!.device);
-    this.devices.clear();
-    for (const device of devices) if (device !== undefined) this.devices.add(device);
-    this.hasArrays = devices.includes(undefined);
+    const places = new Set(this.entries.map(({ dtype }) => dtype!.device));
+    this.hasArrays = places.delete(undefined);
+    this.devices = [...places] as Device[];
     const spans: Span[] = [];
     for (const entry of this.entries) {
       spans.push(this.#span(entry, DATA, entry.name("data")));
@@ -267,7 +280,7 @@ export class Plan {
   }
 }
 
-function placeName({ name, device }: Dtype): string {
+function placeName({ name, device }: ElementType): string {
   return device === undefined ? name : `${name} on the same GPU`;
 }
 

@@ -1,5 +1,5 @@
 /**
- * The rule: what one step of SGD does to one element, in TypeScript.
+ * The rule: what one step of SGD does to one element, stated once for TypeScript.
  *
  * With `p` the parameter, `g` its gradient and `b` its momentum buffer:
  *
@@ -15,74 +15,80 @@
  * p <- fma(-lr, u, p)
  * ```
  *
- * `fma(a, b, c)` is `round(a * b + c)`. For float32 that is a fused multiply-add but for double
- * rounding (about 1 result in 2^29), because a product of two float32 is exact in float64. For
- * float64 the product is rounded too.
+ * The three functions are written over an arithmetic, so that the same text steps numbers
+ * (`src/backends/js.ts`) and writes the WebAssembly that steps vectors (`src/wasm/kernel.ts`).
  */
 
 import type { Hyperparameters } from "./options.ts";
-import type { FloatArray } from "./parameter.ts";
 
-/** The hyperparameters as factors of the element's type. */
-export interface Factors {
-  readonly orientation: number;
-  readonly weightDecay: number;
-  readonly momentum: number;
-  readonly blend: number;
-  readonly negativeLr: number;
-  readonly nesterov: boolean;
-  readonly sign: boolean;
+/** What the rule needs to be able to do with a value. */
+export interface Arithmetic<V> {
+  /** `a * b`, rounded. */
+  mul(a: V, b: V): V;
+  /** `a * b + c`, rounded once. */
+  fma(a: V, b: V, c: V): V;
+  /** `(0 < a) - (a < 0)`: +1, -1, or +0 for both zeros and for NaN. */
+  sign(a: V): V;
 }
 
 /** The hyperparameters that the rule reads. */
 export type RuleOptions = Omit<Hyperparameters, "foreach" | "differentiable">;
 
+/** The hyperparameters as factors, rounded to the element's type. */
+export interface Factors<V> {
+  readonly orientation: V;
+  readonly weightDecay: V;
+  readonly momentum: V;
+  readonly blend: V;
+  readonly negativeLr: V;
+}
+
+/** Which lines of the rule apply. */
+export interface Lines {
+  readonly decay: boolean;
+  readonly momentum: "none" | "first" | "later";
+  readonly nesterov: boolean;
+  readonly sign: boolean;
+}
+
 /** Rounds the hyperparameters to the element's type, each once. */
-export function factorsOf(h: Readonly<RuleOptions>, round: (value: number) => number): Factors {
+export function factorsOf(
+  h: Readonly<RuleOptions>,
+  round: (value: number) => number,
+): Factors<number> {
   return {
     orientation: h.maximize ? -1 : 1,
     weightDecay: round(h.weightDecay),
     momentum: round(h.momentum),
     blend: round(1 - h.dampening),
     negativeLr: round(-h.lr),
+  };
+}
+
+/** Chooses the lines for a parameter, by whether its momentum buffer has ever been written. */
+export function linesOf(h: Readonly<RuleOptions>, first: boolean): Lines {
+  return {
+    decay: h.weightDecay !== 0,
+    momentum: h.momentum === 0 ? "none" : first ? "first" : "later",
     nesterov: h.nesterov,
     sign: h.sign,
   };
 }
 
-/** One step of one tensor. */
-export interface Sweep {
-  readonly data: FloatArray;
-  readonly grad: FloatArray;
-  /** Needed if there is momentum. */
-  readonly buffer: FloatArray | null;
-  /** Whether the buffer has never been written: it is then not read. */
-  readonly first: boolean;
+/** The gradient with its direction and weight decay. */
+export function gradient<V>(a: Arithmetic<V>, f: Factors<V>, lines: Lines, p: V, g: V): V {
+  const directed = a.mul(f.orientation, g); // exact: the factor is 1 or -1
+  return lines.decay ? a.fma(f.weightDecay, p, directed) : directed;
 }
 
-/** A function that applies the rule to whole tensors of one dtype. */
-export type Rule = (sweep: Sweep, f: Factors) => void;
+/** The new momentum buffer; `g` comes from `gradient`, and `b` is not read on a first step. */
+export function velocity<V>(a: Arithmetic<V>, f: Factors<V>, lines: Lines, g: V, b: V): V {
+  return lines.momentum === "first" ? g : a.fma(f.blend, g, a.mul(f.momentum, b));
+}
 
-/**
- * Makes the rule for one dtype. Each dtype gets a closure of its own, so that `round` is known to
- * the compiler where it is called.
- */
-export function createRule(round: (value: number) => number): Rule {
-  return ({ data, grad, buffer, first }, f) => {
-    const { orientation, weightDecay, momentum, blend, negativeLr, nesterov, sign } = f;
-    const buffered = momentum !== 0 && buffer !== null;
-    for (let i = 0; i < data.length; i++) {
-      const p = data[i];
-      let g = orientation * grad[i];
-      if (weightDecay !== 0) g = round(weightDecay * p + g);
-      let u = g;
-      if (buffered) {
-        const b = first ? g : round(blend * g + round(momentum * buffer[i]));
-        buffer[i] = b;
-        u = nesterov ? round(momentum * b + g) : b;
-      }
-      if (sign) u = (u > 0 ? 1 : 0) - (u < 0 ? 1 : 0);
-      data[i] = round(negativeLr * u + p);
-    }
-  };
+/** The new parameter; `b` comes from `velocity` and is not read without momentum. */
+export function descend<V>(a: Arithmetic<V>, f: Factors<V>, lines: Lines, p: V, g: V, b: V): V {
+  const buffered = lines.momentum === "none" ? g : b;
+  const update = lines.nesterov ? a.fma(f.momentum, b, g) : buffered;
+  return a.fma(f.negativeLr, lines.sign ? a.sign(update) : update, p);
 }

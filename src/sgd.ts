@@ -131,12 +131,7 @@ export class SGD<T extends Tensor = FloatArray> {
   step(closure?: () => unknown): unknown {
     const loss = closure === undefined ? undefined : closure();
     this.#plan.refresh();
-    let from = 0;
-    for (const [to, together] of this.#runs()) {
-      if (together) stepRows(this.#backend, this.#plan, from, to);
-      else for (let i = from; i < to; i++) stepRows(this.#backend, this.#plan, i, i + 1);
-      from = to;
-    }
+    this.#stepRows();
     this.#plan.commit();
     return loss;
   }
@@ -174,18 +169,18 @@ export class SGD<T extends Tensor = FloatArray> {
     return [...seen];
   }
 
-  /** Where runs of groups end that are stepped in one call (foreach) or tensor by tensor. */
-  #runs(): [to: number, together: boolean][] {
-    const runs: [number, boolean][] = [];
+  /** Groups in a row that step together (foreach) are one call, the others one per tensor. */
+  #stepRows(): void {
+    const groups = this.#groups;
+    let from = 0;
     let to = 0;
-    for (const { params, foreach } of this.#groups) {
-      to += params.length;
-      const last = runs.at(-1);
-      const together = foreach !== false;
-      if (last !== undefined && last[1] === together) last[0] = to;
-      else runs.push([to, together]);
+    for (let i = 0; i < groups.length; i++) {
+      to += groups[i].params.length;
+      const together = groups[i].foreach !== false;
+      if (together && groups[i + 1]?.foreach !== false && i + 1 < groups.length) continue;
+      const each = together ? to - from : 1;
+      for (; from < to; from += each) stepRows(this.#backend, this.#plan, from, from + each);
     }
-    return runs;
   }
 }
 

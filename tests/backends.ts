@@ -1,9 +1,12 @@
 /** The backends that this machine can test, for tests that are crossed with all of them. */
 
-import { type BackendName, SGD } from "@descent/sgd";
+import type { BackendName } from "@descent/sgd";
+import { openLibrary } from "../src/native/library.ts";
 
-/** Why the native backend cannot be had here, or null if it can. */
-export const cpuMissing: string | null = tryCpu();
+const library = openLibrary();
+
+/** Why the native backend cannot be had here, or null if it can. A broken one is an error. */
+export const cpuMissing: string | null = "reason" in library ? library.reason : null;
 
 /** Registers a test once per backend; a missing one is reported as ignored, with the reason. */
 export function testOnBackends(name: string, body: (backend: BackendName) => void): void {
@@ -13,13 +16,4 @@ export function testOnBackends(name: string, body: (backend: BackendName) => voi
     ignore: cpuMissing !== null,
     fn: () => body("cpu"),
   });
-}
-
-function tryCpu(): string | null {
-  try {
-    new SGD([{ data: new Float32Array(1), grad: null }], { lr: 0, backend: "cpu" });
-    return null;
-  } catch (error) {
-    return (error as Error).message;
-  }
 }

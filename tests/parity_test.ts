@@ -10,11 +10,11 @@
 import { assertEquals } from "@std/assert";
 import { SGD, sgd } from "@descent/sgd";
 import type { BackendName, FloatArray, GroupOptions, Parameter } from "@descent/sgd";
+import { testOnBackends } from "./backends.ts";
 import { digest, fromHex, input, samples, toHex, trajectories } from "./golden.ts";
 import type { Result, Trajectory } from "./golden.ts";
 import { guarded } from "./guarded.ts";
 import type { Guarded } from "./guarded.ts";
-import { nativeTest } from "./native.ts";
 
 type Foreach = boolean | null;
 
@@ -230,6 +230,5 @@ function testFamily(backend: BackendName, family: string): void {
 }
 
 for (const family of families) {
-  nativeTest(`cpu has torch's numbers: ${family}`, () => testFamily("cpu", family));
-  Deno.test(`js has torch's numbers: ${family}`, () => testFamily("js", family));
+  testOnBackends(`torch's numbers: ${family}`, (backend) => testFamily(backend, family));
 }

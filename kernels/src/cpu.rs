@@ -17,7 +17,7 @@ use rayon::prelude::*;
 const CHUNK: usize = 1 << 15;
 
 /// Bytes below which a step stays on the calling thread, because waking another costs more.
-const PARALLEL_BYTES: usize = 1 << 20;
+const PARALLEL_BYTES: usize = 1 << 19;
 
 /// One parameter of a step: its data, gradient and momentum buffer, contiguous and of one length.
 #[derive(Debug)]
@@ -44,6 +44,7 @@ pub enum Tensor<'a> {
 }
 
 impl Tensor<'_> {
+    #[inline(always)]
     fn bytes(&self) -> usize {
         match self {
             Tensor::F32(slot) => slot.grad.len() * size_of::<f32>(),
@@ -51,6 +52,7 @@ impl Tensor<'_> {
         }
     }
 
+    #[inline(always)]
     fn check(&self, index: usize, groups: &[Group]) -> Result<(), Error> {
         match self {
             Tensor::F32(slot) => slot.check(index, groups),
@@ -58,6 +60,7 @@ impl Tensor<'_> {
         }
     }
 
+    #[inline(always)]
     fn step(&mut self, groups: &[Group], level: Level, parallel: bool) {
         match self {
             Tensor::F32(slot) => slot.step(&groups[slot.group].f32, level, parallel),
@@ -88,26 +91,27 @@ pub fn step(tensors: &mut [Tensor<'_>], groups: &[Group], config: &Config) -> Re
 }
 
 impl<T: Real> Slot<'_, T> {
+    #[inline(always)]
     fn check(&self, index: usize, groups: &[Group]) -> Result<(), Error> {
-        let fail = |what: &str| Err(Error::Table(format!("Cannot step tensor {index} as {what}")));
         let Some(group) = groups.get(self.group) else {
-            return fail("its group does not exist");
+            return fail(index, "its group does not exist");
         };
         if self.grad.len() != self.param.len() {
-            return fail("its gradient has another length");
+            return fail(index, "its gradient has another length");
         }
         if self.param.as_slice().is_none() || self.grad.as_slice().is_none() {
-            return fail("its data or gradient is not contiguous");
+            return fail(index, "its data or gradient is not contiguous");
         }
         match &self.buffer {
-            None if group.buffered => fail("it has no momentum buffer"),
+            None if group.buffered => fail(index, "it has no momentum buffer"),
             Some(buffer) if buffer.len() != self.param.len() || buffer.as_slice().is_none() => {
-                fail("its momentum buffer has another length or is not contiguous")
+                fail(index, "its momentum buffer has another length or is not contiguous")
             }
             _ => Ok(()),
         }
     }
 
+    #[inline(always)]
     fn step(&mut self, kernels: &Kernels<T>, level: Level, parallel: bool) {
         let kernel = if self.first { &kernels.first } else { &kernels.later };
         if parallel && self.grad.len() > CHUNK {
@@ -119,6 +123,7 @@ impl<T: Real> Slot<'_, T> {
         kernel.run(level, param, grad, buffer);
     }
 
+    #[inline(never)]
     fn step_in_chunks(&mut self, kernel: &Kernel<T>, level: Level) {
         let params = self.param.axis_chunks_iter_mut(Axis(0), CHUNK).into_par_iter();
         let grads = self.grad.axis_chunks_iter(Axis(0), CHUNK).into_par_iter();
@@ -130,6 +135,11 @@ impl<T: Real> Slot<'_, T> {
             None => chunks.for_each(|(p, g)| kernel.run(level, owned(p), read(g), &mut [])),
         }
     }
+}
+
+#[cold]
+fn fail(index: usize, what: &str) -> Result<(), Error> {
+    Err(Error::Table(format!("Cannot step tensor {index} as {what}")))
 }
 
 /// The elements of a view that `Slot::check` has found contiguous.

@@ -16,6 +16,7 @@ mod gpu;
 use crate::config::Config;
 use crate::cpu::{self, Group, Slot, Tensor};
 use crate::error::Error;
+use crate::roofline::roofline;
 use crate::rule::{Hyperparameters, Real};
 use crate::simd::Level;
 use ndarray::{ArrayView1, ArrayViewMut1};
@@ -179,6 +180,39 @@ unsafe extern "C" fn descent_step(
     })
 }
 
+/// `int32_t descent_roofline(float *data, const float *grad, float *buffer, uint32_t length)`: the
+/// loop that benchmarks compare a step with; a null buffer means "without momentum".
+///
+/// # Safety
+/// The arrays are null or valid for `length` elements, do not overlap, and are nobody else's
+/// meanwhile.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_roofline(
+    data: *mut f32,
+    grad: *const f32,
+    buffer: *mut f32,
+    length: u32,
+) -> i32 {
+    guard(|| {
+        if data.is_null() || grad.is_null() {
+            return Err(Error::Table("Cannot time an array that is null".to_owned()));
+        }
+        let length = length as usize;
+        // SAFETY: not null; the rest is the caller's promise.
+        let (data, grad, buffer) = unsafe {
+            (
+                std::slice::from_raw_parts_mut(data, length),
+                std::slice::from_raw_parts(grad, length),
+                match buffer.is_null() {
+                    true => &mut [],
+                    false => std::slice::from_raw_parts_mut(buffer, length),
+                },
+            )
+        };
+        roofline(data, grad, buffer, config()?)
+    })
+}
+
 fn group(row: &[f64; GROUP_ROW]) -> Group {
     Group::new(&hyperparameters(row))
 }
@@ -219,6 +253,7 @@ fn fill(tensors: &mut Vec<Tensor<'static>>, rows: &[u64], from: usize) -> Result
 /// # Safety
 /// The row's addresses are null or valid for `length` elements of `T`, exclusive for data and
 /// buffer, for as long as the slot is used.
+#[inline(always)]
 unsafe fn slot<T: Real>(index: usize, row: &[u64; ROW]) -> Result<Slot<'static, T>, Error> {
     let [data, grad, buffer, length, _, group, state] = *row;
     let length = length as usize;
@@ -237,12 +272,16 @@ unsafe fn slot<T: Real>(index: usize, row: &[u64; ROW]) -> Result<Slot<'static, 
     }
 }
 
+#[inline(always)]
 fn address<T>(index: usize, name: &str, word: u64) -> Result<*mut T, Error> {
     let pointer: *mut T = std::ptr::with_exposed_provenance_mut(word as usize);
     if pointer.is_null() || !pointer.is_aligned() {
-        return Err(Error::Table(format!(
-            "Cannot step row {index}: {name} is at address {word}, null or unaligned"
-        )));
+        return Err(address_error(index, name, word));
     }
     Ok(pointer)
+}
+
+#[cold]
+fn address_error(index: usize, name: &str, word: u64) -> Error {
+    Error::Table(format!("Cannot step row {index}: {name} is at address {word}, null or unaligned"))
 }

@@ -26,5 +26,6 @@ pub mod error;
 mod ffi;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+pub mod roofline;
 pub mod rule;
 pub mod simd;

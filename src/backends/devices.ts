@@ -18,8 +18,9 @@ export function addressOf(host: Backend, tensor: Tensor): number {
  * queued, and runs while the host computes.
  */
 export function stepRows(host: Backend, plan: Plan, from: number, to: number): void {
-  for (const device of plan.devices) {
-    device.step(plan.rows, from, to, plan.groupRows, plan.groups.length);
+  const { devices, rows, groupRows, groups } = plan;
+  for (let i = 0; i < devices.length; i++) {
+    devices[i].step(rows, from, to, groupRows, groups.length);
   }
   if (plan.hasArrays) host.step(plan, from, to);
 }

@@ -2,15 +2,25 @@
 
 import type { Dtype, FloatArray } from "../parameter.ts";
 import type { Plan } from "../plan.ts";
-import { createRule, factorsOf } from "../rule.ts";
-import type { Rule, Sweep } from "../rule.ts";
+import { descend, factorsOf, gradient, linesOf, velocity } from "../rule.ts";
+import type { Arithmetic, Factors, Lines } from "../rule.ts";
+import { compile, isAvailable, TILE, tilesOf } from "../wasm/kernel.ts";
+import type { Kernel } from "../wasm/kernel.ts";
 import type { Backend } from "./backend.ts";
 
-const rules = new Map<Dtype, Rule>();
+/** Elements below which a plain loop is faster than copies into WebAssembly's memory and back. */
+const SMALL = 64;
 
 /** Each buffer gets a range of addresses of its own, as JavaScript does not tell the real ones. */
 const bases = new WeakMap<ArrayBufferLike, number>();
 let nextBase = 1;
+
+/** What an entry of a plan holds that is on no device. */
+interface HostArrays {
+  readonly data: FloatArray;
+  readonly grad: FloatArray;
+  readonly buffer: FloatArray | null;
+}
 
 /** The backend. */
 export const js: Backend = {
@@ -26,17 +36,87 @@ export const js: Backend = {
   },
   step(plan: Plan, from: number, to: number): void {
     for (let i = from; i < to; i++) {
-      const { data, grad, buffer, dtype, group, state } = plan.entries[i];
-      if (grad === null || dtype!.device !== undefined) continue;
-      const arrays = { data, grad, buffer } as Pick<Sweep, "data" | "grad" | "buffer">;
-      const sweep = { ...arrays, first: state.momentumBuffer === null };
-      ruleOf(dtype!)(sweep, factorsOf(plan.groups[group], dtype!.round));
+      const entry = plan.entries[i];
+      if (entry.grad === null || entry.dtype!.device !== undefined) continue;
+      const { data, grad, buffer } = entry as HostArrays;
+      const { group, state } = entry;
+      const dtype = entry.dtype as Dtype;
+      const h = plan.groups[group];
+      const lines = linesOf(h, state.momentumBuffer === null);
+      const sweep = data.length >= SMALL && isAvailable() ? sweepTiles : sweepElements;
+      sweep(dtype, lines, factorsOf(h, dtype.round), data, grad, buffer);
     }
   },
 };
 
-function ruleOf(dtype: Dtype): Rule {
-  let rule = rules.get(dtype);
-  if (rule === undefined) rules.set(dtype, rule = createRule(dtype.round));
-  return rule;
+/** Steps one tensor in WebAssembly, a tile at a time. */
+function sweepTiles(
+  dtype: Dtype,
+  lines: Lines,
+  f: Factors<number>,
+  data: FloatArray,
+  grad: FloatArray,
+  buffer: FloatArray | null,
+): void {
+  const kernel = kernelOf(dtype, lines);
+  const tiles = tilesOf(dtype);
+  for (let from = 0; from < data.length; from += TILE) {
+    const to = Math.min(from + TILE, data.length);
+    tiles.param.set(data.subarray(from, to));
+    tiles.grad.set(grad.subarray(from, to));
+    if (lines.momentum === "later") tiles.buffer.set(buffer!.subarray(from, to));
+    kernel(to - from, f);
+    const part = (tile: FloatArray) => to - from === TILE ? tile : tile.subarray(0, to - from);
+    data.set(part(tiles.param), from);
+    if (lines.momentum !== "none") buffer!.set(part(tiles.buffer), from);
+  }
+}
+
+const kernels = new Map<string, Kernel>();
+
+function kernelOf(dtype: Dtype, lines: Lines): Kernel {
+  const key = `${dtype.name} ${lines.decay} ${lines.momentum} ${lines.nesterov} ${lines.sign}`;
+  let kernel = kernels.get(key);
+  if (kernel === undefined) kernels.set(key, kernel = compile(dtype, lines));
+  return kernel;
+}
+
+/** Steps one tensor element by element. */
+export function sweepElements(
+  dtype: Dtype,
+  lines: Lines,
+  f: Factors<number>,
+  data: FloatArray,
+  grad: FloatArray,
+  buffer: FloatArray | null,
+): void {
+  const a = arithmeticOf(dtype);
+  const buffered = lines.momentum !== "none";
+  for (let i = 0; i < data.length; i++) {
+    const p = data[i];
+    const g = gradient(a, f, lines, p, grad[i]);
+    let b = g;
+    if (buffered) buffer![i] = b = velocity(a, f, lines, g, buffer![i]);
+    data[i] = descend(a, f, lines, p, g, b);
+  }
+}
+
+const arithmetics = new Map<Dtype, Arithmetic<number>>();
+
+/**
+ * `fma` takes the product in float64, where that of two float32 is exact: for float32 it is fused
+ * but for double rounding (about 1 result in 2^29), for float64 the product is rounded.
+ */
+function arithmeticOf(dtype: Dtype): Arithmetic<number> {
+  const { round } = dtype;
+  let arithmetic = arithmetics.get(dtype);
+  if (arithmetic === undefined) {
+    arithmetic = {
+      mul: (a, b) => round(a * b),
+      fma: (a, b, c) => round(a * b + c),
+      sign: (a) => (a > 0 ? 1 : 0) - (a < 0 ? 1 : 0),
+    };
+    arithmetics.set(dtype, arithmetic);
+  }
+  return arithmetic;
 }

@@ -2,7 +2,7 @@
 
 import type { NativeGpu } from "../native/gpu.ts";
 import { describe, place } from "../parameter.ts";
-import type { DeviceTensor, Dtype } from "../parameter.ts";
+import type { DeviceTensor, ElementType } from "../parameter.ts";
 import { arrayDtype, FORMATS } from "./dtype.ts";
 import type { GpuArrays, GpuDtype } from "./dtype.ts";
 
@@ -12,7 +12,7 @@ interface Parts<D extends GpuDtype> {
   readonly length: number;
   readonly name: D;
   readonly handle: number;
-  readonly dtype: Dtype;
+  readonly dtype: ElementType;
 }
 
 /** Makes a tensor. */

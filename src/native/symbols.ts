@@ -22,6 +22,8 @@ export const SYMBOLS = {
    * uint32_t group_count)`
    */
   descent_step: { parameters: ["buffer", "u32", "u32", "buffer", "u32"], result: "i32" },
+  /** `int32_t descent_roofline(float *data, const float *grad, float *buffer, uint32_t length)` */
+  descent_roofline: { parameters: ["buffer", "buffer", "buffer", "u32"], result: "i32" },
 } as const;
 
 /** The functions of an opened library. */
