@@ -116,6 +116,16 @@ export function checkCombination(
 }
 
 /**
+ * Checks options that groups may still complete: each value, and nesterov against the rest.
+ *
+ * @throws {TypeError} If an option is of another type.
+ * @throws {RangeError} If a value is out of its range or nesterov does not fit.
+ */
+export function checkShared(shared: GroupOptions): void {
+  resolve({}, shared.lr === undefined ? { ...shared, lr: 0 } : shared);
+}
+
+/**
  * Completes and checks the options of a group.
  *
  * @param group The group's own options.

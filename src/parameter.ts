@@ -90,6 +90,8 @@ export interface Dtype extends ElementType {
   readonly round: (value: number) => number;
 }
 
+const TYPED_ARRAY = Object.getPrototypeOf(Float32Array.prototype);
+
 const DTYPES = {
   Float32Array: {
     code: 0,
@@ -139,9 +141,7 @@ export function elementTypeOf(value: unknown, what: string): ElementType {
  * @throws {TypeError} If the value is no array of a supported dtype.
  */
 export function dtypeOf(value: unknown, what: string): Dtype {
-  const tag = ArrayBuffer.isView(value)
-    ? (value as { [Symbol.toStringTag]?: string })[Symbol.toStringTag]
-    : undefined;
+  const tag = intrinsic(value, Symbol.toStringTag) as string | undefined;
   const dtype = (DTYPES as Record<string, Dtype | undefined>)[tag ?? ""];
   if (dtype === undefined) {
     throw new TypeError(
@@ -152,14 +152,29 @@ export function dtypeOf(value: unknown, what: string): Dtype {
   return dtype;
 }
 
+/** A property of a typed array as the language defines it, whatever a subclass says. */
+function intrinsic(array: unknown, name: "length" | "buffer" | typeof Symbol.toStringTag): unknown {
+  return Object.getOwnPropertyDescriptor(TYPED_ARRAY, name)!.get!.call(array);
+}
+
 /**
  * Refuses memory that can move or vanish under a kernel: detached and resizable buffers.
  *
- * @throws {TypeError} If the array's buffer is detached, resizable or growable.
+ * @throws {TypeError} If the array's buffer is detached, resizable or growable, or if the array hides
+ * its true length or buffer.
  */
-export function checkBuffer(array: Tensor, what: string): void {
-  if (deviceOf(array) !== undefined) return;
-  const buffer = (array as FloatArray).buffer as ArrayBufferLike & { growable?: boolean };
+export function checkBuffer(tensor: Tensor, what: string): void {
+  const device = deviceOf(tensor);
+  if (device !== undefined) return void device.address(tensor as DeviceTensor); // throws if disposed
+  const array = tensor as FloatArray;
+  const buffer = array.buffer as ArrayBufferLike & { growable?: boolean };
+  const length = intrinsic(array, "length");
+  if (array.length !== length || buffer !== intrinsic(array, "buffer")) {
+    throw new TypeError(
+      `Cannot use ${what} as it must not redefine length or buffer: ` +
+        `current length is ${array.length}, of ${length} elements`,
+    );
+  }
   if ((buffer as ArrayBuffer).detached) {
     throw new TypeError(`Cannot use ${what} as its buffer is detached`);
   }

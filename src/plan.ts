@@ -100,9 +100,6 @@ export class Plan {
     for (const { parameter, state } of members) {
       this.entries.push(new Entry(parameter, state, index, this.entries.length));
     }
-    this.rows = new BigUint64Array(this.entries.length * ROW);
-    this.#halves = new Uint32Array(this.rows.buffer);
-    this.groupRows = new Float64Array(this.groups.length * GROUP_ROW);
     this.#forget();
   }
 
@@ -115,8 +112,11 @@ export class Plan {
    */
   refresh(): void {
     try {
+      this.#started.length = 0;
+      if (this.rows.length !== this.entries.length * ROW) this.#allocate();
       this.#refreshGroups();
       this.#refreshEntries();
+      this.#checkAttached();
       if (this.#writtenChanged) this.#checkAll();
       else for (const entry of this.#newGrads) this.#written.check(this.#gradSpan(entry));
       this.#newGrads.length = 0;
@@ -130,6 +130,12 @@ export class Plan {
   commit(): void {
     for (const entry of this.#started) entry.state.momentumBuffer = entry.buffer;
     this.#started.length = 0;
+  }
+
+  #allocate(): void {
+    this.rows = new BigUint64Array(this.entries.length * ROW);
+    this.#halves = new Uint32Array(this.rows.buffer);
+    this.groupRows = new Float64Array(this.groups.length * GROUP_ROW);
   }
 
   #refreshGroups(): void {
@@ -151,27 +157,27 @@ export class Plan {
     const halves = this.#halves;
     for (let i = 0; i < entries.length; i++) {
       const entry = entries[i];
-      const { parameter: { data, grad }, state: { momentumBuffer: buffer }, length } = entry;
+      const { parameter: { data, grad }, state: { momentumBuffer: buffer } } = entry;
       const settled = grad !== null && buffer !== null && data === entry.data &&
-        grad === entry.grad && buffer === entry.buffer &&
-        data.length === length && grad.length === length && buffer.length === length;
+        grad === entry.grad && buffer === entry.buffer;
       if (settled) halves[2 * (i * ROW + STATE)] = LATER;
-      else this.#refreshEntry(entry);
+      else this.#refreshEntry(entry, data, grad, buffer);
     }
   }
 
-  #refreshEntry(entry: Entry): void {
-    const { data, grad } = entry.parameter;
+  #refreshEntry(
+    entry: Entry,
+    data: Tensor,
+    grad: Tensor | null,
+    buffer: Tensor | null,
+  ): void {
     if (data !== entry.data) this.#bindData(entry, data);
-    else if (data.length !== entry.length) throw detachedError(entry.name("data"));
     if (grad === null) {
       entry.grad = null;
       this.#setState(entry, SKIP);
       return;
     }
     if (grad !== entry.grad) this.#bindGrad(entry, grad);
-    else if (grad.length !== entry.length) throw detachedError(entry.name("grad"));
-    const buffer = entry.state.momentumBuffer;
     if (buffer === null) {
       this.#setState(entry, FIRST);
       if (this.groupRows[entry.group * GROUP_ROW + 1] !== 0) this.#start(entry);
@@ -179,7 +185,20 @@ export class Plan {
     }
     this.#setState(entry, LATER);
     if (buffer !== entry.buffer) this.#bindBuffer(entry, buffer);
-    else if (buffer.length !== entry.length) throw detachedError(entry.name("momentum buffer"));
+  }
+
+  /** Runs after everything that could call the user's code, on the arrays that will be used. */
+  #checkAttached(): void {
+    const { entries } = this;
+    for (let i = 0; i < entries.length; i++) {
+      const { data, grad, buffer, length } = entries[i];
+      if (grad === null) continue;
+      if (data!.length !== length) throw detachedError(entries[i].name("data"));
+      if (grad.length !== length) throw detachedError(entries[i].name("grad"));
+      if (buffer !== null && buffer.length !== length) {
+        throw detachedError(entries[i].name("momentum buffer"));
+      }
+    }
   }
 
   /** The word's upper half stays 0: every platform that Deno runs on is little-endian. */
@@ -224,7 +243,7 @@ export class Plan {
 
   /** A first step with momentum: the buffer is made here, and is state once the step is taken. */
   #start(entry: Entry): void {
-    if (entry.buffer === null) this.#setBuffer(entry, entry.dtype!.zeros(entry.length));
+    this.#setBuffer(entry, entry.dtype!.zeros(entry.length));
     this.#started.push(entry);
   }
 
@@ -275,7 +294,7 @@ export class Plan {
   /** After an error nothing that was half checked is trusted: the next step checks all again. */
   #forget(): void {
     for (const entry of this.entries) entry.data = entry.grad = entry.buffer = null;
-    this.#started.length = this.#newGrads.length = 0;
+    this.#newGrads.length = 0;
     this.#writtenChanged = true;
   }
 }

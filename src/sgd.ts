@@ -5,9 +5,16 @@ import type { Backend } from "./backends/backend.ts";
 import { addressOf, fillZero, stepRows } from "./backends/devices.ts";
 import { createGroup } from "./group.ts";
 import type { ParamGroup, ParamGroupOptions } from "./group.ts";
-import { checkKeys, resolve } from "./options.ts";
+import { checkKeys, checkShared, resolve } from "./options.ts";
 import type { BackendName, GroupOptions, SGDOptions } from "./options.ts";
-import { checkParameter, describe, deviceOf, label } from "./parameter.ts";
+import {
+  checkBuffer,
+  checkParameter,
+  describe,
+  deviceOf,
+  elementTypeOf,
+  label,
+} from "./parameter.ts";
 import type { FloatArray, Parameter, Tensor } from "./parameter.ts";
 import { Written } from "./overlap.ts";
 import { Plan } from "./plan.ts";
@@ -66,11 +73,12 @@ export class SGD<T extends Tensor = FloatArray> {
     }
     checkKeys(options, ["backend"]);
     const { backend, ...defaults } = options;
-    const groups = toGroups<T | FloatArray>(params);
+    const groups = toGroups(params);
+    checkShared(defaults);
     this.#defaults = defaults;
     this.#backend = chooseBackend(backend);
     this.#plan = new Plan((tensor) => addressOf(this.#backend, tensor));
-    for (const group of groups) this.addParamGroup(group);
+    this.#addGroups(groups);
   }
 
   /** The backend that runs the steps: `gpu` if all parameters are tensors of a GPU. */
@@ -105,17 +113,7 @@ export class SGD<T extends Tensor = FloatArray> {
    * another.
    */
   addParamGroup(group: ParamGroupOptions<T | FloatArray>): void {
-    if (typeof group !== "object" || group === null) {
-      throw new TypeError(`Cannot add a group as it must be an object: it is ${describe(group)}`);
-    }
-    checkKeys(group, ["params"]);
-    const hyperparameters = resolve(group, this.#defaults);
-    const params = this.#checkMembers(toArray(group.params, "params of the group"));
-    const added = createGroup(params, hyperparameters);
-    const members = params.map((parameter) => ({ parameter, state: { momentumBuffer: null } }));
-    this.#plan.add(added, members);
-    for (const { parameter, state } of members) this.#state.set(parameter, state);
-    this.#groups = Object.freeze([...this.#groups, added]);
+    this.#addGroups([group]);
   }
 
   /**
@@ -124,12 +122,21 @@ export class SGD<T extends Tensor = FloatArray> {
    *
    * @param closure Called first; computes the gradients and returns the loss.
    * @returns What the closure returned.
-   * @throws {TypeError} If an array is missing, of another type, detached or resizable.
+   * @throws {TypeError} If an array is missing, of another type, detached or resizable, or the
+   * closure is asynchronous.
    * @throws {RangeError} If lengths differ, arrays overlap or hyperparameters do not fit together.
    */
-  step<Loss = undefined>(closure?: () => Loss): Loss;
+  step(): undefined;
+  /** Calls the closure first, updates every parameter, and returns what the closure returned. */
+  step<Loss>(closure: () => Loss): Loss;
   step(closure?: () => unknown): unknown {
     const loss = closure === undefined ? undefined : closure();
+    if (typeof (loss as PromiseLike<unknown> | undefined)?.then === "function") {
+      throw new TypeError(
+        "Cannot step as the closure must compute the gradients before it returns: " +
+          "it returned a promise",
+      );
+    }
     this.#plan.refresh();
     this.#stepRows();
     this.#plan.commit();
@@ -142,17 +149,52 @@ export class SGD<T extends Tensor = FloatArray> {
    * @param options With `setToNull`, sets `grad` to null instead: a parameter that gets no new
    * gradient is then skipped by the next step, while a zero gradient still decays and carries
    * momentum.
+   * @throws {TypeError} If a gradient is of another type or its buffer detached; none has then
+   * changed.
    */
-  zeroGrad({ setToNull = false }: { setToNull?: boolean } = {}): void {
-    const parameters = [...this.#state.keys()];
-    if (setToNull) parameters.forEach((parameter) => parameter.grad = null);
-    else fillZero(parameters.flatMap(({ grad }) => grad ?? []));
+  zeroGrad(options: { setToNull?: boolean } = {}): void {
+    for (const key of Object.keys(options)) {
+      if (key !== "setToNull") {
+        throw new TypeError(`Cannot read option "${key}" as it does not exist: use setToNull`);
+      }
+    }
+    const params = this.#groups.flatMap((group) => group.params);
+    for (const [i, { grad, name }] of params.entries()) {
+      if (grad === null || options.setToNull) continue;
+      elementTypeOf(grad, `grad of ${label({ name }, i)}`);
+      checkBuffer(grad, `grad of ${label({ name }, i)}`);
+    }
+    if (options.setToNull) params.forEach((parameter) => parameter.grad = null);
+    else fillZero(params.flatMap(({ grad }) => grad ?? []));
   }
 
-  #checkMembers(params: readonly unknown[]): Parameter<Tensor>[] {
+  /** Everything is checked before anything is added. */
+  #addGroups(groups: readonly ParamGroupOptions<Tensor>[]): void {
     const seen = new Set<Parameter<Tensor>>();
-    for (const [i, parameter] of params.entries()) {
-      const index = this.#state.size + i;
+    const added = groups.map((group) => {
+      if (typeof group !== "object" || group === null) {
+        throw new TypeError(`Cannot add a group as it must be an object: it is ${describe(group)}`);
+      }
+      checkKeys(group, ["params"]);
+      const hyperparameters = resolve(group, this.#defaults);
+      const params = this.#checkMembers(toArray(group.params, "params of the group"), seen);
+      return createGroup(params, hyperparameters);
+    });
+    this.#checkOverlap([...this.#state.keys(), ...seen]);
+    for (const group of added) {
+      const members = group.params.map((parameter) => {
+        const state = { momentumBuffer: null };
+        this.#state.set(parameter, state);
+        return { parameter, state };
+      });
+      this.#plan.add(group, members);
+    }
+    this.#groups = Object.freeze([...this.#groups, ...added]);
+  }
+
+  #checkMembers(params: readonly unknown[], seen: Set<Parameter<Tensor>>): Parameter<Tensor>[] {
+    return params.map((parameter) => {
+      const index = this.#state.size + seen.size;
       checkParameter(parameter, index);
       if (seen.has(parameter) || this.#state.has(parameter)) {
         throw new RangeError(
@@ -160,13 +202,16 @@ export class SGD<T extends Tensor = FloatArray> {
         );
       }
       seen.add(parameter);
-    }
-    new Written([...this.#state.keys(), ...seen].map((parameter, i) => {
+      return parameter;
+    });
+  }
+
+  #checkOverlap(params: readonly Parameter<Tensor>[]): void {
+    new Written(params.map((parameter, i) => {
       const start = addressOf(this.#backend, parameter.data);
       const end = start + parameter.data.byteLength;
       return { start, end, what: `data of ${label(parameter, i)}` };
     }));
-    return [...seen];
   }
 
   /** Groups in a row that step together (foreach) are one call, the others one per tensor. */
@@ -184,16 +229,16 @@ export class SGD<T extends Tensor = FloatArray> {
   }
 }
 
-function toGroups<T extends Tensor>(params: unknown): ParamGroupOptions<T>[] {
+function toGroups(params: unknown): ParamGroupOptions<Tensor>[] {
   const members = toArray(params, "params");
   const areGroups = members.map((member) =>
     typeof member === "object" && member !== null && "params" in member
   );
-  if (areGroups.every((isGroup) => isGroup)) return members as ParamGroupOptions<T>[];
+  if (areGroups.every((isGroup) => isGroup)) return members as ParamGroupOptions<Tensor>[];
   if (areGroups.some((isGroup) => isGroup)) {
     throw new TypeError("Cannot use params as it must hold parameters or groups, not both");
   }
-  return [{ params: members as Parameter<T>[] }];
+  return [{ params: members as Parameter<Tensor>[] }];
 }
 
 function toArray(value: unknown, what: string): unknown[] {
