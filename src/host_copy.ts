@@ -8,6 +8,11 @@ export function hostDtypeOf(tensor: unknown, what: string): Dtype {
   return dtypeOf(deviceOf(tensor) === undefined ? tensor : new Float32Array(0), what);
 }
 
+/** All elements, to be read at once: an array itself, or a copy of a tensor on a device. */
+export function readable(tensor: Tensor): FloatArray {
+  return deviceOf(tensor) === undefined ? tensor as FloatArray : copyToHost(tensor);
+}
+
 /** A copy of all elements. A tensor on a device is waited for. */
 export function copyToHost(tensor: Tensor): FloatArray {
   if (deviceOf(tensor) === undefined) return (tensor as FloatArray).slice();

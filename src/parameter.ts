@@ -39,7 +39,8 @@ export type Tensor = FloatArray | DeviceTensor;
  *
  * The caller owns the arrays. `data` is updated in place by every step; `grad` is only read, and
  * may be replaced between two steps. A parameter whose `grad` is null is skipped by that step,
- * momentum and weight decay included. Both can be tensors of a GPU, but not one of them alone.
+ * momentum and weight decay included. Arrays on a `SharedArrayBuffer` are allowed as long as no other
+ * worker touches them during a step. Both can be tensors of a GPU, but not one of them alone.
  *
  * @example
  * ```ts
@@ -228,7 +229,13 @@ export function checkParameter(value: unknown, index: number): asserts value is 
   if (shape !== undefined) checkShape(shape, data.length, what);
 }
 
-function checkShape(shape: unknown, length: number, what: string): void {
+/**
+ * Checks the shape of a tensor of so many elements.
+ *
+ * @throws {TypeError} If it is no array of whole numbers >= 0.
+ * @throws {RangeError} If its product is not the number of elements.
+ */
+export function checkShape(shape: unknown, length: number, what: string): void {
   if (!Array.isArray(shape) || !shape.every((side) => Number.isSafeInteger(side) && side >= 0)) {
     throw new TypeError(
       `Cannot use ${what} as shape must be an array of whole numbers >= 0: ` +

@@ -19,6 +19,10 @@ import type { FloatArray, Parameter, Tensor } from "./parameter.ts";
 import { Written } from "./overlap.ts";
 import { Plan } from "./plan.ts";
 import type { ParameterState } from "./plan.ts";
+import { share } from "./state/live.ts";
+import { copyState, loadState, shareState } from "./state/load.ts";
+import type { LoadOptions, LoadReport, Owner, StateDictOptions } from "./state/load.ts";
+import type { StateDict } from "./state/state_dict.ts";
 
 /**
  * Stochastic gradient descent with momentum: `torch.optim.SGD`, bit for bit, in one native pass.
@@ -50,6 +54,7 @@ export class SGD<T extends Tensor = FloatArray> {
   readonly #plan: Plan;
   readonly #state = new Map<Parameter<Tensor>, ParameterState>();
   #groups: readonly ParamGroup<Tensor>[] = Object.freeze([]);
+  #revision = 0;
 
   /**
    * Makes an optimizer; no parameter changes before the first step.
@@ -79,6 +84,10 @@ export class SGD<T extends Tensor = FloatArray> {
     this.#backend = chooseBackend(backend);
     this.#plan = new Plan((tensor) => addressOf(this.#backend, tensor));
     this.#addGroups(groups);
+    share(this, {
+      dict: (options) => shareState(this.#owner(), options),
+      revision: () => this.#revision,
+    });
   }
 
   /** The backend that runs the steps: `gpu` if all parameters are tensors of a GPU. */
@@ -138,6 +147,7 @@ export class SGD<T extends Tensor = FloatArray> {
       );
     }
     this.#plan.refresh();
+    this.#revision++;
     this.#stepRows();
     this.#plan.commit();
     return loss;
@@ -168,6 +178,73 @@ export class SGD<T extends Tensor = FloatArray> {
     else fillZero(params.flatMap(({ grad }) => grad ?? []));
   }
 
+  /**
+   * The optimizer's state in torch's shape: a snapshot, which later steps do not change.
+   *
+   * Names are part of it where all parameters of a group have one, and shapes where they have more
+   * or fewer than one dimension.
+   *
+   * @param options With `parameters`, the parameters' own values are part of it too.
+   * @throws {TypeError} If an array is detached.
+   *
+   * @example
+   * ```ts
+   * import { SGD } from "@descent/sgd";
+   *
+   * const w = { data: new Float32Array([1, 2]), grad: new Float32Array([0.5, -0.5]), name: "w" };
+   * const optimizer = new SGD([w], { lr: 0.1, momentum: 0.9 });
+   * optimizer.step();
+   * const { state, param_groups } = optimizer.stateDict();
+   * console.log(state[0].momentum_buffer); // Float32Array(2) [ 0.5, -0.5 ]
+   * console.log(param_groups[0].param_names); // [ "w" ]
+   * ```
+   */
+  stateDict(options?: StateDictOptions): StateDict {
+    return copyState(this.#owner(), options);
+  }
+
+  /**
+   * Goes on from a state dict, of Descent or of torch's shape.
+   *
+   * The hyperparameters of the dict replace the optimizer's own, the constructor's `lr` included,
+   * as in torch; to go on with another lr, assign it afterwards. Keys that newer releases added
+   * get their defaults where the dict does not have them; keys that Descent does not know are left
+   * out. Groups and parameters are matched in order, and by name where both sides have names.
+   * Groups stay the objects that they are, and the dict's arrays are copied.
+   *
+   * Everything is checked before anything changes: if this throws, nothing has changed.
+   *
+   * @param dict The state dict.
+   * @param options With `strict: false`, what matches is loaded and the rest stays as it is; with
+   * `parameters`, the parameters' own values are loaded too, in place.
+   * @returns What did not match; empty lists if all did.
+   * @throws {TypeError} If the dict is not valid, or has no parameters where they are asked for.
+   * @throws {RangeError} If a hyperparameter is out of range, or if the dict does not fit: the
+   * message lists each parameter that is missing, doubled or of another length, shape or dtype.
+   *
+   * @example
+   * ```ts
+   * import { SGD } from "@descent/sgd";
+   *
+   * const w = { data: new Float32Array([1, 2]), grad: null };
+   * const optimizer = new SGD([w], { lr: 0.1, momentum: 0.9 });
+   * optimizer.loadStateDict({
+   *   state: { 0: { momentum_buffer: new Float32Array([0.5, -0.5]) } },
+   *   param_groups: [{ lr: 0.05, momentum: 0.9, dampening: 0, weight_decay: 0, params: [0] }],
+   * });
+   * console.log(optimizer.paramGroups[0].lr); // 0.05
+   * ```
+   */
+  loadStateDict(dict: StateDict, options?: LoadOptions): LoadReport {
+    const report = loadState(this.#owner(), dict, options);
+    this.#revision++;
+    return report;
+  }
+
+  #owner(): Owner {
+    return { groups: this.#groups, memories: this.#state };
+  }
+
   /** Everything is checked before anything is added. */
   #addGroups(groups: readonly ParamGroupOptions<Tensor>[]): void {
     const seen = new Set<Parameter<Tensor>>();
@@ -190,6 +267,7 @@ export class SGD<T extends Tensor = FloatArray> {
       this.#plan.add(group, members);
     }
     this.#groups = Object.freeze([...this.#groups, ...added]);
+    this.#revision++;
   }
 
   #checkMembers(params: readonly unknown[], seen: Set<Parameter<Tensor>>): Parameter<Tensor>[] {

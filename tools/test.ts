@@ -40,7 +40,10 @@ const DENO: readonly Stage[] = [
   { name: "deno doc", command: [deno, "doc", "--lint", "mod.ts"] },
   {
     name: "examples in the docs",
-    command: [deno, "test", "--doc", "--quiet", "--no-prompt", "mod.ts", "src", "README.md"],
+    command: [
+      ...[deno, "test", "--doc", "--quiet", "--no-prompt", "--allow-read", "--allow-write"],
+      ...["mod.ts", "src", "README.md"],
+    ],
     count: DENO_TESTS,
   },
   {
