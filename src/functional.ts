@@ -1,10 +1,11 @@
 /** The functional form: one step on arrays that the caller owns. */
 
 import { chooseBackend } from "./backends/choose.ts";
+import { addressOf, stepRows } from "./backends/devices.ts";
 import { checkKeys, resolve } from "./options.ts";
 import type { BackendName } from "./options.ts";
 import { describe } from "./parameter.ts";
-import type { FloatArray, Parameter } from "./parameter.ts";
+import type { Parameter, Tensor } from "./parameter.ts";
 import { Plan } from "./plan.ts";
 
 /** The options of `sgd`. As in torch, the hyperparameters have no defaults here. */
@@ -59,23 +60,23 @@ const REQUIRED = ["weightDecay", "momentum", "lr", "dampening", "nesterov", "max
  * ```
  */
 export function sgd(
-  params: readonly FloatArray[],
-  gradList: readonly (FloatArray | null)[],
-  momentumBufferList: (FloatArray | null)[],
+  params: readonly Tensor[],
+  gradList: readonly (Tensor | null)[],
+  momentumBufferList: (Tensor | null)[],
   options: SgdOptions,
 ): void {
   checkLists(params, gradList, momentumBufferList);
   const { hyperparameters, backend } = readOptions(options);
   if (hyperparameters.momentum !== 0) checkWritable(momentumBufferList);
   const members = params.map((data, i) => ({
-    parameter: { data, grad: gradList[i] } as Parameter,
+    parameter: { data, grad: gradList[i] } as Parameter<Tensor>,
     state: { momentumBuffer: momentumBufferList[i] },
   }));
-  const plan = new Plan(backend.address);
+  const plan = new Plan((tensor) => addressOf(backend, tensor));
   plan.add(hyperparameters, members);
   plan.refresh();
   const each = hyperparameters.foreach === false ? 1 : params.length;
-  for (let from = 0; from < params.length; from += each) backend.step(plan, from, from + each);
+  for (let from = 0; from < params.length; from += each) stepRows(backend, plan, from, from + each);
   plan.commit();
   for (const [i, { state }] of members.entries()) {
     if (momentumBufferList[i] !== state.momentumBuffer) {

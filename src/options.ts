@@ -24,7 +24,7 @@ export interface Hyperparameters {
   sign: boolean;
 }
 
-/** A backend: `cpu` is the native library, `js` needs nothing but JavaScript. */
+/** A backend for arrays: `cpu` is the native library, `js` needs nothing but JavaScript. */
 export type BackendName = "cpu" | "js";
 
 /** The options of a parameter group; what is left out comes from the optimizer's own options. */
@@ -52,8 +52,9 @@ export interface GroupOptions {
 /** The options of `new SGD(params, options)`. */
 export interface SGDOptions extends GroupOptions {
   /**
-   * Which implementation runs. `"auto"` takes the native library when it is there and allowed, and
-   * never prompts; `"cpu"` insists on it; `"js"` uses JavaScript alone.
+   * Which implementation runs for arrays. `"auto"` takes the native library when it is there and
+   * allowed, and never prompts; `"cpu"` insists on it; `"js"` uses JavaScript alone. Tensors of a
+   * GPU are always stepped there.
    * @default {"auto"}
    */
   backend?: "auto" | BackendName;

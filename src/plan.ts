@@ -10,8 +10,8 @@ import { checkCombination } from "./options.ts";
 import type { RuleOptions } from "./rule.ts";
 import { Written } from "./overlap.ts";
 import type { Span } from "./overlap.ts";
-import { checkBuffer, describe, dtypeOf, label } from "./parameter.ts";
-import type { Dtype, FloatArray, Parameter } from "./parameter.ts";
+import { checkBuffer, describe, elementTypeOf, label } from "./parameter.ts";
+import type { Device, ElementType, Parameter, Tensor } from "./parameter.ts";
 
 /** Words of a row of the tensor table, as `kernels/src/ffi.rs` reads them. */
 const ROW = 7;
@@ -39,19 +39,19 @@ const FLAG_SIGN = 4;
 /** What the optimizer remembers of a parameter. */
 export interface ParameterState {
   /** The momentum buffer, or null before the first step with momentum. */
-  momentumBuffer: FloatArray | null;
+  momentumBuffer: Tensor | null;
 }
 
 /** A parameter in the plan, with the arrays that its row was written from. */
 export class Entry {
-  data: FloatArray | null = null;
-  grad: FloatArray | null = null;
-  buffer: FloatArray | null = null;
+  data: Tensor | null = null;
+  grad: Tensor | null = null;
+  buffer: Tensor | null = null;
   length = 0;
-  dtype: Dtype | null = null;
+  dtype: ElementType | null = null;
 
   constructor(
-    readonly parameter: Parameter,
+    readonly parameter: Parameter<Tensor>,
     readonly state: ParameterState,
     readonly group: number,
     readonly index: number,
@@ -75,20 +75,27 @@ export class Plan {
   readonly entries: Entry[] = [];
   /** The groups' hyperparameters, in the order of the group rows. */
   readonly groups: RuleOptions[] = [];
+  /** The devices that some of the rows are on. */
+  devices: readonly Device[] = [];
+  /** Whether some of the rows are in JavaScript's memory. */
+  hasArrays = true;
 
-  readonly #address: (array: FloatArray) => number;
+  readonly #address: (array: Tensor) => number;
   readonly #started: Entry[] = [];
   readonly #newGrads: Entry[] = [];
   #written = new Written([]);
   #writtenChanged = true;
 
   /** @param address Where an array's bytes begin, as the backend reads it from the tables. */
-  constructor(address: (array: FloatArray) => number) {
+  constructor(address: (array: Tensor) => number) {
     this.#address = address;
   }
 
   /** Adds a group and its parameters. */
-  add(group: RuleOptions, members: readonly { parameter: Parameter; state: ParameterState }[]) {
+  add(
+    group: RuleOptions,
+    members: readonly { parameter: Parameter<Tensor>; state: ParameterState }[],
+  ) {
     const index = this.groups.push(group) - 1;
     for (const { parameter, state } of members) {
       this.entries.push(new Entry(parameter, state, index, this.entries.length));
@@ -160,9 +167,9 @@ export class Plan {
 
   #refreshEntry(
     entry: Entry,
-    data: FloatArray,
-    grad: FloatArray | null,
-    buffer: FloatArray | null,
+    data: Tensor,
+    grad: Tensor | null,
+    buffer: Tensor | null,
   ): void {
     if (data !== entry.data) this.#bindData(entry, data);
     if (grad === null) {
@@ -199,9 +206,9 @@ export class Plan {
     this.#halves[2 * (entry.index * ROW + STATE)] = state;
   }
 
-  #bindData(entry: Entry, data: FloatArray): void {
+  #bindData(entry: Entry, data: Tensor): void {
     const what = entry.name("data");
-    const dtype = dtypeOf(data, what);
+    const dtype = elementTypeOf(data, what);
     checkBuffer(data, what);
     entry.data = data;
     entry.grad = entry.buffer = null;
@@ -216,19 +223,19 @@ export class Plan {
     this.#writtenChanged = true;
   }
 
-  #bindGrad(entry: Entry, grad: FloatArray): void {
+  #bindGrad(entry: Entry, grad: Tensor): void {
     this.#checkLike(entry, grad, entry.name("grad"));
     entry.grad = grad;
     this.rows[entry.index * ROW + GRAD] = BigInt(this.#address(grad));
     this.#newGrads.push(entry);
   }
 
-  #bindBuffer(entry: Entry, buffer: FloatArray): void {
+  #bindBuffer(entry: Entry, buffer: Tensor): void {
     this.#checkLike(entry, buffer, entry.name("momentum buffer"));
     this.#setBuffer(entry, buffer);
   }
 
-  #setBuffer(entry: Entry, buffer: FloatArray): void {
+  #setBuffer(entry: Entry, buffer: Tensor): void {
     entry.buffer = buffer;
     this.rows[entry.index * ROW + BUFFER] = BigInt(this.#address(buffer));
     this.#writtenChanged = true;
@@ -240,12 +247,12 @@ export class Plan {
     this.#started.push(entry);
   }
 
-  #checkLike(entry: Entry, array: FloatArray, what: string): void {
-    const dtype = dtypeOf(array, what);
+  #checkLike(entry: Entry, array: Tensor, what: string): void {
+    const dtype = elementTypeOf(array, what);
     checkBuffer(array, what);
     if (dtype !== entry.dtype) {
       throw new TypeError(
-        `Cannot use ${what} as it must be ${entry.dtype!.name}, like its data: ` +
+        `Cannot use ${what} as it must be ${placeName(entry.dtype!)}, like its data: ` +
           `current value is ${describe(array)}`,
       );
     }
@@ -258,6 +265,9 @@ export class Plan {
   }
 
   #checkAll(): void {
+    const places = new Set(this.entries.map(({ dtype }) => dtype!.device));
+    this.hasArrays = places.delete(undefined);
+    this.devices = [...places] as Device[];
     const spans: Span[] = [];
     for (const entry of this.entries) {
       spans.push(this.#span(entry, DATA, entry.name("data")));
@@ -287,6 +297,10 @@ export class Plan {
     this.#newGrads.length = 0;
     this.#writtenChanged = true;
   }
+}
+
+function placeName({ name, device }: ElementType): string {
+  return device === undefined ? name : `${name} on the same GPU`;
 }
 
 function detachedError(what: string): TypeError {

@@ -2,12 +2,20 @@
 
 import { chooseBackend } from "./backends/choose.ts";
 import type { Backend } from "./backends/backend.ts";
+import { addressOf, fillZero, stepRows } from "./backends/devices.ts";
 import { createGroup } from "./group.ts";
 import type { ParamGroup, ParamGroupOptions } from "./group.ts";
 import { checkKeys, checkShared, resolve } from "./options.ts";
 import type { BackendName, GroupOptions, SGDOptions } from "./options.ts";
-import { checkBuffer, checkParameter, describe, dtypeOf, label } from "./parameter.ts";
-import type { FloatArray, Parameter } from "./parameter.ts";
+import {
+  checkBuffer,
+  checkParameter,
+  describe,
+  deviceOf,
+  elementTypeOf,
+  label,
+} from "./parameter.ts";
+import type { FloatArray, Parameter, Tensor } from "./parameter.ts";
 import { Written } from "./overlap.ts";
 import { Plan } from "./plan.ts";
 import type { ParameterState } from "./plan.ts";
@@ -40,12 +48,12 @@ import type { StateDict } from "./state/state_dict.ts";
  * console.log(w.data); // Float32Array(2) [ 0.95, 2.05 ]
  * ```
  */
-export class SGD {
+export class SGD<T extends Tensor = FloatArray> {
   readonly #backend: Backend;
   readonly #defaults: GroupOptions;
   readonly #plan: Plan;
-  readonly #state = new Map<Parameter, ParameterState>();
-  #groups: readonly ParamGroup[] = Object.freeze([]);
+  readonly #state = new Map<Parameter<Tensor>, ParameterState>();
+  #groups: readonly ParamGroup<Tensor>[] = Object.freeze([]);
   #revision = 0;
 
   /**
@@ -57,7 +65,10 @@ export class SGD {
    * @throws {RangeError} If a hyperparameter is out of range, or parameters repeat or overlap.
    * @throws {Error} If backend `"cpu"` is asked for and cannot be had; the message says what to do.
    */
-  constructor(params: Iterable<Parameter> | Iterable<ParamGroupOptions>, options: SGDOptions) {
+  constructor(
+    params: Iterable<Parameter<T | FloatArray>> | Iterable<ParamGroupOptions<T | FloatArray>>,
+    options: SGDOptions,
+  ) {
     if (typeof options !== "object" || options === null) {
       throw new TypeError(
         `Cannot create the optimizer as options must be an object: current value is ${
@@ -71,7 +82,7 @@ export class SGD {
     checkShared(defaults);
     this.#defaults = defaults;
     this.#backend = chooseBackend(backend);
-    this.#plan = new Plan(this.#backend.address);
+    this.#plan = new Plan((tensor) => addressOf(this.#backend, tensor));
     this.#addGroups(groups);
     share(this, {
       dict: (options) => shareState(this.#owner(), options),
@@ -79,19 +90,27 @@ export class SGD {
     });
   }
 
-  /** The backend that runs the steps. */
-  get backend(): BackendName {
-    return this.#backend.name;
+  /** The backend that runs the steps: `gpu` if all parameters are tensors of a GPU. */
+  get backend(): BackendName | "gpu" {
+    const isOnDevice = ({ data }: Parameter<Tensor>) => deviceOf(data) !== undefined;
+    return [...this.#state.keys()].every(isOnDevice) ? "gpu" : this.#backend.name;
   }
 
   /** The groups, in order. Their hyperparameters can be assigned between steps. */
-  get paramGroups(): readonly ParamGroup[] {
-    return this.#groups;
+  get paramGroups(): readonly ParamGroup<T | FloatArray>[] {
+    return this.#groups as readonly ParamGroup<T | FloatArray>[];
   }
 
   /** What the optimizer remembers of each parameter, in the order of the groups. */
-  get state(): ReadonlyMap<Parameter, { readonly momentumBuffer: FloatArray | null }> {
-    return this.#state;
+  get state(): ReadonlyMap<
+    Parameter<T | FloatArray>,
+    { readonly momentumBuffer: T | FloatArray | null }
+  > {
+    const state: ReadonlyMap<Parameter<Tensor>, ParameterState> = this.#state;
+    return state as ReadonlyMap<
+      Parameter<T | FloatArray>,
+      { readonly momentumBuffer: T | FloatArray | null }
+    >;
   }
 
   /**
@@ -102,7 +121,7 @@ export class SGD {
    * @throws {RangeError} If a hyperparameter is out of range, a parameter is here already or overlaps
    * another.
    */
-  addParamGroup(group: ParamGroupOptions): void {
+  addParamGroup(group: ParamGroupOptions<T | FloatArray>): void {
     this.#addGroups([group]);
   }
 
@@ -152,13 +171,11 @@ export class SGD {
     const params = this.#groups.flatMap((group) => group.params);
     for (const [i, { grad, name }] of params.entries()) {
       if (grad === null || options.setToNull) continue;
-      dtypeOf(grad, `grad of ${label({ name }, i)}`);
+      elementTypeOf(grad, `grad of ${label({ name }, i)}`);
       checkBuffer(grad, `grad of ${label({ name }, i)}`);
     }
-    for (const parameter of params) {
-      if (options.setToNull) parameter.grad = null;
-      else parameter.grad?.fill(0);
-    }
+    if (options.setToNull) params.forEach((parameter) => parameter.grad = null);
+    else fillZero(params.flatMap(({ grad }) => grad ?? []));
   }
 
   /**
@@ -229,8 +246,8 @@ export class SGD {
   }
 
   /** Everything is checked before anything is added. */
-  #addGroups(groups: readonly ParamGroupOptions[]): void {
-    const seen = new Set<Parameter>();
+  #addGroups(groups: readonly ParamGroupOptions<Tensor>[]): void {
+    const seen = new Set<Parameter<Tensor>>();
     const added = groups.map((group) => {
       if (typeof group !== "object" || group === null) {
         throw new TypeError(`Cannot add a group as it must be an object: it is ${describe(group)}`);
@@ -253,7 +270,7 @@ export class SGD {
     this.#revision++;
   }
 
-  #checkMembers(params: readonly unknown[], seen: Set<Parameter>): Parameter[] {
+  #checkMembers(params: readonly unknown[], seen: Set<Parameter<Tensor>>): Parameter<Tensor>[] {
     return params.map((parameter) => {
       const index = this.#state.size + seen.size;
       checkParameter(parameter, index);
@@ -267,9 +284,9 @@ export class SGD {
     });
   }
 
-  #checkOverlap(params: readonly Parameter[]): void {
+  #checkOverlap(params: readonly Parameter<Tensor>[]): void {
     new Written(params.map((parameter, i) => {
-      const start = this.#backend.address(parameter.data);
+      const start = addressOf(this.#backend, parameter.data);
       const end = start + parameter.data.byteLength;
       return { start, end, what: `data of ${label(parameter, i)}` };
     }));
@@ -285,21 +302,21 @@ export class SGD {
       const together = groups[i].foreach !== false;
       if (together && groups[i + 1]?.foreach !== false && i + 1 < groups.length) continue;
       const each = together ? to - from : 1;
-      for (; from < to; from += each) this.#backend.step(this.#plan, from, from + each);
+      for (; from < to; from += each) stepRows(this.#backend, this.#plan, from, from + each);
     }
   }
 }
 
-function toGroups(params: unknown): ParamGroupOptions[] {
+function toGroups(params: unknown): ParamGroupOptions<Tensor>[] {
   const members = toArray(params, "params");
   const areGroups = members.map((member) =>
     typeof member === "object" && member !== null && "params" in member
   );
-  if (areGroups.every((isGroup) => isGroup)) return members as ParamGroupOptions[];
+  if (areGroups.every((isGroup) => isGroup)) return members as ParamGroupOptions<Tensor>[];
   if (areGroups.some((isGroup) => isGroup)) {
     throw new TypeError("Cannot use params as it must hold parameters or groups, not both");
   }
-  return [{ params: members as Parameter[] }];
+  return [{ params: members as Parameter<Tensor>[] }];
 }
 
 function toArray(value: unknown, what: string): unknown[] {

@@ -15,6 +15,13 @@ const SMALL = 64;
 const bases = new WeakMap<ArrayBufferLike, number>();
 let nextBase = 1;
 
+/** What an entry of a plan holds that is on no device. */
+interface HostArrays {
+  readonly data: FloatArray;
+  readonly grad: FloatArray;
+  readonly buffer: FloatArray | null;
+}
+
 /** The backend. */
 export const js: Backend = {
   name: "js",
@@ -29,12 +36,15 @@ export const js: Backend = {
   },
   step(plan: Plan, from: number, to: number): void {
     for (let i = from; i < to; i++) {
-      const { data, grad, buffer, dtype, group, state } = plan.entries[i];
-      if (grad === null) continue;
+      const entry = plan.entries[i];
+      if (entry.grad === null || entry.dtype!.device !== undefined) continue;
+      const { data, grad, buffer } = entry as HostArrays;
+      const { group, state } = entry;
+      const dtype = entry.dtype as Dtype;
       const h = plan.groups[group];
       const lines = linesOf(h, state.momentumBuffer === null);
-      const sweep = data!.length >= SMALL && isAvailable() ? sweepTiles : sweepElements;
-      sweep(dtype!, lines, factorsOf(h, dtype!.round), data!, grad, buffer);
+      const sweep = data.length >= SMALL && isAvailable() ? sweepTiles : sweepElements;
+      sweep(dtype, lines, factorsOf(h, dtype.round), data, grad, buffer);
     }
   },
 };
