@@ -285,11 +285,9 @@ export class SGD<T extends Tensor = FloatArray> {
   }
 
   #checkOverlap(params: readonly Parameter<Tensor>[]): void {
-    new Written(params.map((parameter, i) => {
-      const start = addressOf(this.#backend, parameter.data);
-      const end = start + parameter.data.byteLength;
-      return { start, end, what: `data of ${label(parameter, i)}` };
-    }));
+    const starts = Float64Array.from(params, ({ data }) => addressOf(this.#backend, data));
+    const ends = starts.map((start, i) => start + params[i].data.byteLength);
+    new Written(starts, ends, (i) => `data of ${label(params[i], i)}`);
   }
 
   /** Groups in a row that step together (foreach) are one call, the others one per tensor. */

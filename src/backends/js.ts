@@ -22,6 +22,20 @@ interface HostArrays {
   readonly buffer: FloatArray | null;
 }
 
+/** What rows of one dtype, group and state have in common. */
+interface Choice {
+  readonly dtype: Dtype;
+  readonly group: number;
+  readonly first: boolean;
+  readonly lines: Lines;
+  readonly factors: Factors<number>;
+}
+
+function choose(plan: Plan, dtype: Dtype, group: number, first: boolean): Choice {
+  const h = plan.groups[group];
+  return { dtype, group, first, lines: linesOf(h, first), factors: factorsOf(h, dtype.round) };
+}
+
 /** The backend. */
 export const js: Backend = {
   name: "js",
@@ -35,16 +49,18 @@ export const js: Backend = {
     return base + array.byteOffset;
   },
   step(plan: Plan, from: number, to: number): void {
+    let choice: Choice | undefined;
     for (let i = from; i < to; i++) {
       const entry = plan.entries[i];
       if (entry.grad === null || entry.dtype!.device !== undefined) continue;
       const { data, grad, buffer } = entry as HostArrays;
-      const { group, state } = entry;
       const dtype = entry.dtype as Dtype;
-      const h = plan.groups[group];
-      const lines = linesOf(h, state.momentumBuffer === null);
+      const first = entry.state.momentumBuffer === null;
+      if (choice?.dtype !== dtype || choice.group !== entry.group || choice.first !== first) {
+        choice = choose(plan, dtype, entry.group, first);
+      }
       const sweep = data.length >= SMALL && isAvailable() ? sweepTiles : sweepElements;
-      sweep(dtype, lines, factorsOf(h, dtype.round), data, grad, buffer);
+      sweep(dtype, choice.lines, choice.factors, data, grad, buffer);
     }
   },
 };
