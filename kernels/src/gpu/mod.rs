@@ -312,6 +312,7 @@ impl Gpu {
     /// Loses the device, to test that this is an error.
     pub fn lose(&self) {
         self.context.device.destroy();
+        let _ = self.context.device.poll(wgpu::PollType::wait_indefinitely());
     }
 
     fn clear(&self, arena: &Arena<Buffer>, segments: &[Segment]) -> Result<(), Error> {
