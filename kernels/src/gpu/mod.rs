@@ -379,7 +379,7 @@ fn bind<'a>(
         ));
     }
     let within = view.offset % most * element;
-    if within % alignment != 0 {
+    if !within.is_multiple_of(alignment) {
         return fail(format!(
             "its offset must be a multiple of {}: it is {}",
             alignment / element,
