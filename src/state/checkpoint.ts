@@ -59,7 +59,7 @@ export interface Stateful {
  * @throws {CheckpointError} If the system does not let the file be written: a full disk, a missing
  * or read-only folder, a directory in its place. The message says which, and the old file stays.
  * @throws {TypeError} If the state is not valid, or two tensors have the same name.
- * @throws {Error} If the optimizer has stepped meanwhile.
+ * @throws {Error} If the optimizer has stepped meanwhile, or an array was detached.
  *
  * @example
  * ```ts
@@ -198,6 +198,13 @@ async function writeAll(
     for (let at = 0; at < piece.length;) at += await out.write(piece.subarray(at));
     done += piece.length;
     onProgress?.({ done, total });
+  }
+  // An array whose buffer is transferred meanwhile ends early.
+  if (done !== total) {
+    throw new Error(
+      `Cannot save the state as an array was detached meanwhile: ${total} bytes were to be ` +
+        `written, and ${done} were`,
+    );
   }
 }
 
