@@ -182,20 +182,24 @@ for (const [name, change] of CHANGES) {
   });
 }
 
-test("an array that is transferred while it is saved leaves the old file", ["a"], async (folder) => {
-  await saveState(`${folder}/a`, DICT);
-  const buffer = new Float32Array(LARGE);
-  const dict = { ...DICT, state: { 0: { momentum_buffer: buffer } } };
-  const onProgress = ({ done }: Progress) => {
-    if (done > 1 << 22 && !buffer.buffer.detached) buffer.buffer.transfer();
-  };
-  await assertRejects(
-    () => saveState(`${folder}/a`, dict, { onProgress }),
-    Error,
-    "an array was detached meanwhile",
-  );
-  assertEquals(await loadState(`${folder}/a`), DICT);
-});
+test(
+  "an array that is transferred while it is saved leaves the old file",
+  ["a"],
+  async (folder) => {
+    await saveState(`${folder}/a`, DICT);
+    const buffer = new Float32Array(LARGE);
+    const dict = { ...DICT, state: { 0: { momentum_buffer: buffer } } };
+    const onProgress = ({ done }: Progress) => {
+      if (done > 1 << 22 && !buffer.buffer.detached) buffer.buffer.transfer();
+    };
+    await assertRejects(
+      () => saveState(`${folder}/a`, dict, { onProgress }),
+      Error,
+      "an array was detached meanwhile",
+    );
+    assertEquals(await loadState(`${folder}/a`), DICT);
+  },
+);
 
 test("saves to one path at the same time end in one of the files", ["a"], async (folder) => {
   const dicts = Array.from({ length: 20 }, (_, i) => stepped(i + 1).optimizer.stateDict());
