@@ -297,6 +297,59 @@ Deno.test("strict: false loads what matches and returns what did not", () => {
   assertEquals(optimizer.paramGroups.map(({ lr }) => lr), [0.5, 0.1]);
 });
 
+/** Groups of the optimizer and of the dict, the lines of the refusal, and what remains loadable. */
+const DOUBLED: [string, string[][], string[][], string[], (number | null)[]][] = [
+  [
+    "in the optimizer",
+    [["a", "a", "a", "b"]],
+    [["a", "b"]],
+    ['"a" is the name of several parameters'],
+    [null, null, null, 2],
+  ],
+  [
+    "in the dict",
+    [["a", "b"]],
+    [["a", "a", "b"]],
+    ['"a" is the name of several parameters'],
+    [null, 3],
+  ],
+  [
+    "in both",
+    [["a", "a"], ["b"]],
+    [["a", "a"], ["b"]],
+    ['"a" is the name of several parameters'],
+    [null, null, 3],
+  ],
+  [
+    "across groups of the optimizer",
+    [["a", "b"], ["a", "c"]],
+    [["a", "b"], ["c"]],
+    ['"a" is the name of several parameters'],
+    [null, 2, null, 3],
+  ],
+  [
+    "across groups of the dict",
+    [["a", "b"], ["c"]],
+    [["a", "b"], ["a", "c"]],
+    ['"a" is the name of several parameters'],
+    [null, 2, 4],
+  ],
+];
+
+for (const [where, here, there, lines, buffers] of DOUBLED) {
+  Deno.test(`a name that is doubled ${where} is listed once, and not loaded`, () => {
+    const optimizer = optimizerOf(...here.map((names) => named(...names)));
+    let index = 0;
+    const dict = dictOf(...there.map((names) => group(names.map(() => index++), names)));
+    const error = assertThrows(() => optimizer.loadStateDict(dict), RangeError) as Error;
+    assertEquals(error.message.split("\n- ").slice(1), lines);
+    assertEquals(firstOfBuffers(optimizer).every((first) => first === null), true);
+    const report = optimizer.loadStateDict(dict, { strict: false });
+    assertEquals(report, { missing: [], unexpected: [], mismatched: ["a"] });
+    assertEquals(firstOfBuffers(optimizer), buffers);
+  });
+}
+
 const valid = dictOf(group([0]));
 const INVALID: [string, unknown, typeof TypeError | typeof RangeError, string][] = [
   ["no object", null, TypeError, "the state dict must be an object: current value is null"],
