@@ -147,7 +147,8 @@ function matchMembers(
   }
   const known = new Set(keysHere);
   for (const [i, key] of keysThere.entries()) {
-    if (!known.has(key)) problems.push(unexpected(there.labels[i]));
+    const kind = byName && doubled.has(key) ? ambiguous : unexpected;
+    if (!known.has(key)) problems.push(kind(there.labels[i]));
   }
 }
 
