@@ -145,8 +145,19 @@ function toPath(path: unknown): string {
       `Cannot use path as it must be a path or a file: URL: current value is ${describe(path)}`,
     );
   }
-  const decoded = decodeURIComponent(path.pathname);
+  const decoded = decodePath(path);
   return Deno.build.os === "windows" ? decoded.slice(1).replaceAll("/", "\\") : decoded;
+}
+
+function decodePath(url: URL): string {
+  try {
+    return decodeURIComponent(url.pathname);
+  } catch (cause) {
+    throw new TypeError(
+      `Cannot use path as what follows "%" in it must be UTF-8 in hex: current value is ${url}`,
+      { cause },
+    );
+  }
 }
 
 /** The dict to save, and what makes sure that it is still the state that it was. */
