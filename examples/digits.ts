@@ -36,6 +36,12 @@ async function main(args: readonly string[]): Promise<void> {
   if (asked === "help") return console.log(HELP);
   const run = await prepare(asked);
   const { options, train, test, optimizer, history } = run;
+  if (history.length >= options.epochs) {
+    return console.log(
+      `The run in ${options.resume} has had all of its ${history.length} epochs: ` +
+        `a higher --epochs goes on with it`,
+    );
+  }
   for (const file of [options.plot, options.checkpoint ?? options.plot]) {
     asUser(() => Deno.mkdirSync(dirname(file), { recursive: true }), file);
   }
