@@ -37,6 +37,18 @@ export const LIMITS = {
 /** Where the optimizer may run. */
 export const BACKENDS = ["auto", "cpu", "js"] as const;
 
+/** Runs what fails only because of what the user asked for: an option, or a file to write. */
+export function asUser<T>(run: () => T, file?: string): T {
+  try {
+    return run();
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new UsageError(file === undefined ? reason : `Cannot write ${file}: ${reason}`, {
+      cause,
+    });
+  }
+}
+
 /** The text of --help. */
 export const HELP = `Trains a 64-64-10 network on 1,797 handwritten digits.
 
