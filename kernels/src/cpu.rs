@@ -6,15 +6,18 @@
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::rule::{Factors, Hyperparameters, Real, momentum, update};
+use crate::rule::Real;
 use crate::simd::Level;
+use crate::sweep::{Group, Kernel};
 use ndarray::{ArrayView1, ArrayViewMut1, Axis};
-use pulp::{Simd, WithSimd};
-use rayon::prelude::*;
 
-/// Elements that one task of the parallel region takes: large enough to hide the cost of a task,
-/// small enough to balance two threads within a few percent on a model of a million elements.
-const CHUNK: usize = 1 << 15;
+/// Bytes of gradients that a thread takes at a time: enough to hide what handing them over costs,
+/// few enough to balance two threads within a few percent on a model of a million elements.
+const GRAIN_BYTES: usize = 1 << 18;
+
+/// Elements to whose multiples tensors are cut, so that parts begin at lines of the cache as their
+/// whole does.
+const LINE: usize = 16;
 
 /// Bytes below which a step stays on the calling thread, because waking another costs more.
 const PARALLEL_BYTES: usize = 1 << 19;
@@ -60,12 +63,34 @@ impl Tensor<'_> {
         }
     }
 
-    #[inline(always)]
-    fn step(&mut self, groups: &[Group], level: Level, parallel: bool) {
+    fn reborrow(&mut self) -> Tensor<'_> {
         match self {
-            Tensor::F32(slot) => slot.step(&groups[slot.group].f32, level, parallel),
-            Tensor::F64(slot) => slot.step(&groups[slot.group].f64, level, parallel),
+            Tensor::F32(slot) => Tensor::F32(slot.reborrow()),
+            Tensor::F64(slot) => Tensor::F64(slot.reborrow()),
         }
+    }
+}
+
+/// Where the tensors of a step come from: views are made when they are looked at, so that a step of
+/// many small tensors need not write them down first.
+pub trait Tensors: Sized + Send {
+    /// The number of tensors.
+    fn count(&self) -> usize;
+    /// A tensor, or none if it takes no part in the step.
+    fn at(&mut self, index: usize) -> Option<Tensor<'_>>;
+    /// The tensors before an index, and the rest.
+    fn split(self, index: usize) -> (Self, Self);
+}
+
+impl Tensors for &mut [Tensor<'_>] {
+    fn count(&self) -> usize {
+        self.len()
+    }
+    fn at(&mut self, index: usize) -> Option<Tensor<'_>> {
+        Some(self[index].reborrow())
+    }
+    fn split(self, index: usize) -> (Self, Self) {
+        self.split_at_mut(index)
     }
 }
 
@@ -73,24 +98,104 @@ impl Tensor<'_> {
 ///
 /// # Errors
 /// A group that does not exist, lengths that differ, views with gaps, and a missing buffer.
-pub fn step(tensors: &mut [Tensor<'_>], groups: &[Group], config: &Config) -> Result<(), Error> {
+pub fn step(mut tensors: impl Tensors, groups: &[Group], config: &Config) -> Result<(), Error> {
     let mut bytes = 0_usize;
-    for (index, tensor) in tensors.iter().enumerate() {
-        tensor.check(index, groups)?;
-        bytes = bytes.saturating_add(tensor.bytes());
+    for index in 0..tensors.count() {
+        if let Some(tensor) = tensors.at(index) {
+            tensor.check(index, groups)?;
+            bytes = bytes.saturating_add(tensor.bytes());
+        }
     }
-    let level = config.level();
-    if config.threads() == 1 || bytes < PARALLEL_BYTES {
-        tensors.iter_mut().for_each(|tensor| tensor.step(groups, level, false));
+    let alone = config.threads() == 1 || bytes < PARALLEL_BYTES;
+    let grain = if alone { usize::MAX } else { GRAIN_BYTES };
+    let job = Job { groups, level: config.level(), grain };
+    if alone {
+        job.step_all(tensors);
     } else {
-        config.pool()?.install(|| {
-            tensors.par_iter_mut().for_each(|tensor| tensor.step(groups, level, true));
-        });
+        config.pool()?.install(|| job.share(tensors, bytes));
     }
     Ok(())
 }
 
+/// What all threads of a step know.
+#[derive(Clone, Copy)]
+struct Job<'a> {
+    groups: &'a [Group],
+    level: Level,
+    /// Bytes of gradients that are not shared out any further.
+    grain: usize,
+}
+
+impl Job<'_> {
+    /// Halves the work until the parts are small, and leaves these to whichever thread is free: each
+    /// thread so walks through memory in one direction.
+    fn share(self, mut tensors: impl Tensors, bytes: usize) {
+        if bytes <= self.grain || tensors.count() == 1 {
+            return self.step_all(tensors);
+        }
+        let (index, before) = middle(&mut tensors, bytes);
+        let (a, b) = tensors.split(index);
+        rayon::join(|| self.share(a, before), || self.share(b, bytes - before));
+    }
+
+    fn step_all(self, mut tensors: impl Tensors) {
+        for index in 0..tensors.count() {
+            match tensors.at(index) {
+                Some(Tensor::F32(slot)) => {
+                    let kernel = self.groups[slot.group].f32.choose(slot.first);
+                    self.step(slot, kernel);
+                }
+                Some(Tensor::F64(slot)) => {
+                    let kernel = self.groups[slot.group].f64.choose(slot.first);
+                    self.step(slot, kernel);
+                }
+                None => {}
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn step<T: Real>(self, slot: Slot<'_, T>, kernel: &Kernel<T>) {
+        if slot.grad.len() * size_of::<T>() > self.grain {
+            return self.share_one(slot, kernel);
+        }
+        let param = slot.param.into_slice().unwrap_or_default();
+        let grad = slot.grad.to_slice().unwrap_or_default();
+        let buffer = slot.buffer.and_then(ArrayViewMut1::into_slice).unwrap_or_default();
+        kernel.run(self.level, param, grad, buffer);
+    }
+
+    #[inline(never)]
+    fn share_one<T: Real>(self, slot: Slot<'_, T>, kernel: &Kernel<T>) {
+        let (a, b) = slot.halve();
+        rayon::join(|| self.step(a, kernel), || self.step(b, kernel));
+    }
+}
+
+/// Where the second half of so many bytes begins, with at least one tensor on either side, and the
+/// bytes before it.
+fn middle(tensors: &mut impl Tensors, bytes: usize) -> (usize, usize) {
+    let mut before = 0;
+    for index in 0..tensors.count() - 1 {
+        let next = before + tensors.at(index).map_or(0, |tensor| tensor.bytes());
+        if next > bytes / 2 && index > 0 {
+            return (index, before);
+        }
+        before = next;
+    }
+    (tensors.count() - 1, before)
+}
+
 impl<T: Real> Slot<'_, T> {
+    fn reborrow(&mut self) -> Slot<'_, T> {
+        Slot {
+            param: self.param.view_mut(),
+            grad: self.grad.view(),
+            buffer: self.buffer.as_mut().map(|buffer| buffer.view_mut()),
+            ..*self
+        }
+    }
+
     #[inline(always)]
     fn check(&self, index: usize, groups: &[Group]) -> Result<(), Error> {
         let Some(group) = groups.get(self.group) else {
@@ -111,181 +216,19 @@ impl<T: Real> Slot<'_, T> {
         }
     }
 
-    #[inline(always)]
-    fn step(&mut self, kernels: &Kernels<T>, level: Level, parallel: bool) {
-        let kernel = if self.first { &kernels.first } else { &kernels.later };
-        if parallel && self.grad.len() > CHUNK {
-            return self.step_in_chunks(kernel, level);
-        }
-        let param = self.param.as_slice_mut().unwrap_or_default();
-        let grad = self.grad.as_slice().unwrap_or_default();
-        let buffer = self.buffer.as_mut().and_then(|b| b.as_slice_mut()).unwrap_or_default();
-        kernel.run(level, param, grad, buffer);
-    }
-
-    #[inline(never)]
-    fn step_in_chunks(&mut self, kernel: &Kernel<T>, level: Level) {
-        let params = self.param.axis_chunks_iter_mut(Axis(0), CHUNK).into_par_iter();
-        let grads = self.grad.axis_chunks_iter(Axis(0), CHUNK).into_par_iter();
-        let chunks = params.zip(grads);
-        match &mut self.buffer {
-            Some(buffer) => chunks
-                .zip(buffer.axis_chunks_iter_mut(Axis(0), CHUNK).into_par_iter())
-                .for_each(|((p, g), b)| kernel.run(level, owned(p), read(g), owned(b))),
-            None => chunks.for_each(|(p, g)| kernel.run(level, owned(p), read(g), &mut [])),
-        }
+    fn halve(self) -> (Self, Self) {
+        let middle = (self.grad.len() / 2).next_multiple_of(LINE);
+        let (param, param_rest) = self.param.split_at(Axis(0), middle);
+        let (grad, grad_rest) = self.grad.split_at(Axis(0), middle);
+        let (buffer, buffer_rest) = self.buffer.map(|b| b.split_at(Axis(0), middle)).unzip();
+        (
+            Slot { param, grad, buffer, ..self },
+            Slot { param: param_rest, grad: grad_rest, buffer: buffer_rest, ..self },
+        )
     }
 }
 
 #[cold]
 fn fail(index: usize, what: &str) -> Result<(), Error> {
     Err(Error::Table(format!("Cannot step tensor {index} as {what}")))
-}
-
-/// The elements of a view that `Slot::check` has found contiguous.
-fn owned<T>(view: ArrayViewMut1<'_, T>) -> &mut [T] {
-    view.into_slice().unwrap_or_default()
-}
-
-/// As `owned`, to read.
-fn read<T>(view: ArrayView1<'_, T>) -> &[T] {
-    view.to_slice().unwrap_or_default()
-}
-
-/// A group's hyperparameters, with the compiled loop chosen for each type and state.
-#[derive(Clone, Copy, Debug)]
-pub struct Group {
-    buffered: bool,
-    f32: Kernels<f32>,
-    f64: Kernels<f64>,
-}
-
-impl Group {
-    /// Chooses the loops.
-    pub fn new(h: &Hyperparameters) -> Self {
-        Group { buffered: h.momentum != 0.0, f32: Kernels::new(h), f64: Kernels::new(h) }
-    }
-}
-
-/// The loops of one type.
-#[derive(Clone, Copy, Debug)]
-struct Kernels<T> {
-    first: Kernel<T>,
-    later: Kernel<T>,
-}
-
-impl<T: Real> Kernels<T> {
-    fn new(h: &Hyperparameters) -> Self {
-        let factors = Factors::new(h);
-        let kernel = |first| Kernel { factors, sweep: choose_sweep(h, first) };
-        Kernels { first: kernel(true), later: kernel(false) }
-    }
-}
-
-/// A loop over parameter, gradient and buffer of one length, compiled for one choice of options.
-type Sweep<T> = fn(Level, Factors<T>, &mut [T], &[T], &mut [T]);
-
-/// The rule with all options chosen, ready to run over slices.
-#[derive(Clone, Copy, Debug)]
-struct Kernel<T> {
-    factors: Factors<T>,
-    sweep: Sweep<T>,
-}
-
-impl<T: Real> Kernel<T> {
-    /// Slices have one length; without momentum the buffer is not touched.
-    #[inline(always)]
-    fn run(&self, level: Level, p: &mut [T], g: &[T], b: &mut [T]) {
-        (self.sweep)(level, self.factors, p, g, b);
-    }
-}
-
-fn choose_sweep<T: Real>(h: &Hyperparameters, first: bool) -> Sweep<T> {
-    match (h.weight_decay != 0.0, h.sign) {
-        (false, false) => choose_momentum::<T, false, false>(h, first),
-        (false, true) => choose_momentum::<T, false, true>(h, first),
-        (true, false) => choose_momentum::<T, true, false>(h, first),
-        (true, true) => choose_momentum::<T, true, true>(h, first),
-    }
-}
-
-fn choose_momentum<T: Real, const D: bool, const S: bool>(
-    h: &Hyperparameters,
-    first: bool,
-) -> Sweep<T> {
-    use momentum::{FIRST, FIRST_NESTEROV, LATER, LATER_NESTEROV};
-    match (h.momentum != 0.0, first, h.nesterov) {
-        (false, _, _) => |level, f, p, g, _| level.run(Plain::<T, D, S> { f, p, g }),
-        (true, true, false) => sweep::<T, D, FIRST, S>,
-        (true, true, true) => sweep::<T, D, FIRST_NESTEROV, S>,
-        (true, false, false) => sweep::<T, D, LATER, S>,
-        (true, false, true) => sweep::<T, D, LATER_NESTEROV, S>,
-    }
-}
-
-fn sweep<T: Real, const D: bool, const M: u8, const S: bool>(
-    level: Level,
-    f: Factors<T>,
-    p: &mut [T],
-    g: &[T],
-    b: &mut [T],
-) {
-    level.run(Buffered::<T, D, M, S> { f, p, g, b });
-}
-
-/// The loop without a momentum buffer.
-struct Plain<'a, T, const DECAY: bool, const SIGN: bool> {
-    f: Factors<T>,
-    p: &'a mut [T],
-    g: &'a [T],
-}
-
-impl<T: Real, const DECAY: bool, const SIGN: bool> WithSimd for Plain<'_, T, DECAY, SIGN> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) {
-        let f = self.f.splat(s);
-        let step = |p, g| update::<T, S, DECAY, { momentum::NONE }, SIGN>(s, &f, p, g, g).0;
-        let (p, p_rest) = T::split_mut::<S>(self.p);
-        let (g, g_rest) = T::split::<S>(self.g);
-        for (p, &g) in p.iter_mut().zip(g) {
-            *p = step(*p, g);
-        }
-        if !p_rest.is_empty() {
-            let p = step(T::load(s, p_rest), T::load(s, g_rest));
-            T::store(s, p_rest, p);
-        }
-    }
-}
-
-/// The loop with a momentum buffer.
-struct Buffered<'a, T, const DECAY: bool, const MOMENTUM: u8, const SIGN: bool> {
-    f: Factors<T>,
-    p: &'a mut [T],
-    g: &'a [T],
-    b: &'a mut [T],
-}
-
-impl<T: Real, const DECAY: bool, const MOMENTUM: u8, const SIGN: bool> WithSimd
-    for Buffered<'_, T, DECAY, MOMENTUM, SIGN>
-{
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) {
-        let f = self.f.splat(s);
-        let step = |p, g, b| update::<T, S, DECAY, MOMENTUM, SIGN>(s, &f, p, g, b);
-        let (p, p_rest) = T::split_mut::<S>(self.p);
-        let (g, g_rest) = T::split::<S>(self.g);
-        let (b, b_rest) = T::split_mut::<S>(self.b);
-        for ((p, &g), b) in p.iter_mut().zip(g).zip(b) {
-            (*p, *b) = step(*p, g, *b);
-        }
-        if !p_rest.is_empty() {
-            let (p, b) = step(T::load(s, p_rest), T::load(s, g_rest), T::load(s, b_rest));
-            T::store(s, p_rest, p);
-            T::store(s, b_rest, b);
-        }
-    }
 }

@@ -14,11 +14,12 @@
 mod gpu;
 
 use crate::config::Config;
-use crate::cpu::{self, Group, Slot, Tensor};
+use crate::cpu::{self, Slot, Tensor, Tensors};
 use crate::error::Error;
 use crate::roofline::roofline;
 use crate::rule::{Hyperparameters, Real};
 use crate::simd::Level;
+use crate::sweep::Group;
 use ndarray::{ArrayView1, ArrayViewMut1};
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -47,13 +48,8 @@ static CONFIG: OnceLock<Result<Config, Error>> = OnceLock::new();
 
 thread_local! {
     static LAST_ERROR: RefCell<String> = const { RefCell::new(String::new()) };
-    static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch { tensors: Vec::new(), groups: Vec::new() }) };
-}
-
-/// The tables as Rust sees them, kept so that a step allocates nothing once they have grown.
-struct Scratch {
-    tensors: Vec<Tensor<'static>>,
-    groups: Vec<Group>,
+    /// The groups of the current step, kept so that a step allocates nothing.
+    static GROUPS: RefCell<Vec<Group>> = const { RefCell::new(Vec::new()) };
 }
 
 fn config() -> Result<&'static Config, Error> {
@@ -174,15 +170,12 @@ unsafe extern "C" fn descent_step(
                 std::slice::from_raw_parts(groups, group_count as usize * GROUP_ROW),
             )
         };
-        SCRATCH.with_borrow_mut(|scratch| {
-            scratch.groups.clear();
-            scratch.groups.extend(groups.as_chunks::<GROUP_ROW>().0.iter().map(group));
-            // The views must not outlive this call: the caller's promise ends with it.
-            scratch.tensors.clear();
-            let result = fill(&mut scratch.tensors, rows, from as usize)
-                .and_then(|()| cpu::step(&mut scratch.tensors, &scratch.groups, config()?));
-            scratch.tensors.clear();
-            result
+        // SAFETY: the caller vouches for the addresses of its rows, for as long as this call takes.
+        let rows = unsafe { Rows::new(rows, from as usize) }?;
+        GROUPS.with_borrow_mut(|scratch| {
+            scratch.clear();
+            scratch.extend(groups.as_chunks::<GROUP_ROW>().0.iter().map(group));
+            cpu::step(rows, scratch, config()?)
         })
     })
 }
@@ -238,57 +231,102 @@ fn hyperparameters(row: &[f64; GROUP_ROW]) -> Hyperparameters {
     }
 }
 
-fn fill(tensors: &mut Vec<Tensor<'static>>, rows: &[u64], from: usize) -> Result<(), Error> {
-    for (index, row) in rows.as_chunks::<ROW>().0.iter().enumerate().skip(from) {
-        let [_, _, _, length, dtype, _, state] = *row;
-        if state == STATE_SKIP || length == 0 || dtype >= DEVICE {
-            continue;
+/// Rows of the tensor table, checked. Whoever has it has the arrays of its rows to itself.
+#[derive(Clone, Copy)]
+struct Rows<'a>(&'a [[u64; ROW]]);
+
+impl<'a> Rows<'a> {
+    /// Checks all rows from one on.
+    ///
+    /// # Safety
+    /// The rows' addresses are null or valid for `length` elements of their type, exclusive for data
+    /// and buffer, for as long as `'a`.
+    unsafe fn new(rows: &'a [u64], from: usize) -> Result<Self, Error> {
+        let rows = &rows.as_chunks::<ROW>().0;
+        for (index, row) in rows.iter().enumerate().skip(from) {
+            check_row(index, row)?;
         }
-        // SAFETY: `descent_step`'s caller vouches for the addresses of its rows, and
-        // `descent_step` drops the views before it returns.
-        tensors.push(unsafe {
+        Ok(Rows(&rows[from..]))
+    }
+}
+
+impl Tensors for Rows<'_> {
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    #[inline(always)]
+    fn at(&mut self, index: usize) -> Option<Tensor<'_>> {
+        let row = &self.0[index];
+        let [_, _, _, _, dtype, _, _] = *row;
+        // SAFETY: `check_row` has found the addresses neither null nor unaligned, `Rows::new`'s caller
+        // vouches for them, and the view lives no longer than the exclusive borrow of these rows.
+        unsafe {
             match dtype {
-                0 => Tensor::F32(slot(index, row)?),
-                1 => Tensor::F64(slot(index, row)?),
-                _ => return Err(Error::Table(format!("Cannot step row {index}: dtype {dtype}"))),
+                _ if is_idle(row) => None,
+                0 => Some(Tensor::F32(slot(row))),
+                _ => Some(Tensor::F64(slot(row))),
             }
-        });
+        }
+    }
+
+    fn split(self, index: usize) -> (Self, Self) {
+        let (a, b) = self.0.split_at(index);
+        (Rows(a), Rows(b))
+    }
+}
+
+/// Whether a row has no part in a step of the CPU.
+#[inline(always)]
+fn is_idle(&[_, _, _, length, dtype, _, state]: &[u64; ROW]) -> bool {
+    state == STATE_SKIP || length == 0 || dtype >= DEVICE
+}
+
+#[inline(always)]
+fn check_row(index: usize, row: &[u64; ROW]) -> Result<(), Error> {
+    let [data, grad, buffer, _, dtype, _, _] = *row;
+    if is_idle(row) {
+        return Ok(());
+    }
+    let align = match dtype {
+        0 => align_of::<f32>(),
+        1 => align_of::<f64>(),
+        _ => return Err(Error::Table(format!("Cannot step row {index}: dtype {dtype}"))),
+    };
+    let mask = align as u64 - 1;
+    if data == 0 || grad == 0 || (data | grad | buffer) & mask != 0 {
+        return Err(address_error(index, row));
     }
     Ok(())
 }
 
+#[cold]
+fn address_error(index: usize, [data, grad, buffer, ..]: &[u64; ROW]) -> Error {
+    Error::Table(format!(
+        "Cannot step row {index}: data, grad or buffer is at an address that is null or unaligned: \
+         {data}, {grad}, {buffer}"
+    ))
+}
+
 /// # Safety
-/// The row's addresses are null or valid for `length` elements of `T`, exclusive for data and
-/// buffer, for as long as the slot is used.
+/// The row's addresses are aligned and valid for `length` elements of `T`, exclusive for data and
+/// buffer, for as long as `'a`; that of the buffer may be null.
 #[inline(always)]
-unsafe fn slot<T: Real>(index: usize, row: &[u64; ROW]) -> Result<Slot<'static, T>, Error> {
+unsafe fn slot<'a, T: Real>(row: &[u64; ROW]) -> Slot<'a, T> {
     let [data, grad, buffer, length, _, group, state] = *row;
     let length = length as usize;
-    let data = address::<T>(index, "data", data)?;
-    let grad = address::<T>(index, "grad", grad)?;
-    let buffer = if buffer == 0 { None } else { Some(address::<T>(index, "buffer", buffer)?) };
-    // SAFETY: not null and aligned; the rest is the caller's promise.
+    let pointer = |word: u64| std::ptr::with_exposed_provenance_mut::<T>(word as usize);
+    // SAFETY: the caller's promise.
     unsafe {
-        Ok(Slot {
-            param: ArrayViewMut1::from_shape_ptr(length, data),
-            grad: ArrayView1::from_shape_ptr(length, grad),
-            buffer: buffer.map(|buffer| ArrayViewMut1::from_shape_ptr(length, buffer)),
+        Slot {
+            param: ArrayViewMut1::from_shape_ptr(length, pointer(data)),
+            grad: ArrayView1::from_shape_ptr(length, pointer(grad)),
+            buffer: match buffer {
+                0 => None,
+                _ => Some(ArrayViewMut1::from_shape_ptr(length, pointer(buffer))),
+            },
             first: state == STATE_FIRST,
             group: group as usize,
-        })
+        }
     }
-}
-
-#[inline(always)]
-fn address<T>(index: usize, name: &str, word: u64) -> Result<*mut T, Error> {
-    let pointer: *mut T = std::ptr::with_exposed_provenance_mut(word as usize);
-    if pointer.is_null() || !pointer.is_aligned() {
-        return Err(address_error(index, name, word));
-    }
-    Ok(pointer)
-}
-
-#[cold]
-fn address_error(index: usize, name: &str, word: u64) -> Error {
-    Error::Table(format!("Cannot step row {index}: {name} is at address {word}, null or unaligned"))
 }

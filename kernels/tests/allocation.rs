@@ -2,9 +2,10 @@
 //! it counts what the whole process allocates.
 
 use descent_kernels::config::Config;
-use descent_kernels::cpu::{self, Group, Slot, Tensor};
+use descent_kernels::cpu::{self, Slot, Tensor};
 use descent_kernels::rule::Hyperparameters;
 use descent_kernels::simd::Level;
+use descent_kernels::sweep::Group;
 use ndarray::{ArrayView1, ArrayViewMut1};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -56,7 +57,7 @@ fn a_step_allocates_nothing_once_its_threads_have_started() {
         let mut count_steps = || {
             let before = ALLOCATIONS.load(Ordering::Relaxed);
             for _ in 0..200 {
-                cpu::step(&mut tensors, &[group], &config).unwrap();
+                cpu::step(&mut tensors[..], &[group], &config).unwrap();
             }
             ALLOCATIONS.load(Ordering::Relaxed) - before
         };

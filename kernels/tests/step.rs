@@ -4,15 +4,16 @@
 mod model;
 
 use descent_kernels::config::Config;
-use descent_kernels::cpu::{self, Group, Slot, Tensor};
+use descent_kernels::cpu::{self, Slot, Tensor};
 use descent_kernels::error::Error;
 use descent_kernels::rule::Hyperparameters;
 use descent_kernels::simd::Level;
+use descent_kernels::sweep::Group;
 use model::{Arrays, Model};
 use ndarray::s;
 
-/// The chunk in which the kernels share out a tensor.
-const CHUNK: usize = 1 << 15;
+/// Elements of float32 that the kernels do not share out any further.
+const GRAIN: usize = 1 << 16;
 
 const PLAIN: Hyperparameters = Hyperparameters {
     lr: 0.1,
@@ -63,7 +64,7 @@ fn assert_steps(sizes: &[usize], options: &[Hyperparameters]) {
         let expected = start.stepped(options);
         each_config(|config, context| {
             let mut model = start.clone();
-            cpu::step(&mut model.tensors(), &groups, config).unwrap();
+            cpu::step(&mut model.tensors()[..], &groups, config).unwrap();
             model.assert_equals(&expected, options, context);
         });
     }
@@ -78,8 +79,8 @@ fn every_size_option_level_and_thread_count_gives_the_bits_of_the_rule() {
 }
 
 #[test]
-fn chunk_edges_give_the_bits_of_the_rule() {
-    let sizes = [1023, 1024, 1025, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 1, 3 * CHUNK + 17];
+fn sizes_at_which_work_is_shared_out_give_the_bits_of_the_rule() {
+    let sizes = [1023, 1024, 1025, GRAIN - 1, GRAIN, GRAIN + 1, 2 * GRAIN + 1, 3 * GRAIN + 17];
     let full = Hyperparameters { momentum: 0.9, weight_decay: 0.01, nesterov: true, ..PLAIN };
     let sign = Hyperparameters { momentum: 0.9, dampening: 0.25, sign: true, ..PLAIN };
     assert_steps(&sizes, &[PLAIN, full, sign]);
@@ -101,14 +102,14 @@ fn without_momentum_a_tensor_needs_no_buffer() {
         let mut arrays = Arrays::<f32>::new(5, 100_001, 0, false);
         let expected = arrays.stepped(&[PLAIN]);
         let slot = Slot { buffer: None, ..arrays.slot() };
-        cpu::step(&mut [Tensor::F32(slot)], &[Group::new(&PLAIN)], config).unwrap();
+        cpu::step(&mut [Tensor::F32(slot)][..], &[Group::new(&PLAIN)], config).unwrap();
         assert!(arrays.equals(&expected), "{context}");
     });
 }
 
 #[test]
 fn no_tensors_are_no_work() {
-    each_config(|config, _| cpu::step(&mut [], &[], config).unwrap());
+    each_config(|config, _| cpu::step(&mut [][..], &[], config).unwrap());
 }
 
 /// A change that makes a tensor unfit for a step.
@@ -136,7 +137,7 @@ fn a_tensor_that_does_not_fit_is_an_error_and_nothing_is_changed() {
             let mut bad = Arrays::<f32>::new(2, 70, 0, false);
             let before = (good.clone(), bad.clone());
             let mut tensors = [Tensor::F64(good.slot()), Tensor::F32(spoil(bad.slot()))];
-            let error = cpu::step(&mut tensors, &[Group::new(&momentum)], config).unwrap_err();
+            let error = cpu::step(&mut tensors[..], &[Group::new(&momentum)], config).unwrap_err();
             let text = error.to_string();
             assert!(matches!(error, Error::Table(_)), "{text}");
             assert!(text.contains("tensor 1") && text.contains(word), "{text}");
