@@ -91,12 +91,13 @@ const LIMITS = {
  * const w = { data: new Float32Array(1), grad: new Float32Array(1) };
  * const optimizer = new SGD([w], { lr: 1, momentum: 0.9 });
  * const scheduler = new LRScheduler(optimizer, oneCycleLR({ maxLr: 0.5, totalSteps: 100 }));
- * console.log(optimizer.paramGroups[0].lr, optimizer.paramGroups[0].momentum); // 0.02 0.95
+ * const [group] = optimizer.paramGroups;
+ * console.log(group.lr.toFixed(3), group.momentum); // 0.020 0.95
  * for (let i = 0; i < 29; i++) {
  *   optimizer.step();
  *   scheduler.step();
  * }
- * console.log(optimizer.paramGroups[0].lr, optimizer.paramGroups[0].momentum); // 0.5 0.85
+ * console.log(group.lr.toFixed(3), group.momentum); // 0.500 0.85
  * ```
  */
 export function oneCycleLR(options: OneCycleLROptions): Schedule {

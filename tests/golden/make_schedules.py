@@ -91,6 +91,7 @@ ROUNDED = [
     ["sequentialLR", [WARM, ["cosineAnnealingWarmRestarts", {"t0": 4, "tMult": 2}]], [6]],
     ["sequentialLR", [["cosineAnnealingWarmRestarts", {"t0": 4}], COSINE, EXPONENTIAL], [5, 25]],
     ["chainedScheduler", [WARM, COSINE]],
+    ["chainedScheduler", [COSINE, EXPONENTIAL]],
     ["chainedScheduler", [["cosineAnnealingWarmRestarts", {"t0": 6}], STEP]],
 ]  # fmt: skip
 
@@ -102,6 +103,9 @@ LONG = [
                               ["cosineAnnealingLR", {"tMax": 9500}]], [500]]),
 ]  # fmt: skip
 LONG_STEPS = [0, 1, 2, 499, 500, 501, 1234, 4999, 5000, 5001, 7777, 9990, 10000]
+
+# The start of a cosine in a sequence is rounded otherwise than the base, and cos(0) is exact.
+STARTS = ["sequentialLR", [WARM, ["cosineAnnealingLR", {"tMax": 9, "etaMin": 0.7}]], [3]], (0, 1, 2, 3)
 
 CYCLES = [
     (False, {"maxLr": 0.1, "totalSteps": 40}),
@@ -180,6 +184,7 @@ def main():
         *(record(True, schedule) for schedule in EXACT),
         *(record(False, schedule) for schedule in ROUNDED),
         *(record(exact, schedule, at=LONG_STEPS) for exact, schedule in LONG),
+        record(True, STARTS[0], at=STARTS[1]),
         *(cycle(exact, options) for exact, options in CYCLES),
         cycle(False, PER_GROUP, lrs=[1, 1]),
         *(plateau(options) for options in PLATEAUS),

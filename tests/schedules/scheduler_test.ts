@@ -71,6 +71,13 @@ Deno.test("an assigned learning rate is carried on where a schedule multiplies, 
   assertEquals(scheduler.lastLr, [4, 1]);
 });
 
+Deno.test("a part of a cycle that has no length is at its end, where torch divides by zero", () => {
+  const options = { maxLr: 1, totalSteps: 10, baseMomentum: 0.5 };
+  const schedules = [0.1, 1].map((pctStart) => oneCycleLR({ ...options, pctStart }));
+  assertEquals([schedules[0](0, 1), schedules[0].momentum!(0)], [1, 0.5]);
+  assertEquals(schedules[1](10, 1), 1 / 25 / 1e4);
+});
+
 Deno.test("a plain function in a chain overrides what is in front of it", () => {
   const schedule = chainedScheduler([
     halve,
@@ -101,6 +108,14 @@ Deno.test("a step that fails changes nothing", () => {
     assertEquals(optimizer.paramGroups.map(({ lr }) => lr), [0.5, 1]);
     assertEquals([scheduler.lastEpoch, scheduler.lastLr], [1, [0.5, 1]]);
   }
+});
+
+Deno.test("a momentum that is out of range leaves the learning rate too", () => {
+  const { optimizer } = optimizerOf([1]);
+  const own = Object.assign((step: number) => step, { momentum: (step: number) => -step });
+  const scheduler = new LRScheduler(optimizer, own);
+  assertThrows(() => scheduler.step(), RangeError, "Cannot set momentum");
+  assertEquals(optimizer.paramGroups.map(({ lr, momentum }) => [lr, momentum]), [[0, 0]]);
 });
 
 /** Something that is trained by steps, and can be saved and resumed. */
