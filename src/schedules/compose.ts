@@ -49,7 +49,8 @@ export function sequentialLR(
  * `ChainedScheduler`. Those that multiply the learning rate multiply each other's factors.
  *
  * A plain function, `cosineAnnealingWarmRestarts` and `oneCycleLR` do not look at the learning rate
- * before, and override the schedules in front of them.
+ * before, and override the schedules in front of them. A cosine with `etaMin` may be taken below zero
+ * by what comes after it, in torch too: a scheduler then throws instead of setting it.
  *
  * @param schedules The schedules, none of which may move momentum.
  * @throws {TypeError} If something is of another type, or a schedule moves momentum.

@@ -91,7 +91,7 @@ ROUNDED = [
     ["sequentialLR", [WARM, ["cosineAnnealingWarmRestarts", {"t0": 4, "tMult": 2}]], [6]],
     ["sequentialLR", [["cosineAnnealingWarmRestarts", {"t0": 4}], COSINE, EXPONENTIAL], [5, 25]],
     ["chainedScheduler", [WARM, COSINE]],
-    ["chainedScheduler", [COSINE, EXPONENTIAL]],
+    ["chainedScheduler", [["cosineAnnealingLR", {"tMax": 5, "etaMin": 0.001}], ["exponentialLR", {"gamma": 0.99}]]],
     ["chainedScheduler", [["cosineAnnealingWarmRestarts", {"t0": 6}], STEP]],
 ]  # fmt: skip
 
