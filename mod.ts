@@ -24,4 +24,4 @@ export { sgd } from "./src/functional.ts";
 export type { SgdOptions } from "./src/functional.ts";
 export type { ParamGroup, ParamGroupOptions } from "./src/group.ts";
 export type { BackendName, GroupOptions, Hyperparameters, SGDOptions } from "./src/options.ts";
-export type { FloatArray, Parameter } from "./src/parameter.ts";
+export type { FloatArray, Parameter, SparseGrad, SparseParameter } from "./src/parameter.ts";

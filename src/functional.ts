@@ -4,12 +4,15 @@ import { chooseBackend } from "./backends/choose.ts";
 import { checkKeys, resolve } from "./options.ts";
 import type { BackendName } from "./options.ts";
 import { describe } from "./parameter.ts";
-import type { FloatArray, Parameter } from "./parameter.ts";
+import type { FloatArray, Parameter, SparseGrad } from "./parameter.ts";
 import { Plan } from "./plan.ts";
 
 /** The options of `sgd`. As in torch, the hyperparameters have no defaults here. */
 export interface SgdOptions {
-  /** Gradients are sparse. Not available yet: true throws. @default {false} */
+  /**
+   * Some gradients may be sparse. A hint, as in torch: they are recognized by themselves.
+   * @default {false}
+   */
   hasSparseGrad?: boolean;
   /** False: tensor by tensor; true or null: all tensors in one native call. @default {null} */
   foreach?: boolean | null;
@@ -39,7 +42,7 @@ const REQUIRED = ["weightDecay", "momentum", "lr", "dampening", "nesterov", "max
  * Everything is checked before the first write: if this throws, nothing has changed.
  *
  * @param params The parameters' values; updated in place.
- * @param gradList One gradient per parameter, or null to skip the parameter.
+ * @param gradList One gradient per parameter, dense or sparse, or null to skip the parameter.
  * @param momentumBufferList One momentum buffer per parameter. Null means that the parameter has
  * not stepped yet: with momentum, the entry is filled in.
  * @param options The hyperparameters.
@@ -60,7 +63,7 @@ const REQUIRED = ["weightDecay", "momentum", "lr", "dampening", "nesterov", "max
  */
 export function sgd(
   params: readonly FloatArray[],
-  gradList: readonly (FloatArray | null)[],
+  gradList: readonly (FloatArray | SparseGrad | null)[],
   momentumBufferList: (FloatArray | null)[],
   options: SgdOptions,
 ): void {
@@ -87,9 +90,9 @@ function readOptions(options: SgdOptions) {
   }
   checkKeys(options, ["hasSparseGrad", "backend"]);
   const { hasSparseGrad = false, backend, ...rest } = options;
-  if (hasSparseGrad !== false) {
+  if (typeof hasSparseGrad !== "boolean") {
     throw new TypeError(
-      `Cannot set hasSparseGrad as only false is supported yet: current value is ${
+      `Cannot set hasSparseGrad as it must be true or false: current value is ${
         describe(hasSparseGrad)
       }`,
     );

@@ -2,12 +2,12 @@
 
 import { checkHyperparameter, HYPERPARAMETERS } from "./options.ts";
 import type { GroupOptions, Hyperparameters } from "./options.ts";
-import type { Parameter } from "./parameter.ts";
+import type { Parameter, SparseParameter } from "./parameter.ts";
 
 /** Parameters and the options that hold for them; the rest comes from the optimizer's options. */
 export interface ParamGroupOptions extends GroupOptions {
   /** The parameters of the group: at least one. */
-  params: Iterable<Parameter>;
+  params: Iterable<Parameter | SparseParameter>;
 }
 
 /**

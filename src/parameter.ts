@@ -33,6 +33,39 @@ export interface Parameter {
   shape?: readonly number[];
 }
 
+/**
+ * The gradient of some rows of a matrix, as an embedding makes it; the other rows have none.
+ *
+ * An index may occur more than once: the gradient of that row is the sum of its entries. Indices
+ * need no order. The arrays are the caller's and are only read.
+ *
+ * @example
+ * ```ts
+ * import type { SparseGrad } from "@descent/sgd";
+ *
+ * // Rows 7 and 2 of a matrix of 1,000 rows and 3 columns.
+ * const grad: SparseGrad = {
+ *   indices: new Int32Array([7, 2]),
+ *   values: new Float32Array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6]),
+ *   shape: [1000, 3],
+ * };
+ * ```
+ */
+export interface SparseGrad {
+  /** The rows, each >= 0 and < rows. */
+  readonly indices: Int32Array | Uint32Array | BigInt64Array;
+  /** Their gradients: [indices.length, columns], dtype of the parameter. */
+  readonly values: FloatArray;
+  /** The parameter's shape. */
+  readonly shape: readonly [rows: number, columns: number];
+}
+
+/** A parameter whose gradient may be sparse; it is a matrix then. */
+export interface SparseParameter extends Omit<Parameter, "grad"> {
+  /** The gradient, of all rows or of some, or null for "none this time". */
+  grad: FloatArray | SparseGrad | null;
+}
+
 /** A supported dtype. */
 export interface Dtype {
   /** The number that stands for it in the table that kernels read. */
@@ -95,7 +128,7 @@ export function dtypeOf(value: unknown, what: string): Dtype {
  *
  * @throws {TypeError} If the array's buffer is detached, resizable or growable.
  */
-export function checkBuffer(array: FloatArray, what: string): void {
+export function checkBuffer(array: ArrayBufferView, what: string): void {
   const buffer = array.buffer as ArrayBufferLike & { growable?: boolean };
   if ((buffer as ArrayBuffer).detached) {
     throw new TypeError(`Cannot use ${what} as its buffer is detached`);
@@ -150,7 +183,13 @@ export function checkParameter(value: unknown, index: number): asserts value is 
   if (shape !== undefined) checkShape(shape, data.length, what);
 }
 
-function checkShape(shape: unknown, length: number, what: string): void {
+/**
+ * Checks the shape of a tensor of so many elements.
+ *
+ * @throws {TypeError} If it is no array of whole numbers >= 0.
+ * @throws {RangeError} If its product is not the number of elements.
+ */
+export function checkShape(shape: unknown, length: number, what: string): void {
   if (!Array.isArray(shape) || !shape.every((side) => Number.isSafeInteger(side) && side >= 0)) {
     throw new TypeError(
       `Cannot use ${what} as shape must be an array of whole numbers >= 0: ` +

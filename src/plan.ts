@@ -11,7 +11,9 @@ import type { RuleOptions } from "./rule.ts";
 import { Written } from "./overlap.ts";
 import type { Span } from "./overlap.ts";
 import { checkBuffer, describe, dtypeOf, label } from "./parameter.ts";
-import type { Dtype, FloatArray, Parameter } from "./parameter.ts";
+import type { Dtype, FloatArray, Parameter, SparseGrad } from "./parameter.ts";
+import { checkSparseOptions, isSparse, readSparse, SparseTable } from "./sparse.ts";
+import type { Beginning } from "./sparse.ts";
 
 /** Words of a row of the tensor table, as `kernels/src/ffi.rs` reads them. */
 const ROW = 7;
@@ -49,6 +51,8 @@ export class Entry {
   buffer: FloatArray | null = null;
   length = 0;
   dtype: Dtype | null = null;
+  /** How the buffer began, if a step of this plan began it. */
+  began: Beginning | null = null;
 
   constructor(
     readonly parameter: Parameter,
@@ -75,15 +79,17 @@ export class Plan {
   readonly entries: Entry[] = [];
   /** The groups' hyperparameters, in the order of the group rows. */
   readonly groups: RuleOptions[] = [];
+  /** The parameters whose gradients are sparse; in `rows` they count as having none. */
+  readonly sparse = new SparseTable();
 
-  readonly #address: (array: FloatArray) => number;
+  readonly #address: (array: FloatArray | Uint32Array<ArrayBuffer>) => number;
   readonly #started: Entry[] = [];
   readonly #newGrads: Entry[] = [];
   #written = new Written([]);
   #writtenChanged = true;
 
   /** @param address Where an array's bytes begin, as the backend reads it from the tables. */
-  constructor(address: (array: FloatArray) => number) {
+  constructor(address: (array: FloatArray | Uint32Array<ArrayBuffer>) => number) {
     this.#address = address;
   }
 
@@ -108,11 +114,13 @@ export class Plan {
    */
   refresh(): void {
     try {
+      this.sparse.steps.length = 0;
       this.#refreshGroups();
       this.#refreshEntries();
       if (this.#writtenChanged) this.#checkAll();
       else for (const entry of this.#newGrads) this.#written.check(this.#gradSpan(entry));
       this.#newGrads.length = 0;
+      if (this.sparse.steps.length > 0) this.#finishSparse();
     } catch (error) {
       this.#forget();
       throw error;
@@ -121,7 +129,10 @@ export class Plan {
 
   /** Records that the step has been taken: new momentum buffers become state. */
   commit(): void {
-    for (const entry of this.#started) entry.state.momentumBuffer = entry.buffer;
+    for (const entry of this.#started) {
+      entry.state.momentumBuffer = entry.buffer;
+      entry.began = { buffer: entry.buffer!, sparse: isSparse(entry.parameter.grad) };
+    }
     this.#started.length = 0;
   }
 
@@ -162,17 +173,51 @@ export class Plan {
       this.#setState(entry, SKIP);
       return;
     }
-    if (grad !== entry.grad) this.#bindGrad(entry, grad);
-    else if (grad.length !== entry.length) throw detachedError(entry.name("grad"));
+    if (grad !== entry.grad) {
+      if (isSparse(grad)) return this.#refreshSparse(entry, grad);
+      this.#checkKind(entry, false);
+      this.#bindGrad(entry, grad);
+    } else if (grad.length !== entry.length) throw detachedError(entry.name("grad"));
+    this.#setState(entry, this.#refreshBuffer(entry));
+  }
+
+  /** Brings the momentum buffer up to date and returns the row's state. */
+  #refreshBuffer(entry: Entry): number {
     const buffer = entry.state.momentumBuffer;
     if (buffer === null) {
-      this.#setState(entry, FIRST);
       if (this.groupRows[entry.group * GROUP_ROW + 1] !== 0) this.#start(entry);
-      return;
+      return FIRST;
     }
-    this.#setState(entry, LATER);
     if (buffer !== entry.buffer) this.#bindBuffer(entry, buffer);
     else if (buffer.length !== entry.length) throw detachedError(entry.name("momentum buffer"));
+    return LATER;
+  }
+
+  #refreshSparse(entry: Entry, grad: SparseGrad): void {
+    const { length, index, parameter: { shape } } = entry;
+    const like = { dtype: entry.dtype!, length, shape };
+    const rows = readSparse(grad, like, entry.name("grad"));
+    this.#checkKind(entry, true);
+    entry.grad = null;
+    this.#setState(entry, SKIP);
+    if (entry.state.momentumBuffer === null) entry.buffer = null; // only new buffers are all zeros
+    const first = this.#refreshBuffer(entry) === FIRST;
+    if (length > 0) this.sparse.steps.push({ ...rows, row: index, first });
+  }
+
+  /** Checks the values of sparse gradients against what is written, and completes their table. */
+  #finishSparse(): void {
+    for (const { row, values } of this.sparse.steps) {
+      const start = this.#address(values);
+      const what = `values of ${this.entries[row].name("grad")}`;
+      this.#written.check({ start, end: start + values.byteLength, what });
+    }
+    this.sparse.write(({ row }) => this.rows.subarray(row * ROW, row * ROW + ROW), this.#address);
+  }
+
+  #checkKind(entry: Entry, sparse: boolean): void {
+    const began = entry.began?.buffer === entry.state.momentumBuffer ? entry.began : null;
+    checkSparseOptions(this.groups[entry.group], sparse, began, entry.name("grad"));
   }
 
   /** The word's upper half stays 0: every platform that Deno runs on is little-endian. */

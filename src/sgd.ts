@@ -7,10 +7,11 @@ import type { ParamGroup, ParamGroupOptions } from "./group.ts";
 import { checkKeys, resolve } from "./options.ts";
 import type { BackendName, GroupOptions, SGDOptions } from "./options.ts";
 import { checkParameter, describe, label } from "./parameter.ts";
-import type { FloatArray, Parameter } from "./parameter.ts";
+import type { FloatArray, Parameter, SparseParameter } from "./parameter.ts";
 import { Written } from "./overlap.ts";
 import { Plan } from "./plan.ts";
 import type { ParameterState } from "./plan.ts";
+import { isSparse, withoutEntries } from "./sparse.ts";
 
 /**
  * Stochastic gradient descent with momentum: `torch.optim.SGD`, bit for bit, in one native pass.
@@ -52,7 +53,10 @@ export class SGD {
    * @throws {RangeError} If a hyperparameter is out of range, or parameters repeat or overlap.
    * @throws {Error} If backend `"cpu"` is asked for and cannot be had; the message says what to do.
    */
-  constructor(params: Iterable<Parameter> | Iterable<ParamGroupOptions>, options: SGDOptions) {
+  constructor(
+    params: Iterable<Parameter | SparseParameter> | Iterable<ParamGroupOptions>,
+    options: SGDOptions,
+  ) {
     if (typeof options !== "object" || options === null) {
       throw new TypeError(
         `Cannot create the optimizer as options must be an object: current value is ${
@@ -80,7 +84,10 @@ export class SGD {
   }
 
   /** What the optimizer remembers of each parameter, in the order of the groups. */
-  get state(): ReadonlyMap<Parameter, { readonly momentumBuffer: FloatArray | null }> {
+  get state(): ReadonlyMap<
+    Parameter | SparseParameter,
+    { readonly momentumBuffer: FloatArray | null }
+  > {
     return this.#state;
   }
 
@@ -125,7 +132,7 @@ export class SGD {
   }
 
   /**
-   * Fills every gradient with zeros.
+   * Fills every gradient with zeros; a sparse one is replaced by one without entries.
    *
    * @param options With `setToNull`, sets `grad` to null instead: a parameter that gets no new
    * gradient is then skipped by the next step, while a zero gradient still decays and carries
@@ -134,7 +141,9 @@ export class SGD {
   zeroGrad({ setToNull = false }: { setToNull?: boolean } = {}): void {
     for (const parameter of this.#state.keys()) {
       if (setToNull) parameter.grad = null;
-      else parameter.grad?.fill(0);
+      else if (isSparse(parameter.grad)) {
+        (parameter as SparseParameter).grad = withoutEntries(parameter.grad);
+      } else parameter.grad?.fill(0);
     }
   }
 

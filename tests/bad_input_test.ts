@@ -269,12 +269,6 @@ const functionalFaults: Fault[] = [
   ["empty lists", () => callSgd([], [], []), TypeError, "empty"],
   ["no options", () => callSgd([array(1)], [array(1)], [null], null), TypeError, "options"],
   [
-    "sparse gradients",
-    () => callSgd([array(1)], [array(1)], [null], { ...sgdOptions, hasSparseGrad: true }),
-    TypeError,
-    "hasSparseGrad",
-  ],
-  [
     "a buffer of another length",
     () => callSgd([array(1)], [array(1)], [array(1, 2)]),
     RangeError,

@@ -17,7 +17,7 @@ use rayon::prelude::*;
 const CHUNK: usize = 1 << 15;
 
 /// Bytes below which a step stays on the calling thread, because waking another costs more.
-const PARALLEL_BYTES: usize = 1 << 19;
+pub(crate) const PARALLEL_BYTES: usize = 1 << 19;
 
 /// One parameter of a step: its data, gradient and momentum buffer, contiguous and of one length.
 #[derive(Debug)]
@@ -176,9 +176,7 @@ struct Kernels<T> {
 
 impl<T: Real> Kernels<T> {
     fn new(h: &Hyperparameters) -> Self {
-        let factors = Factors::new(h);
-        let kernel = |first| Kernel { factors, sweep: choose_sweep(h, first) };
-        Kernels { first: kernel(true), later: kernel(false) }
+        Kernels { first: Kernel::new(h, true), later: Kernel::new(h, false) }
     }
 }
 
@@ -187,15 +185,20 @@ type Sweep<T> = fn(Level, Factors<T>, &mut [T], &[T], &mut [T]);
 
 /// The rule with all options chosen, ready to run over slices.
 #[derive(Clone, Copy, Debug)]
-struct Kernel<T> {
+pub(crate) struct Kernel<T> {
     factors: Factors<T>,
     sweep: Sweep<T>,
 }
 
 impl<T: Real> Kernel<T> {
+    /// Chooses the loop.
+    pub(crate) fn new(h: &Hyperparameters, first: bool) -> Self {
+        Kernel { factors: Factors::new(h), sweep: choose_sweep(h, first) }
+    }
+
     /// Slices have one length; without momentum the buffer is not touched.
     #[inline(always)]
-    fn run(&self, level: Level, p: &mut [T], g: &[T], b: &mut [T]) {
+    pub(crate) fn run(&self, level: Level, p: &mut [T], g: &[T], b: &mut [T]) {
         (self.sweep)(level, self.factors, p, g, b);
     }
 }

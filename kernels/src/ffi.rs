@@ -10,6 +10,8 @@
 //! `src/plan.ts` keeps these promises: it holds the arrays, refuses resizable, detached and
 //! overlapping ones, and JavaScript's own thread waits for the call.
 
+mod sparse;
+
 use crate::config::Config;
 use crate::cpu::{self, Group, Slot, Tensor};
 use crate::error::Error;
@@ -159,7 +161,8 @@ unsafe extern "C" fn descent_step(
         };
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.groups.clear();
-            scratch.groups.extend(groups.as_chunks::<GROUP_ROW>().0.iter().map(group));
+            let groups = groups.as_chunks::<GROUP_ROW>().0.iter();
+            scratch.groups.extend(groups.map(|row| Group::new(&hyperparameters(row))));
             // The views must not outlive this call: the caller's promise ends with it.
             scratch.tensors.clear();
             let result = fill(&mut scratch.tensors, rows, from as usize)
@@ -203,9 +206,10 @@ unsafe extern "C" fn descent_roofline(
     })
 }
 
-fn group(&[lr, momentum, dampening, weight_decay, flags]: &[f64; GROUP_ROW]) -> Group {
+fn hyperparameters(row: &[f64; GROUP_ROW]) -> Hyperparameters {
+    let &[lr, momentum, dampening, weight_decay, flags] = row;
     let flags = flags as u32;
-    Group::new(&Hyperparameters {
+    Hyperparameters {
         lr,
         momentum,
         dampening,
@@ -213,7 +217,7 @@ fn group(&[lr, momentum, dampening, weight_decay, flags]: &[f64; GROUP_ROW]) -> 
         nesterov: flags & FLAG_NESTEROV != 0,
         maximize: flags & FLAG_MAXIMIZE != 0,
         sign: flags & FLAG_SIGN != 0,
-    })
+    }
 }
 
 fn fill(tensors: &mut Vec<Tensor<'static>>, rows: &[u64], from: usize) -> Result<(), Error> {

@@ -27,3 +27,4 @@ mod ffi;
 pub mod roofline;
 pub mod rule;
 pub mod simd;
+pub mod sparse;

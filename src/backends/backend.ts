@@ -8,7 +8,7 @@ import type { Plan } from "../plan.ts";
 export interface Backend {
   readonly name: BackendName;
   /** Where an array's bytes begin, on a scale on which arrays that share memory overlap. */
-  address(array: FloatArray): number;
+  address(array: FloatArray | Uint32Array<ArrayBuffer>): number;
   /** One step of the rows `from <= row < to` of a refreshed plan. */
   step(plan: Plan, from: number, to: number): void;
 }

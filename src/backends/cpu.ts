@@ -21,18 +21,24 @@ export function openCpu(): Backend | Absent {
 }
 
 function createCpu({ symbols }: Library): Backend {
-  const { descent_step, descent_address } = symbols;
+  const { descent_step, descent_sparse_step, descent_address } = symbols;
+  function stepSparse({ sparse, groupRows, groups }: Plan, from: number, to: number): void {
+    const [first, end] = sparse.range(from, to);
+    if (first === end) return;
+    unwrap(symbols, descent_sparse_step(sparse.rows, first, end, groupRows, groups.length));
+  }
   return {
     name: "cpu",
-    address(array: FloatArray): number {
+    address(array: FloatArray | Uint32Array<ArrayBuffer>): number {
       // V8 keeps small arrays inside its own heap, where they move. Asking for the buffer, as every
       // check of an array has done before this, puts them where they stay.
       void array.buffer;
-      return descent_address(array as FloatArray & { buffer: ArrayBuffer });
+      return descent_address(array as Uint32Array<ArrayBuffer>);
     },
     step(plan: Plan, from: number, to: number): void {
       const status = descent_step(plan.rows, from, to, plan.groupRows, plan.groups.length);
       if (status !== 0) unwrap(symbols, status);
+      if (plan.sparse.steps.length > 0) stepSparse(plan, from, to);
     },
   };
 }

@@ -7,6 +7,7 @@ import type { Arithmetic, Factors, Lines } from "../rule.ts";
 import { compile, isAvailable, TILE, tilesOf } from "../wasm/kernel.ts";
 import type { Kernel } from "../wasm/kernel.ts";
 import type { Backend } from "./backend.ts";
+import { stepSparse } from "./js_sparse.ts";
 
 /** Elements below which a plain loop is faster than copies into WebAssembly's memory and back. */
 const SMALL = 64;
@@ -18,7 +19,7 @@ let nextBase = 1;
 /** The backend. */
 export const js: Backend = {
   name: "js",
-  address(array: FloatArray): number {
+  address(array: FloatArray | Uint32Array<ArrayBuffer>): number {
     let base = bases.get(array.buffer);
     if (base === undefined) {
       base = nextBase;
@@ -33,10 +34,24 @@ export const js: Backend = {
       if (grad === null) continue;
       const h = plan.groups[group];
       const lines = linesOf(h, state.momentumBuffer === null);
-      const sweep = data!.length >= SMALL && isAvailable() ? sweepTiles : sweepElements;
       sweep(dtype!, lines, factorsOf(h, dtype!.round), data!, grad, buffer);
     }
+    const [first, end] = plan.sparse.range(from, to);
+    for (const step of plan.sparse.steps.slice(first, end)) {
+      const entry = plan.entries[step.row];
+      const [data, dtype, h] = [entry.data!, entry.dtype!, plan.groups[entry.group]];
+      const lines = linesOf(h, step.first);
+      const f = factorsOf(h, dtype.round);
+      const matrix = { data, buffer: entry.buffer, dtype };
+      stepSparse(step, lines, matrix, (p, g, b) => sweep(dtype, lines, f, p, g, b));
+    }
   },
+};
+
+/** Steps one tensor in the way that is faster for its length. */
+const sweep: typeof sweepElements = (dtype, lines, f, data, grad, buffer) => {
+  const chosen = data.length >= SMALL && isAvailable() ? sweepTiles : sweepElements;
+  chosen(dtype, lines, f, data, grad, buffer);
 };
 
 /** Steps one tensor in WebAssembly, a tile at a time. */

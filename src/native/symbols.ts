@@ -1,4 +1,4 @@
-/** The C interface of the native library, one entry per function of `kernels/src/ffi.rs`. */
+/** The C interface of the native library, one entry per function of `kernels/src/ffi.rs` and below. */
 
 /** The interface's number; a library with another one is refused. */
 export const ABI = 1;
@@ -22,6 +22,11 @@ export const SYMBOLS = {
    * uint32_t group_count)`
    */
   descent_step: { parameters: ["buffer", "u32", "u32", "buffer", "u32"], result: "i32" },
+  /**
+   * `int32_t descent_sparse_step(const uint64_t *rows, uint32_t from, uint32_t to,
+   * const double *groups, uint32_t group_count)`
+   */
+  descent_sparse_step: { parameters: ["buffer", "u32", "u32", "buffer", "u32"], result: "i32" },
   /** `int32_t descent_roofline(float *data, const float *grad, float *buffer, uint32_t length)` */
   descent_roofline: { parameters: ["buffer", "buffer", "buffer", "u32"], result: "i32" },
 } as const;
