@@ -25,3 +25,19 @@ export type { SgdOptions } from "./src/functional.ts";
 export type { ParamGroup, ParamGroupOptions } from "./src/group.ts";
 export type { BackendName, GroupOptions, Hyperparameters, SGDOptions } from "./src/options.ts";
 export type { FloatArray, Parameter, SparseGrad, SparseParameter } from "./src/parameter.ts";
+export { loadState, saveState } from "./src/state/checkpoint.ts";
+export type {
+  LoadStateOptions,
+  Progress,
+  SaveStateOptions,
+  Stateful,
+} from "./src/state/checkpoint.ts";
+export { decodeStateDict, encodeStateDict } from "./src/state/encoding.ts";
+export { CheckpointError } from "./src/state/errors.ts";
+export type { LoadOptions, LoadReport, StateDictOptions } from "./src/state/load.ts";
+export type {
+  ParameterStateDict,
+  ParamGroupStateDict,
+  StateDict,
+  TensorDict,
+} from "./src/state/state_dict.ts";

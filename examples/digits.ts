@@ -6,6 +6,7 @@
 
 import { dirname } from "@std/path/dirname";
 import { SGD } from "@descent/sgd";
+import { continueWith, loadRun, saveRun } from "./digits/checkpoint.ts";
 import { CLASSES, PIXELS, readDigits, split } from "./digits/dataset.ts";
 import type { Dataset } from "./digits/dataset.ts";
 import { Network } from "./digits/network.ts";
@@ -26,45 +27,53 @@ interface Run {
   readonly test: Dataset;
   readonly network: Network;
   readonly optimizer: SGD;
+  /** The epochs so far. */
+  readonly history: EpochResult[];
 }
 
 async function main(args: readonly string[]): Promise<void> {
-  const options = parseOptions(args);
-  if (options === "help") return console.log(HELP);
-  const run = await prepare(options);
-  const { train, test, optimizer } = run;
-  asUser(() => Deno.mkdirSync(dirname(options.plot), { recursive: true }), options.plot);
+  const asked = parseOptions(args);
+  if (asked === "help") return console.log(HELP);
+  const run = await prepare(asked);
+  const { options, train, test, optimizer, history } = run;
+  for (const file of [options.plot, options.checkpoint ?? options.plot]) {
+    asUser(() => Deno.mkdirSync(dirname(file), { recursive: true }), file);
+  }
   console.log(
     `${PIXELS}-${HIDDEN}-${CLASSES} network, ${train.length} training and ${test.length} test ` +
       `images, backend ${optimizer.backend}`,
   );
-  const history = await fit(run);
+  await fit(run);
   const picture = drawCurves("Training on handwritten digits", describe(options), history);
   asUser(() => Deno.writeTextFileSync(options.plot, picture), options.plot);
   console.log(`Loss and accuracy curves: ${options.plot}`);
 }
 
-async function prepare(options: DemoOptions): Promise<Run> {
+async function prepare(asked: DemoOptions): Promise<Run> {
+  const saved = asked.resume === undefined ? null : await loadRun(asked.resume);
+  const options = saved === null ? asked : continueWith(asked, saved);
   const { seed, sgd } = options;
   const network = new Network(
     { inputs: PIXELS, hidden: HIDDEN, outputs: CLASSES },
     openStream(seed, STREAM.weights),
   );
   const optimizer = asUser(() => new SGD(network.parameters, sgd));
+  if (saved !== null) asUser(() => optimizer.loadStateDict(saved.dict, { parameters: true }));
   const digits = split(await readDigits(), openStream(seed, STREAM.split));
-  return { options, network, optimizer, ...digits };
+  return { options, network, optimizer, ...digits, history: [...saved?.history ?? []] };
 }
 
-/** Trains for all epochs and reports each, and then the whole. */
-async function fit(run: Run): Promise<EpochResult[]> {
-  const { options: { epochs }, optimizer } = run;
-  const screen = openScreen("training", epochs);
-  const history: EpochResult[] = [];
+/** Trains for the epochs that are left and reports each, and then the whole. */
+async function fit(run: Run): Promise<void> {
+  const { options, optimizer, history } = run;
+  const { epochs, checkpoint } = options;
+  const screen = openScreen("training", epochs, history.length);
   const start = performance.now();
   let optimizerMs = 0;
   try {
-    for (let epoch = 1; epoch <= epochs; epoch++) {
-      optimizerMs += runEpoch(run, epoch, history, screen);
+    for (let epoch = history.length + 1; epoch <= epochs; epoch++) {
+      optimizerMs += runEpoch(run, epoch, screen);
+      if (checkpoint !== undefined) await saveRun(checkpoint, optimizer, options, history);
       await screen.advance();
     }
   } finally {
@@ -77,12 +86,11 @@ async function fit(run: Run): Promise<EpochResult[]> {
     } s with backend ${optimizer.backend}; the optimizer took ` +
       `${optimizerMs.toFixed(1)} ms of it, ${(100 * optimizerMs / ms).toFixed(1)} %`,
   );
-  return history;
 }
 
 /** Trains for one epoch and returns how long the optimizer took. */
-function runEpoch(run: Run, epoch: number, history: EpochResult[], screen: Screen): number {
-  const { options: { seed, batch, epochs }, train, test, network, optimizer } = run;
+function runEpoch(run: Run, epoch: number, screen: Screen): number {
+  const { options: { seed, batch, epochs }, train, test, network, optimizer, history } = run;
   const order = permutation(openStream(seed, STREAM.epoch(epoch)), train.length);
   const pass = trainEpoch(network, optimizer, train, order, batch);
   const { loss, correct } = network.evaluate(test);

@@ -69,6 +69,7 @@ export function sgd(
 ): void {
   checkLists(params, gradList, momentumBufferList);
   const { hyperparameters, backend } = readOptions(options);
+  if (hyperparameters.momentum !== 0) checkWritable(momentumBufferList);
   const members = params.map((data, i) => ({
     parameter: { data, grad: gradList[i] } as Parameter,
     state: { momentumBuffer: momentumBufferList[i] },
@@ -79,7 +80,11 @@ export function sgd(
   const each = hyperparameters.foreach === false ? 1 : params.length;
   for (let from = 0; from < params.length; from += each) backend.step(plan, from, from + each);
   plan.commit();
-  members.forEach(({ state }, i) => momentumBufferList[i] = state.momentumBuffer);
+  for (const [i, { state }] of members.entries()) {
+    if (momentumBufferList[i] !== state.momentumBuffer) {
+      momentumBufferList[i] = state.momentumBuffer;
+    }
+  }
 }
 
 function readOptions(options: SgdOptions) {
@@ -101,6 +106,17 @@ function readOptions(options: SgdOptions) {
     if (rest[name] === undefined) throw new TypeError(`Cannot step as ${name} is missing`);
   }
   return { hyperparameters: resolve(rest), backend: chooseBackend(backend) };
+}
+
+function checkWritable(momentumBufferList: readonly unknown[]): void {
+  for (const [i, buffer] of momentumBufferList.entries()) {
+    const entry = Object.getOwnPropertyDescriptor(momentumBufferList, i);
+    if (buffer === null && !entry?.writable) {
+      throw new TypeError(
+        `Cannot step as entry ${i} of momentumBufferList must be writable: it is read-only null`,
+      );
+    }
+  }
 }
 
 function checkLists(params: unknown, gradList: unknown, momentumBufferList: unknown): void {

@@ -115,6 +115,16 @@ export function checkCombination(
 }
 
 /**
+ * Checks options that groups may still complete: each value, and nesterov against the rest.
+ *
+ * @throws {TypeError} If an option is of another type.
+ * @throws {RangeError} If a value is out of its range or nesterov does not fit.
+ */
+export function checkShared(shared: GroupOptions): void {
+  resolve({}, shared.lr === undefined ? { ...shared, lr: 0 } : shared);
+}
+
+/**
  * Completes and checks the options of a group.
  *
  * @param group The group's own options.
@@ -141,7 +151,15 @@ export function resolve(group: GroupOptions, shared: GroupOptions = {}): Hyperpa
  * @throws {TypeError} If there is a key that is neither a hyperparameter nor in `others`.
  */
 export function checkKeys(options: object, others: readonly string[]): void {
-  const known = [...HYPERPARAMETERS, ...others] as string[];
+  checkKnown(options, [...HYPERPARAMETERS, ...others]);
+}
+
+/**
+ * Refuses keys of an options object that do not exist.
+ *
+ * @throws {TypeError} If there is a key that is not in `known`.
+ */
+export function checkKnown(options: object, known: readonly string[]): void {
   for (const key of Object.keys(options)) {
     if (!known.includes(key)) {
       throw new TypeError(

@@ -8,7 +8,8 @@ export type FloatArray = Float32Array | Float64Array;
  *
  * The caller owns the arrays. `data` is updated in place by every step; `grad` is only read, and
  * may be replaced between two steps. A parameter whose `grad` is null is skipped by that step,
- * momentum and weight decay included.
+ * momentum and weight decay included. Arrays on a `SharedArrayBuffer` are allowed as long as no other
+ * worker touches them during a step.
  *
  * @example
  * ```ts
@@ -82,6 +83,8 @@ export interface Dtype {
   readonly round: (value: number) => number;
 }
 
+const TYPED_ARRAY = Object.getPrototypeOf(Float32Array.prototype);
+
 const DTYPES = {
   Float32Array: {
     code: 0,
@@ -110,9 +113,7 @@ export const FLOAT32: Dtype = DTYPES.Float32Array;
  * @throws {TypeError} If the value is no array of a supported dtype.
  */
 export function dtypeOf(value: unknown, what: string): Dtype {
-  const tag = ArrayBuffer.isView(value)
-    ? (value as { [Symbol.toStringTag]?: string })[Symbol.toStringTag]
-    : undefined;
+  const tag = intrinsic(value, Symbol.toStringTag) as string | undefined;
   const dtype = (DTYPES as Record<string, Dtype | undefined>)[tag ?? ""];
   if (dtype === undefined) {
     throw new TypeError(
@@ -123,13 +124,26 @@ export function dtypeOf(value: unknown, what: string): Dtype {
   return dtype;
 }
 
+/** A property of a typed array as the language defines it, whatever a subclass says. */
+function intrinsic(array: unknown, name: "length" | "buffer" | typeof Symbol.toStringTag): unknown {
+  return Object.getOwnPropertyDescriptor(TYPED_ARRAY, name)!.get!.call(array);
+}
+
 /**
  * Refuses memory that can move or vanish under a kernel: detached and resizable buffers.
  *
- * @throws {TypeError} If the array's buffer is detached, resizable or growable.
+ * @throws {TypeError} If the array's buffer is detached, resizable or growable, or if the array hides
+ * its true length or buffer.
  */
-export function checkBuffer(array: ArrayBufferView, what: string): void {
+export function checkBuffer(array: FloatArray | SparseGrad["indices"], what: string): void {
   const buffer = array.buffer as ArrayBufferLike & { growable?: boolean };
+  const length = intrinsic(array, "length");
+  if (array.length !== length || buffer !== intrinsic(array, "buffer")) {
+    throw new TypeError(
+      `Cannot use ${what} as it must not redefine length or buffer: ` +
+        `current length is ${array.length}, of ${length} elements`,
+    );
+  }
   if ((buffer as ArrayBuffer).detached) {
     throw new TypeError(`Cannot use ${what} as its buffer is detached`);
   }

@@ -99,9 +99,6 @@ export class Plan {
     for (const { parameter, state } of members) {
       this.entries.push(new Entry(parameter, state, index, this.entries.length));
     }
-    this.rows = new BigUint64Array(this.entries.length * ROW);
-    this.#halves = new Uint32Array(this.rows.buffer);
-    this.groupRows = new Float64Array(this.groups.length * GROUP_ROW);
     this.#forget();
   }
 
@@ -115,8 +112,11 @@ export class Plan {
   refresh(): void {
     try {
       this.sparse.steps.length = 0;
+      this.#started.length = 0;
+      if (this.rows.length !== this.entries.length * ROW) this.#allocate();
       this.#refreshGroups();
       this.#refreshEntries();
+      this.#checkAttached();
       if (this.#writtenChanged) this.#checkAll();
       else for (const entry of this.#newGrads) this.#written.check(this.#gradSpan(entry));
       this.#newGrads.length = 0;
@@ -131,9 +131,15 @@ export class Plan {
   commit(): void {
     for (const entry of this.#started) {
       entry.state.momentumBuffer = entry.buffer;
-      entry.began = { buffer: entry.buffer!, sparse: isSparse(entry.parameter.grad) };
+      entry.began = { buffer: entry.buffer!, sparse: entry.grad === null };
     }
     this.#started.length = 0;
+  }
+
+  #allocate(): void {
+    this.rows = new BigUint64Array(this.entries.length * ROW);
+    this.#halves = new Uint32Array(this.rows.buffer);
+    this.groupRows = new Float64Array(this.groups.length * GROUP_ROW);
   }
 
   #refreshGroups(): void {
@@ -155,69 +161,89 @@ export class Plan {
     const halves = this.#halves;
     for (let i = 0; i < entries.length; i++) {
       const entry = entries[i];
-      const { parameter: { data, grad }, state: { momentumBuffer: buffer }, length } = entry;
+      const { parameter: { data, grad }, state: { momentumBuffer: buffer } } = entry;
       const settled = grad !== null && buffer !== null && data === entry.data &&
-        grad === entry.grad && buffer === entry.buffer &&
-        data.length === length && grad.length === length && buffer.length === length;
+        grad === entry.grad && buffer === entry.buffer;
       if (settled) halves[2 * (i * ROW + STATE)] = LATER;
-      else this.#refreshEntry(entry);
+      else this.#refreshEntry(entry, data, grad, buffer);
     }
   }
 
-  #refreshEntry(entry: Entry): void {
-    const { data, grad } = entry.parameter;
+  #refreshEntry(
+    entry: Entry,
+    data: FloatArray,
+    grad: FloatArray | null,
+    buffer: FloatArray | null,
+  ): void {
     if (data !== entry.data) this.#bindData(entry, data);
-    else if (data.length !== entry.length) throw detachedError(entry.name("data"));
     if (grad === null) {
       entry.grad = null;
       this.#setState(entry, SKIP);
       return;
     }
     if (grad !== entry.grad) {
-      if (isSparse(grad)) return this.#refreshSparse(entry, grad);
-      this.#checkKind(entry, false);
+      if (isSparse(grad)) return this.#refreshSparse(entry, grad, buffer);
+      this.#checkKind(entry, buffer, false);
       this.#bindGrad(entry, grad);
-    } else if (grad.length !== entry.length) throw detachedError(entry.name("grad"));
-    this.#setState(entry, this.#refreshBuffer(entry));
+    }
+    this.#setState(entry, this.#refreshBuffer(entry, buffer));
   }
 
   /** Brings the momentum buffer up to date and returns the row's state. */
-  #refreshBuffer(entry: Entry): number {
-    const buffer = entry.state.momentumBuffer;
+  #refreshBuffer(entry: Entry, buffer: FloatArray | null): number {
     if (buffer === null) {
       if (this.groupRows[entry.group * GROUP_ROW + 1] !== 0) this.#start(entry);
       return FIRST;
     }
     if (buffer !== entry.buffer) this.#bindBuffer(entry, buffer);
-    else if (buffer.length !== entry.length) throw detachedError(entry.name("momentum buffer"));
     return LATER;
   }
 
-  #refreshSparse(entry: Entry, grad: SparseGrad): void {
+  #refreshSparse(entry: Entry, grad: SparseGrad, buffer: FloatArray | null): void {
     const { length, index, parameter: { shape } } = entry;
     const like = { dtype: entry.dtype!, length, shape };
     const rows = readSparse(grad, like, entry.name("grad"));
-    this.#checkKind(entry, true);
+    this.#checkKind(entry, buffer, true);
     entry.grad = null;
     this.#setState(entry, SKIP);
-    if (entry.state.momentumBuffer === null) entry.buffer = null; // only new buffers are all zeros
-    const first = this.#refreshBuffer(entry) === FIRST;
+    if (buffer === null) entry.buffer = null; // only new buffers are all zeros
+    const first = this.#refreshBuffer(entry, buffer) === FIRST;
     if (length > 0) this.sparse.steps.push({ ...rows, row: index, first });
   }
 
-  /** Checks the values of sparse gradients against what is written, and completes their table. */
+  /** As `#checkAttached` and the checks of overlap, for sparse gradients; completes their table. */
   #finishSparse(): void {
-    for (const { row, values } of this.sparse.steps) {
+    for (const { row, values, indices, columns } of this.sparse.steps) {
+      const entry = this.entries[row];
+      const what = `values of ${entry.name("grad")}`;
+      if (values.length !== indices.length * columns) throw detachedError(what);
+      this.#checkLengths(entry);
       const start = this.#address(values);
-      const what = `values of ${this.entries[row].name("grad")}`;
       this.#written.check({ start, end: start + values.byteLength, what });
     }
     this.sparse.write(({ row }) => this.rows.subarray(row * ROW, row * ROW + ROW), this.#address);
   }
 
-  #checkKind(entry: Entry, sparse: boolean): void {
-    const began = entry.began?.buffer === entry.state.momentumBuffer ? entry.began : null;
+  #checkKind(entry: Entry, buffer: FloatArray | null, sparse: boolean): void {
+    const began = entry.began?.buffer === buffer ? entry.began : null;
     checkSparseOptions(this.groups[entry.group], sparse, began, entry.name("grad"));
+  }
+
+  /** Runs after everything that could call the user's code, on the arrays that will be used. */
+  #checkAttached(): void {
+    const { entries } = this;
+    for (let i = 0; i < entries.length; i++) {
+      if (entries[i].grad !== null) this.#checkLengths(entries[i]);
+    }
+  }
+
+  #checkLengths(entry: Entry): void {
+    const { data, grad, buffer, length } = entry;
+    if (data!.length !== length) throw detachedError(entry.name("data"));
+    if (grad !== null && grad.length !== length) throw detachedError(entry.name("grad"));
+    if (buffer !== null && buffer.length !== length) {
+      throw detachedError(entry.name("momentum buffer"));
+    }
   }
 
   /** The word's upper half stays 0: every platform that Deno runs on is little-endian. */
@@ -262,7 +288,7 @@ export class Plan {
 
   /** A first step with momentum: the buffer is made here, and is state once the step is taken. */
   #start(entry: Entry): void {
-    if (entry.buffer === null) this.#setBuffer(entry, entry.dtype!.zeros(entry.length));
+    this.#setBuffer(entry, entry.dtype!.zeros(entry.length));
     this.#started.push(entry);
   }
 
@@ -310,7 +336,7 @@ export class Plan {
   /** After an error nothing that was half checked is trusted: the next step checks all again. */
   #forget(): void {
     for (const entry of this.entries) entry.data = entry.grad = entry.buffer = null;
-    this.#started.length = this.#newGrads.length = 0;
+    this.#newGrads.length = 0;
     this.#writtenChanged = true;
   }
 }

@@ -4,14 +4,18 @@ import { chooseBackend } from "./backends/choose.ts";
 import type { Backend } from "./backends/backend.ts";
 import { createGroup } from "./group.ts";
 import type { ParamGroup, ParamGroupOptions } from "./group.ts";
-import { checkKeys, resolve } from "./options.ts";
+import { checkKeys, checkShared, resolve } from "./options.ts";
 import type { BackendName, GroupOptions, SGDOptions } from "./options.ts";
-import { checkParameter, describe, label } from "./parameter.ts";
+import { checkBuffer, checkParameter, describe, dtypeOf, label } from "./parameter.ts";
 import type { FloatArray, Parameter, SparseParameter } from "./parameter.ts";
 import { Written } from "./overlap.ts";
 import { Plan } from "./plan.ts";
 import type { ParameterState } from "./plan.ts";
 import { isSparse, withoutEntries } from "./sparse.ts";
+import { share } from "./state/live.ts";
+import { copyState, loadState, shareState } from "./state/load.ts";
+import type { LoadOptions, LoadReport, Owner, StateDictOptions } from "./state/load.ts";
+import type { StateDict } from "./state/state_dict.ts";
 
 /**
  * Stochastic gradient descent with momentum: `torch.optim.SGD`, bit for bit, in one native pass.
@@ -43,6 +47,7 @@ export class SGD {
   readonly #plan: Plan;
   readonly #state = new Map<Parameter, ParameterState>();
   #groups: readonly ParamGroup[] = Object.freeze([]);
+  #revision = 0;
 
   /**
    * Makes an optimizer; no parameter changes before the first step.
@@ -67,10 +72,15 @@ export class SGD {
     checkKeys(options, ["backend"]);
     const { backend, ...defaults } = options;
     const groups = toGroups(params);
+    checkShared(defaults);
     this.#defaults = defaults;
     this.#backend = chooseBackend(backend);
     this.#plan = new Plan(this.#backend.address);
-    for (const group of groups) this.addParamGroup(group);
+    this.#addGroups(groups);
+    share(this, {
+      dict: (options) => shareState(this.#owner(), options),
+      revision: () => this.#revision,
+    });
   }
 
   /** The backend that runs the steps. */
@@ -100,17 +110,7 @@ export class SGD {
    * another.
    */
   addParamGroup(group: ParamGroupOptions): void {
-    if (typeof group !== "object" || group === null) {
-      throw new TypeError(`Cannot add a group as it must be an object: it is ${describe(group)}`);
-    }
-    checkKeys(group, ["params"]);
-    const hyperparameters = resolve(group, this.#defaults);
-    const params = this.#checkMembers(toArray(group.params, "params of the group"));
-    const added = createGroup(params, hyperparameters);
-    const members = params.map((parameter) => ({ parameter, state: { momentumBuffer: null } }));
-    this.#plan.add(added, members);
-    for (const { parameter, state } of members) this.#state.set(parameter, state);
-    this.#groups = Object.freeze([...this.#groups, added]);
+    this.#addGroups([group]);
   }
 
   /**
@@ -119,13 +119,23 @@ export class SGD {
    *
    * @param closure Called first; computes the gradients and returns the loss.
    * @returns What the closure returned.
-   * @throws {TypeError} If an array is missing, of another type, detached or resizable.
+   * @throws {TypeError} If an array is missing, of another type, detached or resizable, or the
+   * closure is asynchronous.
    * @throws {RangeError} If lengths differ, arrays overlap or hyperparameters do not fit together.
    */
-  step<Loss = undefined>(closure?: () => Loss): Loss;
+  step(): undefined;
+  /** Calls the closure first, updates every parameter, and returns what the closure returned. */
+  step<Loss>(closure: () => Loss): Loss;
   step(closure?: () => unknown): unknown {
     const loss = closure === undefined ? undefined : closure();
+    if (typeof (loss as PromiseLike<unknown> | undefined)?.then === "function") {
+      throw new TypeError(
+        "Cannot step as the closure must compute the gradients before it returns: " +
+          "it returned a promise",
+      );
+    }
     this.#plan.refresh();
+    this.#revision++;
     this.#stepRows();
     this.#plan.commit();
     return loss;
@@ -137,20 +147,125 @@ export class SGD {
    * @param options With `setToNull`, sets `grad` to null instead: a parameter that gets no new
    * gradient is then skipped by the next step, while a zero gradient still decays and carries
    * momentum.
+   * @throws {TypeError} If a gradient is of another type or its buffer detached; none has then
+   * changed.
    */
-  zeroGrad({ setToNull = false }: { setToNull?: boolean } = {}): void {
-    for (const parameter of this.#state.keys()) {
-      if (setToNull) parameter.grad = null;
-      else if (isSparse(parameter.grad)) {
-        (parameter as SparseParameter).grad = withoutEntries(parameter.grad);
-      } else parameter.grad?.fill(0);
+  zeroGrad(options: { setToNull?: boolean } = {}): void {
+    for (const key of Object.keys(options)) {
+      if (key !== "setToNull") {
+        throw new TypeError(`Cannot read option "${key}" as it does not exist: use setToNull`);
+      }
+    }
+    const params = this.#groups.flatMap((group) => group.params);
+    const zeros = params.map(({ grad, name }, i) => {
+      if (grad === null || options.setToNull) return null;
+      const what = `grad of ${label({ name }, i)}`;
+      if (isSparse(grad)) return withoutEntries(grad, what);
+      dtypeOf(grad, what);
+      checkBuffer(grad, what);
+      return grad;
+    });
+    for (const [i, parameter] of (params as readonly SparseParameter[]).entries()) {
+      const zero = parameter.grad = zeros[i];
+      if (!isSparse(zero)) zero?.fill(0);
     }
   }
 
-  #checkMembers(params: readonly unknown[]): Parameter[] {
+  /**
+   * The optimizer's state in torch's shape: a snapshot, which later steps do not change.
+   *
+   * Names are part of it where all parameters of a group have one, and shapes where they have more
+   * or fewer than one dimension.
+   *
+   * @param options With `parameters`, the parameters' own values are part of it too.
+   * @throws {TypeError} If an array is detached.
+   *
+   * @example
+   * ```ts
+   * import { SGD } from "@descent/sgd";
+   *
+   * const w = { data: new Float32Array([1, 2]), grad: new Float32Array([0.5, -0.5]), name: "w" };
+   * const optimizer = new SGD([w], { lr: 0.1, momentum: 0.9 });
+   * optimizer.step();
+   * const { state, param_groups } = optimizer.stateDict();
+   * console.log(state[0].momentum_buffer); // Float32Array(2) [ 0.5, -0.5 ]
+   * console.log(param_groups[0].param_names); // [ "w" ]
+   * ```
+   */
+  stateDict(options?: StateDictOptions): StateDict {
+    return copyState(this.#owner(), options);
+  }
+
+  /**
+   * Goes on from a state dict, of Descent or of torch's shape.
+   *
+   * The hyperparameters of the dict replace the optimizer's own, the constructor's `lr` included,
+   * as in torch; to go on with another lr, assign it afterwards. Keys that newer releases added
+   * get their defaults where the dict does not have them; keys that Descent does not know are left
+   * out. Groups and parameters are matched in order, and by name where both sides have names.
+   * Groups stay the objects that they are, and the dict's arrays are copied.
+   *
+   * Everything is checked before anything changes: if this throws, nothing has changed.
+   *
+   * @param dict The state dict.
+   * @param options With `strict: false`, what matches is loaded and the rest stays as it is; with
+   * `parameters`, the parameters' own values are loaded too, in place.
+   * @returns What did not match; empty lists if all did.
+   * @throws {TypeError} If the dict is not valid, or has no parameters where they are asked for.
+   * @throws {RangeError} If a hyperparameter is out of range, or if the dict does not fit: the
+   * message lists each parameter that is missing, doubled or of another length, shape or dtype.
+   *
+   * @example
+   * ```ts
+   * import { SGD } from "@descent/sgd";
+   *
+   * const w = { data: new Float32Array([1, 2]), grad: null };
+   * const optimizer = new SGD([w], { lr: 0.1, momentum: 0.9 });
+   * optimizer.loadStateDict({
+   *   state: { 0: { momentum_buffer: new Float32Array([0.5, -0.5]) } },
+   *   param_groups: [{ lr: 0.05, momentum: 0.9, dampening: 0, weight_decay: 0, params: [0] }],
+   * });
+   * console.log(optimizer.paramGroups[0].lr); // 0.05
+   * ```
+   */
+  loadStateDict(dict: StateDict, options?: LoadOptions): LoadReport {
+    const report = loadState(this.#owner(), dict, options);
+    this.#revision++;
+    return report;
+  }
+
+  #owner(): Owner {
+    return { groups: this.#groups, memories: this.#state };
+  }
+
+  /** Everything is checked before anything is added. */
+  #addGroups(groups: readonly ParamGroupOptions[]): void {
     const seen = new Set<Parameter>();
-    for (const [i, parameter] of params.entries()) {
-      const index = this.#state.size + i;
+    const added = groups.map((group) => {
+      if (typeof group !== "object" || group === null) {
+        throw new TypeError(`Cannot add a group as it must be an object: it is ${describe(group)}`);
+      }
+      checkKeys(group, ["params"]);
+      const hyperparameters = resolve(group, this.#defaults);
+      const params = this.#checkMembers(toArray(group.params, "params of the group"), seen);
+      return createGroup(params, hyperparameters);
+    });
+    this.#checkOverlap([...this.#state.keys(), ...seen]);
+    for (const group of added) {
+      const members = group.params.map((parameter) => {
+        const state = { momentumBuffer: null };
+        this.#state.set(parameter, state);
+        return { parameter, state };
+      });
+      this.#plan.add(group, members);
+    }
+    this.#groups = Object.freeze([...this.#groups, ...added]);
+    this.#revision++;
+  }
+
+  #checkMembers(params: readonly unknown[], seen: Set<Parameter>): Parameter[] {
+    return params.map((parameter) => {
+      const index = this.#state.size + seen.size;
       checkParameter(parameter, index);
       if (seen.has(parameter) || this.#state.has(parameter)) {
         throw new RangeError(
@@ -158,13 +273,16 @@ export class SGD {
         );
       }
       seen.add(parameter);
-    }
-    new Written([...this.#state.keys(), ...seen].map((parameter, i) => {
+      return parameter;
+    });
+  }
+
+  #checkOverlap(params: readonly Parameter[]): void {
+    new Written(params.map((parameter, i) => {
       const start = this.#backend.address(parameter.data);
       const end = start + parameter.data.byteLength;
       return { start, end, what: `data of ${label(parameter, i)}` };
     }));
-    return [...seen];
   }
 
   /** Groups in a row that step together (foreach) are one call, the others one per tensor. */

@@ -79,8 +79,15 @@ export function isSparse(grad: unknown): grad is SparseGrad {
   return typeof grad === "object" && grad !== null && "indices" in grad;
 }
 
-/** A gradient of the same kind without entries. */
-export function withoutEntries({ indices, values, shape }: SparseGrad): SparseGrad {
+/**
+ * A gradient of the same kind without entries.
+ *
+ * @throws {TypeError} If indices or values are of another type, detached or resizable.
+ */
+export function withoutEntries({ indices, values, shape }: SparseGrad, what: string): SparseGrad {
+  checkIndicesType(indices, `indices of ${what}`);
+  dtypeOf(values, `values of ${what}`);
+  checkBuffer(values, `values of ${what}`);
   return { indices: indices.slice(0, 0), values: values.slice(0, 0), shape };
 }
 
@@ -120,8 +127,8 @@ function readShape(
   like: { length: number; shape?: readonly number[] },
   what: string,
 ): readonly [rows: number, columns: number] {
-  checkShape(shape, like.length, what);
-  const sides = shape as readonly number[];
+  const sides = Array.isArray(shape) ? [...shape] : shape as number[];
+  checkShape(sides, like.length, what);
   const own = like.shape ?? sides;
   if (sides.length !== 2 || own.length !== 2 || own[0] !== sides[0] || own[1] !== sides[1]) {
     throw new RangeError(

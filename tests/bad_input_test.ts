@@ -54,6 +54,33 @@ const constructorFaults: Fault[] = [
   ],
   ["differentiable", withOptions({ differentiable: true }), TypeError, "differentiable"],
   ["a misspelt option", withOptions({ weight_decay: 1 }), TypeError, '"weight_decay"'],
+  [
+    "a shared lr out of range that every group overrides",
+    () => make([{ params: [good()], lr: 1 }], { lr: -1 }),
+    RangeError,
+    "current value is -1",
+  ],
+  [
+    "shared nesterov without shared momentum",
+    () => make([{ params: [good()], momentum: 0.9 }], { lr: 1, nesterov: true }),
+    RangeError,
+    "nesterov",
+  ],
+  [
+    "a misspelt option of a group",
+    () => make([{ params: [good()], learningRate: 1 }]),
+    TypeError,
+    '"learningRate"',
+  ],
+  [
+    "an empty parameter in two groups",
+    () => {
+      const empty = of(array(), null);
+      return make([{ params: [empty] }, { params: [empty] }]);
+    },
+    RangeError,
+    "one group only",
+  ],
   ["an unknown backend", withOptions({ backend: "tpu" }), TypeError, '"tpu"'],
   ["options left out", () => new SGD([good()], undefined as never), TypeError, "undefined"],
   ["null for options", () => make([good()], null), TypeError, "options"],
@@ -274,6 +301,12 @@ const functionalFaults: Fault[] = [
     RangeError,
     "momentum buffer of parameter 0",
   ],
+  [
+    "a buffer of another dtype",
+    () => callSgd([array(1)], [array(1)], [new Float64Array(1)]),
+    TypeError,
+    "must be float32",
+  ],
   ["an array twice", () => callSgd(...twice()), RangeError, "overlap"],
   ...(["lr", "momentum", "dampening", "weightDecay", "nesterov", "maximize"].map((name): Fault => [
     `a missing ${name}`,
@@ -299,4 +332,77 @@ testOnBackends("sgd fills in no buffer when it throws", (backend) => {
   const params = [array(1, 2), array(3)];
   assertThrows(() => sgd(params, [array(1, 1), array(1, 1)], buffers, { ...sgdOptions, backend }));
   assertEquals([buffers, params], [[null, null], [array(1, 2), array(3)]]);
+});
+
+testOnBackends("an array that lies about its type, length or buffer is refused", (backend) => {
+  class Liar extends Float32Array {
+    override get length() {
+      return 5;
+    }
+  }
+  const long = Object.defineProperty(array(1, 2), "length", { value: 5 });
+  const other = Object.defineProperty(array(1, 2), "buffer", { value: new ArrayBuffer(64) });
+  for (const data of [new Liar(2), long, other]) {
+    assertThrows(() => new SGD([{ data, grad: null }], { lr: 1, backend }), TypeError, "redefine");
+    assertThrows(() => sgd([array(1, 2)], [data], [null], { ...sgdOptions, backend }), TypeError);
+  }
+  const tagged = Object.defineProperty(array(1, 2), Symbol.toStringTag, { value: "Float64Array" });
+  const optimizer = new SGD([{ data: tagged, grad: new Float64Array(2) }], { lr: 1, backend });
+  assertThrows(() => optimizer.step(), TypeError, "must be float32");
+});
+
+testOnBackends("an accessor that detaches an array during the checks is found out", (backend) => {
+  const victim = good();
+  const attacker = {
+    data: array(1),
+    get grad() {
+      if (!victim.grad!.buffer.byteLength) return array(1);
+      detach(victim.grad!);
+      return array(1);
+    },
+    set grad(_) {
+      throw new Error("nobody sets it here");
+    },
+  };
+  const optimizer = new SGD([victim, attacker], { lr: 1, backend });
+  assertThrows(() => optimizer.step(), TypeError, 'grad of parameter 0 ("w")');
+  assertEquals([victim.data, attacker.data], [array(1, 2), array(1)]);
+});
+
+testOnBackends("a momentum buffer detached between two steps is an error", (backend) => {
+  const w = good();
+  const optimizer = new SGD([w], { lr: 1, momentum: 0.9, backend });
+  optimizer.step();
+  const data = w.data.slice();
+  detach(optimizer.state.get(w)!.momentumBuffer!);
+  assertThrows(() => optimizer.step(), TypeError, "momentum buffer of parameter 0");
+  assertEquals(w.data, data);
+});
+
+testOnBackends("zeroGrad refuses a detached or plain gradient and zeroes none", (backend) => {
+  for (const grad of [detach(array(1, 2)), [1, 2] as unknown as FloatArray]) {
+    const [a, b] = [good(), good()];
+    const optimizer = new SGD([a, b], { lr: 1, backend });
+    b.grad = grad;
+    assertThrows(() => optimizer.zeroGrad(), TypeError, 'grad of parameter 1 ("w")');
+    assertEquals(a.grad, array(3, 4));
+    assertThrows(() => optimizer.zeroGrad({ set_to_null: true } as never), TypeError, "setToNull");
+  }
+});
+
+testOnBackends("sgd refuses a list that it could not fill in, before it steps", (backend) => {
+  const params = [array(1)];
+  const frozen = Object.freeze([null]) as unknown as null[];
+  const options = { ...sgdOptions, backend };
+  assertThrows(() => sgd(params, [array(1)], frozen, options), TypeError, "writable");
+  assertEquals(params, [array(1)]);
+  sgd(params, [array(1)], frozen, { ...options, momentum: 0, lr: 1 });
+  assertEquals(params, [array(0)]);
+});
+
+testOnBackends("a closure that returns a promise is refused and nothing is stepped", (backend) => {
+  const w = good();
+  const optimizer = new SGD([w], { lr: 1, backend });
+  assertThrows(() => optimizer.step(() => Promise.resolve(1)), TypeError, "promise");
+  assertEquals(w.data, array(1, 2));
 });

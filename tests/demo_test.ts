@@ -191,7 +191,7 @@ Deno.test("--help tells every option", async () => {
   const { code, out } = await deno("task", "-q", "demo", "--help");
   assertEquals(code, 0);
   const names = ["lr", "momentum", "nesterov", "weight-decay", "sign", "epochs", "batch", "seed"];
-  for (const name of [...names, "backend", "plot", "help"]) {
+  for (const name of [...names, "backend", "checkpoint", "resume", "plot", "help"]) {
     assertMatch(out, RegExp(`--${name}\\b`));
   }
 });

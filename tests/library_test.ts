@@ -30,7 +30,7 @@ async function choose({ backend = "auto", permissions = [], env = {} }: Run): Pr
     const { stdout, stderr, success } = await new Deno.Command(Deno.execPath(), {
       args: ["run", "--quiet", "--no-check", "--no-prompt", ...permissions, file],
       cwd: root,
-      env,
+      env: { DENO_DESCENT_KERNELS: "", ...env },
     }).output();
     if (!success) throw new Error(new TextDecoder().decode(stderr));
     return new TextDecoder().decode(stdout).trim();
@@ -38,6 +38,14 @@ async function choose({ backend = "auto", permissions = [], env = {} }: Run): Pr
     await Deno.remove(file);
   }
 }
+
+Deno.test("a library that has been built here is the one that the tests use", async () => {
+  const folder = new URL("../kernels/target/release/", import.meta.url);
+  const built = await Array.fromAsync(Deno.readDir(folder)).catch(() => []);
+  if (built.some(({ name }) => /descent_kernels\.(so|dylib|dll)$/.test(name))) {
+    assertEquals(cpuMissing, null);
+  }
+});
 
 const cases: [name: string, run: Run, expected: string | RegExp][] = [
   ["without permissions auto is js", {}, "js"],

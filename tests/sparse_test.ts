@@ -250,6 +250,14 @@ type Fault = [what: string, grad: unknown, kind: ErrorConstructor, message: stri
 const good = entriesOf([1, 0], [1, 2, 3, 4], [3, 2]);
 const wide = (...indices: bigint[]) => ({ ...good, indices: BigInt64Array.from(indices) });
 
+const resizable = () => new Int32Array(new ArrayBuffer(8, { maxByteLength: 16 }));
+
+function detached(): Float32Array {
+  const values = new Float32Array(4);
+  structuredClone(values, { transfer: [values.buffer] });
+  return values;
+}
+
 const faults: Fault[] = [
   ["an index past the end", entriesOf([1, 3], [1, 2, 3, 4], [3, 2]), RangeError, "index 1 is 3"],
   ["a negative index", entriesOf([-1, 0], [1, 2, 3, 4], [3, 2]), RangeError, "index 0 is -1"],
@@ -264,6 +272,8 @@ const faults: Fault[] = [
   ["a 64-bit index past the end", wide(3n, 0n), RangeError, "index 0 is 3"],
   ["plain indices", { ...good, indices: [1, 0] }, TypeError, "of type Array"],
   ["indices of floats", { ...good, indices: new Float32Array(2) }, TypeError, "Float32Array"],
+  ["detached values", { ...good, values: detached() }, TypeError, "detached"],
+  ["resizable indices", { ...good, indices: resizable() }, TypeError, "16 bytes"],
   ["plain values", { ...good, values: [1, 2, 3, 4] }, TypeError, "of type Array"],
   ["missing values", { indices: good.indices, shape: [3, 2] }, TypeError, "undefined"],
   ["values of another dtype", { ...good, values: new Float64Array(4) }, TypeError, "float32"],

@@ -2,7 +2,9 @@
 
 import { join } from "@std/path/join";
 
-const MANIFEST = join(import.meta.dirname!, "..", "kernels", "Cargo.toml");
+const KERNELS = join(import.meta.dirname!, "..", "kernels");
+const MANIFEST = join(KERNELS, "Cargo.toml");
+const TARGET = join(KERNELS, "target");
 
 /**
  * Builds the kernels with cargo, in release mode.
@@ -31,7 +33,9 @@ export async function buildKernels(): Promise<boolean> {
 
 function startCargo(args: readonly string[]): Deno.ChildProcess | undefined {
   try {
-    return new Deno.Command("cargo", { args: [...args, "--manifest-path", MANIFEST] }).spawn();
+    return new Deno.Command("cargo", {
+      args: [...args, "--manifest-path", MANIFEST, "--target-dir", TARGET],
+    }).spawn();
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;

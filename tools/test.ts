@@ -33,14 +33,19 @@ const RUST: readonly Stage[] = [
 ];
 
 const deno = Deno.execPath();
+const ENTRIES = ["mod.ts", "install.ts", "doctor.ts"];
 const DENO: readonly Stage[] = [
   { name: "deno fmt", command: [deno, "fmt", "--check"] },
   { name: "deno lint", command: [deno, "lint"] },
   { name: "deno check", command: [deno, "check", "."] },
-  { name: "deno doc", command: [deno, "doc", "--lint", "mod.ts"] },
+  { name: "deno doc", command: [deno, "doc", "--lint", ...ENTRIES] },
+  { name: "deno publish", command: [deno, "publish", "--dry-run", "--allow-dirty"] },
   {
     name: "examples in the docs",
-    command: [deno, "test", "--doc", "--quiet", "--no-prompt", "mod.ts", "src", "README.md"],
+    command: [
+      ...[deno, "test", "--doc", "--quiet", "--no-prompt", "--allow-read", "--allow-write"],
+      ...[...ENTRIES, "src", "README.md"],
+    ],
     count: DENO_TESTS,
   },
   {
@@ -48,6 +53,7 @@ const DENO: readonly Stage[] = [
     command: [
       ...[deno, "test", "--no-check", "--no-prompt"],
       ...["--allow-read", "--allow-write", "--allow-env", "--allow-ffi", "--allow-run"],
+      "--allow-net=127.0.0.1",
       "tests",
     ],
     count: DENO_TESTS,

@@ -14,6 +14,12 @@ export interface DemoOptions {
   readonly seed: number;
   /** File for the picture. */
   readonly plot: string;
+  /** File into which the run is saved after every epoch. */
+  readonly checkpoint: string | undefined;
+  /** File of a run to go on with. */
+  readonly resume: string | undefined;
+  /** The names of the options that were given. */
+  readonly given: readonly string[];
 }
 
 /** What the user asked for cannot be done; the message says why. */
@@ -35,11 +41,14 @@ Usage: deno task demo [options]
   --batch N              images per step (default: 32)
   --seed N               seed of the split, the weights and the shuffle (default: 1)
   --backend NAME         auto, cpu or js (default: auto)
+  --checkpoint FILE      save the run after every epoch
+  --resume FILE          go on with a saved run, with its options, up to --epochs
   --plot FILE            where the picture goes (default: out/digits.svg)
   --help                 show this text`;
 
 const SWITCHES = ["nesterov", "sign", "help"];
-const VALUES = ["lr", "momentum", "weight-decay", "epochs", "batch", "seed", "backend", "plot"];
+const VALUES = ["lr", "momentum", "weight-decay", "epochs", "batch", "seed", "backend"]
+  .concat(["checkpoint", "resume", "plot"]);
 
 /**
  * Reads the command line. The optimizer itself checks the ranges of its hyperparameters.
@@ -64,6 +73,9 @@ export function parseOptions(args: readonly string[]): DemoOptions | "help" {
     batch: readInteger(flags, "batch", 1, 10_000) ?? 32,
     seed: readInteger(flags, "seed", 0, 2 ** 32 - 1) ?? 1,
     plot: readText(flags, "plot") ?? "out/digits.svg",
+    checkpoint: readText(flags, "checkpoint"),
+    resume: readText(flags, "resume"),
+    given: Object.keys(flags).filter((name) => flags[name] !== undefined && flags[name] !== false),
   };
 }
 

@@ -19,8 +19,9 @@ export interface Screen {
  *
  * @param title What stands before the bar.
  * @param total How many advances there will be.
+ * @param done How many there have been.
  */
-export function openScreen(title: string, total: number): Screen {
+export function openScreen(title: string, total: number, done: number): Screen {
   if (!Deno.stdout.isTerminal()) {
     return { print: (line) => console.log(line), advance: () => Promise.resolve(), close() {} };
   }
@@ -29,7 +30,7 @@ export function openScreen(title: string, total: number): Screen {
     { format, stream: process.stdout, clearOnComplete: true, hideCursor: true },
     Presets.shades_grey,
   );
-  const bar = bars.create(total, 0);
+  const bar = bars.create(total, done);
   return {
     print(line) {
       bars.log(`${line}\n`);

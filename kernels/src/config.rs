@@ -77,8 +77,9 @@ fn setting(name: &str) -> Option<String> {
 }
 
 fn parse_threads(text: &str) -> Result<usize, Error> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse() {
-        Ok(n) if (1..=MAX_THREADS).contains(&n) => Ok(n),
+        Ok(n) if digits && (1..=MAX_THREADS).contains(&n) => Ok(n),
         _ => Err(Error::Setting(format!(
             "Cannot read DESCENT_THREADS as it must be a whole number from 1 to {MAX_THREADS}: \
              current value is \"{text}\""
@@ -110,7 +111,7 @@ mod tests {
 
     #[test]
     fn refuses_any_other_number_of_threads_and_names_it() {
-        for text in ["0", "-1", "1025", "two", "1.5", "99999999999999999999"] {
+        for text in ["0", "-1", "+2", "1025", "two", "1.5", "99999999999999999999"] {
             let message = parse_threads(text).unwrap_err().to_string();
             assert!(message.contains(&format!("\"{text}\"")), "{message}");
         }

@@ -1,7 +1,7 @@
 //! The boundary: every `extern "C"` function of the library, and all of its `unsafe`.
 //!
-//! Each function checks what it is given, stops panics, and returns a status: 0, or the number of
-//! an [`Error`] whose text [`descent_error`] then hands out on the same thread. Tables are rows of
+//! Each function that can fail checks what it is given, stops panics, and returns a status: 0, or the
+//! number of an [`Error`] whose text [`descent_error`] then hands out on the same thread. Tables are rows of
 //! 64-bit words: integers for tensors, float64 for groups.
 //!
 //! What the caller promises, because no check here can see it: an address in a table points to
@@ -90,10 +90,17 @@ extern "C" fn descent_abi() -> u32 {
     ABI
 }
 
-/// `int32_t descent_open(void)`: reads the settings from the environment, once for the process.
+/// `int32_t descent_open(void)`: reads the settings from the environment and starts the
+/// threads, once for the process.
 #[unsafe(no_mangle)]
 extern "C" fn descent_open() -> i32 {
-    guard(|| config().map(|_| ()))
+    guard(|| {
+        let config = config()?;
+        if config.threads() > 1 {
+            config.pool()?; // fails here, not in the middle of a step
+        }
+        Ok(())
+    })
 }
 
 /// `uint32_t descent_info(uint8_t *out, uint32_t capacity)`: version, SIMD level and threads as JSON.

@@ -1,5 +1,8 @@
 /** Finds, opens and checks the native library: the only `dlopen` of Descent. */
 
+import { VERSION } from "../version.ts";
+import { allowed, CHOICE, hiddenCacheVariables, listCandidates } from "./candidates.ts";
+import type { Candidate } from "./candidates.ts";
 import { ABI, SYMBOLS } from "./symbols.ts";
 import type { Symbols } from "./symbols.ts";
 
@@ -51,47 +54,47 @@ function findLibrary(): { path: string } | Absent {
   if (typeof Deno === "undefined" || Deno.dlopen === undefined) {
     return { reason: "the native library needs Deno: use the js backend here" };
   }
-  const path = chosenPath() ?? ownBuild();
-  if (path === undefined) {
-    return { reason: "no native library is installed: set DENO_DESCENT_KERNELS to its file" };
+  const candidates = listCandidates();
+  const ready = candidates.find(({ path }) => judge(path) === "ready");
+  return ready ?? { reason: explain(candidates) };
+}
+
+/** Whether a library can be opened, is not there, or may be there but must not be opened. */
+export function judge(path: string): "ready" | "missing" | "forbidden" {
+  const permitted = allowed({ name: "ffi", path });
+  if (allowed({ name: "read", path })) {
+    if (!isFile(path)) return "missing";
+  } else if (permitted && !canOpen(path)) {
+    return "missing";
   }
-  if (!allowed({ name: "ffi", path })) {
-    return { reason: `loading ${path} is not allowed: run with --allow-ffi=${path}` };
+  return permitted ? "ready" : "forbidden";
+}
+
+function explain(candidates: readonly Candidate[]): string {
+  const forbidden = candidates.find(({ path }) => judge(path) === "forbidden");
+  if (forbidden !== undefined) {
+    const { path } = forbidden;
+    return `loading ${path} is not allowed: run with --allow-ffi=${path}`;
   }
-  if (isMissing(path)) {
-    return { reason: `${path} does not exist: build it with deno task build` };
+  const missing = candidates.find(({ source }) => source !== "cache");
+  if (missing !== undefined) {
+    const { source, path } = missing;
+    const remedy = source === CHOICE ? `${CHOICE} names it` : "build it with deno task build";
+    return `${path} does not exist: ${remedy}`;
   }
-  return { path };
+  const install = `run deno run -A jsr:@descent/sgd@${VERSION}/install`;
+  const hidden = hiddenCacheVariables();
+  return hidden.length === 0
+    ? `no native library is installed: ${install}`
+    : `the cache folder of the native library is not known: run with --allow-env=${hidden}` +
+      `; if it is not installed yet, ${install}`;
 }
 
-function allowed(permission: Deno.PermissionDescriptor): boolean {
-  return Deno.permissions.querySync(permission).state === "granted";
-}
-
-function chosenPath(): string | undefined {
-  const variable = "DENO_DESCENT_KERNELS";
-  return allowed({ name: "env", variable }) ? Deno.env.get(variable) || undefined : undefined;
-}
-
-function ownBuild(): string | undefined {
-  if (!import.meta.url.startsWith("file:")) return undefined;
-  const names: Partial<Record<typeof Deno.build.os, string>> = {
-    darwin: "libdescent_kernels.dylib",
-    windows: "descent_kernels.dll",
-  };
-  const name = names[Deno.build.os] ?? "libdescent_kernels.so";
-  const url = new URL(`../../kernels/target/release/${name}`, import.meta.url);
-  const path = decodeURIComponent(url.pathname);
-  return Deno.build.os === "windows" ? path.slice(1).replaceAll("/", "\\") : path;
-}
-
-function isMissing(path: string): boolean {
-  if (!allowed({ name: "read", path })) return !canOpen(path);
+function isFile(path: string): boolean {
   try {
-    return !Deno.statSync(path).isFile;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return true;
-    throw error;
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false; // what cannot be looked at cannot be opened either
   }
 }
 

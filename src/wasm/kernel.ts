@@ -17,7 +17,7 @@ export const TILE = 8192;
 
 /** Bytes between the tiles of parameter, gradient and buffer in the memory. */
 const STRIDE = TILE * 8;
-const PAGE = 65526;
+const PAGE = 65536;
 
 /** The memory that kernels work on: a tile of parameters, one of gradients, one of buffers. */
 export interface Tiles {
@@ -34,11 +34,20 @@ let available: boolean | undefined;
 let fused: boolean | undefined;
 const tiles = new Map<Dtype, Tiles>();
 
-/** Whether this runtime has WebAssembly with SIMD. */
+const PLAIN: Lines = { decay: false, momentum: "none", nesterov: false, sign: false };
+
+/** Whether this runtime has WebAssembly with SIMD, and lets programs compile it. */
 export function isAvailable(): boolean {
-  const anyVector = simd(0x0c, ...new Array(16).fill(0));
-  return available ??= typeof WebAssembly === "object" &&
-    WebAssembly.validate(assemble([], 1, [...anyVector, ...op.set(1)]));
+  return available ??= canInstantiate();
+}
+
+function canInstantiate(): boolean {
+  try {
+    instantiate(FLOAT32, PLAIN, false, newMemory());
+    return true;
+  } catch {
+    return false; // no WebAssembly, no SIMD, or a content security policy that forbids it
+  }
 }
 
 /** The tiles of a dtype; those of all dtypes lie on the same memory. */
@@ -69,7 +78,6 @@ export function compile(dtype: Dtype, lines: Lines, fuse: boolean = isFused()): 
 
 /** A rounded product is subtracted from the same product: only a fused operation keeps the rest. */
 function probe(): boolean {
-  const lines: Lines = { decay: true, momentum: "none", nesterov: false, sign: false };
   const own = newMemory();
   const param = new Float32Array(own.buffer, 0, 1);
   const grad = new Float32Array(own.buffer, STRIDE, 1);
@@ -78,7 +86,7 @@ function probe(): boolean {
   grad[0] = -Math.fround(factor * factor);
   try {
     // p <- p - (factor * p + g): the inner fma is exactly 2^-24 if it rounds once, else 0.
-    instantiate(FLOAT32, lines, true, own)(4, 1, factor, 0, 0, -(2 ** 24));
+    instantiate(FLOAT32, { ...PLAIN, decay: true }, true, own)(4, 1, factor, 0, 0, -(2 ** 24));
   } catch {
     return false; // no relaxed SIMD
   }

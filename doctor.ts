@@ -1,0 +1,105 @@
+/**
+ * Says what a bug report needs: versions, platform, where the native library is looked for, what it
+ * says of itself, permissions, and which backend `"auto"` takes and why. Never prompts.
+ *
+ * ```sh
+ * deno run -A jsr:@descent/sgd/doctor
+ * ```
+ *
+ * @example Put the report into a log
+ * ```ts
+ * import { diagnose } from "@descent/sgd/doctor";
+ *
+ * console.log(diagnose());
+ * ```
+ *
+ * @module
+ */
+
+import { chooseBackend } from "./src/backends/choose.ts";
+import { openCpu } from "./src/backends/cpu.ts";
+import { allowed, CHOICE, hiddenCacheVariables, listCandidates } from "./src/native/candidates.ts";
+import { judge, openLibrary } from "./src/native/library.ts";
+import { cacheVariables } from "./src/native/release.ts";
+import { VERSION } from "./src/version.ts";
+
+type Line = readonly [label: string, text: string];
+
+/**
+ * The report, for the process that asks.
+ *
+ * @returns Lines of text, a label and what there is to say about it.
+ */
+export function diagnose(): string {
+  const lines = [...versions(), ...places(), ...library(), ...choice(), ...permissions()];
+  const width = Math.max(...lines.map(([label]) => label.length)) + 2;
+  return lines.map(([label, text]) => label.padEnd(width) + text).join("\n");
+}
+
+function versions(): Line[] {
+  const { deno, v8, typescript } = Deno.version;
+  return [
+    ["descent", VERSION],
+    ["deno", `${deno}, V8 ${v8}, TypeScript ${typescript}`],
+    ["platform", `${Deno.build.target}, ${navigator.hardwareConcurrency} logical cores`],
+  ];
+}
+
+const VERDICTS = {
+  ready: "there",
+  missing: "not there",
+  forbidden: "not allowed, add --allow-ffi=",
+} as const;
+
+function places(): Line[] {
+  const lines: Line[] = listCandidates().map(({ source, path }) => {
+    const verdict = judge(path);
+    return [source, `${path}: ${VERDICTS[verdict]}${verdict === "forbidden" ? path : ""}`];
+  });
+  const hidden = hiddenCacheVariables();
+  if (hidden.length > 0) lines.push(["cache", `not known, add --allow-env=${hidden}`]);
+  return lines;
+}
+
+function library(): Line[] {
+  try {
+    const library = openLibrary();
+    if ("reason" in library) return [["library", `none: ${library.reason}`]];
+    const info: Line[] = Object.entries(library.info).map(([name, value]) => [
+      `  ${name}`,
+      typeof value === "string" ? value : JSON.stringify(value),
+    ]);
+    return [["library", library.path], ...info];
+  } catch (error) {
+    return [["library", `broken: ${(error as Error).message}`]];
+  }
+}
+
+function choice(): Line[] {
+  try {
+    const { name } = chooseBackend("auto");
+    const cpu = openCpu();
+    const why = "reason" in cpu ? cpu.reason : "the native library is there and allowed";
+    return [['backend "auto"', `${name}, as ${why}`]];
+  } catch {
+    return [['backend "auto"', "an error, as the library is there but broken"]];
+  }
+}
+
+function permissions(): Line[] {
+  const names = ["ffi", "read", "write", "net", "sys"] as const;
+  const granted = names.filter((name) => allowed({ name }));
+  const variables = [CHOICE, ...cacheVariables(Deno.build.os), "DESCENT_THREADS", "DESCENT_SIMD"];
+  const readable = variables.filter((variable) => allowed({ name: "env", variable }));
+  return [
+    ["allowed", granted.join(", ") || "nothing without a limit"],
+    ["allowed env", readable.map(describeVariable).join(", ") || "none of those it looks at"],
+  ];
+}
+
+function describeVariable(variable: string): string {
+  const value = Deno.env.get(variable);
+  return value === undefined ? `${variable} (not set)` : `${variable}=${value}`;
+}
+
+if (import.meta.main) console.log(diagnose());

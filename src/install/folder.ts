@@ -1,0 +1,87 @@
+/** The folder of installed libraries: complete files only, under names that no other file has. */
+
+import { join } from "node:path";
+import { STEM } from "../native/release.ts";
+import { KernelInstallError } from "./error.ts";
+
+/**
+ * Puts a file into the folder in one step: whoever looks sees all of it or nothing.
+ *
+ * @returns The file's path.
+ * @throws {KernelInstallError} If it cannot be written; nothing is left behind.
+ */
+export async function place(
+  folder: string,
+  name: string,
+  bytes: Uint8Array<ArrayBuffer>,
+): Promise<string> {
+  const path = join(folder, name);
+  const part = `${path}.${crypto.randomUUID()}.part`;
+  try {
+    await Deno.mkdir(folder, { recursive: true });
+    await writeSynced(part, bytes);
+    await Deno.rename(part, path);
+    return path;
+  } catch (cause) {
+    await Deno.remove(part).catch(() => {});
+    if (await holds(path, bytes)) return path; // Windows keeps a loaded library from being replaced
+    throw new KernelInstallError(`Cannot write ${path}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** Whether a file has exactly these bytes. */
+async function holds(path: string, bytes: Uint8Array): Promise<boolean> {
+  const present = await readIfThere(path);
+  return present !== undefined && present.length === bytes.length &&
+    present.every((byte, i) => byte === bytes[i]);
+}
+
+/** A file's bytes, or undefined if there is no file that can be read. */
+export async function readIfThere(path: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  try {
+    return await Deno.readFile(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    return undefined;
+  }
+}
+
+/**
+ * Removes the libraries whose names begin with a prefix, and what broken installs left of them.
+ *
+ * @returns The removed files.
+ * @throws {KernelInstallError} If a file cannot be removed.
+ */
+export async function removeAll(folder: string, prefix: string): Promise<string[]> {
+  const removed: string[] = [];
+  for (const name of await listNames(folder)) {
+    if (!name.startsWith(`${STEM}-`) || !name.startsWith(prefix)) continue;
+    const path = join(folder, name);
+    try {
+      await Deno.remove(path);
+    } catch (cause) {
+      const why = `a program may be using it: ${(cause as Error).message}`;
+      throw new KernelInstallError(`Cannot remove ${path}: ${why}`, { cause });
+    }
+    removed.push(path);
+  }
+  await Deno.remove(folder).catch(() => {}); // fails, as it should, while anything is left in it
+  return removed.sort();
+}
+
+async function writeSynced(path: string, bytes: Uint8Array): Promise<void> {
+  using file = await Deno.open(path, { write: true, createNew: true, mode: 0o644 });
+  for (let written = 0; written < bytes.length;) {
+    written += await file.write(bytes.subarray(written));
+  }
+  await file.sync(); // a full disk may show only here
+}
+
+async function listNames(folder: string): Promise<string[]> {
+  try {
+    return (await Array.fromAsync(Deno.readDir(folder))).map((entry) => entry.name);
+  } catch (cause) {
+    if (cause instanceof Deno.errors.NotFound) return [];
+    throw new KernelInstallError(`Cannot read ${folder}: ${(cause as Error).message}`, { cause });
+  }
+}

@@ -1,0 +1,157 @@
+/** Installing and removing the native library of this version. */
+
+import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { CHECKSUMS } from "../native/checksums.ts";
+import { cachedName, cacheFolder, cacheVariables, releasedName, STEM } from "../native/release.ts";
+import type { ReleasedFile } from "../native/release.ts";
+import { VERSION } from "../version.ts";
+import { KernelInstallError } from "./error.ts";
+import { place, readIfThere, removeAll } from "./folder.ts";
+import { hash, readReleased } from "./source.ts";
+import type { InstallProgress } from "./source.ts";
+
+/** Where the releases are: one folder per version. */
+export const RELEASES = "https://github.com/descent/sgd/releases/download";
+
+/** Options of {@linkcode installKernels}. */
+export interface InstallOptions {
+  /**
+   * The folder or `http:`, `https:` or `file:` URL that holds the released files.
+   *
+   * @default {the release of this version on GitHub}
+   */
+  readonly from?: string | URL;
+  /**
+   * The folder to put the library into. A library in another folder than the default one is found
+   * only if the environment variable `DENO_DESCENT_KERNELS` names its file.
+   *
+   * @default {the folder "descent-sgd" in the user's cache folder}
+   */
+  readonly folder?: string;
+  /**
+   * Whether to install the smaller library, which has no GPU path.
+   *
+   * @default {false}
+   */
+  readonly cpuOnly?: boolean;
+  /** Is told after each piece of the download how far it is. */
+  readonly onProgress?: (progress: InstallProgress) => void;
+}
+
+/** An installed library. */
+export interface InstalledKernels {
+  /** Its file. */
+  readonly path: string;
+  /** Its version, which is that of this package. */
+  readonly version: string;
+  /** Its SHA-256, in lower-case hexadecimal. */
+  readonly sha256: string;
+  /** Its size in bytes. */
+  readonly size: number;
+  /** Whether it was already there, complete, so that nothing was downloaded. */
+  readonly wasThere: boolean;
+}
+
+/** Options of {@linkcode uninstallKernels}. */
+export interface UninstallOptions {
+  /**
+   * The folder to remove libraries from.
+   *
+   * @default {the folder "descent-sgd" in the user's cache folder}
+   */
+  readonly folder?: string;
+  /**
+   * Whether to remove the libraries of all versions, not of this one alone.
+   *
+   * @default {false}
+   */
+  readonly all?: boolean;
+}
+
+/**
+ * Installs the native library of this version for this platform.
+ *
+ * Downloads it from this version's release, checks its size and SHA-256 against the ones in this
+ * package, and only then puts it into the user's cache folder, in one step, under a name with version
+ * and hash. A complete library that is already there stays. Needs the permissions `net` (or `read`
+ * for a folder), `read` and `write` for the cache folder, and `env` for the variables that name it.
+ *
+ * @example Install on first use
+ * ```ts ignore
+ * import { installKernels } from "@descent/sgd/install";
+ *
+ * const { path } = await installKernels();
+ * console.log(path);
+ * ```
+ *
+ * @param options Where from, where to, and which library.
+ * @returns What was installed, and where.
+ * @throws {KernelInstallError} If there is no library for this platform, it cannot be had, it is not
+ * the released one, or it cannot be written. Nothing half-installed is left behind.
+ */
+export async function installKernels(options: InstallOptions = {}): Promise<InstalledKernels> {
+  const { cpuOnly = false, onProgress = () => {} } = options;
+  const name = releasedName(VERSION, Deno.build, cpuOnly);
+  const file = releasedFile(name);
+  const folder = resolve(options.folder ?? defaultFolder());
+  const cached = cachedName(name, file.sha256);
+  const installed = { version: VERSION, sha256: file.sha256, size: file.size };
+  if (await isComplete(join(folder, cached), file)) {
+    return { path: join(folder, cached), ...installed, wasThere: true };
+  }
+  const bytes = await readReleased(urlOf(name, options.from), file, onProgress);
+  return { path: await place(folder, cached, bytes), ...installed, wasThere: false };
+}
+
+/**
+ * Removes this version's native libraries from the user's cache folder.
+ *
+ * @example Remove every version's
+ * ```ts ignore
+ * import { uninstallKernels } from "@descent/sgd/install";
+ *
+ * const removed = await uninstallKernels({ all: true });
+ * console.log(removed);
+ * ```
+ *
+ * @param options Which folder and which versions.
+ * @returns The removed files; empty if there were none.
+ * @throws {KernelInstallError} If a file cannot be removed.
+ */
+export function uninstallKernels(options: UninstallOptions = {}): Promise<string[]> {
+  const { folder = defaultFolder(), all = false } = options;
+  return removeAll(folder, all ? `${STEM}-` : `${STEM}-${VERSION}-`);
+}
+
+function releasedFile(name: string): ReleasedFile {
+  const file = CHECKSUMS[name];
+  if (file !== undefined) return file;
+  const known = Object.keys(CHECKSUMS);
+  throw new KernelInstallError(
+    `Cannot install ${name} as this package knows no such file: ` +
+      (known.length === 0
+        ? "it is not a release; build the library with deno task build"
+        : `it knows ${known.join(", ")}; the js backend runs everywhere`),
+  );
+}
+
+function defaultFolder(): string {
+  const folder = cacheFolder(Deno.build.os, (variable) => Deno.env.get(variable));
+  if (folder !== undefined) return folder;
+  throw new KernelInstallError(
+    `Cannot find the user's cache folder as ${cacheVariables(Deno.build.os).join(" and ")} ` +
+      "must be set: set one, or choose a folder with --to",
+  );
+}
+
+function urlOf(name: string, from: string | URL = `${RELEASES}/v${VERSION}`): URL {
+  const isUrl = from instanceof URL || /^(https?|file):/.test(from);
+  const base = isUrl ? String(from) : pathToFileURL(resolve(from)).href;
+  return new URL(name, base.endsWith("/") ? base : `${base}/`);
+}
+
+async function isComplete(path: string, file: ReleasedFile): Promise<boolean> {
+  const bytes = await readIfThere(path);
+  return bytes !== undefined && bytes.length === file.size && await hash(bytes) === file.sha256;
+}

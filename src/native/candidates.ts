@@ -1,0 +1,64 @@
+/** Where a native library may be, in the order in which it is looked for; nothing is opened. */
+
+import { VERSION } from "../version.ts";
+import { CHECKSUMS } from "./checksums.ts";
+import { builtName, cachedName, cacheFolder, cacheVariables, releasedName } from "./release.ts";
+
+/** The environment variable that names a library's file. */
+export const CHOICE = "DENO_DESCENT_KERNELS";
+
+/** A place where a library may be. */
+export interface Candidate {
+  /** Why it is looked for there. */
+  readonly source: typeof CHOICE | "own build" | "cache";
+  /** The file. */
+  readonly path: string;
+}
+
+/** Whether a permission is granted; never prompts. */
+export function allowed(permission: Deno.PermissionDescriptor): boolean {
+  return Deno.permissions.querySync(permission).state === "granted";
+}
+
+/** An environment variable, or undefined if it is not set, empty or not allowed. */
+export function readVariable(variable: string): string | undefined {
+  return allowed({ name: "env", variable }) ? Deno.env.get(variable) || undefined : undefined;
+}
+
+/** All places: the chosen file alone, or else the repository's own build, then the cache. */
+export function listCandidates(): Candidate[] {
+  const chosen = readVariable(CHOICE);
+  if (chosen !== undefined) return [{ source: CHOICE, path: chosen }];
+  const build = ownBuild();
+  const candidates: Candidate[] = cachedPaths().map((path) => ({ source: "cache", path }));
+  if (build !== undefined) candidates.unshift({ source: "own build", path: build });
+  return candidates;
+}
+
+/** The variables that would tell where the cache is, if they could be read; empty if they do. */
+export function hiddenCacheVariables(): readonly string[] {
+  const variables = cacheVariables(Deno.build.os);
+  if (cacheFolder(Deno.build.os, readVariable) !== undefined) return [];
+  return variables.filter((variable) => !allowed({ name: "env", variable }));
+}
+
+function ownBuild(): string | undefined {
+  // Neither a package from a registry nor a bundle has a build beside it.
+  if (!/^file:.*\/src\/native\/candidates\.ts$/.test(import.meta.url)) return undefined;
+  const name = builtName(Deno.build.os);
+  const url = new URL(`../../kernels/target/release/${name}`, import.meta.url);
+  const path = decodeURIComponent(url.pathname);
+  return Deno.build.os === "windows" ? path.slice(1).replaceAll("/", "\\") : path;
+}
+
+/** The full library first: it can do all that the one without the GPU path can. */
+function cachedPaths(): string[] {
+  const folder = cacheFolder(Deno.build.os, readVariable);
+  if (folder === undefined) return [];
+  const separator = Deno.build.os === "windows" ? "\\" : "/";
+  return [false, true].flatMap((cpuOnly) => {
+    const name = releasedName(VERSION, Deno.build, cpuOnly);
+    const file = CHECKSUMS[name];
+    return file === undefined ? [] : [folder + separator + cachedName(name, file.sha256)];
+  });
+}

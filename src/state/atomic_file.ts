@@ -1,0 +1,173 @@
+/**
+ * Replaces files so that a crash at any moment leaves the old file or the new one.
+ *
+ * The new file is written beside the old one under a name of its own, made durable, and then renamed.
+ * Its writer holds a lock on it, which the system lets go of when the process ends in whatever way: a
+ * file of such a name that is not locked was left behind, and whoever comes next removes it.
+ */
+
+import { CheckpointError } from "./errors.ts";
+
+const SUFFIX = ".descent-tmp";
+
+/** A file that is to be replaced. */
+interface Target {
+  readonly path: string;
+  /** The folder, with a separator at its end. */
+  readonly folder: string;
+  /** How the names of its temporary files begin. */
+  readonly prefix: string;
+}
+
+/**
+ * Writes a file in full or not at all.
+ *
+ * @param path Where it goes. A symbolic link is followed, permission bits of an old file are kept.
+ * @param write Writes the content to the file that it gets.
+ * @throws {CheckpointError} If the system does not let the file be written; the old one is unchanged.
+ */
+export async function replaceFile(
+  path: string,
+  write: (file: Deno.FsFile) => Promise<void>,
+): Promise<void> {
+  try {
+    const target = toTarget(await followLink(path));
+    const old = await statOrNull(target.path);
+    if (old?.isDirectory) throw new CheckpointError("it is a directory");
+    if (old !== null && !old.isFile) throw new CheckpointError("it is no regular file");
+    await sweep(target);
+    await writeAndRename(target, old?.mode ?? null, write);
+    await syncFolder(target.folder);
+  } catch (error) {
+    throw explain(error, `Cannot save ${path}`);
+  }
+}
+
+/**
+ * Removes what killed processes left of writing a file, where that is allowed without asking.
+ *
+ * @param path The file.
+ */
+export async function removeLeftovers(path: string): Promise<void> {
+  if (!await mayChange(toTarget(path).folder)) return;
+  const target = toTarget(await followLink(path));
+  if (await mayChange(target.folder)) await sweep(target);
+}
+
+async function mayChange(folder: string): Promise<boolean> {
+  for (const name of ["read", "write"] as const) {
+    const { state } = await Deno.permissions.query({ name, path: folder });
+    if (state !== "granted") return false;
+  }
+  return true;
+}
+
+/** Makes errors of files say what was being done. Missing permissions and other errors stay. */
+export function explain(error: unknown, doing: string): unknown {
+  if (!(error instanceof Error) || error instanceof Deno.errors.NotCapable) return error;
+  if (!(error instanceof CheckpointError) && !isIoError(error)) return error;
+  return new CheckpointError(`${doing}: ${error.message}`, { cause: error.cause ?? error });
+}
+
+function isIoError(error: Error): boolean {
+  return "code" in error ||
+    Object.values(Deno.errors).some((type) => error instanceof type);
+}
+
+function toTarget(path: string): Target {
+  const at = Deno.build.os === "windows"
+    ? Math.max(path.lastIndexOf("/"), path.lastIndexOf("\\"))
+    : path.lastIndexOf("/");
+  return { path, folder: path.slice(0, at + 1) || "./", prefix: `.${path.slice(at + 1)}.` };
+}
+
+async function followLink(path: string): Promise<string> {
+  try {
+    return (await Deno.lstat(path)).isSymlink ? await Deno.realPath(path) : path;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return path;
+    throw error;
+  }
+}
+
+async function statOrNull(path: string): Promise<Deno.FileInfo | null> {
+  try {
+    return await Deno.stat(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
+  }
+}
+
+async function writeAndRename(
+  target: Target,
+  mode: number | null,
+  write: (file: Deno.FsFile) => Promise<void>,
+): Promise<void> {
+  const { file, path } = await createTemporary(target);
+  try {
+    if (mode !== null && Deno.build.os !== "windows") await Deno.chmod(path, mode & 0o7777);
+    await write(file);
+    await file.sync();
+    await Deno.rename(path, target.path);
+  } catch (error) {
+    await Deno.remove(path).catch(() => {});
+    throw error;
+  } finally {
+    file.close();
+  }
+}
+
+/** Makes a file that nobody else takes for a leftover. */
+async function createTemporary({ folder, prefix }: Target) {
+  for (;;) {
+    const path = `${folder}${prefix}${crypto.randomUUID()}${SUFFIX}`;
+    const file = await Deno.open(path, { write: true, createNew: true });
+    // Between these two lines another process may have taken the file for a leftover.
+    if (await lock(file) !== "taken" && await statOrNull(path) !== null) return { file, path };
+    file.close();
+  }
+}
+
+/** Removes the target's temporary files that nobody holds. */
+async function sweep({ folder, prefix }: Target): Promise<void> {
+  for await (const { name } of Deno.readDir(folder)) {
+    if (!name.startsWith(prefix) || !name.endsWith(SUFFIX)) continue;
+    const path = folder + name;
+    const file = await openOrNull(path);
+    if (file === null) continue;
+    try {
+      if (await lock(file) === "held") await Deno.remove(path).catch(() => {});
+    } finally {
+      file.close();
+    }
+  }
+}
+
+async function openOrNull(path: string): Promise<Deno.FsFile | null> {
+  try {
+    return await Deno.open(path, { write: true });
+  } catch {
+    return null;
+  }
+}
+
+/** Locks a file without waiting. Some network file systems have no locks. */
+async function lock(file: Deno.FsFile): Promise<"held" | "taken" | "unavailable"> {
+  try {
+    return await file.tryLock(true) ? "held" : "taken";
+  } catch {
+    return "unavailable";
+  }
+}
+
+/** Makes the renaming durable. On Windows folders cannot be opened, and renaming is journaled. */
+async function syncFolder(folder: string): Promise<void> {
+  if (Deno.build.os === "windows") return;
+  const handle = await Deno.open(folder, { read: true });
+  try {
+    await handle.sync();
+  } finally {
+    handle.close();
+  }
+}

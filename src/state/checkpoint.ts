@@ -1,0 +1,225 @@
+/** Checkpoint files: state on disk, written so that no crash can spoil it. */
+
+import { checkKnown } from "../options.ts";
+import { describe } from "../parameter.ts";
+import { explain, removeLeftovers, replaceFile } from "./atomic_file.ts";
+import { layOutState, readState } from "./encoding.ts";
+import { unreadable } from "./errors.ts";
+import { liveOf } from "./live.ts";
+import type { StateDictOptions } from "./load.ts";
+import { bytesOf, PREFIX, readHeaderLength } from "./safetensors.ts";
+import type { Layout } from "./safetensors.ts";
+import type { StateDict } from "./state_dict.ts";
+
+/** Bytes that are read or written at once. */
+const PIECE = 1 << 22;
+
+/** How far saving or loading has come, in bytes. */
+export interface Progress {
+  /** Bytes read or written so far. */
+  readonly done: number;
+  /** Bytes of the file. */
+  readonly total: number;
+}
+
+/** The options of `loadState`. */
+export interface LoadStateOptions {
+  /** Called after each piece. */
+  onProgress?: (progress: Progress) => void;
+}
+
+/** The options of `saveState`. */
+export interface SaveStateOptions extends LoadStateOptions {
+  /** Whether an optimizer's parameters go into the file too, values and all. @default {false} */
+  parameters?: boolean;
+  /** Notes of the caller's own, such as the epoch. */
+  metadata?: Readonly<Record<string, string>>;
+}
+
+/** An optimizer, as far as saving it goes. */
+export interface Stateful {
+  /** Its state. */
+  stateDict(options?: StateDictOptions): StateDict;
+}
+
+/**
+ * Saves the state of an optimizer, or a state dict, as a safetensors file.
+ *
+ * A crash at any moment leaves the file that was there or the new one in full, and a killed process
+ * leaves nothing behind that the next `saveState` or `loadState` of that file would not remove. When
+ * the promise is fulfilled the file is on disk. It is written in pieces from the optimizer's own
+ * arrays, without a copy of them; if the optimizer steps meanwhile, the promise is rejected and the
+ * old file stays, so await it before the next step.
+ *
+ * Needs read and write permission for the folder of the file.
+ *
+ * @param path The file. Two processes may save to it: the last one wins.
+ * @param source An optimizer or a state dict; a dict is saved as it is, parameters included.
+ * @param options What goes into the file, and who is told of the progress.
+ * @throws {CheckpointError} If the system does not let the file be written: a full disk, a missing
+ * or read-only folder, a directory in its place. The message says which, and the old file stays.
+ * @throws {TypeError} If the state is not valid, or two tensors have the same name.
+ * @throws {Error} If the optimizer has stepped meanwhile.
+ *
+ * @example
+ * ```ts
+ * import { loadState, saveState, SGD } from "@descent/sgd";
+ *
+ * const w = { data: new Float32Array([1, 2]), grad: new Float32Array([0.5, -0.5]), name: "w" };
+ * const optimizer = new SGD([w], { lr: 0.1, momentum: 0.9 });
+ * optimizer.step();
+ *
+ * const path = await Deno.makeTempFile();
+ * await saveState(path, optimizer, { parameters: true, metadata: { epoch: "3" } });
+ *
+ * const dict = await loadState(path);
+ * optimizer.loadStateDict(dict, { parameters: true });
+ * console.log(dict.metadata?.epoch); // 3
+ * ```
+ */
+export async function saveState(
+  path: string | URL,
+  source: Stateful | StateDict,
+  options: SaveStateOptions = {},
+): Promise<void> {
+  checkKnown(options, ["parameters", "metadata", "onProgress"]);
+  const { onProgress, metadata, parameters } = options;
+  const file = toPath(path);
+  const { dict, check } = read(source, { parameters });
+  const layout = layOutState(metadata === undefined ? dict : { ...dict, metadata });
+  const pieces = piecesOf(layout, check);
+  await replaceFile(file, (out) => writeAll(out, pieces, layout.size, onProgress));
+}
+
+/**
+ * Loads what `saveState` has saved. The file may be hostile: everything is checked before it is
+ * used, and no more memory is taken than the file is long.
+ *
+ * Needs read permission for the file. Where there is write permission for its folder, what a killed
+ * process left there of saving this file is removed.
+ *
+ * @param path The file.
+ * @param options Who is told of the progress.
+ * @returns The state dict, for `loadStateDict`.
+ * @throws {CheckpointError} If it is no valid checkpoint or cannot be read; the message names the
+ * file and the place in it.
+ * @throws {Deno.errors.NotFound} If there is no file.
+ *
+ * @example Go on if there is something to go on from
+ * ```ts
+ * import { loadState, SGD } from "@descent/sgd";
+ *
+ * const w = { data: new Float32Array([1, 2]), grad: null, name: "w" };
+ * const optimizer = new SGD([w], { lr: 0.1, momentum: 0.9 });
+ * try {
+ *   optimizer.loadStateDict(await loadState("no-such-run.safetensors"), { parameters: true });
+ * } catch (error) {
+ *   if (!(error instanceof Deno.errors.NotFound)) throw error;
+ * }
+ * ```
+ */
+export async function loadState(
+  path: string | URL,
+  options: LoadStateOptions = {},
+): Promise<StateDict> {
+  checkKnown(options, ["onProgress"]);
+  const name = toPath(path);
+  try {
+    // Opening a pipe would wait for its other end.
+    if (!(await Deno.stat(name)).isFile) throw unreadable("it is no regular file");
+    using file = await Deno.open(name, { read: true });
+    const { size } = await file.stat();
+    const dict = await readAll(file, size, options.onProgress);
+    await removeLeftovers(name).catch(() => {}); // the state is there all the same
+    return dict;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) throw error;
+    throw explain(error, `Cannot load ${name}`);
+  }
+}
+
+function toPath(path: unknown): string {
+  if (typeof path === "string" && path !== "") return path;
+  if (!(path instanceof URL) || path.protocol !== "file:") {
+    throw new TypeError(
+      `Cannot use path as it must be a path or a file: URL: current value is ${describe(path)}`,
+    );
+  }
+  const decoded = decodeURIComponent(path.pathname);
+  return Deno.build.os === "windows" ? decoded.slice(1).replaceAll("/", "\\") : decoded;
+}
+
+/** The dict to save, and what makes sure that it is still the state that it was. */
+function read(source: unknown, options: StateDictOptions) {
+  if (typeof source !== "object" || source === null) {
+    throw new TypeError(
+      `Cannot save the state as there must be an optimizer or a state dict: current value is ${
+        describe(source)
+      }`,
+    );
+  }
+  const live = liveOf(source);
+  if (live === undefined) {
+    const isDict = !("stateDict" in source);
+    const dict = isDict ? source as StateDict : (source as Stateful).stateDict(options);
+    return { dict, check: () => {} };
+  }
+  const before = live.revision();
+  const check = () => {
+    if (live.revision() === before) return;
+    throw new Error(
+      "Cannot save the state as the optimizer has stepped meanwhile: await saveState",
+    );
+  };
+  return { dict: live.dict(options), check };
+}
+
+/** Copies of the file's bytes, piece by piece, into memory that the next piece uses again. */
+function* piecesOf({ head, tensors, size }: Layout, check: () => void): Generator<Uint8Array> {
+  const piece = new Uint8Array(Math.min(PIECE, size));
+  for (const bytes of [head, ...tensors.map(({ array }) => bytesOf(array))]) {
+    for (let at = 0; at < bytes.length; at += PIECE) {
+      check();
+      const part = bytes.subarray(at, at + PIECE);
+      piece.set(part);
+      yield piece.subarray(0, part.length);
+    }
+  }
+}
+
+async function writeAll(
+  out: Deno.FsFile,
+  pieces: Iterable<Uint8Array>,
+  total: number,
+  onProgress?: (progress: Progress) => void,
+): Promise<void> {
+  let done = 0;
+  for (const piece of pieces) {
+    for (let at = 0; at < piece.length;) at += await out.write(piece.subarray(at));
+    done += piece.length;
+    onProgress?.({ done, total });
+  }
+}
+
+async function readAll(
+  file: Deno.FsFile,
+  total: number,
+  onProgress?: (progress: Progress) => void,
+): Promise<StateDict> {
+  let done = 0;
+  const fill = async (bytes: Uint8Array): Promise<Uint8Array> => {
+    for (let at = 0; at < bytes.length;) {
+      const count = await file.read(bytes.subarray(at, at + PIECE));
+      if (count === null) throw unreadable(`it ends at byte ${done}, and was longer when opened`);
+      at += count;
+      done += count;
+      onProgress?.({ done, total });
+    }
+    return bytes;
+  };
+  const length = readHeaderLength(await fill(new Uint8Array(Math.min(PREFIX, total))), total);
+  const header = await fill(new Uint8Array(length));
+  const { dict, arrays } = readState(header, total - PREFIX - length);
+  for (const array of arrays) await fill(bytesOf(array));
+  return dict;
+}

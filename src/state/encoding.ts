@@ -1,0 +1,300 @@
+/** State dicts as safetensors: what is called what in a file. */
+
+import { describe } from "../parameter.ts";
+import type { FloatArray } from "../parameter.ts";
+import { quote, unreadable } from "./errors.ts";
+import { JsonReader } from "./json_reader.ts";
+import { bytesOf, layOut, PREFIX, readHeader, readHeaderLength } from "./safetensors.ts";
+import type { Header, Layout, Tensor, TensorInfo } from "./safetensors.ts";
+import { checkGroup, checkStateDict, KEYS } from "./state_dict.ts";
+import type { CheckedDict, CheckedGroup, ParamGroupStateDict, StateDict } from "./state_dict.ts";
+
+const FORMAT = "descent-sgd-state";
+const VERSION = 1;
+const RESERVED = ["format", "version", "param_groups"];
+
+/** Arrays of so many bytes, by the format's name of their dtype. */
+const ARRAYS: Readonly<Record<string, (bytes: number) => FloatArray>> = {
+  F32: (bytes) => new Float32Array(bytes / 4),
+  F64: (bytes) => new Float64Array(bytes / 8),
+};
+
+/** Where a tensor of a file belongs. */
+interface Slot {
+  readonly kind: "buffer" | "parameter";
+  readonly index: number;
+}
+
+/** A state dict whose arrays are still to be filled from the data of a file. */
+export interface Unfilled {
+  /** The dict. */
+  readonly dict: StateDict;
+  /** Its arrays, in the order of the file; together they are all of the data. */
+  readonly arrays: readonly FloatArray[];
+}
+
+/**
+ * Encodes a state dict as a safetensors file, which every safetensors library reads.
+ *
+ * Momentum buffers are the tensors `state.<index>.momentum_buffer`. Parameters, if the dict has
+ * them, go under their own names, or as `param.<index>` in groups without names. Hyperparameters
+ * are JSON under `param_groups` in the file's metadata, beside `format`, `version` and the caller's
+ * own metadata. Numbers survive exactly, and the same dict always gives the same bytes.
+ *
+ * @param dict The state dict.
+ * @returns The bytes of the file.
+ * @throws {TypeError} If the dict is not valid or two tensors have the same name.
+ * @throws {RangeError} If a value is out of range, or the header is longer than the format allows.
+ *
+ * @example
+ * ```ts
+ * import { decodeStateDict, encodeStateDict, SGD } from "@descent/sgd";
+ *
+ * const w = { data: new Float32Array([1, 2]), grad: new Float32Array([0.5, -0.5]) };
+ * const optimizer = new SGD([w], { lr: 0.1, momentum: 0.9 });
+ * optimizer.step();
+ * const bytes = encodeStateDict(optimizer.stateDict());
+ * optimizer.loadStateDict(decodeStateDict(bytes));
+ * ```
+ */
+export function encodeStateDict(dict: StateDict): Uint8Array<ArrayBuffer> {
+  const { head, tensors, size } = layOutState(dict);
+  const bytes = new Uint8Array(size);
+  bytes.set(head);
+  let at = head.length;
+  for (const { array } of tensors) {
+    bytes.set(bytesOf(array), at);
+    at += array.byteLength;
+  }
+  return bytes;
+}
+
+/**
+ * Decodes what `encodeStateDict` has made, or a tool that keeps to the same names. The bytes may be
+ * hostile: everything is checked before it is used.
+ *
+ * @param bytes The bytes of the file; the dict does not share them.
+ * @throws {CheckpointError} If they are no valid state; the message names the place.
+ * @throws {TypeError} If `bytes` is no Uint8Array.
+ *
+ * @example
+ * ```ts
+ * import { decodeStateDict, encodeStateDict } from "@descent/sgd";
+ *
+ * const group = { lr: 0.1, momentum: 0.9, dampening: 0, weight_decay: 0, params: [0] };
+ * const dict = decodeStateDict(encodeStateDict({ state: {}, param_groups: [group] }));
+ * console.log(dict.param_groups[0].lr); // 0.1
+ * ```
+ */
+export function decodeStateDict(bytes: Uint8Array): StateDict {
+  if (!(bytes instanceof Uint8Array)) {
+    throw new TypeError(
+      `Cannot decode as bytes must be a Uint8Array: current value is ${describe(bytes)}`,
+    );
+  }
+  const length = readHeaderLength(bytes.subarray(0, PREFIX), bytes.length);
+  let at = PREFIX + length;
+  const { dict, arrays } = readState(bytes.subarray(PREFIX, at), bytes.length - at);
+  for (const array of arrays) {
+    bytesOf(array).set(bytes.subarray(at, at += array.byteLength));
+  }
+  return dict;
+}
+
+/**
+ * Lays out the file of a state dict without copying its arrays.
+ *
+ * @throws {TypeError} If the dict is not valid or two tensors have the same name.
+ * @throws {RangeError} If a value is out of range, or the header is longer than the format allows.
+ */
+export function layOutState(dict: unknown): Layout {
+  const checked = checkStateDict(dict);
+  const slots = nameSlots(checked.groups);
+  const tensors: Tensor[] = [];
+  for (const [name, slot] of slots) {
+    if (slot !== null) pushTensor(tensors, name, slot, checked);
+  }
+  const total = checked.buffers.size + checked.parameters.size;
+  if (tensors.length !== total) throw unplaced(checked, slots);
+  const notes = [...checked.metadata].sort(([a], [b]) => a < b ? -1 : 1);
+  for (const [key] of notes) {
+    if (RESERVED.includes(key)) {
+      throw new TypeError(`Cannot encode the state as the key metadata.${key} is Descent's own`);
+    }
+  }
+  return layOut(
+    tensors,
+    Object.fromEntries([
+      ["format", FORMAT],
+      ["version", String(VERSION)],
+      ["param_groups", `[${checked.groups.map(writeGroup).join(",")}]`],
+      ...notes,
+    ]),
+  );
+}
+
+/**
+ * Reads the header of a file as a state dict with arrays to be filled.
+ *
+ * @param header The bytes of the header.
+ * @param dataSize Bytes after it; memory for as many is made here, once all is checked.
+ * @throws {CheckpointError} If it is no valid state; the message names the place.
+ */
+export function readState(header: Uint8Array, dataSize: number): Unfilled {
+  const { metadata, tensors } = readHeader(header, dataSize);
+  checkVersion(metadata);
+  const { param_groups, checked } = readGroups(metadata.get("param_groups"));
+  const dict: StateDict = { state: {}, param_groups };
+  const places = place(tensors, nameSlots(checked, (name) => tensors.has(name)));
+  const arrays = places.map(({ name, info, slot }) => {
+    const data = allocate(name, info);
+    const shape = info.shape.length === 1 ? {} : { shape: info.shape };
+    if (slot.kind === "buffer") dict.state[slot.index] = { momentum_buffer: data, ...shape };
+    else (dict.parameters ??= {})[slot.index] = { data, ...shape };
+    return data;
+  });
+  const notes = [...metadata].filter(([key]) => !RESERVED.includes(key));
+  if (notes.length > 0) dict.metadata = Object.fromEntries(notes);
+  return { dict, arrays };
+}
+
+/**
+ * What a dict of these groups may hold, by its name in a file; null if the name is doubled.
+ *
+ * @param isWanted Which names matter.
+ */
+function nameSlots(
+  groups: readonly CheckedGroup[],
+  isWanted: (name: string) => boolean = () => true,
+): Map<string, Slot | null> {
+  const slots = new Map<string, Slot | null>();
+  const add = (name: string, slot: Slot) => {
+    if (isWanted(name)) slots.set(name, slots.has(name) ? null : slot);
+  };
+  for (const { params, names } of groups) {
+    for (const [i, index] of params.entries()) {
+      add(`state.${index}.momentum_buffer`, { kind: "buffer", index });
+      add(names?.[i] ?? `param.${index}`, { kind: "parameter", index });
+    }
+  }
+  return slots;
+}
+
+function pushTensor(into: Tensor[], name: string, { kind, index }: Slot, dict: CheckedDict): void {
+  const tensor = (kind === "buffer" ? dict.buffers : dict.parameters).get(index);
+  if (tensor === undefined) return;
+  if (name === "__metadata__") {
+    throw new TypeError(`Cannot encode the state as no parameter may be called ${quote(name)}`);
+  }
+  into.push({ name, array: tensor.data, shape: tensor.shape ?? [tensor.data.length] });
+}
+
+/** Says which tensor has no place in the file: of no group, or of a doubled name. */
+function unplaced(dict: CheckedDict, slots: ReadonlyMap<string, Slot | null>): TypeError {
+  const doubled = [...slots].filter(([, slot]) => slot === null).map(([name]) => quote(name));
+  const members = new Set(dict.groups.flatMap(({ params }) => params));
+  const strays = [...dict.buffers.keys(), ...dict.parameters.keys()].filter((index) =>
+    !members.has(index)
+  );
+  return new TypeError(
+    strays.length > 0
+      ? `Cannot encode the state as no group has the parameters ${strays.join(", ")}`
+      : `Cannot encode the state as the names of tensors must differ: ${doubled.join(", ")}`,
+  );
+}
+
+function writeGroup({ values, others, params, names }: CheckedGroup): string {
+  const known = Object.entries(KEYS).map(([name, key]) => [key, Object(values)[name]] as const);
+  const entries = [...known, ...[...others].sort(([a], [b]) => a < b ? -1 : 1)]
+    .filter(([, value]) => value !== undefined)
+    .map(([key, value]) => `${JSON.stringify(key)}:${writeScalar(key, value)}`);
+  entries.push(`"params":${JSON.stringify(params)}`);
+  if (names !== null) entries.push(`"param_names":${JSON.stringify(names)}`);
+  return `{${entries.join(",")}}`;
+}
+
+/** JSON has every finite number, but `JSON.stringify` drops the sign of zero. */
+function writeScalar(key: string, value: unknown): string {
+  if (Object.is(value, -0)) return "-0.0";
+  const isScalar = value === null || typeof value === "boolean" || Number.isFinite(value) ||
+    typeof value === "string" && value.isWellFormed();
+  if (!isScalar) {
+    throw new TypeError(
+      `Cannot encode the state as ${key} must be a string, a finite number, true, false or null: ` +
+        `current value is ${describe(value)}`,
+    );
+  }
+  return JSON.stringify(value);
+}
+
+function checkVersion(metadata: ReadonlyMap<string, string>): void {
+  const format = metadata.get("format");
+  if (format !== FORMAT) {
+    const found = format === undefined ? "there is none" : `it is ${quote(format)}`;
+    throw unreadable(`the format in its metadata must be "${FORMAT}": ${found}`);
+  }
+  const version = metadata.get("version") ?? "";
+  if (!/^[1-9][0-9]{0,8}$/.test(version)) {
+    throw unreadable(`the version in its metadata must be a number: it is ${quote(version)}`);
+  }
+  if (Number(version) > VERSION) {
+    throw unreadable(
+      `it has version ${version} of its format, and this release of Descent knows versions up to ` +
+        `${VERSION}: update Descent`,
+    );
+  }
+}
+
+function readGroups(json: string | undefined) {
+  if (json === undefined) throw unreadable("its metadata has no param_groups");
+  const reader = new JsonReader(json, "param_groups");
+  const param_groups: ParamGroupStateDict[] = [];
+  const checked: CheckedGroup[] = [];
+  const indices = new Set<number>();
+  reader.array((position) => {
+    const entries: [string, unknown][] = [];
+    reader.object((key) => entries.push([key, readGroupValue(reader, key)]));
+    const group = Object.fromEntries(entries) as ParamGroupStateDict;
+    checked.push(check(() => checkGroup(group, position, indices)));
+    param_groups.push(group);
+  });
+  reader.end();
+  return { param_groups, checked };
+}
+
+function readGroupValue(reader: JsonReader, key: string): unknown {
+  if (key !== "params" && key !== "param_names") return reader.scalar();
+  const values: (string | number)[] = [];
+  reader.array(() => values.push(key === "params" ? reader.count() : reader.string()));
+  return values;
+}
+
+function check<T>(checks: () => T): T {
+  try {
+    return checks();
+  } catch (cause) {
+    throw unreadable(`its param_groups are not valid: ${(cause as Error).message}`, cause);
+  }
+}
+
+function place(tensors: Header["tensors"], slots: ReadonlyMap<string, Slot | null>) {
+  const places = [...tensors].map(([name, info]) => {
+    const slot = slots.get(name);
+    if (slot === undefined) throw unreadable(`its tensor ${quote(name)} belongs to no parameter`);
+    if (slot === null) throw unreadable(`several parameters are called ${quote(name)}`);
+    return { name, info, slot };
+  });
+  return places.sort((a, b) => a.info.start - b.info.start || a.info.end - b.info.end);
+}
+
+function allocate(name: string, { dtype, start, end }: TensorInfo): FloatArray {
+  const create = Object.hasOwn(ARRAYS, dtype) ? ARRAYS[dtype] : undefined;
+  if (create === undefined) {
+    throw unreadable(`the dtype of tensor ${quote(name)} must be F32 or F64: it is ${dtype}`);
+  }
+  try {
+    return create(end - start);
+  } catch (cause) {
+    throw unreadable(`there is no memory for the ${end - start} bytes of ${quote(name)}`, cause);
+  }
+}

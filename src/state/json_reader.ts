@@ -1,0 +1,153 @@
+/** Reads JSON that may be hostile. */
+
+import { quote, unreadable } from "./errors.ts";
+
+const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
+/** The most keys and items of a text: 16 for each of 250,000 tensors. */
+const MAX_VALUES = 1 << 22;
+const SPACES: readonly number[] = [0x20, 0x09, 0x0a, 0x0d];
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const WORD = /true|false|null/y;
+
+/** A JSON value without parts. */
+export type Scalar = string | number | boolean | null;
+
+/**
+ * A reader that is told what comes next and accepts nothing else. Nothing is nested deeper, and
+ * nothing is kept, than the caller asks for, so no input can exhaust stack or memory. Unlike
+ * `JSON.parse` it refuses doubled keys, lone surrogates and numbers that overflow.
+ */
+export class JsonReader {
+  readonly #text: string;
+  readonly #what: string;
+  #at = 0;
+  #values = 0;
+
+  /**
+   * @param text The JSON.
+   * @param what What error messages call it.
+   */
+  constructor(text: string, what: string) {
+    this.#text = text;
+    this.#what = what;
+  }
+
+  /** Reads an object; `onKey` must read the value that belongs to the key. */
+  object(onKey: (key: string) => void): void {
+    const seen = new Set<string>();
+    this.#expect("{");
+    if (this.#skip("}")) return;
+    do {
+      const key = this.string();
+      if (seen.has(key)) throw this.error(`the key ${quote(key)} is doubled`);
+      seen.add(key);
+      this.#count();
+      this.#expect(":");
+      onKey(key);
+    } while (this.#skip(","));
+    this.#expect("}");
+  }
+
+  /** Reads an array; `onItem` must read the item. */
+  array(onItem: (index: number) => void): void {
+    this.#expect("[");
+    if (this.#skip("]")) return;
+    let index = 0;
+    do {
+      this.#count();
+      onItem(index++);
+    } while (this.#skip(","));
+    this.#expect("]");
+  }
+
+  /** Reads a string. */
+  string(): string {
+    this.#space();
+    const { end, plain } = this.#findString();
+    const value = plain ? this.#text.slice(this.#at + 1, end - 1) : this.#unescape(end);
+    if (!value.isWellFormed()) throw this.error("a string has a lone surrogate");
+    this.#at = end;
+    return value;
+  }
+
+  /** Reads a whole number from 0 to 2^53 - 1. */
+  count(): number {
+    const value = this.scalar();
+    if (Number.isSafeInteger(value) && !Object.is(value, -0) && value as number >= 0) {
+      return value as number;
+    }
+    throw this.error(`there must be a whole number from 0 to 2^53 - 1 before this place`);
+  }
+
+  /** Reads a string, a finite number, true, false or null. */
+  scalar(): Scalar {
+    this.#space();
+    if (this.#text[this.#at] === '"') return this.string();
+    const word = this.#match(WORD);
+    if (word !== undefined) return word === "null" ? null : word === "true";
+    const digits = this.#match(NUMBER);
+    if (digits === undefined) throw this.error("there must be a string, number, boolean or null");
+    const value = Number(digits);
+    if (!Number.isFinite(value)) throw this.error("the number before this place is too large");
+    return value;
+  }
+
+  /** Makes sure that nothing follows. */
+  end(): void {
+    this.#space();
+    if (this.#at < this.#text.length) throw this.error("nothing must follow");
+  }
+
+  /** An error that names the place. */
+  error(reason: string, cause?: unknown): Error {
+    return unreadable(`${this.#what} is not valid at character ${this.#at}: ${reason}`, cause);
+  }
+
+  #count(): void {
+    if (++this.#values > MAX_VALUES) throw this.error(`there must be at most ${MAX_VALUES} values`);
+  }
+
+  #expect(char: string): void {
+    if (!this.#skip(char)) throw this.error(`there must be ${quote(char)}`);
+  }
+
+  #skip(char: string): boolean {
+    this.#space();
+    if (this.#text[this.#at] !== char) return false;
+    this.#at++;
+    return true;
+  }
+
+  #space(): void {
+    while (SPACES.includes(this.#text.charCodeAt(this.#at))) this.#at++;
+  }
+
+  #match(pattern: RegExp): string | undefined {
+    pattern.lastIndex = this.#at;
+    const match = pattern.exec(this.#text)?.[0];
+    if (match !== undefined) this.#at += match.length;
+    return match;
+  }
+
+  /** Where the string that begins here ends, and whether it is written without escapes. */
+  #findString(): { end: number; plain: boolean } {
+    if (this.#text.charCodeAt(this.#at) !== QUOTE) throw this.error("there must be a string");
+    let plain = true;
+    for (let end = this.#at + 1; end < this.#text.length; end++) {
+      const code = this.#text.charCodeAt(end);
+      if (code === QUOTE) return { end: end + 1, plain };
+      if (code === BACKSLASH || code < 0x20) plain = false;
+      if (code === BACKSLASH) end++;
+    }
+    throw this.error("a string does not end");
+  }
+
+  #unescape(end: number): string {
+    try {
+      return JSON.parse(this.#text.slice(this.#at, end));
+    } catch (cause) {
+      throw this.error("a string is not valid JSON", cause);
+    }
+  }
+}

@@ -1,0 +1,200 @@
+/** Takes an optimizer's state out of it and puts it back. */
+
+import type { ParamGroup } from "../group.ts";
+import { checkKnown, HYPERPARAMETERS, resolve } from "../options.ts";
+import type { Hyperparameters } from "../options.ts";
+import { checkBuffer, dtypeOf, label } from "../parameter.ts";
+import type { FloatArray, Parameter } from "../parameter.ts";
+import { match } from "./match.ts";
+import type { Match, Problem } from "./match.ts";
+import { checkStateDict, KEYS } from "./state_dict.ts";
+import type { CheckedDict, CheckedTensor, ParamGroupStateDict, StateDict } from "./state_dict.ts";
+
+/** What is remembered of a parameter. */
+export interface Memory {
+  /** The momentum buffer, or null if the parameter has not stepped. */
+  momentumBuffer: FloatArray | null;
+}
+
+/** The parts of an optimizer that are its state. */
+export interface Owner {
+  /** The groups, in order. */
+  readonly groups: readonly ParamGroup[];
+  /** What is remembered of each parameter, in the order of the groups. */
+  readonly memories: ReadonlyMap<Parameter, Memory>;
+}
+
+/** The options of `stateDict`. */
+export interface StateDictOptions {
+  /** Whether the parameters' own values are part of the dict. @default {false} */
+  parameters?: boolean;
+}
+
+/** The options of `loadStateDict`. */
+export interface LoadOptions {
+  /** Whether everything must match; if not, what matches is loaded. @default {true} */
+  strict?: boolean;
+  /** Whether the parameters' own values are loaded too, in place. @default {false} */
+  parameters?: boolean;
+}
+
+/** What did not match, by name, or by index where there are no names. */
+export interface LoadReport {
+  /** Parameters of the optimizer that the dict does not have. */
+  missing: string[];
+  /** Parameters of the dict that the optimizer does not have. */
+  unexpected: string[];
+  /** Parameters of both that differ in length, shape or dtype, or whose name is doubled. */
+  mismatched: string[];
+}
+
+/** A state dict that shares the optimizer's arrays: for reading at once. */
+export function shareState({ groups, memories }: Owner, options: StateDictOptions = {}): StateDict {
+  const dict: StateDict = { state: {}, param_groups: [] };
+  if (options.parameters) dict.parameters = {};
+  let first = 0;
+  for (const group of groups) {
+    for (const [i, parameter] of group.params.entries()) {
+      const shape = shapeOf(parameter);
+      const { momentumBuffer } = memories.get(parameter)!;
+      if (momentumBuffer !== null) {
+        dict.state[first + i] = { momentum_buffer: momentumBuffer, ...shape };
+      }
+      if (dict.parameters) dict.parameters[first + i] = { data: parameter.data, ...shape };
+    }
+    dict.param_groups.push(groupDict(group, first));
+    first += group.params.length;
+  }
+  return dict;
+}
+
+/** A state dict of its own: later steps do not change it. */
+export function copyState(owner: Owner, options: StateDictOptions = {}): StateDict {
+  checkKnown(options, ["parameters"]);
+  const dict = shareState(owner, options);
+  for (const entry of Object.values(dict.state)) {
+    entry.momentum_buffer = entry.momentum_buffer!.slice();
+  }
+  for (const entry of Object.values(dict.parameters ?? {})) entry.data = entry.data.slice();
+  return dict;
+}
+
+/**
+ * Loads a state dict. Everything is checked and copied before anything changes.
+ *
+ * @throws {TypeError} If the dict is not valid.
+ * @throws {RangeError} If it does not fit, and `strict` is not false.
+ */
+export function loadState(owner: Owner, dict: unknown, options: LoadOptions = {}): LoadReport {
+  checkKnown(options, ["strict", "parameters"]);
+  const { strict = true, parameters = false } = options;
+  const checked = checkStateDict(dict);
+  if (parameters && checked.parameters.size === 0) {
+    throw new TypeError("Cannot load the parameters as the state dict has none");
+  }
+  const { pairs, matches, problems } = match(owner.groups, checked.groups);
+  const fitting = matches.filter((found) => {
+    const reason = misfit(found, checked, parameters);
+    if (reason === null) return true;
+    problems.push({ kind: "mismatched", name: found.name, reason });
+    return false;
+  });
+  if (strict) refuse([...problems, ...strays(checked)]);
+  const changes = [
+    ...pairs.map(({ here, there }) => changeGroup(here, resolve(there.values))),
+    ...fitting.map((found) => changeMemory(owner, found, checked)),
+    ...(parameters ? fitting.map((found) => changeData(found, checked)) : []),
+  ];
+  for (const change of changes) change();
+  return report([...problems, ...strays(checked)]);
+}
+
+function shapeOf({ shape }: Parameter): { shape?: number[] } {
+  return shape === undefined || shape.length === 1 ? {} : { shape: [...shape] };
+}
+
+function groupDict(group: ParamGroup, first: number): ParamGroupStateDict {
+  const values = HYPERPARAMETERS.map((name) => [KEYS[name], group[name]]);
+  const names = group.params.flatMap(({ name }) => name === undefined ? [] : [name]);
+  return {
+    ...Object.fromEntries(values),
+    params: group.params.map((_, i) => first + i),
+    ...(names.length === group.params.length ? { param_names: names } : {}),
+  };
+}
+
+/** Why what the dict has of a parameter cannot be its state; null if it can. */
+function misfit(
+  { parameter, index, id }: Match,
+  dict: CheckedDict,
+  parameters: boolean,
+): string | null {
+  checkBuffer(parameter.data, `data of ${label(parameter, index)}`);
+  const buffer = dict.buffers.get(id);
+  const reason = buffer === undefined ? null : difference("momentum buffer", buffer, parameter);
+  if (reason !== null || !parameters) return reason;
+  const values = dict.parameters.get(id);
+  return values === undefined
+    ? "has no values in the dict"
+    : difference("values", values, parameter);
+}
+
+function difference(what: string, { data, shape }: CheckedTensor, here: Parameter): string | null {
+  const [dtype, expected] = [dtypeOf(data, what).name, dtypeOf(here.data, "data").name];
+  if (dtype !== expected) return `is ${expected}, but its ${what} in the dict: ${dtype}`;
+  if (data.length !== here.data.length) {
+    return `has length ${here.data.length}, but its ${what} in the dict: ${data.length}`;
+  }
+  if (shape === null || here.shape === undefined) return null;
+  if (shape.length === here.shape.length && shape.every((side, i) => side === here.shape![i])) {
+    return null;
+  }
+  return `has shape [${here.shape.join(", ")}], but its ${what} in the dict: [${shape.join(", ")}]`;
+}
+
+/** Tensors of the dict that belong to none of its own groups. */
+function strays({ groups, buffers, parameters }: CheckedDict): Problem[] {
+  const members = new Set(groups.flatMap(({ params }) => params));
+  const indices = new Set([...buffers.keys(), ...parameters.keys()]);
+  return [...indices].filter((index) => !members.has(index)).map((index) => ({
+    kind: "unexpected",
+    name: String(index),
+    reason: "is in none of the dict's own param_groups",
+  }));
+}
+
+function refuse(problems: readonly Problem[]): void {
+  if (problems.length === 0) return;
+  const lines = problems.map(({ name, reason }) => `\n- "${name}" ${reason}`);
+  throw new RangeError(
+    `Cannot load the state dict as it must fit the optimizer:${lines.join("")}`,
+  );
+}
+
+function report(problems: readonly Problem[]): LoadReport {
+  const of = (kind: Problem["kind"]) =>
+    problems.filter((problem) => problem.kind === kind).map(({ name }) => name);
+  return {
+    missing: of("missing"),
+    unexpected: of("unexpected"),
+    mismatched: of("mismatched"),
+  };
+}
+
+function changeGroup(group: ParamGroup, values: Hyperparameters): () => void {
+  return () => {
+    for (const name of HYPERPARAMETERS) Object.assign(group, { [name]: values[name] });
+  };
+}
+
+function changeMemory({ memories }: Owner, { parameter, id }: Match, dict: CheckedDict) {
+  const buffer = dict.buffers.get(id)?.data.slice() ?? null;
+  return () => {
+    memories.get(parameter)!.momentumBuffer = buffer;
+  };
+}
+
+function changeData({ parameter, id }: Match, dict: CheckedDict): () => void {
+  const values = dict.parameters.get(id)!.data;
+  return () => parameter.data.set(values);
+}

@@ -1,0 +1,269 @@
+/**
+ * The safetensors format: named tensors behind a JSON header, little-endian.
+ *
+ * ```text
+ * 8 bytes   length of the header, a whole number
+ * header    {"__metadata__": {string: string}, name: {"dtype", "shape", "data_offsets"}, ...}
+ * data      the tensors, row-major, without gaps
+ * ```
+ *
+ * This is TypeScript rather than the Rust crate of the format behind the boundary, because one path
+ * then serves every backend, also where there is no native library, and because the crate writes
+ * metadata in an order that changes from run to run. What is accepted is what the crate accepts,
+ * less doubled keys, unknown fields, more than 64 dimensions, sizes beyond 2^53 and headers of more
+ * than 4 million keys and items; the tests hold this to the crate's own vectors and to files that
+ * the Python package wrote.
+ */
+
+import { dtypeOf } from "../parameter.ts";
+import type { FloatArray } from "../parameter.ts";
+import { quote, unreadable } from "./errors.ts";
+import { JsonReader } from "./json_reader.ts";
+
+/** Bytes before the header. */
+export const PREFIX = 8;
+const MAX_HEADER = 100_000_000;
+const MAX_RANK = 64;
+const MAX_TENSORS = 250_000;
+const METADATA = "__metadata__";
+
+/** Bits per element. */
+const BITS: ReadonlyMap<string, number> = new Map([
+  ["BOOL", 8],
+  ["F4", 4],
+  ["F6_E2M3", 6],
+  ["F6_E3M2", 6],
+  ["U8", 8],
+  ["I8", 8],
+  ["F8_E5M2", 8],
+  ["F8_E4M3", 8],
+  ["F8_E8M0", 8],
+  ["F8_E4M3FNUZ", 8],
+  ["F8_E5M2FNUZ", 8],
+  ["I16", 16],
+  ["U16", 16],
+  ["F16", 16],
+  ["BF16", 16],
+  ["I32", 32],
+  ["U32", 32],
+  ["F32", 32],
+  ["C64", 64],
+  ["F64", 64],
+  ["I64", 64],
+  ["U64", 64],
+]);
+
+const WRITTEN = { float32: "F32", float64: "F64" } as const;
+
+/** A tensor to be written. */
+export interface Tensor {
+  /** Its name in the file. */
+  readonly name: string;
+  /** Its values. */
+  readonly array: FloatArray;
+  /** Its shape. */
+  readonly shape: readonly number[];
+}
+
+/** What a file consists of: its first bytes, then the tensors' own. */
+export interface Layout {
+  /** The length of the header and the header. */
+  readonly head: Uint8Array<ArrayBuffer>;
+  /** The tensors, in the order of the file. */
+  readonly tensors: readonly Tensor[];
+  /** Bytes of all together. */
+  readonly size: number;
+}
+
+/** Where a tensor is, as a header says. */
+export interface TensorInfo {
+  /** The format's name of the dtype, such as `F32`. */
+  readonly dtype: string;
+  /** The shape. */
+  readonly shape: readonly number[];
+  /** First byte, counted from the end of the header. */
+  readonly start: number;
+  /** The byte after the last. */
+  readonly end: number;
+}
+
+/** A header that has been checked. */
+export interface Header {
+  /** The entries of `__metadata__`. */
+  readonly metadata: ReadonlyMap<string, string>;
+  /** The tensors by name. */
+  readonly tensors: ReadonlyMap<string, TensorInfo>;
+}
+
+/**
+ * Lays out a file: the same tensors and metadata always give the same bytes.
+ *
+ * @param tensors The tensors, of different names, in any order.
+ * @param metadata Keys and texts, in the order in which they are written.
+ * @throws {RangeError} If the header would be longer than the format allows, or there are more than
+ * 250,000 tensors.
+ */
+export function layOut(
+  tensors: readonly Tensor[],
+  metadata: Readonly<Record<string, string>> = {},
+): Layout {
+  if (tensors.length > MAX_TENSORS) {
+    throw new RangeError(
+      `Cannot encode the state as it must have at most ${MAX_TENSORS} tensors: ` +
+        `it has ${tensors.length}`,
+    );
+  }
+  // Widest first, so that each is aligned.
+  const sorted = [...tensors].sort((a, b) =>
+    b.array.BYTES_PER_ELEMENT - a.array.BYTES_PER_ELEMENT || (a.name < b.name ? -1 : 1)
+  );
+  const entries = Object.keys(metadata).length > 0
+    ? [`"${METADATA}":${JSON.stringify(metadata)}`]
+    : [];
+  let end = 0;
+  for (const { name, array, shape } of sorted) {
+    const start = end;
+    end += array.byteLength;
+    const dtype = WRITTEN[dtypeOf(array, quote(name)).name];
+    const info = JSON.stringify({ dtype, shape, data_offsets: [start, end] });
+    entries.push(`${JSON.stringify(name)}:${info}`);
+  }
+  const head = createHead(`{${entries.join(",")}}`);
+  return { head, tensors: sorted, size: head.length + end };
+}
+
+/** The bytes of an array; Deno runs on little-endian machines only, so they are the file's. */
+export function bytesOf(array: FloatArray): Uint8Array {
+  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+}
+
+/**
+ * Checks the first bytes of a file.
+ *
+ * @param prefix The first `PREFIX` bytes, or fewer if the file is shorter.
+ * @param size Bytes of the whole file.
+ * @returns The length of the header.
+ * @throws {CheckpointError} If a header of that length cannot be there.
+ */
+export function readHeaderLength(prefix: Uint8Array, size: number): number {
+  if (prefix.length < PREFIX) {
+    throw unreadable(`it must have at least ${PREFIX} bytes: it has ${prefix.length}`);
+  }
+  const length = new DataView(prefix.buffer, prefix.byteOffset).getBigUint64(0, true);
+  const limit = Math.min(MAX_HEADER, size - PREFIX);
+  if (length > limit) {
+    throw unreadable(
+      `its header must have at most ${limit} bytes: ${length} are announced at byte 0`,
+    );
+  }
+  return Number(length);
+}
+
+/**
+ * Reads and checks a header: every later step can rely on it.
+ *
+ * @param bytes The header.
+ * @param dataSize Bytes after the header: the tensors must cover them exactly.
+ * @throws {CheckpointError} If it is not valid; the message names the place.
+ */
+export function readHeader(bytes: Uint8Array, dataSize: number): Header {
+  const reader = new JsonReader(decodeText(bytes), "the header");
+  const metadata = new Map<string, string>();
+  const tensors = new Map<string, TensorInfo>();
+  reader.object((name) => {
+    if (name !== METADATA) tensors.set(name, readTensorInfo(reader, name));
+    else reader.object((key) => metadata.set(key, reader.string()));
+  });
+  reader.end();
+  checkCover(tensors, dataSize);
+  return { metadata, tensors };
+}
+
+function createHead(json: string): Uint8Array<ArrayBuffer> {
+  const header = new TextEncoder().encode(json);
+  const length = Math.ceil(header.length / 8) * 8;
+  if (length > MAX_HEADER) {
+    throw new RangeError(
+      `Cannot encode the state as its header must have at most ${MAX_HEADER} bytes: ` +
+        `it has ${length}`,
+    );
+  }
+  const head = new Uint8Array(PREFIX + length).fill(0x20);
+  new DataView(head.buffer).setBigUint64(0, BigInt(length), true);
+  head.set(header, PREFIX);
+  return head;
+}
+
+function decodeText(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch (cause) {
+    throw unreadable("its header is not UTF-8", cause);
+  }
+}
+
+function readTensorInfo(reader: JsonReader, name: string): TensorInfo {
+  let dtype: string | undefined;
+  const shape: number[] = [];
+  const offsets: number[] = [];
+  const fields = new Set<string>();
+  reader.object((field) => {
+    fields.add(field);
+    if (field === "dtype") dtype = reader.string();
+    else if (field === "shape") readCounts(reader, shape, MAX_RANK);
+    else if (field === "data_offsets") readCounts(reader, offsets, 2);
+    else throw reader.error(`a tensor has no field ${quote(field)}`);
+  });
+  if (fields.size < 3 || offsets.length < 2) {
+    throw reader.error(`tensor ${quote(name)} must have dtype, shape and two data_offsets`);
+  }
+  const info = { dtype: dtype!, shape, start: offsets[0], end: offsets[1] };
+  const bytes = bytesOfInfo(info, name);
+  if (info.end - info.start !== bytes) {
+    throw unreadable(
+      `tensor ${quote(name)} of dtype ${info.dtype} and shape [${shape.join(", ")}] must have ` +
+        `${bytes} bytes: its data_offsets are [${offsets.join(", ")}]`,
+    );
+  }
+  return info;
+}
+
+function readCounts(reader: JsonReader, into: number[], limit: number): void {
+  reader.array((index) => {
+    if (index >= limit) throw reader.error(`there must be at most ${limit} numbers`);
+    into.push(reader.count());
+  });
+}
+
+function bytesOfInfo({ dtype, shape }: TensorInfo, name: string): number {
+  const bits = BITS.get(dtype);
+  if (bits === undefined) {
+    throw unreadable(`the dtype of tensor ${quote(name)} is not known: it is ${quote(dtype)}`);
+  }
+  let total = bits;
+  for (const side of shape) {
+    total *= side;
+    if (total > Number.MAX_SAFE_INTEGER) {
+      throw unreadable(`tensor ${quote(name)} is too large: its shape is [${shape.join(", ")}]`);
+    }
+  }
+  if (total % 8 !== 0) throw unreadable(`tensor ${quote(name)} does not end with a whole byte`);
+  return total / 8;
+}
+
+function checkCover(tensors: ReadonlyMap<string, TensorInfo>, dataSize: number): void {
+  const inOrder = [...tensors].sort(([, a], [, b]) => a.start - b.start || a.end - b.end);
+  let end = 0;
+  for (const [name, info] of inOrder) {
+    if (info.start !== end) {
+      throw unreadable(
+        `tensor ${quote(name)} must start at byte ${end} of the data, where the one before ` +
+          `ends: it starts at ${info.start}`,
+      );
+    }
+    end = info.end;
+  }
+  if (end !== dataSize) {
+    throw unreadable(`its tensors must have ${dataSize} bytes, as the file has: they have ${end}`);
+  }
+}

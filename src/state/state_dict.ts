@@ -1,0 +1,248 @@
+/** State dicts: what an optimizer remembers, in torch's shape and under torch's names. */
+
+import { checkHyperparameter, HYPERPARAMETERS } from "../options.ts";
+import type { Hyperparameters } from "../options.ts";
+import { checkBuffer, checkShape, describe, dtypeOf } from "../parameter.ts";
+import type { FloatArray } from "../parameter.ts";
+
+/**
+ * The state of an optimizer, as torch's `state_dict()` has it: plain objects and arrays.
+ *
+ * @example
+ * ```ts
+ * import type { StateDict } from "@descent/sgd";
+ *
+ * const dict: StateDict = {
+ *   state: { "0": { momentum_buffer: new Float32Array([0.5, -0.5]) } },
+ *   param_groups: [{ lr: 0.1, momentum: 0.9, dampening: 0, weight_decay: 0, params: [0] }],
+ * };
+ * ```
+ */
+export interface StateDict {
+  /** What is remembered of each parameter that has stepped, by its index. */
+  state: Record<string, ParameterStateDict>;
+  /** The groups in order; their `params` count through all of them. */
+  param_groups: ParamGroupStateDict[];
+  /** The parameters' own values, by index, where they were asked for. */
+  parameters?: Record<string, TensorDict>;
+  /** The caller's own notes, such as the epoch. */
+  metadata?: Record<string, string>;
+}
+
+/** What is remembered of a parameter. */
+export interface ParameterStateDict {
+  /** The momentum buffer, row-major; absent or null means "not stepped yet". */
+  momentum_buffer?: FloatArray | null;
+  /** The shape of the buffer; absent for one dimension, and in torch's dicts. */
+  shape?: readonly number[];
+}
+
+/** A tensor with its shape. */
+export interface TensorDict {
+  /** The values, row-major. */
+  data: FloatArray;
+  /** The shape; absent for one dimension. */
+  shape?: readonly number[];
+}
+
+/** A parameter group under torch's names. Other keys, such as torch's `fused`, are kept. */
+export interface ParamGroupStateDict {
+  /** Learning rate. */
+  lr: number;
+  /** Momentum factor. */
+  momentum: number;
+  /** Dampening of momentum. */
+  dampening: number;
+  /** Weight decay. */
+  weight_decay: number;
+  /** Nesterov momentum. @default {false} */
+  nesterov?: boolean;
+  /** Maximize the objective. @default {false} */
+  maximize?: boolean;
+  /** All tensors in one call. @default {null} */
+  foreach?: boolean | null;
+  /** Record steps for differentiation. @default {false} */
+  differentiable?: boolean;
+  /** Sign-SGD. @default {false} */
+  sign?: boolean;
+  /** The indices of the parameters, in order. */
+  params: number[];
+  /** The names of the parameters, in order, if all of the group have one. */
+  param_names?: string[];
+  /** Keys that Descent does not know. */
+  [other: string]: unknown;
+}
+
+/** Torch's name of each hyperparameter, in torch's order. */
+export const KEYS: Readonly<Record<keyof Hyperparameters, string>> = {
+  lr: "lr",
+  momentum: "momentum",
+  dampening: "dampening",
+  weightDecay: "weight_decay",
+  nesterov: "nesterov",
+  maximize: "maximize",
+  foreach: "foreach",
+  differentiable: "differentiable",
+  sign: "sign",
+};
+const KNOWN = new Set(Object.values(KEYS));
+const REQUIRED: readonly string[] = ["lr", "momentum", "dampening", "weight_decay"];
+
+/** A tensor whose shape agrees with its length. */
+export interface CheckedTensor {
+  readonly data: FloatArray;
+  /** Null if it is not known. */
+  readonly shape: readonly number[] | null;
+}
+
+/** A group that has been checked. */
+export interface CheckedGroup {
+  readonly values: Partial<Hyperparameters>;
+  /** Keys that Descent does not know. */
+  readonly others: readonly (readonly [string, unknown])[];
+  readonly params: readonly number[];
+  readonly names: readonly string[] | null;
+}
+
+/** A state dict that has been checked. */
+export interface CheckedDict {
+  readonly groups: readonly CheckedGroup[];
+  /** Momentum buffers by index; a parameter that has not stepped has none. */
+  readonly buffers: ReadonlyMap<number, CheckedTensor>;
+  readonly parameters: ReadonlyMap<number, CheckedTensor>;
+  readonly metadata: readonly (readonly [string, string])[];
+}
+
+/**
+ * Checks a state dict without copying its arrays.
+ *
+ * @throws {TypeError} If something is missing or of another type.
+ * @throws {RangeError} If a hyperparameter is out of range, an index repeats or a shape does not fit.
+ */
+export function checkStateDict(dict: unknown): CheckedDict {
+  const { state, param_groups, parameters, metadata } = asObject(dict, "the state dict");
+  if (!Array.isArray(param_groups)) throw wrong("param_groups", "an array", param_groups);
+  const indices = new Set<number>();
+  const groups = Array.from(param_groups, (group, i) => checkGroup(group, i, indices));
+  return {
+    groups,
+    buffers: checkTensors(asObject(state, "state"), "state", "momentum_buffer"),
+    parameters: checkTensors(asObject(parameters ?? {}, "parameters"), "parameters", "data"),
+    metadata: Object.entries(asObject(metadata ?? {}, "metadata")).map(([key, value]) =>
+      [checkText(key, "a key of metadata"), checkText(value, `metadata.${key}`)] as const
+    ),
+  };
+}
+
+/**
+ * Checks one group of a state dict.
+ *
+ * @param group The group.
+ * @param position Its place among the groups.
+ * @param indices The indices of the groups before it; its own are added.
+ * @throws {TypeError} If something is missing or of another type.
+ * @throws {RangeError} If a hyperparameter is out of range or an index repeats.
+ */
+export function checkGroup(group: unknown, position: number, indices: Set<number>): CheckedGroup {
+  const what = `param_groups[${position}]`;
+  const { params, param_names, ...rest } = asObject(group, what);
+  if (!Array.isArray(params)) throw wrong(`${what}.params`, "an array", params);
+  for (const index of params) {
+    if (!Number.isSafeInteger(index) || index < 0) {
+      throw wrong(`${what}.params`, "whole numbers >= 0", index);
+    }
+    if (indices.has(index)) {
+      throw new RangeError(`Cannot use the state dict as index ${index} is in its params twice`);
+    }
+    indices.add(index);
+  }
+  const names = param_names === undefined ? null : checkNames(param_names, what, params.length);
+  return { ...checkValues(rest, what), params, names };
+}
+
+function checkNames(names: unknown, what: string, length: number): readonly string[] {
+  if (!Array.isArray(names)) throw wrong(`${what}.param_names`, "an array", names);
+  if (names.length !== length) {
+    throw new RangeError(
+      `Cannot use the state dict as ${what}.param_names must have ${length} names, like params: ` +
+        `it has ${names.length}`,
+    );
+  }
+  return names.map((name, i) => checkText(name, `${what}.param_names[${i}]`));
+}
+
+function checkValues(group: Record<string, unknown>, what: string) {
+  const values: Partial<Hyperparameters> = {};
+  for (const name of HYPERPARAMETERS) {
+    const key = KEYS[name];
+    const value = Object.hasOwn(group, key) ? group[key] : undefined;
+    if (value !== undefined) {
+      inside(what, () => checkHyperparameter(name, value));
+      Object.assign(values, { [name]: value });
+    } else if (REQUIRED.includes(key)) throw wrong(`${what}.${key}`, "a number", value);
+  }
+  const others = Object.entries(group)
+    .filter(([key, value]) => !KNOWN.has(key) && value !== undefined)
+    .map(([key, value]) => [checkText(key, `a key of ${what}`), value] as const);
+  return { values, others };
+}
+
+function checkTensors(
+  entries: Record<string, unknown>,
+  what: string,
+  key: "momentum_buffer" | "data",
+): Map<number, CheckedTensor> {
+  const tensors = new Map<number, CheckedTensor>();
+  for (const [index, entry] of Object.entries(entries)) {
+    const where = `${what}["${index}"]`;
+    if (!/^(0|[1-9][0-9]*)$/.test(index) || !Number.isSafeInteger(Number(index))) {
+      throw new TypeError(`Cannot use the state dict as the key of ${where} must be an index`);
+    }
+    const { [key]: data, shape, ...rest } = asObject(entry, where);
+    for (const other of Object.keys(rest)) {
+      throw new TypeError(`Cannot use the state dict as ${where}.${other} is no state of SGD`);
+    }
+    if (key === "momentum_buffer" && (data === undefined || data === null)) continue;
+    tensors.set(Number(index), checkTensor(data, shape, `${where}.${key}`));
+  }
+  return tensors;
+}
+
+function checkTensor(data: unknown, shape: unknown, what: string): CheckedTensor {
+  dtypeOf(data, what);
+  const array = data as FloatArray;
+  checkBuffer(array, what);
+  if (shape === undefined) return { data: array, shape: null };
+  checkShape(shape, array.length, what);
+  return { data: array, shape: shape as readonly number[] };
+}
+
+function checkText(value: unknown, what: string): string {
+  if (typeof value !== "string" || !value.isWellFormed()) {
+    throw wrong(what, "a string without lone surrogates", value);
+  }
+  return value;
+}
+
+function asObject(value: unknown, what: string): Record<string, unknown> {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw wrong(what, "an object", value);
+  }
+  return value as Record<string, unknown>;
+}
+
+function wrong(what: string, kind: string, value: unknown): TypeError {
+  return new TypeError(
+    `Cannot use the state dict as ${what} must be ${kind}: current value is ${describe(value)}`,
+  );
+}
+
+/** Runs a check whose error does not know where it was, and says where. */
+function inside(what: string, check: () => void): void {
+  try {
+    check();
+  } catch (error) {
+    if (error instanceof Error) error.message += ` in ${what}`;
+    throw error;
+  }
+}

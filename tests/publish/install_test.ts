@@ -1,0 +1,248 @@
+/** Installing: what arrives is the released file, whole, or nothing. */
+
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { join } from "@std/path/join";
+import { basename } from "node:path";
+import type * as Install from "../../install.ts";
+import { cachedName } from "../../src/native/release.ts";
+import {
+  checksumsOf,
+  run,
+  serve,
+  serveFolder,
+  type Server,
+  stage,
+  temporaryFolder,
+} from "./stage.ts";
+
+const SIZE = 2 ** 20;
+const FULL = Uint8Array.from({ length: SIZE }, (_, i) => i % 251);
+const CPU_ONLY = FULL.slice(1000);
+const FLIPPED = FULL.with(12345, FULL[12345] ^ 1);
+
+const temporary = await temporaryFolder();
+Deno.test.afterAll(async () => await temporary[Symbol.asyncDispose]());
+const staged = await stage(temporary.path, [FULL, CPU_ONLY]);
+const checksums = await checksumsOf(staged);
+const install: typeof Install = await import(`file://${staged.root}/install.ts`);
+
+let folders = 0;
+const newFolder = () => join(temporary.path, `cache-${folders++}`);
+
+async function list(folder: string): Promise<string[]> {
+  try {
+    return (await Array.fromAsync(Deno.readDir(folder))).map(({ name }) => name).sort();
+  } catch {
+    return [];
+  }
+}
+
+for (const cpuOnly of [false, true]) {
+  const name = staged.names[Number(cpuOnly)];
+  const bytes = cpuOnly ? CPU_ONLY : FULL;
+  const { sha256 } = checksums[name];
+
+  Deno.test(`${cpuOnly ? "the cpu-only" : "the full"} library comes from a server or a folder`, async () => {
+    await using server = serveFolder(staged.dist);
+    for (const from of [server.url, server.url.slice(0, -1), staged.dist, new URL(server.url)]) {
+      const folder = newFolder();
+      const { path, wasThere, size } = await install.installKernels({ from, folder, cpuOnly });
+      assertEquals([wasThere, size], [false, bytes.length]);
+      assertEquals(await Deno.readFile(path), bytes);
+      assertEquals(await list(folder), [cachedName(name, sha256)]);
+    }
+  });
+}
+
+Deno.test("the bar is told every step up to the whole", async () => {
+  const steps: Install.InstallProgress[] = [];
+  const onProgress = (step: Install.InstallProgress) => steps.push(step);
+  await install.installKernels({ from: staged.dist, folder: newFolder(), onProgress });
+  assert(steps.length > 1);
+  assertEquals(steps.at(-1), { received: SIZE, total: SIZE });
+  assert(steps.every(({ received }, i) => i === 0 || received > steps[i - 1].received));
+});
+
+Deno.test("a complete library stays as it is, without a download", async () => {
+  const folder = newFolder();
+  const { path } = await install.installKernels({ from: staged.dist, folder });
+  const before = await Deno.stat(path);
+  const again = await install.installKernels({ from: "/nowhere", folder });
+  const after = await Deno.stat(path);
+  assertEquals(again, { ...again, path, wasThere: true });
+  assertEquals([after.ino, after.mtime], [before.ino, before.mtime]);
+});
+
+Deno.test("a damaged library is replaced, and whoever has the old one open keeps it", async () => {
+  const folder = newFolder();
+  const { path } = await install.installKernels({ from: staged.dist, folder });
+  await Deno.writeFile(path, FLIPPED);
+  const old = await Deno.open(path);
+  await install.installKernels({ from: staged.dist, folder });
+  assertEquals(await Deno.readFile(path), FULL);
+  assertEquals(new Uint8Array(await new Response(old.readable).arrayBuffer()), FLIPPED);
+});
+
+Deno.test("installs at the same time in one process do no harm", async () => {
+  const folder = newFolder();
+  const installs = Array.from(
+    { length: 8 },
+    () => install.installKernels({ from: staged.dist, folder }),
+  );
+  const [{ path }] = await Promise.all(installs);
+  assertEquals(await list(folder), [basename(path)]);
+  assertEquals(await Deno.readFile(path), FULL);
+});
+
+Deno.test("installs at the same time in several processes do no harm", async () => {
+  await using server = serveFolder(staged.dist);
+  const folder = newFolder();
+  const installs = Array.from({ length: 8 }, () =>
+    run(Deno.execPath(), [
+      ...["run", "-A", "--no-check", `${staged.root}/install.ts`],
+      ...["--from", server.url, "--to", folder],
+    ]));
+  const outcomes = await Promise.all(installs);
+  assertEquals(outcomes.map(({ code }) => code), Array(8).fill(0));
+  assertEquals(await list(folder), [
+    cachedName(staged.names[0], checksums[staged.names[0]].sha256),
+  ]);
+  assertEquals(await Deno.readFile(join(folder, (await list(folder))[0])), FULL);
+});
+
+function respond(body: BodyInit | null, init?: ResponseInit): () => Server {
+  return () => serve(() => new Response(body, init));
+}
+
+/** Promises the whole, sends a part, and hangs up. */
+function breakOff(): Server {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const answered = (async () => {
+    using connection = await listener.accept();
+    await connection.read(new Uint8Array(4096));
+    const head = `HTTP/1.1 200 OK\r\ncontent-length: ${SIZE}\r\n\r\n`;
+    await connection.write(new TextEncoder().encode(head));
+    await connection.write(FULL.subarray(0, 4000));
+  })();
+  return {
+    url: `http://127.0.0.1:${listener.addr.port}/`,
+    async [Symbol.asyncDispose]() {
+      await answered;
+      listener.close();
+    },
+  };
+}
+
+const failures: [name: string, start: () => Server, message: RegExp][] = [
+  ["a wrong hash", respond(FLIPPED), /as its SHA-256 must be [0-9a-f]{64}: current value is /],
+  ["a short file", respond(FULL.slice(0, 5000)), /as it ends after 5000 of 1048576 bytes$/],
+  ["a long file", respond(new Uint8Array(SIZE + 1)), /as it is longer than 1048576 bytes$/],
+  ["a cut download", breakOff, /as the download broke off after 4000 of 1048576 bytes: /],
+  [
+    "a proxy's page",
+    respond("<html>Log in</html>", { headers: { "content-type": "text/html; charset=utf-8" } }),
+    /as the answer is a web page \(text\/html; charset=utf-8\), not a library: a proxy or a login/,
+  ],
+  [
+    "a missing file",
+    respond("no", { status: 404, statusText: "Not Found" }),
+    /as the server answered 404 Not Found$/,
+  ],
+  ["an empty answer", respond(null), /as it ends after 0 of 1048576 bytes$/],
+];
+
+for (const [name, start, message] of failures) {
+  Deno.test(`${name} is an error, and nothing is installed`, async () => {
+    await using server = start();
+    const folder = newFolder();
+    const error = await assertRejects(
+      () => install.installKernels({ from: server.url, folder }),
+      install.KernelInstallError,
+      `Cannot install ${server.url}${staged.names[0]} as `,
+    );
+    assert(message.test(error.message), error.message);
+    assertEquals(await list(folder), []);
+  });
+}
+
+Deno.test("no network is an error that says how to do without", async () => {
+  const server = serveFolder(staged.dist);
+  await server[Symbol.asyncDispose]();
+  const folder = newFolder();
+  const error = await assertRejects(
+    () => install.installKernels({ from: server.url, folder }),
+    install.KernelInstallError,
+  );
+  assertStringIncludes(
+    error.message,
+    "the server cannot be reached (without a network, use --from",
+  );
+  assertEquals(await list(folder), []);
+});
+
+Deno.test("a folder without the file is an error", async () => {
+  const error = await assertRejects(
+    () => install.installKernels({ from: temporary.path, folder: newFolder() }),
+    install.KernelInstallError,
+  );
+  assertStringIncludes(error.message, "as the file cannot be read: ");
+});
+
+Deno.test("a cache that is no folder is an error", async () => {
+  const folder = join(staged.root, "mod.ts", "cache");
+  await assertRejects(
+    () => install.installKernels({ from: staged.dist, folder }),
+    install.KernelInstallError,
+    `Cannot write ${folder}`,
+  );
+});
+
+Deno.test({
+  name: "a disk that is full is an error, and nothing is left behind",
+  ignore: Deno.build.os === "windows",
+  async fn() {
+    const folder = newFolder();
+    const home = newFolder();
+    // A limit on the size of files stands in for the full disk: a write fails after a part.
+    const script = `trap "" XFSZ; ulimit -f 512; exec "$0" run -A --no-check "$@"`;
+    const { code, err } = await run("bash", [
+      ...["-c", script, Deno.execPath(), `${staged.root}/install.ts`],
+      ...["--from", staged.dist, "--to", folder],
+    ], { env: { DENO_DIR: home } });
+    assertEquals(code, 1, err);
+    assertStringIncludes(err, `Cannot write ${folder}`);
+    assertEquals(await list(folder), []);
+  },
+});
+
+Deno.test("uninstalling removes this version, or all, and nothing that is not Descent's", async () => {
+  const folder = newFolder();
+  const { path } = await install.installKernels({ from: staged.dist, folder });
+  const others = ["descent_kernels-0.0.9-linux-x86_64-0123456789abcdef.so", "notes.txt"];
+  for (const other of others) await Deno.writeTextFile(join(folder, other), "");
+  await Deno.writeTextFile(`${path}.broken.part`, "");
+  assertEquals(await install.uninstallKernels({ folder }), [path, `${path}.broken.part`]);
+  assertEquals(await list(folder), others);
+  assertEquals(await install.uninstallKernels({ folder, all: true }), [join(folder, others[0])]);
+  assertEquals(await list(folder), ["notes.txt"]);
+  await Deno.remove(join(folder, "notes.txt"));
+  assertEquals(await install.uninstallKernels({ folder }), []);
+  assertEquals(await install.uninstallKernels({ folder }), []);
+});
+
+Deno.test("a package that is no release says so", async () => {
+  const { installKernels, KernelInstallError } = await import("@descent/sgd/install");
+  await assertRejects(
+    () => installKernels({ folder: newFolder() }),
+    KernelInstallError,
+    "it is not a release; build the library with deno task build",
+  );
+});
+
+Deno.test("the program refuses options that it does not have", async () => {
+  const args = ["run", "--no-prompt", "--no-check", `${staged.root}/install.ts`, "--form", "x"];
+  const { code, err } = await run(Deno.execPath(), args);
+  assertEquals(code, 2);
+  assertStringIncludes(err, "Unknown option '--form'");
+  assertStringIncludes(err, "--from DIR|URL");
+});

@@ -1,0 +1,306 @@
+/** Checkpoint files: what is in them, and what is left when something goes wrong. */
+
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { CheckpointError, encodeStateDict, loadState, saveState, SGD } from "@descent/sgd";
+import type { Parameter, Progress, StateDict } from "@descent/sgd";
+import { fileOf, headerOf } from "./hostile_files.ts";
+import { saver } from "./process.ts";
+
+const LARGE = 3 << 20; // elements: 12 MiB, three pieces
+
+function parameters(...lengths: number[]): Parameter[] {
+  return lengths.map((length, i) => ({
+    data: Float32Array.from({ length }, (_, k) => k % 1000),
+    grad: Float32Array.from({ length }, (_, k) => (k % 7) - 3),
+    name: `w${i}`,
+  }));
+}
+
+function stepped(...lengths: number[]): { optimizer: SGD; params: Parameter[] } {
+  const params = parameters(...lengths);
+  const optimizer = new SGD(params, { lr: 0.1, momentum: 0.5, backend: "js" });
+  optimizer.step();
+  return { optimizer, params };
+}
+
+const DICT: StateDict = stepped(3).optimizer.stateDict();
+const OTHER: StateDict = stepped(4).optimizer.stateDict();
+
+/** Runs a test in a folder of its own, and makes sure that it leaves only these files there. */
+function test(
+  name: string,
+  left: string[],
+  run: (folder: string) => Promise<void>,
+  ignore = false,
+) {
+  Deno.test({
+    name,
+    ignore,
+    async fn() {
+      const folder = await Deno.makeTempDir();
+      try {
+        await run(folder);
+        assertEquals(filesIn(folder), left);
+      } finally {
+        await Deno.remove(folder, { recursive: true });
+      }
+    },
+  });
+}
+
+function filesIn(folder: string): string[] {
+  return [...Deno.readDirSync(folder)].map(({ name }) => name).sort();
+}
+
+test("an optimizer is saved as its state dict is encoded", ["a", "b"], async (folder) => {
+  const { optimizer } = stepped(3, LARGE, 0, 5);
+  await saveState(`${folder}/a`, optimizer);
+  assertEquals(await Deno.readFile(`${folder}/a`), encodeStateDict(optimizer.stateDict()));
+  await saveState(`${folder}/b`, optimizer, { parameters: true, metadata: { epoch: "3" } });
+  const dict = { ...optimizer.stateDict({ parameters: true }), metadata: { epoch: "3" } };
+  assertEquals(await Deno.readFile(`${folder}/b`), encodeStateDict(dict));
+  assertEquals(await loadState(`${folder}/b`), dict);
+});
+
+test("one file resumes a run in another optimizer", ["run"], async (folder) => {
+  const { optimizer, params } = stepped(5, 2);
+  await saveState(`${folder}/run`, optimizer, { parameters: true });
+  const others = parameters(5, 2);
+  const other = new SGD(others, { lr: 7, backend: "js" });
+  other.loadStateDict(await loadState(`${folder}/run`), { parameters: true });
+  for (const each of [optimizer, other]) each.step();
+  assertEquals(others.map(({ data }) => data), params.map(({ data }) => data));
+});
+
+test("views into larger and shared memory are saved as they are", ["a"], async (folder) => {
+  const memory = new SharedArrayBuffer(64);
+  const data = new Float32Array(memory, 8, 3);
+  data.set([1, 2, 3]);
+  const dict = { ...DICT, parameters: { 0: { data } } };
+  await saveState(`${folder}/a`, dict);
+  assertEquals((await loadState(`${folder}/a`)).parameters![0].data, Float32Array.of(1, 2, 3));
+});
+
+test("paths may be URLs, with spaces and signs in them", ["a %20 ü.st"], async (folder) => {
+  const url = new URL(`file://${folder}/${encodeURIComponent("a %20 ü.st")}`);
+  await saveState(url, DICT);
+  assertEquals(await loadState(url), DICT);
+});
+
+test("relative paths are relative to the current folder", ["a", "in"], async (folder) => {
+  const before = Deno.cwd();
+  Deno.chdir(folder);
+  try {
+    await Deno.mkdir("in");
+    for (const path of ["a", "./in/../a", "in/b"]) {
+      await saveState(path, DICT);
+      assertEquals(await loadState(path), DICT);
+    }
+  } finally {
+    Deno.chdir(before);
+  }
+});
+
+test("a symbolic link is followed, and stays", ["link", "real"], async (folder) => {
+  await saveState(`${folder}/real`, DICT);
+  await Deno.symlink("real", `${folder}/link`);
+  await saveState(`${folder}/link`, OTHER);
+  assertEquals(await loadState(`${folder}/real`), OTHER);
+  assert((await Deno.lstat(`${folder}/link`)).isSymlink);
+});
+
+test("the permission bits of the old file stay", ["a"], async (folder) => {
+  await saveState(`${folder}/a`, DICT);
+  await Deno.chmod(`${folder}/a`, 0o640);
+  await saveState(`${folder}/a`, OTHER);
+  assertEquals((await Deno.stat(`${folder}/a`)).mode! & 0o777, 0o640);
+}, Deno.build.os === "windows");
+
+test("progress is told piece by piece, up to the whole file", ["a"], async (folder) => {
+  const { optimizer } = stepped(LARGE);
+  const [saved, loaded]: Progress[][] = [[], []];
+  await saveState(`${folder}/a`, optimizer, { onProgress: (progress) => saved.push(progress) });
+  await loadState(`${folder}/a`, { onProgress: (progress) => loaded.push(progress) });
+  const { size } = await Deno.stat(`${folder}/a`);
+  for (const list of [saved, loaded]) {
+    assert(list.length >= 4, `only ${list.length} pieces`);
+    assert(list.every(({ done, total }, i) => total === size && done > (list[i - 1]?.done ?? 0)));
+    assertEquals(list.at(-1), { done: size, total: size });
+  }
+});
+
+test("neither saving nor loading holds everything a second time", ["a"], async (folder) => {
+  const length = 1 << 24; // 64 MiB of momentum
+  const bytes = length * 4;
+  const w = { data: new Float32Array(length), grad: new Float32Array(length) };
+  const optimizer = new SGD([w], { lr: 0.1, momentum: 0.5, backend: "js" });
+  optimizer.step();
+  const arrays = () => Deno.memoryUsage().external;
+  const watch = async (run: (onProgress: () => void) => Promise<unknown>) => {
+    const before = arrays();
+    let most = 0;
+    await run(() => most = Math.max(most, arrays() - before));
+    return most;
+  };
+  const saving = await watch((onProgress) => saveState(`${folder}/a`, optimizer, { onProgress }));
+  assert(saving < bytes / 4, `saving took ${saving} bytes for ${bytes}`);
+  const loading = await watch((onProgress) => loadState(`${folder}/a`, { onProgress }));
+  assert(loading < bytes * 5 / 4, `loading took ${loading} bytes for ${bytes}`);
+});
+
+test("a callback that throws leaves the old file and nothing else", ["a"], async (folder) => {
+  await saveState(`${folder}/a`, DICT);
+  const onProgress = () => {
+    throw new SyntaxError("stop");
+  };
+  await assertRejects(() => saveState(`${folder}/a`, OTHER, { onProgress }), SyntaxError, "stop");
+  assertEquals(filesIn(folder), ["a"]);
+  assertEquals(await loadState(`${folder}/a`), DICT);
+});
+
+const CHANGES: [string, (optimizer: SGD) => void][] = [
+  ["steps", (optimizer) => optimizer.step()],
+  ["loads", (optimizer) => optimizer.loadStateDict(optimizer.stateDict())],
+  ["grows", (optimizer) => optimizer.addParamGroup({ params: parameters(1) })],
+];
+
+for (const [name, change] of CHANGES) {
+  test(`an optimizer that ${name} while it is saved is not saved half`, ["a"], async (folder) => {
+    const { optimizer } = stepped(LARGE);
+    await saveState(`${folder}/a`, DICT);
+    let changed = false;
+    const onProgress = () => {
+      if (!changed) change(optimizer);
+      changed = true;
+    };
+    await assertRejects(
+      () => saveState(`${folder}/a`, optimizer, { onProgress }),
+      Error,
+      "the optimizer has stepped meanwhile: await saveState",
+    );
+    assertEquals(await loadState(`${folder}/a`), DICT);
+  });
+}
+
+test("saves to one path at the same time end in one of the files", ["a"], async (folder) => {
+  const dicts = Array.from({ length: 20 }, (_, i) => stepped(i + 1).optimizer.stateDict());
+  await Promise.all(dicts.map((dict) => saveState(`${folder}/a`, dict)));
+  const found = await loadState(`${folder}/a`);
+  assert(found.state[0].momentum_buffer!.length <= 20);
+  assertEquals(found, dicts[found.state[0].momentum_buffer!.length - 1]);
+});
+
+test("the file is there as it was until the new one is whole", ["a"], async (folder) => {
+  const { optimizer } = stepped(LARGE);
+  await saveState(`${folder}/a`, DICT);
+  const before = await Deno.readFile(`${folder}/a`);
+  let seen = 0;
+  const onProgress = () => {
+    assertEquals(Deno.readFileSync(`${folder}/a`), before);
+    seen++;
+  };
+  await saveState(`${folder}/a`, optimizer, { onProgress });
+  assert(seen > 1);
+  assertEquals(await loadState(`${folder}/a`), optimizer.stateDict());
+});
+
+for (const next of ["saveState", "loadState"] as const) {
+  test(`what a killed process left is removed by the next ${next}`, ["a", "b"], async (folder) => {
+    await saveState(`${folder}/a`, DICT);
+    await saveState(`${folder}/b`, DICT);
+    await Deno.writeTextFile(`${folder}/.a.0f5b.descent-tmp`, "half a file");
+    if (next === "saveState") await saveState(`${folder}/a`, DICT);
+    else await loadState(`${folder}/a`);
+  });
+}
+
+test("a file that another process is writing is no leftover", ["a"], async (folder) => {
+  const { optimizer } = stepped(LARGE);
+  await saveState(`${folder}/a`, DICT);
+  let others = 0;
+  const onProgress = () => {
+    if (others++ === 1) assert(saver(`${folder}/a`, 1).outputSync().success);
+  };
+  await saveState(`${folder}/a`, optimizer, { onProgress });
+  assertEquals(await loadState(`${folder}/a`), optimizer.stateDict());
+});
+
+test("files of similar names stay", [".a.notes", ".ab.1.descent-tmp", "a"], async (folder) => {
+  for (const name of [".a.notes", ".ab.1.descent-tmp"]) {
+    await Deno.writeTextFile(`${folder}/${name}`, "");
+  }
+  await saveState(`${folder}/a`, DICT);
+});
+
+test("no file is NotFound, so that a first run can tell", [], async (folder) => {
+  await assertRejects(() => loadState(`${folder}/a`), Deno.errors.NotFound, `${folder}/a`);
+});
+
+test("a directory in the file's place is named as the reason", ["a"], async (folder) => {
+  await Deno.mkdir(`${folder}/a`);
+  const path = `${folder}/a`;
+  await assertRejects(
+    () => saveState(path, DICT),
+    CheckpointError,
+    `Cannot save ${path}: it is a directory`,
+  );
+  await assertRejects(() => loadState(path), CheckpointError, "it is no regular file");
+});
+
+test("a missing folder is named as the reason", [], async (folder) => {
+  await assertRejects(
+    () => saveState(`${folder}/no/a`, DICT),
+    CheckpointError,
+    `Cannot save ${folder}/no/a: No such file`,
+  );
+});
+
+test("a pipe is refused, not waited for", ["a"], async (folder) => {
+  await new Deno.Command("mkfifo", { args: [`${folder}/a`] }).output();
+  for (const run of [() => loadState(`${folder}/a`), () => saveState(`${folder}/a`, DICT)]) {
+    await assertRejects(run, CheckpointError, "it is no regular file");
+  }
+}, Deno.build.os === "windows");
+
+test("a damaged file is refused with its name and the place", ["a"], async (folder) => {
+  const bytes = encodeStateDict(DICT);
+  const path = `${folder}/a`;
+  for (const end of [0, 5, 8, 100, bytes.length - 1]) {
+    await Deno.writeFile(path, bytes.subarray(0, end));
+    await assertRejects(() => loadState(path), CheckpointError, `Cannot load ${path}: `);
+  }
+});
+
+test("a file that shrinks while it is read is refused", ["a"], async (folder) => {
+  const { optimizer } = stepped(LARGE);
+  await saveState(`${folder}/a`, optimizer);
+  const onProgress = ({ done }: Progress) => {
+    if (done > 1 << 22) Deno.truncateSync(`${folder}/a`, 100);
+  };
+  await assertRejects(
+    () => loadState(`${folder}/a`, { onProgress }),
+    CheckpointError,
+    "and was longer when opened",
+  );
+});
+
+test("a terabyte that is not there takes no memory", ["a"], async (folder) => {
+  const tensor = '"state.0.momentum_buffer":' +
+    '{"dtype":"F32","shape":[250000000000],"data_offsets":[0,1000000000000]}';
+  await Deno.writeFile(`${folder}/a`, fileOf(headerOf(tensor), 4));
+  await assertRejects(() => loadState(`${folder}/a`), CheckpointError, "they have 1000000000000");
+});
+
+const WRONG: [string, () => Promise<unknown>, string][] = [
+  ["no path", () => saveState("", DICT), "Cannot use path"],
+  ["a URL of the web", () => loadState(new URL("https://a/b")), "file: URL"],
+  ["no state", () => saveState("a", null as unknown as StateDict), "current value is null"],
+  ["a misspelt option", () => saveState("a", DICT, { params: true } as object), 'option "params"'],
+  ["a misspelt option of loading", () => loadState("a", { progress: 1 } as object), '"progress"'],
+];
+
+for (const [name, run, message] of WRONG) {
+  Deno.test(`a call with ${name} is rejected`, async () => {
+    await assertRejects(run, TypeError, message);
+  });
+}

@@ -1,0 +1,93 @@
+/** The demo stops and goes on: `--checkpoint` and `--resume`. */
+
+import { assert, assertEquals, assertMatch } from "@std/assert";
+
+const ROOT = new URL("../..", import.meta.url);
+
+function demo(...args: string[]): Deno.Command {
+  return new Deno.Command(Deno.execPath(), {
+    args: ["run", "-q", "-A", "--no-check", "examples/digits.ts", ...args],
+    cwd: ROOT,
+    env: { NO_COLOR: "1" },
+    stdout: "piped",
+    stderr: "piped",
+  });
+}
+
+async function run(...args: string[]) {
+  const { code, stdout, stderr } = await demo(...args).output();
+  const decoder = new TextDecoder();
+  return { code, lines: epochs(decoder.decode(stdout)), err: decoder.decode(stderr) };
+}
+
+function epochs(out: string): string[] {
+  return out.split("\n").filter((line) => line.startsWith("epoch"));
+}
+
+/** Kills the demo once it has printed so many epochs. */
+async function interrupt(after: number, ...args: string[]): Promise<void> {
+  const child = demo(...args).spawn();
+  let out = "";
+  for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
+    out += text;
+    if (epochs(out).length >= after) break;
+  }
+  child.kill("SIGKILL");
+  await child.stderr.cancel();
+  assertEquals((await child.status).signal, "SIGKILL", "it must not have come to its end");
+}
+
+for (const options of [["--nesterov"], ["--sign", "--backend", "js"]]) {
+  Deno.test(`a killed demo (${options.join(" ")}) goes on to the same final loss, digit for digit`, async () => {
+    const folder = await Deno.makeTempDir();
+    const file = `${folder}/new/run.safetensors`;
+    const all = [...options, "--seed", "7", "--epochs", "40"];
+    const straight = await run(...all, "--plot", `${folder}/straight.svg`);
+    assertEquals(straight.lines.length, 40);
+    await interrupt(3, ...all, "--checkpoint", file, "--plot", `${folder}/none.svg`);
+    const backend = options.includes("js") ? ["--backend", "js"] : [];
+    await interrupt(2, ...backend, "--epochs", "40", "--resume", file, "--checkpoint", file);
+    const resumed = await run(
+      ...[...backend, "--epochs", "40", "--resume", file, "--plot", `${folder}/resumed.svg`],
+    );
+    assertEquals(resumed.code, 0, resumed.err);
+    assert(resumed.lines.length > 0 && resumed.lines.length <= 37, resumed.lines.join("\n"));
+    assertEquals(resumed.lines, straight.lines.slice(-resumed.lines.length));
+    assertEquals(
+      await Deno.readTextFile(`${folder}/resumed.svg`),
+      await Deno.readTextFile(`${folder}/straight.svg`),
+    );
+    await Deno.remove(folder, { recursive: true });
+  });
+}
+
+Deno.test("a resumed demo says what it cannot do", async () => {
+  const folder = await Deno.makeTempDir();
+  const file = `${folder}/run`;
+  const plot = ["--plot", `${folder}/a.svg`];
+  const first = await run("--epochs", "1", "--lr", "0.05", "--checkpoint", file, ...plot);
+  assertEquals(first.code, 0, first.err);
+  const cases: [string[], RegExp][] = [
+    [
+      ["--lr", "0.1"],
+      /^Cannot set --lr as the run in .* goes on with 0.05: current value is 0.1$/m,
+    ],
+    [["--seed", "2"], /^Cannot set --seed as .* goes on with 1: current value is 2$/m],
+    [["--nesterov"], /^Cannot set --nesterov as .* goes on with false: current value is true$/m],
+    [
+      ["--epochs", "1"],
+      /^Cannot resume .* as it has had 1 epochs: --epochs must be more, and is 1$/m,
+    ],
+    [["--resume", `${folder}/none`], /^Cannot resume .* as there is no such file$/m],
+    [["--resume", `${folder}/a.svg`], /^Cannot load .*a\.svg: Cannot read the checkpoint/m],
+    [["--checkpoint", folder, "--epochs", "2"], /^Cannot save .*: it is a directory$/m],
+  ];
+  for (const [args, message] of cases) {
+    const { code, err } = await run("--resume", file, ...args, ...plot);
+    assertEquals(code, 2, err);
+    assertMatch(err, message);
+  }
+  const same = await run("--resume", file, "--lr", "0.05", "--epochs", "2", ...plot);
+  assertEquals([same.code, same.lines.length], [0, 1], same.err);
+  await Deno.remove(folder, { recursive: true });
+});

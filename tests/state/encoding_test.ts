@@ -1,0 +1,196 @@
+/** What `encodeStateDict` writes and `decodeStateDict` gives back. */
+
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { CheckpointError, decodeStateDict, encodeStateDict, SGD } from "@descent/sgd";
+import type { StateDict } from "@descent/sgd";
+
+const GROUP = { lr: 0.1, momentum: 0.9, dampening: 0, weight_decay: 0 };
+
+/** Both dtypes, shapes, names, notes, a parameter that has not stepped, and values at the edges. */
+function example(): StateDict {
+  return {
+    state: {
+      "0": { momentum_buffer: Float32Array.of(0.1, -0, 1e-45, NaN, Infinity, 3e38), shape: [2, 3] },
+      "10": { momentum_buffer: Float64Array.of(0.1, -0, 5e-324), shape: [3, 1] },
+      "2": { momentum_buffer: new Float32Array(0), shape: [0, 4] },
+      "3": { momentum_buffer: Float64Array.of(Math.PI), shape: [] },
+    },
+    param_groups: [
+      {
+        ...GROUP,
+        nesterov: true,
+        params: [10, 0, 1],
+        param_names: ["__proto__", "é 😀", "state.7"],
+      },
+      { ...GROUP, lr: -0, foreach: false, initial_lr: 0.1, fused: null, mode: "x", params: [2, 3] },
+    ],
+    parameters: {
+      "0": { data: Float32Array.of(1, 2, 3, 4, 5, 6), shape: [2, 3] },
+      "2": { data: new Float32Array(0), shape: [0, 4] },
+      "10": { data: Float64Array.of(1, 2, 3), shape: [3, 1] },
+    },
+    metadata: { epoch: "3", ["__proto__"]: "text", "": 'quotes " and\nlines' },
+  };
+}
+
+/** Header and metadata of a file, read without Descent. */
+function headerOf(bytes: Uint8Array) {
+  const length = Number(new DataView(bytes.buffer).getBigUint64(0, true));
+  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length)));
+  const { __metadata__: metadata, ...tensors } = header;
+  return { length, metadata, tensors };
+}
+
+Deno.test("everything that a dict holds comes back, bit for bit", () => {
+  const dict = example();
+  const decoded = decodeStateDict(encodeStateDict(dict));
+  assertEquals(decoded, dict);
+  assert(Object.is(decoded.param_groups[1].lr, -0));
+  for (const [index, { momentum_buffer }] of Object.entries(dict.state)) {
+    const found = decoded.state[index].momentum_buffer!;
+    assertEquals(new Uint8Array(found.buffer), new Uint8Array(momentum_buffer!.buffer));
+  }
+});
+
+Deno.test("the state of an optimizer comes back, and a null buffer as none", () => {
+  const params = [2, 3].map((length) => ({
+    data: new Float32Array(length),
+    grad: new Float32Array(length).fill(0.1),
+    name: `w${length}`,
+  }));
+  const optimizer = new SGD(params, { lr: 1 / 3, momentum: 0.9 });
+  optimizer.step();
+  const dict = optimizer.stateDict({ parameters: true });
+  assertEquals(decodeStateDict(encodeStateDict(dict)), dict);
+  dict.state[0].momentum_buffer = null;
+  assertEquals(Object.keys(decodeStateDict(encodeStateDict(dict)).state), ["1"]);
+});
+
+const EXACT = [0, -0, 0.1, 1 / 3, 5e-324, 2.2250738585072014e-308, Number.MAX_VALUE, 2 ** 53 + 2];
+
+for (const value of EXACT) {
+  Deno.test(`the hyperparameter ${Object.is(value, -0) ? "-0" : value} survives exactly`, () => {
+    const dict = { state: {}, param_groups: [{ ...GROUP, lr: value, params: [0] }] };
+    const { lr } = decodeStateDict(encodeStateDict(dict)).param_groups[0];
+    assert(Object.is(lr, value), `${lr} for ${value}`);
+  });
+}
+
+Deno.test("the same state gives the same bytes, in whatever order its keys were set", () => {
+  const reversed = <T extends object>(value: T): T =>
+    Object.fromEntries(Object.entries(value).reverse()) as T;
+  const dict = example();
+  const other = reversed({
+    ...dict,
+    state: reversed(dict.state),
+    param_groups: dict.param_groups.map((group) => reversed(group)),
+    parameters: reversed(dict.parameters!),
+    metadata: reversed(dict.metadata!),
+  });
+  assertEquals(encodeStateDict(other), encodeStateDict(dict));
+  assertEquals(encodeStateDict(decodeStateDict(encodeStateDict(dict))), encodeStateDict(dict));
+});
+
+Deno.test("a file says what it is, and calls tensors by the names that are documented", () => {
+  const bytes = encodeStateDict(example());
+  const { length, metadata, tensors } = headerOf(bytes);
+  assertEquals(length % 8, 0);
+  assertEquals([metadata.format, metadata.version], ["descent-sgd-state", "1"]);
+  assertEquals(Object.keys(tensors), [
+    "__proto__",
+    "state.10.momentum_buffer",
+    "state.3.momentum_buffer",
+    "param.2",
+    "state.0.momentum_buffer",
+    "state.2.momentum_buffer",
+    "é 😀",
+  ]);
+  assertEquals(tensors["é 😀"], { dtype: "F32", shape: [2, 3], data_offsets: [80, 104] });
+  assertEquals(JSON.parse(metadata.param_groups)[0], example().param_groups[0]);
+});
+
+Deno.test("decoded arrays are not part of the bytes", () => {
+  const dict = example();
+  const bytes = encodeStateDict(dict);
+  const decoded = decodeStateDict(bytes);
+  bytes.fill(0xff);
+  assertEquals(decoded, dict);
+});
+
+Deno.test("bytes inside a larger buffer are decoded wherever they lie", () => {
+  const bytes = encodeStateDict(example());
+  for (const offset of [1, 4, 7]) {
+    const larger = new Uint8Array(bytes.length + 16);
+    larger.set(bytes, offset);
+    assertEquals(decodeStateDict(larger.subarray(offset, offset + bytes.length)), example());
+  }
+});
+
+const stray = { momentum_buffer: new Float32Array(1) };
+const one = { data: Float32Array.of(1) };
+const UNWRITABLE: [string, object, string][] = [
+  ["state of no group", { state: { 5: stray } }, "no group has the parameters 5"],
+  [
+    "two parameters of one name",
+    { ...groupOf(["a", "a"]), parameters: { 0: one, 1: one } },
+    'the names of tensors must differ: "a"',
+  ],
+  [
+    "a parameter called like a buffer",
+    { ...groupOf(["state.1.momentum_buffer", "b"]), parameters: { 0: one } },
+    'the names of tensors must differ: "state.1.momentum_buffer"',
+  ],
+  [
+    "a parameter called __metadata__",
+    { ...groupOf(["__metadata__", "b"]), parameters: { 0: one } },
+    'no parameter may be called "__metadata__"',
+  ],
+  [
+    "a note under a key of Descent's",
+    { metadata: { version: "9" } },
+    "metadata.version is Descent's",
+  ],
+  ["a note with a lone surrogate", { metadata: { a: "\ud800" } }, "without lone surrogates"],
+  [
+    "an infinite number",
+    { param_groups: [{ ...GROUP, other: Infinity, params: [] }] },
+    "other must",
+  ],
+  ["a nested value", { param_groups: [{ ...GROUP, betas: [1, 2], params: [] }] }, "betas must be"],
+  ["no lr", { param_groups: [{ ...GROUP, lr: undefined, params: [] }] }, "param_groups[0].lr"],
+];
+
+function groupOf(param_names: string[]) {
+  return { param_groups: [{ ...GROUP, params: param_names.map((_, i) => i), param_names }] };
+}
+
+for (const [name, more, message] of UNWRITABLE) {
+  Deno.test(`a dict with ${name} is not encoded`, () => {
+    const dict = { state: {}, param_groups: [], ...more } as StateDict;
+    assertThrows(() => encodeStateDict(dict), TypeError, message);
+  });
+}
+
+Deno.test("parameters of one name are no obstacle as long as they are not in the file", () => {
+  const dict = { state: { 0: stray }, ...groupOf(["a", "a"]) };
+  assertEquals(decodeStateDict(encodeStateDict(dict)), dict);
+});
+
+Deno.test("a file of a newer version is refused with both versions named", () => {
+  const bytes = encodeStateDict(example());
+  const at = new TextDecoder("latin1").decode(bytes).indexOf('"version":"1"') + 11;
+  bytes[at] = "7".charCodeAt(0);
+  assertThrows(
+    () => decodeStateDict(bytes),
+    CheckpointError,
+    "it has version 7 of its format, and this release of Descent knows versions up to 1",
+  );
+});
+
+Deno.test("what is no Uint8Array is not decoded", () => {
+  assertThrows(
+    () => decodeStateDict("text" as unknown as Uint8Array),
+    TypeError,
+    'current value is "text"',
+  );
+});

@@ -1,0 +1,9 @@
+/** Loads a file that saver.ts has saved and prints its number, or the kind of error: `loader.ts PATH`. */
+
+import { loadState } from "@descent/sgd";
+
+try {
+  console.log((await loadState(Deno.args[0])).metadata!.n);
+} catch (error) {
+  console.log((error as Error).name);
+}

@@ -1,0 +1,24 @@
+/** Other processes, for tests that need some. */
+
+/** A process that runs a script of this folder, with all permissions or only these. */
+export function script(
+  name: string,
+  args: readonly string[],
+  permissions: readonly string[] = ["-A"],
+): Deno.Command {
+  const config = new URL("../../deno.json", import.meta.url).pathname;
+  const file = new URL(name, import.meta.url).pathname;
+  return new Deno.Command(Deno.execPath(), {
+    args: [
+      ...["run", "-q", "--no-check", "--no-prompt", ...permissions],
+      ...["--config", config, file, ...args],
+    ],
+    stdout: "piped",
+    stderr: "inherit",
+  });
+}
+
+/** A process that saves to a path, so many times from number `first` on; see `saver.ts`. */
+export function saver(path: string, times: number, first = 0): Deno.Command {
+  return script("saver.ts", [path, String(times), String(first)]);
+}

@@ -1,0 +1,132 @@
+/** Training runs of every kind of option and dtype, for tests that stop and resume them. */
+
+import { loadState, saveState, SGD } from "@descent/sgd";
+import type { BackendName, FloatArray, GroupOptions, Parameter } from "@descent/sgd";
+
+/** A kind of run. */
+export interface Run {
+  readonly name: string;
+  readonly dtype: "float32" | "float64";
+  /** Whether every intermediate result is exact, so that no backend has anything to round. */
+  readonly exact: boolean;
+  readonly options: GroupOptions;
+}
+
+/** Steps before a run is stopped, and after it. */
+export const STEPS = { before: 3, after: 3 };
+
+/** Every valid combination of options, for both dtypes. */
+export const RUNS: readonly Run[] = [...allRuns()];
+
+/** What a run consists of. */
+export interface Training {
+  readonly params: Parameter[];
+  readonly optimizer: SGD;
+}
+
+const LENGTHS = [7, 1, 33, 0, 5];
+
+function* allRuns(): Generator<Run> {
+  for (const dtype of ["float32", "float64"] as const) {
+    for (const exact of [false, true]) {
+      for (const options of allOptions(exact)) {
+        const values = exact ? "exact" : "rounded";
+        yield { name: `${dtype} ${values} ${JSON.stringify(options)}`, dtype, exact, options };
+      }
+    }
+  }
+}
+
+function* allOptions(exact: boolean): Generator<GroupOptions> {
+  const shares = exact
+    ? { lr: 0.25, momentum: 0.5, dampening: 0.5, weightDecay: 0.25 }
+    : { lr: 0.1, momentum: 0.9, dampening: 0.3, weightDecay: 0.01 };
+  for (let bits = 0; bits < 128; bits++) {
+    const on = (bit: number) => (bits >> bit & 1) === 1;
+    const share = (name: keyof typeof shares, bit: number) => on(bit) ? shares[name] : 0;
+    const options = {
+      lr: shares.lr,
+      momentum: share("momentum", 0),
+      dampening: share("dampening", 1),
+      weightDecay: share("weightDecay", 2),
+      nesterov: on(3),
+      maximize: on(4),
+      sign: on(5),
+      foreach: on(6) ? null : false,
+    };
+    if (!options.nesterov || options.momentum > 0 && options.dampening === 0) yield options;
+  }
+}
+
+/** Starts a run: two groups, the second with another lr. */
+export function start({ dtype, options }: Run, backend: BackendName): Training {
+  const params = LENGTHS.map((length, i): Parameter => ({
+    data: arrayOf(dtype, length, (k) => noise(i, k, 0)),
+    grad: null,
+    name: `layer ${i}`,
+  }));
+  const groups = [{ params: params.slice(0, 3) }, { params: params.slice(3), lr: 0.5 }];
+  return { params, optimizer: new SGD(groups, { ...options, backend }) };
+}
+
+/** Takes the steps `from <= step < to`. */
+export function train({ params, optimizer }: Training, run: Run, from: number, to: number): void {
+  for (let step = from; step < to; step++) {
+    for (const [i, parameter] of params.entries()) setGradient(parameter, i, step, run);
+    optimizer.step();
+  }
+}
+
+/** Saves a run: the optimizer with its parameters. */
+export async function stop({ optimizer }: Training, path: string): Promise<void> {
+  await saveState(path, optimizer, { parameters: true });
+}
+
+/** Goes on with a run, from a file and from nothing else. */
+export async function resume(run: Run, backend: BackendName, path: string): Promise<Training> {
+  const { params } = start(run, backend);
+  for (const { data } of params) data.fill(NaN);
+  const groups = [{ params: params.slice(0, 3) }, { params: params.slice(3) }];
+  const optimizer = new SGD(groups, { lr: 99, backend });
+  optimizer.loadStateDict(await loadState(path), { parameters: true });
+  return { params, optimizer };
+}
+
+/** Every bit of a run: parameters, momentum buffers and hyperparameters. */
+export function fingerprint({ params, optimizer }: Training): string {
+  const arrays = params.map((parameter) => [
+    hex(parameter.data),
+    hex(optimizer.state.get(parameter)!.momentumBuffer),
+  ]);
+  const groups = optimizer.paramGroups.map(({ params: _, ...values }) => values);
+  return JSON.stringify({ arrays, groups });
+}
+
+/** Gradients that depend on the parameters; some come late, some are missing at times. */
+function setGradient(parameter: Parameter, i: number, step: number, { dtype }: Run): void {
+  const isAbsent = i === 0 && step < STEPS.before || i === 2 && step === STEPS.before;
+  const { data } = parameter;
+  parameter.grad = isAbsent ? null : arrayOf(
+    dtype,
+    data.length,
+    (k) => step === 1 && i === 1 ? 0 : noise(i, k, step + 1) + data[k] / 2,
+  );
+}
+
+/** A multiple of 1/32 between -2 and 2. */
+function noise(i: number, k: number, step: number): number {
+  let state = (i * 7919 + k * 104_729 + step * 1_299_709 + 1) >>> 0;
+  state = Math.imul(state ^ state >>> 15, 0x2c1b3c6d);
+  state = Math.imul(state ^ state >>> 12, 0x297a2d39);
+  return ((state >>> 16) % 129 - 64) / 32;
+}
+
+function arrayOf(dtype: string, length: number, of: (k: number) => number): FloatArray {
+  const array = dtype === "float32" ? new Float32Array(length) : new Float64Array(length);
+  return array.map((_: number, k: number) => of(k)) as FloatArray;
+}
+
+function hex(array: FloatArray | null): string | null {
+  if (array === null) return null;
+  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength).toHex();
+}
