@@ -11,6 +11,7 @@
 //! overlapping ones, and JavaScript's own thread waits for the call.
 
 mod sparse;
+mod vjp;
 
 use crate::config::Config;
 use crate::cpu::{self, Group, Slot, Tensor};

@@ -28,3 +28,4 @@ pub mod roofline;
 pub mod rule;
 pub mod simd;
 pub mod sparse;
+pub mod vjp;
