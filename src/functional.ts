@@ -1,10 +1,11 @@
 /** The functional form: one step on arrays that the caller owns. */
 
 import { chooseBackend } from "./backends/choose.ts";
+import { addressOf, stepRows } from "./backends/devices.ts";
 import { checkKeys, resolve } from "./options.ts";
 import type { BackendName } from "./options.ts";
 import { describe } from "./parameter.ts";
-import type { FloatArray, Parameter, SparseGrad } from "./parameter.ts";
+import type { Parameter, SparseGrad, Tensor } from "./parameter.ts";
 import { Plan } from "./plan.ts";
 
 /** The options of `sgd`. As in torch, the hyperparameters have no defaults here. */
@@ -62,23 +63,23 @@ const REQUIRED = ["weightDecay", "momentum", "lr", "dampening", "nesterov", "max
  * ```
  */
 export function sgd(
-  params: readonly FloatArray[],
-  gradList: readonly (FloatArray | SparseGrad | null)[],
-  momentumBufferList: (FloatArray | null)[],
+  params: readonly Tensor[],
+  gradList: readonly (Tensor | SparseGrad | null)[],
+  momentumBufferList: (Tensor | null)[],
   options: SgdOptions,
 ): void {
   checkLists(params, gradList, momentumBufferList);
   const { hyperparameters, backend } = readOptions(options);
   if (hyperparameters.momentum !== 0) checkWritable(momentumBufferList);
   const members = params.map((data, i) => ({
-    parameter: { data, grad: gradList[i] } as Parameter,
+    parameter: { data, grad: gradList[i] } as Parameter<Tensor>,
     state: { momentumBuffer: momentumBufferList[i] },
   }));
-  const plan = new Plan(backend.address);
+  const plan = new Plan((tensor) => addressOf(backend, tensor));
   plan.add(hyperparameters, members);
   plan.refresh();
   const each = hyperparameters.foreach === false ? 1 : params.length;
-  for (let from = 0; from < params.length; from += each) backend.step(plan, from, from + each);
+  for (let from = 0; from < params.length; from += each) stepRows(backend, plan, from, from + each);
   plan.commit();
   for (const [i, { state }] of members.entries()) {
     if (momentumBufferList[i] !== state.momentumBuffer) {
@@ -87,7 +88,8 @@ export function sgd(
   }
 }
 
-function readOptions(options: SgdOptions) {
+/** Checks the options of one step, and chooses the backend. */
+export function readOptions(options: SgdOptions) {
   if (typeof options !== "object" || options === null) {
     throw new TypeError(
       `Cannot step as options must be an object: current value is ${describe(options)}`,
@@ -119,7 +121,8 @@ function checkWritable(momentumBufferList: readonly unknown[]): void {
   }
 }
 
-function checkLists(params: unknown, gradList: unknown, momentumBufferList: unknown): void {
+/** Checks that the lists are arrays of one length, and not empty. */
+export function checkLists(params: unknown, gradList: unknown, momentumBufferList: unknown): void {
   const length = Array.isArray(params) ? params.length : 0;
   for (const [name, list] of Object.entries({ params, gradList, momentumBufferList })) {
     if (!Array.isArray(list)) {

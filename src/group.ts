@@ -2,12 +2,12 @@
 
 import { checkHyperparameter, HYPERPARAMETERS } from "./options.ts";
 import type { GroupOptions, Hyperparameters } from "./options.ts";
-import type { Parameter, SparseParameter } from "./parameter.ts";
+import type { FloatArray, Parameter, SparseParameter, Tensor } from "./parameter.ts";
 
 /** Parameters and the options that hold for them; the rest comes from the optimizer's options. */
-export interface ParamGroupOptions extends GroupOptions {
+export interface ParamGroupOptions<T extends Tensor = FloatArray> extends GroupOptions {
   /** The parameters of the group: at least one. */
-  params: Iterable<Parameter | SparseParameter>;
+  params: Iterable<Parameter<T> | SparseParameter>;
 }
 
 /**
@@ -17,13 +17,16 @@ export interface ParamGroupOptions extends GroupOptions {
  * the wrong type or range throws where it is assigned; a combination that does not fit (nesterov
  * without momentum) throws at the next step, before anything is written.
  */
-export interface ParamGroup extends Hyperparameters {
+export interface ParamGroup<T extends Tensor = FloatArray> extends Hyperparameters {
   /** The parameters, in the order in which they were given. */
-  readonly params: readonly Parameter[];
+  readonly params: readonly Parameter<T>[];
 }
 
 /** Makes a group whose hyperparameters are checked at every assignment. */
-export function createGroup(params: readonly Parameter[], values: Hyperparameters): ParamGroup {
+export function createGroup(
+  params: readonly Parameter<Tensor>[],
+  values: Hyperparameters,
+): ParamGroup<Tensor> {
   const current = { ...values };
   const group = { params: Object.freeze([...params]) };
   for (const name of HYPERPARAMETERS) {
@@ -37,5 +40,5 @@ export function createGroup(params: readonly Parameter[], values: Hyperparameter
     });
   }
   Object.defineProperty(group, "params", { writable: false });
-  return Object.preventExtensions(group) as ParamGroup;
+  return Object.preventExtensions(group) as ParamGroup<Tensor>;
 }

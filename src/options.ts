@@ -18,13 +18,13 @@ export interface Hyperparameters {
   maximize: boolean;
   /** False steps tensor by tensor, true and null all tensors in one call; the numbers are equal. */
   foreach: boolean | null;
-  /** Let gradients flow through the step. Not available yet: true is refused. */
+  /** Record the steps, so that gradients can flow back through them. */
   differentiable: boolean;
   /** Step by the sign of the update (+1, -1 or 0) instead of the update. */
   sign: boolean;
 }
 
-/** A backend: `cpu` is the native library, `js` needs nothing but JavaScript. */
+/** A backend for arrays: `cpu` is the native library, `js` needs nothing but JavaScript. */
 export type BackendName = "cpu" | "js";
 
 /** The options of a parameter group; what is left out comes from the optimizer's own options. */
@@ -43,7 +43,7 @@ export interface GroupOptions {
   maximize?: boolean;
   /** False: tensor by tensor; true or null: all tensors in one native call. @default {null} */
   foreach?: boolean | null;
-  /** Record steps for differentiation. Not available yet: true throws. @default {false} */
+  /** Record steps, so that `SGD.backward` can go back through them. @default {false} */
   differentiable?: boolean;
   /** Sign-SGD: step by the sign of the update. @default {false} */
   sign?: boolean;
@@ -52,11 +52,18 @@ export interface GroupOptions {
 /** The options of `new SGD(params, options)`. */
 export interface SGDOptions extends GroupOptions {
   /**
-   * Which implementation runs. `"auto"` takes the native library when it is there and allowed, and
-   * never prompts; `"cpu"` insists on it; `"js"` uses JavaScript alone.
+   * Which implementation runs for arrays. `"auto"` takes the native library when it is there and
+   * allowed, and never prompts; `"cpu"` insists on it; `"js"` uses JavaScript alone. Tensors of a
+   * GPU are always stepped there.
    * @default {"auto"}
    */
   backend?: "auto" | BackendName;
+  /**
+   * The most steps that `differentiable` keeps, >= 1; older ones are forgotten. Each costs a copy of
+   * the parameters, their gradients and momentum buffers.
+   * @default {Infinity}
+   */
+  recordSteps?: number;
 }
 
 const DEFAULTS: Omit<Hyperparameters, "lr"> = {
@@ -78,10 +85,7 @@ const CHECKS: { readonly [K in keyof Hyperparameters]: (value: unknown) => void 
   nesterov: (value) => checkBoolean("nesterov", value),
   maximize: (value) => checkBoolean("maximize", value),
   foreach: (value) => value === null || checkBoolean("foreach", value, " or null"),
-  differentiable: (value) => {
-    checkBoolean("differentiable", value);
-    if (value) throw new TypeError("Cannot set differentiable as true is not supported yet");
-  },
+  differentiable: (value) => checkBoolean("differentiable", value),
   sign: (value) => checkBoolean("sign", value),
 };
 

@@ -3,13 +3,44 @@
 /** An array of one of the supported dtypes: float32 or float64. */
 export type FloatArray = Float32Array | Float64Array;
 
+/** Where tensors lie that are not in JavaScript's memory. */
+export interface Device {
+  /** The tensor's place on a scale that all memory shares, above the host's addresses. */
+  address(tensor: DeviceTensor): number;
+  /** Queues one step of those rows of a plan's tables that are on this device. */
+  step(
+    rows: BigUint64Array<ArrayBuffer>,
+    from: number,
+    to: number,
+    groups: Float64Array<ArrayBuffer>,
+    groupCount: number,
+  ): void;
+  /** Fills tensors with zeros. */
+  zero(tensors: readonly DeviceTensor[]): void;
+}
+
+/** A tensor on a device: a `GpuTensor`. */
+export interface DeviceTensor {
+  /** Elements. */
+  readonly length: number;
+  /** Bytes of all elements. */
+  readonly byteLength: number;
+  /** Reads all elements, and waits for them. */
+  readSync(): Float32Array | Float16Array;
+  /** Writes all elements. */
+  write(array: Float32Array | Float16Array): void;
+}
+
+/** What holds the elements of a parameter: an array, or a tensor on a device. */
+export type Tensor = FloatArray | DeviceTensor;
+
 /**
  * A trainable tensor: its values, their gradient, and what it is called.
  *
  * The caller owns the arrays. `data` is updated in place by every step; `grad` is only read, and
  * may be replaced between two steps. A parameter whose `grad` is null is skipped by that step,
  * momentum and weight decay included. Arrays on a `SharedArrayBuffer` are allowed as long as no other
- * worker touches them during a step.
+ * worker touches them during a step. Both can be tensors of a GPU, but not one of them alone.
  *
  * @example
  * ```ts
@@ -23,11 +54,11 @@ export type FloatArray = Float32Array | Float64Array;
  * };
  * ```
  */
-export interface Parameter {
-  /** The values: any number of elements, float32 or float64. */
-  data: FloatArray;
-  /** The gradient: length and dtype of `data`, or null for "none this time". */
-  grad: FloatArray | null;
+export interface Parameter<T extends Tensor = FloatArray> {
+  /** The values: any number of elements. */
+  data: T;
+  /** The gradient: length, dtype and device of `data`, or null for "none this time". */
+  grad: T | null;
   /** What error messages call the parameter. */
   name?: string;
   /** The tensor's shape; its product is `data.length`. The step does not depend on it. */
@@ -67,12 +98,22 @@ export interface SparseParameter extends Omit<Parameter, "grad"> {
   grad: FloatArray | SparseGrad | null;
 }
 
-/** A supported dtype. */
-export interface Dtype {
+/** The type of a tensor's elements, and where they lie. */
+export interface ElementType {
   /** The number that stands for it in the table that kernels read. */
   readonly code: number;
   /** Bytes of one element. */
   readonly bytes: number;
+  /** The field's name for it. */
+  readonly name: "float16" | "float32" | "float64";
+  /** The device of the tensors; arrays have none. */
+  readonly device?: Device;
+  /** A tensor of zeros. */
+  readonly zeros: (length: number) => Tensor;
+}
+
+/** A supported dtype of arrays. */
+export interface Dtype extends ElementType {
   /** The field's name for it. */
   readonly name: "float32" | "float64";
   /** An array of zeros. */
@@ -107,6 +148,27 @@ const DTYPES = {
 /** float32, for what needs a dtype and has no array. */
 export const FLOAT32: Dtype = DTYPES.Float32Array;
 
+const placed = new WeakMap<DeviceTensor, ElementType>();
+
+/** Makes a tensor known as one of a device's. */
+export function place(tensor: DeviceTensor, type: ElementType): void {
+  placed.set(tensor, type);
+}
+
+/** The device of a tensor; undefined for an array. */
+export function deviceOf(value: unknown): Device | undefined {
+  return placed.get(value as DeviceTensor)?.device;
+}
+
+/**
+ * The type of the elements of an array or of a tensor on a device.
+ *
+ * @throws {TypeError} If the value is neither.
+ */
+export function elementTypeOf(value: unknown, what: string): ElementType {
+  return placed.get(value as DeviceTensor) ?? dtypeOf(value, what);
+}
+
 /**
  * The dtype of an array.
  *
@@ -117,7 +179,7 @@ export function dtypeOf(value: unknown, what: string): Dtype {
   const dtype = (DTYPES as Record<string, Dtype | undefined>)[tag ?? ""];
   if (dtype === undefined) {
     throw new TypeError(
-      `Cannot use ${what} as it must be a Float32Array or a Float64Array: ` +
+      `Cannot use ${what} as it must be a Float32Array, a Float64Array or a GpuTensor: ` +
         `current value is ${describe(value)}`,
     );
   }
@@ -135,7 +197,10 @@ function intrinsic(array: unknown, name: "length" | "buffer" | typeof Symbol.toS
  * @throws {TypeError} If the array's buffer is detached, resizable or growable, or if the array hides
  * its true length or buffer.
  */
-export function checkBuffer(array: FloatArray | SparseGrad["indices"], what: string): void {
+export function checkBuffer(tensor: Tensor | SparseGrad["indices"], what: string): void {
+  const device = deviceOf(tensor);
+  if (device !== undefined) return void device.address(tensor as DeviceTensor); // throws if disposed
+  const array = tensor as FloatArray;
   const buffer = array.buffer as ArrayBufferLike & { growable?: boolean };
   const length = intrinsic(array, "length");
   if (array.length !== length || buffer !== intrinsic(array, "buffer")) {
@@ -178,21 +243,21 @@ export function describe(value: unknown): string {
  * @throws {TypeError} If it is no parameter, or its name or shape is of another type.
  * @throws {RangeError} If the shape's product is not the length of the data.
  */
-export function checkParameter(value: unknown, index: number): asserts value is Parameter {
+export function checkParameter(value: unknown, index: number): asserts value is Parameter<Tensor> {
   if (typeof value !== "object" || value === null || !("data" in value)) {
     throw new TypeError(
       `Cannot use parameter ${index} as it must be an object { data, grad }: ` +
         `current value is ${describe(value)}`,
     );
   }
-  const { data, name, shape } = value as Parameter;
+  const { data, name, shape } = value as Parameter<Tensor>;
   if (name !== undefined && typeof name !== "string") {
     throw new TypeError(
       `Cannot use parameter ${index} as name must be a string: current value is ${describe(name)}`,
     );
   }
   const what = label({ name }, index);
-  dtypeOf(data, `data of ${what}`);
+  elementTypeOf(data, `data of ${what}`);
   checkBuffer(data, `data of ${what}`);
   if (shape !== undefined) checkShape(shape, data.length, what);
 }

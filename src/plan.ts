@@ -6,12 +6,13 @@
  * array whose address is in a table, so that none is collected.
  */
 
+import { checkLike } from "./like.ts";
 import { checkCombination } from "./options.ts";
 import type { RuleOptions } from "./rule.ts";
 import { Written } from "./overlap.ts";
 import type { Span } from "./overlap.ts";
-import { checkBuffer, describe, dtypeOf, label } from "./parameter.ts";
-import type { Dtype, FloatArray, Parameter, SparseGrad } from "./parameter.ts";
+import { checkBuffer, elementTypeOf, label } from "./parameter.ts";
+import type { Device, ElementType, Parameter, SparseGrad, Tensor } from "./parameter.ts";
 import { checkSparseOptions, isSparse, readSparse, SparseTable } from "./sparse.ts";
 import type { Beginning } from "./sparse.ts";
 
@@ -33,29 +34,39 @@ const FIRST = 1;
 const LATER = 2;
 
 /** Words of a row of the group table. */
-const GROUP_ROW = 5;
+export const GROUP_ROW = 5;
 const FLAG_NESTEROV = 1;
 const FLAG_MAXIMIZE = 2;
 const FLAG_SIGN = 4;
 
+/** Writes a group's row of the group table, from word `at` on. */
+export function writeGroup(rows: Float64Array, at: number, h: Readonly<RuleOptions>): void {
+  rows[at] = h.lr;
+  rows[at + 1] = h.momentum;
+  rows[at + 2] = h.dampening;
+  rows[at + 3] = h.weightDecay;
+  rows[at + 4] = (h.nesterov ? FLAG_NESTEROV : 0) |
+    (h.maximize ? FLAG_MAXIMIZE : 0) | (h.sign ? FLAG_SIGN : 0);
+}
+
 /** What the optimizer remembers of a parameter. */
 export interface ParameterState {
   /** The momentum buffer, or null before the first step with momentum. */
-  momentumBuffer: FloatArray | null;
+  momentumBuffer: Tensor | null;
 }
 
 /** A parameter in the plan, with the arrays that its row was written from. */
 export class Entry {
-  data: FloatArray | null = null;
-  grad: FloatArray | null = null;
-  buffer: FloatArray | null = null;
+  data: Tensor | null = null;
+  grad: Tensor | null = null;
+  buffer: Tensor | null = null;
   length = 0;
-  dtype: Dtype | null = null;
+  dtype: ElementType | null = null;
   /** How the buffer began, if a step of this plan began it. */
   began: Beginning | null = null;
 
   constructor(
-    readonly parameter: Parameter,
+    readonly parameter: Parameter<Tensor>,
     readonly state: ParameterState,
     readonly group: number,
     readonly index: number,
@@ -81,20 +92,27 @@ export class Plan {
   readonly groups: RuleOptions[] = [];
   /** The parameters whose gradients are sparse; in `rows` they count as having none. */
   readonly sparse = new SparseTable();
+  /** The devices that some of the rows are on. */
+  devices: readonly Device[] = [];
+  /** Whether some of the rows are in JavaScript's memory. */
+  hasArrays = true;
 
-  readonly #address: (array: FloatArray | Uint32Array<ArrayBuffer>) => number;
+  readonly #address: (array: Tensor | Uint32Array<ArrayBuffer>) => number;
   readonly #started: Entry[] = [];
   readonly #newGrads: Entry[] = [];
   #written = new Written([]);
   #writtenChanged = true;
 
   /** @param address Where an array's bytes begin, as the backend reads it from the tables. */
-  constructor(address: (array: FloatArray | Uint32Array<ArrayBuffer>) => number) {
+  constructor(address: (array: Tensor | Uint32Array<ArrayBuffer>) => number) {
     this.#address = address;
   }
 
   /** Adds a group and its parameters. */
-  add(group: RuleOptions, members: readonly { parameter: Parameter; state: ParameterState }[]) {
+  add(
+    group: RuleOptions,
+    members: readonly { parameter: Parameter<Tensor>; state: ParameterState }[],
+  ) {
     const index = this.groups.push(group) - 1;
     for (const { parameter, state } of members) {
       this.entries.push(new Entry(parameter, state, index, this.entries.length));
@@ -147,12 +165,7 @@ export class Plan {
     for (let i = 0, at = 0; i < groups.length; i++, at += GROUP_ROW) {
       const h = groups[i];
       checkCombination(h);
-      groupRows[at] = h.lr;
-      groupRows[at + 1] = h.momentum;
-      groupRows[at + 2] = h.dampening;
-      groupRows[at + 3] = h.weightDecay;
-      groupRows[at + 4] = (h.nesterov ? FLAG_NESTEROV : 0) |
-        (h.maximize ? FLAG_MAXIMIZE : 0) | (h.sign ? FLAG_SIGN : 0);
+      writeGroup(groupRows, at, h);
     }
   }
 
@@ -171,9 +184,9 @@ export class Plan {
 
   #refreshEntry(
     entry: Entry,
-    data: FloatArray,
-    grad: FloatArray | null,
-    buffer: FloatArray | null,
+    data: Tensor,
+    grad: Tensor | null,
+    buffer: Tensor | null,
   ): void {
     if (data !== entry.data) this.#bindData(entry, data);
     if (grad === null) {
@@ -190,7 +203,7 @@ export class Plan {
   }
 
   /** Brings the momentum buffer up to date and returns the row's state. */
-  #refreshBuffer(entry: Entry, buffer: FloatArray | null): number {
+  #refreshBuffer(entry: Entry, buffer: Tensor | null): number {
     if (buffer === null) {
       if (this.groupRows[entry.group * GROUP_ROW + 1] !== 0) this.#start(entry);
       return FIRST;
@@ -199,10 +212,9 @@ export class Plan {
     return LATER;
   }
 
-  #refreshSparse(entry: Entry, grad: SparseGrad, buffer: FloatArray | null): void {
-    const { length, index, parameter: { shape } } = entry;
-    const like = { dtype: entry.dtype!, length, shape };
-    const rows = readSparse(grad, like, entry.name("grad"));
+  #refreshSparse(entry: Entry, grad: SparseGrad, buffer: Tensor | null): void {
+    const { length, index, dtype, parameter: { shape } } = entry;
+    const rows = readSparse(grad, { dtype: dtype!, length, shape }, entry.name("grad"));
     this.#checkKind(entry, buffer, true);
     entry.grad = null;
     this.#setState(entry, SKIP);
@@ -224,7 +236,7 @@ export class Plan {
     this.sparse.write(({ row }) => this.rows.subarray(row * ROW, row * ROW + ROW), this.#address);
   }
 
-  #checkKind(entry: Entry, buffer: FloatArray | null, sparse: boolean): void {
+  #checkKind(entry: Entry, buffer: Tensor | null, sparse: boolean): void {
     const began = entry.began?.buffer === buffer ? entry.began : null;
     checkSparseOptions(this.groups[entry.group], sparse, began, entry.name("grad"));
   }
@@ -251,9 +263,9 @@ export class Plan {
     this.#halves[2 * (entry.index * ROW + STATE)] = state;
   }
 
-  #bindData(entry: Entry, data: FloatArray): void {
+  #bindData(entry: Entry, data: Tensor): void {
     const what = entry.name("data");
-    const dtype = dtypeOf(data, what);
+    const dtype = elementTypeOf(data, what);
     checkBuffer(data, what);
     entry.data = data;
     entry.grad = entry.buffer = null;
@@ -268,19 +280,19 @@ export class Plan {
     this.#writtenChanged = true;
   }
 
-  #bindGrad(entry: Entry, grad: FloatArray): void {
-    this.#checkLike(entry, grad, entry.name("grad"));
+  #bindGrad(entry: Entry, grad: Tensor): void {
+    checkLike(grad, entry, entry.name("grad"));
     entry.grad = grad;
     this.rows[entry.index * ROW + GRAD] = BigInt(this.#address(grad));
     this.#newGrads.push(entry);
   }
 
-  #bindBuffer(entry: Entry, buffer: FloatArray): void {
-    this.#checkLike(entry, buffer, entry.name("momentum buffer"));
+  #bindBuffer(entry: Entry, buffer: Tensor): void {
+    checkLike(buffer, entry, entry.name("momentum buffer"));
     this.#setBuffer(entry, buffer);
   }
 
-  #setBuffer(entry: Entry, buffer: FloatArray): void {
+  #setBuffer(entry: Entry, buffer: Tensor): void {
     entry.buffer = buffer;
     this.rows[entry.index * ROW + BUFFER] = BigInt(this.#address(buffer));
     this.#writtenChanged = true;
@@ -292,24 +304,10 @@ export class Plan {
     this.#started.push(entry);
   }
 
-  #checkLike(entry: Entry, array: FloatArray, what: string): void {
-    const dtype = dtypeOf(array, what);
-    checkBuffer(array, what);
-    if (dtype !== entry.dtype) {
-      throw new TypeError(
-        `Cannot use ${what} as it must be ${entry.dtype!.name}, like its data: ` +
-          `current value is ${describe(array)}`,
-      );
-    }
-    if (array.length !== entry.length) {
-      throw new RangeError(
-        `Cannot use ${what} as its length must be ${entry.length}, like its data: ` +
-          `current length is ${array.length}`,
-      );
-    }
-  }
-
   #checkAll(): void {
+    const places = new Set(this.entries.map(({ dtype }) => dtype!.device));
+    this.hasArrays = places.delete(undefined);
+    this.devices = [...places] as Device[];
     const spans: Span[] = [];
     for (const entry of this.entries) {
       spans.push(this.#span(entry, DATA, entry.name("data")));

@@ -2,12 +2,23 @@
 
 import { chooseBackend } from "./backends/choose.ts";
 import type { Backend } from "./backends/backend.ts";
+import { addressOf, fillZero, stepRows } from "./backends/devices.ts";
+import { goBackThrough } from "./differentiable/backward.ts";
+import type { BackwardOptions, BackwardResult, Cotangents } from "./differentiable/backward.ts";
+import { checkLimit, Recorder } from "./differentiable/recorder.ts";
 import { createGroup } from "./group.ts";
 import type { ParamGroup, ParamGroupOptions } from "./group.ts";
 import { checkKeys, checkShared, resolve } from "./options.ts";
 import type { BackendName, GroupOptions, SGDOptions } from "./options.ts";
-import { checkBuffer, checkParameter, describe, dtypeOf, label } from "./parameter.ts";
-import type { FloatArray, Parameter, SparseParameter } from "./parameter.ts";
+import {
+  checkBuffer,
+  checkParameter,
+  describe,
+  deviceOf,
+  elementTypeOf,
+  label,
+} from "./parameter.ts";
+import type { FloatArray, Parameter, SparseParameter, Tensor } from "./parameter.ts";
 import { Written } from "./overlap.ts";
 import { Plan } from "./plan.ts";
 import type { ParameterState } from "./plan.ts";
@@ -41,12 +52,13 @@ import type { StateDict } from "./state/state_dict.ts";
  * console.log(w.data); // Float32Array(2) [ 0.95, 2.05 ]
  * ```
  */
-export class SGD {
+export class SGD<T extends Tensor = FloatArray> {
   readonly #backend: Backend;
   readonly #defaults: GroupOptions;
   readonly #plan: Plan;
-  readonly #state = new Map<Parameter, ParameterState>();
-  #groups: readonly ParamGroup[] = Object.freeze([]);
+  readonly #state = new Map<Parameter<Tensor>, ParameterState>();
+  #groups: readonly ParamGroup<Tensor>[] = Object.freeze([]);
+  readonly #recorder: Recorder;
   #revision = 0;
 
   /**
@@ -59,7 +71,9 @@ export class SGD {
    * @throws {Error} If backend `"cpu"` is asked for and cannot be had; the message says what to do.
    */
   constructor(
-    params: Iterable<Parameter | SparseParameter> | Iterable<ParamGroupOptions>,
+    params:
+      | Iterable<Parameter<T | FloatArray> | SparseParameter>
+      | Iterable<ParamGroupOptions<T | FloatArray>>,
     options: SGDOptions,
   ) {
     if (typeof options !== "object" || options === null) {
@@ -69,13 +83,15 @@ export class SGD {
         }`,
       );
     }
-    checkKeys(options, ["backend"]);
-    const { backend, ...defaults } = options;
+    checkKeys(options, ["backend", "recordSteps"]);
+    const { backend, recordSteps = Infinity, ...defaults } = options;
+    checkLimit(recordSteps);
     const groups = toGroups(params);
     checkShared(defaults);
     this.#defaults = defaults;
     this.#backend = chooseBackend(backend);
-    this.#plan = new Plan(this.#backend.address);
+    this.#plan = new Plan((tensor) => addressOf(this.#backend, tensor));
+    this.#recorder = new Recorder(recordSteps);
     this.#addGroups(groups);
     share(this, {
       dict: (options) => shareState(this.#owner(), options),
@@ -83,22 +99,27 @@ export class SGD {
     });
   }
 
-  /** The backend that runs the steps. */
-  get backend(): BackendName {
-    return this.#backend.name;
+  /** The backend that runs the steps: `gpu` if all parameters are tensors of a GPU. */
+  get backend(): BackendName | "gpu" {
+    const isOnDevice = ({ data }: Parameter<Tensor>) => deviceOf(data) !== undefined;
+    return [...this.#state.keys()].every(isOnDevice) ? "gpu" : this.#backend.name;
   }
 
   /** The groups, in order. Their hyperparameters can be assigned between steps. */
-  get paramGroups(): readonly ParamGroup[] {
-    return this.#groups;
+  get paramGroups(): readonly ParamGroup<T | FloatArray>[] {
+    return this.#groups as readonly ParamGroup<T | FloatArray>[];
   }
 
   /** What the optimizer remembers of each parameter, in the order of the groups. */
   get state(): ReadonlyMap<
-    Parameter | SparseParameter,
-    { readonly momentumBuffer: FloatArray | null }
+    Parameter<T | FloatArray> | SparseParameter,
+    { readonly momentumBuffer: T | FloatArray | null }
   > {
-    return this.#state;
+    const state: ReadonlyMap<Parameter<Tensor>, ParameterState> = this.#state;
+    return state as ReadonlyMap<
+      Parameter<T | FloatArray> | SparseParameter,
+      { readonly momentumBuffer: T | FloatArray | null }
+    >;
   }
 
   /**
@@ -109,7 +130,7 @@ export class SGD {
    * @throws {RangeError} If a hyperparameter is out of range, a parameter is here already or overlaps
    * another.
    */
-  addParamGroup(group: ParamGroupOptions): void {
+  addParamGroup(group: ParamGroupOptions<T | FloatArray>): void {
     this.#addGroups([group]);
   }
 
@@ -135,10 +156,54 @@ export class SGD {
       );
     }
     this.#plan.refresh();
+    const record = this.#recorder.record(this.#plan, this.#groups);
     this.#revision++;
     this.#stepRows();
     this.#plan.commit();
+    if (record !== null) this.#recorder.keep(record);
     return loss;
+  }
+
+  /** How many steps are recorded: those of `differentiable` groups since the last `backward`. */
+  get recordedSteps(): number {
+    return this.#recorder.steps.length;
+  }
+
+  /**
+   * Lets gradients flow back through the recorded steps, and forgets these steps.
+   *
+   * With `differentiable: true`, each step keeps copies of what it reads: data, gradients and
+   * momentum buffers, up to `recordSteps` steps. From the derivatives of a loss by the parameters
+   * as they are now, this finds those by the values before the first recorded step, and by the
+   * hyperparameters; `through` sees those by the gradients, and adds what the gradients owe to the
+   * parameters. What each step does is said at `sgdVjp`. Values that are assigned to between steps
+   * have no derivative that could be known here: it flows on as if they had been left alone.
+   *
+   * @param cotangents The derivatives of the loss by parameters, each like their data; those of
+   * parameters left out are zeros.
+   * @param options `through`, and the derivatives by momentum buffers.
+   * @throws {TypeError} If a cotangent is of another type than its parameter.
+   * @throws {RangeError} If it is of another length, or its parameter is in no recorded step.
+   * @throws {Error} If nothing is recorded, or a group was differentiable in some of the steps only.
+   *
+   * @example The best learning rate for one step
+   * ```ts
+   * import { SGD } from "@descent/sgd";
+   *
+   * const w = { data: new Float64Array([4]), grad: new Float64Array(1) };
+   * const optimizer = new SGD([w], { lr: 0.1, differentiable: true });
+   * w.grad[0] = 2 * w.data[0]; // of w^2
+   * optimizer.step();
+   * const loss = w.data[0] ** 2;
+   * const { groups } = optimizer.backward(new Map([[w, new Float64Array([2 * w.data[0]])]]));
+   * console.log(loss.toFixed(2), groups[0].lr.toFixed(1)); // 10.24 -51.2
+   * ```
+   */
+  backward(cotangents: Cotangents, options: BackwardOptions = {}): BackwardResult {
+    const { steps } = this.#recorder;
+    const result = goBackThrough(steps, this.#backend, cotangents, options);
+    steps.length = 0;
+    return result;
   }
 
   /**
@@ -161,14 +226,15 @@ export class SGD {
       if (grad === null || options.setToNull) return null;
       const what = `grad of ${label({ name }, i)}`;
       if (isSparse(grad)) return withoutEntries(grad, what);
-      dtypeOf(grad, what);
+      elementTypeOf(grad, what);
       checkBuffer(grad, what);
       return grad;
     });
     for (const [i, parameter] of (params as readonly SparseParameter[]).entries()) {
-      const zero = parameter.grad = zeros[i];
-      if (!isSparse(zero)) zero?.fill(0);
+      const zero = zeros[i];
+      if (zero === null || isSparse(zero)) parameter.grad = zero;
     }
+    fillZero(zeros.filter((zero): zero is Tensor => zero !== null && !isSparse(zero)));
   }
 
   /**
@@ -230,6 +296,7 @@ export class SGD {
    */
   loadStateDict(dict: StateDict, options?: LoadOptions): LoadReport {
     const report = loadState(this.#owner(), dict, options);
+    this.#recorder.steps.length = 0; // they do not lead to the state that is now there
     this.#revision++;
     return report;
   }
@@ -239,8 +306,8 @@ export class SGD {
   }
 
   /** Everything is checked before anything is added. */
-  #addGroups(groups: readonly ParamGroupOptions[]): void {
-    const seen = new Set<Parameter>();
+  #addGroups(groups: readonly ParamGroupOptions<Tensor>[]): void {
+    const seen = new Set<Parameter<Tensor>>();
     const added = groups.map((group) => {
       if (typeof group !== "object" || group === null) {
         throw new TypeError(`Cannot add a group as it must be an object: it is ${describe(group)}`);
@@ -263,7 +330,7 @@ export class SGD {
     this.#revision++;
   }
 
-  #checkMembers(params: readonly unknown[], seen: Set<Parameter>): Parameter[] {
+  #checkMembers(params: readonly unknown[], seen: Set<Parameter<Tensor>>): Parameter<Tensor>[] {
     return params.map((parameter) => {
       const index = this.#state.size + seen.size;
       checkParameter(parameter, index);
@@ -277,9 +344,9 @@ export class SGD {
     });
   }
 
-  #checkOverlap(params: readonly Parameter[]): void {
+  #checkOverlap(params: readonly Parameter<Tensor>[]): void {
     new Written(params.map((parameter, i) => {
-      const start = this.#backend.address(parameter.data);
+      const start = addressOf(this.#backend, parameter.data);
       const end = start + parameter.data.byteLength;
       return { start, end, what: `data of ${label(parameter, i)}` };
     }));
@@ -295,21 +362,21 @@ export class SGD {
       const together = groups[i].foreach !== false;
       if (together && groups[i + 1]?.foreach !== false && i + 1 < groups.length) continue;
       const each = together ? to - from : 1;
-      for (; from < to; from += each) this.#backend.step(this.#plan, from, from + each);
+      for (; from < to; from += each) stepRows(this.#backend, this.#plan, from, from + each);
     }
   }
 }
 
-function toGroups(params: unknown): ParamGroupOptions[] {
+function toGroups(params: unknown): ParamGroupOptions<Tensor>[] {
   const members = toArray(params, "params");
   const areGroups = members.map((member) =>
     typeof member === "object" && member !== null && "params" in member
   );
-  if (areGroups.every((isGroup) => isGroup)) return members as ParamGroupOptions[];
+  if (areGroups.every((isGroup) => isGroup)) return members as ParamGroupOptions<Tensor>[];
   if (areGroups.some((isGroup) => isGroup)) {
     throw new TypeError("Cannot use params as it must hold parameters or groups, not both");
   }
-  return [{ params: members as Parameter[] }];
+  return [{ params: members as Parameter<Tensor>[] }];
 }
 
 function toArray(value: unknown, what: string): unknown[] {

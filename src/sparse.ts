@@ -6,7 +6,7 @@
  */
 
 import { checkBuffer, checkShape, describe, dtypeOf } from "./parameter.ts";
-import type { Dtype, FloatArray, SparseGrad } from "./parameter.ts";
+import type { ElementType, FloatArray, SparseGrad, Tensor } from "./parameter.ts";
 
 /** Words of a row, as `kernels/src/ffi/sparse.rs` reads them: those of a tensor's row, and more. */
 const SPARSE_ROW = 10;
@@ -101,9 +101,12 @@ export function withoutEntries({ indices, values, shape }: SparseGrad, what: str
  */
 export function readSparse(
   { indices, values, shape }: SparseGrad,
-  like: { dtype: Dtype; length: number; shape?: readonly number[] },
+  like: { dtype: ElementType; length: number; shape?: readonly number[] },
   what: string,
 ): SparseRows {
+  if (like.dtype.device !== undefined) {
+    throw new TypeError(`Cannot use ${what} as it must be a tensor, like its data: it is sparse`);
+  }
   const [rows, columns] = readShape(shape, like, what);
   checkIndicesType(indices, `indices of ${what}`);
   if (dtypeOf(values, `values of ${what}`) !== like.dtype) {
@@ -182,7 +185,7 @@ function indexError(indices: SparseGrad["indices"], i: number, rows: number, wha
 
 /** A momentum buffer, and the kind of gradient that it began with. */
 export interface Beginning {
-  readonly buffer: FloatArray;
+  readonly buffer: Tensor;
   readonly sparse: boolean;
 }
 

@@ -52,7 +52,6 @@ const constructorFaults: Fault[] = [
     RangeError,
     "dampening 0.1",
   ],
-  ["differentiable", withOptions({ differentiable: true }), TypeError, "differentiable"],
   ["a misspelt option", withOptions({ weight_decay: 1 }), TypeError, '"weight_decay"'],
   [
     "a shared lr out of range that every group overrides",

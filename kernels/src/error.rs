@@ -11,6 +11,12 @@ pub enum Error {
     Table(String),
     /// A panic that was stopped at the boundary.
     Panic(String),
+    /// The GPU or its driver refused something, or the device is lost.
+    Gpu(String),
+    /// There is no GPU to open.
+    Unavailable(String),
+    /// The device has no memory left.
+    Memory(String),
 }
 
 impl Error {
@@ -20,6 +26,9 @@ impl Error {
             Error::Setting(_) => 1,
             Error::Table(_) => 2,
             Error::Panic(_) => 3,
+            Error::Gpu(_) => 4,
+            Error::Unavailable(_) => 5,
+            Error::Memory(_) => 6,
         }
     }
 }
@@ -27,7 +36,11 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Setting(text) | Error::Table(text) => f.write_str(text),
+            Error::Setting(text)
+            | Error::Table(text)
+            | Error::Gpu(text)
+            | Error::Unavailable(text)
+            | Error::Memory(text) => f.write_str(text),
             Error::Panic(text) => write!(f, "panic in the native library: {text}"),
         }
     }

@@ -10,6 +10,8 @@
 //! `src/plan.ts` keeps these promises: it holds the arrays, refuses resizable, detached and
 //! overlapping ones, and JavaScript's own thread waits for the call.
 
+#[cfg(feature = "gpu")]
+mod gpu;
 mod sparse;
 mod vjp;
 
@@ -32,6 +34,9 @@ const ABI: u32 = 1;
 const ROW: usize = 7;
 /// Words of a row that describes a group: lr, momentum, dampening, weight decay, flags.
 const GROUP_ROW: usize = 5;
+
+/// Rows from this dtype on describe tensors of a device, which `gpu` steps.
+const DEVICE: u64 = 16;
 
 const STATE_SKIP: u64 = 0;
 const STATE_FIRST: u64 = 1;
@@ -115,7 +120,11 @@ unsafe extern "C" fn descent_info(out: *mut u8, capacity: u32) -> u32 {
         Err(_) => (Level::Portable, 0),
     };
     let version = env!("CARGO_PKG_VERSION");
-    let text = format!(r#"{{"version":"{version}","simd":"{}","threads":{threads}}}"#, simd.name());
+    let text = format!(
+        r#"{{"version":"{version}","simd":"{}","threads":{threads},"gpu":{}}}"#,
+        simd.name(),
+        cfg!(feature = "gpu")
+    );
     // SAFETY: the caller vouches for `out`.
     unsafe { hand_out(&text, out, capacity) }
 }
@@ -169,8 +178,7 @@ unsafe extern "C" fn descent_step(
         };
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.groups.clear();
-            let groups = groups.as_chunks::<GROUP_ROW>().0.iter();
-            scratch.groups.extend(groups.map(|row| Group::new(&hyperparameters(row))));
+            scratch.groups.extend(groups.as_chunks::<GROUP_ROW>().0.iter().map(group));
             // The views must not outlive this call: the caller's promise ends with it.
             scratch.tensors.clear();
             let result = fill(&mut scratch.tensors, rows, from as usize)
@@ -214,6 +222,10 @@ unsafe extern "C" fn descent_roofline(
     })
 }
 
+fn group(row: &[f64; GROUP_ROW]) -> Group {
+    Group::new(&hyperparameters(row))
+}
+
 fn hyperparameters(row: &[f64; GROUP_ROW]) -> Hyperparameters {
     let &[lr, momentum, dampening, weight_decay, flags] = row;
     let flags = flags as u32;
@@ -231,7 +243,7 @@ fn hyperparameters(row: &[f64; GROUP_ROW]) -> Hyperparameters {
 fn fill(tensors: &mut Vec<Tensor<'static>>, rows: &[u64], from: usize) -> Result<(), Error> {
     for (index, row) in rows.as_chunks::<ROW>().0.iter().enumerate().skip(from) {
         let [_, _, _, length, dtype, _, state] = *row;
-        if state == STATE_SKIP || length == 0 {
+        if state == STATE_SKIP || length == 0 || dtype >= DEVICE {
             continue;
         }
         // SAFETY: `descent_step`'s caller vouches for the addresses of its rows, and

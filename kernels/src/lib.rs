@@ -1,8 +1,8 @@
 //! The native kernels of Descent, stochastic gradient descent for Deno.
 //!
 //! [`rule`] says what one step does to one element; [`cpu`] runs it over whole tensors with the
-//! SIMD level chosen by [`simd`] and the threads kept by [`config`]; `ffi` is the only place where
-//! pointers come in.
+//! SIMD level chosen by [`simd`] and the threads kept by [`config`]; `gpu` (a feature, on by default)
+//! runs it over tensors that live on a device; `ffi` is the only place where pointers come in.
 //!
 //! ```
 //! use descent_kernels::cpu::{self, Group, Slot, Tensor};
@@ -24,6 +24,8 @@ pub mod config;
 pub mod cpu;
 pub mod error;
 mod ffi;
+#[cfg(feature = "gpu")]
+pub mod gpu;
 pub mod roofline;
 pub mod rule;
 pub mod simd;

@@ -178,6 +178,11 @@ impl<T: Real> Factors<T> {
             negative_lr: T::splat(simd, self.negative_lr),
         }
     }
+
+    /// The factors as a row of a table: orientation, weight decay, momentum, blend, -lr.
+    pub fn words(&self) -> [T; 5] {
+        [self.orientation, self.weight_decay, self.momentum, self.blend, self.negative_lr]
+    }
 }
 
 /// What a step does with the momentum buffer: the values of `update`'s `MOMENTUM`.

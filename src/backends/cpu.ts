@@ -1,10 +1,14 @@
 /** The `cpu` backend: the native kernels, one call per step. */
 
+import type { HyperGradients, Pullback } from "../differentiable/pullback.ts";
 import { openLibrary, unwrap } from "../native/library.ts";
 import type { Absent, Library } from "../native/library.ts";
 import type { FloatArray } from "../parameter.ts";
+import { GROUP_ROW, writeGroup } from "../plan.ts";
 import type { Plan } from "../plan.ts";
+import type { RuleOptions } from "../rule.ts";
 import type { Backend } from "./backend.ts";
+import { toRows } from "./cpu_vjp.ts";
 
 let backend: Backend | undefined;
 
@@ -39,6 +43,15 @@ function createCpu({ symbols }: Library): Backend {
       const status = descent_step(plan.rows, from, to, plan.groupRows, plan.groups.length);
       if (status !== 0) unwrap(symbols, status);
       if (plan.sparse.steps.length > 0) stepSparse(plan, from, to);
+    },
+    goBack(pullbacks: readonly Pullback[], h: Readonly<RuleOptions>): HyperGradients {
+      const group = new Float64Array(GROUP_ROW);
+      writeGroup(group, 0, h);
+      const sums = new Float64Array(4);
+      const rows = toRows(pullbacks, (array) => this.address(array));
+      unwrap(symbols, symbols.descent_vjp(rows, pullbacks.length, group, sums));
+      const [lr, momentum, dampening, weightDecay] = sums;
+      return { lr, momentum, dampening, weightDecay };
     },
   };
 }

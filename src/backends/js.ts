@@ -3,11 +3,13 @@
 import type { Dtype, FloatArray } from "../parameter.ts";
 import type { Plan } from "../plan.ts";
 import { descend, factorsOf, gradient, linesOf, velocity } from "../rule.ts";
-import type { Arithmetic, Factors, Lines } from "../rule.ts";
+import type { Factors, Lines } from "../rule.ts";
 import { compile, isAvailable, TILE, tilesOf } from "../wasm/kernel.ts";
 import type { Kernel } from "../wasm/kernel.ts";
+import { arithmeticOf } from "./arithmetic.ts";
 import type { Backend } from "./backend.ts";
 import { stepSparse } from "./js_sparse.ts";
+import { goBack } from "./js_vjp.ts";
 
 /** Elements below which a plain loop is faster than copies into WebAssembly's memory and back. */
 const SMALL = 64;
@@ -15,6 +17,13 @@ const SMALL = 64;
 /** Each buffer gets a range of addresses of its own, as JavaScript does not tell the real ones. */
 const bases = new WeakMap<ArrayBufferLike, number>();
 let nextBase = 1;
+
+/** What an entry of a plan holds that is on no device. */
+interface HostArrays {
+  readonly data: FloatArray;
+  readonly grad: FloatArray;
+  readonly buffer: FloatArray | null;
+}
 
 /** The backend. */
 export const js: Backend = {
@@ -30,22 +39,27 @@ export const js: Backend = {
   },
   step(plan: Plan, from: number, to: number): void {
     for (let i = from; i < to; i++) {
-      const { data, grad, buffer, dtype, group, state } = plan.entries[i];
-      if (grad === null) continue;
+      const entry = plan.entries[i];
+      if (entry.grad === null || entry.dtype!.device !== undefined) continue;
+      const { data, grad, buffer } = entry as HostArrays;
+      const { group, state } = entry;
+      const dtype = entry.dtype as Dtype;
       const h = plan.groups[group];
       const lines = linesOf(h, state.momentumBuffer === null);
-      sweep(dtype!, lines, factorsOf(h, dtype!.round), data!, grad, buffer);
+      sweep(dtype, lines, factorsOf(h, dtype.round), data, grad, buffer);
     }
     const [first, end] = plan.sparse.range(from, to);
     for (const step of plan.sparse.steps.slice(first, end)) {
       const entry = plan.entries[step.row];
-      const [data, dtype, h] = [entry.data!, entry.dtype!, plan.groups[entry.group]];
+      const { data, buffer } = entry as HostArrays;
+      const [dtype, h] = [entry.dtype as Dtype, plan.groups[entry.group]];
       const lines = linesOf(h, step.first);
       const f = factorsOf(h, dtype.round);
-      const matrix = { data, buffer: entry.buffer, dtype };
+      const matrix = { data, buffer, dtype };
       stepSparse(step, lines, matrix, (p, g, b) => sweep(dtype, lines, f, p, g, b));
     }
   },
+  goBack,
 };
 
 /** Steps one tensor in the way that is faster for its length. */
@@ -104,24 +118,4 @@ export function sweepElements(
     if (buffered) buffer![i] = b = velocity(a, f, lines, g, buffer![i]);
     data[i] = descend(a, f, lines, p, g, b);
   }
-}
-
-const arithmetics = new Map<Dtype, Arithmetic<number>>();
-
-/**
- * `fma` takes the product in float64, where that of two float32 is exact: for float32 it is fused
- * but for double rounding (about 1 result in 2^29), for float64 the product is rounded.
- */
-function arithmeticOf(dtype: Dtype): Arithmetic<number> {
-  const { round } = dtype;
-  let arithmetic = arithmetics.get(dtype);
-  if (arithmetic === undefined) {
-    arithmetic = {
-      mul: (a, b) => round(a * b),
-      fma: (a, b, c) => round(a * b + c),
-      sign: (a) => (a > 0 ? 1 : 0) - (a < 0 ? 1 : 0),
-    };
-    arithmetics.set(dtype, arithmetic);
-  }
-  return arithmetic;
 }

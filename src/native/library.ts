@@ -5,6 +5,8 @@ import { allowed, CHOICE, hiddenCacheVariables, listCandidates } from "./candida
 import type { Candidate } from "./candidates.ts";
 import { ABI, SYMBOLS } from "./symbols.ts";
 import type { Symbols } from "./symbols.ts";
+import { GPU_SYMBOLS } from "./gpu_symbols.ts";
+import type { GpuSymbols } from "./gpu_symbols.ts";
 
 /** An opened library. */
 export interface Library {
@@ -12,8 +14,13 @@ export interface Library {
   readonly path: string;
   /** Its functions. */
   readonly symbols: Symbols;
-  /** What it says of itself: version, SIMD level and number of threads. */
-  readonly info: { readonly version: string; readonly simd: string; readonly threads: number };
+  /** What it says of itself: version, SIMD level, number of threads, and if it has a GPU path. */
+  readonly info: {
+    readonly version: string;
+    readonly simd: string;
+    readonly threads: number;
+    readonly gpu: boolean;
+  };
 }
 
 /** Why there is no library: not there, or not allowed. Anything else is an error. */
@@ -23,6 +30,7 @@ export interface Absent {
 }
 
 let opened: Library | undefined;
+let openedGpu: GpuSymbols | undefined;
 
 /**
  * Opens the library once per process, without prompting for a permission.
@@ -38,6 +46,20 @@ export function openLibrary(): Library | Absent {
   return opened;
 }
 
+/** The library's GPU path, or why there is none. */
+export function openGpuPath(): { library: Library; symbols: GpuSymbols } | Absent {
+  const library = openLibrary();
+  if ("reason" in library) return library;
+  if (!library.info.gpu) return { reason: `${library.path} was built without its feature "gpu"` };
+  openedGpu ??= open(library.path, GPU_SYMBOLS).symbols;
+  return { library, symbols: openedGpu };
+}
+
+/** The text of the last error. */
+export function lastError(symbols: Symbols): string {
+  return readText((out, capacity) => symbols.descent_error(out, capacity));
+}
+
 /**
  * Turns a status that is not 0 into an error with the library's own text.
  *
@@ -46,7 +68,7 @@ export function openLibrary(): Library | Absent {
  */
 export function unwrap(symbols: Symbols, status: number): void {
   if (status === 0) return;
-  const text = readText((out, capacity) => symbols.descent_error(out, capacity));
+  const text = lastError(symbols);
   throw status === 1 ? new RangeError(text) : new Error(text);
 }
 
@@ -131,7 +153,8 @@ function open<S extends Deno.ForeignLibraryInterface>(path: string, symbols: S) 
   }
 }
 
-function readText(
+/** Reads a text that a function writes as far as it fits, and whose whole length it returns. */
+export function readText(
   write: (out: Uint8Array<ArrayBuffer>, capacity: number) => number,
 ): string {
   let out = new Uint8Array(1024);

@@ -27,6 +27,10 @@ export const SYMBOLS = {
    * const double *groups, uint32_t group_count)`
    */
   descent_sparse_step: { parameters: ["buffer", "u32", "u32", "buffer", "u32"], result: "i32" },
+  /**
+   * `int32_t descent_vjp(const uint64_t *rows, uint32_t count, const double *group, double *sums)`
+   */
+  descent_vjp: { parameters: ["buffer", "u32", "buffer", "buffer"], result: "i32" },
   /** `int32_t descent_roofline(float *data, const float *grad, float *buffer, uint32_t length)` */
   descent_roofline: { parameters: ["buffer", "buffer", "buffer", "u32"], result: "i32" },
 } as const;

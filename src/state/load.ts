@@ -3,8 +3,9 @@
 import type { ParamGroup } from "../group.ts";
 import { checkKnown, HYPERPARAMETERS, resolve } from "../options.ts";
 import type { Hyperparameters } from "../options.ts";
+import { copyFromHost, copyLike, copyToHost, hostDtypeOf, readable } from "../host_copy.ts";
 import { checkBuffer, dtypeOf, label } from "../parameter.ts";
-import type { FloatArray, Parameter } from "../parameter.ts";
+import type { FloatArray, Parameter, Tensor } from "../parameter.ts";
 import { match } from "./match.ts";
 import type { Match, Problem } from "./match.ts";
 import { checkStateDict, KEYS } from "./state_dict.ts";
@@ -13,15 +14,15 @@ import type { CheckedDict, CheckedTensor, ParamGroupStateDict, StateDict } from 
 /** What is remembered of a parameter. */
 export interface Memory {
   /** The momentum buffer, or null if the parameter has not stepped. */
-  momentumBuffer: FloatArray | null;
+  momentumBuffer: Tensor | null;
 }
 
 /** The parts of an optimizer that are its state. */
 export interface Owner {
   /** The groups, in order. */
-  readonly groups: readonly ParamGroup[];
+  readonly groups: readonly ParamGroup<Tensor>[];
   /** What is remembered of each parameter, in the order of the groups. */
-  readonly memories: ReadonlyMap<Parameter, Memory>;
+  readonly memories: ReadonlyMap<Parameter<Tensor>, Memory>;
 }
 
 /** The options of `stateDict`. */
@@ -48,8 +49,16 @@ export interface LoadReport {
   mismatched: string[];
 }
 
-/** A state dict that shares the optimizer's arrays: for reading at once. */
-export function shareState({ groups, memories }: Owner, options: StateDictOptions = {}): StateDict {
+/** A state dict that shares the optimizer's arrays, and has copies of tensors on devices. */
+export function shareState(owner: Owner, options: StateDictOptions = {}): StateDict {
+  return takeState(owner, options, readable);
+}
+
+function takeState(
+  { groups, memories }: Owner,
+  options: StateDictOptions,
+  take: (tensor: Tensor) => FloatArray,
+): StateDict {
   const dict: StateDict = { state: {}, param_groups: [] };
   if (options.parameters) dict.parameters = {};
   let first = 0;
@@ -58,9 +67,9 @@ export function shareState({ groups, memories }: Owner, options: StateDictOption
       const shape = shapeOf(parameter);
       const { momentumBuffer } = memories.get(parameter)!;
       if (momentumBuffer !== null) {
-        dict.state[first + i] = { momentum_buffer: momentumBuffer, ...shape };
+        dict.state[first + i] = { momentum_buffer: take(momentumBuffer), ...shape };
       }
-      if (dict.parameters) dict.parameters[first + i] = { data: parameter.data, ...shape };
+      if (dict.parameters) dict.parameters[first + i] = { data: take(parameter.data), ...shape };
     }
     dict.param_groups.push(groupDict(group, first));
     first += group.params.length;
@@ -71,12 +80,7 @@ export function shareState({ groups, memories }: Owner, options: StateDictOption
 /** A state dict of its own: later steps do not change it. */
 export function copyState(owner: Owner, options: StateDictOptions = {}): StateDict {
   checkKnown(options, ["parameters"]);
-  const dict = shareState(owner, options);
-  for (const entry of Object.values(dict.state)) {
-    entry.momentum_buffer = entry.momentum_buffer!.slice();
-  }
-  for (const entry of Object.values(dict.parameters ?? {})) entry.data = entry.data.slice();
-  return dict;
+  return takeState(owner, options, copyToHost);
 }
 
 /**
@@ -109,11 +113,11 @@ export function loadState(owner: Owner, dict: unknown, options: LoadOptions = {}
   return report([...problems, ...strays(checked)]);
 }
 
-function shapeOf({ shape }: Parameter): { shape?: number[] } {
+function shapeOf({ shape }: Parameter<Tensor>): { shape?: number[] } {
   return shape === undefined || shape.length === 1 ? {} : { shape: [...shape] };
 }
 
-function groupDict(group: ParamGroup, first: number): ParamGroupStateDict {
+function groupDict(group: ParamGroup<Tensor>, first: number): ParamGroupStateDict {
   const values = HYPERPARAMETERS.map((name) => [KEYS[name], group[name]]);
   const names = group.params.flatMap(({ name }) => name === undefined ? [] : [name]);
   return {
@@ -139,8 +143,12 @@ function misfit(
     : difference("values", values, parameter);
 }
 
-function difference(what: string, { data, shape }: CheckedTensor, here: Parameter): string | null {
-  const [dtype, expected] = [dtypeOf(data, what).name, dtypeOf(here.data, "data").name];
+function difference(
+  what: string,
+  { data, shape }: CheckedTensor,
+  here: Parameter<Tensor>,
+): string | null {
+  const [dtype, expected] = [dtypeOf(data, what).name, hostDtypeOf(here.data, "data").name];
   if (dtype !== expected) return `is ${expected}, but its ${what} in the dict: ${dtype}`;
   if (data.length !== here.data.length) {
     return `has length ${here.data.length}, but its ${what} in the dict: ${data.length}`;
@@ -181,14 +189,15 @@ function report(problems: readonly Problem[]): LoadReport {
   };
 }
 
-function changeGroup(group: ParamGroup, values: Hyperparameters): () => void {
+function changeGroup(group: ParamGroup<Tensor>, values: Hyperparameters): () => void {
   return () => {
     for (const name of HYPERPARAMETERS) Object.assign(group, { [name]: values[name] });
   };
 }
 
 function changeMemory({ memories }: Owner, { parameter, id }: Match, dict: CheckedDict) {
-  const buffer = dict.buffers.get(id)?.data.slice() ?? null;
+  const values = dict.buffers.get(id)?.data;
+  const buffer = values === undefined ? null : copyLike(parameter.data, values);
   return () => {
     memories.get(parameter)!.momentumBuffer = buffer;
   };
@@ -196,5 +205,5 @@ function changeMemory({ memories }: Owner, { parameter, id }: Match, dict: Check
 
 function changeData({ parameter, id }: Match, dict: CheckedDict): () => void {
   const values = dict.parameters.get(id)!.data;
-  return () => parameter.data.set(values);
+  return () => copyFromHost(parameter.data, values);
 }

@@ -1,18 +1,18 @@
 /** Finds which parameter of an optimizer is which of a state dict. */
 
 import type { ParamGroup } from "../group.ts";
-import type { Parameter } from "../parameter.ts";
+import type { Parameter, Tensor } from "../parameter.ts";
 import type { CheckedGroup } from "./state_dict.ts";
 
 /** A group of the optimizer and the group of the dict whose hyperparameters it gets. */
 export interface Pair {
-  readonly here: ParamGroup;
+  readonly here: ParamGroup<Tensor>;
   readonly there: CheckedGroup;
 }
 
 /** A parameter of the optimizer and its index in the dict. */
 export interface Match {
-  readonly parameter: Parameter;
+  readonly parameter: Parameter<Tensor>;
   /** Its own index in the optimizer. */
   readonly index: number;
   /** Its index in the dict. */
@@ -47,7 +47,10 @@ interface Side<Group, Member> {
   readonly labels: readonly string[];
 }
 
-type Here = Side<ParamGroup, { readonly parameter: Parameter; readonly index: number }>;
+type Here = Side<
+  ParamGroup<Tensor>,
+  { readonly parameter: Parameter<Tensor>; readonly index: number }
+>;
 type There = Side<CheckedGroup, number>;
 
 /**
@@ -55,7 +58,7 @@ type There = Side<CheckedGroup, number>;
  * of both sides have names, groups are matched by the names in them, and else in order too.
  */
 export function match(
-  groups: readonly ParamGroup[],
+  groups: readonly ParamGroup<Tensor>[],
   saved: readonly CheckedGroup[],
 ): Matching {
   const here = describeHere(groups);
@@ -79,7 +82,7 @@ export function match(
   return found;
 }
 
-function describeHere(groups: readonly ParamGroup[]): Here[] {
+function describeHere(groups: readonly ParamGroup<Tensor>[]): Here[] {
   let index = 0;
   return groups.map((group) => {
     const members = group.params.map((parameter) => ({ parameter, index: index++ }));

@@ -1,0 +1,118 @@
+/**
+ * Prints what bounds a step of each workload, what one more tensor costs, and what memory an
+ * optimizer takes: `deno task bench:breakdown`.
+ *
+ * @module
+ */
+
+import { fromFileUrl } from "@std/path/from-file-url";
+import type { MemoryUse } from "./breakdown/memory_use.ts";
+import { MANY, type Parts } from "./breakdown/step_parts.ts";
+import { readFlags } from "./flags.ts";
+import { writeSection } from "./readme.ts";
+import { library } from "./references.ts";
+import { describeMachine, formatTable, formatTime, today } from "./text.ts";
+import { WORKLOADS } from "./workloads.ts";
+
+const HELP = `Measures the parts of a step on the cpu backend, and an optimizer's memory.
+
+Usage: deno task bench:breakdown [options]
+
+  --only TEXT  only the workloads that have this text in their name
+  --readme     put the tables into bench/README.md
+  --help       show this text`;
+
+const THREADS = 2;
+const FEW = WORKLOADS.find(({ name }) => name === "161 x 10")!;
+
+/** Numbers of tensors of 10 elements, between which lies the memory that a tensor takes. */
+const TENSORS = [2000, 20_000];
+
+const flags = readFlags(Deno.args, { switches: ["readme"], texts: ["only"], help: HELP });
+const only: string = flags.only ?? "";
+if ("reason" in library) {
+  console.error(`Cannot measure the cpu backend: ${library.reason}`);
+  Deno.exit(2);
+}
+const report = [
+  `${describeMachine()}, Deno ${Deno.version.deno}, ${library.info.simd}, ${today()}`,
+  ...formatTimes(partsOn(THREADS), partsOn(1)),
+  ...formatMemory(),
+].join("\n\n");
+console.log(report);
+if (flags.readme) writeSection("breakdown", report);
+
+function formatTimes(parts: readonly Parts[], alone: readonly Parts[]): string[] {
+  const head = [
+    `${THREADS} threads`,
+    "step",
+    "native call",
+    "bookkeeping",
+    "empty call",
+    "roofline",
+  ];
+  const table = formatTable(
+    [...head, "step, 1 thread"],
+    parts.map(({ workload, step, native, empty, roofline }, i) => [
+      workload,
+      ...[step, native, Math.max(0, step - native), empty].map(formatTime),
+      roofline === null ? "-" : formatTime(roofline),
+      formatTime(alone[i].step),
+    ]),
+  );
+  const [few, many] = [FEW, MANY].map(({ name }) => parts.find((p) => p.workload === name));
+  if (few === undefined || many === undefined) return [table];
+  const slope = (key: "step" | "native") =>
+    formatTime((many[key] - few[key]) / (many.tensors - few.tensors));
+  const text = `One more tensor of 10 elements: ${slope("step")}, of which native ${
+    slope("native")
+  }.`;
+  return [table, text];
+}
+
+function formatMemory(): string[] {
+  const names = WORKLOADS.map(({ name }) => name).filter((name) => name.includes(only));
+  const uses = names.map((name) => memoryOf(name));
+  const [few, many] = TENSORS.map((count) => memoryOf(String(count), "10"));
+  const head = [
+    "memory",
+    "caller's arrays",
+    "momentum buffers",
+    "peak beyond both",
+    "on V8's heap",
+  ];
+  const table = formatTable(
+    head,
+    [...uses, few, many].map(({ workload, callers, buffers, peak, heap }) => [
+      workload,
+      ...[callers, buffers, peak, heap].map((bytes) => `${(bytes / 1000).toFixed(0)} kB`),
+    ]),
+  );
+  const slope = (key: "peak" | "heap") =>
+    `${((many[key] - few[key]) / (many.tensors - few.tensors) / 10).toFixed(1)} kB`;
+  const text = `A hundred more tensors: ${slope("heap")} on V8's heap, ${
+    slope("peak")
+  } at the peak.`;
+  return [table, text];
+}
+
+function partsOn(threads: number): Parts[] {
+  return run("breakdown/step_parts.ts", [only], { DESCENT_THREADS: String(threads) });
+}
+
+function memoryOf(...args: string[]): MemoryUse {
+  return run("breakdown/memory_use.ts", args, {});
+}
+
+/** A process of its own has compiled no other workload's code, and its heap is nobody else's. */
+function run<T>(script: string, args: readonly string[], env: Record<string, string>): T {
+  const file = fromFileUrl(new URL(script, import.meta.url));
+  const flags = ["--v8-flags=--expose-gc", "--allow-all"]; // all: it writes /proc/self/clear_refs
+  const { success, stdout } = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-q", "--no-check", ...flags, file, ...args],
+    env,
+    stderr: "inherit",
+  }).outputSync();
+  if (!success) throw new Error(`Cannot measure: ${script} ${args.join(" ")} failed`);
+  return JSON.parse(new TextDecoder().decode(stdout));
+}

@@ -1,0 +1,60 @@
+/** Command lines of the tools. */
+
+import { parseArgs } from "@std/cli/parse-args";
+
+/** The options that a tool has. */
+export interface Options {
+  /** Options that are there or not. */
+  readonly switches?: readonly string[];
+  /** Options with a text. */
+  readonly texts?: readonly string[];
+  /** Options with a number above 0. */
+  readonly numbers?: readonly string[];
+  /** The text of --help. */
+  readonly help: string;
+}
+
+/** What a command line said. */
+// deno-lint-ignore no-explicit-any -- each tool knows the types of its own options
+export type Flags = Readonly<Record<string, any>>;
+
+/** Reads a command line; prints the help or what is wrong with it, and ends the program then. */
+export function readFlags(
+  args: readonly string[],
+  { switches = [], texts = [], numbers = [], help }: Options,
+): Flags {
+  const unknown: string[] = [];
+  const flags: Record<string, unknown> = parseArgs([...args], {
+    boolean: [...switches, "help"],
+    string: [...texts, ...numbers],
+    unknown: (arg: string) => {
+      unknown.push(arg);
+      return false;
+    },
+  });
+  if (flags.help) {
+    console.log(help);
+    Deno.exit(0);
+  }
+  if (unknown.length > 0) fail(`Cannot read ${unknown[0]} as it is no option`, help);
+  for (const name of [...texts, ...numbers]) {
+    if (flags[name] === "") fail(`Cannot read --${name} as its value is missing`, help);
+  }
+  for (const name of numbers) {
+    if (flags[name] === undefined) continue;
+    const value = Number(flags[name]);
+    if (!(value > 0 && value < Infinity)) {
+      fail(
+        `Cannot set --${name} as it must be a number > 0: current value is ${flags[name]}`,
+        help,
+      );
+    }
+    flags[name] = value;
+  }
+  return flags;
+}
+
+function fail(message: string, help: string): never {
+  console.error(`${message}\n\n${help}`);
+  Deno.exit(2);
+}

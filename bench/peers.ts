@@ -1,0 +1,86 @@
+/**
+ * Measures Descent against torch, TensorFlow.js and a plain loop, in turn, prints tables in Markdown
+ * and draws a chart: `deno task bench:peers`.
+ *
+ * @module
+ */
+
+import { fromFileUrl } from "@std/path/from-file-url";
+import { readFlags } from "./flags.ts";
+import { drawChart } from "./peers/chart.ts";
+import { duel, type Result } from "./peers/duel.ts";
+import { hasTorch, listPrograms, type Program } from "./peers/programs.ts";
+import { formatAll, formatSummary } from "./peers/report.ts";
+import { writeSection } from "./readme.ts";
+import { describeMachine, today } from "./text.ts";
+import { type Workload, WORKLOADS } from "./workloads.ts";
+
+const CHART = fromFileUrl(new URL("peers.svg", import.meta.url));
+const ROUNDS = 15;
+
+const HELP =
+  `Measures Descent against torch, TensorFlow.js on WebAssembly and a plain loop: SGD with
+nesterov momentum 0.9 and weight decay 1e-4, float32.
+
+Usage: deno task bench:peers [options]
+
+  --python FILE  a Python that has torch (default: $DESCENT_PYTHON, or python3)
+  --only TEXT    only the workloads that have this text in their name
+  --rounds N     samples per program and workload (default: ${ROUNDS})
+  --readme       put the tables into bench/README.md
+  --chart FILE   where the chart goes (default: bench/peers.svg)
+  --help         show this text`;
+
+const TORCH_HINT = `
+torch comes with:    python3 -m venv .venv && .venv/bin/pip install torch==2.13.0
+and is measured by:  deno task bench:peers --python .venv/bin/python
+`;
+
+/** What all programs together hold at once: parameters, gradients, buffers, and temporaries. */
+const BYTES_PER_ELEMENT = 110;
+
+const flags = readFlags(Deno.args, {
+  switches: ["readme"],
+  texts: ["python", "only", "chart"],
+  numbers: ["rounds"],
+  help: HELP,
+});
+const python: string = flags.python ?? Deno.env.get("DESCENT_PYTHON") ?? "python3";
+const torch = await hasTorch(python);
+if (!torch) console.log(`torch is not measured: ${python} does not have it.${TORCH_HINT}`);
+
+const workloads = WORKLOADS.filter((workload) => isWanted(workload) && fits(workload));
+const { results, versions } = await measureAll(listPrograms(torch ? python : null));
+const setting = `${describeMachine()}, ${today()}: ${versions.join(", ")}`;
+const tables = [formatSummary(workloads, results), formatAll(workloads, results)];
+const report = [setting, ...tables].join("\n\n");
+console.log(`\n${report}`);
+if (flags.readme) writeSection("peers", report);
+const title = "One step of SGD: Nesterov momentum and weight decay, float32";
+await Deno.writeTextFile(flags.chart ?? CHART, drawChart(title, setting, results));
+console.log(`\nChart: ${flags.chart ?? CHART}`);
+
+async function measureAll(programs: readonly Program[]) {
+  const results: Result[] = [];
+  const versions = new Set<string>();
+  for (const workload of workloads) {
+    console.log(`Measuring ${workload.name} ...`);
+    const { results: more, about } = await duel(programs, workload, flags.rounds ?? ROUNDS);
+    results.push(...more);
+    for (const text of about) if (text !== "") versions.add(text);
+  }
+  return { results, versions: [...versions] };
+}
+
+function isWanted({ name }: Workload): boolean {
+  return flags.only === undefined || name.includes(flags.only);
+}
+
+function fits({ name, elements }: Workload): boolean {
+  const [needed, free] = [elements * BYTES_PER_ELEMENT, Deno.systemMemoryInfo().available];
+  if (needed > free) {
+    const gigabytes = [needed, free].map((bytes) => (bytes / 1e9).toFixed(0));
+    console.log(`Cannot measure ${name}: it needs ${gigabytes[0]} GB, ${gigabytes[1]} GB are free`);
+  }
+  return needed <= free;
+}

@@ -1,0 +1,116 @@
+/** The chart of what the programs took. */
+
+import { ScatterChart } from "echarts/charts";
+import { GraphicComponent, GridComponent, TitleComponent } from "echarts/components";
+import * as echarts from "echarts/core";
+import { SVGRenderer } from "echarts/renderers";
+import { formatTime } from "../text.ts";
+import type { Result } from "./duel.ts";
+
+echarts.use([ScatterChart, GraphicComponent, GridComponent, TitleComponent, SVGRenderer]);
+
+const WIDTH = 960;
+const TOP = 96;
+const LINE = 21;
+const GAP = 74;
+const LEFT = 190;
+const OTHERS = "#98a2ad";
+const COLORS: readonly [start: string, color: string][] = [
+  ["Descent", "#1b6ec2"],
+  ["roofline", "#2f8f5b"],
+  ["torch", "#d1662a"],
+  ["tfjs", "#b8860b"],
+];
+
+/**
+ * Draws a panel per workload with a dot per program on a logarithmic scale of time.
+ *
+ * @param subtitle The machine, the date and the versions.
+ * @returns The chart as SVG.
+ */
+export function drawChart(title: string, subtitle: string, results: readonly Result[]): string {
+  const names = [...new Set(results.map(({ workload }) => workload))];
+  const panels = names.map((name) => sorted(results.filter(({ workload }) => workload === name)));
+  const tops = panels.map((_, i) => TOP + panels.slice(0, i).reduce((y, p) => y + heightOf(p), 0));
+  const height = TOP + panels.reduce((sum, panel) => sum + heightOf(panel), 0);
+  const chart = echarts.init(null, null, { renderer: "svg", ssr: true, width: WIDTH, height });
+  chart.setOption({
+    animation: false,
+    backgroundColor: "#ffffff",
+    title: [
+      { text: title, subtext: subtitle, left: "center", top: 12, itemGap: 8 },
+      ...names.map((text, i) => ({
+        text,
+        left: 12,
+        top: tops[i] - 26,
+        textStyle: { fontSize: 14 },
+      })),
+    ],
+    grid: panels.map((panel, i) => ({
+      left: LEFT,
+      right: 90,
+      top: tops[i],
+      height: panel.length * LINE,
+    })),
+    xAxis: panels.map(timeAxis),
+    yAxis: panels.map(programAxis),
+    series: panels.map(dots),
+  });
+  const svg = chart.renderToSVGString();
+  chart.dispose();
+  return svg;
+}
+
+function sorted(results: readonly Result[]): Result[] {
+  return [...results].sort((a, b) => a.ns - b.ns);
+}
+
+function heightOf(panel: readonly Result[]): number {
+  return panel.length * LINE + GAP;
+}
+
+function timeAxis(panel: readonly Result[], gridIndex: number) {
+  return {
+    gridIndex,
+    type: "log",
+    min: 10 ** Math.floor(Math.log10(panel[0].ns)),
+    max: 10 ** Math.ceil(Math.log10(panel.at(-1)!.ns)),
+    axisLabel: { formatter: (ns: number) => formatTime(ns).replace(/\.0+ /, " ") },
+    splitLine: { lineStyle: { color: "#e6e9ec" } },
+  };
+}
+
+function programAxis(panel: readonly Result[], gridIndex: number) {
+  return {
+    gridIndex,
+    type: "category",
+    inverse: true,
+    data: panel.map(({ contender }) => contender),
+    axisTick: { show: false },
+    axisLabel: { interval: 0, color: "#222222" },
+    splitLine: { show: true, lineStyle: { color: "#f1f3f4" } },
+  };
+}
+
+function dots(panel: readonly Result[], index: number) {
+  return {
+    type: "scatter",
+    xAxisIndex: index,
+    yAxisIndex: index,
+    symbolSize: 11,
+    data: panel.map(({ ns, contender }) => ({
+      value: [ns, contender],
+      itemStyle: { color: colorOf(contender) },
+    })),
+    label: {
+      show: true,
+      position: "right",
+      color: "#222222",
+      formatter: ({ value }: { value: [number, string] }) => formatTime(value[0]),
+    },
+  };
+}
+
+function colorOf(contender: string): string {
+  return COLORS.find(([start]) => contender.startsWith(start))?.[1] ?? OTHERS;
+}

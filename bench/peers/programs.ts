@@ -1,0 +1,115 @@
+/** The programs that are measured against each other, and talking to them. */
+
+import { fromFileUrl } from "@std/path/from-file-url";
+import type { Workload } from "../workloads.ts";
+import { lines, type Ready } from "./serve.ts";
+
+/** A program, and how it is started. */
+export interface Program {
+  readonly name: string;
+  readonly command: (workload: Workload) => readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** What it reads before it starts. */
+  readonly input?: (workload: Workload) => string;
+  /** The most elements that it can take. */
+  readonly maxElements?: number;
+}
+
+/** A program that runs and waits to be asked. */
+export interface Running {
+  readonly name: string;
+  readonly ready: Ready;
+  /** Takes one sample of one of its runs; nanoseconds per call. */
+  readonly sample: (run: string) => Promise<number>;
+  /** Ends it. */
+  readonly close: () => Promise<void>;
+}
+
+/** Descent's name with that many threads. */
+export function descentOn(threads: number): string {
+  return `Descent, ${threads} ${threads === 1 ? "thread" : "threads"}`;
+}
+
+/** torch's name with that many threads. */
+export function torchOn(threads: number): string {
+  return `torch, ${threads} ${threads === 1 ? "thread" : "threads"}`;
+}
+
+/** The numbers of threads that are measured; the last one is the one that the rows are about. */
+export const THREADS: readonly number[] = [1, 2];
+
+/** WebAssembly's memory holds the parameters of ResNet-50 and its temporaries, not GPT-2's. */
+const TFJS_MAX = 1e8;
+
+/** The programs in Deno, and torch's if there is a Python that has it. */
+export function listPrograms(python: string | null): Program[] {
+  return [
+    ...THREADS.map((threads): Program => ({
+      name: descentOn(threads),
+      command: ({ name }) =>
+        denoRun("descent.ts", name, "cpu", ...(threads > 1 ? ["roofline"] : [])),
+      env: { DESCENT_THREADS: String(threads) },
+    })),
+    { name: "Descent, js", command: ({ name }) => denoRun("descent.ts", name, "js") },
+    { name: "plain TypeScript loop", command: ({ name }) => denoRun("loop.ts", name) },
+    {
+      name: "tfjs, wasm",
+      command: ({ name }) => denoRun("tfjs.ts", name),
+      maxElements: TFJS_MAX,
+    },
+    ...(python === null ? [] : THREADS.map((threads): Program => ({
+      name: torchOn(threads),
+      command: () => [python, here("torch_steps.py"), String(threads)],
+      input: ({ shapes }) => JSON.stringify(shapes),
+    }))),
+  ];
+}
+
+/** Whether this Python can import torch. */
+export async function hasTorch(python: string): Promise<boolean> {
+  try {
+    const args = ["-c", "import torch"];
+    return (await new Deno.Command(python, { args, stderr: "null" }).output()).success;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+/** Starts a program; it has made its parameters and is warm when this returns. */
+export async function start(program: Program, workload: Workload): Promise<Running> {
+  const [file, ...args] = program.command(workload);
+  const { env } = program;
+  const child = new Deno.Command(file, { args, env, stdin: "piped", stdout: "piped" }).spawn();
+  const writer = child.stdin.getWriter();
+  const output = lines(child.stdout);
+  const say = (line: string) => writer.write(new TextEncoder().encode(`${line}\n`));
+  const hear = async () => {
+    const { value, done } = await output.next();
+    if (done) throw new Error(`Cannot measure ${program.name} on ${workload.name}: it ended`);
+    return value;
+  };
+  if (program.input !== undefined) await say(program.input(workload));
+  const ready: Ready = JSON.parse(await hear());
+  return {
+    name: program.name,
+    ready,
+    sample: async (run) => {
+      await say(run);
+      return Number(await hear());
+    },
+    close: async () => {
+      await writer.close();
+      await child.status;
+    },
+  };
+}
+
+function denoRun(script: string, ...args: readonly string[]): string[] {
+  const permissions = ["--allow-read", "--allow-ffi", "--allow-env", "--allow-sys"];
+  return [Deno.execPath(), "run", "-q", "--no-check", ...permissions, here(script), ...args];
+}
+
+function here(file: string): string {
+  return fromFileUrl(new URL(file, import.meta.url));
+}

@@ -1,0 +1,67 @@
+/** What the programs took, as tables in Markdown. */
+
+import { formatNumber, formatTable, formatTime } from "../text.ts";
+import type { Workload } from "../workloads.ts";
+import { type Result, ROOFLINE } from "./duel.ts";
+import { descentOn, THREADS } from "./programs.ts";
+
+/** All medians with their spread: a row per program, a column per workload. */
+export function formatAll(workloads: readonly Workload[], results: readonly Result[]): string {
+  const contenders = [...new Set(results.map(({ contender }) => contender))];
+  const head = ["median (spread of the quartiles)", ...workloads.map(({ name }) => name)];
+  return formatTable(
+    head,
+    contenders.map((contender) => [
+      contender,
+      ...workloads.map(({ name }) => {
+        const result = find(results, name, contender);
+        if (result === undefined) return "-";
+        return `${formatTime(result.ns)} (${(100 * result.spread).toFixed(0)} %)`;
+      }),
+    ]),
+  );
+}
+
+/** Descent against torch's fastest mode with any number of threads, the roofline, tfjs and the loop. */
+export function formatSummary(workloads: readonly Workload[], results: readonly Result[]): string {
+  const threads = THREADS.at(-1)!;
+  const head = [
+    ...["work", "torch at its fastest", `Descent, ${threads} threads`, "torch / Descent"],
+    ...["share of the roofline", "js / native", "tfjs / js", "loop / js"],
+  ];
+  return formatTable(
+    head,
+    workloads.map(({ name }) => {
+      const ns = (contender: string) => find(results, name, contender)?.ns;
+      const descent = ns(descentOn(threads));
+      const torch = fastestTorch(results, name);
+      return [
+        name,
+        torch === undefined
+          ? "-"
+          : `${formatTime(torch.ns)} (${torch.contender.replace("torch, ", "")})`,
+        descent === undefined ? "-" : formatTime(descent),
+        quotient(torch?.ns, descent),
+        quotient(ns(ROOFLINE), descent),
+        quotient(ns("Descent, js"), descent),
+        quotient(ns("tfjs, wasm"), ns("Descent, js")),
+        quotient(ns("plain TypeScript loop"), ns("Descent, js")),
+      ];
+    }),
+  );
+}
+
+function find(results: readonly Result[], workload: string, contender: string) {
+  return results.find((result) => result.workload === workload && result.contender === contender);
+}
+
+function fastestTorch(results: readonly Result[], workload: string) {
+  return results
+    .filter((result) => result.workload === workload && result.contender.startsWith("torch"))
+    .sort((a, b) => a.ns - b.ns)
+    .at(0);
+}
+
+function quotient(a: number | undefined, b: number | undefined): string {
+  return a === undefined || b === undefined ? "-" : formatNumber(a / b);
+}

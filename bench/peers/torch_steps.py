@@ -1,0 +1,60 @@
+"""torch.optim.SGD, as a program to be measured; serve.ts says how it is asked.
+
+Usage: torch_steps.py THREADS < lines, the first of which holds the shapes as JSON.
+"""
+
+import json
+import sys
+import time
+
+import torch
+
+WARM_S, SAMPLE_S = 0.3, 0.01
+OPTIONS = dict(lr=1e-3, momentum=0.9, nesterov=True, weight_decay=1e-4)
+MODES = {"default": dict(foreach=False), "foreach": dict(foreach=True), "fused": dict(fused=True)}
+
+
+def make_optimizers(shapes):
+    """One optimizer per mode, over the same parameters and momentum buffers."""
+    params = [torch.nn.Parameter(torch.full(shape, 0.05)) for shape in shapes]
+    for param in params:
+        param.grad = torch.full(param.shape, 0.01)
+    optimizers = {name: torch.optim.SGD(params, **OPTIONS, **mode) for name, mode in MODES.items()}
+    first = next(iter(optimizers.values()))
+    for optimizer in optimizers.values():
+        optimizer.state = first.state
+    return optimizers
+
+
+def time_batch(step, calls):
+    """Seconds per call."""
+    if calls > 1:
+        step()
+    start = time.perf_counter()
+    for _ in range(calls):
+        step()
+    return (time.perf_counter() - start) / calls
+
+
+def batch_size(step):
+    start, calls = time.perf_counter(), 1
+    while True:
+        seconds = time_batch(step, calls) * calls
+        if seconds < SAMPLE_S:
+            calls *= 2
+        elif time.perf_counter() - start >= WARM_S:
+            return -(-calls * SAMPLE_S // seconds)
+
+
+def main():
+    torch.set_num_threads(int(sys.argv[1]))
+    optimizers = make_optimizers(json.loads(sys.stdin.readline()))
+    sizes = {name: int(batch_size(optimizer.step)) for name, optimizer in optimizers.items()}
+    print(json.dumps({"runs": list(sizes), "about": f"torch {torch.__version__}"}), flush=True)
+    for line in sys.stdin:
+        name = line.strip()
+        optimizers[name].step()  # wakes the threads that slept while the others were asked
+        print(1e9 * time_batch(optimizers[name].step, sizes[name]), flush=True)
+
+
+main()

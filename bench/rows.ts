@@ -1,0 +1,96 @@
+/** The rows of the benchmark: which optimizer steps which workload, and how. */
+
+import type { BackendName, SGDOptions } from "@descent/sgd";
+import { type Workload, WORKLOADS } from "./workloads.ts";
+
+/** The dtypes that are measured. */
+export type DtypeName = "float32" | "float64";
+
+/** One row: a step of one kind over one workload. */
+export interface Row {
+  readonly workload: Workload;
+  readonly backend: BackendName;
+  readonly mode: ModeName;
+  readonly dtype: DtypeName;
+  readonly foreach: boolean;
+}
+
+/** The hyperparameters of a mode. */
+export const MODES = {
+  "plain": {},
+  "momentum": { momentum: 0.9 },
+  "nesterov + decay": { momentum: 0.9, nesterov: true, weightDecay: 1e-4 },
+  "sign": { sign: true },
+} as const satisfies Record<string, Omit<SGDOptions, "lr">>;
+
+/** What a step computes. */
+export type ModeName = keyof typeof MODES;
+
+/** The mode that is compared with other programs. */
+export const MAIN_MODE = "nesterov + decay" satisfies ModeName;
+
+/** The learning rate of every row. */
+export const LR = 1e-3;
+
+/** Bytes of one element. */
+export const BYTES: Readonly<Record<DtypeName, number>> = { float32: 4, float64: 8 };
+
+/** Whether the mode keeps momentum buffers. */
+export function hasMomentum(mode: ModeName): boolean {
+  return "momentum" in MODES[mode];
+}
+
+/** The bytes that a step has to read and write: 5 passes with momentum, 3 without. */
+export function trafficOf({ workload, mode, dtype }: Row): number {
+  return workload.elements * BYTES[dtype] * (hasMomentum(mode) ? 5 : 3);
+}
+
+/** The options of the row's optimizer. */
+export function optionsOf({ backend, mode, foreach }: Row): SGDOptions {
+  return { lr: LR, ...MODES[mode], backend, foreach };
+}
+
+/** What the row is called within its workload. */
+export function labelOf({ backend, mode, dtype, foreach }: Row): string {
+  return `${backend}, ${mode}, ${dtype}, foreach ${foreach}`;
+}
+
+/** What the row is called among all rows. */
+export function nameOf(row: Row): string {
+  return `${row.workload.name}: ${labelOf(row)}`;
+}
+
+/** All rows: every mode, and for the main mode also float64 and foreach false. */
+export function allRows(): Row[] {
+  return WORKLOADS.flatMap((workload) => [
+    ...rowsOf(workload, "cpu"),
+    ...rowsOf(workload, "js").filter((row) => !isSlow(row) || isMain(row)),
+  ]);
+}
+
+/** One row per workload and backend, and for ResNet-50 all that `cpu` has. */
+export function quickRows(): Row[] {
+  return allRows().filter((row) =>
+    row.backend === "cpu" && row.workload.name === "ResNet-50" ||
+    isMain(row) && !isSlow(row)
+  );
+}
+
+function rowsOf(workload: Workload, backend: BackendName): Row[] {
+  const main = { workload, backend, mode: MAIN_MODE, dtype: "float32", foreach: true } as const;
+  const modes = Object.keys(MODES) as ModeName[];
+  return [
+    ...modes.map((mode) => ({ ...main, mode })),
+    { ...main, foreach: false },
+    { ...main, dtype: "float64" },
+  ];
+}
+
+function isMain({ mode, dtype, foreach }: Row): boolean {
+  return mode === MAIN_MODE && dtype === "float32" && foreach;
+}
+
+/** The modes of `js` differ little, and a hundred million elements take it long. */
+function isSlow({ backend, workload }: Row): boolean {
+  return backend === "js" && workload.elements > 1e8;
+}

@@ -1,0 +1,477 @@
+//! The boundary of the GPU path. Devices and waits are numbers here, tensors the handles that
+//! [`Gpu`] gives out, as float64 words.
+
+use super::{DEVICE, GROUP_ROW, ROW, STATE_FIRST, STATE_SKIP, guard, hand_out, hyperparameters};
+use crate::error::Error;
+use crate::gpu::context::Choice;
+use crate::gpu::pending::Pending;
+use crate::gpu::step::Row;
+use crate::gpu::tensor::Dtype;
+use crate::gpu::{Gpu, Tuning, View};
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+
+/// Words of a row that describes a binding: handle, offset, length.
+const VIEW: usize = 3;
+/// How many dtypes a device has; its rows have the dtypes `DEVICE + number * DTYPES` and on.
+const DTYPES: u64 = 4;
+
+static GPUS: Registry<Gpu> = Registry::new();
+static WAITS: Registry<Wait> = Registry::new();
+
+/// Things that live behind a number.
+struct Registry<T> {
+    next: AtomicU32,
+    things: LazyLock<Mutex<HashMap<u32, Arc<T>>>>,
+}
+
+/// A wait and how it ended: another thread waits than the one that is told.
+struct Wait {
+    pending: Pending,
+    result: Mutex<Result<(), Error>>,
+}
+
+impl<T> Registry<T> {
+    const fn new() -> Self {
+        Registry { next: AtomicU32::new(1), things: LazyLock::new(Mutex::default) }
+    }
+
+    fn things(&self) -> MutexGuard<'_, HashMap<u32, Arc<T>>> {
+        self.things.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, thing: T) -> u32 {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.things().insert(number, Arc::new(thing));
+        number
+    }
+
+    fn get(&self, number: u32) -> Result<Arc<T>, Error> {
+        let missing = || Error::Table(format!("Cannot use number {number} as it is not open"));
+        self.things().get(&number).cloned().ok_or_else(missing)
+    }
+}
+
+fn null(what: &str) -> Error {
+    Error::Table(format!("Cannot use {what} as it is null"))
+}
+
+/// # Safety
+/// `pointer` is null or valid for reads of `length` elements, as long as the result is used.
+unsafe fn read<'a, T>(pointer: *const T, length: usize, what: &str) -> Result<&'a [T], Error> {
+    if length == 0 {
+        return Ok(&[]);
+    }
+    if pointer.is_null() {
+        return Err(null(what));
+    }
+    // SAFETY: not null, and the caller vouches for the rest.
+    Ok(unsafe { std::slice::from_raw_parts(pointer, length) })
+}
+
+/// # Safety
+/// As for [`read`].
+unsafe fn text<'a>(pointer: *const u8, length: u32, what: &str) -> Result<&'a str, Error> {
+    // SAFETY: the caller vouches for the pointer.
+    let bytes = unsafe { read(pointer, length as usize, what)? };
+    std::str::from_utf8(bytes).map_err(|_| Error::Table(format!("Cannot read {what} as UTF-8")))
+}
+
+/// Runs `body` and stores what it returns in `out`.
+///
+/// # Safety
+/// `out` is null or valid for a write.
+unsafe fn store<T>(out: *mut T, body: impl FnOnce() -> Result<T, Error>) -> i32 {
+    guard(|| {
+        if out.is_null() {
+            return Err(null("out"));
+        }
+        let value = body()?;
+        // SAFETY: not null, and the caller vouches for it.
+        unsafe { out.write(value) };
+        Ok(())
+    })
+}
+
+/// `int32_t descent_gpu_open(const uint8_t *name, uint32_t length, uint32_t low_power,
+/// double max_block, double chunk, uint32_t *gpu)`: opens the adapter whose name contains `name`.
+///
+/// # Safety
+/// `name` is valid for `length` bytes, `gpu` for a write.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_gpu_open(
+    name: *const u8,
+    length: u32,
+    low_power: u32,
+    max_block: f64,
+    chunk: f64,
+    gpu: *mut u32,
+) -> i32 {
+    // SAFETY: the caller vouches for both pointers.
+    unsafe {
+        store(gpu, || {
+            let name = text(name, length, "name")?.to_owned();
+            let choice = Choice { name, low_power: low_power != 0 };
+            let tuning = Tuning { max_block: max_block as u64, chunk_elements: chunk as u64 };
+            Ok(GPUS.add(Gpu::open(&choice, tuning)?))
+        })
+    }
+}
+
+/// `int32_t descent_gpu_close(uint32_t gpu)`: forgets a device, its tensors and kernels.
+#[unsafe(no_mangle)]
+extern "C" fn descent_gpu_close(gpu: u32) -> i32 {
+    guard(|| {
+        let closed = GPUS.things().remove(&gpu);
+        drop(closed); // outside of the lock
+        Ok(())
+    })
+}
+
+/// `uint32_t descent_gpu_info(uint32_t gpu, uint8_t *out, uint32_t capacity)`: lines of a name, a
+/// tab and a value.
+///
+/// # Safety
+/// `out` is null or valid for writes of `capacity` bytes.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_gpu_info(gpu: u32, out: *mut u8, capacity: u32) -> u32 {
+    let text = catch_unwind(AssertUnwindSafe(|| GPUS.get(gpu).map(|gpu| info(&gpu))));
+    let text = text.ok().and_then(Result::ok).unwrap_or_default();
+    // SAFETY: the caller vouches for `out`.
+    unsafe { hand_out(&text, out, capacity) }
+}
+
+fn info(gpu: &Gpu) -> String {
+    let context = gpu.context();
+    let (info, limits) = (&context.info, &context.limits);
+    let float16 = context.features.contains(wgpu::Features::SHADER_F16);
+    let entries: [(&str, &dyn std::fmt::Display); 11] = [
+        ("name", &info.name),
+        ("type", &format!("{:?}", info.device_type)),
+        ("backend", &info.backend),
+        ("driver", &info.driver),
+        ("driverInfo", &info.driver_info),
+        ("float16", &float16),
+        ("maxBindingBytes", &gpu.max_block()),
+        ("maxBufferBytes", &limits.max_buffer_size),
+        ("maxBindings", &limits.max_storage_buffers_per_shader_stage),
+        ("maxWorkgroups", &limits.max_compute_workgroups_per_dimension),
+        ("offsetAlignment", &limits.min_storage_buffer_offset_alignment),
+    ];
+    let line = |(name, value): &(&str, &dyn std::fmt::Display)| {
+        format!("{name}\t{}\n", value.to_string().replace(['\n', '\t'], " "))
+    };
+    entries.iter().map(line).collect()
+}
+
+/// `int32_t descent_gpu_tensor(uint32_t gpu, double length, uint32_t dtype, uint32_t zeroed,
+/// double *handle)`
+///
+/// # Safety
+/// `handle` is valid for a write.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_gpu_tensor(
+    gpu: u32,
+    length: f64,
+    dtype: u32,
+    zeroed: u32,
+    handle: *mut f64,
+) -> i32 {
+    // SAFETY: the caller vouches for `handle`.
+    unsafe {
+        store(handle, || {
+            let dtype = match dtype {
+                0 => Dtype::F32,
+                1 => Dtype::F16,
+                _ => return Err(Error::Table(format!("Cannot make a tensor of dtype {dtype}"))),
+            };
+            Ok(GPUS.get(gpu)?.tensor(length as u64, dtype, zeroed != 0)? as f64)
+        })
+    }
+}
+
+/// `int32_t descent_gpu_free(uint32_t gpu, double handle)`
+#[unsafe(no_mangle)]
+extern "C" fn descent_gpu_free(gpu: u32, handle: f64) -> i32 {
+    guard(|| {
+        if let Ok(gpu) = GPUS.get(gpu) {
+            gpu.free(handle as u64);
+        }
+        Ok(())
+    })
+}
+
+/// `int32_t descent_gpu_write(uint32_t gpu, double handle, const void *data, double bytes)`
+///
+/// # Safety
+/// `data` is valid for reads of `bytes` bytes.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_gpu_write(gpu: u32, handle: f64, data: *const u8, bytes: f64) -> i32 {
+    guard(|| {
+        // SAFETY: the caller vouches for `data`.
+        let data = unsafe { read(data, bytes as usize, "data")? };
+        GPUS.get(gpu)?.write(handle as u64, data)
+    })
+}
+
+/// `int32_t descent_gpu_zero(uint32_t gpu, const double *handles, uint32_t count)`
+///
+/// # Safety
+/// `handles` is valid for reads of `count` words.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_gpu_zero(gpu: u32, handles: *const f64, count: u32) -> i32 {
+    guard(|| {
+        // SAFETY: the caller vouches for `handles`.
+        let handles = unsafe { read(handles, count as usize, "handles")? };
+        let handles: Vec<_> = handles.iter().map(|&handle| handle as u64).collect();
+        GPUS.get(gpu)?.zero(&handles)
+    })
+}
+
+/// `int32_t descent_gpu_read(uint32_t gpu, double handle, uint32_t *wait)`: begins to read a
+/// tensor; `handle` 0 stands for no tensor, but for everything queued so far.
+///
+/// # Safety
+/// `wait` is valid for a write.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_gpu_read(gpu: u32, handle: f64, wait: *mut u32) -> i32 {
+    // SAFETY: the caller vouches for `wait`.
+    unsafe {
+        store(wait, || {
+            let gpu = GPUS.get(gpu)?;
+            let pending = if handle == 0.0 { gpu.everything()? } else { gpu.read(handle as u64)? };
+            Ok(WAITS.add(Wait { pending, result: Mutex::new(Ok(())) }))
+        })
+    }
+}
+
+/// `int32_t descent_gpu_wait(uint32_t wait, void *out, double capacity)`: waits and writes what was
+/// read to `out`, on any thread. Returns 0: `descent_gpu_finish` says how it went.
+///
+/// # Safety
+/// `out` is valid for writes of `capacity` bytes, and nobody else uses them meanwhile.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_gpu_wait(wait: u32, out: *mut u8, capacity: f64) -> i32 {
+    guard(|| {
+        let wait = WAITS.get(wait)?;
+        let waiting = || {
+            if wait.pending.bytes() > capacity as u64 {
+                return Err(Error::Table(format!("Cannot read into {capacity} bytes")));
+            }
+            if capacity == 0.0 {
+                return wait.pending.wait(&mut []);
+            }
+            if out.is_null() {
+                return Err(null("out"));
+            }
+            // SAFETY: not null, and the caller vouches for the rest.
+            wait.pending.wait(unsafe { std::slice::from_raw_parts_mut(out, capacity as usize) })
+        };
+        let result = catch_unwind(AssertUnwindSafe(waiting))
+            .unwrap_or_else(|_| Err(Error::Gpu("Cannot wait for the GPU: it failed".to_owned())));
+        *wait.result.lock().unwrap_or_else(PoisonError::into_inner) = result;
+        Ok(())
+    })
+}
+
+/// `int32_t descent_gpu_finish(uint32_t wait)`: forgets a wait and returns how it ended.
+#[unsafe(no_mangle)]
+extern "C" fn descent_gpu_finish(wait: u32) -> i32 {
+    guard(|| {
+        let removed = WAITS.things().remove(&wait);
+        let wait = removed.ok_or_else(|| null("wait"))?;
+        let result = wait.result.lock().unwrap_or_else(PoisonError::into_inner);
+        result.clone()
+    })
+}
+
+/// `int32_t descent_gpu_kernel(uint32_t gpu, const uint8_t *code, uint32_t code_length,
+/// const uint8_t *entry, uint32_t entry_length, uint32_t *kernel)`: compiles WGSL.
+///
+/// # Safety
+/// `code` and `entry` are valid for reads of their lengths, `kernel` for two writes: the kernel's
+/// number and how many tensors it takes.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_gpu_kernel(
+    gpu: u32,
+    code: *const u8,
+    code_length: u32,
+    entry: *const u8,
+    entry_length: u32,
+    kernel: *mut u32,
+) -> i32 {
+    // SAFETY: the caller vouches for all pointers.
+    unsafe {
+        store(kernel, || {
+            let code = text(code, code_length, "code")?;
+            let entry = text(entry, entry_length, "entry point")?;
+            GPUS.get(gpu)?.kernel(code, entry)
+        })
+    }
+}
+
+/// `int32_t descent_gpu_free_kernel(uint32_t gpu, uint32_t kernel)`
+#[unsafe(no_mangle)]
+extern "C" fn descent_gpu_free_kernel(gpu: u32, kernel: u32) -> i32 {
+    guard(|| {
+        if let Ok(gpu) = GPUS.get(gpu) {
+            gpu.free_kernel(kernel);
+        }
+        Ok(())
+    })
+}
+
+/// `int32_t descent_gpu_dispatch(uint32_t gpu, uint32_t kernel, const double *views,
+/// uint32_t count, uint32_t x, uint32_t y, uint32_t z)`
+///
+/// # Safety
+/// `views` is valid for reads of `count` rows.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_gpu_dispatch(
+    gpu: u32,
+    kernel: u32,
+    views: *const f64,
+    count: u32,
+    x: u32,
+    y: u32,
+    z: u32,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the caller vouches for `views`.
+        let views = unsafe { read(views, count as usize * VIEW, "views")? };
+        let view = |&[handle, offset, length]: &[f64; VIEW]| View {
+            handle: handle as u64,
+            offset: offset as u64,
+            length: length as u64,
+        };
+        let views: Vec<_> = views.as_chunks::<VIEW>().0.iter().map(view).collect();
+        GPUS.get(gpu)?.dispatch(kernel, &views, [x, y, z])
+    })
+}
+
+/// `int32_t descent_gpu_step(uint32_t gpu, const double *rows, uint32_t from, uint32_t to,
+/// const double *groups, uint32_t group_count)`: queues one step of those of the rows `from..to`
+/// that are on this device.
+///
+/// # Safety
+/// `rows` is valid for reads of `to` rows, `groups` of `group_count` rows.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_gpu_step(
+    gpu: u32,
+    rows: *const u64,
+    from: u32,
+    to: u32,
+    groups: *const f64,
+    group_count: u32,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the caller vouches for `to` rows and `group_count` rows.
+        let (rows, groups) = unsafe {
+            (
+                read(rows, to as usize * ROW, "rows")?,
+                read(groups, group_count as usize * GROUP_ROW, "groups")?,
+            )
+        };
+        let rows = rows.as_chunks::<ROW>().0.iter().skip(from as usize);
+        let rows: Vec<_> = rows.filter_map(|row| device_row(gpu, row)).collect();
+        let groups = groups.as_chunks::<GROUP_ROW>().0.iter();
+        let groups: Vec<_> = groups.map(hyperparameters).collect();
+        GPUS.get(gpu)?.step(&rows, &groups)
+    })
+}
+
+fn device_row(gpu: u32, row: &[u64; ROW]) -> Option<Row> {
+    let &[data, grad, buffer, length, dtype, group, state] = row;
+    let own = DEVICE + u64::from(gpu) * DTYPES;
+    let here = (own..own + DTYPES).contains(&dtype);
+    (here && state != STATE_SKIP && length != 0).then(|| Row {
+        data,
+        grad,
+        buffer,
+        group: group as usize,
+        first: state == STATE_FIRST,
+    })
+}
+
+/// `int32_t descent_gpu_memory(uint32_t gpu, double *out)`: bytes of all blocks, bytes sent to the
+/// device, bytes sent to the host.
+///
+/// # Safety
+/// `out` is valid for writes of three words.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_gpu_memory(gpu: u32, out: *mut [f64; 3]) -> i32 {
+    // SAFETY: the caller vouches for `out`.
+    unsafe {
+        store(out, || {
+            let gpu = GPUS.get(gpu)?;
+            let traffic = gpu.traffic();
+            Ok([gpu.memory(), traffic.to_device, traffic.to_host].map(|bytes| bytes as f64))
+        })
+    }
+}
+
+/// `int32_t descent_gpu_start_timing(uint32_t gpu)`: times every step and dispatch from here on.
+#[unsafe(no_mangle)]
+extern "C" fn descent_gpu_start_timing(gpu: u32) -> i32 {
+    guard(|| GPUS.get(gpu)?.start_timing())
+}
+
+/// `int32_t descent_gpu_stop_timing(uint32_t gpu, double *out, uint32_t capacity, uint32_t *count)`:
+/// ends timing and writes the seconds of the first `capacity` steps and dispatches.
+///
+/// # Safety
+/// `out` is valid for writes of `capacity` words, `count` for a write.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_gpu_stop_timing(
+    gpu: u32,
+    out: *mut f64,
+    capacity: u32,
+    count: *mut u32,
+) -> i32 {
+    // SAFETY: the caller vouches for both pointers.
+    unsafe { store(count, || fill(out, capacity, &GPUS.get(gpu)?.stop_timing()?)) }
+}
+
+/// `int32_t descent_gpu_time_copies(uint32_t gpu, double bytes, double *out, uint32_t capacity,
+/// uint32_t *count)`: copies bytes within the device `capacity` times and writes the seconds.
+///
+/// # Safety
+/// As for [`descent_gpu_stop_timing`].
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_gpu_time_copies(
+    gpu: u32,
+    bytes: f64,
+    out: *mut f64,
+    capacity: u32,
+    count: *mut u32,
+) -> i32 {
+    // SAFETY: the caller vouches for both pointers.
+    unsafe {
+        store(count, || fill(out, capacity, &GPUS.get(gpu)?.time_copies(bytes as u64, capacity)?))
+    }
+}
+
+/// Writes as many values as fit and returns how many that are.
+///
+/// # Safety
+/// `out` is valid for writes of `capacity` words.
+unsafe fn fill(out: *mut f64, capacity: u32, values: &[f64]) -> Result<u32, Error> {
+    if out.is_null() {
+        return Err(null("out"));
+    }
+    let count = values.len().min(capacity as usize);
+    // SAFETY: `values` holds `count` words, and the caller vouches for `out`.
+    unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), out, count) };
+    Ok(count as u32)
+}
+
+/// `int32_t descent_gpu_lose(uint32_t gpu)`: loses the device, to test that this is an error.
+#[unsafe(no_mangle)]
+extern "C" fn descent_gpu_lose(gpu: u32) -> i32 {
+    guard(|| {
+        GPUS.get(gpu)?.lose();
+        Ok(())
+    })
+}

@@ -1,0 +1,87 @@
+// One step of SGD over a table of chunks: the rule of rule.rs, four elements at a time.
+//
+// A workgroup takes chunks in strides of the grid, its lanes take vectors of a chunk in strides of
+// the workgroup. Tensors are padded to whole vectors; what the padding holds is never looked at.
+
+// The element as it lies in memory; the library writes f16 here for float16 tensors.
+alias Element = f32;
+
+// The options of the groups of this dispatch: what is off is not compiled.
+override DECAY: bool;
+override MOMENTUM: bool;
+override NESTEROV: bool;
+override SIGN: bool;
+
+const LANES = 256u;
+
+// A run of vectors of one tensor; offsets are in vectors from the start of the bound blocks.
+struct Chunk {
+    data: u32,
+    grad: u32,
+    buffer: u32,
+    length: u32,
+    group: u32,
+    // 1 if the momentum buffer has never been written; it is then not read.
+    first: u32,
+}
+
+struct Factors {
+    orientation: f32,
+    weight_decay: f32,
+    momentum: f32,
+    blend: f32,
+    negative_lr: f32,
+}
+
+// The three bindings may be one and the same block.
+@group(0) @binding(0) var<storage, read_write> data: array<vec4<Element>>;
+@group(0) @binding(1) var<storage, read_write> grad: array<vec4<Element>>;
+@group(0) @binding(2) var<storage, read_write> buffer: array<vec4<Element>>;
+@group(0) @binding(3) var<storage, read> chunks: array<Chunk>;
+@group(0) @binding(4) var<storage, read> groups: array<Factors>;
+
+// +1, -1, or +0 for both zeros and for NaN, for which every comparison is false.
+fn sign_of(u: vec4<f32>) -> vec4<f32> {
+    let zero = vec4<f32>(0.0);
+    let one = vec4<f32>(1.0);
+    return select(zero, one, u > zero) - select(zero, one, u < zero);
+}
+
+fn update(f: Factors, c: Chunk, i: u32) {
+    let p = vec4<f32>(data[c.data + i]);
+    var g = vec4<f32>(grad[c.grad + i]) * f.orientation; // exact: the factor is 1 or -1
+    if DECAY {
+        g = fma(vec4<f32>(f.weight_decay), p, g);
+    }
+    var u = g;
+    if MOMENTUM {
+        var b = g;
+        if c.first == 0u {
+            b = fma(vec4<f32>(f.blend), g, f.momentum * vec4<f32>(buffer[c.buffer + i]));
+        }
+        buffer[c.buffer + i] = vec4<Element>(b);
+        u = b;
+        if NESTEROV {
+            u = fma(vec4<f32>(f.momentum), b, g);
+        }
+    }
+    if SIGN {
+        u = sign_of(u);
+    }
+    data[c.data + i] = vec4<Element>(fma(vec4<f32>(f.negative_lr), u, p));
+}
+
+@compute @workgroup_size(LANES)
+fn step(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    for (var k = workgroup.x; k < arrayLength(&chunks); k += workgroups.x) {
+        let c = chunks[k];
+        let f = groups[c.group];
+        for (var i = lane; i < c.length; i += LANES) {
+            update(f, c, i);
+        }
+    }
+}

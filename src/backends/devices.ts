@@ -1,0 +1,39 @@
+/** Parameters on devices: their rows of a plan go to their device, the others to a host backend. */
+
+import { deviceOf } from "../parameter.ts";
+import type { Device, DeviceTensor, FloatArray, Tensor } from "../parameter.ts";
+import type { Plan } from "../plan.ts";
+import type { Backend } from "./backend.ts";
+
+/** Where a tensor's bytes begin, on one scale for all memory. */
+export function addressOf(host: Backend, tensor: Tensor | Uint32Array<ArrayBuffer>): number {
+  const device = deviceOf(tensor);
+  return device === undefined
+    ? host.address(tensor as FloatArray | Uint32Array<ArrayBuffer>)
+    : device.address(tensor as DeviceTensor);
+}
+
+/**
+ * One step of the rows `from <= row < to` of a refreshed plan. Devices come first: their work is
+ * queued, and runs while the host computes.
+ */
+export function stepRows(host: Backend, plan: Plan, from: number, to: number): void {
+  const { devices, rows, groupRows, groups } = plan;
+  for (let i = 0; i < devices.length; i++) {
+    devices[i].step(rows, from, to, groupRows, groups.length);
+  }
+  if (plan.hasArrays) host.step(plan, from, to);
+}
+
+/** Fills arrays and tensors with zeros, with one call per device. */
+export function fillZero(tensors: readonly Tensor[]): void {
+  const onDevices = new Map<Device, DeviceTensor[]>();
+  for (const tensor of tensors) {
+    const device = deviceOf(tensor);
+    if (device === undefined) (tensor as FloatArray).fill(0);
+    else if (onDevices.get(device)?.push(tensor as DeviceTensor) === undefined) {
+      onDevices.set(device, [tensor as DeviceTensor]);
+    }
+  }
+  for (const [device, own] of onDevices) device.zero(own);
+}

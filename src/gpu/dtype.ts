@@ -1,0 +1,46 @@
+/** The dtypes that tensors on a GPU may have. */
+
+import type { DtypeCode } from "../native/gpu.ts";
+import { describe } from "../parameter.ts";
+
+/** The arrays that hold a GPU tensor's elements on the host, by dtype. */
+export interface GpuArrays {
+  /** float32 */
+  float32: Float32Array<ArrayBuffer>;
+  /** float16, on adapters that have it */
+  float16: Float16Array<ArrayBuffer>;
+}
+
+/** A dtype of GPU tensors; all arithmetic is float32. */
+export type GpuDtype = keyof GpuArrays;
+
+/** What is the same for all tensors of a dtype. */
+export interface GpuFormat {
+  readonly code: DtypeCode;
+  readonly bytes: number;
+  readonly array: (length: number) => Float32Array<ArrayBuffer> | Float16Array<ArrayBuffer>;
+}
+
+/** What is the same for all tensors of a dtype, by dtype. */
+export const FORMATS: Readonly<Record<GpuDtype, GpuFormat>> = {
+  float32: { code: 0, bytes: 4, array: (length) => new Float32Array(length) },
+  float16: { code: 1, bytes: 2, array: (length) => new Float16Array(length) },
+};
+
+/**
+ * The dtype of an array of the host, if tensors of a GPU can have it.
+ *
+ * @throws {TypeError} If they cannot; float64 is never narrowed.
+ */
+export function arrayDtype(array: unknown): GpuDtype {
+  const tag = ArrayBuffer.isView(array)
+    ? (array as { [Symbol.toStringTag]?: string })[Symbol.toStringTag]
+    : undefined;
+  if (tag === "Float32Array") return "float32";
+  if (tag === "Float16Array") return "float16";
+  const hint = tag === "Float64Array" ? ", and float64 is not narrowed" : "";
+  throw new TypeError(
+    `Cannot use the array on the GPU as it must be a Float32Array or a Float16Array${hint}: ` +
+      `current value is ${describe(array)}`,
+  );
+}

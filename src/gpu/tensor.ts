@@ -1,0 +1,141 @@
+/** Tensors on a GPU. */
+
+import type { NativeGpu } from "../native/gpu.ts";
+import { describe, place } from "../parameter.ts";
+import type { DeviceTensor, ElementType } from "../parameter.ts";
+import { arrayDtype, FORMATS } from "./dtype.ts";
+import type { GpuArrays, GpuDtype } from "./dtype.ts";
+
+/** What a tensor is made of. */
+interface Parts<D extends GpuDtype> {
+  readonly native: NativeGpu;
+  readonly length: number;
+  readonly name: D;
+  readonly handle: number;
+  readonly dtype: ElementType;
+}
+
+/** Makes a tensor. */
+export let createTensor: <D extends GpuDtype>(parts: Parts<D>) => GpuTensor<D>;
+
+/** The device of a tensor, and the number that stands for it there; throws after disposal. */
+export let placeOf: (tensor: GpuTensor<GpuDtype>) => { native: NativeGpu; handle: number };
+
+/** Frees tensors that were forgotten instead of disposed. */
+const forgotten = new FinalizationRegistry<() => void>((free) => free());
+
+/**
+ * A tensor on a GPU. `gpu.tensor` makes it; `data` and `grad` of a parameter can be one.
+ *
+ * Reads and writes are queued like everything else: a read sees what was queued before it.
+ */
+export class GpuTensor<D extends GpuDtype = "float32"> implements DeviceTensor {
+  /** The type of its elements. */
+  readonly dtype: D;
+  readonly #native: NativeGpu;
+  readonly #length: number;
+  #handle: number;
+
+  static {
+    createTensor = (parts) => new GpuTensor(parts);
+    placeOf = (tensor) => ({ native: tensor.#native, handle: tensor.#open() });
+  }
+
+  private constructor({ native, length, name, handle, dtype }: Parts<D>) {
+    this.dtype = name;
+    this.#native = native;
+    this.#length = length;
+    this.#handle = handle;
+    place(this, dtype);
+    forgotten.register(this, () => native.free(handle), this);
+  }
+
+  /**
+   * The number of elements.
+   *
+   * @throws {TypeError} If the tensor or its GPU has been disposed.
+   */
+  get length(): number {
+    this.#open();
+    return this.#length;
+  }
+
+  /** Bytes of all elements. */
+  get byteLength(): number {
+    return this.#length * FORMATS[this.dtype].bytes;
+  }
+
+  /**
+   * Reads all elements, as they are after everything that is queued now. The event loop is free
+   * meanwhile.
+   *
+   * @throws {TypeError} If the tensor or its GPU has been disposed.
+   * @throws {Error} If something went wrong on the device.
+   */
+  async read(): Promise<GpuArrays[D]> {
+    const handle = this.#open();
+    const out = FORMATS[this.dtype].array(this.#length);
+    await this.#native.read(handle, out);
+    return out as GpuArrays[D];
+  }
+
+  /**
+   * Reads all elements and blocks until they are there.
+   *
+   * @param out Where they go; a new array if it is left out.
+   * @throws {TypeError} If `out` is of another dtype, or the tensor or its GPU has been disposed.
+   * @throws {RangeError} If `out` has another length.
+   * @throws {Error} If something went wrong on the device.
+   */
+  readSync(out?: GpuArrays[D]): GpuArrays[D] {
+    const handle = this.#open();
+    const array = out ?? FORMATS[this.dtype].array(this.#length) as GpuArrays[D];
+    this.#checkArray(array, "read into");
+    this.#native.readSync(handle, array);
+    return array;
+  }
+
+  /**
+   * Writes all elements. The array is copied before this returns.
+   *
+   * @throws {TypeError} If it is of another dtype, or the tensor or its GPU has been disposed.
+   * @throws {RangeError} If it has another length.
+   */
+  write(array: Float32Array | Float16Array): void {
+    const handle = this.#open();
+    this.#checkArray(array, "write");
+    this.#native.write(handle, array);
+  }
+
+  /** Gives the memory back. The tensor cannot be used any more; queued work still sees it. */
+  [Symbol.dispose](): void {
+    if (this.#handle === 0) return;
+    forgotten.unregister(this);
+    this.#native.free(this.#handle);
+    this.#handle = 0;
+  }
+
+  #open(): number {
+    if (this.#handle === 0) throw new TypeError("Cannot use the tensor as it has been disposed");
+    if (this.#native.closed) {
+      throw new TypeError("Cannot use the tensor as its GPU has been disposed");
+    }
+    return this.#handle;
+  }
+
+  #checkArray(array: unknown, doing: string): void {
+    if (arrayDtype(array) !== this.dtype) {
+      throw new TypeError(
+        `Cannot ${doing} the array as it must be ${this.dtype}, like the tensor: ` +
+          `current value is ${describe(array)}`,
+      );
+    }
+    const { length } = array as Float32Array;
+    if (length !== this.#length) {
+      throw new RangeError(
+        `Cannot ${doing} the array as its length must be ${this.#length}, like the tensor's: ` +
+          `current length is ${length}`,
+      );
+    }
+  }
+}

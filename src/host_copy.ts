@@ -1,0 +1,38 @@
+/** Elements of tensors, wherever they lie, as arrays of JavaScript's. */
+
+import { deviceOf, dtypeOf, elementTypeOf } from "./parameter.ts";
+import type { DeviceTensor, Dtype, FloatArray, Tensor } from "./parameter.ts";
+
+/** The dtype of a tensor's copies on the host: float16 is widened to float32, which is exact. */
+export function hostDtypeOf(tensor: unknown, what: string): Dtype {
+  return dtypeOf(deviceOf(tensor) === undefined ? tensor : new Float32Array(0), what);
+}
+
+/** All elements, to be read at once: an array itself, or a copy of a tensor on a device. */
+export function readable(tensor: Tensor): FloatArray {
+  return deviceOf(tensor) === undefined ? tensor as FloatArray : copyToHost(tensor);
+}
+
+/** A copy of all elements. A tensor on a device is waited for. */
+export function copyToHost(tensor: Tensor): FloatArray {
+  if (deviceOf(tensor) === undefined) return (tensor as FloatArray).slice();
+  const elements = (tensor as DeviceTensor).readSync();
+  return elements instanceof Float32Array ? elements : Float32Array.from(elements);
+}
+
+/** Replaces all elements, in place. The values have the length and `hostDtypeOf` of the tensor. */
+export function copyFromHost(tensor: Tensor, values: FloatArray): void {
+  if (deviceOf(tensor) === undefined) {
+    (tensor as FloatArray).set(values);
+    return;
+  }
+  const half = elementTypeOf(tensor, "the tensor").name === "float16";
+  (tensor as DeviceTensor).write(half ? Float16Array.from(values) : values as Float32Array);
+}
+
+/** A new tensor of these values, where `like` lies and of its dtype. */
+export function copyLike(like: Tensor, values: FloatArray): Tensor {
+  const tensor = elementTypeOf(like, "the tensor").zeros(values.length);
+  copyFromHost(tensor, values);
+  return tensor;
+}
