@@ -19,6 +19,7 @@
 import { chooseBackend } from "./src/backends/choose.ts";
 import { openCpu } from "./src/backends/cpu.ts";
 import { allowed, CHOICE, hiddenCacheVariables, listCandidates } from "./src/native/candidates.ts";
+import { openGpu } from "./src/gpu.ts";
 import { judge, openLibrary } from "./src/native/library.ts";
 import { cacheVariables } from "./src/native/release.ts";
 import { VERSION } from "./src/version.ts";
@@ -31,7 +32,7 @@ type Line = readonly [label: string, text: string];
  * @returns Lines of text, a label and what there is to say about it.
  */
 export function diagnose(): string {
-  const lines = [...versions(), ...places(), ...library(), ...choice(), ...permissions()];
+  const lines = [...versions(), ...places(), ...library(), ...gpu(), ...choice(), ...permissions()];
   const width = Math.max(...lines.map(([label]) => label.length)) + 2;
   return lines.map(([label, text]) => label.padEnd(width) + text).join("\n");
 }
@@ -72,6 +73,18 @@ function library(): Line[] {
     return [["library", library.path], ...info];
   } catch (error) {
     return [["library", `broken: ${(error as Error).message}`]];
+  }
+}
+
+/** The adapter that `openGpu()` opens. */
+function gpu(): Line[] {
+  try {
+    using opened = openGpu();
+    const { name, type, backend, driver, float16 } = opened.info;
+    const traits = [type, backend, driver, `float16: ${float16 ? "yes" : "no"}`];
+    return [["gpu", `${name} (${traits.join(", ")})`]];
+  } catch (error) {
+    return [["gpu", `none: ${(error as Error).message}`]];
   }
 }
 

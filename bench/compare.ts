@@ -58,10 +58,21 @@ const tolerance: number = flags.tolerance ?? TOLERANCE;
 const baselineFile: string = flags.baseline ?? BASELINE;
 const saved = flags.save ? undefined : readBaseline();
 
-const report = createReport(allRows().filter(isWanted).flatMap(measureRow));
+const rows = allRows().filter(isWanted);
+if (rows.length === 0) refuse(`there is no row with "${flags.only}" in its name`);
+if (flags.save && flags.only !== undefined && flags.baseline === undefined) {
+  refuse("--save with --only would leave rows out of the baseline: name another with --baseline");
+}
+
+const report = createReport(rows.flatMap(measureRow));
 write(flags.out ?? OUT, report);
 if (saved === undefined) write(baselineFile, report);
 else conclude(saved);
+
+function refuse(reason: string): never {
+  console.error(`Cannot compare as ${reason}`);
+  Deno.exit(2);
+}
 
 function isWanted(row: Row): boolean {
   return flags.only === undefined || nameOf(row).includes(flags.only);
@@ -76,8 +87,7 @@ function readBaseline(): readonly Figure[] {
     return figures.filter(({ row }) => flags.only === undefined || row.includes(flags.only));
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
-    console.error(`Cannot compare as there is no ${baselineFile}: make one with --save`);
-    Deno.exit(2);
+    refuse(`there is no ${baselineFile}: make one with --save`);
   }
 }
 

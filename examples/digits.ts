@@ -10,11 +10,12 @@ import { continueWith, loadRun, saveRun } from "./digits/checkpoint.ts";
 import { CLASSES, PIXELS, readDigits, split } from "./digits/dataset.ts";
 import type { Dataset } from "./digits/dataset.ts";
 import { Network } from "./digits/network.ts";
-import { HELP, parseOptions, UsageError } from "./digits/options.ts";
+import { asUser, HELP, parseOptions, UsageError } from "./digits/options.ts";
 import type { DemoOptions } from "./digits/options.ts";
 import { drawCurves } from "./digits/plot.ts";
 import type { EpochResult } from "./digits/plot.ts";
 import { openStream, permutation, STREAM } from "./digits/random.ts";
+import { describeRun, epochLine } from "./digits/report.ts";
 import { openScreen } from "./digits/screen.ts";
 import type { Screen } from "./digits/screen.ts";
 import { trainEpoch } from "./digits/train.ts";
@@ -36,6 +37,12 @@ async function main(args: readonly string[]): Promise<void> {
   if (asked === "help") return console.log(HELP);
   const run = await prepare(asked);
   const { options, train, test, optimizer, history } = run;
+  if (history.length >= options.epochs) {
+    return console.log(
+      `The run in ${options.resume} has had all of its ${history.length} epochs: ` +
+        `a higher --epochs goes on with it`,
+    );
+  }
   for (const file of [options.plot, options.checkpoint ?? options.plot]) {
     asUser(() => Deno.mkdirSync(dirname(file), { recursive: true }), file);
   }
@@ -44,7 +51,7 @@ async function main(args: readonly string[]): Promise<void> {
       `images, backend ${optimizer.backend}`,
   );
   await fit(run);
-  const picture = drawCurves("Training on handwritten digits", describe(options), history);
+  const picture = drawCurves("Training on handwritten digits", describeRun(options), history);
   asUser(() => Deno.writeTextFileSync(options.plot, picture), options.plot);
   console.log(`Loss and accuracy curves: ${options.plot}`);
 }
@@ -98,31 +105,10 @@ function runEpoch(run: Run, epoch: number, screen: Screen): number {
   if (!Number.isFinite(pass.loss) || !Number.isFinite(loss)) {
     throw new UsageError(`Cannot go on as the loss is ${loss} in epoch ${epoch}: lower --lr`);
   }
-  history.push({ epoch, trainLoss: pass.loss, testLoss: loss, testAccuracy });
-  screen.print(
-    `epoch ${String(epoch).padStart(String(epochs).length)}/${epochs}` +
-      `  loss ${pass.loss.toFixed(8)}  test loss ${loss.toFixed(8)}` +
-      `  test accuracy ${(100 * testAccuracy).toFixed(2).padStart(6)} %`,
-  );
+  const result = { epoch, trainLoss: pass.loss, testLoss: loss, testAccuracy };
+  history.push(result);
+  screen.print(epochLine(result, epochs));
   return pass.optimizerMs;
-}
-
-function describe({ sgd, batch, seed }: DemoOptions): string {
-  const name = `${sgd.sign ? "sign-" : ""}SGD${sgd.nesterov ? " (Nesterov)" : ""}`;
-  return `${name}, lr ${sgd.lr}, momentum ${sgd.momentum}, weight decay ${sgd.weightDecay}, ` +
-    `batch ${batch}, seed ${seed}`;
-}
-
-/** Runs what fails only because of what the user asked for: an option, or a file to write. */
-function asUser<T>(run: () => T, file?: string): T {
-  try {
-    return run();
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new UsageError(file === undefined ? reason : `Cannot write ${file}: ${reason}`, {
-      cause,
-    });
-  }
 }
 
 if (import.meta.main) {

@@ -1,42 +1,47 @@
 /** Finds arrays that share memory. */
 
-/** A stretch of memory: first address and the one after the last, on a backend's own scale. */
-export interface Span {
-  readonly start: number;
-  readonly end: number;
-  /** What error messages call it. */
-  readonly what: string;
-}
+/** What error messages call the span with a number. */
+export type NameOf = (span: number) => string;
 
-/** The spans that a step writes, which may overlap nothing. */
+/**
+ * The spans of memory that a step writes, which may overlap nothing. A span is its first address
+ * and the one after its last, on a backend's own scale; an empty one overlaps nothing.
+ */
 export class Written {
-  readonly #spans: readonly Span[];
+  readonly #starts: Float64Array;
+  readonly #ends: Float64Array;
+  readonly #numbers: Uint32Array;
+  readonly #nameOf: NameOf;
 
   /**
    * @throws {RangeError} If two of the spans overlap.
    */
-  constructor(spans: readonly Span[]) {
-    this.#spans = spans.filter(({ start, end }) => start < end).sort((a, b) => a.start - b.start);
-    for (let i = 1; i < this.#spans.length; i++) {
-      const [before, after] = [this.#spans[i - 1], this.#spans[i]];
-      if (after.start < before.end) throw overlapError(before.what, after.what);
+  constructor(starts: Float64Array, ends: Float64Array, nameOf: NameOf) {
+    const numbers = Uint32Array.from(starts.keys()).filter((i) => starts[i] < ends[i]);
+    this.#numbers = numbers.sort((a, b) => starts[a] - starts[b]);
+    this.#starts = Float64Array.from(numbers, (i) => starts[i]);
+    this.#ends = Float64Array.from(numbers, (i) => ends[i]);
+    this.#nameOf = nameOf;
+    for (let i = 1; i < numbers.length; i++) {
+      if (this.#starts[i] < this.#ends[i - 1]) {
+        throw overlapError(nameOf(numbers[i - 1]), nameOf(numbers[i]));
+      }
     }
   }
 
   /**
    * @throws {RangeError} If a span that is only read overlaps one that is written.
    */
-  check(span: Span): void {
-    if (span.start >= span.end) return;
+  check(start: number, end: number, what: () => string): void {
+    if (start >= end) return;
     let low = 0;
-    let high = this.#spans.length;
+    let high = this.#ends.length;
     while (low < high) { // the first span that ends after this one's start
       const middle = (low + high) >> 1;
-      if (this.#spans[middle].end <= span.start) low = middle + 1;
+      if (this.#ends[middle] <= start) low = middle + 1;
       else high = middle;
     }
-    const next = this.#spans[low];
-    if (next !== undefined && next.start < span.end) throw overlapError(next.what, span.what);
+    if (this.#starts[low] < end) throw overlapError(this.#nameOf(this.#numbers[low]), what());
   }
 }
 

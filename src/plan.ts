@@ -10,7 +10,6 @@ import { checkLike } from "./like.ts";
 import { checkCombination } from "./options.ts";
 import type { RuleOptions } from "./rule.ts";
 import { Written } from "./overlap.ts";
-import type { Span } from "./overlap.ts";
 import { checkBuffer, elementTypeOf, label } from "./parameter.ts";
 import type { Device, ElementType, Parameter, SparseGrad, Tensor } from "./parameter.ts";
 import { checkSparseOptions, isSparse, readSparse, SparseTable } from "./sparse.ts";
@@ -78,6 +77,8 @@ export class Entry {
   }
 }
 
+const NOTHING_WRITTEN = new Written(new Float64Array(0), new Float64Array(0), String);
+
 /** The tables of one optimizer. */
 export class Plan {
   /** The tensor table: `ROW` words of 64 bits per parameter. */
@@ -100,7 +101,7 @@ export class Plan {
   readonly #address: (array: Tensor | Uint32Array<ArrayBuffer>) => number;
   readonly #started: Entry[] = [];
   readonly #newGrads: Entry[] = [];
-  #written = new Written([]);
+  #written = NOTHING_WRITTEN;
   #writtenChanged = true;
 
   /** @param address Where an array's bytes begin, as the backend reads it from the tables. */
@@ -136,7 +137,7 @@ export class Plan {
       this.#refreshEntries();
       this.#checkAttached();
       if (this.#writtenChanged) this.#checkAll();
-      else for (const entry of this.#newGrads) this.#written.check(this.#gradSpan(entry));
+      else for (const entry of this.#newGrads) this.#checkGrad(entry);
       this.#newGrads.length = 0;
       if (this.sparse.steps.length > 0) this.#finishSparse();
     } catch (error) {
@@ -231,7 +232,7 @@ export class Plan {
       if (values.length !== indices.length * columns) throw detachedError(what);
       this.#checkLengths(entry);
       const start = this.#address(values);
-      this.#written.check({ start, end: start + values.byteLength, what });
+      this.#written.check(start, start + values.byteLength, () => what);
     }
     this.sparse.write(({ row }) => this.rows.subarray(row * ROW, row * ROW + ROW), this.#address);
   }
@@ -308,27 +309,33 @@ export class Plan {
     const places = new Set(this.entries.map(({ dtype }) => dtype!.device));
     this.hasArrays = places.delete(undefined);
     this.devices = [...places] as Device[];
-    const spans: Span[] = [];
+    this.#written = this.#writtenSpans();
     for (const entry of this.entries) {
-      spans.push(this.#span(entry, DATA, entry.name("data")));
-      if (entry.buffer !== null) {
-        spans.push(this.#span(entry, BUFFER, entry.name("momentum buffer")));
-      }
-    }
-    this.#written = new Written(spans);
-    for (const entry of this.entries) {
-      if (entry.grad !== null) this.#written.check(this.#gradSpan(entry));
+      if (entry.grad !== null) this.#checkGrad(entry);
     }
     this.#writtenChanged = false;
   }
 
-  #gradSpan(entry: Entry): Span {
-    return this.#span(entry, GRAD, entry.name("grad"));
+  /** Two spans per entry: its data and its momentum buffer, empty while there is none. */
+  #writtenSpans(): Written {
+    const { entries, rows } = this;
+    const starts = new Float64Array(2 * entries.length);
+    const ends = new Float64Array(2 * entries.length);
+    for (const [i, { length, dtype, buffer }] of entries.entries()) {
+      const bytes = length * dtype!.bytes;
+      starts[2 * i] = Number(rows[i * ROW + DATA]);
+      ends[2 * i] = starts[2 * i] + bytes;
+      starts[2 * i + 1] = Number(rows[i * ROW + BUFFER]);
+      ends[2 * i + 1] = starts[2 * i + 1] + (buffer === null ? 0 : bytes);
+    }
+    const nameOf = (i: number) => entries[i >> 1].name(i % 2 === 0 ? "data" : "momentum buffer");
+    return new Written(starts, ends, nameOf);
   }
 
-  #span(entry: Entry, column: number, what: string): Span {
-    const start = Number(this.rows[entry.index * ROW + column]);
-    return { start, end: start + entry.length * entry.dtype!.bytes, what };
+  #checkGrad(entry: Entry): void {
+    const start = Number(this.rows[entry.index * ROW + GRAD]);
+    const end = start + entry.length * entry.dtype!.bytes;
+    this.#written.check(start, end, () => entry.name("grad"));
   }
 
   /** After an error nothing that was half checked is trusted: the next step checks all again. */

@@ -269,7 +269,8 @@ export class SGD<T extends Tensor = FloatArray> {
    * as in torch; to go on with another lr, assign it afterwards. Keys that newer releases added
    * get their defaults where the dict does not have them; keys that Descent does not know are left
    * out. Groups and parameters are matched in order, and by name where both sides have names.
-   * Groups stay the objects that they are, and the dict's arrays are copied.
+   * Shapes are compared where both sides have one: an array of the dict without `shape` fits any
+   * shape of its length. Groups stay the objects that they are, and the dict's arrays are copied.
    *
    * Everything is checked before anything changes: if this throws, nothing has changed.
    *
@@ -277,7 +278,8 @@ export class SGD<T extends Tensor = FloatArray> {
    * @param options With `strict: false`, what matches is loaded and the rest stays as it is; with
    * `parameters`, the parameters' own values are loaded too, in place.
    * @returns What did not match; empty lists if all did.
-   * @throws {TypeError} If the dict is not valid, or has no parameters where they are asked for.
+   * @throws {TypeError} If the dict or an option is not valid, or if the dict has no parameters
+   * where they are asked for, and `strict` is not false.
    * @throws {RangeError} If a hyperparameter is out of range, or if the dict does not fit: the
    * message lists each parameter that is missing, doubled or of another length, shape or dtype.
    *
@@ -345,11 +347,9 @@ export class SGD<T extends Tensor = FloatArray> {
   }
 
   #checkOverlap(params: readonly Parameter<Tensor>[]): void {
-    new Written(params.map((parameter, i) => {
-      const start = addressOf(this.#backend, parameter.data);
-      const end = start + parameter.data.byteLength;
-      return { start, end, what: `data of ${label(parameter, i)}` };
-    }));
+    const starts = Float64Array.from(params, ({ data }) => addressOf(this.#backend, data));
+    const ends = starts.map((start, i) => start + params[i].data.byteLength);
+    new Written(starts, ends, (i) => `data of ${label(params[i], i)}`);
   }
 
   /** Groups in a row that step together (foreach) are one call, the others one per tensor. */

@@ -1,52 +1,9 @@
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { SGD } from "@descent/sgd";
-import { DOMParser } from "@xmldom/xmldom";
 import { parseOptions, UsageError } from "../examples/digits/options.ts";
+import { assertDraws, deno, readCurves, readEpochs, train } from "./demo_runs.ts";
 
-const ROOT = new URL("..", import.meta.url);
-
-interface Outcome {
-  readonly code: number;
-  readonly out: string;
-  readonly err: string;
-}
-
-async function deno(...args: string[]): Promise<Outcome> {
-  const command = new Deno.Command(Deno.execPath(), { args, cwd: ROOT, env: { NO_COLOR: "1" } });
-  const { code, stdout, stderr } = await command.output();
-  const decoder = new TextDecoder();
-  return { code, out: decoder.decode(stdout), err: decoder.decode(stderr) };
-}
-
-/** Runs the demo with a picture in a folder of its own. */
-async function demo(...args: string[]): Promise<Outcome & { svg: string }> {
-  const folder = await Deno.makeTempDir();
-  try {
-    const plot = `${folder}/new/curves.svg`;
-    const outcome = await deno("task", "-q", "demo", "--plot", plot, ...args);
-    assertEquals(outcome.code, 0, outcome.err);
-    return { ...outcome, svg: await Deno.readTextFile(plot) };
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
-
-interface Epochs {
-  readonly loss: number[];
-  readonly testLoss: number[];
-  readonly accuracy: number[];
-}
-
-function readEpochs(out: string): Epochs {
-  const line = /^epoch +(\d+)\/\d+ {2}loss (\S+) {2}test loss (\S+) {2}test accuracy +(\S+) %$/gm;
-  const rows = [...out.matchAll(line)].map((match) => match.slice(1).map(Number));
-  assertEquals(rows.map(([epoch]) => epoch), rows.map((_, i) => i + 1));
-  return {
-    loss: rows.map((row) => row[1]),
-    testLoss: rows.map((row) => row[2]),
-    accuracy: rows.map((row) => row[3]),
-  };
-}
+const demo = (...args: string[]) => train("demo", ...args);
 
 function epochLines(out: string): string {
   return out.split("\n").filter((line) => line.startsWith("epoch")).join("\n");
@@ -57,31 +14,6 @@ function readSummary(out: string) {
     /^Trained in (\S+) s with backend (\w+); the optimizer took (\S+) ms of it, (\S+) %$/m;
   const [, seconds, backend, ms, share] = out.match(line) ?? [];
   return { seconds: Number(seconds), backend, ms: Number(ms), share: Number(share) };
-}
-
-/** The curves of a picture: the heights of the points of each long line. */
-function readCurves(svg: string): number[][] {
-  const document = new DOMParser().parseFromString(svg, "image/svg+xml");
-  const paths = Array.from(document.getElementsByTagName("path"));
-  return paths
-    .map((path) => [...(path.getAttribute("d") ?? "").matchAll(/[ML]\S+ ([^ML\s]+)/g)])
-    .filter((points) => points.length > 2)
-    .map((points) => points.map((point) => Number(point[1])));
-}
-
-function assertDraws(heights: readonly number[], values: readonly number[]): void {
-  assertEquals(heights.length, values.length);
-  const low = values.indexOf(Math.min(...values));
-  const high = values.indexOf(Math.max(...values));
-  const slope = (heights[high] - heights[low]) / (values[high] - values[low]);
-  assert(slope < 0, "higher values stand higher, so at smaller y");
-  for (const [i, value] of values.entries()) {
-    const expected = heights[low] + slope * (value - values[low]);
-    assert(
-      Math.abs(heights[i] - expected) < 0.5,
-      `point ${i} is at ${heights[i]}, not ${expected}`,
-    );
-  }
 }
 
 const AUTO = new SGD([{ data: new Float32Array(1), grad: null }], { lr: 1 }).backend;
@@ -180,7 +112,7 @@ for (
   ] as const
 ) {
   Deno.test(`deno task demo ${args.join(" ")} fails with one clear message`, async () => {
-    const { code, err } = await deno("task", "-q", "demo", ...args);
+    const { code, err } = await deno(["task", "-q", "demo", ...args]);
     assertEquals(code, 2);
     assertMatch(err, message);
     assert(!/^ +at /m.test(err), err);
@@ -188,7 +120,7 @@ for (
 }
 
 Deno.test("--help tells every option", async () => {
-  const { code, out } = await deno("task", "-q", "demo", "--help");
+  const { code, out } = await deno(["task", "-q", "demo", "--help"]);
   assertEquals(code, 0);
   const names = ["lr", "momentum", "nesterov", "weight-decay", "sign", "epochs", "batch", "seed"];
   for (const name of [...names, "backend", "checkpoint", "resume", "plot", "help"]) {
@@ -201,7 +133,7 @@ Deno.test("without cargo and kernels the demo says so in one line and runs on th
   try {
     const nowhere = `PATH='${folder}' DENO_DESCENT_KERNELS='${folder}/none.so'`;
     const line = `${nowhere} deno task demo --epochs 12 --plot '${folder}/curves.svg'`;
-    const { code, out, err } = await deno("task", "-q", "--eval", line);
+    const { code, out, err } = await deno(["task", "-q", "--eval", line]);
     assertEquals(code, 0, err);
     assertMatch(out, /^cargo is not installed: .*js backend/);
     assertEquals(out.match(/cargo/g)?.length, 1);

@@ -27,6 +27,28 @@ export class UsageError extends Error {
   override readonly name = "UsageError";
 }
 
+/** The ranges of whole numbers. */
+export const LIMITS = {
+  epochs: [1, 10_000],
+  batch: [1, 10_000],
+  seed: [0, 2 ** 32 - 1],
+} as const;
+
+/** Where the optimizer may run. */
+export const BACKENDS = ["auto", "cpu", "js"] as const;
+
+/** Runs what fails only because of what the user asked for: an option, or a file to write. */
+export function asUser<T>(run: () => T, file?: string): T {
+  try {
+    return run();
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new UsageError(file === undefined ? reason : `Cannot write ${file}: ${reason}`, {
+      cause,
+    });
+  }
+}
+
 /** The text of --help. */
 export const HELP = `Trains a 64-64-10 network on 1,797 handwritten digits.
 
@@ -42,7 +64,8 @@ Usage: deno task demo [options]
   --seed N               seed of the split, the weights and the shuffle (default: 1)
   --backend NAME         auto, cpu or js (default: auto)
   --checkpoint FILE      save the run after every epoch
-  --resume FILE          go on with a saved run, with its options, up to --epochs
+  --resume FILE          go on with a saved run, with its options; --epochs and --backend may
+                         be others
   --plot FILE            where the picture goes (default: out/digits.svg)
   --help                 show this text`;
 
@@ -69,9 +92,9 @@ export function parseOptions(args: readonly string[]): DemoOptions | "help" {
       sign,
       backend: readBackend(flags),
     },
-    epochs: readInteger(flags, "epochs", 1, 10_000) ?? 30,
-    batch: readInteger(flags, "batch", 1, 10_000) ?? 32,
-    seed: readInteger(flags, "seed", 0, 2 ** 32 - 1) ?? 1,
+    epochs: readInteger(flags, "epochs") ?? 30,
+    batch: readInteger(flags, "batch") ?? 32,
+    seed: readInteger(flags, "seed") ?? 1,
     plot: readText(flags, "plot") ?? "out/digits.svg",
     checkpoint: readText(flags, "checkpoint"),
     resume: readText(flags, "resume"),
@@ -115,8 +138,9 @@ function readNumber(flags: Flags, name: string): number | undefined {
   return value;
 }
 
-function readInteger(flags: Flags, name: string, min: number, max: number): number | undefined {
+function readInteger(flags: Flags, name: keyof typeof LIMITS): number | undefined {
   const value = readNumber(flags, name);
+  const [min, max] = LIMITS[name];
   if (value === undefined || (Number.isInteger(value) && value >= min && value <= max)) {
     return value;
   }
@@ -127,7 +151,8 @@ function readInteger(flags: Flags, name: string, min: number, max: number): numb
 
 function readBackend(flags: Flags): SGDOptions["backend"] {
   const name = readText(flags, "backend") ?? "auto";
-  if (name === "auto" || name === "cpu" || name === "js") return name;
+  const backend = BACKENDS.find((known) => known === name);
+  if (backend !== undefined) return backend;
   throw new UsageError(
     `Cannot set --backend as it must be auto, cpu or js: current value is ${name}`,
   );

@@ -25,6 +25,20 @@ interface HostArrays {
   readonly buffer: FloatArray | null;
 }
 
+/** What rows of one dtype, group and state have in common. */
+interface Choice {
+  readonly dtype: Dtype;
+  readonly group: number;
+  readonly first: boolean;
+  readonly lines: Lines;
+  readonly factors: Factors<number>;
+}
+
+function choose(plan: Plan, dtype: Dtype, group: number, first: boolean): Choice {
+  const h = plan.groups[group];
+  return { dtype, group, first, lines: linesOf(h, first), factors: factorsOf(h, dtype.round) };
+}
+
 /** The backend. */
 export const js: Backend = {
   name: "js",
@@ -38,29 +52,35 @@ export const js: Backend = {
     return base + array.byteOffset;
   },
   step(plan: Plan, from: number, to: number): void {
+    let choice: Choice | undefined;
     for (let i = from; i < to; i++) {
       const entry = plan.entries[i];
       if (entry.grad === null || entry.dtype!.device !== undefined) continue;
       const { data, grad, buffer } = entry as HostArrays;
-      const { group, state } = entry;
       const dtype = entry.dtype as Dtype;
-      const h = plan.groups[group];
-      const lines = linesOf(h, state.momentumBuffer === null);
-      sweep(dtype, lines, factorsOf(h, dtype.round), data, grad, buffer);
+      const first = entry.state.momentumBuffer === null;
+      if (choice?.dtype !== dtype || choice.group !== entry.group || choice.first !== first) {
+        choice = choose(plan, dtype, entry.group, first);
+      }
+      sweep(dtype, choice.lines, choice.factors, data, grad, buffer);
     }
-    const [first, end] = plan.sparse.range(from, to);
-    for (const step of plan.sparse.steps.slice(first, end)) {
-      const entry = plan.entries[step.row];
-      const { data, buffer } = entry as HostArrays;
-      const [dtype, h] = [entry.dtype as Dtype, plan.groups[entry.group]];
-      const lines = linesOf(h, step.first);
-      const f = factorsOf(h, dtype.round);
-      const matrix = { data, buffer, dtype };
-      stepSparse(step, lines, matrix, (p, g, b) => sweep(dtype, lines, f, p, g, b));
-    }
+    if (plan.sparse.steps.length > 0) stepMatrices(plan, from, to);
   },
   goBack,
 };
+
+/** Steps the matrices with sparse gradients. */
+function stepMatrices(plan: Plan, from: number, to: number): void {
+  const [first, end] = plan.sparse.range(from, to);
+  for (const step of plan.sparse.steps.slice(first, end)) {
+    const entry = plan.entries[step.row];
+    const { data, buffer } = entry as HostArrays;
+    const dtype = entry.dtype as Dtype;
+    const { lines, factors } = choose(plan, dtype, entry.group, step.first);
+    const matrix = { data, buffer, dtype };
+    stepSparse(step, lines, matrix, (p, g, b) => sweep(dtype, lines, factors, p, g, b));
+  }
+}
 
 /** Steps one tensor in the way that is faster for its length. */
 const sweep: typeof sweepElements = (dtype, lines, f, data, grad, buffer) => {

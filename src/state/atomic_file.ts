@@ -31,7 +31,7 @@ export async function replaceFile(
   write: (file: Deno.FsFile) => Promise<void>,
 ): Promise<void> {
   try {
-    const target = toTarget(await followLink(path));
+    const target = await toTarget(await followLink(path));
     const old = await statOrNull(target.path);
     if (old?.isDirectory) throw new CheckpointError("it is a directory");
     if (old !== null && !old.isFile) throw new CheckpointError("it is no regular file");
@@ -49,8 +49,8 @@ export async function replaceFile(
  * @param path The file.
  */
 export async function removeLeftovers(path: string): Promise<void> {
-  if (!await mayChange(toTarget(path).folder)) return;
-  const target = toTarget(await followLink(path));
+  if (!await mayChange(splitPath(path).folder)) return;
+  const target = await toTarget(await followLink(path));
   if (await mayChange(target.folder)) await sweep(target);
 }
 
@@ -74,20 +74,47 @@ function isIoError(error: Error): boolean {
     Object.values(Deno.errors).some((type) => error instanceof type);
 }
 
-function toTarget(path: string): Target {
+async function toTarget(path: string): Promise<Target> {
+  const { folder, name } = splitPath(path);
+  return { path, folder, prefix: await prefixOf(name) };
+}
+
+/** The folder of a path, with a separator at its end, and the name in it. */
+function splitPath(path: string): { folder: string; name: string } {
   const at = Deno.build.os === "windows"
     ? Math.max(path.lastIndexOf("/"), path.lastIndexOf("\\"))
     : path.lastIndexOf("/");
-  return { path, folder: path.slice(0, at + 1) || "./", prefix: `.${path.slice(at + 1)}.` };
+  return { folder: path.slice(0, at + 1) || "./", name: path.slice(at + 1) };
 }
 
+/**
+ * How the names of a file's temporary files begin. It is a digest, as a name may be as long as the
+ * system lets it be, and begin like another one.
+ */
+export async function prefixOf(name: string): Promise<string> {
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(name));
+  return `.${new Uint8Array(digest, 0, 8).toHex()}.`;
+}
+
+/** What a path stands for, also if it is a link to a file that is not there yet. */
 async function followLink(path: string): Promise<string> {
   try {
-    return (await Deno.lstat(path)).isSymlink ? await Deno.realPath(path) : path;
+    if (!(await Deno.lstat(path)).isSymlink) return path;
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return path;
     throw error;
   }
+  try {
+    return await Deno.realPath(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  const next = await Deno.readLink(path);
+  return await followLink(isAbsolute(next) ? next : splitPath(path).folder + next);
+}
+
+function isAbsolute(path: string): boolean {
+  return Deno.build.os === "windows" ? /^([a-z]:)?[\\/]/i.test(path) : path.startsWith("/");
 }
 
 async function statOrNull(path: string): Promise<Deno.FileInfo | null> {

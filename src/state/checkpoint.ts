@@ -59,7 +59,7 @@ export interface Stateful {
  * @throws {CheckpointError} If the system does not let the file be written: a full disk, a missing
  * or read-only folder, a directory in its place. The message says which, and the old file stays.
  * @throws {TypeError} If the state is not valid, or two tensors have the same name.
- * @throws {Error} If the optimizer has stepped meanwhile.
+ * @throws {Error} If the optimizer has stepped meanwhile, or an array was detached.
  *
  * @example
  * ```ts
@@ -145,8 +145,19 @@ function toPath(path: unknown): string {
       `Cannot use path as it must be a path or a file: URL: current value is ${describe(path)}`,
     );
   }
-  const decoded = decodeURIComponent(path.pathname);
+  const decoded = decodePath(path);
   return Deno.build.os === "windows" ? decoded.slice(1).replaceAll("/", "\\") : decoded;
+}
+
+function decodePath(url: URL): string {
+  try {
+    return decodeURIComponent(url.pathname);
+  } catch (cause) {
+    throw new TypeError(
+      `Cannot use path as what follows "%" in it must be UTF-8 in hex: current value is ${url}`,
+      { cause },
+    );
+  }
 }
 
 /** The dict to save, and what makes sure that it is still the state that it was. */
@@ -198,6 +209,13 @@ async function writeAll(
     for (let at = 0; at < piece.length;) at += await out.write(piece.subarray(at));
     done += piece.length;
     onProgress?.({ done, total });
+  }
+  // An array whose buffer is transferred meanwhile ends early.
+  if (done !== total) {
+    throw new Error(
+      `Cannot save the state as an array was detached meanwhile: ${total} bytes were to be ` +
+        `written, and ${done} were`,
+    );
   }
 }
 

@@ -3,8 +3,15 @@
 import { describe } from "../parameter.ts";
 import type { FloatArray } from "../parameter.ts";
 import { quote, unreadable } from "./errors.ts";
-import { JsonReader } from "./json_reader.ts";
-import { bytesOf, layOut, PREFIX, readHeader, readHeaderLength } from "./safetensors.ts";
+import { JsonReader, MAX_VALUES } from "./json_reader.ts";
+import {
+  bytesOf,
+  checkLimit,
+  layOut,
+  PREFIX,
+  readHeader,
+  readHeaderLength,
+} from "./safetensors.ts";
 import type { Header, Layout, Tensor, TensorInfo } from "./safetensors.ts";
 import { checkGroup, checkStateDict, KEYS } from "./state_dict.ts";
 import type { CheckedDict, CheckedGroup, ParamGroupStateDict, StateDict } from "./state_dict.ts";
@@ -44,7 +51,8 @@ export interface Unfilled {
  * @param dict The state dict.
  * @returns The bytes of the file.
  * @throws {TypeError} If the dict is not valid or two tensors have the same name.
- * @throws {RangeError} If a value is out of range, or the header is longer than the format allows.
+ * @throws {RangeError} If a value is out of range, or a limit of the format or its reader is passed:
+ * 64 dimensions, 250,000 tensors, 4 million keys and items, a header of 100 MB.
  *
  * @example
  * ```ts
@@ -105,10 +113,12 @@ export function decodeStateDict(bytes: Uint8Array): StateDict {
  * Lays out the file of a state dict without copying its arrays.
  *
  * @throws {TypeError} If the dict is not valid or two tensors have the same name.
- * @throws {RangeError} If a value is out of range, or the header is longer than the format allows.
+ * @throws {RangeError} If a value is out of range, or a limit of the format or its reader is passed:
+ * 64 dimensions, 250,000 tensors, 4 million keys and items, a header of 100 MB.
  */
 export function layOutState(dict: unknown): Layout {
   const checked = checkStateDict(dict);
+  checkLimit("param_groups", MAX_VALUES, "keys and items", countValues(checked.groups));
   const slots = nameSlots(checked.groups);
   const tensors: Tensor[] = [];
   for (const [name, slot] of slots) {
@@ -201,6 +211,14 @@ function unplaced(dict: CheckedDict, slots: ReadonlyMap<string, Slot | null>): T
       ? `Cannot encode the state as no group has the parameters ${strays.join(", ")}`
       : `Cannot encode the state as the names of tensors must differ: ${doubled.join(", ")}`,
   );
+}
+
+/** The keys and items of the groups as JSON. */
+function countValues(groups: readonly CheckedGroup[]): number {
+  return groups.reduce((total, { values, others, params, names }) => {
+    const keys = Object.keys(values).length + others.length + (names === null ? 1 : 2);
+    return total + 1 + keys + params.length + (names?.length ?? 0);
+  }, 0);
 }
 
 function writeGroup({ values, others, params, names }: CheckedGroup): string {

@@ -4,7 +4,7 @@ import { quote, unreadable } from "./errors.ts";
 
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
 /** The most keys and items of a text: 16 for each of 250,000 tensors. */
-const MAX_VALUES = 1 << 22;
+export const MAX_VALUES = 1 << 22;
 const SPACES: readonly number[] = [0x20, 0x09, 0x0a, 0x0d];
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;

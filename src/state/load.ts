@@ -4,7 +4,7 @@ import type { ParamGroup } from "../group.ts";
 import { checkKnown, HYPERPARAMETERS, resolve } from "../options.ts";
 import type { Hyperparameters } from "../options.ts";
 import { copyFromHost, copyLike, copyToHost, hostDtypeOf, readable } from "../host_copy.ts";
-import { checkBuffer, dtypeOf, label } from "../parameter.ts";
+import { checkBuffer, describe, dtypeOf, label } from "../parameter.ts";
 import type { FloatArray, Parameter, Tensor } from "../parameter.ts";
 import { match } from "./match.ts";
 import type { Match, Problem } from "./match.ts";
@@ -41,7 +41,7 @@ export interface LoadOptions {
 
 /** What did not match, by name, or by index where there are no names. */
 export interface LoadReport {
-  /** Parameters of the optimizer that the dict does not have. */
+  /** Parameters of the optimizer that the dict does not have, or whose values it should have. */
   missing: string[];
   /** Parameters of the dict that the optimizer does not have. */
   unexpected: string[];
@@ -79,8 +79,23 @@ function takeState(
 
 /** A state dict of its own: later steps do not change it. */
 export function copyState(owner: Owner, options: StateDictOptions = {}): StateDict {
-  checkKnown(options, ["parameters"]);
+  checkFlags(options, ["parameters"]);
   return takeState(owner, options, copyToHost);
+}
+
+function checkFlags(options: unknown, names: readonly string[]): void {
+  if (typeof options !== "object" || options === null) {
+    throw new TypeError(
+      `Cannot read the options as they must be an object: current value is ${describe(options)}`,
+    );
+  }
+  checkKnown(options, names);
+  for (const [name, value] of Object.entries(options)) {
+    if (value === undefined || typeof value === "boolean") continue;
+    throw new TypeError(
+      `Cannot set ${name} as it must be true or false: current value is ${describe(value)}`,
+    );
+  }
 }
 
 /**
@@ -90,10 +105,10 @@ export function copyState(owner: Owner, options: StateDictOptions = {}): StateDi
  * @throws {RangeError} If it does not fit, and `strict` is not false.
  */
 export function loadState(owner: Owner, dict: unknown, options: LoadOptions = {}): LoadReport {
-  checkKnown(options, ["strict", "parameters"]);
+  checkFlags(options, ["strict", "parameters"]);
   const { strict = true, parameters = false } = options;
   const checked = checkStateDict(dict);
-  if (parameters && checked.parameters.size === 0) {
+  if (strict && parameters && checked.parameters.size === 0) {
     throw new TypeError("Cannot load the parameters as the state dict has none");
   }
   const { pairs, matches, problems } = match(owner.groups, checked.groups);
@@ -103,11 +118,15 @@ export function loadState(owner: Owner, dict: unknown, options: LoadOptions = {}
     problems.push({ kind: "mismatched", name: found.name, reason });
     return false;
   });
+  const isValued = ({ id }: Match) => checked.parameters.has(id);
+  for (const { name } of parameters ? fitting.filter((found) => !isValued(found)) : []) {
+    problems.push({ kind: "missing", name, reason: "has no values in the dict" });
+  }
   if (strict) refuse([...problems, ...strays(checked)]);
   const changes = [
     ...pairs.map(({ here, there }) => changeGroup(here, resolve(there.values))),
     ...fitting.map((found) => changeMemory(owner, found, checked)),
-    ...(parameters ? fitting.map((found) => changeData(found, checked)) : []),
+    ...(parameters ? fitting.filter(isValued).map((found) => changeData(found, checked)) : []),
   ];
   for (const change of changes) change();
   return report([...problems, ...strays(checked)]);
@@ -138,9 +157,7 @@ function misfit(
   const reason = buffer === undefined ? null : difference("momentum buffer", buffer, parameter);
   if (reason !== null || !parameters) return reason;
   const values = dict.parameters.get(id);
-  return values === undefined
-    ? "has no values in the dict"
-    : difference("values", values, parameter);
+  return values === undefined ? null : difference("values", values, parameter);
 }
 
 function difference(

@@ -79,7 +79,15 @@ export function match(
       ...(side.labels.length > 0 ? side.labels : ["(no name)"]).map(alone(unexpected)),
     );
   }
-  return found;
+  return { ...found, problems: withoutRepeats(found.problems) };
+}
+
+/** A doubled name is found once for each parameter that has it, and listed once. */
+function withoutRepeats(problems: readonly Problem[]): Problem[] {
+  const listed = new Set<string>();
+  return problems.filter(({ kind, name }) =>
+    kind !== "mismatched" || !listed.has(name) && listed.add(name)
+  );
 }
 
 function describeHere(groups: readonly ParamGroup<Tensor>[]): Here[] {
@@ -139,7 +147,8 @@ function matchMembers(
   }
   const known = new Set(keysHere);
   for (const [i, key] of keysThere.entries()) {
-    if (!known.has(key)) problems.push(unexpected(there.labels[i]));
+    const kind = byName && doubled.has(key) ? ambiguous : unexpected;
+    if (!known.has(key)) problems.push(kind(there.labels[i]));
   }
 }
 

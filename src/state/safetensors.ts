@@ -18,13 +18,15 @@
 import { dtypeOf } from "../parameter.ts";
 import type { FloatArray } from "../parameter.ts";
 import { quote, unreadable } from "./errors.ts";
-import { JsonReader } from "./json_reader.ts";
+import { JsonReader, MAX_VALUES } from "./json_reader.ts";
 
 /** Bytes before the header. */
 export const PREFIX = 8;
 const MAX_HEADER = 100_000_000;
 const MAX_RANK = 64;
 const MAX_TENSORS = 250_000;
+/** Its name, its three fields and two offsets. */
+const VALUES_PER_TENSOR = 6;
 const METADATA = "__metadata__";
 
 /** Bits per element. */
@@ -107,12 +109,7 @@ export function layOut(
   tensors: readonly Tensor[],
   metadata: Readonly<Record<string, string>> = {},
 ): Layout {
-  if (tensors.length > MAX_TENSORS) {
-    throw new RangeError(
-      `Cannot encode the state as it must have at most ${MAX_TENSORS} tensors: ` +
-        `it has ${tensors.length}`,
-    );
-  }
+  checkReadable(tensors, metadata);
   // Widest first, so that each is aligned.
   const sorted = [...tensors].sort((a, b) =>
     b.array.BYTES_PER_ELEMENT - a.array.BYTES_PER_ELEMENT || (a.name < b.name ? -1 : 1)
@@ -130,6 +127,35 @@ export function layOut(
   }
   const head = createHead(`{${entries.join(",")}}`);
   return { head, tensors: sorted, size: head.length + end };
+}
+
+/** Refuses what `readHeader` would refuse. */
+function checkReadable(tensors: readonly Tensor[], metadata: Readonly<Record<string, string>>) {
+  checkLimit("it", MAX_TENSORS, "tensors", tensors.length);
+  let values = 1 + Object.keys(metadata).length;
+  for (const { name, array, shape } of tensors) {
+    checkLimit(`tensor ${quote(name)}`, MAX_RANK, "dimensions", shape.length);
+    if (bitsOf(8 * array.BYTES_PER_ELEMENT, shape) > Number.MAX_SAFE_INTEGER) {
+      throw new RangeError(
+        `Cannot encode the state as tensor ${quote(name)} is too large: ` +
+          `its shape is [${shape.join(", ")}]`,
+      );
+    }
+    values += VALUES_PER_TENSOR + shape.length;
+  }
+  checkLimit("its header", MAX_VALUES, "keys and items", values);
+}
+
+/**
+ * Refuses a number above a limit of the reader.
+ *
+ * @throws {RangeError} If it is above.
+ */
+export function checkLimit(what: string, limit: number, unit: string, count: number): void {
+  if (count <= limit) return;
+  throw new RangeError(
+    `Cannot encode the state as ${what} must have at most ${limit} ${unit}: it has ${count}`,
+  );
 }
 
 /** The bytes of an array; Deno runs on little-endian machines only, so they are the file's. */
@@ -182,12 +208,7 @@ export function readHeader(bytes: Uint8Array, dataSize: number): Header {
 function createHead(json: string): Uint8Array<ArrayBuffer> {
   const header = new TextEncoder().encode(json);
   const length = Math.ceil(header.length / 8) * 8;
-  if (length > MAX_HEADER) {
-    throw new RangeError(
-      `Cannot encode the state as its header must have at most ${MAX_HEADER} bytes: ` +
-        `it has ${length}`,
-    );
-  }
+  checkLimit("its header", MAX_HEADER, "bytes", length);
   const head = new Uint8Array(PREFIX + length).fill(0x20);
   new DataView(head.buffer).setBigUint64(0, BigInt(length), true);
   head.set(header, PREFIX);
@@ -240,15 +261,22 @@ function bytesOfInfo({ dtype, shape }: TensorInfo, name: string): number {
   if (bits === undefined) {
     throw unreadable(`the dtype of tensor ${quote(name)} is not known: it is ${quote(dtype)}`);
   }
-  let total = bits;
-  for (const side of shape) {
-    total *= side;
-    if (total > Number.MAX_SAFE_INTEGER) {
-      throw unreadable(`tensor ${quote(name)} is too large: its shape is [${shape.join(", ")}]`);
-    }
+  const total = bitsOf(bits, shape);
+  if (total > Number.MAX_SAFE_INTEGER) {
+    throw unreadable(`tensor ${quote(name)} is too large: its shape is [${shape.join(", ")}]`);
   }
   if (total % 8 !== 0) throw unreadable(`tensor ${quote(name)} does not end with a whole byte`);
   return total / 8;
+}
+
+/** The bits of a tensor; infinity if a product on the way to them is not exact, even before a zero. */
+function bitsOf(bits: number, shape: readonly number[]): number {
+  let total = bits;
+  for (const side of shape) {
+    total *= side;
+    if (total > Number.MAX_SAFE_INTEGER) return Infinity;
+  }
+  return total;
 }
 
 function checkCover(tensors: ReadonlyMap<string, TensorInfo>, dataSize: number): void {

@@ -33,7 +33,7 @@ export interface StateDict {
 export interface ParameterStateDict {
   /** The momentum buffer, row-major; absent or null means "not stepped yet". */
   momentum_buffer?: FloatArray | null;
-  /** The shape of the buffer; absent for one dimension, and in torch's dicts. */
+  /** The shape of the buffer; absent for one dimension, and then it fits any shape of its length. */
   shape?: readonly number[];
 }
 
@@ -41,7 +41,7 @@ export interface ParameterStateDict {
 export interface TensorDict {
   /** The values, row-major. */
   data: FloatArray;
-  /** The shape; absent for one dimension. */
+  /** The shape; absent for one dimension, and then it fits any shape of its length. */
   shape?: readonly number[];
 }
 
@@ -225,10 +225,15 @@ function checkText(value: unknown, what: string): string {
 }
 
 function asObject(value: unknown, what: string): Record<string, unknown> {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw wrong(what, "an object", value);
-  }
+  if (!isPlainObject(value)) throw wrong(what, "a plain object", value);
   return value as Record<string, unknown>;
+}
+
+/** Whether it has no class: a Map has no keys of its own, and would pass for an empty object. */
+function isPlainObject(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
 function wrong(what: string, kind: string, value: unknown): TypeError {

@@ -4,7 +4,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { CheckpointError, encodeStateDict, loadState, saveState, SGD } from "@descent/sgd";
 import type { Parameter, Progress, StateDict } from "@descent/sgd";
 import { fileOf, headerOf } from "./hostile_files.ts";
-import { saver } from "./process.ts";
+import { leftoverOf, saver } from "./process.ts";
 
 const LARGE = 3 << 20; // elements: 12 MiB, three pieces
 
@@ -109,6 +109,56 @@ test("a symbolic link is followed, and stays", ["link", "real"], async (folder) 
   assert((await Deno.lstat(`${folder}/link`)).isSymlink);
 });
 
+test("a symbolic link to a file that is not there yet is followed too", ["in"], async (folder) => {
+  await Deno.mkdir(`${folder}/in`);
+  const links = [["first", "in/second"], ["in/second", "third"], ["in/third", `${folder}/in/file`]];
+  for (const [link, target] of links) await Deno.symlink(target, `${folder}/${link}`);
+  await saveState(`${folder}/first`, DICT);
+  assertEquals(filesIn(`${folder}/in`), ["file", "second", "third"]);
+  assertEquals(await loadState(`${folder}/in/file`), DICT);
+  for (const [link] of links) assert((await Deno.lstat(`${folder}/${link}`)).isSymlink);
+  await Deno.remove(`${folder}/first`);
+});
+
+const LONG = "ü".repeat(127); // 254 bytes; systems allow 255
+
+test("a file name may be as long as the system allows", [LONG], async (folder) => {
+  for (const dict of [DICT, OTHER]) await saveState(`${folder}/${LONG}`, dict);
+  assertEquals(await loadState(`${folder}/${LONG}`), OTHER);
+});
+
+test(
+  "the content is on disk before its name, and the name before the promise",
+  ["a"],
+  async (folder) => {
+    const { write, sync } = Deno.FsFile.prototype;
+    const { rename } = Deno;
+    const calls: string[] = [];
+    Deno.FsFile.prototype.write = async function (bytes) {
+      const count = await write.call(this, bytes);
+      if (calls.at(-1) !== "write") calls.push("write");
+      return count;
+    };
+    Deno.FsFile.prototype.sync = async function () {
+      const { isDirectory } = await this.stat();
+      await sync.call(this);
+      calls.push(isDirectory ? "sync of the folder" : "sync of the file");
+    };
+    Deno.rename = async (...paths) => {
+      await rename(...paths);
+      calls.push("rename");
+    };
+    try {
+      await saveState(`${folder}/a`, stepped(LARGE).optimizer);
+    } finally {
+      Object.assign(Deno.FsFile.prototype, { write, sync });
+      Deno.rename = rename;
+    }
+    const folders = Deno.build.os === "windows" ? [] : ["sync of the folder"];
+    assertEquals(calls, ["write", "sync of the file", "rename", ...folders]);
+  },
+);
+
 test("the permission bits of the old file stay", ["a"], async (folder) => {
   await saveState(`${folder}/a`, DICT);
   await Deno.chmod(`${folder}/a`, 0o640);
@@ -182,6 +232,25 @@ for (const [name, change] of CHANGES) {
   });
 }
 
+test(
+  "an array that is transferred while it is saved leaves the old file",
+  ["a"],
+  async (folder) => {
+    await saveState(`${folder}/a`, DICT);
+    const buffer = new Float32Array(LARGE);
+    const dict = { ...DICT, state: { 0: { momentum_buffer: buffer } } };
+    const onProgress = ({ done }: Progress) => {
+      if (done > 1 << 22 && !buffer.buffer.detached) buffer.buffer.transfer();
+    };
+    await assertRejects(
+      () => saveState(`${folder}/a`, dict, { onProgress }),
+      Error,
+      "an array was detached meanwhile",
+    );
+    assertEquals(await loadState(`${folder}/a`), DICT);
+  },
+);
+
 test("saves to one path at the same time end in one of the files", ["a"], async (folder) => {
   const dicts = Array.from({ length: 20 }, (_, i) => stepped(i + 1).optimizer.stateDict());
   await Promise.all(dicts.map((dict) => saveState(`${folder}/a`, dict)));
@@ -208,7 +277,7 @@ for (const next of ["saveState", "loadState"] as const) {
   test(`what a killed process left is removed by the next ${next}`, ["a", "b"], async (folder) => {
     await saveState(`${folder}/a`, DICT);
     await saveState(`${folder}/b`, DICT);
-    await Deno.writeTextFile(`${folder}/.a.0f5b.descent-tmp`, "half a file");
+    await Deno.writeTextFile(`${folder}/${await leftoverOf("a")}`, "half a file");
     if (next === "saveState") await saveState(`${folder}/a`, DICT);
     else await loadState(`${folder}/a`);
   });
@@ -225,10 +294,10 @@ test("a file that another process is writing is no leftover", ["a"], async (fold
   assertEquals(await loadState(`${folder}/a`), optimizer.stateDict());
 });
 
-test("files of similar names stay", [".a.notes", ".ab.1.descent-tmp", "a"], async (folder) => {
-  for (const name of [".a.notes", ".ab.1.descent-tmp"]) {
-    await Deno.writeTextFile(`${folder}/${name}`, "");
-  }
+const SIMILAR = [".a.notes", await leftoverOf("a.b"), await leftoverOf("ab")].sort();
+
+test("files of similar names stay", [...SIMILAR, "a"], async (folder) => {
+  for (const name of SIMILAR) await Deno.writeTextFile(`${folder}/${name}`, "");
   await saveState(`${folder}/a`, DICT);
 });
 
@@ -294,6 +363,11 @@ test("a terabyte that is not there takes no memory", ["a"], async (folder) => {
 const WRONG: [string, () => Promise<unknown>, string][] = [
   ["no path", () => saveState("", DICT), "Cannot use path"],
   ["a URL of the web", () => loadState(new URL("https://a/b")), "file: URL"],
+  [
+    "a URL that does not decode",
+    () => loadState(new URL("file:///a%ff")),
+    "current value is file:",
+  ],
   ["no state", () => saveState("a", null as unknown as StateDict), "current value is null"],
   ["a misspelt option", () => saveState("a", DICT, { params: true } as object), 'option "params"'],
   ["a misspelt option of loading", () => loadState("a", { progress: 1 } as object), '"progress"'],

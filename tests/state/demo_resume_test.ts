@@ -1,6 +1,10 @@
 /** The demo stops and goes on: `--checkpoint` and `--resume`. */
 
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { saveState } from "@descent/sgd";
+import type { ParamGroupStateDict } from "@descent/sgd";
+import { loadRun } from "../../examples/digits/checkpoint.ts";
+import { UsageError } from "../../examples/digits/options.ts";
 
 const ROOT = new URL("../..", import.meta.url);
 
@@ -17,11 +21,16 @@ function demo(...args: string[]): Deno.Command {
 async function run(...args: string[]) {
   const { code, stdout, stderr } = await demo(...args).output();
   const decoder = new TextDecoder();
-  return { code, lines: epochs(decoder.decode(stdout)), err: decoder.decode(stderr) };
+  const out = decoder.decode(stdout);
+  return { code, out, lines: epochs(out), err: decoder.decode(stderr) };
 }
 
 function epochs(out: string): string[] {
   return out.split("\n").filter((line) => line.startsWith("epoch"));
+}
+
+function backendOf(out: string): string | undefined {
+  return out.match(/, backend (\w+)$/m)?.[1];
 }
 
 /** Kills the demo once it has printed so many epochs. */
@@ -45,12 +54,10 @@ for (const options of [["--nesterov"], ["--sign", "--backend", "js"]]) {
     const straight = await run(...all, "--plot", `${folder}/straight.svg`);
     assertEquals(straight.lines.length, 40);
     await interrupt(3, ...all, "--checkpoint", file, "--plot", `${folder}/none.svg`);
-    const backend = options.includes("js") ? ["--backend", "js"] : [];
-    await interrupt(2, ...backend, "--epochs", "40", "--resume", file, "--checkpoint", file);
-    const resumed = await run(
-      ...[...backend, "--epochs", "40", "--resume", file, "--plot", `${folder}/resumed.svg`],
-    );
+    await interrupt(2, "--resume", file, "--checkpoint", file);
+    const resumed = await run("--resume", file, "--plot", `${folder}/resumed.svg`);
     assertEquals(resumed.code, 0, resumed.err);
+    assertEquals(backendOf(resumed.out), backendOf(straight.out));
     assert(resumed.lines.length > 0 && resumed.lines.length <= 37, resumed.lines.join("\n"));
     assertEquals(resumed.lines, straight.lines.slice(-resumed.lines.length));
     assertEquals(
@@ -87,7 +94,58 @@ Deno.test("a resumed demo says what it cannot do", async () => {
     assertEquals(code, 2, err);
     assertMatch(err, message);
   }
+  const over = await run("--resume", file, ...plot);
+  assertEquals([over.code, over.lines.length], [0, 0], over.err);
+  assertMatch(over.out, /^The run in .* has had all of its 1 epochs: a higher --epochs goes on/);
   const same = await run("--resume", file, "--lr", "0.05", "--epochs", "2", ...plot);
   assertEquals([same.code, same.lines.length], [0, 1], same.err);
+  const js = await run("--resume", file, "--backend", "js", "--epochs", "2", ...plot);
+  assertEquals([js.code, backendOf(js.out), js.lines], [0, "js", same.lines], js.err);
   await Deno.remove(folder, { recursive: true });
+});
+
+const RESULT = { epoch: 1, trainLoss: 1, testLoss: 1, testAccuracy: 0.5 };
+const NOTES = { seed: 1, batch: 32, epochs: 2, backend: "js", history: [RESULT] };
+const FOREIGN: (string | undefined)[] = [
+  undefined,
+  "not json",
+  "null",
+  "[]",
+  "{}",
+  ...[
+    { seed: -1 },
+    { batch: 0 },
+    { epochs: 1.5 },
+    { backend: "gpu" },
+    { history: {} },
+    { history: [] },
+    { history: [null] },
+    { history: [{ ...RESULT, epoch: 2 }] },
+    { history: [{ ...RESULT, testLoss: "1" }] },
+  ].map((change) => JSON.stringify({ ...NOTES, ...change })),
+];
+const GROUP = { lr: 0.1, momentum: 0.9, dampening: 0, weight_decay: 0, params: [] };
+
+Deno.test("notes that are not the demo's own are refused", async () => {
+  const path = await Deno.makeTempFile();
+  const save = (digits: string | undefined, param_groups: ParamGroupStateDict[]) =>
+    saveState(path, {
+      state: {},
+      param_groups,
+      ...(digits === undefined ? {} : { metadata: { digits } }),
+    });
+  const message = `Cannot resume ${path} as it is no checkpoint of the demo`;
+  for (const digits of FOREIGN) {
+    await save(digits, [GROUP]);
+    await assertRejects(() => loadRun(path), UsageError, message);
+  }
+  await save(JSON.stringify(NOTES), []);
+  await assertRejects(() => loadRun(path), UsageError, message);
+  await save(JSON.stringify(NOTES), [GROUP]);
+  const { dict: _, ...notes } = await loadRun(path);
+  assertEquals(notes, NOTES as typeof notes);
+  const { code, err } = await run("--resume", path);
+  assertEquals(code, 2, err);
+  assertMatch(err, /^Cannot load the parameters as the state dict has none/);
+  await Deno.remove(path);
 });

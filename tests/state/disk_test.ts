@@ -3,6 +3,9 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { CheckpointError, loadState, saveState } from "@descent/sgd";
 import type { StateDict } from "@descent/sgd";
+import { leftoverOf } from "./process.ts";
+
+const LEFT = await leftoverOf("run");
 
 function mount(args: string[]): boolean {
   if (Deno.build.os !== "linux") return false;
@@ -69,7 +72,7 @@ test("a full disk is named as the reason, and the old file stays alone", async (
 
 test("what a killed process left gives its space back before it is needed", async (folder) => {
   const path = `${folder}/run`;
-  await Deno.writeFile(`${folder}/.run.0f5b.descent-tmp`, new Uint8Array(900_000));
+  await Deno.writeFile(`${folder}/${LEFT}`, new Uint8Array(900_000));
   await saveState(path, dictOf(100_000, 1));
   assertEquals(filesIn(folder), ["run"]);
 });
@@ -78,7 +81,7 @@ test("a folder that is read-only is named as the reason, and files load from it"
   const path = `${folder}/run`;
   const dict = dictOf(10, 1);
   await saveState(path, dict);
-  await Deno.writeTextFile(`${folder}/.run.0f5b.descent-tmp`, "left");
+  await Deno.writeTextFile(`${folder}/${LEFT}`, "left");
   mount(["-o", "remount,ro", folder]);
   await assertRejects(
     () => saveState(path, dictOf(10, 2)),

@@ -194,3 +194,10 @@ Deno.test("what is no Uint8Array is not decoded", () => {
     'current value is "text"',
   );
 });
+
+Deno.test("groups of more keys and items than are read are not written", () => {
+  const params = Array.from({ length: 1 << 21 }, (_, i) => i);
+  const param_names = params.map(() => "w");
+  const dict: StateDict = { state: {}, param_groups: [{ ...GROUP, params, param_names }] };
+  assertThrows(() => encodeStateDict(dict), RangeError, "param_groups must have at most 4194304");
+});

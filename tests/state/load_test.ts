@@ -297,11 +297,73 @@ Deno.test("strict: false loads what matches and returns what did not", () => {
   assertEquals(optimizer.paramGroups.map(({ lr }) => lr), [0.5, 0.1]);
 });
 
+/** Groups of the optimizer and of the dict, the lines of the refusal, and what remains loadable. */
+const DOUBLED: [string, string[][], string[][], string[], (number | null)[]][] = [
+  [
+    "in the optimizer",
+    [["a", "a", "a", "b"]],
+    [["a", "b"]],
+    ['"a" is the name of several parameters'],
+    [null, null, null, 2],
+  ],
+  [
+    "in the dict",
+    [["a", "b"]],
+    [["a", "a", "b"]],
+    ['"a" is the name of several parameters'],
+    [null, 3],
+  ],
+  [
+    "in both",
+    [["a", "a"], ["b"]],
+    [["a", "a"], ["b"]],
+    ['"a" is the name of several parameters'],
+    [null, null, 3],
+  ],
+  [
+    "across groups of the optimizer",
+    [["a", "b"], ["a", "c"]],
+    [["a", "b"], ["c"]],
+    ['"a" is the name of several parameters'],
+    [null, 2, null, 3],
+  ],
+  [
+    "across groups of the dict",
+    [["a", "b"], ["c"]],
+    [["a", "b"], ["a", "c"]],
+    ['"a" is the name of several parameters'],
+    [null, 2, 4],
+  ],
+];
+
+for (const [where, here, there, lines, buffers] of DOUBLED) {
+  Deno.test(`a name that is doubled ${where} is listed once, and not loaded`, () => {
+    const optimizer = optimizerOf(...here.map((names) => named(...names)));
+    let index = 0;
+    const dict = dictOf(...there.map((names) => group(names.map(() => index++), names)));
+    const error = assertThrows(() => optimizer.loadStateDict(dict), RangeError) as Error;
+    assertEquals(error.message.split("\n- ").slice(1), lines);
+    assertEquals(firstOfBuffers(optimizer).every((first) => first === null), true);
+    const report = optimizer.loadStateDict(dict, { strict: false });
+    assertEquals(report, { missing: [], unexpected: [], mismatched: ["a"] });
+    assertEquals(firstOfBuffers(optimizer), buffers);
+  });
+}
+
 const valid = dictOf(group([0]));
 const INVALID: [string, unknown, typeof TypeError | typeof RangeError, string][] = [
-  ["no object", null, TypeError, "the state dict must be an object: current value is null"],
+  ["no object", null, TypeError, "the state dict must be a plain object: current value is null"],
   ["no param_groups", { state: {} }, TypeError, "param_groups must be an array"],
-  ["no state", { param_groups: [] }, TypeError, "state must be an object"],
+  ["no state", { param_groups: [] }, TypeError, "state must be a plain object"],
+  ["a Map as state", { ...valid, state: new Map() }, TypeError, "current value is of type Map"],
+  ["an array as state", { ...valid, state: [] }, TypeError, "current value is of type Array"],
+  [
+    "a Map as parameters",
+    { ...valid, parameters: new Map() },
+    TypeError,
+    "parameters must be a plain",
+  ],
+  ["a Map as metadata", { ...valid, metadata: new Map() }, TypeError, "metadata must be a plain"],
   ["no lr", withGroup({ lr: undefined }), TypeError, "param_groups[0].lr must be a number"],
   ["no momentum", withGroup({ momentum: undefined }), TypeError, "param_groups[0].momentum"],
   ["a negative lr", withGroup({ lr: -1 }), RangeError, "current value is -1 in param_groups[0]"],
@@ -355,7 +417,54 @@ Deno.test("parameters that are asked for must be there", () => {
   assertThrows(load, TypeError, "Cannot load the parameters as the state dict has none");
 });
 
-Deno.test("a misspelt option is refused", () => {
-  const options = { strickt: false } as LoadOptions;
-  assertThrows(() => optimizerOf(named("w")).loadStateDict(valid, options), TypeError, "strickt");
+Deno.test("with strict: false, values that are missing are reported, and the rest is loaded", () => {
+  const [a, b] = named("a", "b");
+  const optimizer = optimizerOf([a, b]);
+  const dict = dictOf(group([0, 1], ["a", "b"]));
+  const options = { strict: false, parameters: true };
+  const none = optimizer.loadStateDict(dict, options);
+  assertEquals(none, { missing: ["a", "b"], unexpected: [], mismatched: [] });
+  assertEquals(firstOfBuffers(optimizer), [1, 2]);
+  dict.state[0] = { momentum_buffer: Float32Array.of(8, 8) };
+  dict.parameters = { 1: { data: Float32Array.of(5, 6) } };
+  const one = optimizer.loadStateDict(dict, options);
+  assertEquals(one, { missing: ["a"], unexpected: [], mismatched: [] });
+  assertEquals(firstOfBuffers(optimizer), [8, 2]);
+  assertEquals([a.data, b.data], [Float32Array.of(1, 2), Float32Array.of(5, 6)]);
 });
+
+const SHAPES: [number[] | undefined, number[] | undefined, boolean][] = [
+  [[2, 3], undefined, true],
+  [undefined, [2, 3], true],
+  [[2, 3], [2, 3], true],
+  [[2, 3], [6], false],
+  [[2, 3], [3, 2], false],
+  [[6], [2, 3], false],
+];
+
+for (const [here, there, fits] of SHAPES) {
+  const what = `of shape ${there ?? "unknown"} ${fits ? "fits" : "does not fit"}`;
+  Deno.test(`a buffer ${what} a parameter of shape ${here ?? "unknown"}`, () => {
+    const optimizer = optimizerOf([{ data: zeros(6) as Float32Array, grad: null, shape: here }]);
+    const entry = { momentum_buffer: zeros(6), ...(there === undefined ? {} : { shape: there }) };
+    const load = () => optimizer.loadStateDict({ state: { 0: entry }, param_groups: [group([0])] });
+    if (fits) load();
+    else assertThrows(load, RangeError, "has shape [");
+  });
+}
+
+const OPTIONS: [unknown, string][] = [
+  [{ strickt: false }, "strickt"],
+  [{ strict: 0 }, "Cannot set strict as it must be true or false: current value is 0"],
+  [{ strict: null }, "Cannot set strict"],
+  [{ parameters: "yes" }, "Cannot set parameters as it must be true or false"],
+  [null, "the options as they must be an object: current value is null"],
+  [false, "the options as they must be an object: current value is false"],
+];
+
+for (const [options, message] of OPTIONS) {
+  Deno.test(`options ${JSON.stringify(options)} are refused`, () => {
+    const load = () => optimizerOf(named("w")).loadStateDict(valid, options as LoadOptions);
+    assertThrows(load, TypeError, message);
+  });
+}

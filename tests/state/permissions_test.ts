@@ -1,9 +1,9 @@
 /** Saving and loading need the permissions that their docs name, and no others. */
 
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { script } from "./process.ts";
+import { leftoverOf, script } from "./process.ts";
 
-const LEFT = ".run.0f5b.descent-tmp";
+const LEFT = await leftoverOf("run");
 
 async function outputOf(name: string, args: string[], permissions: string[]): Promise<string> {
   const { stdout } = await script(name, args, permissions).output();

@@ -1,5 +1,12 @@
 /** Other processes, for tests that need some. */
 
+import { prefixOf } from "../../src/state/atomic_file.ts";
+
+/** The name of what a killed process may leave of writing a file. */
+export async function leftoverOf(name: string): Promise<string> {
+  return `${await prefixOf(name)}0f5b.descent-tmp`;
+}
+
 /** A process that runs a script of this folder, with all permissions or only these. */
 export function script(
   name: string,

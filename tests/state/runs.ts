@@ -1,5 +1,6 @@
 /** Training runs of every kind of option and dtype, for tests that stop and resume them. */
 
+import { createHash } from "node:crypto";
 import { loadState, saveState, SGD } from "@descent/sgd";
 import type { BackendName, FloatArray, GroupOptions, Parameter } from "@descent/sgd";
 
@@ -10,12 +11,19 @@ export interface Run {
   /** Whether every intermediate result is exact, so that no backend has anything to round. */
   readonly exact: boolean;
   readonly options: GroupOptions;
+  /** The lengths of the parameters; groups part after the third. */
+  readonly lengths: readonly number[];
 }
 
 /** Steps before a run is stopped, and after it. */
 export const STEPS = { before: 3, after: 3 };
 
-/** Every valid combination of options, for both dtypes. */
+/** Short ones take scalar code; from 64 elements on `js` takes WebAssembly. */
+const LENGTHS = [7, 1, 33, 0, 5, 64, 101];
+/** Enough together for `cpu` to share a step among its threads. */
+const LARGE = [7, 150_001, 33, 0, 150_000];
+
+/** Every valid combination of options, for both dtypes, and some of them with large parameters. */
 export const RUNS: readonly Run[] = [...allRuns()];
 
 /** What a run consists of. */
@@ -24,16 +32,21 @@ export interface Training {
   readonly optimizer: SGD;
 }
 
-const LENGTHS = [7, 1, 33, 0, 5];
-
 function* allRuns(): Generator<Run> {
   for (const dtype of ["float32", "float64"] as const) {
     for (const exact of [false, true]) {
       for (const options of allOptions(exact)) {
         const values = exact ? "exact" : "rounded";
-        yield { name: `${dtype} ${values} ${JSON.stringify(options)}`, dtype, exact, options };
+        const name = `${dtype} ${values} ${JSON.stringify(options)}`;
+        yield { name, dtype, exact, options, lengths: LENGTHS };
       }
     }
+  }
+  const options = { lr: 0.1, momentum: 0.9, weightDecay: 0.01 };
+  for (const more of [{}, { nesterov: true }, { dampening: 0.3, sign: true, maximize: true }]) {
+    const all = { ...options, ...more };
+    const name = `large ${JSON.stringify(all)}`;
+    yield { name, dtype: "float32", exact: false, options: all, lengths: LARGE };
   }
 }
 
@@ -59,8 +72,8 @@ function* allOptions(exact: boolean): Generator<GroupOptions> {
 }
 
 /** Starts a run: two groups, the second with another lr. */
-export function start({ dtype, options }: Run, backend: BackendName): Training {
-  const params = LENGTHS.map((length, i): Parameter => ({
+export function start({ dtype, options, lengths }: Run, backend: BackendName): Training {
+  const params = lengths.map((length, i): Parameter => ({
     data: arrayOf(dtype, length, (k) => noise(i, k, 0)),
     grad: null,
     name: `layer ${i}`,
@@ -128,5 +141,7 @@ function arrayOf(dtype: string, length: number, of: (k: number) => number): Floa
 
 function hex(array: FloatArray | null): string | null {
   if (array === null) return null;
-  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength).toHex();
+  const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+  // Of large arrays a digest, to keep what is passed between processes short.
+  return bytes.length < 10_000 ? bytes.toHex() : createHash("sha256").update(bytes).digest("hex");
 }

@@ -9,6 +9,7 @@ import {
   readHeader,
   readHeaderLength,
 } from "../../src/state/safetensors.ts";
+import fc from "fast-check";
 import type { Tensor } from "../../src/state/safetensors.ts";
 import python from "./fixtures/safetensors_vectors.json" with { type: "json" };
 
@@ -179,6 +180,79 @@ Deno.test("more tensors than can be read again are not written", () => {
   assertEquals(decode(encode(tensors)).tensors.size, 250_000);
   const more = [...tensors, { name: "more", array, shape: [0] }];
   assertThrows(() => layOut(more), RangeError, "at most 250000 tensors: it has 250001");
+});
+
+const ZEROS_64: number[] = Array(64).fill(0);
+const EMPTY = new Float32Array(0);
+const TOO_MUCH: [string, Tensor[], Record<string, string>, string][] = [
+  [
+    "65 dimensions",
+    [{ name: "w", array: Float32Array.of(1), shape: Array(65).fill(1) }],
+    {},
+    'tensor "w" must have at most 64 dimensions: it has 65',
+  ],
+  [
+    "a product beyond 2^53 before a zero",
+    [{ name: "w", array: EMPTY, shape: [2 ** 30, 2 ** 30, 0] }],
+    {},
+    'tensor "w" is too large',
+  ],
+  [
+    "more keys and items than are read",
+    Array.from({ length: 65_000 }, (_, i) => ({ name: `${i}`, array: EMPTY, shape: ZEROS_64 })),
+    {},
+    "at most 4194304 keys and items: it has 4550001",
+  ],
+];
+
+for (const [name, tensors, metadata, message] of TOO_MUCH) {
+  Deno.test(`a layout with ${name} is not written`, () => {
+    assertThrows(() => layOut(tensors, metadata), RangeError, message);
+  });
+}
+
+Deno.test("as many keys and items as are read are written", () => {
+  const tensors = Array.from({ length: 59_918 }, (_, i) => ({
+    name: `${i}`,
+    array: EMPTY,
+    shape: ZEROS_64,
+  }));
+  const notes = Object.fromEntries(Array.from({ length: 43 }, (_, i) => [`${i}`, ""]));
+  assertEquals(decode(encode(tensors, notes)).tensors.size, tensors.length);
+  const more = { ...notes, more: "" };
+  assertThrows(() => layOut(tensors, more), RangeError, "it has 4194305");
+});
+
+Deno.test("every layout that is written is read, whatever its shapes are", () => {
+  const side = fc.oneof(fc.constantFrom(0, 1, 2, 2 ** 26, 2 ** 48, 2 ** 53 - 1), fc.nat(4));
+  const shape = fc.array(side, { maxLength: 70, size: "max" })
+    .map((sides) => {
+      const length = sides.reduce((a, b) => a * b, 1);
+      return length <= 64 ? sides : [...sides, 0];
+    });
+  const names = fc.uniqueArray(fc.string({ unit: "grapheme" }), { maxLength: 4 });
+  const tally = { written: 0, refused: 0 };
+  fc.assert(fc.property(
+    names.chain((all) => fc.tuple(...all.map((name) => fc.tuple(fc.constant(name), shape)))),
+    fc.boolean(),
+    (entries, wide) => {
+      const tensors = entries.map(([name, shape]) => {
+        const length = shape.reduce((a, b) => a * b, 1);
+        return { name, shape, array: new (wide ? Float64Array : Float32Array)(length || 0) };
+      });
+      let bytes: Uint8Array;
+      try {
+        bytes = encode(tensors);
+      } catch (error) {
+        if (!(error instanceof RangeError)) throw error;
+        return void tally.refused++;
+      }
+      tally.written++;
+      const found = [...decode(bytes).tensors].map(([name, { shape }]) => [name, shape]);
+      assertEquals(new Map(found as []), new Map(entries as []));
+    },
+  ));
+  assertEquals(Math.min(tally.written, tally.refused) > 10, true, JSON.stringify(tally));
 });
 
 for (const [name, { base64, metadata, tensors }] of Object.entries(python)) {

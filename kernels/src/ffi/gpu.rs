@@ -386,7 +386,7 @@ fn device_row(gpu: u32, row: &[u64; ROW]) -> Option<Row> {
     let &[data, grad, buffer, length, dtype, group, state] = row;
     let own = DEVICE + u64::from(gpu) * DTYPES;
     let here = (own..own + DTYPES).contains(&dtype);
-    (here && state != STATE_SKIP && length != 0).then(|| Row {
+    (here && state != STATE_SKIP && length != 0).then_some(Row {
         data,
         grad,
         buffer,

@@ -5,6 +5,7 @@
 
 use crate::error::Error;
 use pollster::block_on;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use wgpu::{Adapter, AdapterInfo, Backends, DeviceType, Features, Instance, InstanceDescriptor};
@@ -74,18 +75,10 @@ impl Context {
         if !self.faults.any.load(Ordering::Acquire) {
             return Ok(());
         }
-        if let Some(reason) = self.faults.lost.get() {
-            return Err(Error::Gpu(format!(
-                "Cannot use the GPU as its device is lost: {reason}. Open it again"
-            )));
-        }
-        self.faults.any.store(false, Ordering::Release);
-        let mut first = self.faults.first.lock().unwrap_or_else(PoisonError::into_inner);
-        // A device that is lost meanwhile is not forgotten.
-        if self.faults.lost.get().is_some() {
-            self.faults.any.store(true, Ordering::Release);
-        }
-        first.take().map_or(Ok(()), Err)
+        // A loss first shows as other errors; wgpu tells of it when it is polled.
+        let poll = || self.device.poll(wgpu::PollType::Poll);
+        let _ = catch_unwind(AssertUnwindSafe(poll));
+        self.faults.take()
     }
 
     /// Keeps an error for the next check.
@@ -105,6 +98,17 @@ fn watch(device: &wgpu::Device, faults: &Arc<Faults>) {
 }
 
 impl Faults {
+    fn take(&self) -> Result<(), Error> {
+        self.any.store(false, Ordering::Release);
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(reason) = self.lost.get() else {
+            return first.map_or(Ok(()), Err);
+        };
+        self.any.store(true, Ordering::Release); // a lost device stays lost
+        let what = "Cannot use the GPU as its device is lost";
+        Err(Error::Gpu(format!("{what}: {reason}. Open it again")))
+    }
+
     fn keep(&self, error: Error) {
         let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
         first.get_or_insert(error);

@@ -312,6 +312,7 @@ impl Gpu {
     /// Loses the device, to test that this is an error.
     pub fn lose(&self) {
         self.context.device.destroy();
+        let _ = self.context.device.poll(wgpu::PollType::wait_indefinitely());
     }
 
     fn clear(&self, arena: &Arena<Buffer>, segments: &[Segment]) -> Result<(), Error> {
@@ -378,7 +379,7 @@ fn bind<'a>(
         ));
     }
     let within = view.offset % most * element;
-    if within % alignment != 0 {
+    if !within.is_multiple_of(alignment) {
         return fail(format!(
             "its offset must be a multiple of {}: it is {}",
             alignment / element,

@@ -9,6 +9,7 @@ use super::tensor::{Dtype, Tensor};
 use crate::error::Error;
 use crate::rule::Hyperparameters;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use wgpu::{BindGroupLayout, Buffer, BufferUsages, ComputePipeline};
 
@@ -185,10 +186,13 @@ impl Stepper {
         if let Some(pipeline) = self.pipelines.get(&(dtype, options)) {
             return Ok(pipeline.clone());
         }
-        if !self.modules.contains_key(&dtype) {
-            let text = wgpu::ShaderSource::Wgsl(source(dtype).into());
-            self.modules.insert(dtype, compile(context, text)?);
-        }
+        let module = match self.modules.entry(dtype) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let text = wgpu::ShaderSource::Wgsl(source(dtype).into());
+                entry.insert(compile(context, text)?)
+            }
+        };
         let constants = [
             ("DECAY", options.decay),
             ("MOMENTUM", options.momentum),
@@ -196,7 +200,6 @@ impl Stepper {
             ("SIGN", options.sign),
         ]
         .map(|(name, on)| (name, f64::from(u8::from(on))));
-        let module = &self.modules[&dtype];
         let compiled = pipeline(context, &self.layout, module, "step", &constants)?;
         self.pipelines.insert((dtype, options), compiled.clone());
         Ok(compiled)

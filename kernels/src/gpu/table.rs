@@ -178,15 +178,11 @@ mod tests {
     }
 
     fn slots(tensors: &[Tensor]) -> Vec<Slot<'_>> {
-        let (threes, _) = tensors.as_chunks::<3>();
-        let slot = |[data, grad, buffer]| Slot {
-            data,
-            grad,
-            buffer: Some(buffer),
-            first: false,
-            group: 0,
-        };
-        threes.iter().map(|three| slot(three.each_ref())).collect()
+        tensors.as_chunks::<3>().0.iter().map(slot).collect()
+    }
+
+    fn slot([data, grad, buffer]: &[Tensor; 3]) -> Slot<'_> {
+        Slot { data, grad, buffer: Some(buffer), first: false, group: 0 }
     }
 
     #[test]
