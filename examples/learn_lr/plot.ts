@@ -1,13 +1,12 @@
 /** The picture of the example that learns a learning rate. */
 
-import { LineChart, ScatterChart } from "echarts/charts";
+import { LineChart } from "echarts/charts";
 import { GridComponent, LegendComponent, TitleComponent } from "echarts/components";
 import * as echarts from "echarts/core";
 import { SVGRenderer } from "echarts/renderers";
 
 echarts.use([
   LineChart,
-  ScatterChart,
   GridComponent,
   LegendComponent,
   TitleComponent,
