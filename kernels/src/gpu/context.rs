@@ -75,8 +75,8 @@ impl Context {
         if !self.faults.any.load(Ordering::Acquire) {
             return Ok(());
         }
-        // A loss first shows as other errors; wgpu tells of it when it is polled.
-        let poll = || self.device.poll(wgpu::PollType::Poll);
+        // A loss first shows as other errors; wgpu tells of it when its queue has come to rest.
+        let poll = || self.device.poll(wgpu::PollType::wait_indefinitely());
         let _ = catch_unwind(AssertUnwindSafe(poll));
         self.faults.take()
     }
