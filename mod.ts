@@ -33,7 +33,7 @@ export type {
   BackwardTensor,
   Cotangents,
 } from "./src/differentiable/backward.ts";
-export type { HyperGradients } from "./src/differentiable/pullback.ts";
+export type { HyperGradients } from "./src/pullback.ts";
 export type { Gpu, GpuMemory, GpuOptions } from "./src/gpu.ts";
 export type { GpuArrays, GpuDtype } from "./src/gpu/dtype.ts";
 export type { GpuInfo, GpuLimits } from "./src/gpu/info.ts";

@@ -27,7 +27,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
 /// Changes with every change of a signature or of a table's layout.
-const ABI: u32 = 1;
+const ABI: u32 = 2;
 
 /// Words of a row that describes a tensor: addresses of data, gradient and buffer, length, dtype,
 /// group, state.

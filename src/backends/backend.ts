@@ -2,7 +2,7 @@
 
 import type { BackendName } from "../options.ts";
 import type { FloatArray } from "../parameter.ts";
-import type { HyperGradients, Pullback } from "../differentiable/pullback.ts";
+import type { HyperGradients, Pullback } from "../pullback.ts";
 import type { Plan } from "../plan.ts";
 import type { RuleOptions } from "../rule.ts";
 

@@ -1,6 +1,6 @@
 /** The `cpu` backend: the native kernels, one call per step. */
 
-import type { HyperGradients, Pullback } from "../differentiable/pullback.ts";
+import type { HyperGradients, Pullback } from "../pullback.ts";
 import { openLibrary, unwrap } from "../native/library.ts";
 import type { Absent, Library } from "../native/library.ts";
 import type { FloatArray } from "../parameter.ts";

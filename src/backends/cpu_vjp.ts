@@ -1,6 +1,6 @@
 /** The table with which the native library goes back through a step. */
 
-import type { Pullback } from "../differentiable/pullback.ts";
+import type { Pullback } from "../pullback.ts";
 import type { FloatArray } from "../parameter.ts";
 
 /** States of a row, as `kernels/src/ffi/vjp.rs` reads them. */

@@ -1,6 +1,6 @@
 /** The way back through a step on the `js` backend; `kernels/src/vjp.rs` has the formulas. */
 
-import type { HyperGradients, Pullback } from "../differentiable/pullback.ts";
+import type { HyperGradients, Pullback } from "../pullback.ts";
 import { factorsOf, gradient, linesOf, velocity } from "../rule.ts";
 import type { RuleOptions } from "../rule.ts";
 import { arithmeticOf } from "./arithmetic.ts";

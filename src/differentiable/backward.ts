@@ -4,8 +4,8 @@ import type { Backend } from "../backends/backend.ts";
 import { checkLike } from "../like.ts";
 import { describe } from "../parameter.ts";
 import type { FloatArray, Parameter } from "../parameter.ts";
-import { addUp, NOTHING, pullbackOf } from "./pullback.ts";
-import type { HyperGradients, Pullback } from "./pullback.ts";
+import { addUp, NOTHING, pullbackOf } from "../pullback.ts";
+import type { HyperGradients, Pullback } from "../pullback.ts";
 import type { RecordedGroup, RecordedStep, RecordedTensor } from "./recorder.ts";
 
 /** Derivatives of a loss, by parameter. */

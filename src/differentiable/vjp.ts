@@ -5,8 +5,8 @@ import type { SgdOptions } from "../functional.ts";
 import { checkLike } from "../like.ts";
 import { checkBuffer, describe, dtypeOf } from "../parameter.ts";
 import type { FloatArray } from "../parameter.ts";
-import { pullbackOf } from "./pullback.ts";
-import type { HyperGradients, Pullback } from "./pullback.ts";
+import { pullbackOf } from "../pullback.ts";
+import type { HyperGradients, Pullback } from "../pullback.ts";
 
 /** The derivatives of a loss by what a step wrote; what is null or left out counts as zeros. */
 export interface SgdCotangents {

@@ -1,7 +1,7 @@
 /** The C interface of the native library, one entry per function of `kernels/src/ffi.rs` and below. */
 
 /** The interface's number; a library with another one is refused. */
-export const ABI = 1;
+export const ABI = 2;
 
 /** What `Deno.dlopen` is told. No 64-bit integers: they leave the fast path of a call. */
 export const SYMBOLS = {

@@ -1,6 +1,6 @@
 /** What it takes to go back through one step; `kernels/src/vjp.rs` says how. */
 
-import type { Dtype, FloatArray } from "../parameter.ts";
+import type { Dtype, FloatArray } from "./parameter.ts";
 
 /**
  * One tensor: what the step read, the cotangents of what it wrote, and new arrays for the results.
