@@ -19,6 +19,9 @@ const COLUMNS = 9;
 const FIRST = 1n;
 const LATER = 2n;
 
+/** Stands for a 64-bit index that 32 bits do not hold. */
+const WIDER = 2 ** 32 - 1;
+
 /** A gradient that has been checked. Its indices are a copy, which nobody can change. */
 export interface SparseRows {
   readonly indices: Uint32Array<ArrayBuffer>;
@@ -159,20 +162,27 @@ function copyIndices(
   rows: number,
   what: string,
 ): Uint32Array<ArrayBuffer> {
-  const { length, buffer, byteOffset } = indices;
+  const copy = indices instanceof BigInt64Array ? narrow(indices) : new Uint32Array(indices);
+  // As uint32, what is negative or wider comes after all that an index can be.
+  const limit = Math.min(rows, indices instanceof Int32Array ? 2 ** 31 : WIDER);
+  const outside = findFrom(limit, copy);
+  if (outside < copy.length) throw indexError(indices, outside, rows, what);
+  return copy;
+}
+
+/** The place of the first index that is not below the limit, or the number of indices. */
+function findFrom(limit: number, indices: Uint32Array): number {
+  let i = 0;
+  while (i < indices.length && indices[i] < limit) i++;
+  return i;
+}
+
+/** Reads halves, as a loop over BigInts would make an object of each. */
+function narrow({ buffer, byteOffset, length }: BigInt64Array): Uint32Array<ArrayBuffer> {
+  const halves = new Uint32Array(buffer, byteOffset, 2 * length);
+  // Every platform of Deno is little-endian: the low half comes first.
   const copy = new Uint32Array(length);
-  // The halves of a 64-bit integer, low and high; every platform of Deno is little-endian.
-  const wide = indices instanceof BigInt64Array;
-  const words = wide ? new Int32Array(buffer, byteOffset, 2 * length) : indices;
-  const stride = wide ? 2 : 1;
-  const negative = indices instanceof Int32Array;
-  for (let i = 0; i < length; i++) {
-    const word = words[i * stride];
-    const index = word >>> 0;
-    const outside = index >= rows || (wide ? words[2 * i + 1] !== 0 : negative && word < 0);
-    if (outside) throw indexError(indices, i, rows, what);
-    copy[i] = index;
-  }
+  for (let i = 0; i < length; i++) copy[i] = halves[2 * i + 1] === 0 ? halves[2 * i] : WIDER;
   return copy;
 }
 

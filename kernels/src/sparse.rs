@@ -22,6 +22,12 @@ const CHUNK: usize = 1 << 14;
 /// Elements of a row without a gradient that are stepped in one go.
 const QUIET: usize = 512;
 
+/// Entries below which sorting by comparison is faster.
+const FEW: usize = 256;
+
+/// Bits of the rows that one pass of the radix sort looks at.
+const DIGIT: usize = 8;
+
 /// One matrix of a step, row by row.
 #[derive(Debug)]
 pub struct SparseSlot<'a, T> {
@@ -50,17 +56,22 @@ pub enum SparseTensor<'a> {
     F64(SparseSlot<'a, f64>),
 }
 
+/// Memory that a step finds the order of rows in. A caller keeps it, so that steps allocate none.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    keys: Vec<u64>,
+    spare: Vec<u64>,
+}
+
 /// One step of every matrix, in place. All checks come before the first write.
 ///
-/// `keys` is scratch memory, which a caller keeps so that a step allocates nothing for the order of
-/// the rows.
 ///
 /// # Errors
 /// A group that does not exist or decays, an index out of range, lengths that differ.
 pub fn step(
     tensors: &mut [SparseTensor<'_>],
     groups: &[Hyperparameters],
-    keys: &mut Vec<u64>,
+    scratch: &mut Scratch,
     config: &Config,
 ) -> Result<(), Error> {
     for (number, tensor) in tensors.iter().enumerate() {
@@ -71,8 +82,8 @@ pub fn step(
     }
     for tensor in tensors {
         match tensor {
-            SparseTensor::F32(slot) => slot.step(groups, keys, config)?,
-            SparseTensor::F64(slot) => slot.step(groups, keys, config)?,
+            SparseTensor::F32(slot) => slot.step(groups, scratch, config)?,
+            SparseTensor::F64(slot) => slot.step(groups, scratch, config)?,
         }
     }
     Ok(())
@@ -106,15 +117,11 @@ impl<T: Real> SparseSlot<'_, T> {
     fn step(
         &mut self,
         groups: &[Hyperparameters],
-        keys: &mut Vec<u64>,
+        scratch: &mut Scratch,
         config: &Config,
     ) -> Result<(), Error> {
         let h = &groups[self.group];
-        keys.clear();
-        keys.extend(self.indices.iter().enumerate().map(|(i, &row)| key(row, i)));
-        if !self.indices.is_sorted() {
-            keys.sort_unstable(); // keys differ, so this is stable for the rows
-        }
+        let keys = scratch.order(self.indices, self.param.len() / self.columns);
         let mode = match (h.momentum != 0.0, self.first, h.sign) {
             (false, _, false) => Mode::EachEntry,
             (true, false, _) => Mode::EveryRow,
@@ -137,7 +144,39 @@ impl<T: Real> SparseSlot<'_, T> {
     }
 }
 
-/// A row and the place of its entry, so that sorting groups the entries of a row in their order.
+impl Scratch {
+    /// The keys of all entries by rising rows; the entries of a row stay in their order.
+    fn order(&mut self, indices: &[u32], rows: usize) -> &[u64] {
+        let keys = indices.iter().enumerate().map(|(i, &row)| key(row, i));
+        self.keys.clear();
+        self.keys.extend(keys);
+        if indices.len() < FEW {
+            self.keys.sort_unstable(); // keys differ, so this is stable for the rows
+        } else if !indices.is_sorted() {
+            let bits = usize::BITS - rows.leading_zeros();
+            (0..bits).step_by(DIGIT).for_each(|bit| self.sort_by_digit(bit));
+        }
+        &self.keys
+    }
+
+    /// One pass of a radix sort, stable: by the digit of the row that begins at this bit.
+    fn sort_by_digit(&mut self, bit: u32) {
+        let digit = |key: u64| row(key) >> bit & ((1 << DIGIT) - 1);
+        let mut next = [0; 1 << DIGIT];
+        self.keys.iter().for_each(|&key| next[digit(key)] += 1);
+        let mut start = 0;
+        next.iter_mut().for_each(|count| start += std::mem::replace(count, start));
+        self.spare.resize(self.keys.len(), 0);
+        for &key in &self.keys {
+            let place = &mut next[digit(key)];
+            self.spare[*place] = key;
+            *place += 1;
+        }
+        std::mem::swap(&mut self.keys, &mut self.spare);
+    }
+}
+
+/// A row and the place of its entry.
 fn key(row: u32, entry: usize) -> u64 {
     u64::from(row) << 32 | entry as u64
 }

@@ -5,7 +5,7 @@ use descent_kernels::config::Config;
 use descent_kernels::cpu::{self, Group, Slot, Tensor};
 use descent_kernels::rule::Hyperparameters;
 use descent_kernels::simd::Level;
-use descent_kernels::sparse::{self, SparseSlot, SparseTensor};
+use descent_kernels::sparse::{self, Scratch, SparseSlot, SparseTensor};
 use ndarray::{ArrayView1, ArrayViewMut1};
 
 const PLAIN: Hyperparameters = Hyperparameters {
@@ -119,7 +119,8 @@ fn each_config(mut check: impl FnMut(&Config, &str)) {
 
 #[test]
 fn every_size_order_option_level_and_thread_count_gives_the_bits_of_the_sum() {
-    let shapes = [[1, 1], [7, 3], [50, 17], [600, 1], [40, 1000], [3000, 130], [3, 60_000]];
+    let shapes =
+        [[1, 1], [7, 3], [50, 17], [600, 1], [40, 1000], [3000, 130], [70_000, 2], [3, 60_000]];
     for shape in shapes {
         for (entries, spread) in [(0, 1), (1, 1), (shape[0], shape[0]), (300, 1), (2500, 40)] {
             if entries * shape[1] > 2_000_000 {
@@ -131,7 +132,7 @@ fn every_size_order_option_level_and_thread_count_gives_the_bits_of_the_sum() {
                 each_config(|config, context| {
                     let mut matrix = start.clone();
                     let mut tensors = [SparseTensor::F32(matrix.slot(h))];
-                    sparse::step(&mut tensors, &[*h], &mut Vec::new(), config).unwrap();
+                    sparse::step(&mut tensors, &[*h], &mut Scratch::default(), config).unwrap();
                     assert!(matrix == expected, "{context}, {shape:?}, {entries} entries, {h:?}");
                 });
             }
@@ -159,7 +160,7 @@ fn a_matrix_that_does_not_fit_is_an_error_and_nothing_is_changed() {
         let before = (good.clone(), bad.clone());
         let mut tensors =
             [SparseTensor::F32(good.slot(&h)), SparseTensor::F32(spoil(bad.slot(&h)))];
-        let error = sparse::step(&mut tensors, &[h], &mut Vec::new(), &Config::default());
+        let error = sparse::step(&mut tensors, &[h], &mut Scratch::default(), &Config::default());
         let text = error.unwrap_err().to_string();
         assert!(text.contains("matrix 1") && text.contains(word), "{text}");
         assert_eq!((good, bad), before);
@@ -171,6 +172,6 @@ fn weight_decay_is_an_error() {
     let h = Hyperparameters { weight_decay: 0.1, ..PLAIN };
     let mut matrix = Matrix::new([9, 5], 2, 9, false);
     let mut tensors = [SparseTensor::F32(matrix.slot(&h))];
-    let error = sparse::step(&mut tensors, &[h], &mut Vec::new(), &Config::default());
+    let error = sparse::step(&mut tensors, &[h], &mut Scratch::default(), &Config::default());
     assert!(error.unwrap_err().to_string().contains("weight decay 0"));
 }

@@ -3,7 +3,7 @@
 use super::{GROUP_ROW, STATE_FIRST, address, config, guard, hyperparameters};
 use crate::error::Error;
 use crate::rule::{Hyperparameters, Real};
-use crate::sparse::{self, SparseSlot, SparseTensor};
+use crate::sparse::{self, Scratch, SparseSlot, SparseTensor};
 use std::cell::RefCell;
 
 /// Words of a row: those of a tensor's row, with the address of the values for the gradient's, then
@@ -11,7 +11,7 @@ use std::cell::RefCell;
 const SPARSE_ROW: usize = 10;
 
 thread_local! {
-    static KEYS: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
 /// `int32_t descent_sparse_step(const uint64_t *rows, uint32_t from, uint32_t to,
@@ -56,7 +56,7 @@ unsafe extern "C" fn descent_sparse_step(
                 }
             });
         }
-        KEYS.with_borrow_mut(|keys| sparse::step(&mut tensors, &groups, keys, config()?))
+        SCRATCH.with_borrow_mut(|scratch| sparse::step(&mut tensors, &groups, scratch, config()?))
     })
 }
 
