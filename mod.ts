@@ -24,6 +24,16 @@ export { openGpu } from "./src/gpu.ts";
 export { GpuUnavailableError } from "./src/native/gpu.ts";
 export { sgd } from "./src/functional.ts";
 export type { SgdOptions } from "./src/functional.ts";
+export { sgdVjp } from "./src/differentiable/vjp.ts";
+export type { SgdCotangents, SgdGradients } from "./src/differentiable/vjp.ts";
+export type {
+  BackwardOptions,
+  BackwardResult,
+  BackwardStep,
+  BackwardTensor,
+  Cotangents,
+} from "./src/differentiable/backward.ts";
+export type { HyperGradients } from "./src/pullback.ts";
 export type { Gpu, GpuMemory, GpuOptions } from "./src/gpu.ts";
 export type { GpuArrays, GpuDtype } from "./src/gpu/dtype.ts";
 export type { GpuInfo, GpuLimits } from "./src/gpu/info.ts";
@@ -31,7 +41,14 @@ export type { GpuKernel, GpuView } from "./src/gpu/kernel.ts";
 export type { GpuTensor } from "./src/gpu/tensor.ts";
 export type { ParamGroup, ParamGroupOptions } from "./src/group.ts";
 export type { BackendName, GroupOptions, Hyperparameters, SGDOptions } from "./src/options.ts";
-export type { DeviceTensor, FloatArray, Parameter, Tensor } from "./src/parameter.ts";
+export type {
+  DeviceTensor,
+  FloatArray,
+  Parameter,
+  SparseGrad,
+  SparseParameter,
+  Tensor,
+} from "./src/parameter.ts";
 export { chainedScheduler, sequentialLR } from "./src/schedules/compose.ts";
 export { cosineAnnealingLR, cosineAnnealingWarmRestarts } from "./src/schedules/cosine.ts";
 export type {

@@ -5,12 +5,15 @@ import { addressOf, stepRows } from "./backends/devices.ts";
 import { checkKeys, resolve } from "./options.ts";
 import type { BackendName } from "./options.ts";
 import { describe } from "./parameter.ts";
-import type { Parameter, Tensor } from "./parameter.ts";
+import type { Parameter, SparseGrad, Tensor } from "./parameter.ts";
 import { Plan } from "./plan.ts";
 
 /** The options of `sgd`. As in torch, the hyperparameters have no defaults here. */
 export interface SgdOptions {
-  /** Gradients are sparse. Not available yet: true throws. @default {false} */
+  /**
+   * Some gradients may be sparse. A hint, as in torch: they are recognized by themselves.
+   * @default {false}
+   */
   hasSparseGrad?: boolean;
   /** False: tensor by tensor; true or null: all tensors in one native call. @default {null} */
   foreach?: boolean | null;
@@ -40,7 +43,7 @@ const REQUIRED = ["weightDecay", "momentum", "lr", "dampening", "nesterov", "max
  * Everything is checked before the first write: if this throws, nothing has changed.
  *
  * @param params The parameters' values; updated in place.
- * @param gradList One gradient per parameter, or null to skip the parameter.
+ * @param gradList One gradient per parameter, dense or sparse, or null to skip the parameter.
  * @param momentumBufferList One momentum buffer per parameter. Null means that the parameter has
  * not stepped yet: with momentum, the entry is filled in.
  * @param options The hyperparameters.
@@ -61,7 +64,7 @@ const REQUIRED = ["weightDecay", "momentum", "lr", "dampening", "nesterov", "max
  */
 export function sgd(
   params: readonly Tensor[],
-  gradList: readonly (Tensor | null)[],
+  gradList: readonly (Tensor | SparseGrad | null)[],
   momentumBufferList: (Tensor | null)[],
   options: SgdOptions,
 ): void {
@@ -85,7 +88,8 @@ export function sgd(
   }
 }
 
-function readOptions(options: SgdOptions) {
+/** Checks the options of one step, and chooses the backend. */
+export function readOptions(options: SgdOptions) {
   if (typeof options !== "object" || options === null) {
     throw new TypeError(
       `Cannot step as options must be an object: current value is ${describe(options)}`,
@@ -93,9 +97,9 @@ function readOptions(options: SgdOptions) {
   }
   checkKeys(options, ["hasSparseGrad", "backend"]);
   const { hasSparseGrad = false, backend, ...rest } = options;
-  if (hasSparseGrad !== false) {
+  if (typeof hasSparseGrad !== "boolean") {
     throw new TypeError(
-      `Cannot set hasSparseGrad as only false is supported yet: current value is ${
+      `Cannot set hasSparseGrad as it must be true or false: current value is ${
         describe(hasSparseGrad)
       }`,
     );
@@ -117,7 +121,8 @@ function checkWritable(momentumBufferList: readonly unknown[]): void {
   }
 }
 
-function checkLists(params: unknown, gradList: unknown, momentumBufferList: unknown): void {
+/** Checks that the lists are arrays of one length, and not empty. */
+export function checkLists(params: unknown, gradList: unknown, momentumBufferList: unknown): void {
   const length = Array.isArray(params) ? params.length : 0;
   for (const [name, list] of Object.entries({ params, gradList, momentumBufferList })) {
     if (!Array.isArray(list)) {

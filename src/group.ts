@@ -2,12 +2,12 @@
 
 import { checkHyperparameter, HYPERPARAMETERS } from "./options.ts";
 import type { GroupOptions, Hyperparameters } from "./options.ts";
-import type { FloatArray, Parameter, Tensor } from "./parameter.ts";
+import type { FloatArray, Parameter, SparseParameter, Tensor } from "./parameter.ts";
 
 /** Parameters and the options that hold for them; the rest comes from the optimizer's options. */
 export interface ParamGroupOptions<T extends Tensor = FloatArray> extends GroupOptions {
   /** The parameters of the group: at least one. */
-  params: Iterable<Parameter<T>>;
+  params: Iterable<Parameter<T> | SparseParameter>;
 }
 
 /**

@@ -18,7 +18,7 @@ export interface Hyperparameters {
   maximize: boolean;
   /** False steps tensor by tensor, true and null all tensors in one call; the numbers are equal. */
   foreach: boolean | null;
-  /** Let gradients flow through the step. Not available yet: true is refused. */
+  /** Record the steps, so that gradients can flow back through them. */
   differentiable: boolean;
   /** Step by the sign of the update (+1, -1 or 0) instead of the update. */
   sign: boolean;
@@ -43,7 +43,7 @@ export interface GroupOptions {
   maximize?: boolean;
   /** False: tensor by tensor; true or null: all tensors in one native call. @default {null} */
   foreach?: boolean | null;
-  /** Record steps for differentiation. Not available yet: true throws. @default {false} */
+  /** Record steps, so that `SGD.backward` can go back through them. @default {false} */
   differentiable?: boolean;
   /** Sign-SGD: step by the sign of the update. @default {false} */
   sign?: boolean;
@@ -58,6 +58,12 @@ export interface SGDOptions extends GroupOptions {
    * @default {"auto"}
    */
   backend?: "auto" | BackendName;
+  /**
+   * The most steps that `differentiable` keeps, >= 1; older ones are forgotten. Each costs a copy of
+   * the parameters, their gradients and momentum buffers.
+   * @default {Infinity}
+   */
+  recordSteps?: number;
 }
 
 const DEFAULTS: Omit<Hyperparameters, "lr"> = {
@@ -79,10 +85,7 @@ const CHECKS: { readonly [K in keyof Hyperparameters]: (value: unknown) => void 
   nesterov: (value) => checkBoolean("nesterov", value),
   maximize: (value) => checkBoolean("maximize", value),
   foreach: (value) => value === null || checkBoolean("foreach", value, " or null"),
-  differentiable: (value) => {
-    checkBoolean("differentiable", value);
-    if (value) throw new TypeError("Cannot set differentiable as true is not supported yet");
-  },
+  differentiable: (value) => checkBoolean("differentiable", value),
   sign: (value) => checkBoolean("sign", value),
 };
 

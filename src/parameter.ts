@@ -65,6 +65,39 @@ export interface Parameter<T extends Tensor = FloatArray> {
   shape?: readonly number[];
 }
 
+/**
+ * The gradient of some rows of a matrix, as an embedding makes it; the other rows have none.
+ *
+ * An index may occur more than once: the gradient of that row is the sum of its entries. Indices
+ * need no order. The arrays are the caller's and are only read.
+ *
+ * @example
+ * ```ts
+ * import type { SparseGrad } from "@descent/sgd";
+ *
+ * // Rows 7 and 2 of a matrix of 1,000 rows and 3 columns.
+ * const grad: SparseGrad = {
+ *   indices: new Int32Array([7, 2]),
+ *   values: new Float32Array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6]),
+ *   shape: [1000, 3],
+ * };
+ * ```
+ */
+export interface SparseGrad {
+  /** The rows, each >= 0 and < rows. */
+  readonly indices: Int32Array | Uint32Array | BigInt64Array;
+  /** Their gradients: [indices.length, columns], dtype of the parameter. */
+  readonly values: FloatArray;
+  /** The parameter's shape. */
+  readonly shape: readonly [rows: number, columns: number];
+}
+
+/** A parameter whose gradient may be sparse; it is a matrix then. */
+export interface SparseParameter extends Omit<Parameter, "grad"> {
+  /** The gradient, of all rows or of some, or null for "none this time". */
+  grad: FloatArray | SparseGrad | null;
+}
+
 /** The type of a tensor's elements, and where they lie. */
 export interface ElementType {
   /** The number that stands for it in the table that kernels read. */
@@ -164,7 +197,7 @@ function intrinsic(array: unknown, name: "length" | "buffer" | typeof Symbol.toS
  * @throws {TypeError} If the array's buffer is detached, resizable or growable, or if the array hides
  * its true length or buffer.
  */
-export function checkBuffer(tensor: Tensor, what: string): void {
+export function checkBuffer(tensor: Tensor | SparseGrad["indices"], what: string): void {
   const device = deviceOf(tensor);
   if (device !== undefined) return void device.address(tensor as DeviceTensor); // throws if disposed
   const array = tensor as FloatArray;

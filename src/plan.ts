@@ -6,11 +6,14 @@
  * array whose address is in a table, so that none is collected.
  */
 
+import { checkLike } from "./like.ts";
 import { checkCombination } from "./options.ts";
 import type { RuleOptions } from "./rule.ts";
 import { Written } from "./overlap.ts";
-import { checkBuffer, describe, elementTypeOf, label } from "./parameter.ts";
-import type { Device, ElementType, Parameter, Tensor } from "./parameter.ts";
+import { checkBuffer, elementTypeOf, label } from "./parameter.ts";
+import type { Device, ElementType, Parameter, SparseGrad, Tensor } from "./parameter.ts";
+import { checkSparseOptions, isSparse, readSparse, SparseTable } from "./sparse.ts";
+import type { Beginning } from "./sparse.ts";
 
 /** Words of a row of the tensor table, as `kernels/src/ffi.rs` reads them. */
 const ROW = 7;
@@ -30,10 +33,20 @@ const FIRST = 1;
 const LATER = 2;
 
 /** Words of a row of the group table. */
-const GROUP_ROW = 5;
+export const GROUP_ROW = 5;
 const FLAG_NESTEROV = 1;
 const FLAG_MAXIMIZE = 2;
 const FLAG_SIGN = 4;
+
+/** Writes a group's row of the group table, from word `at` on. */
+export function writeGroup(rows: Float64Array, at: number, h: Readonly<RuleOptions>): void {
+  rows[at] = h.lr;
+  rows[at + 1] = h.momentum;
+  rows[at + 2] = h.dampening;
+  rows[at + 3] = h.weightDecay;
+  rows[at + 4] = (h.nesterov ? FLAG_NESTEROV : 0) |
+    (h.maximize ? FLAG_MAXIMIZE : 0) | (h.sign ? FLAG_SIGN : 0);
+}
 
 /** What the optimizer remembers of a parameter. */
 export interface ParameterState {
@@ -48,6 +61,8 @@ export class Entry {
   buffer: Tensor | null = null;
   length = 0;
   dtype: ElementType | null = null;
+  /** How the buffer began, if a step of this plan began it. */
+  began: Beginning | null = null;
 
   constructor(
     readonly parameter: Parameter<Tensor>,
@@ -76,19 +91,21 @@ export class Plan {
   readonly entries: Entry[] = [];
   /** The groups' hyperparameters, in the order of the group rows. */
   readonly groups: RuleOptions[] = [];
+  /** The parameters whose gradients are sparse; in `rows` they count as having none. */
+  readonly sparse = new SparseTable();
   /** The devices that some of the rows are on. */
   devices: readonly Device[] = [];
   /** Whether some of the rows are in JavaScript's memory. */
   hasArrays = true;
 
-  readonly #address: (array: Tensor) => number;
+  readonly #address: (array: Tensor | Uint32Array<ArrayBuffer>) => number;
   readonly #started: Entry[] = [];
   readonly #newGrads: Entry[] = [];
   #written = NOTHING_WRITTEN;
   #writtenChanged = true;
 
   /** @param address Where an array's bytes begin, as the backend reads it from the tables. */
-  constructor(address: (array: Tensor) => number) {
+  constructor(address: (array: Tensor | Uint32Array<ArrayBuffer>) => number) {
     this.#address = address;
   }
 
@@ -113,6 +130,7 @@ export class Plan {
    */
   refresh(): void {
     try {
+      this.sparse.steps.length = 0;
       this.#started.length = 0;
       if (this.rows.length !== this.entries.length * ROW) this.#allocate();
       this.#refreshGroups();
@@ -121,6 +139,7 @@ export class Plan {
       if (this.#writtenChanged) this.#checkAll();
       else for (const entry of this.#newGrads) this.#checkGrad(entry);
       this.#newGrads.length = 0;
+      if (this.sparse.steps.length > 0) this.#finishSparse();
     } catch (error) {
       this.#forget();
       throw error;
@@ -129,7 +148,10 @@ export class Plan {
 
   /** Records that the step has been taken: new momentum buffers become state. */
   commit(): void {
-    for (const entry of this.#started) entry.state.momentumBuffer = entry.buffer;
+    for (const entry of this.#started) {
+      entry.state.momentumBuffer = entry.buffer;
+      entry.began = { buffer: entry.buffer!, sparse: entry.grad === null };
+    }
     this.#started.length = 0;
   }
 
@@ -144,12 +166,7 @@ export class Plan {
     for (let i = 0, at = 0; i < groups.length; i++, at += GROUP_ROW) {
       const h = groups[i];
       checkCombination(h);
-      groupRows[at] = h.lr;
-      groupRows[at + 1] = h.momentum;
-      groupRows[at + 2] = h.dampening;
-      groupRows[at + 3] = h.weightDecay;
-      groupRows[at + 4] = (h.nesterov ? FLAG_NESTEROV : 0) |
-        (h.maximize ? FLAG_MAXIMIZE : 0) | (h.sign ? FLAG_SIGN : 0);
+      writeGroup(groupRows, at, h);
     }
   }
 
@@ -178,27 +195,67 @@ export class Plan {
       this.#setState(entry, SKIP);
       return;
     }
-    if (grad !== entry.grad) this.#bindGrad(entry, grad);
-    if (buffer === null) {
-      this.#setState(entry, FIRST);
-      if (this.groupRows[entry.group * GROUP_ROW + 1] !== 0) this.#start(entry);
-      return;
+    if (grad !== entry.grad) {
+      if (isSparse(grad)) return this.#refreshSparse(entry, grad, buffer);
+      this.#checkKind(entry, buffer, false);
+      this.#bindGrad(entry, grad);
     }
-    this.#setState(entry, LATER);
+    this.#setState(entry, this.#refreshBuffer(entry, buffer));
+  }
+
+  /** Brings the momentum buffer up to date and returns the row's state. */
+  #refreshBuffer(entry: Entry, buffer: Tensor | null): number {
+    if (buffer === null) {
+      if (this.groupRows[entry.group * GROUP_ROW + 1] !== 0) this.#start(entry);
+      return FIRST;
+    }
     if (buffer !== entry.buffer) this.#bindBuffer(entry, buffer);
+    return LATER;
+  }
+
+  #refreshSparse(entry: Entry, grad: SparseGrad, buffer: Tensor | null): void {
+    const { length, index, dtype, parameter: { shape } } = entry;
+    const rows = readSparse(grad, { dtype: dtype!, length, shape }, entry.name("grad"));
+    this.#checkKind(entry, buffer, true);
+    entry.grad = null;
+    this.#setState(entry, SKIP);
+    if (buffer === null) entry.buffer = null; // only new buffers are all zeros
+    const first = this.#refreshBuffer(entry, buffer) === FIRST;
+    if (length > 0) this.sparse.steps.push({ ...rows, row: index, first });
+  }
+
+  /** As `#checkAttached` and the checks of overlap, for sparse gradients; completes their table. */
+  #finishSparse(): void {
+    for (const { row, values, indices, columns } of this.sparse.steps) {
+      const entry = this.entries[row];
+      const what = `values of ${entry.name("grad")}`;
+      if (values.length !== indices.length * columns) throw detachedError(what);
+      this.#checkLengths(entry);
+      const start = this.#address(values);
+      this.#written.check(start, start + values.byteLength, () => what);
+    }
+    this.sparse.write(({ row }) => this.rows.subarray(row * ROW, row * ROW + ROW), this.#address);
+  }
+
+  #checkKind(entry: Entry, buffer: Tensor | null, sparse: boolean): void {
+    const began = entry.began?.buffer === buffer ? entry.began : null;
+    checkSparseOptions(this.groups[entry.group], sparse, began, entry.name("grad"));
   }
 
   /** Runs after everything that could call the user's code, on the arrays that will be used. */
   #checkAttached(): void {
     const { entries } = this;
     for (let i = 0; i < entries.length; i++) {
-      const { data, grad, buffer, length } = entries[i];
-      if (grad === null) continue;
-      if (data!.length !== length) throw detachedError(entries[i].name("data"));
-      if (grad.length !== length) throw detachedError(entries[i].name("grad"));
-      if (buffer !== null && buffer.length !== length) {
-        throw detachedError(entries[i].name("momentum buffer"));
-      }
+      if (entries[i].grad !== null) this.#checkLengths(entries[i]);
+    }
+  }
+
+  #checkLengths(entry: Entry): void {
+    const { data, grad, buffer, length } = entry;
+    if (data!.length !== length) throw detachedError(entry.name("data"));
+    if (grad !== null && grad.length !== length) throw detachedError(entry.name("grad"));
+    if (buffer !== null && buffer.length !== length) {
+      throw detachedError(entry.name("momentum buffer"));
     }
   }
 
@@ -225,14 +282,14 @@ export class Plan {
   }
 
   #bindGrad(entry: Entry, grad: Tensor): void {
-    this.#checkLike(entry, grad, entry.name("grad"));
+    checkLike(grad, entry, entry.name("grad"));
     entry.grad = grad;
     this.rows[entry.index * ROW + GRAD] = BigInt(this.#address(grad));
     this.#newGrads.push(entry);
   }
 
   #bindBuffer(entry: Entry, buffer: Tensor): void {
-    this.#checkLike(entry, buffer, entry.name("momentum buffer"));
+    checkLike(buffer, entry, entry.name("momentum buffer"));
     this.#setBuffer(entry, buffer);
   }
 
@@ -246,23 +303,6 @@ export class Plan {
   #start(entry: Entry): void {
     this.#setBuffer(entry, entry.dtype!.zeros(entry.length));
     this.#started.push(entry);
-  }
-
-  #checkLike(entry: Entry, array: Tensor, what: string): void {
-    const dtype = elementTypeOf(array, what);
-    checkBuffer(array, what);
-    if (dtype !== entry.dtype) {
-      throw new TypeError(
-        `Cannot use ${what} as it must be ${placeName(entry.dtype!)}, like its data: ` +
-          `current value is ${describe(array)}`,
-      );
-    }
-    if (array.length !== entry.length) {
-      throw new RangeError(
-        `Cannot use ${what} as its length must be ${entry.length}, like its data: ` +
-          `current length is ${array.length}`,
-      );
-    }
   }
 
   #checkAll(): void {
@@ -304,10 +344,6 @@ export class Plan {
     this.#newGrads.length = 0;
     this.#writtenChanged = true;
   }
-}
-
-function placeName({ name, device }: ElementType): string {
-  return device === undefined ? name : `${name} on the same GPU`;
 }
 
 function detachedError(what: string): TypeError {

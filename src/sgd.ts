@@ -3,6 +3,9 @@
 import { chooseBackend } from "./backends/choose.ts";
 import type { Backend } from "./backends/backend.ts";
 import { addressOf, fillZero, stepRows } from "./backends/devices.ts";
+import { goBackThrough } from "./differentiable/backward.ts";
+import type { BackwardOptions, BackwardResult, Cotangents } from "./differentiable/backward.ts";
+import { checkLimit, Recorder } from "./differentiable/recorder.ts";
 import { createGroup } from "./group.ts";
 import type { ParamGroup, ParamGroupOptions } from "./group.ts";
 import { checkKeys, checkShared, resolve } from "./options.ts";
@@ -15,10 +18,11 @@ import {
   elementTypeOf,
   label,
 } from "./parameter.ts";
-import type { FloatArray, Parameter, Tensor } from "./parameter.ts";
+import type { FloatArray, Parameter, SparseParameter, Tensor } from "./parameter.ts";
 import { Written } from "./overlap.ts";
 import { Plan } from "./plan.ts";
 import type { ParameterState } from "./plan.ts";
+import { isSparse, withoutEntries } from "./sparse.ts";
 import { share } from "./state/live.ts";
 import { copyState, loadState, shareState } from "./state/load.ts";
 import type { LoadOptions, LoadReport, Owner, StateDictOptions } from "./state/load.ts";
@@ -54,6 +58,7 @@ export class SGD<T extends Tensor = FloatArray> {
   readonly #plan: Plan;
   readonly #state = new Map<Parameter<Tensor>, ParameterState>();
   #groups: readonly ParamGroup<Tensor>[] = Object.freeze([]);
+  readonly #recorder: Recorder;
   #revision = 0;
 
   /**
@@ -66,7 +71,9 @@ export class SGD<T extends Tensor = FloatArray> {
    * @throws {Error} If backend `"cpu"` is asked for and cannot be had; the message says what to do.
    */
   constructor(
-    params: Iterable<Parameter<T | FloatArray>> | Iterable<ParamGroupOptions<T | FloatArray>>,
+    params:
+      | Iterable<Parameter<T | FloatArray> | SparseParameter>
+      | Iterable<ParamGroupOptions<T | FloatArray>>,
     options: SGDOptions,
   ) {
     if (typeof options !== "object" || options === null) {
@@ -76,13 +83,15 @@ export class SGD<T extends Tensor = FloatArray> {
         }`,
       );
     }
-    checkKeys(options, ["backend"]);
-    const { backend, ...defaults } = options;
+    checkKeys(options, ["backend", "recordSteps"]);
+    const { backend, recordSteps = Infinity, ...defaults } = options;
+    checkLimit(recordSteps);
     const groups = toGroups(params);
     checkShared(defaults);
     this.#defaults = defaults;
     this.#backend = chooseBackend(backend);
     this.#plan = new Plan((tensor) => addressOf(this.#backend, tensor));
+    this.#recorder = new Recorder(recordSteps);
     this.#addGroups(groups);
     share(this, {
       dict: (options) => shareState(this.#owner(), options),
@@ -103,12 +112,12 @@ export class SGD<T extends Tensor = FloatArray> {
 
   /** What the optimizer remembers of each parameter, in the order of the groups. */
   get state(): ReadonlyMap<
-    Parameter<T | FloatArray>,
+    Parameter<T | FloatArray> | SparseParameter,
     { readonly momentumBuffer: T | FloatArray | null }
   > {
     const state: ReadonlyMap<Parameter<Tensor>, ParameterState> = this.#state;
     return state as ReadonlyMap<
-      Parameter<T | FloatArray>,
+      Parameter<T | FloatArray> | SparseParameter,
       { readonly momentumBuffer: T | FloatArray | null }
     >;
   }
@@ -147,14 +156,58 @@ export class SGD<T extends Tensor = FloatArray> {
       );
     }
     this.#plan.refresh();
+    const record = this.#recorder.record(this.#plan, this.#groups);
     this.#revision++;
     this.#stepRows();
     this.#plan.commit();
+    if (record !== null) this.#recorder.keep(record);
     return loss;
   }
 
+  /** How many steps are recorded: those of `differentiable` groups since the last `backward`. */
+  get recordedSteps(): number {
+    return this.#recorder.steps.length;
+  }
+
   /**
-   * Fills every gradient with zeros.
+   * Lets gradients flow back through the recorded steps, and forgets these steps.
+   *
+   * With `differentiable: true`, each step keeps copies of what it reads: data, gradients and
+   * momentum buffers, up to `recordSteps` steps. From the derivatives of a loss by the parameters
+   * as they are now, this finds those by the values before the first recorded step, and by the
+   * hyperparameters; `through` sees those by the gradients, and adds what the gradients owe to the
+   * parameters. What each step does is said at `sgdVjp`. Values that are assigned to between steps
+   * have no derivative that could be known here: it flows on as if they had been left alone.
+   *
+   * @param cotangents The derivatives of the loss by parameters, each like their data; those of
+   * parameters left out are zeros.
+   * @param options `through`, and the derivatives by momentum buffers.
+   * @throws {TypeError} If a cotangent is of another type than its parameter.
+   * @throws {RangeError} If it is of another length, or its parameter is in no recorded step.
+   * @throws {Error} If nothing is recorded, or a group was differentiable in some of the steps only.
+   *
+   * @example The best learning rate for one step
+   * ```ts
+   * import { SGD } from "@descent/sgd";
+   *
+   * const w = { data: new Float64Array([4]), grad: new Float64Array(1) };
+   * const optimizer = new SGD([w], { lr: 0.1, differentiable: true });
+   * w.grad[0] = 2 * w.data[0]; // of w^2
+   * optimizer.step();
+   * const loss = w.data[0] ** 2;
+   * const { groups } = optimizer.backward(new Map([[w, new Float64Array([2 * w.data[0]])]]));
+   * console.log(loss.toFixed(2), groups[0].lr.toFixed(1)); // 10.24 -51.2
+   * ```
+   */
+  backward(cotangents: Cotangents, options: BackwardOptions = {}): BackwardResult {
+    const { steps } = this.#recorder;
+    const result = goBackThrough(steps, this.#backend, cotangents, options);
+    steps.length = 0;
+    return result;
+  }
+
+  /**
+   * Fills every gradient with zeros; a sparse one is replaced by one without entries.
    *
    * @param options With `setToNull`, sets `grad` to null instead: a parameter that gets no new
    * gradient is then skipped by the next step, while a zero gradient still decays and carries
@@ -169,13 +222,19 @@ export class SGD<T extends Tensor = FloatArray> {
       }
     }
     const params = this.#groups.flatMap((group) => group.params);
-    for (const [i, { grad, name }] of params.entries()) {
-      if (grad === null || options.setToNull) continue;
-      elementTypeOf(grad, `grad of ${label({ name }, i)}`);
-      checkBuffer(grad, `grad of ${label({ name }, i)}`);
+    const zeros = params.map(({ grad, name }, i) => {
+      if (grad === null || options.setToNull) return null;
+      const what = `grad of ${label({ name }, i)}`;
+      if (isSparse(grad)) return withoutEntries(grad, what);
+      elementTypeOf(grad, what);
+      checkBuffer(grad, what);
+      return grad;
+    });
+    for (const [i, parameter] of (params as readonly SparseParameter[]).entries()) {
+      const zero = zeros[i];
+      if (zero === null || isSparse(zero)) parameter.grad = zero;
     }
-    if (options.setToNull) params.forEach((parameter) => parameter.grad = null);
-    else fillZero(params.flatMap(({ grad }) => grad ?? []));
+    fillZero(zeros.filter((zero): zero is Tensor => zero !== null && !isSparse(zero)));
   }
 
   /**
@@ -239,6 +298,7 @@ export class SGD<T extends Tensor = FloatArray> {
    */
   loadStateDict(dict: StateDict, options?: LoadOptions): LoadReport {
     const report = loadState(this.#owner(), dict, options);
+    this.#recorder.steps.length = 0; // they do not lead to the state that is now there
     this.#revision++;
     return report;
   }

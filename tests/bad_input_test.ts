@@ -52,7 +52,6 @@ const constructorFaults: Fault[] = [
     RangeError,
     "dampening 0.1",
   ],
-  ["differentiable", withOptions({ differentiable: true }), TypeError, "differentiable"],
   ["a misspelt option", withOptions({ weight_decay: 1 }), TypeError, '"weight_decay"'],
   [
     "a shared lr out of range that every group overrides",
@@ -295,12 +294,6 @@ const functionalFaults: Fault[] = [
   ["a missing list", () => callSgd([array(1)], [array(1)], undefined), TypeError, "momentumBuffer"],
   ["empty lists", () => callSgd([], [], []), TypeError, "empty"],
   ["no options", () => callSgd([array(1)], [array(1)], [null], null), TypeError, "options"],
-  [
-    "sparse gradients",
-    () => callSgd([array(1)], [array(1)], [null], { ...sgdOptions, hasSparseGrad: true }),
-    TypeError,
-    "hasSparseGrad",
-  ],
   [
     "a buffer of another length",
     () => callSgd([array(1)], [array(1)], [array(1, 2)]),

@@ -5,11 +5,10 @@ Usage: torch_steps.py THREADS < lines, the first of which holds the shapes as JS
 
 import json
 import sys
-import time
 
 import torch
+from torch_timing import batch_size, time_batch
 
-WARM_S, SAMPLE_S = 0.3, 0.01
 OPTIONS = dict(lr=1e-3, momentum=0.9, nesterov=True, weight_decay=1e-4)
 MODES = {"default": dict(foreach=False), "foreach": dict(foreach=True), "fused": dict(fused=True)}
 
@@ -24,26 +23,6 @@ def make_optimizers(shapes):
     for optimizer in optimizers.values():
         optimizer.state = first.state
     return optimizers
-
-
-def time_batch(step, calls):
-    """Seconds per call."""
-    if calls > 1:
-        step()
-    start = time.perf_counter()
-    for _ in range(calls):
-        step()
-    return (time.perf_counter() - start) / calls
-
-
-def batch_size(step):
-    start, calls = time.perf_counter(), 1
-    while True:
-        seconds = time_batch(step, calls) * calls
-        if seconds < SAMPLE_S:
-            calls *= 2
-        elif time.perf_counter() - start >= WARM_S:
-            return -(-calls * SAMPLE_S // seconds)
 
 
 def main():

@@ -20,7 +20,7 @@ const GRAIN_BYTES: usize = 1 << 18;
 const LINE: usize = 16;
 
 /// Bytes below which a step stays on the calling thread, because waking another costs more.
-const PARALLEL_BYTES: usize = 1 << 19;
+pub(crate) const PARALLEL_BYTES: usize = 1 << 19;
 
 /// One parameter of a step: its data, gradient and momentum buffer, contiguous and of one length.
 #[derive(Debug)]

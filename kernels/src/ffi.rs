@@ -12,6 +12,8 @@
 
 #[cfg(feature = "gpu")]
 mod gpu;
+mod sparse;
+mod vjp;
 
 use crate::config::Config;
 use crate::cpu::{self, Slot, Tensor, Tensors};
@@ -26,7 +28,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
 /// Changes with every change of a signature or of a table's layout.
-const ABI: u32 = 1;
+const ABI: u32 = 2;
 
 /// Words of a row that describes a tensor: addresses of data, gradient and buffer, length, dtype,
 /// group, state.
@@ -284,28 +286,37 @@ fn is_idle(&[_, _, _, length, dtype, _, state]: &[u64; ROW]) -> bool {
 
 #[inline(always)]
 fn check_row(index: usize, row: &[u64; ROW]) -> Result<(), Error> {
-    let [data, grad, buffer, _, dtype, _, _] = *row;
-    if is_idle(row) {
-        return Ok(());
+    let [_, _, _, _, dtype, _, _] = *row;
+    match dtype {
+        _ if is_idle(row) => Ok(()),
+        0 => check_addresses::<f32>(index, row),
+        1 => check_addresses::<f64>(index, row),
+        _ => Err(Error::Table(format!("Cannot step row {index}: dtype {dtype}"))),
     }
-    let align = match dtype {
-        0 => align_of::<f32>(),
-        1 => align_of::<f64>(),
-        _ => return Err(Error::Table(format!("Cannot step row {index}: dtype {dtype}"))),
-    };
-    let mask = align as u64 - 1;
-    if data == 0 || grad == 0 || (data | grad | buffer) & mask != 0 {
-        return Err(address_error(index, row));
+}
+
+#[inline(always)]
+fn check_addresses<T>(index: usize, &[data, grad, buffer, ..]: &[u64; ROW]) -> Result<(), Error> {
+    address::<T>(index, "data", data)?;
+    address::<T>(index, "grad", grad)?;
+    if buffer != 0 {
+        address::<T>(index, "buffer", buffer)?;
     }
     Ok(())
 }
 
+#[inline(always)]
+fn address<T>(index: usize, name: &str, word: u64) -> Result<*mut T, Error> {
+    let pointer: *mut T = std::ptr::with_exposed_provenance_mut(word as usize);
+    if pointer.is_null() || !pointer.is_aligned() {
+        return Err(address_error(index, name, word));
+    }
+    Ok(pointer)
+}
+
 #[cold]
-fn address_error(index: usize, [data, grad, buffer, ..]: &[u64; ROW]) -> Error {
-    Error::Table(format!(
-        "Cannot step row {index}: data, grad or buffer is at an address that is null or unaligned: \
-         {data}, {grad}, {buffer}"
-    ))
+fn address_error(index: usize, name: &str, word: u64) -> Error {
+    Error::Table(format!("Cannot step row {index}: {name} is at address {word}, null or unaligned"))
 }
 
 /// # Safety

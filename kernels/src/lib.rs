@@ -29,4 +29,6 @@ pub mod gpu;
 pub mod roofline;
 pub mod rule;
 pub mod simd;
+pub mod sparse;
 pub mod sweep;
+pub mod vjp;

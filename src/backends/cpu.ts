@@ -1,10 +1,14 @@
 /** The `cpu` backend: the native kernels, one call per step. */
 
+import type { HyperGradients, Pullback } from "../pullback.ts";
 import { openLibrary, unwrap } from "../native/library.ts";
 import type { Absent, Library } from "../native/library.ts";
 import type { FloatArray } from "../parameter.ts";
+import { GROUP_ROW, writeGroup } from "../plan.ts";
 import type { Plan } from "../plan.ts";
+import type { RuleOptions } from "../rule.ts";
 import type { Backend } from "./backend.ts";
+import { toRows } from "./cpu_vjp.ts";
 
 let backend: Backend | undefined;
 
@@ -21,18 +25,33 @@ export function openCpu(): Backend | Absent {
 }
 
 function createCpu({ symbols }: Library): Backend {
-  const { descent_step, descent_address } = symbols;
+  const { descent_step, descent_sparse_step, descent_address } = symbols;
+  function stepSparse({ sparse, groupRows, groups }: Plan, from: number, to: number): void {
+    const [first, end] = sparse.range(from, to);
+    if (first === end) return;
+    unwrap(symbols, descent_sparse_step(sparse.rows, first, end, groupRows, groups.length));
+  }
   return {
     name: "cpu",
-    address(array: FloatArray): number {
+    address(array: FloatArray | Uint32Array<ArrayBuffer>): number {
       // V8 keeps small arrays inside its own heap, where they move. Asking for the buffer, as every
       // check of an array has done before this, puts them where they stay.
       void array.buffer;
-      return descent_address(array as FloatArray & { buffer: ArrayBuffer });
+      return descent_address(array as Uint32Array<ArrayBuffer>);
     },
     step(plan: Plan, from: number, to: number): void {
       const status = descent_step(plan.rows, from, to, plan.groupRows, plan.groups.length);
       if (status !== 0) unwrap(symbols, status);
+      if (plan.sparse.steps.length > 0) stepSparse(plan, from, to);
+    },
+    goBack(pullbacks: readonly Pullback[], h: Readonly<RuleOptions>): HyperGradients {
+      const group = new Float64Array(GROUP_ROW);
+      writeGroup(group, 0, h);
+      const sums = new Float64Array(4);
+      const rows = toRows(pullbacks, (array) => this.address(array));
+      unwrap(symbols, symbols.descent_vjp(rows, pullbacks.length, group, sums));
+      const [lr, momentum, dampening, weightDecay] = sums;
+      return { lr, momentum, dampening, weightDecay };
     },
   };
 }

@@ -6,10 +6,10 @@ import type { Plan } from "../plan.ts";
 import type { Backend } from "./backend.ts";
 
 /** Where a tensor's bytes begin, on one scale for all memory. */
-export function addressOf(host: Backend, tensor: Tensor): number {
+export function addressOf(host: Backend, tensor: Tensor | Uint32Array<ArrayBuffer>): number {
   const device = deviceOf(tensor);
   return device === undefined
-    ? host.address(tensor as FloatArray)
+    ? host.address(tensor as FloatArray | Uint32Array<ArrayBuffer>)
     : device.address(tensor as DeviceTensor);
 }
 

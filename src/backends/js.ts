@@ -3,10 +3,13 @@
 import type { Dtype, FloatArray } from "../parameter.ts";
 import type { Plan } from "../plan.ts";
 import { descend, factorsOf, gradient, linesOf, velocity } from "../rule.ts";
-import type { Arithmetic, Factors, Lines } from "../rule.ts";
+import type { Factors, Lines } from "../rule.ts";
 import { compile, isAvailable, TILE, tilesOf } from "../wasm/kernel.ts";
 import type { Kernel } from "../wasm/kernel.ts";
+import { arithmeticOf } from "./arithmetic.ts";
 import type { Backend } from "./backend.ts";
+import { stepSparse } from "./js_sparse.ts";
+import { goBack } from "./js_vjp.ts";
 
 /** Elements below which a plain loop is faster than copies into WebAssembly's memory and back. */
 const SMALL = 64;
@@ -39,7 +42,7 @@ function choose(plan: Plan, dtype: Dtype, group: number, first: boolean): Choice
 /** The backend. */
 export const js: Backend = {
   name: "js",
-  address(array: FloatArray): number {
+  address(array: FloatArray | Uint32Array<ArrayBuffer>): number {
     let base = bases.get(array.buffer);
     if (base === undefined) {
       base = nextBase;
@@ -59,10 +62,30 @@ export const js: Backend = {
       if (choice?.dtype !== dtype || choice.group !== entry.group || choice.first !== first) {
         choice = choose(plan, dtype, entry.group, first);
       }
-      const sweep = data.length >= SMALL && isAvailable() ? sweepTiles : sweepElements;
       sweep(dtype, choice.lines, choice.factors, data, grad, buffer);
     }
+    if (plan.sparse.steps.length > 0) stepMatrices(plan, from, to);
   },
+  goBack,
+};
+
+/** Steps the matrices with sparse gradients. */
+function stepMatrices(plan: Plan, from: number, to: number): void {
+  const [first, end] = plan.sparse.range(from, to);
+  for (const step of plan.sparse.steps.slice(first, end)) {
+    const entry = plan.entries[step.row];
+    const { data, buffer } = entry as HostArrays;
+    const dtype = entry.dtype as Dtype;
+    const { lines, factors } = choose(plan, dtype, entry.group, step.first);
+    const matrix = { data, buffer, dtype };
+    stepSparse(step, lines, matrix, (p, g, b) => sweep(dtype, lines, factors, p, g, b));
+  }
+}
+
+/** Steps one tensor in the way that is faster for its length. */
+const sweep: typeof sweepElements = (dtype, lines, f, data, grad, buffer) => {
+  const chosen = data.length >= SMALL && isAvailable() ? sweepTiles : sweepElements;
+  chosen(dtype, lines, f, data, grad, buffer);
 };
 
 /** Steps one tensor in WebAssembly, a tile at a time. */
@@ -115,24 +138,4 @@ export function sweepElements(
     if (buffered) buffer![i] = b = velocity(a, f, lines, g, buffer![i]);
     data[i] = descend(a, f, lines, p, g, b);
   }
-}
-
-const arithmetics = new Map<Dtype, Arithmetic<number>>();
-
-/**
- * `fma` takes the product in float64, where that of two float32 is exact: for float32 it is fused
- * but for double rounding (about 1 result in 2^29), for float64 the product is rounded.
- */
-function arithmeticOf(dtype: Dtype): Arithmetic<number> {
-  const { round } = dtype;
-  let arithmetic = arithmetics.get(dtype);
-  if (arithmetic === undefined) {
-    arithmetic = {
-      mul: (a, b) => round(a * b),
-      fma: (a, b, c) => round(a * b + c),
-      sign: (a) => (a > 0 ? 1 : 0) - (a < 0 ? 1 : 0),
-    };
-    arithmetics.set(dtype, arithmetic);
-  }
-  return arithmetic;
 }

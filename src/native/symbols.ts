@@ -1,7 +1,7 @@
-/** The C interface of the native library, one entry per function of `kernels/src/ffi.rs`. */
+/** The C interface of the native library, one entry per function of `kernels/src/ffi.rs` and below. */
 
 /** The interface's number; a library with another one is refused. */
-export const ABI = 1;
+export const ABI = 2;
 
 /** What `Deno.dlopen` is told. No 64-bit integers: they leave the fast path of a call. */
 export const SYMBOLS = {
@@ -22,6 +22,15 @@ export const SYMBOLS = {
    * uint32_t group_count)`
    */
   descent_step: { parameters: ["buffer", "u32", "u32", "buffer", "u32"], result: "i32" },
+  /**
+   * `int32_t descent_sparse_step(const uint64_t *rows, uint32_t from, uint32_t to,
+   * const double *groups, uint32_t group_count)`
+   */
+  descent_sparse_step: { parameters: ["buffer", "u32", "u32", "buffer", "u32"], result: "i32" },
+  /**
+   * `int32_t descent_vjp(const uint64_t *rows, uint32_t count, const double *group, double *sums)`
+   */
+  descent_vjp: { parameters: ["buffer", "u32", "buffer", "buffer"], result: "i32" },
   /** `int32_t descent_roofline(float *data, const float *grad, float *buffer, uint32_t length)` */
   descent_roofline: { parameters: ["buffer", "buffer", "buffer", "u32"], result: "i32" },
 } as const;

@@ -1,0 +1,52 @@
+/**
+ * Measures sparse steps against torch's, in turn: `deno task bench:sparse`.
+ *
+ * A matrix of 50,000 x 256 in float32 gets the gradient of 4,096 of its rows, as from a batch of
+ * token embeddings; without momentum, so that the cost is that of the rows touched.
+ *
+ * @module
+ */
+
+import { fromFileUrl } from "@std/path/from-file-url";
+import { readFlags } from "./flags.ts";
+import { duel } from "./peers/duel.ts";
+import { descentOn, hasTorch, type Program, THREADS, torchOn } from "./peers/programs.ts";
+import { describeMachine, formatTable, formatTime, today } from "./text.ts";
+import { createWorkload } from "./workloads.ts";
+
+const HELP = `Measures a step that touches 4,096 rows of 50,000 x 256, next to torch's.
+
+Usage: deno task bench:sparse [options]
+
+  --python FILE  a Python that has torch (default: $DESCENT_PYTHON, or python3)
+  --rounds N     samples per program (default: 15)
+  --help         show this text`;
+
+const flags = readFlags(Deno.args, { texts: ["python"], numbers: ["rounds"], help: HELP });
+const python: string = flags.python ?? Deno.env.get("DESCENT_PYTHON") ?? "python3";
+const torch = await hasTorch(python);
+if (!torch) console.log(`torch is not measured: ${python} does not have it.`);
+
+const here = (file: string) => fromFileUrl(new URL(`sparse/${file}`, import.meta.url));
+const deno = (...args: string[]) => [Deno.execPath(), "run", "-q", "--no-check", "-A", ...args];
+const programs: Program[] = [
+  ...THREADS.map((threads) => ({
+    name: descentOn(threads),
+    command: () => deno(here("descent.ts"), "cpu"),
+    env: { DESCENT_THREADS: String(threads) },
+  })),
+  { name: "Descent, js", command: () => deno(here("descent.ts"), "js") },
+  ...(torch ? THREADS : []).map((threads) => ({
+    name: torchOn(threads),
+    command: () => [python, "-W", "ignore", here("torch_sparse.py"), String(threads)],
+  })),
+];
+
+const workload = createWorkload("4,096 rows of 50,000 x 256", [[50_000, 256]]);
+const { results, about } = await duel(programs, workload, flags.rounds ?? 15);
+const versions = [...new Set(about)].filter((text) => text !== "").join(", ");
+console.log(`\n${describeMachine()}, ${today()}: ${versions}\n`);
+console.log(formatTable(
+  [workload.name, "step"],
+  results.map(({ contender, ns }) => [contender, formatTime(ns)]),
+));

@@ -1,0 +1,94 @@
+/** The picture of the AutoRound example. */
+
+import { BarChart, LineChart } from "echarts/charts";
+import { GridComponent, LegendComponent, TitleComponent } from "echarts/components";
+import * as echarts from "echarts/core";
+import { SVGRenderer } from "echarts/renderers";
+import type { Outcome } from "./quantize.ts";
+
+echarts.use([BarChart, LineChart, GridComponent, LegendComponent, TitleComponent, SVGRenderer]);
+
+const WIDTH = 800;
+const HEIGHT = 660;
+const BARS = {
+  float: { name: "float32", color: "#9aa5b1" },
+  nearest: { name: "rounded to nearest", color: "#d1662a" },
+  tuned: { name: "tuned", color: "#3b6fb6" },
+};
+const LINES = [
+  { name: "hidden layer", color: "#2f8f5b" },
+  { name: "output layer", color: "#8457a8" },
+];
+
+/**
+ * Draws the accuracies of all seeds (above) and how the best loss of each layer fell (below).
+ *
+ * @param outcomes At least one.
+ * @returns The picture as SVG.
+ */
+export function drawOutcomes(
+  title: string,
+  subtitle: string,
+  outcomes: readonly Outcome[],
+): string {
+  const size = { width: WIDTH, height: HEIGHT };
+  const chart = echarts.init(null, null, { renderer: "svg", ssr: true, ...size });
+  const accuracies = outcomes.flatMap(({ float, nearest, tuned }) => [float, nearest, tuned]);
+  chart.setOption({
+    animation: false,
+    backgroundColor: "#ffffff",
+    title: { text: title, subtext: subtitle, left: "center", top: 12, itemGap: 6 },
+    legend: [
+      { top: 66, icon: "rect", itemWidth: 14, itemHeight: 10, data: namesOf(Object.values(BARS)) },
+      { top: 372, icon: "rect", itemWidth: 24, itemHeight: 3, data: namesOf(LINES) },
+    ],
+    grid: [
+      { left: 80, right: 36, top: 100, height: 210 },
+      { left: 80, right: 36, top: 404, height: 200 },
+    ],
+    xAxis: [
+      { gridIndex: 0, type: "category", data: outcomes.map(({ seed }) => seed), ...named("seed") },
+      { gridIndex: 1, type: "value", max: "dataMax", splitLine: { show: false }, ...named("step") },
+    ],
+    yAxis: [
+      { gridIndex: 0, type: "value", min: floorOf(accuracies), ...named("test accuracy (%)", 50) },
+      { gridIndex: 1, type: "log", ...named("best loss, relative to its start", 50) },
+    ],
+    series: [
+      ...(["float", "nearest", "tuned"] as const).map((key) => bars(key, outcomes)),
+      ...LINES.flatMap((_, layer) => outcomes.map((outcome) => line(layer, outcome))),
+    ],
+  });
+  const svg = chart.renderToSVGString();
+  chart.dispose();
+  return svg;
+}
+
+const namesOf = (entries: readonly { name: string }[]) => entries.map(({ name }) => name);
+
+function named(name: string, nameGap = 30) {
+  return { name, nameLocation: "middle", nameGap };
+}
+
+function floorOf(shares: readonly number[]): number {
+  return Math.floor(100 * Math.min(...shares) - 0.5);
+}
+
+function bars(key: keyof typeof BARS, outcomes: readonly Outcome[]) {
+  const data = outcomes.map((outcome) => 100 * outcome[key]);
+  return { type: "bar", xAxisIndex: 0, yAxisIndex: 0, barGap: "10%", data, ...BARS[key] };
+}
+
+function line(layer: number, { losses }: Outcome) {
+  const [first] = losses[layer];
+  let best = first;
+  return {
+    type: "line",
+    xAxisIndex: 1,
+    yAxisIndex: 1,
+    data: losses[layer].map((loss, step) => [step, (best = Math.min(best, loss)) / first]),
+    symbol: "none",
+    lineStyle: { width: 1.2, opacity: 0.7 },
+    ...LINES[layer],
+  };
+}

@@ -1,0 +1,97 @@
+//! The boundary of [`crate::sparse`].
+
+use super::{GROUP_ROW, STATE_FIRST, address, config, guard, hyperparameters};
+use crate::error::Error;
+use crate::rule::{Hyperparameters, Real};
+use crate::sparse::{self, Scratch, SparseSlot, SparseTensor};
+use std::cell::RefCell;
+
+/// Words of a row: those of a tensor's row, with the address of the values for the gradient's, then
+/// the address of the indices (uint32), their number, and the elements of a row of the matrix.
+const SPARSE_ROW: usize = 10;
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// `int32_t descent_sparse_step(const uint64_t *rows, uint32_t from, uint32_t to,
+/// const double *groups, uint32_t group_count)`: one step of the matrices `from..to`.
+///
+/// # Safety
+/// `rows` is valid for reads of `to` rows, `groups` of `group_count` rows, and what the parent
+/// module's documentation says of the addresses is true, with `count * columns` values and `count`
+/// indices.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_sparse_step(
+    rows: *const u64,
+    from: u32,
+    to: u32,
+    groups: *const f64,
+    group_count: u32,
+) -> i32 {
+    guard(|| {
+        if rows.is_null() || groups.is_null() || from > to {
+            return Err(Error::Table("Cannot step as a table is missing".to_owned()));
+        }
+        // SAFETY: not null, and the caller vouches for `to` rows and `group_count` rows.
+        let (rows, groups) = unsafe {
+            (
+                std::slice::from_raw_parts(rows, to as usize * SPARSE_ROW),
+                std::slice::from_raw_parts(groups, group_count as usize * GROUP_ROW),
+            )
+        };
+        let groups: Vec<Hyperparameters> =
+            groups.as_chunks::<GROUP_ROW>().0.iter().map(hyperparameters).collect();
+        let mut tensors = Vec::new();
+        for (index, row) in rows.as_chunks().0.iter().enumerate().skip(from as usize) {
+            // SAFETY: the caller vouches for the addresses, until this function returns.
+            tensors.push(unsafe {
+                match row[4] {
+                    0 => SparseTensor::F32(slot(index, row, &groups)?),
+                    1 => SparseTensor::F64(slot(index, row, &groups)?),
+                    dtype => {
+                        let text = format!("Cannot step matrix {index}: dtype {dtype}");
+                        return Err(Error::Table(text));
+                    }
+                }
+            });
+        }
+        SCRATCH.with_borrow_mut(|scratch| sparse::step(&mut tensors, &groups, scratch, config()?))
+    })
+}
+
+/// # Safety
+/// The row's addresses are null or valid for as many elements as it says, exclusive for data and
+/// buffer, for as long as the slot is used.
+unsafe fn slot<'a, T: Real>(
+    index: usize,
+    row: &[u64; SPARSE_ROW],
+    groups: &[Hyperparameters],
+) -> Result<SparseSlot<'a, T>, Error> {
+    let &[data, values, buffer, length, _, group, state, indices, count, columns] = row;
+    let [length, count, columns, group] = [length, count, columns, group].map(|n| n as usize);
+    let buffered = groups.get(group).is_some_and(|h| h.momentum != 0.0);
+    let data = address::<T>(index, "data", data)?;
+    // Arrays without elements may lie nowhere.
+    let entries = match count {
+        0 => None,
+        _ => Some((address(index, "indices", indices)?, address(index, "values", values)?)),
+    };
+    let buffer = if buffered { Some(address::<T>(index, "buffer", buffer)?) } else { None };
+    // SAFETY: not null and aligned; the rest is the caller's promise.
+    unsafe {
+        let (indices, values): (&[u32], &[T]) = entries.map_or((&[], &[]), |(indices, values)| {
+            let values = std::slice::from_raw_parts(values, count.saturating_mul(columns));
+            (std::slice::from_raw_parts(indices, count), values)
+        });
+        Ok(SparseSlot {
+            param: std::slice::from_raw_parts_mut(data, length),
+            buffer: buffer.map_or(&mut [], |b| std::slice::from_raw_parts_mut(b, length)),
+            indices,
+            values,
+            columns,
+            first: state == STATE_FIRST,
+            group,
+        })
+    }
+}

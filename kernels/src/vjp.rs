@@ -1,0 +1,337 @@
+//! The way back through a step: its vector-Jacobian product, written once for every native path.
+//!
+//! With the names of [`crate::rule`], `q` the new parameter, `c` the new buffer, and `dx` the
+//! derivative of some loss by `x`:
+//!
+//! ```text
+//! du <- sign ? 0 : -lr * dq
+//! if momentum != 0:
+//!     dc <- dc + (nesterov ? momentum * du : du)
+//!     dg <- (first ? dc : (1 - dampening) * dc) + (nesterov ? du : 0)
+//!     db <- first ? none : momentum * dc
+//! else dg <- du, db <- dc
+//! dp <- dq + weight_decay * dg
+//! dg <- maximize ? -dg : dg
+//!
+//! d lr           <- sum of -dq * u, or with sign of -dq * sign(u)
+//! d momentum     <- sum of (first ? 0 : dc * b) + (nesterov ? du * c : 0); 0 without momentum
+//! d dampening    <- sum of -dc * g at later steps, with the g that weight decay leaves
+//! d weight_decay <- sum of dg * p
+//! ```
+//!
+//! Elements are computed in their own type, with `u`, `g` and `c` rounded as the step rounded them.
+//! The four sums are taken in float64, over chunks of fixed length and in a fixed order, so that
+//! neither the number of threads nor the SIMD level changes a bit of them.
+
+use crate::config::Config;
+use crate::cpu::PARALLEL_BYTES;
+use crate::error::Error;
+use crate::rule::{Hyperparameters, Real, momentum};
+use crate::simd::Level;
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+/// Elements of which a partial sum is taken.
+const CHUNK: usize = 4096;
+
+/// Running sums of a chunk, which are added up last.
+const LANES: usize = 8;
+
+/// One tensor: what the step read, the cotangents of what it wrote, and where the results go. All
+/// of one length, but for what is said to be empty.
+#[derive(Debug)]
+pub struct Pullback<'a, T> {
+    /// The parameter before the step.
+    pub param: &'a [T],
+    /// Its gradient.
+    pub grad: &'a [T],
+    /// The momentum buffer before the step; empty at a first step and without momentum.
+    pub buffer: &'a [T],
+    /// The derivative by the parameter after the step.
+    pub param_cotangent: &'a [T],
+    /// The derivative by the buffer after the step; empty without momentum.
+    pub buffer_cotangent: &'a [T],
+    /// Receives the derivative by the parameter before the step.
+    pub d_param: &'a mut [T],
+    /// Receives the derivative by the gradient.
+    pub d_grad: &'a mut [T],
+    /// Receives the derivative by the buffer before the step; empty where `buffer` is.
+    pub d_buffer: &'a mut [T],
+}
+
+/// A tensor of any supported type.
+#[derive(Debug)]
+pub enum Tensor<'a> {
+    /// float32
+    F32(Pullback<'a, f32>),
+    /// float64
+    F64(Pullback<'a, f64>),
+}
+
+/// The derivatives by the hyperparameters: lr, momentum, dampening, weight decay.
+pub type Sums = [f64; 4];
+
+/// Goes back through one step of all tensors. All checks come before the first write.
+///
+/// # Errors
+/// Lengths that differ, or a buffer that is missing.
+pub fn pull_back(
+    tensors: Vec<Tensor<'_>>,
+    h: &Hyperparameters,
+    config: &Config,
+) -> Result<Sums, Error> {
+    let mut bytes = 0;
+    for (number, tensor) in tensors.iter().enumerate() {
+        bytes += match tensor {
+            Tensor::F32(pullback) => pullback.check(number, h)? * size_of::<f32>(),
+            Tensor::F64(pullback) => pullback.check(number, h)? * size_of::<f64>(),
+        };
+    }
+    let level = config.level();
+    let mut chunks = Vec::new();
+    for tensor in tensors {
+        match tensor {
+            Tensor::F32(pullback) => pullback.cut(Tensor::F32, &mut chunks),
+            Tensor::F64(pullback) => pullback.cut(Tensor::F64, &mut chunks),
+        }
+    }
+    let run = |chunk: Tensor<'_>| match chunk {
+        Tensor::F32(chunk) => choose(chunk, h, level),
+        Tensor::F64(chunk) => choose(chunk, h, level),
+    };
+    let parts: Vec<Sums> = if config.threads() == 1 || bytes < PARALLEL_BYTES {
+        chunks.into_iter().map(run).collect()
+    } else {
+        config.pool()?.install(|| chunks.into_par_iter().map(run).collect())
+    };
+    Ok(parts.iter().fold([0.0; 4], |sums, part| std::array::from_fn(|k| sums[k] + part[k])))
+}
+
+impl<'a, T> Pullback<'a, T> {
+    /// Returns the number of elements.
+    fn check(&self, number: usize, h: &Hyperparameters) -> Result<usize, Error> {
+        let n = self.param.len();
+        let fits = |length: usize| length == n;
+        let optional = |length: usize| length == n || length == 0;
+        let buffered = if h.momentum == 0.0 { 0 } else { n };
+        let good = fits(self.grad.len())
+            && fits(self.param_cotangent.len())
+            && fits(self.d_param.len())
+            && fits(self.d_grad.len())
+            && optional(self.buffer.len())
+            && self.buffer.len() <= buffered
+            && self.d_buffer.len() == self.buffer.len()
+            && self.buffer_cotangent.len() == buffered;
+        if good {
+            return Ok(n);
+        }
+        Err(Error::Table(format!("Cannot go back through tensor {number} as its lengths differ")))
+    }
+
+    fn cut(self, wrap: impl Fn(Pullback<'a, T>) -> Tensor<'a>, chunks: &mut Vec<Tensor<'a>>) {
+        let mut rest = self;
+        while rest.param.len() > CHUNK {
+            let (chunk, after) = rest.split(CHUNK);
+            chunks.push(wrap(chunk));
+            rest = after;
+        }
+        chunks.push(wrap(rest));
+    }
+
+    fn split(self, at: usize) -> (Self, Self) {
+        let (param, param_rest) = self.param.split_at(at);
+        let (grad, grad_rest) = self.grad.split_at(at);
+        let (buffer, buffer_rest) = self.buffer.split_at(at.min(self.buffer.len()));
+        let (param_cotangent, param_cotangent_rest) = self.param_cotangent.split_at(at);
+        let (buffer_cotangent, buffer_cotangent_rest) =
+            self.buffer_cotangent.split_at(at.min(self.buffer_cotangent.len()));
+        let (d_param, d_param_rest) = self.d_param.split_at_mut(at);
+        let (d_grad, d_grad_rest) = self.d_grad.split_at_mut(at);
+        let (d_buffer, d_buffer_rest) = self.d_buffer.split_at_mut(at.min(self.d_buffer.len()));
+        let first = Pullback {
+            param,
+            grad,
+            buffer,
+            param_cotangent,
+            buffer_cotangent,
+            d_param,
+            d_grad,
+            d_buffer,
+        };
+        let second = Pullback {
+            param: param_rest,
+            grad: grad_rest,
+            buffer: buffer_rest,
+            param_cotangent: param_cotangent_rest,
+            buffer_cotangent: buffer_cotangent_rest,
+            d_param: d_param_rest,
+            d_grad: d_grad_rest,
+            d_buffer: d_buffer_rest,
+        };
+        (first, second)
+    }
+}
+
+fn choose<T: Scalar>(chunk: Pullback<'_, T>, h: &Hyperparameters, level: Level) -> Sums {
+    use momentum::{FIRST, FIRST_NESTEROV, LATER, LATER_NESTEROV, NONE};
+    let f = Factors::new(h);
+    match (h.momentum != 0.0, chunk.buffer.is_empty(), h.nesterov) {
+        (false, _, _) => level.run(Sweep::<T, NONE> { f, chunk }),
+        (true, true, false) => level.run(Sweep::<T, FIRST> { f, chunk }),
+        (true, true, true) => level.run(Sweep::<T, FIRST_NESTEROV> { f, chunk }),
+        (true, false, false) => level.run(Sweep::<T, LATER> { f, chunk }),
+        (true, false, true) => level.run(Sweep::<T, LATER_NESTEROV> { f, chunk }),
+    }
+}
+
+/// Arithmetic of one element; the compiler makes vectors of it.
+trait Scalar: Real {
+    fn times(self, factor: Self) -> Self;
+    fn times_plus(self, factor: Self, addend: Self) -> Self;
+    fn plus(self, addend: Self) -> Self;
+    fn sign_of(self) -> Self;
+    fn wide(self) -> f64;
+}
+
+macro_rules! scalar {
+    ($type:ty) => {
+        impl Scalar for $type {
+            #[inline(always)]
+            fn times(self, factor: Self) -> Self {
+                self * factor
+            }
+            #[inline(always)]
+            fn times_plus(self, factor: Self, addend: Self) -> Self {
+                self.mul_add(factor, addend)
+            }
+            #[inline(always)]
+            fn plus(self, addend: Self) -> Self {
+                self + addend
+            }
+            #[inline(always)]
+            fn sign_of(self) -> Self {
+                f32::from(i8::from(self > 0.0) - i8::from(self < 0.0)).into()
+            }
+            #[inline(always)]
+            fn wide(self) -> f64 {
+                self.into()
+            }
+        }
+    };
+}
+scalar!(f32);
+scalar!(f64);
+
+#[derive(Clone, Copy)]
+struct Factors<T> {
+    orientation: T,
+    decay: bool,
+    weight_decay: T,
+    momentum: T,
+    blend: T,
+    negative_lr: T,
+    sign: bool,
+}
+
+impl<T: Real> Factors<T> {
+    fn new(h: &Hyperparameters) -> Self {
+        Factors {
+            orientation: T::from_f64(if h.maximize { -1.0 } else { 1.0 }),
+            decay: h.weight_decay != 0.0,
+            weight_decay: T::from_f64(h.weight_decay),
+            momentum: T::from_f64(h.momentum),
+            blend: T::from_f64(1.0 - h.dampening),
+            negative_lr: T::from_f64(-h.lr),
+            sign: h.sign,
+        }
+    }
+}
+
+/// What comes of one element: the derivatives by parameter, gradient and buffer, and the terms of
+/// the sums.
+type Back<T> = (T, T, T, Sums);
+
+/// The way back through one element; `b` and `dc` count only where there is a buffer.
+#[inline(always)]
+fn element<T: Scalar, const MOMENTUM: u8>(f: &Factors<T>, [p, g, b, dq, dc]: [T; 5]) -> Back<T> {
+    use momentum::{FIRST_NESTEROV, LATER, LATER_NESTEROV, NONE};
+    let nesterov = MOMENTUM == FIRST_NESTEROV || MOMENTUM == LATER_NESTEROV;
+    let later = MOMENTUM == LATER || MOMENTUM == LATER_NESTEROV;
+    // The step once more.
+    let g = f.orientation.times(g);
+    let g = if f.decay { f.weight_decay.times_plus(p, g) } else { g };
+    let c = if later { f.blend.times_plus(g, f.momentum.times(b)) } else { g };
+    let u = if nesterov { f.momentum.times_plus(c, g) } else { c };
+    let stepped = if f.sign { u.sign_of() } else { u };
+    // And back.
+    let zero = T::from_f64(0.0);
+    let du = if f.sign { zero } else { f.negative_lr.times(dq) };
+    let dc = if nesterov { f.momentum.times_plus(du, dc) } else { dc.plus(du) };
+    let dg = match (later, nesterov) {
+        (_, false) if MOMENTUM == NONE => du,
+        (false, false) => dc,
+        (false, true) => dc.plus(du),
+        (true, false) => f.blend.times(dc),
+        (true, true) => f.blend.times_plus(dc, du),
+    };
+    let dp = if f.decay { f.weight_decay.times_plus(dg, dq) } else { dq };
+    let (kept, ahead) = (dc.wide() * b.wide(), du.wide() * c.wide());
+    let terms = [
+        -(dq.wide() * stepped.wide()),
+        match (later, nesterov) {
+            (true, true) => kept + ahead,
+            (true, false) => kept,
+            (false, true) => ahead,
+            (false, false) => 0.0,
+        },
+        if later { -(dc.wide() * g.wide()) } else { 0.0 },
+        dg.wide() * p.wide(),
+    ];
+    (dp, f.orientation.times(dg), f.momentum.times(dc), terms)
+}
+
+/// The loop over a chunk.
+struct Sweep<'a, T, const MOMENTUM: u8> {
+    f: Factors<T>,
+    chunk: Pullback<'a, T>,
+}
+
+impl<T: Scalar, const MOMENTUM: u8> WithSimd for Sweep<'_, T, MOMENTUM> {
+    type Output = Sums;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Sums {
+        use momentum::{LATER, LATER_NESTEROV, NONE};
+        let Sweep { f, chunk } = self;
+        let later = MOMENTUM == LATER || MOMENTUM == LATER_NESTEROV;
+        let n = chunk.param.len();
+        let (p, g, dq) = (&chunk.param[..n], &chunk.grad[..n], &chunk.param_cotangent[..n]);
+        // What is not there is read as something that is, and does not count.
+        let b = if later { &chunk.buffer[..n] } else { p };
+        let dc = if MOMENTUM == NONE { p } else { &chunk.buffer_cotangent[..n] };
+        let (dp, dg) = (&mut chunk.d_param[..n], &mut chunk.d_grad[..n]);
+        let db = if later { &mut chunk.d_buffer[..n] } else { &mut [] };
+        let mut sums = [[0.0_f64; LANES]; 4];
+        let mut step = |i: usize, lane: usize| {
+            let terms;
+            let back;
+            (dp[i], dg[i], back, terms) =
+                element::<T, MOMENTUM>(&f, [p[i], g[i], b[i], dq[i], dc[i]]);
+            if later {
+                db[i] = back;
+            }
+            for k in 0..4 {
+                sums[k][lane] += terms[k];
+            }
+        };
+        for block in 0..n / LANES {
+            for lane in 0..LANES {
+                step(block * LANES + lane, lane);
+            }
+        }
+        for i in n / LANES * LANES..n {
+            step(i, i % LANES);
+        }
+        sums.map(|[a, b, c, d, e, f, g, h]| ((a + b) + (c + d)) + ((e + f) + (g + h)))
+    }
+}

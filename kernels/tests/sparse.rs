@@ -1,0 +1,178 @@
+//! Sparse steps against dense ones and a plain loop, at every SIMD level and number of threads; and
+//! what a sparse step refuses, which must change nothing.
+
+use descent_kernels::config::Config;
+use descent_kernels::cpu::{self, Slot, Tensor};
+use descent_kernels::rule::Hyperparameters;
+use descent_kernels::simd::Level;
+use descent_kernels::sparse::{self, Scratch, SparseSlot, SparseTensor};
+use descent_kernels::sweep::Group;
+use ndarray::{ArrayView1, ArrayViewMut1};
+
+const PLAIN: Hyperparameters = Hyperparameters {
+    lr: 0.1,
+    momentum: 0.0,
+    dampening: 0.0,
+    weight_decay: 0.0,
+    nesterov: false,
+    maximize: false,
+    sign: false,
+};
+
+/// A matrix and the gradient of some of its rows.
+#[derive(Clone, Debug, PartialEq)]
+struct Matrix {
+    columns: usize,
+    param: Vec<f32>,
+    buffer: Vec<f32>,
+    indices: Vec<u32>,
+    values: Vec<f32>,
+    first: bool,
+}
+
+impl Matrix {
+    /// `spread` is how many of the rows the entries choose from.
+    fn new([rows, columns]: [usize; 2], entries: usize, spread: usize, first: bool) -> Self {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ (rows * columns + entries) as u64;
+        let mut next = move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state
+        };
+        let mut numbers = |count: usize| -> Vec<f32> {
+            (0..count).map(|_| (next() >> 40) as f32 / (1 << 23) as f32 - 1.0).collect()
+        };
+        let picks = numbers(entries);
+        Matrix {
+            columns,
+            param: numbers(rows * columns),
+            buffer: if first { vec![0.0; rows * columns] } else { numbers(rows * columns) },
+            indices: picks.iter().map(|x| ((x.abs() * 1e6) as usize % spread) as u32).collect(),
+            values: numbers(entries * columns),
+            first,
+        }
+    }
+
+    fn slot(&mut self, h: &Hyperparameters) -> SparseSlot<'_, f32> {
+        SparseSlot {
+            param: &mut self.param,
+            buffer: if h.momentum == 0.0 { &mut [] } else { &mut self.buffer },
+            indices: &self.indices,
+            values: &self.values,
+            columns: self.columns,
+            first: self.first,
+            group: 0,
+        }
+    }
+
+    fn stepped(&self, h: &Hyperparameters) -> Self {
+        let mut next = self.clone();
+        if h.momentum == 0.0 && !h.sign {
+            let factor = if h.maximize { 0.1_f32 } else { -0.1 };
+            for (&row, values) in self.indices.iter().zip(self.values.chunks(self.columns)) {
+                let at = row as usize * self.columns;
+                for (p, &g) in next.param[at..].iter_mut().zip(values) {
+                    *p = factor.mul_add(g, *p);
+                }
+            }
+            return next;
+        }
+        let mut dense = vec![0.0_f32; self.param.len()];
+        for (&row, values) in self.indices.iter().zip(self.values.chunks(self.columns)) {
+            let at = row as usize * self.columns;
+            dense[at..].iter_mut().zip(values).for_each(|(sum, g)| *sum += g);
+        }
+        let slot = Slot {
+            param: ArrayViewMut1::from(&mut next.param[..]),
+            grad: ArrayView1::from(&dense[..]),
+            buffer: Some(ArrayViewMut1::from(&mut next.buffer[..])),
+            first: self.first,
+            group: 0,
+        };
+        let config = Config::new(Level::Portable, 1);
+        cpu::step(&mut [Tensor::F32(slot)][..], &[Group::new(h)], &config).unwrap();
+        next
+    }
+}
+
+fn options() -> Vec<Hyperparameters> {
+    let momentum = Hyperparameters { momentum: 0.9, ..PLAIN };
+    vec![
+        PLAIN,
+        Hyperparameters { maximize: true, ..PLAIN },
+        Hyperparameters { sign: true, ..PLAIN },
+        momentum,
+        Hyperparameters { dampening: 0.25, ..momentum },
+        Hyperparameters { nesterov: true, ..momentum },
+        Hyperparameters { sign: true, ..momentum },
+    ]
+}
+
+fn each_config(mut check: impl FnMut(&Config, &str)) {
+    for level in Level::available() {
+        for threads in [1, 2, 3] {
+            let context = format!("{} on {threads} threads", level.name());
+            check(&Config::new(level, threads), &context);
+        }
+    }
+}
+
+#[test]
+fn every_size_order_option_level_and_thread_count_gives_the_bits_of_the_sum() {
+    let shapes =
+        [[1, 1], [7, 3], [50, 17], [600, 1], [40, 1000], [3000, 130], [70_000, 2], [3, 60_000]];
+    for shape in shapes {
+        for (entries, spread) in [(0, 1), (1, 1), (shape[0], shape[0]), (300, 1), (2500, 40)] {
+            if entries * shape[1] > 2_000_000 {
+                continue;
+            }
+            for (h, first) in options().iter().flat_map(|h| [(h, true), (h, false)]) {
+                let start = Matrix::new(shape, entries, spread.min(shape[0]), first);
+                let expected = start.stepped(h);
+                each_config(|config, context| {
+                    let mut matrix = start.clone();
+                    let mut tensors = [SparseTensor::F32(matrix.slot(h))];
+                    sparse::step(&mut tensors, &[*h], &mut Scratch::default(), config).unwrap();
+                    assert!(matrix == expected, "{context}, {shape:?}, {entries} entries, {h:?}");
+                });
+            }
+        }
+    }
+}
+
+type Spoil = fn(SparseSlot<'_, f32>) -> SparseSlot<'_, f32>;
+
+#[test]
+fn a_matrix_that_does_not_fit_is_an_error_and_nothing_is_changed() {
+    let cases: [(&str, Spoil); 7] = [
+        ("group", |slot| SparseSlot { group: 1, ..slot }),
+        ("row 9 does not exist", |slot| SparseSlot { indices: &[9, 1], ..slot }),
+        ("row 4294967295", |slot| SparseSlot { indices: &[0, u32::MAX], ..slot }),
+        ("number", |slot| SparseSlot { indices: &[1], ..slot }),
+        ("columns", |slot| SparseSlot { columns: 0, ..slot }),
+        ("columns", |slot| SparseSlot { columns: 4, ..slot }),
+        ("buffer", |slot| SparseSlot { buffer: &mut [], ..slot }),
+    ];
+    let h = Hyperparameters { momentum: 0.9, ..PLAIN };
+    for (word, spoil) in cases {
+        let mut good = Matrix::new([9, 5], 2, 9, false);
+        let mut bad = good.clone();
+        let before = (good.clone(), bad.clone());
+        let mut tensors =
+            [SparseTensor::F32(good.slot(&h)), SparseTensor::F32(spoil(bad.slot(&h)))];
+        let error = sparse::step(&mut tensors, &[h], &mut Scratch::default(), &Config::default());
+        let text = error.unwrap_err().to_string();
+        assert!(text.contains("matrix 1") && text.contains(word), "{text}");
+        assert_eq!((good, bad), before);
+    }
+}
+
+#[test]
+fn weight_decay_is_an_error() {
+    let h = Hyperparameters { weight_decay: 0.1, ..PLAIN };
+    let mut matrix = Matrix::new([9, 5], 2, 9, false);
+    let mut tensors = [SparseTensor::F32(matrix.slot(&h))];
+    let error = sparse::step(&mut tensors, &[h], &mut Scratch::default(), &Config::default());
+    assert!(error.unwrap_err().to_string().contains("weight decay 0"));
+}

@@ -1,0 +1,192 @@
+/** Going back through recorded steps. */
+
+import type { Backend } from "../backends/backend.ts";
+import { checkLike } from "../like.ts";
+import { describe } from "../parameter.ts";
+import type { FloatArray, Parameter } from "../parameter.ts";
+import { addUp, NOTHING, pullbackOf } from "../pullback.ts";
+import type { HyperGradients, Pullback } from "../pullback.ts";
+import type { RecordedGroup, RecordedStep, RecordedTensor } from "./recorder.ts";
+
+/** Derivatives of a loss, by parameter. */
+export type Cotangents = ReadonlyMap<Parameter, FloatArray>;
+
+/** One parameter in one step, on the way back. */
+export interface BackwardTensor {
+  /** Its values before the step. */
+  readonly data: FloatArray;
+  /** The gradient that the step took. */
+  readonly grad: FloatArray;
+  /** The derivative of the loss by this gradient. */
+  readonly gradCotangent: FloatArray;
+  /**
+   * The derivative of the loss by the values before the step, through the step alone. If the
+   * gradient was computed from these values, add to it what comes that way: the Jacobian of the
+   * gradient, transposed, times `gradCotangent`.
+   */
+  readonly paramCotangent: FloatArray;
+}
+
+/** One step, on the way back. */
+export interface BackwardStep {
+  /** Which of the recorded steps it is, counted from 0, the oldest. */
+  readonly index: number;
+  /** The parameters that it stepped. */
+  readonly params: ReadonlyMap<Parameter, BackwardTensor>;
+  /** The derivatives by the hyperparameters of each group, in this step alone. */
+  readonly groups: readonly HyperGradients[];
+}
+
+/** What `SGD.backward` may be told. */
+export interface BackwardOptions {
+  /** The derivatives by momentum buffers after the last step; zeros where there is none. */
+  momentumBuffers?: Cotangents;
+  /**
+   * Called for each step, from the last to the first, when the way through it has been gone.
+   * Gradients that depend on parameters add their part to `paramCotangent` here; without it they
+   * count as given.
+   */
+  through?: (step: BackwardStep) => void;
+}
+
+/** The derivatives of a loss by what the recorded steps started from. */
+export interface BackwardResult {
+  /** By each parameter before the first recorded step. */
+  readonly params: Cotangents;
+  /** By each momentum buffer before the first recorded step, where there was one. */
+  readonly momentumBuffers: Cotangents;
+  /** By the hyperparameters of each group, if all steps share them: the sums over `steps`. */
+  readonly groups: readonly HyperGradients[];
+  /** By the hyperparameters of each group in each step, oldest step first. */
+  readonly steps: readonly (readonly HyperGradients[])[];
+}
+
+/** The derivatives by what lies between two steps. */
+interface Flow {
+  readonly params: Map<Parameter, FloatArray>;
+  readonly buffers: Map<Parameter, FloatArray>;
+}
+
+/**
+ * Goes back through steps.
+ *
+ * @param steps Oldest first; at least one.
+ * @throws {TypeError} If a cotangent is of another type than its parameter.
+ * @throws {RangeError} If a cotangent is of another length, or of a parameter that was not recorded.
+ * @throws {Error} If a group was not recorded in each step.
+ */
+export function goBackThrough(
+  steps: readonly RecordedStep[],
+  backend: Backend,
+  cotangents: Cotangents,
+  options: BackwardOptions,
+): BackwardResult {
+  const { momentumBuffers = new Map(), through, ...others } = options;
+  for (const key of Object.keys(others)) {
+    throw new TypeError(
+      `Cannot read option "${key}" as it does not exist: the options are momentumBuffers, through`,
+    );
+  }
+  if (steps.length === 0) {
+    throw new Error("Cannot go back as no step is recorded: set differentiable, then step");
+  }
+  checkGroups(steps);
+  const known = membersOf(steps);
+  const flow = {
+    params: readCotangents(cotangents, known, "cotangent"),
+    buffers: readCotangents(momentumBuffers, known, "momentum buffer's cotangent"),
+  };
+  const gradients: HyperGradients[][] = [];
+  for (let index = steps.length - 1; index >= 0; index--) {
+    const params = new Map<Parameter, BackwardTensor>();
+    const groups = steps[index].map((group) => goBackThroughGroup(group, backend, flow, params));
+    gradients.unshift(groups);
+    checkDone(through?.({ index, params, groups }));
+  }
+  const total = steps.at(-1)!.map((_, i) =>
+    gradients.map((groups) => groups[i] ?? NOTHING).reduce(addUp)
+  );
+  return { params: flow.params, momentumBuffers: flow.buffers, groups: total, steps: gradients };
+}
+
+/** Takes the flow from after a step to before it, for one group. */
+function goBackThroughGroup(
+  { options, tensors }: RecordedGroup,
+  backend: Backend,
+  flow: Flow,
+  params: Map<Parameter, BackwardTensor>,
+): HyperGradients {
+  const pullbacks = (tensors ?? []).map((tensor) => pullbackFrom(tensor, options.momentum, flow));
+  const gradients = backend.goBack(pullbacks, options);
+  for (const [i, { parameter, data, grad }] of (tensors ?? []).entries()) {
+    const { dParam, dGrad, dBuffer } = pullbacks[i];
+    flow.params.set(parameter, dParam);
+    if (dBuffer !== null) flow.buffers.set(parameter, dBuffer);
+    else if (options.momentum !== 0) flow.buffers.delete(parameter); // the step made the buffer
+    params.set(parameter, { data, grad, gradCotangent: dGrad, paramCotangent: dParam });
+  }
+  return gradients;
+}
+
+function pullbackFrom(tensor: RecordedTensor, momentum: number, flow: Flow): Pullback {
+  const { parameter, dtype, data, grad, buffer } = tensor;
+  const paramCotangent = flow.params.get(parameter) ?? null;
+  const bufferCotangent = flow.buffers.get(parameter) ?? null;
+  return pullbackOf(
+    { dtype, param: data, grad, buffer, paramCotangent, bufferCotangent },
+    momentum,
+  );
+}
+
+/** A group that was differentiable in some of the steps only has gaps that cannot be bridged. */
+function checkGroups(steps: readonly RecordedStep[]): void {
+  for (const [i] of steps.at(-1)!.entries()) {
+    const recorded = steps.map((step) => step[i]).filter((group) => group !== undefined)
+      .map(({ tensors }) => tensors !== null);
+    if (new Set(recorded).size > 1) {
+      throw new Error(
+        `Cannot go back as group ${i} must be differentiable in all recorded steps or in none: ` +
+          `it was in ${recorded.filter((yes) => yes).length} of ${recorded.length}`,
+      );
+    }
+  }
+}
+
+function membersOf(steps: readonly RecordedStep[]): Map<Parameter, RecordedTensor> {
+  const tensors = steps.flatMap((step) => step.flatMap((group) => group.tensors ?? []));
+  return new Map(tensors.map((tensor) => [tensor.parameter, tensor]));
+}
+
+function readCotangents(
+  cotangents: Cotangents,
+  known: ReadonlyMap<Parameter, RecordedTensor>,
+  what: string,
+): Map<Parameter, FloatArray> {
+  if (!(cotangents instanceof Map)) {
+    throw new TypeError(
+      `Cannot go back as cotangents must be a Map from parameters to arrays: ` +
+        `current value is ${describe(cotangents)}`,
+    );
+  }
+  const own = new Map<Parameter, FloatArray>();
+  for (const [parameter, array] of cotangents as Cotangents) {
+    const tensor = known.get(parameter);
+    if (tensor === undefined) {
+      throw new RangeError(
+        `Cannot use a ${what} as its parameter ("${parameter?.name ?? ""}") is in no recorded step`,
+      );
+    }
+    const like = { dtype: tensor.dtype, length: tensor.data.length };
+    checkLike(array, like, `${what} of ${tensor.name}`);
+    own.set(parameter, array.slice());
+  }
+  return own;
+}
+
+function checkDone(result: unknown): void {
+  if (typeof (result as Promise<unknown> | undefined)?.then === "function") {
+    throw new TypeError(
+      "Cannot go back as through must be done when it returns: it returned a promise",
+    );
+  }
+}

@@ -1,0 +1,106 @@
+/** What `differentiable: true` keeps of each step, so that gradients can flow back through it. */
+
+import type { ParamGroup } from "../group.ts";
+import { describe, label } from "../parameter.ts";
+import type { Dtype, FloatArray, Parameter, Tensor } from "../parameter.ts";
+import type { Entry, Plan } from "../plan.ts";
+import type { RuleOptions } from "../rule.ts";
+
+/** What one step read of one parameter: copies. */
+export interface RecordedTensor {
+  readonly parameter: Parameter;
+  /** What error messages call the parameter. */
+  readonly name: string;
+  readonly dtype: Dtype;
+  readonly data: FloatArray;
+  readonly grad: FloatArray;
+  /** Null at a first step. */
+  readonly buffer: FloatArray | null;
+}
+
+/** One group in one step. */
+export interface RecordedGroup {
+  readonly options: Readonly<RuleOptions>;
+  /** Those of its parameters that had a gradient; null if the group was not differentiable. */
+  readonly tensors: readonly RecordedTensor[] | null;
+}
+
+/** One step: its groups, in their order. */
+export type RecordedStep = readonly RecordedGroup[];
+
+/** The steps that have been recorded, oldest first, up to a limit. */
+export class Recorder {
+  readonly steps: RecordedStep[] = [];
+  readonly #limit: number;
+
+  /** @param limit The most steps to keep; those before them are forgotten. */
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /**
+   * Copies what a step is about to read, if any of its groups is differentiable.
+   *
+   * @param plan Refreshed, and not stepped yet.
+   * @throws {TypeError} If a gradient is sparse or on a device.
+   */
+  record(plan: Plan, groups: readonly ParamGroup<Tensor>[]): RecordedStep | null {
+    if (!groups.some(({ differentiable }) => differentiable)) return null;
+    const sparse = new Set(plan.sparse.steps.map(({ row }) => row));
+    return groups.map((group, index): RecordedGroup => {
+      const { lr, momentum, dampening, weightDecay, nesterov, maximize, sign } = group;
+      const options = { lr, momentum, dampening, weightDecay, nesterov, maximize, sign };
+      if (!group.differentiable) return { options, tensors: null };
+      const members = plan.entries.filter((entry) => entry.group === index);
+      const stepping = members.filter((entry) => entry.grad !== null || sparse.has(entry.index));
+      return { options, tensors: stepping.map(copy) };
+    });
+  }
+
+  /** Keeps a step that has been taken. */
+  keep(step: RecordedStep): void {
+    this.steps.push(step);
+    if (this.steps.length > this.#limit) this.steps.shift();
+  }
+}
+
+function copy(entry: Entry): RecordedTensor {
+  const { grad, dtype } = entry;
+  if (grad === null) throw refusal(entry, "sparse");
+  if (dtype!.device !== undefined) throw refusal(entry, "on a GPU");
+  return {
+    parameter: entry.parameter as Parameter,
+    name: label(entry.parameter, entry.index),
+    dtype: dtype as Dtype,
+    data: (entry.data as FloatArray).slice(),
+    grad: (grad as FloatArray).slice(),
+    buffer: (entry.state.momentumBuffer as FloatArray | null)?.slice() ?? null,
+  };
+}
+
+function refusal(entry: Entry, what: string): TypeError {
+  return new TypeError(
+    `Cannot use ${entry.name("grad")} as it must be an array where differentiable is true: ` +
+      `it is ${what}`,
+  );
+}
+
+/**
+ * Checks the limit of a recorder.
+ *
+ * @throws {TypeError} If it is no number.
+ * @throws {RangeError} If it is no whole number >= 1 and not Infinity.
+ */
+export function checkLimit(value: unknown): asserts value is number {
+  if (typeof value !== "number") {
+    throw new TypeError(
+      `Cannot set recordSteps as it must be a number: current value is ${describe(value)}`,
+    );
+  }
+  if (!(value >= 1 && (Number.isInteger(value) || value === Infinity))) {
+    throw new RangeError(
+      `Cannot set recordSteps as it must be a whole number >= 1 or Infinity: ` +
+        `current value is ${value}`,
+    );
+  }
+}
