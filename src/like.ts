@@ -1,6 +1,6 @@
 /** Checks that an array fits a parameter. */
 
-import { checkBuffer, describe, elementTypeOf } from "./parameter.ts";
+import { checkBuffer, describe, findElementType } from "./parameter.ts";
 import type { ElementType, Tensor } from "./parameter.ts";
 
 /** What an array has to be like: the data of a parameter. */
@@ -16,8 +16,8 @@ export interface Like {
  * @throws {RangeError} If its length differs.
  */
 export function checkLike(tensor: Tensor, { dtype, length }: Like, what: string): void {
-  const own = elementTypeOf(tensor, what);
-  checkBuffer(tensor, what);
+  const own = findElementType(tensor);
+  if (own !== undefined) checkBuffer(tensor, what);
   if (own !== dtype) {
     throw new TypeError(
       `Cannot use ${what} as it must be ${placeName(dtype!)}, like its data: ` +

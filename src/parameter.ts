@@ -166,7 +166,13 @@ export function deviceOf(value: unknown): Device | undefined {
  * @throws {TypeError} If the value is neither.
  */
 export function elementTypeOf(value: unknown, what: string): ElementType {
-  return placed.get(value as DeviceTensor) ?? dtypeOf(value, what);
+  return findElementType(value) ??
+    refuse(value, what, "a Float32Array, a Float64Array or a GpuTensor");
+}
+
+/** The same; undefined if the value is neither. */
+export function findElementType(value: unknown): ElementType | undefined {
+  return placed.get(value as DeviceTensor) ?? findDtype(value);
 }
 
 /**
@@ -175,15 +181,18 @@ export function elementTypeOf(value: unknown, what: string): ElementType {
  * @throws {TypeError} If the value is no array of a supported dtype.
  */
 export function dtypeOf(value: unknown, what: string): Dtype {
+  return findDtype(value) ?? refuse(value, what, "a Float32Array or a Float64Array");
+}
+
+function findDtype(value: unknown): Dtype | undefined {
   const tag = intrinsic(value, Symbol.toStringTag) as string | undefined;
-  const dtype = (DTYPES as Record<string, Dtype | undefined>)[tag ?? ""];
-  if (dtype === undefined) {
-    throw new TypeError(
-      `Cannot use ${what} as it must be a Float32Array, a Float64Array or a GpuTensor: ` +
-        `current value is ${describe(value)}`,
-    );
-  }
-  return dtype;
+  return (DTYPES as Record<string, Dtype | undefined>)[tag ?? ""];
+}
+
+function refuse(value: unknown, what: string, kinds: string): never {
+  throw new TypeError(
+    `Cannot use ${what} as it must be ${kinds}: current value is ${describe(value)}`,
+  );
 }
 
 /** A property of a typed array as the language defines it, whatever a subclass says. */

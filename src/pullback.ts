@@ -1,5 +1,7 @@
 /** What it takes to go back through one step; `kernels/src/vjp.rs` says how. */
 
+import { checkLike } from "./like.ts";
+import type { Like } from "./like.ts";
 import type { Dtype, FloatArray } from "./parameter.ts";
 
 /**
@@ -7,6 +9,8 @@ import type { Dtype, FloatArray } from "./parameter.ts";
  * All of one dtype and length.
  */
 export interface Pullback {
+  /** What error messages call the parameter. */
+  readonly name: string;
   readonly dtype: Dtype;
   /** The parameter before the step. */
   readonly param: FloatArray;
@@ -40,6 +44,7 @@ export interface HyperGradients {
 
 /** What a step read, and the cotangents of what it wrote; null stands for zeros. */
 export interface Taken {
+  readonly name: string;
   readonly dtype: Dtype;
   readonly param: FloatArray;
   readonly grad: FloatArray;
@@ -50,17 +55,54 @@ export interface Taken {
 
 /** Makes room for the results of going back through a step. */
 export function pullbackOf(taken: Taken, momentum: number): Pullback {
-  const { dtype, param, grad } = taken;
+  const { name, dtype, param, grad } = taken;
   const zeros = () => dtype.zeros(param.length);
   const buffer = momentum === 0 ? null : taken.buffer;
   return {
-    ...{ dtype, param, grad, buffer },
+    ...{ name, dtype, param, grad, buffer },
     paramCotangent: taken.paramCotangent ?? zeros(),
     bufferCotangent: momentum === 0 ? null : taken.bufferCotangent ?? zeros(),
     dParam: zeros(),
     dGrad: zeros(),
     dBuffer: buffer && zeros(),
   };
+}
+
+/** What error messages call the arrays. */
+const NAMES = {
+  param: "data",
+  grad: "grad",
+  buffer: "momentum buffer",
+  paramCotangent: "cotangent",
+  bufferCotangent: "momentum buffer's cotangent",
+  dParam: "paramCotangent",
+  dGrad: "gradCotangent",
+  dBuffer: "momentum buffer's new cotangent",
+};
+
+type Arrays = { readonly [name in keyof typeof NAMES]?: FloatArray | null };
+
+/**
+ * Checks arrays of one parameter; null stands for none.
+ *
+ * @throws {TypeError} If one is of another type, detached or resizable.
+ * @throws {RangeError} If a length differs.
+ */
+export function checkArrays(arrays: Arrays, like: Like, name: string): void {
+  for (const [key, array] of Object.entries(arrays)) {
+    if (array === null) continue;
+    checkLike(array, like, `${NAMES[key as keyof Arrays]} of ${name}`);
+  }
+}
+
+/**
+ * Checks everything that a backend relies on. Each does this first: since the arrays were read, code
+ * of the user's may have run.
+ */
+export function checkPullbacks(pullbacks: readonly Pullback[]): void {
+  for (const { name, dtype, ...arrays } of pullbacks) {
+    checkArrays(arrays, { dtype, length: arrays.param.length }, name);
+  }
 }
 
 /** The sum of two gradients. */

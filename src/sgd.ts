@@ -124,6 +124,7 @@ export class SGD<T extends Tensor = FloatArray> {
    * another.
    */
   addParamGroup(group: ParamGroupOptions<T | FloatArray>): void {
+    this.#recorder.checkFree("addParamGroup");
     this.#addGroups([group]);
   }
 
@@ -141,6 +142,7 @@ export class SGD<T extends Tensor = FloatArray> {
   /** Calls the closure first, updates every parameter, and returns what the closure returned. */
   step<Loss>(closure: () => Loss): Loss;
   step(closure?: () => unknown): unknown {
+    this.#recorder.checkFree("step");
     const loss = closure === undefined ? undefined : closure();
     if (typeof (loss as PromiseLike<unknown> | undefined)?.then === "function") {
       throw new TypeError(
@@ -176,8 +178,10 @@ export class SGD<T extends Tensor = FloatArray> {
    * parameters left out are zeros.
    * @param options `through`, and the derivatives by momentum buffers.
    * @throws {TypeError} If a cotangent is of another type than its parameter.
-   * @throws {RangeError} If it is of another length, or its parameter is in no recorded step.
+   * @throws {RangeError} If it is of another length, or its parameter is in no recorded step, or a
+   * parameter's length or dtype changed between two of them.
    * @throws {Error} If nothing is recorded, or a group was differentiable in some of the steps only.
+   * Within `through`, `step`, `backward`, `loadStateDict` and `addParamGroup` throw too.
    *
    * @example The best learning rate for one step
    * ```ts
@@ -193,10 +197,10 @@ export class SGD<T extends Tensor = FloatArray> {
    * ```
    */
   backward(cotangents: Cotangents, options: BackwardOptions = {}): BackwardResult {
-    const { steps } = this.#recorder;
-    const result = goBackThrough(steps, this.#backend, cotangents, options);
-    steps.length = 0;
-    return result;
+    const members = [...this.#state.keys()] as Parameter[];
+    return this.#recorder.goBack((steps) =>
+      goBackThrough({ steps, members, backend: this.#backend }, cotangents, options)
+    );
   }
 
   /**
@@ -272,6 +276,7 @@ export class SGD<T extends Tensor = FloatArray> {
    * ```
    */
   loadStateDict(dict: StateDict, options?: LoadOptions): LoadReport {
+    this.#recorder.checkFree("loadStateDict");
     const report = loadState(this.#owner(), dict, options);
     this.#recorder.steps.length = 0; // they do not lead to the state that is now there
     this.#revision++;

@@ -2,7 +2,13 @@
 
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import { SGD } from "@descent/sgd";
-import type { BackwardResult, FloatArray, Parameter, SGDOptions } from "@descent/sgd";
+import type {
+  BackwardOptions,
+  BackwardResult,
+  FloatArray,
+  Parameter,
+  SGDOptions,
+} from "@descent/sgd";
 import { testOnBackends } from "./backends.ts";
 import { assertNear, inputs, STEPS, vjpCases } from "./vjp_golden.ts";
 
@@ -178,6 +184,121 @@ testOnBackends(
     assertThrows(() => back(new Map([[w, one(1)]])), Error, "no step is recorded");
   }),
 );
+
+testOnBackends("errors of backward name the parameter, the option and the value", (backend) => {
+  const [w, skipped] = [parameter(1), { data: one(1), grad: null }];
+  const optimizer = new SGD<FloatArray>([w, skipped], { lr: 0.1, differentiable: true, backend });
+  optimizer.step();
+  const cotangent = (value: unknown, key: unknown = w) => new Map([[key, value]]);
+  const like = 'Cannot use cotangent of parameter 0 ("w") as it must be float64, like its data: ';
+  const stranger = "a cotangent as its parameter must be one of the optimizer's: current value is ";
+  const cases: [cotangents: unknown, options: unknown, kind: ErrorConstructor, message: string][] =
+    [
+      [null, {}, TypeError, "cotangents must be a Map from parameters to arrays: current value is"],
+      [new Map(), null, TypeError, "options must be an object: current value is null"],
+      [new Map(), { through: 5 }, TypeError, "Cannot set through as it must be a function: "],
+      [new Map(), { through: null }, TypeError, "current value is null"],
+      [new Map(), { momentumBuffers: null }, TypeError, "momentumBuffers must be a Map"],
+      [cotangent(null), {}, TypeError, `${like}current value is null`],
+      [cotangent([1]), {}, TypeError, `${like}current value is of type Array`],
+      [cotangent(one(1), skipped), {}, RangeError, "cotangent of parameter 1 as it is in no rec"],
+      [cotangent(one(1), parameter(1)), {}, RangeError, `${stranger}"w"`],
+      [cotangent(one(1), null), {}, RangeError, `${stranger}null`],
+    ];
+  for (const [cotangents, options, kind, message] of cases) {
+    const back = () => optimizer.backward(cotangents as never, options as never);
+    assertThrows(back, kind, message);
+    assertEquals(optimizer.recordedSteps, 1);
+  }
+});
+
+for (const momentum of [0, 0.5]) {
+  for (const [what, replacement] of [["length", one(1)], ["dtype", new Float32Array(3)]] as const) {
+    testOnBackends(
+      `data of another ${what} between two steps is refused, with momentum ${momentum}`,
+      (backend) => {
+        const w: Parameter = { data: new Float64Array(3), grad: new Float64Array(3), name: "w" };
+        const options = { momentum: 0, lr: 1, differentiable: true, backend };
+        const optimizer = new SGD([w], options);
+        optimizer.step();
+        w.data = replacement;
+        w.grad = replacement.slice();
+        optimizer.paramGroups[0].momentum = momentum;
+        optimizer.step();
+        const visited: number[] = [];
+        const back = () =>
+          optimizer.backward(new Map([[w, replacement]]), {
+            through: ({ index }) => visited.push(index),
+          });
+        assertThrows(back, RangeError, 'data of parameter 0 ("w") must have one dtype and length');
+        assertEquals([visited, optimizer.recordedSteps], [[], 2]);
+        optimizer.step();
+        optimizer.loadStateDict(optimizer.stateDict());
+        optimizer.step();
+        optimizer.backward(new Map([[w, replacement]]));
+      },
+    );
+  }
+}
+
+testOnBackends("within through nothing changes the steps, and all is well after it", (backend) => {
+  const w = parameter(2);
+  const optimizer = new SGD([w], { lr: 0.1, momentum: 0.5, differentiable: true, backend });
+  for (let n = 0; n < 3; n++) optimizer.step();
+  const before = w.data[0];
+  const dict = optimizer.stateDict();
+  const cotangents = new Map([[w, one(1)]]);
+  const calls = {
+    step: () => optimizer.step(),
+    "step(closure)": () => optimizer.step(() => w.grad.fill(7)),
+    backward: () => optimizer.backward(cotangents),
+    loadStateDict: () => optimizer.loadStateDict(dict),
+    addParamGroup: () => optimizer.addParamGroup({ params: [parameter(1)] }),
+  };
+  for (const [name, call] of Object.entries(calls)) {
+    const message = `Cannot call ${name.replace(/\(.*/, "")} as backward is going back`;
+    assertThrows(() => optimizer.backward(cotangents, { through: call }), Error, message);
+  }
+  assertEquals([w.data[0], w.grad[0], optimizer.paramGroups.length], [before, 1, 1]);
+  assertEquals(optimizer.recordedSteps, 3);
+  const { groups } = optimizer.backward(cotangents);
+  assertAlmostEquals(groups[0].lr, -(1 + 1.5 + 1.75), 1e-12);
+  optimizer.step();
+  assertEquals(optimizer.recordedSteps, 1);
+});
+
+const detach = ({ buffer }: FloatArray) =>
+  structuredClone(buffer, { transfer: [buffer as ArrayBuffer] });
+
+testOnBackends("what through detaches is named, whichever step it is", (backend) => {
+  const w = parameter(2);
+  const optimizer = new SGD([w], { lr: 0.1, differentiable: true, backend });
+  for (let n = 0; n < 2; n++) optimizer.step();
+  const cotangents = new Map([[w, one(1)]]);
+  for (const last of [0, 1]) {
+    const through: BackwardOptions["through"] = ({ index, params }) => {
+      if (index === last) detach(params.get(w)!.paramCotangent);
+    };
+    const back = () => optimizer.backward(cotangents, { through });
+    assertThrows(back, TypeError, 'paramCotangent of parameter 0 ("w") as its buffer is detached');
+  }
+  const through: BackwardOptions["through"] = ({ params }) => detach(params.get(w)!.grad);
+  optimizer.backward(cotangents, { through }); // nobody reads it any more
+  for (let n = 0; n < 2; n++) optimizer.step();
+  assertThrows(
+    () =>
+      optimizer.backward(cotangents, {
+        through({ params }) {
+          detach(params.get(w)!.grad);
+          throw new Error("stop");
+        },
+      }),
+    Error,
+    "stop",
+  );
+  const back = () => optimizer.backward(cotangents);
+  assertThrows(back, TypeError, 'grad of parameter 0 ("w") as its buffer is detached');
+});
 
 testOnBackends(
   "a group that was differentiable in some of the steps cannot be gone through",

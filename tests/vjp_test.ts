@@ -175,6 +175,17 @@ testOnBackends("nothing that is read is written", (backend) => {
   assertEquals(arrays.map(([x]) => x), [1, 2, 3, 4, 5]);
 });
 
+testOnBackends("arrays that a list changes while it is read never reach a backend", (backend) => {
+  const params = [new Float32Array(9), one(1)];
+  const grads = [new Float32Array(9), one(1)];
+  const grad = grads[1];
+  const get = () => (params[0].buffer.transfer(), grad);
+  Object.defineProperty(grads, 1, { get });
+  const cotangents = { params: [null, null] };
+  const call = () => sgdVjp(params, grads, [null, null], cotangents, { ...plain, backend });
+  assertThrows(call, TypeError, "data of parameter 0 as its buffer is detached");
+});
+
 type Fault = [what: string, call: () => unknown, kind: ErrorConstructor, message: string];
 const call = (cotangents: unknown, grad: unknown = one(1), options: unknown = plain) => () =>
   sgdVjp([one(1)], [grad as FloatArray], [null], cotangents as never, options as SgdOptions);
@@ -195,7 +206,7 @@ const faults: Fault[] = [
     "a sparse gradient",
     call({ params: [null] }, { indices: new Int32Array(1), values: one(1), shape: [1, 1] }),
     TypeError,
-    "grad of parameter 0",
+    "Cannot use grad of parameter 0 as it must be float32, like its data: current value is",
   ],
   [
     "options out of range",

@@ -1,5 +1,6 @@
 /** The `cpu` backend: the native kernels, one call per step. */
 
+import { checkPullbacks } from "../pullback.ts";
 import type { HyperGradients, Pullback } from "../pullback.ts";
 import { openLibrary, unwrap } from "../native/library.ts";
 import type { Absent, Library } from "../native/library.ts";
@@ -45,6 +46,7 @@ function createCpu({ symbols }: Library): Backend {
       if (plan.sparse.steps.length > 0) stepSparse(plan, from, to);
     },
     goBack(pullbacks: readonly Pullback[], h: Readonly<RuleOptions>): HyperGradients {
+      checkPullbacks(pullbacks);
       const group = new Float64Array(GROUP_ROW);
       writeGroup(group, 0, h);
       const sums = new Float64Array(4);

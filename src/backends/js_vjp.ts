@@ -1,5 +1,6 @@
 /** The way back through a step on the `js` backend; `kernels/src/vjp.rs` has the formulas. */
 
+import { checkPullbacks } from "../pullback.ts";
 import type { HyperGradients, Pullback } from "../pullback.ts";
 import { factorsOf, gradient, linesOf, velocity } from "../rule.ts";
 import type { RuleOptions } from "../rule.ts";
@@ -14,6 +15,7 @@ export function goBack(
   pullbacks: readonly Pullback[],
   h: Readonly<RuleOptions>,
 ): HyperGradients {
+  checkPullbacks(pullbacks);
   const sums = [0, 0, 0, 0];
   for (const pullback of pullbacks) {
     for (let from = 0; from < pullback.param.length; from += CHUNK) {

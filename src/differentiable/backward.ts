@@ -2,7 +2,7 @@
 
 import type { Backend } from "../backends/backend.ts";
 import { checkLike } from "../like.ts";
-import { describe } from "../parameter.ts";
+import { checkBuffer, describe, label } from "../parameter.ts";
 import type { FloatArray, Parameter } from "../parameter.ts";
 import { addUp, NOTHING, pullbackOf } from "../pullback.ts";
 import type { HyperGradients, Pullback } from "../pullback.ts";
@@ -67,34 +67,37 @@ interface Flow {
   readonly buffers: Map<Parameter, FloatArray>;
 }
 
+/** What there is to go back through. */
+export interface Recorded {
+  /** Oldest first. */
+  readonly steps: readonly RecordedStep[];
+  /** All parameters of the optimizer, in their order. */
+  readonly members: readonly Parameter[];
+  readonly backend: Backend;
+}
+
 /**
  * Goes back through steps.
  *
- * @param steps Oldest first; at least one.
  * @throws {TypeError} If a cotangent is of another type than its parameter.
- * @throws {RangeError} If a cotangent is of another length, or of a parameter that was not recorded.
- * @throws {Error} If a group was not recorded in each step.
+ * @throws {RangeError} If a cotangent is of another length, or of a parameter that was not recorded,
+ * or if the length or dtype of a parameter changed between steps.
+ * @throws {Error} If nothing is recorded, or a group was not recorded in each step.
  */
 export function goBackThrough(
-  steps: readonly RecordedStep[],
-  backend: Backend,
+  { steps, members, backend }: Recorded,
   cotangents: Cotangents,
   options: BackwardOptions,
 ): BackwardResult {
-  const { momentumBuffers = new Map(), through, ...others } = options;
-  for (const key of Object.keys(others)) {
-    throw new TypeError(
-      `Cannot read option "${key}" as it does not exist: the options are momentumBuffers, through`,
-    );
-  }
+  const { momentumBuffers, through } = readOptions(options);
   if (steps.length === 0) {
     throw new Error("Cannot go back as no step is recorded: set differentiable, then step");
   }
   checkGroups(steps);
-  const known = membersOf(steps);
+  const read = cotangentReader(findTensors(steps), members);
   const flow = {
-    params: readCotangents(cotangents, known, "cotangent"),
-    buffers: readCotangents(momentumBuffers, known, "momentum buffer's cotangent"),
+    params: read(cotangents, "cotangents", "cotangent"),
+    buffers: read(momentumBuffers, "momentumBuffers", "momentum buffer's cotangent"),
   };
   const gradients: HyperGradients[][] = [];
   for (let index = steps.length - 1; index >= 0; index--) {
@@ -102,11 +105,32 @@ export function goBackThrough(
     const groups = steps[index].map((group) => goBackThroughGroup(group, backend, flow, params));
     gradients.unshift(groups);
     checkDone(through?.({ index, params, groups }));
+    checkFlow(steps[index], flow);
   }
   const total = steps.at(-1)!.map((_, i) =>
     gradients.map((groups) => groups[i] ?? NOTHING).reduce(addUp)
   );
   return { params: flow.params, momentumBuffers: flow.buffers, groups: total, steps: gradients };
+}
+
+function readOptions(options: BackwardOptions) {
+  if (typeof options !== "object" || options === null) {
+    throw new TypeError(
+      `Cannot go back as options must be an object: current value is ${describe(options)}`,
+    );
+  }
+  const { momentumBuffers = new Map(), through, ...others } = options;
+  for (const key of Object.keys(others)) {
+    throw new TypeError(
+      `Cannot read option "${key}" as it does not exist: the options are momentumBuffers, through`,
+    );
+  }
+  if (through !== undefined && typeof through !== "function") {
+    throw new TypeError(
+      `Cannot set through as it must be a function: current value is ${describe(through)}`,
+    );
+  }
+  return { momentumBuffers, through };
 }
 
 /** Takes the flow from after a step to before it, for one group. */
@@ -129,11 +153,11 @@ function goBackThroughGroup(
 }
 
 function pullbackFrom(tensor: RecordedTensor, momentum: number, flow: Flow): Pullback {
-  const { parameter, dtype, data, grad, buffer } = tensor;
+  const { parameter, name, dtype, data, grad, buffer } = tensor;
   const paramCotangent = flow.params.get(parameter) ?? null;
   const bufferCotangent = flow.buffers.get(parameter) ?? null;
   return pullbackOf(
-    { dtype, param: data, grad, buffer, paramCotangent, bufferCotangent },
+    { name, dtype, param: data, grad, buffer, paramCotangent, bufferCotangent },
     momentum,
   );
 }
@@ -152,35 +176,58 @@ function checkGroups(steps: readonly RecordedStep[]): void {
   }
 }
 
-function membersOf(steps: readonly RecordedStep[]): Map<Parameter, RecordedTensor> {
-  const tensors = steps.flatMap((step) => step.flatMap((group) => group.tensors ?? []));
-  return new Map(tensors.map((tensor) => [tensor.parameter, tensor]));
-}
-
-function readCotangents(
-  cotangents: Cotangents,
-  known: ReadonlyMap<Parameter, RecordedTensor>,
-  what: string,
-): Map<Parameter, FloatArray> {
-  if (!(cotangents instanceof Map)) {
-    throw new TypeError(
-      `Cannot go back as cotangents must be a Map from parameters to arrays: ` +
-        `current value is ${describe(cotangents)}`,
-    );
-  }
-  const own = new Map<Parameter, FloatArray>();
-  for (const [parameter, array] of cotangents as Cotangents) {
-    const tensor = known.get(parameter);
-    if (tensor === undefined) {
+/** The newest record of each parameter; all have to be alike, as the flow goes from one to the next. */
+function findTensors(steps: readonly RecordedStep[]): Map<Parameter, RecordedTensor> {
+  const found = new Map<Parameter, RecordedTensor>();
+  for (const tensor of steps.flatMap((step) => step.flatMap(({ tensors }) => tensors ?? []))) {
+    const before = found.get(tensor.parameter) ?? tensor;
+    if (before.dtype !== tensor.dtype || before.data.length !== tensor.data.length) {
       throw new RangeError(
-        `Cannot use a ${what} as its parameter ("${parameter?.name ?? ""}") is in no recorded step`,
+        `Cannot go back as data of ${tensor.name} must have one dtype and length in all recorded ` +
+          `steps: there are ${before.dtype.name} x ${before.data.length} and ` +
+          `${tensor.dtype.name} x ${tensor.data.length}`,
       );
     }
-    const like = { dtype: tensor.dtype, length: tensor.data.length };
-    checkLike(array, like, `${what} of ${tensor.name}`);
-    own.set(parameter, array.slice());
+    found.set(tensor.parameter, tensor);
   }
-  return own;
+  return found;
+}
+
+/** What reads the caller's cotangents into arrays of its own. */
+function cotangentReader(
+  known: ReadonlyMap<Parameter, RecordedTensor>,
+  members: readonly Parameter[],
+) {
+  return (cotangents: Cotangents, option: string, what: string): Map<Parameter, FloatArray> => {
+    if (!(cotangents instanceof Map)) {
+      throw new TypeError(
+        `Cannot go back as ${option} must be a Map from parameters to arrays: ` +
+          `current value is ${describe(cotangents)}`,
+      );
+    }
+    const own = new Map<Parameter, FloatArray>();
+    for (const [parameter, array] of cotangents as Cotangents) {
+      const tensor = known.get(parameter);
+      if (tensor === undefined) throw strangerError(parameter, members, what);
+      const { dtype, name, data: { length } } = tensor;
+      checkLike(array, { dtype, length }, `${what} of ${name}`);
+      own.set(parameter, array.slice());
+    }
+    return own;
+  };
+}
+
+function strangerError(parameter: Parameter, members: readonly Parameter[], what: string) {
+  const index = members.indexOf(parameter);
+  if (index >= 0) {
+    return new RangeError(
+      `Cannot use ${what} of ${label(parameter, index)} as it is in no recorded step`,
+    );
+  }
+  return new RangeError(
+    `Cannot use a ${what} as its parameter must be one of the optimizer's: ` +
+      `current value is ${describe(parameter?.name ?? parameter)}`,
+  );
 }
 
 function checkDone(result: unknown): void {
@@ -188,5 +235,12 @@ function checkDone(result: unknown): void {
     throw new TypeError(
       "Cannot go back as through must be done when it returns: it returned a promise",
     );
+  }
+}
+
+/** `through` has had its hands on the arrays that flow on. */
+function checkFlow(step: RecordedStep, { params }: Flow): void {
+  for (const { parameter, name } of step.flatMap(({ tensors }) => tensors ?? [])) {
+    checkBuffer(params.get(parameter)!, `paramCotangent of ${name}`);
   }
 }

@@ -32,6 +32,7 @@ export type RecordedStep = readonly RecordedGroup[];
 export class Recorder {
   readonly steps: RecordedStep[] = [];
   readonly #limit: number;
+  #goingBack = false;
 
   /** @param limit The most steps to keep; those before them are forgotten. */
   constructor(limit: number) {
@@ -55,6 +56,33 @@ export class Recorder {
   keep(step: RecordedStep): void {
     this.steps.push(step);
     if (this.steps.length > this.#limit) this.steps.shift();
+  }
+
+  /** Runs what goes back through the steps, and forgets them if it succeeds. */
+  goBack<Result>(through: (steps: readonly RecordedStep[]) => Result): Result {
+    this.checkFree("backward");
+    this.#goingBack = true;
+    try {
+      const result = through(this.steps);
+      this.steps.length = 0;
+      return result;
+    } finally {
+      this.#goingBack = false;
+    }
+  }
+
+  /**
+   * Refuses what would change the steps while they are being gone through.
+   *
+   * @param method The method of `SGD` that would.
+   * @throws {Error} If called within `goBack`.
+   */
+  checkFree(method: string): void {
+    if (!this.#goingBack) return;
+    throw new Error(
+      `Cannot call ${method} as backward is going back through the recorded steps: ` +
+        "call it when backward has returned",
+    );
   }
 }
 

@@ -2,10 +2,9 @@
 
 import { checkLists, readOptions } from "../functional.ts";
 import type { SgdOptions } from "../functional.ts";
-import { checkLike } from "../like.ts";
 import { checkBuffer, describe, dtypeOf } from "../parameter.ts";
 import type { FloatArray } from "../parameter.ts";
-import { pullbackOf } from "../pullback.ts";
+import { checkArrays, pullbackOf } from "../pullback.ts";
 import type { HyperGradients, Pullback } from "../pullback.ts";
 
 /** The derivatives of a loss by what a step wrote; what is null or left out counts as zeros. */
@@ -109,8 +108,9 @@ interface Outcome {
 }
 
 function stepped(arrays: Arrays, index: number, momentum: number): Outcome {
-  const dtype = checkArrays(arrays, index);
-  const pullback = pullbackOf({ ...arrays, grad: arrays.grad!, dtype }, momentum);
+  const dtype = check(arrays, index);
+  const name = `parameter ${index}`;
+  const pullback = pullbackOf({ ...arrays, grad: arrays.grad!, name, dtype }, momentum);
   const { dParam, dGrad } = pullback;
   // Without momentum the step leaves the buffer alone.
   const dBuffer = momentum === 0 ? passedBuffer(arrays) : pullback.dBuffer;
@@ -119,7 +119,7 @@ function stepped(arrays: Arrays, index: number, momentum: number): Outcome {
 
 /** A parameter that the step skips. */
 function passed(arrays: Arrays, index: number): Outcome {
-  const dtype = checkArrays(arrays, index);
+  const dtype = check(arrays, index);
   const dParam = arrays.paramCotangent?.slice() ?? dtype.zeros(arrays.param.length);
   return { dParam, dGrad: null, dBuffer: passedBuffer(arrays) };
 }
@@ -128,21 +128,12 @@ function passedBuffer({ buffer, bufferCotangent }: Arrays): FloatArray | null {
   return buffer && (bufferCotangent?.slice() ?? (buffer as Float64Array).slice().fill(0));
 }
 
-function checkArrays(arrays: Arrays, index: number) {
+function check(arrays: Arrays, index: number) {
   const what = `parameter ${index}`;
   const dtype = dtypeOf(arrays.param, what);
   checkBuffer(arrays.param, what);
-  const like = { dtype, length: arrays.param.length };
-  const names = {
-    grad: "grad",
-    buffer: "momentum buffer",
-    paramCotangent: "cotangent",
-    bufferCotangent: "momentum buffer's cotangent",
-  };
-  for (const [key, name] of Object.entries(names)) {
-    const array = arrays[key as keyof Arrays];
-    if (array !== null) checkLike(array, like, `${name} of ${what}`);
-  }
+  const { param: { length }, ...others } = arrays;
+  checkArrays(others, { dtype, length }, what);
   return dtype;
 }
 
