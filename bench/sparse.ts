@@ -2,7 +2,7 @@
  * Measures sparse steps against torch's, in turn: `deno task bench:sparse`.
  *
  * A matrix of 50,000 x 256 in float32 gets the gradient of 4,096 of its rows, as from a batch of
- * token embeddings; without momentum, so that the cost is that of the rows touched.
+ * token embeddings: without momentum, where the cost is that of the rows touched, and with it.
  *
  * @module
  */

@@ -16,18 +16,22 @@ ROWS, COLUMNS, TOUCHED, STRIDE = 50_000, 256, 4_096, 20_011
 SAMPLE_S = 0.1
 
 
-def make_step(rows, coalesced):
+def make_step(rows, coalesced, momentum=0):
     values = torch.full((TOUCHED, COLUMNS), 0.01)
     param = torch.nn.Parameter(torch.full((ROWS, COLUMNS), 0.05))
     grad = torch.sparse_coo_tensor(rows[None], values, param.shape)
     param.grad = grad.coalesce() if coalesced else grad
-    return torch.optim.SGD([param], lr=1e-3).step
+    return torch.optim.SGD([param], lr=1e-3, momentum=momentum).step
 
 
 def main():
     torch.set_num_threads(int(sys.argv[1]))
     scattered = torch.arange(TOUCHED) * STRIDE % ROWS
-    steps = {"scattered": make_step(scattered, False), "coalesced": make_step(scattered, True)}
+    steps = {
+        "scattered": make_step(scattered, False),
+        "coalesced": make_step(scattered, True),
+        "coalesced, with momentum": make_step(scattered, True, 0.9),
+    }
     sizes = {name: int(batch_size(step, SAMPLE_S)) for name, step in steps.items()}
     print(json.dumps({"runs": list(sizes), "about": f"torch {torch.__version__}"}), flush=True)
     for line in sys.stdin:
