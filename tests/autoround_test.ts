@@ -130,9 +130,25 @@ Deno.test("on the digits, tuned beats rounding to the nearest on several seeds",
     const context = `seed ${seed}: float ${float}, nearest ${nearest}, tuned ${tuned}`;
     assert(tuned > nearest && float > 0.93 && tuned > float - 0.02, context);
   }
+});
+
+Deno.test("the picture has a dot per accuracy, and says what its axes are", () => {
+  const losses = [[4, 2, 3], [8, 8, 2]];
+  const outcomes = [1, 2].map((seed) => ({
+    seed,
+    float: 0.97,
+    nearest: 0.93,
+    tuned: 0.96,
+    losses,
+  }));
   const svg = drawOutcomes("title", "subtitle", outcomes);
-  for (const text of ["title", "float32", "tuned", "hidden layer", "test accuracy (%)"]) {
+  const texts = ["title", "float32", "tuned", "hidden layer", "test accuracy (%)"];
+  for (const text of [...texts, "best loss so far / loss at the start"]) {
     assert(svg.includes(`>${text}<`), `the picture says "${text}"`);
+  }
+  for (const color of ["#9aa5b1", "#d1662a", "#3b6fb6"]) {
+    const dots = svg.match(new RegExp(`<path d="M1 0A1[^>]*fill="${color}"`, "g")) ?? [];
+    assertEquals(dots.length, outcomes.length);
   }
 });
 

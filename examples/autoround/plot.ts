@@ -1,19 +1,20 @@
 /** The picture of the AutoRound example. */
 
-import { BarChart, LineChart } from "echarts/charts";
+import { LineChart, ScatterChart } from "echarts/charts";
 import { GridComponent, LegendComponent, TitleComponent } from "echarts/components";
 import * as echarts from "echarts/core";
 import { SVGRenderer } from "echarts/renderers";
 import type { Outcome } from "./quantize.ts";
 
-echarts.use([BarChart, LineChart, GridComponent, LegendComponent, TitleComponent, SVGRenderer]);
+echarts.use([LineChart, ScatterChart, GridComponent, LegendComponent, TitleComponent, SVGRenderer]);
 
 const WIDTH = 800;
 const HEIGHT = 660;
-const BARS = {
-  float: { name: "float32", color: "#9aa5b1" },
-  nearest: { name: "rounded to nearest", color: "#d1662a" },
-  tuned: { name: "tuned", color: "#3b6fb6" },
+/** How far a dot stands beside its seed, in pixels, so that equal ones can be told apart. */
+const DOTS = {
+  float: { name: "float32", color: "#9aa5b1", symbolOffset: [-7, 0] },
+  nearest: { name: "rounded to nearest", color: "#d1662a", symbolOffset: [0, 0] },
+  tuned: { name: "tuned", color: "#3b6fb6", symbolOffset: [7, 0] },
 };
 const LINES = [
   { name: "hidden layer", color: "#2f8f5b" },
@@ -21,7 +22,8 @@ const LINES = [
 ];
 
 /**
- * Draws the accuracies of all seeds (above) and how the best loss of each layer fell (below).
+ * Draws the accuracies of all seeds (above) and how the best loss so far of each
+ * layer fell, relative to its loss at the start (below).
  *
  * @param outcomes At least one.
  * @returns The picture as SVG.
@@ -39,7 +41,7 @@ export function drawOutcomes(
     backgroundColor: "#ffffff",
     title: { text: title, subtext: subtitle, left: "center", top: 12, itemGap: 6 },
     legend: [
-      { top: 66, icon: "rect", itemWidth: 14, itemHeight: 10, data: namesOf(Object.values(BARS)) },
+      { top: 66, icon: "circle", itemWidth: 14, itemHeight: 9, data: namesOf(Object.values(DOTS)) },
       { top: 372, icon: "rect", itemWidth: 24, itemHeight: 3, data: namesOf(LINES) },
     ],
     grid: [
@@ -52,10 +54,10 @@ export function drawOutcomes(
     ],
     yAxis: [
       { gridIndex: 0, type: "value", min: floorOf(accuracies), ...named("test accuracy (%)", 50) },
-      { gridIndex: 1, type: "log", ...named("best loss, relative to its start", 50) },
+      { gridIndex: 1, type: "log", ...named("best loss so far / loss at the start", 50) },
     ],
     series: [
-      ...(["float", "nearest", "tuned"] as const).map((key) => bars(key, outcomes)),
+      ...(["float", "nearest", "tuned"] as const).map((key) => dots(key, outcomes)),
       ...LINES.flatMap((_, layer) => outcomes.map((outcome) => line(layer, outcome))),
     ],
   });
@@ -74,9 +76,9 @@ function floorOf(shares: readonly number[]): number {
   return Math.floor(100 * Math.min(...shares) - 0.5);
 }
 
-function bars(key: keyof typeof BARS, outcomes: readonly Outcome[]) {
+function dots(key: keyof typeof DOTS, outcomes: readonly Outcome[]) {
   const data = outcomes.map((outcome) => 100 * outcome[key]);
-  return { type: "bar", xAxisIndex: 0, yAxisIndex: 0, barGap: "10%", data, ...BARS[key] };
+  return { type: "scatter", xAxisIndex: 0, yAxisIndex: 0, symbolSize: 9, data, ...DOTS[key] };
 }
 
 function line(layer: number, { losses }: Outcome) {
