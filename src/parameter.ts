@@ -17,6 +17,8 @@ export interface Device {
   ): void;
   /** Fills tensors with zeros. */
   zero(tensors: readonly DeviceTensor[]): void;
+  /** Waits until everything that is queued has been done. */
+  synchronize(): Promise<void>;
 }
 
 /** A tensor on a device: a `GpuTensor`. */

@@ -14,39 +14,25 @@ import { checkBuffer, elementTypeOf, label } from "./parameter.ts";
 import type { Device, ElementType, Parameter, SparseGrad, Tensor } from "./parameter.ts";
 import { checkSparseOptions, isSparse, readSparse, SparseTable } from "./sparse.ts";
 import type { Beginning } from "./sparse.ts";
-
-/** Words of a row of the tensor table, as `kernels/src/ffi.rs` reads them. */
-const ROW = 7;
-const DATA = 0;
-const GRAD = 1;
-const BUFFER = 2;
-const LENGTH = 3;
-const DTYPE = 4;
-const GROUP = 5;
-const STATE = 6;
-
-/** The row has no gradient. */
-const SKIP = 0;
-/** The row's momentum buffer has never been written. */
-const FIRST = 1;
-/** The row's momentum buffer goes on. */
-const LATER = 2;
-
-/** Words of a row of the group table. */
-export const GROUP_ROW = 5;
-const FLAG_NESTEROV = 1;
-const FLAG_MAXIMIZE = 2;
-const FLAG_SIGN = 4;
-
-/** Writes a group's row of the group table, from word `at` on. */
-export function writeGroup(rows: Float64Array, at: number, h: Readonly<RuleOptions>): void {
-  rows[at] = h.lr;
-  rows[at + 1] = h.momentum;
-  rows[at + 2] = h.dampening;
-  rows[at + 3] = h.weightDecay;
-  rows[at + 4] = (h.nesterov ? FLAG_NESTEROV : 0) |
-    (h.maximize ? FLAG_MAXIMIZE : 0) | (h.sign ? FLAG_SIGN : 0);
-}
+import type { StepRequest } from "./step_options.ts";
+import {
+  BUFFER,
+  CALL_ROW,
+  COEFFICIENT,
+  DATA,
+  DTYPE,
+  FIRST,
+  GRAD,
+  GROUP,
+  GROUP_ROW,
+  LATER,
+  LENGTH,
+  ROW,
+  SKIP,
+  STATE,
+  writeCall,
+  writeGroup,
+} from "./tables.ts";
 
 /** What the optimizer remembers of a parameter. */
 export interface ParameterState {
@@ -87,6 +73,8 @@ export class Plan {
   #halves = new Uint32Array(0);
   /** The group table: `GROUP_ROW` words per group. */
   groupRows = new Float64Array(0);
+  /** What the step at hand was asked to do to its gradients: `CALL_ROW` words. */
+  readonly callRow = new Float64Array(CALL_ROW);
   /** The parameters, in the order of the rows. */
   readonly entries: Entry[] = [];
   /** The groups' hyperparameters, in the order of the group rows. */
@@ -103,6 +91,8 @@ export class Plan {
   readonly #newGrads: Entry[] = [];
   #written = NOTHING_WRITTEN;
   #writtenChanged = true;
+  /** Whether the gradients are not known to lie apart from each other. */
+  #gradsChanged = true;
 
   /** @param address Where an array's bytes begin, as the backend reads it from the tables. */
   constructor(address: (array: Tensor | Uint32Array<ArrayBuffer>) => number) {
@@ -153,6 +143,38 @@ export class Plan {
       entry.began = { buffer: entry.buffer!, sparse: entry.grad === null };
     }
     this.#started.length = 0;
+  }
+
+  /**
+   * Writes what the step is asked to do to its gradients, and what clips the norm of each group.
+   *
+   * @param coefficients One per group; null if no norm is clipped.
+   */
+  ask(request: StepRequest, coefficients: readonly number[] | null): void {
+    writeCall(this.callRow, request);
+    coefficients?.forEach((coefficient, group) => {
+      this.groupRows[group * GROUP_ROW + COEFFICIENT] = coefficient;
+    });
+  }
+
+  /**
+   * Checks that gradients can be written: that they share no memory with each other, either.
+   *
+   * @throws {RangeError} If two of them overlap.
+   */
+  checkGradsApart(): void {
+    const { entries, sparse } = this;
+    if (!this.#gradsChanged && sparse.steps.length === 0) return;
+    const dense = entries.filter(({ grad }) => grad !== null);
+    const starts = Float64Array.from(dense, ({ index }) => Number(this.rows[index * ROW + GRAD]));
+    const ends = starts.map((start, i) => start + dense[i].length * dense[i].dtype!.bytes);
+    const written = new Written(starts, ends, (i) => dense[i].name("grad"));
+    for (const { row, values } of sparse.steps) {
+      const start = this.#address(values);
+      const what = () => `values of ${entries[row].name("grad")}`;
+      written.check(start, start + values.byteLength, what);
+    }
+    this.#gradsChanged = false;
   }
 
   #allocate(): void {
@@ -284,6 +306,7 @@ export class Plan {
   #bindGrad(entry: Entry, grad: Tensor): void {
     checkLike(grad, entry, entry.name("grad"));
     entry.grad = grad;
+    this.#gradsChanged = true;
     this.rows[entry.index * ROW + GRAD] = BigInt(this.#address(grad));
     this.#newGrads.push(entry);
   }
@@ -342,7 +365,7 @@ export class Plan {
   #forget(): void {
     for (const entry of this.entries) entry.data = entry.grad = entry.buffer = null;
     this.#newGrads.length = 0;
-    this.#writtenChanged = true;
+    this.#writtenChanged = this.#gradsChanged = true;
   }
 }
 

@@ -18,11 +18,32 @@ export function addressOf(host: Backend, tensor: Tensor | Uint32Array<ArrayBuffe
  * queued, and runs while the host computes.
  */
 export function stepRows(host: Backend, plan: Plan, from: number, to: number): void {
-  const { devices, rows, groupRows, groups } = plan;
+  queueRows(plan, from, to);
+  if (plan.hasArrays) host.step(plan, from, to);
+}
+
+/** As `stepRows`, with what the plan's call row and coefficients do to gradients on the host. */
+export function stepRowsWith(host: Backend, plan: Plan, from: number, to: number): void {
+  queueRows(plan, from, to);
+  if (plan.hasArrays) host.stepWith(plan, from, to);
+}
+
+/** As `stepRowsWith`, beside JavaScript's thread; fulfilled when devices are done, too. */
+export async function stepRowsAsync(
+  host: Backend,
+  plan: Plan,
+  from: number,
+  to: number,
+): Promise<void> {
+  queueRows(plan, from, to);
+  if (plan.hasArrays) await host.stepAsync(plan, from, to);
+  for (const device of plan.devices) await device.synchronize();
+}
+
+function queueRows({ devices, rows, groupRows, groups }: Plan, from: number, to: number): void {
   for (let i = 0; i < devices.length; i++) {
     devices[i].step(rows, from, to, groupRows, groups.length);
   }
-  if (plan.hasArrays) host.step(plan, from, to);
 }
 
 /** Fills arrays and tensors with zeros, with one call per device. */

@@ -8,6 +8,8 @@ import { compile, isAvailable, TILE, tilesOf } from "../wasm/kernel.ts";
 import type { Kernel } from "../wasm/kernel.ts";
 import { arithmeticOf } from "./arithmetic.ts";
 import type { Backend } from "./backend.ts";
+import { addNorms, preparationOf, prepare, scaleGradients } from "./js_gradients.ts";
+import type { Preparation } from "./js_gradients.ts";
 import { stepSparse } from "./js_sparse.ts";
 import { goBack } from "./js_vjp.ts";
 
@@ -52,22 +54,67 @@ export const js: Backend = {
     return base + array.byteOffset;
   },
   step(plan: Plan, from: number, to: number): void {
-    let choice: Choice | undefined;
-    for (let i = from; i < to; i++) {
-      const entry = plan.entries[i];
-      if (entry.grad === null || entry.dtype!.device !== undefined) continue;
-      const { data, grad, buffer } = entry as HostArrays;
-      const dtype = entry.dtype as Dtype;
-      const first = entry.state.momentumBuffer === null;
-      if (choice?.dtype !== dtype || choice.group !== entry.group || choice.first !== first) {
-        choice = choose(plan, dtype, entry.group, first);
-      }
-      sweep(dtype, choice.lines, choice.factors, data, grad, buffer);
-    }
-    if (plan.sparse.steps.length > 0) stepMatrices(plan, from, to);
+    stepRows(plan, from, to, stepPlain);
   },
+  stepWith(plan: Plan, from: number, to: number): void {
+    stepRows(plan, from, to, ({ dtype, lines, factors, group }, data, grad, buffer) => {
+      const preparation = preparationOf(plan, group, dtype);
+      sweepPrepared(preparation, data, grad, buffer, (p, g, b) => {
+        sweep(dtype, lines, factors, p, g, b);
+      });
+    });
+  },
+  stepAsync: (plan, from, to) => Promise.try(() => js.stepWith(plan, from, to)),
+  norm: addNorms,
+  normAsync: (...args) => Promise.try(() => addNorms(...args)),
+  scale: scaleGradients,
   goBack,
 };
+
+/** Steps one tensor. */
+type StepTensor = (
+  choice: Choice,
+  data: FloatArray,
+  grad: FloatArray,
+  buffer: FloatArray | null,
+) => void;
+
+const stepPlain: StepTensor = ({ dtype, lines, factors }, data, grad, buffer) =>
+  sweep(dtype, lines, factors, data, grad, buffer);
+
+function stepRows(plan: Plan, from: number, to: number, stepTensor: StepTensor): void {
+  let choice: Choice | undefined;
+  for (let i = from; i < to; i++) {
+    const entry = plan.entries[i];
+    if (entry.grad === null || entry.dtype!.device !== undefined) continue;
+    const { data, grad, buffer } = entry as HostArrays;
+    const dtype = entry.dtype as Dtype;
+    const first = entry.state.momentumBuffer === null;
+    if (choice?.dtype !== dtype || choice.group !== entry.group || choice.first !== first) {
+      choice = choose(plan, dtype, entry.group, first);
+    }
+    stepTensor(choice, data, grad, buffer);
+  }
+  if (plan.sparse.steps.length > 0) stepMatrices(plan, from, to);
+}
+
+/** Steps one tensor by gradients that are prepared a tile at a time. */
+function sweepPrepared(
+  preparation: Preparation,
+  data: FloatArray,
+  grad: FloatArray,
+  buffer: FloatArray | null,
+  sweep: (data: FloatArray, grad: FloatArray, buffer: FloatArray | null) => void,
+): void {
+  const tile = grad.slice(0, TILE);
+  for (let from = 0; from < grad.length; from += TILE) {
+    const to = Math.min(from + TILE, grad.length);
+    const [part, prepared] = [grad.subarray(from, to), tile.subarray(0, to - from)];
+    prepare(part, prepared, preparation);
+    sweep(data.subarray(from, to), prepared, buffer && buffer.subarray(from, to));
+    if (preparation.zero) part.fill(0);
+  }
+}
 
 /** Steps the matrices with sparse gradients. */
 function stepMatrices(plan: Plan, from: number, to: number): void {

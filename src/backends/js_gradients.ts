@@ -1,0 +1,114 @@
+/** What a step does to gradients before they meet the rule, on the `js` backend. */
+
+import type { Dtype, FloatArray } from "../parameter.ts";
+import {
+  CALL_FLAGS,
+  COEFFICIENT,
+  FLAG_ZERO,
+  GROUP_ROW,
+  INVERSE_SCALE,
+  MAX_VALUE,
+} from "../tables.ts";
+import type { Gradients } from "../tables.ts";
+
+/** Elements of which a partial sum is taken, and its running sums: as in the native library. */
+const BLOCK = 4096;
+const LANES = 16;
+
+/** What is done to the gradients of a group. Factors are rounded to the gradients' dtype. */
+export interface Preparation {
+  readonly inverseScale: number;
+  readonly coefficient: number;
+  readonly maxValue: number;
+  /** Whether gradients are zeros afterwards. */
+  readonly zero: boolean;
+}
+
+/** Reads what the tables of a plan say of a group. */
+export function preparationOf(
+  { callRow, groupRows }: { readonly callRow: Float64Array; readonly groupRows: Float64Array },
+  group: number,
+  { round }: Dtype,
+): Preparation {
+  return {
+    inverseScale: round(callRow[INVERSE_SCALE]),
+    coefficient: round(groupRows[group * GROUP_ROW + COEFFICIENT]),
+    maxValue: round(callRow[MAX_VALUE]),
+    zero: (callRow[CALL_FLAGS] & FLAG_ZERO) !== 0,
+  };
+}
+
+/** Writes prepared gradients to an array of the same length and dtype, which rounds each product. */
+export function prepare(
+  grad: FloatArray,
+  out: FloatArray,
+  { inverseScale, coefficient, maxValue }: Preparation,
+): void {
+  if (inverseScale === 1) out.set(grad);
+  else for (let i = 0; i < grad.length; i++) out[i] = grad[i] * inverseScale;
+  if (coefficient !== 1) multiply(out, coefficient);
+  if (maxValue < Infinity) clamp(out, maxValue);
+}
+
+function multiply(array: FloatArray, factor: number): void {
+  for (let i = 0; i < array.length; i++) array[i] *= factor;
+}
+
+/** NaN is neither larger nor smaller, and stays. */
+function clamp(array: FloatArray, limit: number): void {
+  for (let i = 0; i < array.length; i++) {
+    if (array[i] > limit) array[i] = limit;
+    else if (array[i] < -limit) array[i] = -limit;
+  }
+}
+
+/** Does what `Backend.norm` says. */
+export function addNorms(
+  { entries }: Gradients,
+  inverseScale: number,
+  sums: Float64Array,
+): void {
+  for (const { grad, dtype, group } of entries) {
+    if (grad === null || dtype!.device !== undefined) continue;
+    const squares = sumSquares(grad as FloatArray, dtype as Dtype, inverseScale);
+    sums[2 * group] += squares.sum;
+    if (!squares.finite) sums[2 * group + 1] = 1;
+  }
+}
+
+function sumSquares(grad: FloatArray, { zeros, round }: Dtype, inverseScale: number) {
+  const factor = round(inverseScale);
+  const block = zeros(Math.min(BLOCK, grad.length));
+  const lanes = new Float64Array(LANES);
+  let sum = 0;
+  let finite = true;
+  for (let from = 0; from < grad.length; from += BLOCK) {
+    const part = grad.subarray(from, from + BLOCK);
+    const scaled = block.subarray(0, part.length);
+    for (let i = 0; i < part.length; i++) scaled[i] = part[i] * factor;
+    const squares = sumBlock(scaled, lanes);
+    sum += squares;
+    // The squares of float64 may overflow where no element is infinite. 0 * Infinity is NaN.
+    finite &&= Number.isFinite(squares) || scaled.every(Number.isFinite);
+  }
+  return { sum, finite };
+}
+
+/** The sum of a block's squares, in an order that no number of threads changes. */
+function sumBlock(block: FloatArray, lanes: Float64Array): number {
+  lanes.fill(0);
+  for (let i = 0; i < block.length; i++) lanes[i % LANES] += block[i] * block[i];
+  for (const width of [8, 4, 2, 1]) {
+    for (let i = 0; i < width; i++) lanes[i] += lanes[i + width];
+  }
+  return lanes[0];
+}
+
+/** Does what `Backend.scale` says. */
+export function scaleGradients({ entries, groupRows }: Gradients): void {
+  for (const { grad, dtype, group } of entries) {
+    if (grad === null || dtype!.device !== undefined) continue;
+    const coefficient = groupRows[group * GROUP_ROW + COEFFICIENT];
+    if (coefficient !== 1) multiply(grad as FloatArray, (dtype as Dtype).round(coefficient));
+  }
+}
