@@ -198,7 +198,45 @@ impl Work for Tensor<'_> {
     }
 }
 
-impl<'a, H: Element<T>, B: Element<T>, T: Real> Slot<'a, H, B, T> {
+impl Tensors for &mut [Tensor<'_>] {
+    type Work<'a>
+        = Tensor<'a>
+    where
+        Self: 'a;
+    type Plan = Plan;
+
+    fn count(&self) -> usize {
+        self.len()
+    }
+    fn at(&mut self, index: usize) -> Option<Tensor<'_>> {
+        Some(match &mut self[index] {
+            Tensor::F32(slot) => Tensor::F32(slot.reborrow()),
+            Tensor::F64(slot) => Tensor::F64(slot.reborrow()),
+            Tensor::F16(slot) => Tensor::F16(slot.reborrow()),
+            Tensor::Bf16(slot) => Tensor::Bf16(slot.reborrow()),
+            Tensor::EachF16(slot) => Tensor::EachF16(slot.reborrow()),
+            Tensor::EachBf16(slot) => Tensor::EachBf16(slot.reborrow()),
+        })
+    }
+    fn split(self, index: usize) -> (Self, Self) {
+        self.split_at_mut(index)
+    }
+}
+
+impl<H: Element<T>, B: Element<T>, T: Real> Slot<'_, H, B, T> {
+    fn reborrow(&mut self) -> Slot<'_, H, B, T> {
+        Slot {
+            param: self.param.view_mut(),
+            grad: match &mut self.grad {
+                Gradient::Kept(grad) => Gradient::Kept(grad.view()),
+                Gradient::Cleared(grad) => Gradient::Cleared(grad.view_mut()),
+            },
+            buffer: self.buffer.as_mut().map(|buffer| buffer.view_mut()),
+            master: self.master.as_mut().map(|master| master.view_mut()),
+            ..*self
+        }
+    }
+
     fn bytes(&self) -> usize {
         size_of::<H>() * self.param.len()
     }
