@@ -4,10 +4,12 @@
  */
 
 import type { Backend } from "./backends/backend.ts";
-import { stepRowsAsync, stepRowsWith } from "./backends/devices.ts";
+import { fillZero, stepRowsAsync, stepRowsWith } from "./backends/devices.ts";
+import type { RecordedStep } from "./differentiable/recorder.ts";
 import type { ParamGroup } from "./group.ts";
-import type { Tensor } from "./parameter.ts";
+import type { SparseParameter, Tensor } from "./parameter.ts";
 import type { Entry, Plan } from "./plan.ts";
+import { isSparse, withoutEntries } from "./sparse.ts";
 import { forEachSpan } from "./spans.ts";
 import type { StepRequest } from "./step_options.ts";
 import { judge, NOTHING_MEASURED } from "./step_report.ts";
@@ -20,6 +22,8 @@ export interface FusedStep {
   readonly plan: Plan;
   readonly groups: readonly ParamGroup<Tensor>[];
   readonly request: StepRequest;
+  /** What `differentiable` keeps of it. */
+  readonly record: RecordedStep | null;
 }
 
 /** A pass over some rows: either sums for the norm, or the rows to step. */
@@ -35,7 +39,9 @@ type Pass = { readonly sums: Float64Array<ArrayBuffer> } | {
  * is differentiable.
  * @throws {RangeError} If gradients are to be zeroed and share memory.
  */
-export function checkRequest({ plan, groups, request }: Omit<FusedStep, "backend">): void {
+export function checkRequest(
+  { plan, groups, request }: Omit<FusedStep, "backend" | "record">,
+): void {
   const { reads, zeroGrad } = request;
   const option = reads ?? (zeroGrad ? "zeroGrad" : null);
   if (option === null) return;
@@ -91,7 +97,7 @@ export function runStep(step: FusedStep): StepReport {
 /**
  * Takes a step beside JavaScript's thread.
  *
- * @param check Called before each pass and after the last; throws if arrays are not as they were.
+ * @param check Called before each pass; throws if arrays are not as they were.
  */
 export async function runStepAsync(step: FusedStep, check: () => void): Promise<StepReport> {
   const { backend, plan, request } = step;
@@ -102,5 +108,24 @@ export async function runStepAsync(step: FusedStep, check: () => void): Promise<
     check();
     if ("sums" in value) await backend.normAsync(plan, request.inverseScale, value.sums);
     else await stepRowsAsync(backend, plan, value.from, value.to);
+  }
+}
+
+/**
+ * Zeroes the gradients that the passes have not: sparse ones, those on devices, and all of them if
+ * the step was skipped.
+ */
+export function zeroRest({ plan, request }: FusedStep, { skipped }: StepReport): void {
+  if (!request.zeroGrad) return;
+  const left = plan.entries.filter(({ grad, dtype }) =>
+    grad !== null && (skipped || dtype!.device !== undefined)
+  );
+  fillZero(left.map(({ grad }) => grad!));
+  for (const { row } of plan.sparse.steps) {
+    const entry = plan.entries[row];
+    const parameter = entry.parameter as SparseParameter;
+    if (isSparse(parameter.grad)) {
+      parameter.grad = withoutEntries(parameter.grad, entry.name("grad"));
+    }
   }
 }

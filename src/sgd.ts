@@ -13,12 +13,20 @@ import { createGroups, toGroups } from "./members.ts";
 import { describe, deviceOf, label } from "./parameter.ts";
 import type { FloatArray, Parameter, SparseParameter, Tensor } from "./parameter.ts";
 import { Written } from "./overlap.ts";
+import { checkRequest, runStep, runStepAsync, zeroRest } from "./fused_step.ts";
+import type { FusedStep } from "./fused_step.ts";
 import { Plan } from "./plan.ts";
 import type { ParameterState } from "./plan.ts";
+import { forEachSpan } from "./spans.ts";
 import { share } from "./state/live.ts";
 import { copyState, loadState, shareState } from "./state/load.ts";
 import type { LoadOptions, LoadReport, Owner, StateDictOptions } from "./state/load.ts";
 import type { StateDict } from "./state/state_dict.ts";
+import { NOTHING_ASKED, readStepArguments, readStepOptions } from "./step_options.ts";
+import type { StepOptions, StepRequest } from "./step_options.ts";
+import { NOTHING_MEASURED } from "./step_report.ts";
+import type { StepReport } from "./step_report.ts";
+import { watch } from "./watch.ts";
 import { zeroGradients } from "./zero_grad.ts";
 
 /**
@@ -53,6 +61,9 @@ export class SGD<T extends Tensor = FloatArray> {
   #groups: readonly ParamGroup<Tensor>[] = Object.freeze([]);
   readonly #recorder: Recorder;
   #revision = 0;
+  #isRunning = false;
+  #lastStep: StepReport | null = null;
+  readonly #stepSpan = (from: number, to: number) => stepRows(this.#backend, this.#plan, from, to);
 
   /**
    * Makes an optimizer; no parameter changes before the first step.
@@ -87,7 +98,7 @@ export class SGD<T extends Tensor = FloatArray> {
     this.#recorder = new Recorder(recordSteps);
     this.#addGroups(groups);
     share(this, {
-      dict: (options) => shareState(this.#owner(), options),
+      dict: (options) => shareState(this.#owner("save the state"), options),
       revision: () => this.#revision,
     });
   }
@@ -124,6 +135,7 @@ export class SGD<T extends Tensor = FloatArray> {
    * another.
    */
   addParamGroup(group: ParamGroupOptions<T | FloatArray>): void {
+    this.#checkIdle("add a group");
     this.#addGroups([group]);
   }
 
@@ -131,30 +143,83 @@ export class SGD<T extends Tensor = FloatArray> {
    * Updates every parameter that has a gradient, in place. Everything is checked before the first
    * write: if this throws, no parameter and no state has changed.
    *
-   * @param closure Called first; computes the gradients and returns the loss.
-   * @returns What the closure returned.
-   * @throws {TypeError} If an array is missing, of another type, detached or resizable, or the
-   * closure is asynchronous.
-   * @throws {RangeError} If lengths differ, arrays overlap or hyperparameters do not fit together.
+   * @param options What happens to gradients in the same pass over memory: they are unscaled, checked,
+   * clipped and zeroed. If the check finds one that is infinite or NaN the step is skipped, which
+   * `lastStep` tells: parameters, momentum buffers and "first step" stay as they were.
+   * @throws {TypeError} If an array is missing, of another type, detached or resizable; if an option
+   * does not exist or is of another type; if gradients are to be unscaled, checked or clipped that are
+   * sparse or on a GPU, or come with `differentiable`.
+   * @throws {RangeError} If lengths differ, arrays overlap, hyperparameters do not fit together or an
+   * option is out of range; if gradients are to be zeroed that share memory.
+   * @throws {Error} If `stepAsync` is running.
    */
-  step(): undefined;
-  /** Calls the closure first, updates every parameter, and returns what the closure returned. */
-  step<Loss>(closure: () => Loss): Loss;
-  step(closure?: () => unknown): unknown {
-    const loss = closure === undefined ? undefined : closure();
-    if (typeof (loss as PromiseLike<unknown> | undefined)?.then === "function") {
-      throw new TypeError(
-        "Cannot step as the closure must compute the gradients before it returns: " +
-          "it returned a promise",
-      );
-    }
-    this.#plan.refresh();
-    const record = this.#recorder.record(this.#plan, this.#groups);
-    this.#revision++;
-    this.#stepRows();
-    this.#plan.commit();
-    if (record !== null) this.#recorder.keep(record);
+  step(options?: StepOptions): undefined;
+  /**
+   * Calls the closure first, updates every parameter, and returns what the closure returned.
+   *
+   * @param closure Computes the gradients and returns the loss.
+   * @param options As above.
+   * @returns What the closure returned, also if the step is skipped.
+   * @throws {TypeError} As above, and if the closure is asynchronous.
+   */
+  step<Loss>(closure: () => Loss, options?: StepOptions): Loss;
+  step(first?: (() => unknown) | StepOptions, options?: StepOptions): unknown {
+    this.#checkIdle("step");
+    const plain = first === undefined && options === undefined;
+    const request = plain ? null : readStepArguments(first, options);
+    const loss = typeof first === "function" ? this.#call(first) : undefined;
+    if (request === null) this.#stepPlain();
+    else this.#stepWith(request);
     return loss;
+  }
+
+  /**
+   * Takes a step beside JavaScript's thread: the event loop is free meanwhile. The bits are those of
+   * `step`. On the `js` backend, which has no other thread, the step is taken in one piece.
+   *
+   * Until the promise is settled the arrays of all parameters belong to the step: do not write to
+   * them, and neither replace, detach nor resize them, which rejects the promise (the step has then
+   * gone into the arrays that it began with). What else would meet the step is refused: another
+   * step, `zeroGrad`, `addParamGroup`, `stateDict` and the like.
+   *
+   * @param options As for `step`.
+   * @returns What the step did, as `lastStep` has it afterwards.
+   * @throws {TypeError} As `step`.
+   * @throws {RangeError} As `step`.
+   * @throws {Error} If a step is running already, or an array has changed while this one ran.
+   *
+   * @example
+   * ```ts
+   * import { SGD } from "@descent/sgd";
+   *
+   * const w = { data: new Float32Array([1, 2]), grad: new Float32Array([0.5, -0.5]) };
+   * const optimizer = new SGD([w], { lr: 0.1 });
+   * const step = optimizer.stepAsync({ zeroGrad: true });
+   * // Here the next batch can be loaded.
+   * await step;
+   * console.log(w.data); // Float32Array(2) [ 0.95, 2.05 ]
+   * ```
+   */
+  async stepAsync(options?: StepOptions): Promise<StepReport> {
+    this.#checkIdle("step");
+    const step = this.#begin(options === undefined ? NOTHING_ASKED : readStepOptions(options));
+    this.#isRunning = true;
+    try {
+      const check = watch(this.#plan);
+      const report = await runStepAsync(step, check);
+      this.#finish(step, report);
+      check();
+      zeroRest(step, report);
+      for (const device of this.#plan.devices) await device.synchronize();
+      return report;
+    } finally {
+      this.#isRunning = false;
+    }
+  }
+
+  /** What the last step did; null before the first one. */
+  get lastStep(): StepReport | null {
+    return this.#lastStep;
   }
 
   /** How many steps are recorded: those of `differentiable` groups since the last `backward`. */
@@ -193,6 +258,7 @@ export class SGD<T extends Tensor = FloatArray> {
    * ```
    */
   backward(cotangents: Cotangents, options: BackwardOptions = {}): BackwardResult {
+    this.#checkIdle("go back");
     const { steps } = this.#recorder;
     const result = goBackThrough(steps, this.#backend, cotangents, options);
     steps.length = 0;
@@ -209,6 +275,7 @@ export class SGD<T extends Tensor = FloatArray> {
    * changed.
    */
   zeroGrad(options: { setToNull?: boolean } = {}): void {
+    this.#checkIdle("zero gradients");
     zeroGradients(this.#groups.flatMap((group) => group.params), options);
   }
 
@@ -234,7 +301,7 @@ export class SGD<T extends Tensor = FloatArray> {
    * ```
    */
   stateDict(options?: StateDictOptions): StateDict {
-    return copyState(this.#owner(), options);
+    return copyState(this.#owner("take the state"), options);
   }
 
   /**
@@ -272,13 +339,14 @@ export class SGD<T extends Tensor = FloatArray> {
    * ```
    */
   loadStateDict(dict: StateDict, options?: LoadOptions): LoadReport {
-    const report = loadState(this.#owner(), dict, options);
+    const report = loadState(this.#owner("load the state"), dict, options);
     this.#recorder.steps.length = 0; // they do not lead to the state that is now there
     this.#revision++;
     return report;
   }
 
-  #owner(): Owner {
+  #owner(doing: string): Owner {
+    this.#checkIdle(doing);
     return { groups: this.#groups, memories: this.#state };
   }
 
@@ -305,17 +373,55 @@ export class SGD<T extends Tensor = FloatArray> {
     new Written(starts, ends, (i) => `data of ${label(params[i], i)}`);
   }
 
-  /** Groups in a row that step together (foreach) are one call, the others one per tensor. */
-  #stepRows(): void {
-    const groups = this.#groups;
-    let from = 0;
-    let to = 0;
-    for (let i = 0; i < groups.length; i++) {
-      to += groups[i].params.length;
-      const together = groups[i].foreach !== false;
-      if (together && groups[i + 1]?.foreach !== false && i + 1 < groups.length) continue;
-      const each = together ? to - from : 1;
-      for (; from < to; from += each) stepRows(this.#backend, this.#plan, from, from + each);
+  /** Refuses what would meet a step that is running. */
+  #checkIdle(doing: string): void {
+    if (!this.#isRunning) return;
+    throw new Error(`Cannot ${doing} as a step is running: await the promise of stepAsync first`);
+  }
+
+  #call(closure: () => unknown): unknown {
+    const loss = closure();
+    if (typeof (loss as PromiseLike<unknown> | undefined)?.then === "function") {
+      throw new TypeError(
+        "Cannot step as the closure must compute the gradients before it returns: " +
+          "it returned a promise",
+      );
     }
+    this.#checkIdle("step");
+    return loss;
+  }
+
+  #stepPlain(): void {
+    this.#plan.refresh();
+    const record = this.#recorder.record(this.#plan, this.#groups);
+    this.#revision++;
+    forEachSpan(this.#groups, this.#stepSpan);
+    this.#plan.commit();
+    if (record !== null) this.#recorder.keep(record);
+    this.#lastStep = NOTHING_MEASURED;
+  }
+
+  #stepWith(request: StepRequest): void {
+    const step = this.#begin(request);
+    const report = runStep(step);
+    this.#finish(step, report);
+    zeroRest(step, report);
+  }
+
+  /** Checks everything that a step relies on. */
+  #begin(request: StepRequest): FusedStep {
+    const [backend, plan, groups] = [this.#backend, this.#plan, this.#groups];
+    plan.refresh();
+    checkRequest({ plan, groups, request });
+    const record = this.#recorder.record(plan, groups);
+    this.#revision++;
+    return { backend, plan, groups, request, record };
+  }
+
+  #finish({ record }: FusedStep, report: StepReport): void {
+    this.#lastStep = report;
+    if (report.skipped) return;
+    this.#plan.commit();
+    if (record !== null) this.#recorder.keep(record);
   }
 }

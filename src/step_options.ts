@@ -79,6 +79,23 @@ const KEYS: readonly (keyof StepOptions)[] = [
 ];
 
 /**
+ * Reads what `step` was called with.
+ *
+ * @returns Null if there are no options.
+ * @throws {TypeError} As `readStepOptions`, and if what comes before options is no function.
+ * @throws {RangeError} As `readStepOptions`.
+ */
+export function readStepArguments(first: unknown, options: unknown): StepRequest | null {
+  if (typeof first === "function") return options === undefined ? null : readStepOptions(options);
+  if (first !== undefined && options !== undefined) {
+    throw new TypeError(
+      `Cannot step as the closure must be a function: current value is ${describe(first)}`,
+    );
+  }
+  return readStepOptions(first ?? options);
+}
+
+/**
  * Checks and completes the options of a step.
  *
  * @throws {TypeError} If it is no object, an option does not exist or is of another type, or

@@ -5,7 +5,7 @@ import type { ElementType, Tensor } from "./parameter.ts";
 import type { RuleOptions } from "./rule.ts";
 
 /** Words of a row of the tensor table. */
-export const ROW = 7;
+export const ROW = 8;
 export const DATA = 0;
 export const GRAD = 1;
 export const BUFFER = 2;

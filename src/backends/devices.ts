@@ -28,7 +28,7 @@ export function stepRowsWith(host: Backend, plan: Plan, from: number, to: number
   if (plan.hasArrays) host.stepWith(plan, from, to);
 }
 
-/** As `stepRowsWith`, beside JavaScript's thread; fulfilled when devices are done, too. */
+/** As `stepRowsWith`, beside JavaScript's thread; devices need not be done when it is. */
 export async function stepRowsAsync(
   host: Backend,
   plan: Plan,
@@ -37,7 +37,6 @@ export async function stepRowsAsync(
 ): Promise<void> {
   queueRows(plan, from, to);
   if (plan.hasArrays) await host.stepAsync(plan, from, to);
-  for (const device of plan.devices) await device.synchronize();
 }
 
 function queueRows({ devices, rows, groupRows, groups }: Plan, from: number, to: number): void {
