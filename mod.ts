@@ -49,16 +49,40 @@ export type {
   SparseParameter,
   Tensor,
 } from "./src/parameter.ts";
+export { chainedScheduler, sequentialLR } from "./src/schedules/compose.ts";
+export { cosineAnnealingLR, cosineAnnealingWarmRestarts } from "./src/schedules/cosine.ts";
+export type {
+  CosineAnnealingLROptions,
+  CosineAnnealingWarmRestartsOptions,
+} from "./src/schedules/cosine.ts";
+export { exponentialLR, multiStepLR, polynomialLR, stepLR } from "./src/schedules/decay.ts";
+export type {
+  ExponentialLROptions,
+  MultiStepLROptions,
+  PolynomialLROptions,
+  StepLROptions,
+} from "./src/schedules/decay.ts";
+export type { ScheduledOptimizer } from "./src/schedules/groups.ts";
+export { LRScheduler } from "./src/schedules/lr_scheduler.ts";
+export { oneCycleLR } from "./src/schedules/one_cycle.ts";
+export type { OneCycleLROptions } from "./src/schedules/one_cycle.ts";
+export { ReduceLROnPlateau } from "./src/schedules/plateau.ts";
+export type { ReduceLROnPlateauOptions } from "./src/schedules/plateau.ts";
+export type { Schedule } from "./src/schedules/schedule.ts";
+export { constantLR, linearLR } from "./src/schedules/warmup.ts";
+export type { ConstantLROptions, LinearLROptions } from "./src/schedules/warmup.ts";
 export { loadState, saveState } from "./src/state/checkpoint.ts";
 export type {
   LoadStateOptions,
   Progress,
   SaveStateOptions,
   Stateful,
+  StatefulScheduler,
 } from "./src/state/checkpoint.ts";
 export { decodeStateDict, encodeStateDict } from "./src/state/encoding.ts";
 export { CheckpointError } from "./src/state/errors.ts";
 export type { LoadOptions, LoadReport, StateDictOptions } from "./src/state/load.ts";
+export type { LRSchedulerStateDict } from "./src/state/scheduler_dict.ts";
 export type {
   ParameterStateDict,
   ParamGroupStateDict,

@@ -9,6 +9,7 @@ import { liveOf } from "./live.ts";
 import type { StateDictOptions } from "./load.ts";
 import { bytesOf, PREFIX, readHeaderLength } from "./safetensors.ts";
 import type { Layout } from "./safetensors.ts";
+import type { LRSchedulerStateDict } from "./scheduler_dict.ts";
 import type { StateDict } from "./state_dict.ts";
 
 /** Bytes that are read or written at once. */
@@ -32,6 +33,8 @@ export interface LoadStateOptions {
 export interface SaveStateOptions extends LoadStateOptions {
   /** Whether an optimizer's parameters go into the file too, values and all. @default {false} */
   parameters?: boolean;
+  /** A scheduler whose state goes into the file too, as `lr_scheduler`. */
+  scheduler?: StatefulScheduler;
   /** Notes of the caller's own, such as the epoch. */
   metadata?: Readonly<Record<string, string>>;
 }
@@ -40,6 +43,12 @@ export interface SaveStateOptions extends LoadStateOptions {
 export interface Stateful {
   /** Its state. */
   stateDict(options?: StateDictOptions): StateDict;
+}
+
+/** A scheduler, as far as saving it goes. */
+export interface StatefulScheduler {
+  /** Its state. */
+  stateDict(): LRSchedulerStateDict;
 }
 
 /**
@@ -82,11 +91,13 @@ export async function saveState(
   source: Stateful | StateDict,
   options: SaveStateOptions = {},
 ): Promise<void> {
-  checkKnown(options, ["parameters", "metadata", "onProgress"]);
+  checkKnown(options, ["parameters", "scheduler", "metadata", "onProgress"]);
   const { onProgress, metadata, parameters } = options;
   const file = toPath(path);
+  const scheduler = options.scheduler === undefined ? {} : readScheduler(options.scheduler);
   const { dict, check } = read(source, { parameters });
-  const layout = layOutState(metadata === undefined ? dict : { ...dict, metadata });
+  const notes = metadata === undefined ? {} : { metadata };
+  const layout = layOutState({ ...dict, ...scheduler, ...notes });
   const pieces = piecesOf(layout, check);
   await replaceFile(file, (out) => writeAll(out, pieces, layout.size, onProgress));
 }
@@ -183,6 +194,17 @@ function read(source: unknown, options: StateDictOptions) {
     );
   };
   return { dict: live.dict(options), check };
+}
+
+function readScheduler(scheduler: unknown): Pick<StateDict, "lr_scheduler"> {
+  if (typeof scheduler === "object" && scheduler !== null && "stateDict" in scheduler) {
+    return { lr_scheduler: (scheduler as StatefulScheduler).stateDict() };
+  }
+  throw new TypeError(
+    `Cannot save the scheduler as it must have a stateDict: current value is ${
+      describe(scheduler)
+    }`,
+  );
 }
 
 /** Copies of the file's bytes, piece by piece, into memory that the next piece uses again. */

@@ -4,6 +4,7 @@ import { describe } from "../parameter.ts";
 import type { FloatArray } from "../parameter.ts";
 import { quote, unreadable } from "./errors.ts";
 import { JsonReader, MAX_VALUES } from "./json_reader.ts";
+import { writeScalar } from "./json_writer.ts";
 import {
   bytesOf,
   checkLimit,
@@ -13,12 +14,13 @@ import {
   readHeaderLength,
 } from "./safetensors.ts";
 import type { Header, Layout, Tensor, TensorInfo } from "./safetensors.ts";
+import { readScheduler, SCHEDULER, writeScheduler } from "./scheduler_json.ts";
 import { checkGroup, checkStateDict, KEYS } from "./state_dict.ts";
 import type { CheckedDict, CheckedGroup, ParamGroupStateDict, StateDict } from "./state_dict.ts";
 
 const FORMAT = "descent-sgd-state";
 const VERSION = 1;
-const RESERVED = ["format", "version", "param_groups"];
+const RESERVED = ["format", "version", "param_groups", SCHEDULER];
 
 /** Arrays of so many bytes, by the format's name of their dtype. */
 const ARRAYS: Readonly<Record<string, (bytes: number) => FloatArray>> = {
@@ -45,8 +47,9 @@ export interface Unfilled {
  *
  * Momentum buffers are the tensors `state.<index>.momentum_buffer`. Parameters, if the dict has
  * them, go under their own names, or as `param.<index>` in groups without names. Hyperparameters
- * are JSON under `param_groups` in the file's metadata, beside `format`, `version` and the caller's
- * own metadata. Numbers survive exactly, and the same dict always gives the same bytes.
+ * are JSON under `param_groups` in the file's metadata, and so is the state of a scheduler, if the
+ * dict has one, under `lr_scheduler`, beside `format`, `version` and the caller's own metadata.
+ * Numbers survive exactly, and the same dict always gives the same bytes.
  *
  * @param dict The state dict.
  * @returns The bytes of the file.
@@ -138,6 +141,7 @@ export function layOutState(dict: unknown): Layout {
       ["format", FORMAT],
       ["version", String(VERSION)],
       ["param_groups", `[${checked.groups.map(writeGroup).join(",")}]`],
+      ...(checked.scheduler === null ? [] : [[SCHEDULER, writeScheduler(checked.scheduler)]]),
       ...notes,
     ]),
   );
@@ -155,6 +159,8 @@ export function readState(header: Uint8Array, dataSize: number): Unfilled {
   checkVersion(metadata);
   const { param_groups, checked } = readGroups(metadata.get("param_groups"));
   const dict: StateDict = { state: {}, param_groups };
+  const scheduler = metadata.get(SCHEDULER);
+  if (scheduler !== undefined) dict.lr_scheduler = readScheduler(scheduler);
   const places = place(tensors, nameSlots(checked, (name) => tensors.has(name)));
   const arrays = places.map(({ name, info, slot }) => {
     const data = allocate(name, info);
@@ -229,20 +235,6 @@ function writeGroup({ values, others, params, names }: CheckedGroup): string {
   entries.push(`"params":${JSON.stringify(params)}`);
   if (names !== null) entries.push(`"param_names":${JSON.stringify(names)}`);
   return `{${entries.join(",")}}`;
-}
-
-/** JSON has every finite number, but `JSON.stringify` drops the sign of zero. */
-function writeScalar(key: string, value: unknown): string {
-  if (Object.is(value, -0)) return "-0.0";
-  const isScalar = value === null || typeof value === "boolean" || Number.isFinite(value) ||
-    typeof value === "string" && value.isWellFormed();
-  if (!isScalar) {
-    throw new TypeError(
-      `Cannot encode the state as ${key} must be a string, a finite number, true, false or null: ` +
-        `current value is ${describe(value)}`,
-    );
-  }
-  return JSON.stringify(value);
 }
 
 function checkVersion(metadata: ReadonlyMap<string, string>): void {

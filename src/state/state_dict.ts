@@ -2,8 +2,11 @@
 
 import { checkHyperparameter, HYPERPARAMETERS } from "../options.ts";
 import type { Hyperparameters } from "../options.ts";
-import { checkBuffer, checkShape, describe, dtypeOf } from "../parameter.ts";
+import { checkBuffer, checkShape, dtypeOf } from "../parameter.ts";
 import type { FloatArray } from "../parameter.ts";
+import { asObject, checkText, inside, wrong } from "./checks.ts";
+import { checkSchedulerDict } from "./scheduler_dict.ts";
+import type { CheckedScheduler, LRSchedulerStateDict } from "./scheduler_dict.ts";
 
 /**
  * The state of an optimizer, as torch's `state_dict()` has it: plain objects and arrays.
@@ -25,6 +28,8 @@ export interface StateDict {
   param_groups: ParamGroupStateDict[];
   /** The parameters' own values, by index, where they were asked for. */
   parameters?: Record<string, TensorDict>;
+  /** The state of a scheduler, where one was saved; `loadStateDict` of an optimizer leaves it. */
+  lr_scheduler?: LRSchedulerStateDict;
   /** The caller's own notes, such as the epoch. */
   metadata?: Record<string, string>;
 }
@@ -110,6 +115,7 @@ export interface CheckedDict {
   /** Momentum buffers by index; a parameter that has not stepped has none. */
   readonly buffers: ReadonlyMap<number, CheckedTensor>;
   readonly parameters: ReadonlyMap<number, CheckedTensor>;
+  readonly scheduler: CheckedScheduler | null;
   readonly metadata: readonly (readonly [string, string])[];
 }
 
@@ -120,7 +126,10 @@ export interface CheckedDict {
  * @throws {RangeError} If a hyperparameter is out of range, an index repeats or a shape does not fit.
  */
 export function checkStateDict(dict: unknown): CheckedDict {
-  const { state, param_groups, parameters, metadata } = asObject(dict, "the state dict");
+  const { state, param_groups, parameters, lr_scheduler, metadata } = asObject(
+    dict,
+    "the state dict",
+  );
   if (!Array.isArray(param_groups)) throw wrong("param_groups", "an array", param_groups);
   const indices = new Set<number>();
   const groups = Array.from(param_groups, (group, i) => checkGroup(group, i, indices));
@@ -128,6 +137,7 @@ export function checkStateDict(dict: unknown): CheckedDict {
     groups,
     buffers: checkTensors(asObject(state, "state"), "state", "momentum_buffer"),
     parameters: checkTensors(asObject(parameters ?? {}, "parameters"), "parameters", "data"),
+    scheduler: lr_scheduler === undefined ? null : checkSchedulerDict(lr_scheduler),
     metadata: Object.entries(asObject(metadata ?? {}, "metadata")).map(([key, value]) =>
       [checkText(key, "a key of metadata"), checkText(value, `metadata.${key}`)] as const
     ),
@@ -215,39 +225,4 @@ function checkTensor(data: unknown, shape: unknown, what: string): CheckedTensor
   if (shape === undefined) return { data: array, shape: null };
   checkShape(shape, array.length, what);
   return { data: array, shape: shape as readonly number[] };
-}
-
-function checkText(value: unknown, what: string): string {
-  if (typeof value !== "string" || !value.isWellFormed()) {
-    throw wrong(what, "a string without lone surrogates", value);
-  }
-  return value;
-}
-
-function asObject(value: unknown, what: string): Record<string, unknown> {
-  if (!isPlainObject(value)) throw wrong(what, "a plain object", value);
-  return value as Record<string, unknown>;
-}
-
-/** Whether it has no class: a Map has no keys of its own, and would pass for an empty object. */
-function isPlainObject(value: unknown): boolean {
-  if (typeof value !== "object" || value === null) return false;
-  const prototype = Object.getPrototypeOf(value);
-  return prototype === null || Object.getPrototypeOf(prototype) === null;
-}
-
-function wrong(what: string, kind: string, value: unknown): TypeError {
-  return new TypeError(
-    `Cannot use the state dict as ${what} must be ${kind}: current value is ${describe(value)}`,
-  );
-}
-
-/** Runs a check whose error does not know where it was, and says where. */
-function inside(what: string, check: () => void): void {
-  try {
-    check();
-  } catch (error) {
-    if (error instanceof Error) error.message += ` in ${what}`;
-    throw error;
-  }
 }

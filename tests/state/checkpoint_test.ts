@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { CheckpointError, encodeStateDict, loadState, saveState, SGD } from "@descent/sgd";
-import type { Parameter, Progress, StateDict } from "@descent/sgd";
+import type { Parameter, Progress, StateDict, StatefulScheduler } from "@descent/sgd";
 import { fileOf, headerOf } from "./hostile_files.ts";
 import { leftoverOf, saver } from "./process.ts";
 
@@ -70,6 +70,15 @@ test("one file resumes a run in another optimizer", ["run"], async (folder) => {
   other.loadStateDict(await loadState(`${folder}/run`), { parameters: true });
   for (const each of [optimizer, other]) each.step();
   assertEquals(others.map(({ data }) => data), params.map(({ data }) => data));
+});
+
+test("a dict keeps its scheduler's state unless there is a scheduler", ["a"], async (folder) => {
+  const dict: StateDict = { ...DICT, lr_scheduler: { last_epoch: 1, _last_lr: [0.5] } };
+  await saveState(`${folder}/a`, dict);
+  assertEquals(await loadState(`${folder}/a`), dict);
+  const lr_scheduler = { last_epoch: 2, _last_lr: [0.25] };
+  await saveState(`${folder}/a`, dict, { scheduler: { stateDict: () => lr_scheduler } });
+  assertEquals(await loadState(`${folder}/a`), { ...dict, lr_scheduler });
 });
 
 test("views into larger and shared memory are saved as they are", ["a"], async (folder) => {
@@ -369,6 +378,11 @@ const WRONG: [string, () => Promise<unknown>, string][] = [
     "current value is file:",
   ],
   ["no state", () => saveState("a", null as unknown as StateDict), "current value is null"],
+  [
+    "a scheduler that is none",
+    () => saveState("a", DICT, { scheduler: {} as StatefulScheduler }),
+    "Cannot save the scheduler as it must have a stateDict",
+  ],
   ["a misspelt option", () => saveState("a", DICT, { params: true } as object), 'option "params"'],
   ["a misspelt option of loading", () => loadState("a", { progress: 1 } as object), '"progress"'],
 ];

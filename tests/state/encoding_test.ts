@@ -29,6 +29,16 @@ function example(): StateDict {
       "2": { data: new Float32Array(0), shape: [0, 4] },
       "10": { data: Float64Array.of(1, 2, 3), shape: [3, 1] },
     },
+    lr_scheduler: {
+      last_epoch: 7,
+      base_lrs: [0.1, -0],
+      _last_lr: [1 / 3, 5e-324],
+      best: -1e300,
+      num_bad_epochs: 2,
+      cooldown_counter: 0,
+      ["__proto__"]: "text",
+      T_max: 9,
+    },
     metadata: { epoch: "3", ["__proto__"]: "text", "": 'quotes " and\nlines' },
   };
 }
@@ -46,6 +56,7 @@ Deno.test("everything that a dict holds comes back, bit for bit", () => {
   const decoded = decodeStateDict(encodeStateDict(dict));
   assertEquals(decoded, dict);
   assert(Object.is(decoded.param_groups[1].lr, -0));
+  assert(Object.is(decoded.lr_scheduler!.base_lrs![1], -0));
   for (const [index, { momentum_buffer }] of Object.entries(dict.state)) {
     const found = decoded.state[index].momentum_buffer!;
     assertEquals(new Uint8Array(found.buffer), new Uint8Array(momentum_buffer!.buffer));
@@ -85,6 +96,7 @@ Deno.test("the same state gives the same bytes, in whatever order its keys were 
     state: reversed(dict.state),
     param_groups: dict.param_groups.map((group) => reversed(group)),
     parameters: reversed(dict.parameters!),
+    lr_scheduler: reversed(dict.lr_scheduler!),
     metadata: reversed(dict.metadata!),
   });
   assertEquals(encodeStateDict(other), encodeStateDict(dict));
@@ -149,6 +161,17 @@ const UNWRITABLE: [string, object, string][] = [
     "a note under a key of Descent's",
     { metadata: { version: "9" } },
     "metadata.version is Descent's",
+  ],
+  [
+    "a note under the key of the scheduler",
+    { metadata: { lr_scheduler: "{}" } },
+    "metadata.lr_scheduler is Descent's",
+  ],
+  ["a scheduler's state without a step", { lr_scheduler: { _last_lr: [] } }, "last_epoch must be"],
+  [
+    "a scheduler's state with a list of its own",
+    { lr_scheduler: { last_epoch: 0, _last_lr: [], milestones: [1] } },
+    "lr_scheduler.milestones must be a string, a finite number, true, false or null",
   ],
   ["a note with a lone surrogate", { metadata: { a: "\ud800" } }, "without lone surrogates"],
   [

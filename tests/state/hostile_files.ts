@@ -18,6 +18,7 @@ export const VALID: Uint8Array = encodeStateDict({
     { ...GROUP, params: [2] },
   ],
   parameters: { "0": { data: Float32Array.of(1, 2), shape: [2, 1] } },
+  lr_scheduler: { last_epoch: 2, base_lrs: [0.1, 1], _last_lr: [0.05, 0.5], best: -0.5 },
   metadata: { epoch: "3" },
 });
 
@@ -31,8 +32,14 @@ export function fileOf(header: string | Uint8Array, data = 0, length?: bigint): 
 }
 
 /** The header of a file with these tensors, valid but for what the caller changes. */
-export function headerOf(tensors: string, groups = "[]", version = "1"): string {
-  const metadata = JSON.stringify({ format: "descent-sgd-state", version, param_groups: groups });
+export function headerOf(
+  tensors: string,
+  groups = "[]",
+  version = "1",
+  lr_scheduler?: string,
+): string {
+  const format = "descent-sgd-state";
+  const metadata = JSON.stringify({ format, version, param_groups: groups, lr_scheduler });
   return `{"__metadata__":${metadata}${tensors === "" ? "" : `,${tensors}`}}`;
 }
 
@@ -64,6 +71,8 @@ function checkAccepted(bytes: Uint8Array, dict: StateDict): void {
   assertEquals([metadata.format, metadata.version], ["descent-sgd-state", "1"]);
   const groups = JSON.parse(metadata.param_groups);
   assertEquals(dict.param_groups, groups);
+  const scheduler = metadata.lr_scheduler;
+  assertEquals(dict.lr_scheduler, scheduler === undefined ? undefined : JSON.parse(scheduler));
   const names = new Map<string, string>();
   for (const { params, param_names } of groups) {
     params.forEach((index: number, i: number) => {
@@ -179,9 +188,20 @@ function lyingFiles(): fc.Arbitrary<Uint8Array> {
     })),
   );
   const lengths = fc.constantFrom(0, 0, 0, 1, -1, 8);
-  return fc.tuple(tensors, lyingGroups(number, name), lengths).map((
-    [{ text, bytes }, groups, off],
-  ) => fileOf(headerOf(text, groups), Math.max(0, bytes + off)));
+  return fc.tuple(tensors, lyingGroups(number, name), lyingSchedulers(number), lengths).map((
+    [{ text, bytes }, groups, scheduler, off],
+  ) => fileOf(headerOf(text, groups, "1", scheduler), Math.max(0, bytes + off)));
+}
+
+/** Mostly none, so that the rest of the file is what counts. */
+function lyingSchedulers(number: fc.Arbitrary<string>): fc.Arbitrary<string | undefined> {
+  const list = fc.array(number, { maxLength: 2 }).map((items) => `[${items}]`);
+  const lists = fc.oneof({ arbitrary: list, weight: 8 }, { arbitrary: number, weight: 1 });
+  const others = fc.constantFrom("", "", ',"best":1', ',"gamma":[1]', ',"__proto__":1', ",");
+  const scheduler = fc.tuple(number, lists, lists, others).map(([epoch, base, last, others]) =>
+    `{"last_epoch":${epoch},"base_lrs":${base},"_last_lr":${last}${others}}`
+  );
+  return fc.option(scheduler, { nil: undefined, freq: 2 });
 }
 
 function contiguous(list: readonly { name: string; count: number; wide: boolean }[]) {

@@ -203,7 +203,30 @@ const HOSTILE: [string, Uint8Array, string][] = [
     ),
     'several parameters are called "a"',
   ],
+  ...([
+    ["that is no object", "[]", "lr_scheduler is not valid at character 0"],
+    ["that is empty", "{}", "lr_scheduler.last_epoch must be a whole number >= 0"],
+    ["with a step before the first", schedulerOf("-1"), "current value is -1"],
+    ["with a step beyond 2^53", schedulerOf("9007199254740992"), "whole number >= 0"],
+    ["with text for an lr", schedulerOf("1", '["1"]'), 'current value is "1"'],
+    ["with a negative lr", schedulerOf("1", "[-1]"), "in lr_scheduler._last_lr"],
+    ["with an lr that overflows", schedulerOf("1", "[1e999]"), "is too large"],
+    ["with an lr that is no list", schedulerOf("1", "1"), 'there must be "["'],
+    ["with lists in a list", schedulerOf("1", "[[1]]"), "number, boolean or null"],
+    ["with another list", schedulerOf("1", '[1],"gamma":[1]'), "number, boolean or null"],
+    ["with a best of null", schedulerOf("1", '[1],"best":null'), "lr_scheduler.best must be"],
+    ["with a key twice", schedulerOf("1", '[1],"last_epoch":1'), '"last_epoch" is doubled'],
+    ["with something behind it", `${schedulerOf("1")}{}`, "nothing must follow"],
+  ].map(([what, json, message]): [string, Uint8Array, string] => [
+    `a scheduler ${what}`,
+    fileOf(headerOf("", "[]", "1", json)),
+    message,
+  ])),
 ];
+
+function schedulerOf(epoch: string, lrs = "[1]"): string {
+  return `{"last_epoch":${epoch},"_last_lr":${lrs}}`;
+}
 
 for (const [name, bytes, message] of HOSTILE) {
   Deno.test(`refused, with the place named: ${name}`, () => {
@@ -227,6 +250,8 @@ const LARGE: [string, () => string][] = [
   ["spaces", () => " ".repeat(MANY)],
   ["deep groups", () => headerOf("", "[".repeat(MANY))],
   ["deep values in a group", () => headerOf("", `[{"lr":${"[".repeat(MANY)}`)],
+  ["a deep scheduler", () => headerOf("", "[]", "1", "[".repeat(MANY))],
+  ["deep values in a scheduler", () => headerOf("", "[]", "1", `{"a":${"[".repeat(MANY)}`)],
   ["many groups", () => headerOf("", `[${"{},".repeat(MANY / 3)}{}]`)],
   ["many empty tensors", () => headerOf(manyTensors(), groups)],
 ];

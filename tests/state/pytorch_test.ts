@@ -1,6 +1,7 @@
 /** The run that examples/pytorch documents. Python is `python3`, or what DESCENT_PYTHON names. */
 
 import { assert, assertEquals } from "@std/assert";
+import { loadState, LRScheduler, saveState, SGD, stepLR } from "@descent/sgd";
 
 const examples = new URL("../../examples/pytorch/", import.meta.url).pathname;
 const python = Deno.env.get("DESCENT_PYTHON") ?? "python3";
@@ -29,6 +30,52 @@ async function train(how: "torch" | "Descent", to: string, steps: number, from?:
 }
 
 const ready = hasTorch();
+
+/** Goes on with a scheduler in torch: prints its learning rates, and saves it again. */
+const GO_ON = `
+import json, sys, torch
+from descent_state import load, save
+state, parameters, notes = load(sys.argv[1])
+optimizer = torch.optim.SGD([torch.nn.Parameter(parameters["w"])], lr=9, momentum=0.9)
+scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 2, 0.7)
+optimizer.load_state_dict(state)
+scheduler.load_state_dict(json.loads(notes.pop("lr_scheduler")))
+for _ in range(5):
+    optimizer.step()
+    scheduler.step()
+print(json.dumps(scheduler.get_last_lr()))
+notes["lr_scheduler"] = json.dumps(scheduler.state_dict())
+save(sys.argv[1], optimizer.state_dict(), parameters, notes)
+`;
+
+Deno.test({
+  name: "torch goes on with a scheduler of Descent's, and Descent with torch's" +
+    (ready ? "" : ` (skipped: ${python} has no torch and safetensors)`),
+  ignore: !ready,
+  async fn() {
+    const path = await Deno.makeTempFile();
+    const w = { data: Float32Array.of(1), grad: Float32Array.of(1), name: "w" };
+    const optimizer = new SGD([w], { lr: 0.3, momentum: 0.9, backend: "js" });
+    const scheduler = new LRScheduler(optimizer, stepLR({ stepSize: 2, gamma: 0.7 }));
+    const train = (steps: number) => {
+      for (let i = 0; i < steps; i++) (optimizer.step(), scheduler.step());
+    };
+    train(3);
+    await saveState(path, optimizer, { parameters: true, scheduler });
+    train(5);
+    const command = new Deno.Command(python, { args: ["-B", "-c", GO_ON, path], cwd: examples });
+    const { success, stdout, stderr } = await command.output();
+    assert(success, new TextDecoder().decode(stderr));
+    assertEquals(JSON.parse(new TextDecoder().decode(stdout)), scheduler.lastLr);
+
+    const dict = await loadState(path);
+    optimizer.loadStateDict(dict, { parameters: true });
+    const other = new LRScheduler(optimizer, stepLR({ stepSize: 2, gamma: 0.7 }));
+    other.loadStateDict(dict.lr_scheduler!);
+    assertEquals(other.stateDict(), scheduler.stateDict());
+    await Deno.remove(path);
+  },
+});
 
 Deno.test({
   name: "torch and Descent go on with each other's runs and end at the bits that are documented" +

@@ -1,0 +1,119 @@
+/** Schedules made of schedules: one after another, or all at once. */
+
+import { describe } from "../parameter.ts";
+import { checkMilestones } from "./decay.ts";
+import { fromRecurrence, recurrenceOf } from "./schedule.ts";
+import type { Recurrence, Schedule } from "./schedule.ts";
+
+/**
+ * One schedule after another, as for a warm-up: torch's `SequentialLR`.
+ *
+ * Each starts at its own step 0 with the base learning rate, not with the one before; that is why
+ * a warm-up should end at factor 1.
+ *
+ * @param schedules The schedules, none of which may move momentum.
+ * @param milestones The steps at which the second and those after it begin, ascending: one fewer
+ * than schedules.
+ * @throws {TypeError} If something is of another type, or a schedule moves momentum.
+ * @throws {RangeError} If there are no schedules or the milestones do not fit.
+ *
+ * @example
+ * ```ts
+ * import { cosineAnnealingLR, linearLR, sequentialLR } from "@descent/sgd";
+ *
+ * const warmUp = linearLR({ startFactor: 0.1, totalIters: 5 });
+ * const schedule = sequentialLR([warmUp, cosineAnnealingLR({ tMax: 95 })], [5]);
+ * console.log(schedule(0, 1), schedule(5, 1), schedule(100, 1)); // 0.1 1 0
+ * ```
+ */
+export function sequentialLR(
+  schedules: readonly Schedule[],
+  milestones: readonly number[],
+): Schedule {
+  const parts = checkParts(schedules);
+  const starts = [0, ...checkMilestones(milestones)];
+  checkFit(parts.length, milestones);
+  const partAt = (step: number) => starts.findLastIndex((start) => start <= step);
+  return fromRecurrence({
+    first: (_, baseLr) => parts[partAt(0)].first(baseLr, baseLr),
+    next(lr, step, baseLr) {
+      const part = partAt(step);
+      const since = step - starts[part];
+      return since === 0 ? restart(parts[part], baseLr) : parts[part].next(lr, since, baseLr);
+    },
+  });
+}
+
+/**
+ * All schedules at once, each on the learning rate that the one before has made: torch's
+ * `ChainedScheduler`. Those that multiply the learning rate multiply each other's factors.
+ *
+ * A plain function, `cosineAnnealingWarmRestarts` and `oneCycleLR` do not look at the learning rate
+ * before, and override the schedules in front of them. A cosine with `etaMin` may be taken below zero
+ * by what comes after it, in torch too: a scheduler then throws instead of setting it.
+ *
+ * @param schedules The schedules, none of which may move momentum.
+ * @throws {TypeError} If something is of another type, or a schedule moves momentum.
+ * @throws {RangeError} If there are no schedules.
+ *
+ * @example
+ * ```ts
+ * import { chainedScheduler, constantLR, exponentialLR } from "@descent/sgd";
+ *
+ * const warmUp = constantLR({ factor: 0.5, totalIters: 2 });
+ * const schedule = chainedScheduler([warmUp, exponentialLR({ gamma: 0.5 })]);
+ * console.log(schedule(0, 1), schedule(1, 1), schedule(2, 1)); // 0.5 0.25 0.25
+ * ```
+ */
+export function chainedScheduler(schedules: readonly Schedule[]): Schedule {
+  const parts = checkParts(schedules);
+  return fromRecurrence({
+    first: (lr, baseLr) => parts.reduce((lr, part) => part.first(lr, baseLr), lr),
+    next: (lr, step, baseLr) => parts.reduce((lr, part) => part.next(lr, step, baseLr), lr),
+  });
+}
+
+function restart(part: Recurrence, baseLr: number): number {
+  return part.restart?.(baseLr) ?? part.first(baseLr, baseLr);
+}
+
+function checkParts(schedules: unknown): Recurrence[] {
+  if (!Array.isArray(schedules)) {
+    throw new TypeError(
+      `Cannot use schedules as they must be an array: current value is ${describe(schedules)}`,
+    );
+  }
+  if (schedules.length === 0) {
+    throw new RangeError("Cannot use schedules as there must be at least one: there are 0");
+  }
+  return schedules.map((schedule, i) => {
+    if (typeof schedule !== "function") {
+      throw new TypeError(
+        `Cannot use schedules[${i}] as it must be a schedule: current value is ${
+          describe(schedule)
+        }`,
+      );
+    }
+    if (schedule.momentum !== undefined) {
+      throw new TypeError(
+        `Cannot use schedules[${i}] as it moves momentum, which others do not: ` +
+          "set cycleMomentum to false",
+      );
+    }
+    return recurrenceOf(schedule);
+  });
+}
+
+function checkFit(count: number, milestones: readonly number[]): void {
+  if (milestones.length !== count - 1) {
+    throw new RangeError(
+      `Cannot set milestones as there must be ${count - 1}, one fewer than schedules: ` +
+        `there are ${milestones.length}`,
+    );
+  }
+  if (milestones.some((step, i) => i > 0 && step <= milestones[i - 1])) {
+    throw new RangeError(
+      `Cannot set milestones as they must ascend: current value is [${milestones.join(", ")}]`,
+    );
+  }
+}

@@ -1,0 +1,98 @@
+/** Schedules along a cosine. */
+
+import { checkOption, checkOptions, COUNT, NOT_NEGATIVE } from "./options.ts";
+import { fromFunction, fromRecurrence } from "./schedule.ts";
+import type { Schedule } from "./schedule.ts";
+
+/** The options of `cosineAnnealingLR`. */
+export interface CosineAnnealingLROptions {
+  /** Steps from the base learning rate down to `etaMin`, >= 1; as many lead up again. */
+  tMax: number;
+  /** The lowest learning rate, >= 0. @default {0} */
+  etaMin?: number;
+}
+
+/** The options of `cosineAnnealingWarmRestarts`. */
+export interface CosineAnnealingWarmRestartsOptions {
+  /** Steps until the first restart, >= 1. */
+  t0: number;
+  /** What each restart multiplies the time until the next one by: whole and >= 1. @default {1} */
+  tMult?: number;
+  /** The lowest learning rate, >= 0. @default {0} */
+  etaMin?: number;
+}
+
+/**
+ * Moves the learning rate along a cosine, down to `etaMin` at step `tMax` and up again:
+ * `etaMin + (baseLr - etaMin) * (1 + cos(pi * step / tMax)) / 2`, torch's `CosineAnnealingLR`.
+ *
+ * @throws {TypeError} If an option is no number or does not exist.
+ * @throws {RangeError} If an option is out of its range.
+ *
+ * @example
+ * ```ts
+ * import { cosineAnnealingLR } from "@descent/sgd";
+ *
+ * const schedule = cosineAnnealingLR({ tMax: 100 });
+ * console.log(schedule(0, 1), schedule(50, 1).toFixed(6), schedule(100, 1)); // 1 0.500000 0
+ * ```
+ */
+export function cosineAnnealingLR(options: CosineAnnealingLROptions): Schedule {
+  checkOptions(options, ["tMax", "etaMin"]);
+  const { tMax, etaMin = 0 } = options;
+  checkOption("tMax", tMax, COUNT);
+  checkOption("etaMin", etaMin, NOT_NEGATIVE);
+  const height = (step: number) => 1 + Math.cos(Math.PI * step / tMax);
+  return fromRecurrence({
+    first: (lr) => lr,
+    next(lr, step, baseLr) {
+      // From the lowest point there is no ratio to go on by.
+      const isLowest = (step - 1 - tMax) % (2 * tMax) === 0;
+      if (isLowest) return lr + (baseLr - etaMin) * (1 - Math.cos(Math.PI / tMax)) / 2;
+      return height(step) / height(step - 1) * (lr - etaMin) + etaMin;
+    },
+    restart: (baseLr) => between(etaMin, baseLr, 0, tMax),
+  });
+}
+
+/**
+ * Moves the learning rate along a cosine from its base towards `etaMin`, and starts anew after `t0`
+ * steps, then after `t0 * tMult`, and so on: torch's `CosineAnnealingWarmRestarts`.
+ *
+ * @throws {TypeError} If an option is no number or does not exist.
+ * @throws {RangeError} If an option is out of its range.
+ *
+ * @example
+ * ```ts
+ * import { cosineAnnealingWarmRestarts } from "@descent/sgd";
+ *
+ * const schedule = cosineAnnealingWarmRestarts({ t0: 10, tMult: 2 });
+ * console.log(schedule(0, 1), schedule(5, 1).toFixed(6), schedule(10, 1), schedule(30, 1)); // 1 0.500000 1 1
+ * ```
+ */
+export function cosineAnnealingWarmRestarts(
+  options: CosineAnnealingWarmRestartsOptions,
+): Schedule {
+  checkOptions(options, ["t0", "tMult", "etaMin"]);
+  const { t0, tMult = 1, etaMin = 0 } = options;
+  checkOption("t0", t0, COUNT);
+  checkOption("tMult", tMult, COUNT);
+  checkOption("etaMin", etaMin, NOT_NEGATIVE);
+  return fromFunction((step, baseLr) => {
+    const { since, length } = cycleAt(step, t0, tMult);
+    return between(etaMin, baseLr, since, length);
+  });
+}
+
+/** Torch's closed form, in its order. */
+function between(etaMin: number, baseLr: number, step: number, length: number): number {
+  return etaMin + (baseLr - etaMin) * (1 + Math.cos(Math.PI * step / length)) / 2;
+}
+
+/** The steps since the last restart, and those between it and the next. */
+function cycleAt(step: number, t0: number, tMult: number): { since: number; length: number } {
+  if (tMult === 1) return { since: step % t0, length: t0 };
+  let [since, length] = [step, t0];
+  for (; since >= length; length *= tMult) since -= length;
+  return { since, length };
+}

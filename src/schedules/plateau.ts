@@ -1,0 +1,231 @@
+/** The scheduler that watches a metric. */
+
+import { describe } from "../parameter.ts";
+import { checkSchedulerDict } from "../state/scheduler_dict.ts";
+import type { LRSchedulerStateDict } from "../state/scheduler_dict.ts";
+import { checkLength, Groups, perGroup } from "./groups.ts";
+import type { ScheduledOptimizer } from "./groups.ts";
+import { checkOption, checkOptions, checkWord, NOT_NEGATIVE, WHOLE } from "./options.ts";
+import type { Limit } from "./options.ts";
+
+/** The options of `new ReduceLROnPlateau(optimizer, options)`. */
+export interface ReduceLROnPlateauOptions {
+  /** Whether less of the metric is better, or more. @default {"min"} */
+  mode?: "min" | "max";
+  /** What a reduction multiplies the learning rate by, >= 0 and < 1. @default {0.1} */
+  factor?: number;
+  /** Steps without anything better that are let pass, >= 0: the next one reduces. @default {10} */
+  patience?: number;
+  /** By how much a metric must be better to count, >= 0. @default {1e-4} */
+  threshold?: number;
+  /** Whether the threshold is a share of the best metric or a difference. @default {"rel"} */
+  thresholdMode?: "rel" | "abs";
+  /** Steps after a reduction that do not count, >= 0. @default {0} */
+  cooldown?: number;
+  /** The lowest learning rate, >= 0: for all groups, or one for each. @default {0} */
+  minLr?: number | readonly number[];
+  /** Reductions by no more than this are not made, >= 0. @default {1e-8} */
+  eps?: number;
+}
+
+type Options = Required<ReduceLROnPlateauOptions>;
+
+const DEFAULTS: Options = {
+  mode: "min",
+  factor: 0.1,
+  patience: 10,
+  threshold: 1e-4,
+  thresholdMode: "rel",
+  cooldown: 0,
+  minLr: 0,
+  eps: 1e-8,
+};
+
+const BELOW_ONE: Limit = { text: ">= 0 and < 1", holds: (value) => value >= 0 && value < 1 };
+const LIMITS = {
+  factor: BELOW_ONE,
+  patience: WHOLE,
+  threshold: NOT_NEGATIVE,
+  cooldown: WHOLE,
+  eps: NOT_NEGATIVE,
+} as const;
+
+/** What is remembered between steps. */
+interface Memory {
+  readonly lastEpoch: number;
+  readonly best: number;
+  readonly badEpochs: number;
+  readonly cooldown: number;
+}
+
+/**
+ * Reduces the learning rates of an optimizer when a metric no longer gets better: torch's
+ * `ReduceLROnPlateau`. It multiplies the learning rates as they are, so it goes with those that are
+ * assigned or set by an `LRScheduler`, as long as that one's schedule multiplies too.
+ *
+ * @example
+ * ```ts
+ * import { ReduceLROnPlateau, SGD } from "@descent/sgd";
+ *
+ * const w = { data: new Float32Array(1), grad: new Float32Array(1) };
+ * const optimizer = new SGD([w], { lr: 1 });
+ * const scheduler = new ReduceLROnPlateau(optimizer, { factor: 0.5, patience: 1 });
+ * for (const loss of [0.9, 0.8, 0.8, 0.8]) {
+ *   optimizer.step();
+ *   scheduler.step(loss);
+ * }
+ * console.log(scheduler.lastLr); // [ 0.5 ]
+ * ```
+ */
+export class ReduceLROnPlateau {
+  readonly #groups: Groups;
+  readonly #options: Options;
+  readonly #minLrs: readonly number[];
+  #lastLr: readonly number[];
+  #memory: Memory;
+
+  /**
+   * Makes a scheduler; nothing changes before a step.
+   *
+   * @param optimizer The optimizer.
+   * @param options When and how to reduce.
+   * @throws {TypeError} If something is of another type, or an option does not exist.
+   * @throws {RangeError} If an option is out of its range, or `minLr` has another length.
+   */
+  constructor(optimizer: ScheduledOptimizer, options: ReduceLROnPlateauOptions = {}) {
+    this.#groups = new Groups(optimizer);
+    this.#options = complete(options);
+    this.#minLrs = perGroup("minLr", this.#options.minLr, this.#groups.count);
+    for (const minLr of this.#minLrs) checkOption("minLr", minLr, NOT_NEGATIVE);
+    this.#lastLr = this.#groups.lrs();
+    this.#memory = { lastEpoch: 0, best: worst(this.#options), badEpochs: 0, cooldown: 0 };
+  }
+
+  /**
+   * Takes note of a metric, and reduces the learning rates if it is time. If it throws, nothing has
+   * changed.
+   *
+   * @param metric The metric of this step, such as the loss. NaN, and infinity on the worse side,
+   * count as not better.
+   * @throws {TypeError} If it is no number.
+   * @throws {RangeError} If it is infinity on the better side, or if groups were added.
+   */
+  step(metric: number): void {
+    checkMetric(metric, this.#options);
+    const lrs = this.#groups.lrs();
+    const { memory, isDue } = advance(this.#memory, metric, this.#options);
+    const reduced = isDue ? lrs.map((lr, i) => reduce(lr, this.#minLrs[i], this.#options)) : lrs;
+    this.#groups.set(reduced.map((lr) => ({ lr })));
+    this.#lastLr = reduced;
+    this.#memory = memory;
+  }
+
+  /** How many metrics there were. */
+  get lastEpoch(): number {
+    return this.#memory.lastEpoch;
+  }
+
+  /** The learning rate of each group after the last step. */
+  get lastLr(): number[] {
+    return [...this.#lastLr];
+  }
+
+  /**
+   * The state under torch's names, with the learning rates as they are now. The options are no part
+   * of it; nor is `best` before there was a metric.
+   *
+   * @throws {RangeError} If groups were added.
+   */
+  stateDict(): LRSchedulerStateDict {
+    const { lastEpoch, best, badEpochs, cooldown } = this.#memory;
+    return {
+      last_epoch: lastEpoch,
+      _last_lr: this.#groups.lrs(),
+      ...(Number.isFinite(best) ? { best } : {}),
+      num_bad_epochs: badEpochs,
+      cooldown_counter: cooldown,
+    };
+  }
+
+  /**
+   * Goes on from a state, whether the optimizer's own was loaded before or will be after: the groups
+   * get the learning rates of the state.
+   *
+   * Keys that Descent does not know are left out. If it throws, nothing has changed.
+   *
+   * @param dict The state, of Descent or of torch.
+   * @throws {TypeError} If it is not valid.
+   * @throws {RangeError} If it is of another number of groups, or a learning rate is out of range.
+   */
+  loadStateDict(dict: LRSchedulerStateDict): void {
+    checkSchedulerDict(dict, ["last_epoch", "_last_lr", "num_bad_epochs", "cooldown_counter"]);
+    checkLength("_last_lr", dict._last_lr, this.#groups.lrs().length);
+    this.#groups.set(dict._last_lr.map((lr) => ({ lr })));
+    this.#lastLr = [...dict._last_lr];
+    this.#memory = {
+      lastEpoch: dict.last_epoch,
+      best: dict.best ?? worst(this.#options),
+      badEpochs: dict.num_bad_epochs!,
+      cooldown: dict.cooldown_counter!,
+    };
+  }
+}
+
+function complete(options: ReduceLROnPlateauOptions): Options {
+  checkOptions(options, Object.keys(DEFAULTS));
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  const all = { ...DEFAULTS, ...Object.fromEntries(given) } as Options;
+  checkWord("mode", all.mode, ["min", "max"]);
+  checkWord("thresholdMode", all.thresholdMode, ["rel", "abs"]);
+  for (const [name, limit] of Object.entries(LIMITS)) {
+    checkOption(name, all[name as keyof typeof LIMITS], limit);
+  }
+  return all;
+}
+
+function worst({ mode }: Options): number {
+  return mode === "min" ? Infinity : -Infinity;
+}
+
+function checkMetric(metric: unknown, options: Options): void {
+  if (typeof metric !== "number") {
+    throw new TypeError(
+      `Cannot step as metric must be a number: current value is ${describe(metric)}`,
+    );
+  }
+  if (metric === -worst(options)) {
+    throw new RangeError(
+      `Cannot step as metric must not be infinitely good: current value is ${metric}`,
+    );
+  }
+}
+
+/** What is remembered after a metric, and whether the learning rates are to be reduced. */
+function advance(memory: Memory, metric: number, options: Options) {
+  const better = isBetter(metric, memory.best, options);
+  const isCooling = memory.cooldown > 0;
+  const badEpochs = better || isCooling ? 0 : memory.badEpochs + 1;
+  const isDue = badEpochs > options.patience;
+  return {
+    isDue,
+    memory: {
+      lastEpoch: memory.lastEpoch + 1,
+      best: better ? metric : memory.best,
+      badEpochs: isDue ? 0 : badEpochs,
+      cooldown: isDue ? options.cooldown : memory.cooldown - Number(isCooling),
+    },
+  };
+}
+
+function isBetter(metric: number, best: number, { mode, threshold, thresholdMode }: Options) {
+  const isRelative = thresholdMode === "rel";
+  if (mode === "min") {
+    return metric < (isRelative ? best * (1 - threshold) : best - threshold);
+  }
+  return metric > (isRelative ? best * (threshold + 1) : best + threshold);
+}
+
+function reduce(lr: number, minLr: number, { factor, eps }: Options): number {
+  const reduced = Math.max(lr * factor, minLr);
+  return lr - reduced > eps ? reduced : lr;
+}

@@ -1,0 +1,81 @@
+/** Schedules that hold the learning rate back at first. */
+
+import { checkOption, checkOptions, COUNT, POSITIVE_SHARE, SHARE } from "./options.ts";
+import { fromRecurrence } from "./schedule.ts";
+import type { Schedule } from "./schedule.ts";
+
+/** The options of `constantLR`. */
+export interface ConstantLROptions {
+  /** What the learning rate is multiplied by at first, > 0 and <= 1. @default {1 / 3} */
+  factor?: number;
+  /** Steps until it is the whole learning rate, >= 1. @default {5} */
+  totalIters?: number;
+}
+
+/** The options of `linearLR`. */
+export interface LinearLROptions {
+  /** What the learning rate is multiplied by at step 0, > 0 and <= 1. @default {1 / 3} */
+  startFactor?: number;
+  /** What it is multiplied by from step `totalIters` on, >= 0 and <= 1. @default {1} */
+  endFactor?: number;
+  /** Steps from the one to the other, >= 1. @default {5} */
+  totalIters?: number;
+}
+
+/**
+ * Multiplies the learning rate by `factor` for the first `totalIters` steps: torch's `ConstantLR`.
+ *
+ * @throws {TypeError} If an option is no number or does not exist.
+ * @throws {RangeError} If an option is out of its range.
+ *
+ * @example
+ * ```ts
+ * import { constantLR } from "@descent/sgd";
+ *
+ * const schedule = constantLR({ factor: 0.5, totalIters: 10 });
+ * console.log(schedule(9, 1), schedule(10, 1)); // 0.5 1
+ * ```
+ */
+export function constantLR(options: ConstantLROptions = {}): Schedule {
+  checkOptions(options, ["factor", "totalIters"]);
+  const { factor = 1 / 3, totalIters = 5 } = options;
+  checkOption("factor", factor, POSITIVE_SHARE);
+  checkOption("totalIters", totalIters, COUNT);
+  return fromRecurrence({
+    first: (lr) => lr * factor,
+    next: (lr, step) => step === totalIters ? lr * (1 / factor) : lr,
+  });
+}
+
+/**
+ * Moves the learning rate from `startFactor` to `endFactor` of itself, in equal parts over
+ * `totalIters` steps: torch's `LinearLR`.
+ *
+ * Where torch's rounding ends a hair below zero, with `endFactor` 0, this is 0.
+ *
+ * @throws {TypeError} If an option is no number or does not exist.
+ * @throws {RangeError} If an option is out of its range.
+ *
+ * @example
+ * ```ts
+ * import { linearLR } from "@descent/sgd";
+ *
+ * const schedule = linearLR({ startFactor: 0.5, totalIters: 4 });
+ * console.log(schedule(0, 1), schedule(2, 1), schedule(4, 1)); // 0.5 0.75 1
+ * ```
+ */
+export function linearLR(options: LinearLROptions = {}): Schedule {
+  checkOptions(options, ["startFactor", "endFactor", "totalIters"]);
+  const { startFactor = 1 / 3, endFactor = 1, totalIters = 5 } = options;
+  checkOption("startFactor", startFactor, POSITIVE_SHARE);
+  checkOption("endFactor", endFactor, SHARE);
+  checkOption("totalIters", totalIters, COUNT);
+  const slope = endFactor - startFactor;
+  return fromRecurrence({
+    first: (lr) => lr * startFactor,
+    next(lr, step) {
+      if (step > totalIters) return lr;
+      return Math.max(0, lr * (1 + slope / (totalIters * startFactor + (step - 1) * slope)));
+    },
+  });
+}

@@ -1,0 +1,41 @@
+/** Checks that state dicts share. */
+
+import { describe } from "../parameter.ts";
+
+/** Checks a string that goes into a file. */
+export function checkText(value: unknown, what: string): string {
+  if (typeof value !== "string" || !value.isWellFormed()) {
+    throw wrong(what, "a string without lone surrogates", value);
+  }
+  return value;
+}
+
+/** Checks an object without a class. */
+export function asObject(value: unknown, what: string): Record<string, unknown> {
+  if (!isPlainObject(value)) throw wrong(what, "a plain object", value);
+  return value as Record<string, unknown>;
+}
+
+/** Whether it has no class: a Map has no keys of its own, and would pass for an empty object. */
+function isPlainObject(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
+}
+
+/** The error of a value that is of another kind. */
+export function wrong(what: string, kind: string, value: unknown): TypeError {
+  return new TypeError(
+    `Cannot use the state dict as ${what} must be ${kind}: current value is ${describe(value)}`,
+  );
+}
+
+/** Runs a check whose error does not know where it was, and says where. */
+export function inside(what: string, check: () => void): void {
+  try {
+    check();
+  } catch (error) {
+    if (error instanceof Error) error.message += ` in ${what}`;
+    throw error;
+  }
+}

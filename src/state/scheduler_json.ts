@@ -1,0 +1,62 @@
+/** The state of a scheduler as JSON in a file's metadata. */
+
+import { unreadable } from "./errors.ts";
+import { JsonReader, MAX_VALUES } from "./json_reader.ts";
+import type { Scalar } from "./json_reader.ts";
+import { writeScalar } from "./json_writer.ts";
+import { checkLimit } from "./safetensors.ts";
+import { checkSchedulerDict, SCHEDULER_LISTS } from "./scheduler_dict.ts";
+import type { CheckedScheduler, LRSchedulerStateDict } from "./scheduler_dict.ts";
+
+/** Its key in the metadata. */
+export const SCHEDULER = "lr_scheduler";
+
+/**
+ * Writes the state of a scheduler: the same state always gives the same text.
+ *
+ * @throws {TypeError} If a value is none that JSON has.
+ * @throws {RangeError} If there are more values than are read.
+ */
+export function writeScheduler({ known, others }: CheckedScheduler): string {
+  const entries = [...known, ...[...others].sort(([a], [b]) => a < b ? -1 : 1)];
+  const lists = entries.filter(([key]) => isList(key)) as [string, number[]][];
+  const count = lists.reduce((total, [, { length }]) => total + length, entries.length);
+  checkLimit(SCHEDULER, MAX_VALUES, "keys and items", count);
+  const texts = entries.map(([key, value]) => `${JSON.stringify(key)}:${writeValue(key, value)}`);
+  return `{${texts.join(",")}}`;
+}
+
+function writeValue(key: string, value: unknown): string {
+  if (!isList(key)) return writeScalar(`${SCHEDULER}.${key}`, value);
+  return `[${(value as number[]).map((item) => writeScalar(`${SCHEDULER}.${key}`, item))}]`;
+}
+
+function isList(key: string): boolean {
+  return SCHEDULER_LISTS.includes(key);
+}
+
+/**
+ * Reads the state of a scheduler from text that may be hostile.
+ *
+ * @throws {CheckpointError} If it is no valid state; the message names the place.
+ */
+export function readScheduler(json: string): LRSchedulerStateDict {
+  const reader = new JsonReader(json, SCHEDULER);
+  const entries: [string, unknown][] = [];
+  reader.object((key) => entries.push([key, readValue(reader, key)]));
+  reader.end();
+  const dict = Object.fromEntries(entries) as unknown as LRSchedulerStateDict;
+  try {
+    checkSchedulerDict(dict);
+  } catch (cause) {
+    throw unreadable(`its ${SCHEDULER} is not valid: ${(cause as Error).message}`, cause);
+  }
+  return dict;
+}
+
+function readValue(reader: JsonReader, key: string): unknown {
+  if (!isList(key)) return reader.scalar();
+  const values: Scalar[] = [];
+  reader.array(() => values.push(reader.scalar()));
+  return values;
+}

@@ -1,0 +1,198 @@
+"""Writes schedules.jsonl: the learning rates of torch's schedulers, for the schedules' tests.
+
+    python make_schedules.py
+
+Needs torch 2.13 (CPU); the tests need neither torch nor Python. Every line is one optimizer with a
+group per base learning rate. A schedule is written as Descent makes it: [function, ...arguments].
+Numbers are those that torch's schedulers set from step to step, not their closed forms.
+"""
+
+import json
+import re
+import warnings
+from pathlib import Path
+
+import torch
+from torch.optim import lr_scheduler
+
+warnings.filterwarnings("ignore")
+OUTPUT = Path(__file__).with_name("schedules.jsonl")
+
+THIRD = 1 / 3
+LRS = [0.1, 1, 0.037]
+
+# --- schedules ----------------------------------------------------------------------------------
+
+
+def snake(options):
+    """Descent's names of options as torch's."""
+    names = {"tMax": "T_max", "t0": "T_0", "tMult": "T_mult"}
+    return {names.get(name, re.sub("[A-Z]", lambda c: "_" + c[0].lower(), name)): value
+            for name, value in options.items()}  # fmt: skip
+
+
+def build(optimizer, schedule):
+    name, *arguments = schedule
+    torchs = getattr(lr_scheduler, name[0].upper() + name[1:])
+    if name == "sequentialLR":
+        parts, milestones = arguments
+        return torchs(optimizer, [build(optimizer, part) for part in parts], milestones)
+    if name == "chainedScheduler":
+        return torchs([build(optimizer, part) for part in arguments[0]])
+    return torchs(optimizer, **snake(arguments[0]))
+
+
+STEP = ["stepLR", {"stepSize": 3, "gamma": 0.7}]
+MULTI = ["multiStepLR", {"milestones": [4, 9, 10], "gamma": 0.3}]
+WARM = ["linearLR", {"startFactor": 0.1, "totalIters": 6}]
+EXPONENTIAL = ["exponentialLR", {"gamma": 0.9}]
+COSINE = ["cosineAnnealingLR", {"tMax": 20, "etaMin": 0.001}]
+
+# Schedules without a cosine or a power, which languages round differently in the last bit.
+EXACT = [
+    ["constantLR", {}],
+    ["constantLR", {"factor": 0.3, "totalIters": 1}],
+    ["constantLR", {"factor": 1, "totalIters": 7}],
+    ["stepLR", {"stepSize": 1}],
+    STEP,
+    ["stepLR", {"stepSize": 100, "gamma": 0}],
+    MULTI,
+    ["multiStepLR", {"milestones": [10, 0, 4]}],
+    ["multiStepLR", {"milestones": []}],
+    EXPONENTIAL,
+    ["exponentialLR", {"gamma": 1.01}],
+    ["linearLR", {}],
+    WARM,
+    ["linearLR", {"startFactor": 1, "endFactor": 0.05, "totalIters": 30}],
+    ["linearLR", {"startFactor": THIRD, "endFactor": 0, "totalIters": 5}],
+    ["linearLR", {"startFactor": 0.5, "endFactor": 0.5, "totalIters": 1}],
+    ["polynomialLR", {}],
+    ["polynomialLR", {"totalIters": 33}],
+    ["sequentialLR", [WARM, EXPONENTIAL], [6]],
+    ["sequentialLR", [WARM, ["constantLR", {}], STEP, ["polynomialLR", {"totalIters": 8}]], [6, 15, 30]],
+    ["sequentialLR", [STEP, MULTI, ["linearLR", {"endFactor": 0.5}]], [0, 20]],
+    ["sequentialLR", [EXPONENTIAL], []],
+    ["chainedScheduler", [["constantLR", {"factor": 0.1, "totalIters": 20}], EXPONENTIAL]],
+    ["chainedScheduler", [WARM, STEP, ["multiStepLR", {"milestones": [0, 12]}]]],
+    ["chainedScheduler", [["sequentialLR", [WARM, STEP], [6]], EXPONENTIAL]],
+]  # fmt: skip
+
+ROUNDED = [
+    COSINE,
+    ["cosineAnnealingLR", {"tMax": 1}],
+    ["cosineAnnealingLR", {"tMax": 7, "etaMin": 0.5}],
+    ["cosineAnnealingWarmRestarts", {"t0": 10}],
+    ["cosineAnnealingWarmRestarts", {"t0": 1, "tMult": 3, "etaMin": 0.002}],
+    ["cosineAnnealingWarmRestarts", {"t0": 5, "tMult": 2}],
+    ["multiStepLR", {"milestones": [5, 5, 11, 5], "gamma": 0.7}],
+    ["polynomialLR", {"totalIters": 20, "power": 2}],
+    ["polynomialLR", {"totalIters": 25, "power": 0.9}],
+    ["sequentialLR", [WARM, COSINE], [6]],
+    ["sequentialLR", [WARM, ["cosineAnnealingWarmRestarts", {"t0": 4, "tMult": 2}]], [6]],
+    ["sequentialLR", [["cosineAnnealingWarmRestarts", {"t0": 4}], COSINE, EXPONENTIAL], [5, 25]],
+    ["chainedScheduler", [WARM, COSINE]],
+    ["chainedScheduler", [["cosineAnnealingLR", {"tMax": 5, "etaMin": 0.001}], ["exponentialLR", {"gamma": 0.99}]]],
+    ["chainedScheduler", [["cosineAnnealingWarmRestarts", {"t0": 6}], STEP]],
+]  # fmt: skip
+
+LONG = [
+    (True, EXPONENTIAL[:1] + [{"gamma": 0.9995}]),
+    (True, ["linearLR", {"startFactor": 0.001, "totalIters": 5000}]),
+    (True, ["polynomialLR", {"totalIters": 10000}]),
+    (False, ["sequentialLR", [["linearLR", {"startFactor": 0.01, "totalIters": 500}],
+                              ["cosineAnnealingLR", {"tMax": 9500}]], [500]]),
+]  # fmt: skip
+LONG_STEPS = [0, 1, 2, 499, 500, 501, 1234, 4999, 5000, 5001, 7777, 9990, 10000]
+
+# The start of a cosine in a sequence is rounded otherwise than the base, and cos(0) is exact.
+STARTS = ["sequentialLR", [WARM, ["cosineAnnealingLR", {"tMax": 9, "etaMin": 0.7}]], [3]], (0, 1, 2, 3)
+
+CYCLES = [
+    (False, {"maxLr": 0.1, "totalSteps": 40}),
+    (False, {"maxLr": 0.1, "epochs": 5, "stepsPerEpoch": 8, "pctStart": 0.45, "divFactor": 10}),
+    (False, {"maxLr": 3, "totalSteps": 40, "threePhase": True, "finalDivFactor": 100}),
+    (False, {"maxLr": 1, "totalSteps": 40, "cycleMomentum": False}),
+    (False, {"maxLr": 1, "totalSteps": 40, "pctStart": 0.0}),
+    (True, {"maxLr": 0.3, "totalSteps": 40, "annealStrategy": "linear", "baseMomentum": 0.5, "maxMomentum": 0.9}),
+    (True, {"maxLr": 0.3, "totalSteps": 40, "annealStrategy": "linear", "threePhase": True}),
+    (True, {"maxLr": 2, "totalSteps": 1, "annealStrategy": "linear"}),
+]  # fmt: skip
+
+# One schedule for each group.
+PER_GROUP = {"maxLr": [0.1, 2], "totalSteps": 30, "baseMomentum": [0.8, 0.85], "maxMomentum": [0.9, 0.99]}
+
+# Falls, stays, falls too little, rises, is not there, falls again.
+METRICS = ([1 - i / 20 for i in range(10)] + [0.55] * 8 + [0.55 - i * 1e-5 for i in range(8)]
+           + ["NaN", "Infinity", 0.6, 0.7, 0.2, 0.3, 0.3, 0.3] + [0.25 + (i % 3) / 100 for i in range(24)])  # fmt: skip
+PLATEAUS = [
+    {},
+    {"patience": 2, "factor": 0.5},
+    {"patience": 0, "cooldown": 3},
+    {"patience": 1, "cooldown": 1, "threshold": 0.1, "minLr": 0.01},
+    {"patience": 1, "threshold": 0.01, "thresholdMode": "abs", "minLr": [0, 0.5, 0.03]},
+    {"patience": 2, "factor": 0.1, "eps": 0.02},
+    {"mode": "max", "patience": 2, "factor": 0.3},
+    {"mode": "max", "patience": 3, "threshold": 0.02, "thresholdMode": "abs", "cooldown": 2},
+]
+
+# --- output -------------------------------------------------------------------------------------
+
+
+def optimizer_of(lrs):
+    groups = [{"params": [torch.zeros(1)], "lr": lr} for lr in lrs]
+    return torch.optim.SGD(groups, lr=1, momentum=0.9)
+
+
+def walk(optimizer, scheduler, steps):
+    """Learning rates and momenta of the groups at every step."""
+    for step in range(steps + 1):
+        if step > 0:
+            scheduler.step()
+        assert scheduler.get_last_lr() == [group["lr"] for group in optimizer.param_groups]
+        yield [g["lr"] for g in optimizer.param_groups], [g["momentum"] for g in optimizer.param_groups]
+
+
+def record(exact, schedule, lrs=LRS, at=tuple(range(51))):
+    optimizer = optimizer_of(lrs)
+    rows = list(walk(optimizer, build(optimizer, schedule), at[-1]))
+    return {"schedule": schedule, "exact": exact, "lrs": lrs, "at": at, "lr": [rows[step][0] for step in at]}
+
+
+def cycle(exact, options, lrs=(1,)):
+    optimizer = optimizer_of(lrs)
+    scheduler = build(optimizer, ["oneCycleLR", options])
+    rows = list(walk(optimizer, scheduler, scheduler.total_steps))
+    return {"schedule": ["oneCycleLR", options], "exact": exact, "lrs": lrs, "at": list(range(len(rows))),
+            "lr": [lr for lr, _ in rows], "momentum": [momentum for _, momentum in rows]}  # fmt: skip
+
+
+def plateau(options):
+    optimizer = optimizer_of(LRS)
+    scheduler = lr_scheduler.ReduceLROnPlateau(optimizer, **snake(options))
+    rows = []
+    # Infinitely good is refused by Descent; torch would never find anything better.
+    metrics = [m for m in METRICS if (options.get("mode"), m) != ("max", "Infinity")]
+    for metric in metrics:
+        scheduler.step(float(metric))
+        state = scheduler.best, scheduler.num_bad_epochs, scheduler.cooldown_counter
+        rows.append([scheduler.get_last_lr(), *(str(x) if x in (float("inf"), -float("inf")) else x for x in state)])
+    return {"plateau": options, "lrs": LRS, "metrics": metrics, "rows": rows}
+
+
+def main():
+    records = [
+        *(record(True, schedule) for schedule in EXACT),
+        *(record(False, schedule) for schedule in ROUNDED),
+        *(record(exact, schedule, at=LONG_STEPS) for exact, schedule in LONG),
+        record(True, STARTS[0], at=STARTS[1]),
+        *(cycle(exact, options) for exact, options in CYCLES),
+        cycle(False, PER_GROUP, lrs=[1, 1]),
+        *(plateau(options) for options in PLATEAUS),
+    ]
+    with OUTPUT.open("w") as out:
+        for each in records:
+            out.write(json.dumps(each, separators=(",", ":"), allow_nan=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()

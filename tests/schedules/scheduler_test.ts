@@ -1,0 +1,221 @@
+/** What schedulers set, when, and how they go on from a checkpoint. */
+
+import { assertEquals, assertNotEquals, assertThrows } from "@std/assert";
+import {
+  chainedScheduler,
+  constantLR,
+  cosineAnnealingLR,
+  decodeStateDict,
+  encodeStateDict,
+  exponentialLR,
+  linearLR,
+  loadState,
+  LRScheduler,
+  oneCycleLR,
+  ReduceLROnPlateau,
+  saveState,
+  type Schedule,
+  sequentialLR,
+  stepLR,
+} from "@descent/sgd";
+import { optimizerOf } from "./golden.ts";
+
+const LRS = [0.1, 0.3];
+const halve = exponentialLR({ gamma: 0.5 });
+
+Deno.test("each group follows its own schedule from its own learning rate", () => {
+  const { optimizer } = optimizerOf([1, 4, 8]);
+  const keep: Schedule = (_, baseLr) => baseLr;
+  const scheduler = new LRScheduler(optimizer, [halve, keep, constantLR({ factor: 0.25 })]);
+  assertEquals(optimizer.paramGroups.map(({ lr }) => lr), [1, 4, 2]);
+  scheduler.step();
+  assertEquals(optimizer.paramGroups.map(({ lr }) => lr), [0.5, 4, 2]);
+  assertEquals([scheduler.lastLr, scheduler.baseLrs], [[0.5, 4, 2], [1, 4, 8]]);
+});
+
+Deno.test("the optimizer steps with the learning rate that was set", () => {
+  const { optimizer, params: [w] } = optimizerOf([1]);
+  w.data.fill(0);
+  w.grad!.fill(1);
+  optimizer.paramGroups[0].momentum = 0;
+  const scheduler = new LRScheduler(optimizer, halve);
+  for (let i = 0; i < 3; i++) {
+    optimizer.step();
+    scheduler.step();
+  }
+  assertEquals(w.data[0], -1.75);
+});
+
+Deno.test("only a schedule that moves momentum sets it", () => {
+  const { optimizer } = optimizerOf([1, 1]);
+  const cycle = oneCycleLR({ maxLr: 1, totalSteps: 10 });
+  const scheduler = new LRScheduler(optimizer, [cycle, halve]);
+  assertEquals(optimizer.paramGroups.map(({ momentum }) => momentum), [0.95, 0.9]);
+  scheduler.step();
+  assertEquals(optimizer.paramGroups.map(({ momentum }) => momentum), [cycle.momentum!(1), 0.9]);
+  assertNotEquals(cycle.momentum!(1), 0.95);
+});
+
+Deno.test("an own schedule may move momentum too", () => {
+  const { optimizer } = optimizerOf([1]);
+  const own = Object.assign((step: number) => step, { momentum: (step: number) => step / 4 });
+  new LRScheduler(optimizer, own).step();
+  assertEquals([optimizer.paramGroups[0].lr, optimizer.paramGroups[0].momentum], [1, 0.25]);
+});
+
+Deno.test("an assigned learning rate is carried on where a schedule multiplies, as in torch", () => {
+  const { optimizer } = optimizerOf([1, 1]);
+  const scheduler = new LRScheduler(optimizer, [halve, (step) => step]);
+  for (const group of optimizer.paramGroups) group.lr = 8;
+  scheduler.step();
+  assertEquals(scheduler.lastLr, [4, 1]);
+});
+
+Deno.test("a part of a cycle that has no length is at its end, where torch divides by zero", () => {
+  const options = { maxLr: 1, totalSteps: 10, baseMomentum: 0.5 };
+  const schedules = [0.1, 1].map((pctStart) => oneCycleLR({ ...options, pctStart }));
+  assertEquals([schedules[0](0, 1), schedules[0].momentum!(0)], [1, 0.5]);
+  assertEquals(schedules[1](10, 1), 1 / 25 / 1e4);
+});
+
+Deno.test("a plain function in a chain overrides what is in front of it", () => {
+  const schedule = chainedScheduler([
+    halve,
+    (step, baseLr) => baseLr + step,
+    stepLR({ stepSize: 2 }),
+  ]);
+  assertEquals([0, 1, 2].map((step) => schedule(step, 1)), [1, 2, 3 * 0.1]);
+});
+
+Deno.test("what was handed out is not the scheduler's own", () => {
+  const { optimizer } = optimizerOf([1]);
+  const scheduler = new LRScheduler(optimizer, halve);
+  const plateau = new ReduceLROnPlateau(optimizer, {});
+  const dict = scheduler.stateDict();
+  for (const list of [scheduler.lastLr, scheduler.baseLrs, plateau.lastLr]) list[0] = 9;
+  scheduler.loadStateDict(dict);
+  dict.base_lrs![0] = dict._last_lr[0] = 9;
+  assertEquals([scheduler.lastLr, scheduler.baseLrs, plateau.lastLr], [[1], [1], [1]]);
+});
+
+Deno.test("a step that fails changes nothing", () => {
+  const { optimizer } = optimizerOf([1, 1]);
+  const fails: Schedule = (step) => step < 2 ? 1 : NaN;
+  const scheduler = new LRScheduler(optimizer, [halve, fails]);
+  scheduler.step();
+  for (let attempt = 0; attempt < 2; attempt++) {
+    assertThrows(() => scheduler.step(), RangeError, "Cannot set lr as it must be finite and >= 0");
+    assertEquals(optimizer.paramGroups.map(({ lr }) => lr), [0.5, 1]);
+    assertEquals([scheduler.lastEpoch, scheduler.lastLr], [1, [0.5, 1]]);
+  }
+});
+
+Deno.test("a momentum that is out of range leaves the learning rate too", () => {
+  const { optimizer } = optimizerOf([1]);
+  const own = Object.assign((step: number) => step, { momentum: (step: number) => -step });
+  const scheduler = new LRScheduler(optimizer, own);
+  assertThrows(() => scheduler.step(), RangeError, "Cannot set momentum");
+  assertEquals(optimizer.paramGroups.map(({ lr, momentum }) => [lr, momentum]), [[0, 0]]);
+});
+
+/** Something that is trained by steps, and can be saved and resumed. */
+interface Run {
+  readonly optimizer: ReturnType<typeof optimizerOf>["optimizer"];
+  readonly params: ReturnType<typeof optimizerOf>["params"];
+  readonly scheduler: LRScheduler | ReduceLROnPlateau;
+}
+
+const SCHEDULERS: [string, (optimizer: Run["optimizer"]) => Run["scheduler"]][] = [
+  ["a cosine", (optimizer) => new LRScheduler(optimizer, cosineAnnealingLR({ tMax: 7 }))],
+  [
+    "a warm-up and a chain",
+    (optimizer) =>
+      new LRScheduler(
+        optimizer,
+        sequentialLR([linearLR(), chainedScheduler([halve, stepLR({ stepSize: 3 })])], [5]),
+      ),
+  ],
+  [
+    "one cycle per group",
+    (optimizer) =>
+      new LRScheduler(optimizer, LRS.map((maxLr) => oneCycleLR({ maxLr, totalSteps: 20 }))),
+  ],
+  [
+    "a plateau",
+    (optimizer) => new ReduceLROnPlateau(optimizer, { patience: 1, cooldown: 1, factor: 0.5 }),
+  ],
+];
+
+function start(make: (optimizer: Run["optimizer"]) => Run["scheduler"]): Run {
+  const { optimizer, params } = optimizerOf(LRS);
+  return { optimizer, params, scheduler: make(optimizer) };
+}
+
+/** Trains, and gives every bit of every step. */
+function train({ optimizer, params, scheduler }: Run, from: number, to: number): unknown[] {
+  return Array.from({ length: to - from }, (_, i) => {
+    optimizer.step();
+    if (scheduler instanceof LRScheduler) scheduler.step();
+    else scheduler.step((from + i) % 5 === 0 ? 2 : 1);
+    const bits = params.map(({ data }) => [...new Uint32Array(data.buffer)]);
+    const groups = optimizer.paramGroups.map(({ lr, momentum }) => ({ lr, momentum }));
+    return { bits, groups, state: scheduler.stateDict() };
+  });
+}
+
+for (const [name, make] of SCHEDULERS) {
+  for (const stop of [0, 1, 4, 6, 11]) {
+    for (const order of ["optimizer first", "scheduler first", "scheduler made last"]) {
+      Deno.test(`a file resumes ${name} after ${stop} steps to the same bits: ${order}`, async () => {
+        const whole = train(start(make), 0, 17);
+        const stopped = start(make);
+        train(stopped, 0, stop);
+        const path = await Deno.makeTempFile();
+        const { scheduler } = stopped;
+        await saveState(path, stopped.optimizer, { parameters: true, scheduler });
+        const dict = await loadState(path);
+        await Deno.remove(path);
+
+        const { optimizer, params } = optimizerOf([7, 9]);
+        const load = () => optimizer.loadStateDict(dict, { parameters: true });
+        if (order === "scheduler made last") load();
+        const resumed = { optimizer, params, scheduler: make(optimizer) };
+        if (order === "optimizer first") load();
+        resumed.scheduler.loadStateDict(dict.lr_scheduler!);
+        if (order === "scheduler first") load();
+        assertEquals(resumed.scheduler.lastLr, stopped.scheduler.lastLr);
+        assertEquals(train(resumed, stop, 17), whole.slice(stop));
+      });
+    }
+  }
+}
+
+Deno.test("the state of a scheduler is torch's, and survives a file exactly", () => {
+  const { optimizer } = optimizerOf(LRS);
+  const scheduler = new LRScheduler(optimizer, halve);
+  scheduler.step();
+  optimizer.paramGroups[1].lr = 5e-324;
+  const lr_scheduler = scheduler.stateDict();
+  assertEquals(lr_scheduler, { last_epoch: 1, base_lrs: [0.1, 0.3], _last_lr: [0.05, 5e-324] });
+  const dict = { ...optimizer.stateDict(), lr_scheduler };
+  assertEquals(decodeStateDict(encodeStateDict(dict)), dict);
+});
+
+Deno.test("keys that only torch has are kept in a file and left out by loading", () => {
+  const { optimizer } = optimizerOf([1]);
+  const torchs = {
+    gamma: 0.5,
+    base_lrs: [1],
+    last_epoch: 3,
+    _step_count: 4,
+    _is_initial: false,
+    _last_lr: [0.125],
+  };
+  const dict = { ...optimizer.stateDict(), lr_scheduler: torchs };
+  assertEquals(decodeStateDict(encodeStateDict(dict)).lr_scheduler, torchs);
+  const scheduler = new LRScheduler(optimizer, halve);
+  scheduler.loadStateDict(torchs);
+  assertEquals(optimizer.paramGroups[0].lr, 0.125);
+  scheduler.step();
+  assertEquals(scheduler.stateDict(), { last_epoch: 4, base_lrs: [1], _last_lr: [0.0625] });
+});
