@@ -2,31 +2,24 @@
 
 import { chooseBackend } from "./backends/choose.ts";
 import type { Backend } from "./backends/backend.ts";
-import { addressOf, fillZero, stepRows } from "./backends/devices.ts";
+import { addressOf, stepRows } from "./backends/devices.ts";
 import { goBackThrough } from "./differentiable/backward.ts";
 import type { BackwardOptions, BackwardResult, Cotangents } from "./differentiable/backward.ts";
 import { checkLimit, Recorder } from "./differentiable/recorder.ts";
-import { createGroup } from "./group.ts";
 import type { ParamGroup, ParamGroupOptions } from "./group.ts";
-import { checkKeys, checkShared, resolve } from "./options.ts";
+import { checkKeys, checkShared } from "./options.ts";
 import type { BackendName, GroupOptions, SGDOptions } from "./options.ts";
-import {
-  checkBuffer,
-  checkParameter,
-  describe,
-  deviceOf,
-  elementTypeOf,
-  label,
-} from "./parameter.ts";
+import { createGroups, toGroups } from "./members.ts";
+import { describe, deviceOf, label } from "./parameter.ts";
 import type { FloatArray, Parameter, SparseParameter, Tensor } from "./parameter.ts";
 import { Written } from "./overlap.ts";
 import { Plan } from "./plan.ts";
 import type { ParameterState } from "./plan.ts";
-import { isSparse, withoutEntries } from "./sparse.ts";
 import { share } from "./state/live.ts";
 import { copyState, loadState, shareState } from "./state/load.ts";
 import type { LoadOptions, LoadReport, Owner, StateDictOptions } from "./state/load.ts";
 import type { StateDict } from "./state/state_dict.ts";
+import { zeroGradients } from "./zero_grad.ts";
 
 /**
  * Stochastic gradient descent with momentum: `torch.optim.SGD`, bit for bit, in one native pass.
@@ -216,25 +209,7 @@ export class SGD<T extends Tensor = FloatArray> {
    * changed.
    */
   zeroGrad(options: { setToNull?: boolean } = {}): void {
-    for (const key of Object.keys(options)) {
-      if (key !== "setToNull") {
-        throw new TypeError(`Cannot read option "${key}" as it does not exist: use setToNull`);
-      }
-    }
-    const params = this.#groups.flatMap((group) => group.params);
-    const zeros = params.map(({ grad, name }, i) => {
-      if (grad === null || options.setToNull) return null;
-      const what = `grad of ${label({ name }, i)}`;
-      if (isSparse(grad)) return withoutEntries(grad, what);
-      elementTypeOf(grad, what);
-      checkBuffer(grad, what);
-      return grad;
-    });
-    for (const [i, parameter] of (params as readonly SparseParameter[]).entries()) {
-      const zero = zeros[i];
-      if (zero === null || isSparse(zero)) parameter.grad = zero;
-    }
-    fillZero(zeros.filter((zero): zero is Tensor => zero !== null && !isSparse(zero)));
+    zeroGradients(this.#groups.flatMap((group) => group.params), options);
   }
 
   /**
@@ -309,17 +284,9 @@ export class SGD<T extends Tensor = FloatArray> {
 
   /** Everything is checked before anything is added. */
   #addGroups(groups: readonly ParamGroupOptions<Tensor>[]): void {
-    const seen = new Set<Parameter<Tensor>>();
-    const added = groups.map((group) => {
-      if (typeof group !== "object" || group === null) {
-        throw new TypeError(`Cannot add a group as it must be an object: it is ${describe(group)}`);
-      }
-      checkKeys(group, ["params"]);
-      const hyperparameters = resolve(group, this.#defaults);
-      const params = this.#checkMembers(toArray(group.params, "params of the group"), seen);
-      return createGroup(params, hyperparameters);
-    });
-    this.#checkOverlap([...this.#state.keys(), ...seen]);
+    const known = new Set(this.#state.keys());
+    const added = createGroups(groups, this.#defaults, known);
+    this.#checkOverlap([...known]);
     for (const group of added) {
       const members = group.params.map((parameter) => {
         const state = { momentumBuffer: null };
@@ -330,20 +297,6 @@ export class SGD<T extends Tensor = FloatArray> {
     }
     this.#groups = Object.freeze([...this.#groups, ...added]);
     this.#revision++;
-  }
-
-  #checkMembers(params: readonly unknown[], seen: Set<Parameter<Tensor>>): Parameter<Tensor>[] {
-    return params.map((parameter) => {
-      const index = this.#state.size + seen.size;
-      checkParameter(parameter, index);
-      if (seen.has(parameter) || this.#state.has(parameter)) {
-        throw new RangeError(
-          `Cannot add ${label(parameter, index)} as it must be in one group only, once`,
-        );
-      }
-      seen.add(parameter);
-      return parameter;
-    });
   }
 
   #checkOverlap(params: readonly Parameter<Tensor>[]): void {
@@ -365,30 +318,4 @@ export class SGD<T extends Tensor = FloatArray> {
       for (; from < to; from += each) stepRows(this.#backend, this.#plan, from, from + each);
     }
   }
-}
-
-function toGroups(params: unknown): ParamGroupOptions<Tensor>[] {
-  const members = toArray(params, "params");
-  const areGroups = members.map((member) =>
-    typeof member === "object" && member !== null && "params" in member
-  );
-  if (areGroups.every((isGroup) => isGroup)) return members as ParamGroupOptions<Tensor>[];
-  if (areGroups.some((isGroup) => isGroup)) {
-    throw new TypeError("Cannot use params as it must hold parameters or groups, not both");
-  }
-  return [{ params: members as Parameter<Tensor>[] }];
-}
-
-function toArray(value: unknown, what: string): unknown[] {
-  const iterable = value as Iterable<unknown> | null | undefined;
-  if (typeof iterable !== "object" || typeof iterable?.[Symbol.iterator] !== "function") {
-    throw new TypeError(
-      `Cannot use ${what} as it must be iterable: current value is ${describe(value)}`,
-    );
-  }
-  const array = [...iterable];
-  if (array.length === 0) {
-    throw new TypeError(`Cannot use ${what} as it must hold at least one parameter: it is empty`);
-  }
-  return array;
 }

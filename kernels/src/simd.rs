@@ -5,6 +5,10 @@
 
 use pulp::{Simd, WithSimd};
 
+/// Bytes that a prefetch brings in.
+#[cfg(target_arch = "x86_64")]
+const CACHE_LINE: usize = 64;
+
 /// An instruction set that this processor is known to have.
 #[derive(Clone, Copy, Debug)]
 pub enum Level {
@@ -65,5 +69,24 @@ impl Level {
             #[cfg(target_arch = "aarch64")]
             Level::Neon(token) => Simd::vectorize(token, body),
         }
+    }
+
+    /// Asks for memory ahead of its use, where this level has an instruction for that.
+    #[inline(always)]
+    pub(crate) fn prefetch<T>(self, slice: &[T]) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::x86_64::_MM_HINT_T0;
+            let sse = match self {
+                Level::Portable => return,
+                Level::Avx2(token) => token.sse,
+                Level::Avx512(token) => token.sse,
+            };
+            for line in slice.chunks(CACHE_LINE / size_of::<T>()) {
+                sse._mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = slice;
     }
 }

@@ -1,7 +1,7 @@
 /** Steps on a GPU: through the class and the function, over any layout of memory. */
 
 import { assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
-import { openGpu, SGD, sgd } from "@descent/sgd";
+import { openGpu, SGD, sgd, sgdVjp } from "@descent/sgd";
 import type { Gpu, GpuTensor, GroupOptions, Parameter } from "@descent/sgd";
 import { openTuned } from "../../src/gpu.ts";
 import { gpuTest, TINY, values } from "./gpu.ts";
@@ -247,4 +247,27 @@ gpuTest("sign gives +1, -1 and 0 for zeros and NaN, and special values go their 
   assertEquals([...param.data.readSync()], [4, 6, 5, 5, 5, 4, 6]);
   new SGD([param], { lr: 1 }).step();
   assertEquals([...param.data.readSync()], [1, 8, 5, 5, NaN, -Infinity, Infinity]);
+});
+
+gpuTest("sparse and differentiable steps are refused, and then nothing is written", (gpu) => {
+  const [dense, w] = parameters(gpu, [6, 6]);
+  const before = read([dense, w]);
+  const sparse = { indices: new Int32Array([1]), values: new Float32Array(2), shape: [3, 2] };
+  const options = { ...ALL, dampening: 0, lr: 1 } as Parameters<typeof sgd>[3];
+  const optimizer = new SGD([dense, w], { lr: 1 });
+  const recorder = new SGD([dense, w], { lr: 1, differentiable: true });
+  const cases: [string, () => void][] = [
+    ["parameter 1 as it must be a tensor, like its data: it is sparse", () => optimizer.step()],
+    ["as it must be a tensor", () => sgd([w.data], [sparse as never], [null], options)],
+  ];
+  const grad = w.grad;
+  w.grad = sparse as never;
+  for (const [message, call] of cases) assertThrows(call, TypeError, message);
+  w.grad = grad;
+  assertThrows(() => recorder.step(), TypeError, "differentiable is true: it is on a GPU");
+  assertEquals([recorder.recordedSteps, read([dense, w])], [0, before]);
+  const vjp = () => sgdVjp([w.data as never], [grad as never], [null], { params: [null] }, options);
+  assertThrows(vjp, TypeError, "parameter 0");
+  optimizer.step();
+  assertEquals(read([w])[0] === before[1], false);
 });
