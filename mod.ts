@@ -20,6 +20,9 @@
  */
 
 export { SGD } from "./src/sgd.ts";
+export type { ParameterStateView } from "./src/sgd.ts";
+export { BFloat16Array } from "./src/bfloat16.ts";
+export type { Rounding, RoundingOptions } from "./src/rounding.ts";
 export { openGpu } from "./src/gpu.ts";
 export { GpuUnavailableError } from "./src/native/gpu.ts";
 export { sgd } from "./src/functional.ts";
@@ -86,6 +89,7 @@ export type { LRSchedulerStateDict } from "./src/state/scheduler_dict.ts";
 export type {
   ParameterStateDict,
   ParamGroupStateDict,
+  RoundingStateDict,
   StateDict,
   TensorDict,
 } from "./src/state/state_dict.ts";

@@ -30,9 +30,10 @@ export function copyFromHost(tensor: Tensor, values: FloatArray): void {
   (tensor as DeviceTensor).write(half ? Float16Array.from(values) : values as Float32Array);
 }
 
-/** A new tensor of these values, where `like` lies and of its dtype. */
-export function copyLike(like: Tensor, values: FloatArray): Tensor {
-  const tensor = elementTypeOf(like, "the tensor").zeros(values.length);
+/** A new tensor of these values, where `data` lies; on a device, of its dtype. */
+export function copyFor(data: Tensor, values: FloatArray): Tensor {
+  if (deviceOf(data) === undefined) return values.slice();
+  const tensor = elementTypeOf(data, "the tensor").zeros(values.length);
   copyFromHost(tensor, values);
   return tensor;
 }

@@ -17,6 +17,8 @@ import { checkRequest, runStep, runStepAsync, zeroRest } from "./fused_step.ts";
 import type { FusedStep } from "./fused_step.ts";
 import { Plan } from "./plan.ts";
 import type { ParameterState } from "./plan.ts";
+import { readRounding, ROUNDING_KEYS } from "./rounding.ts";
+import type { Precision } from "./rounding.ts";
 import { forEachSpan } from "./spans.ts";
 import { share } from "./state/live.ts";
 import { copyState, loadState, shareState } from "./state/load.ts";
@@ -28,6 +30,17 @@ import { NOTHING_MEASURED } from "./step_report.ts";
 import type { StepReport } from "./step_report.ts";
 import { watch } from "./watch.ts";
 import { zeroGradients } from "./zero_grad.ts";
+
+/** What an optimizer remembers of a parameter. */
+export interface ParameterStateView<T extends Tensor = FloatArray> {
+  /** The momentum buffer; null before the first step with momentum. */
+  readonly momentumBuffer: T | null;
+  /**
+   * The float32 copy of a parameter in a 16-bit type, where `masterWeights` is on; else null. It is
+   * what steps go into: whoever changes the parameter itself has to change it too.
+   */
+  readonly masterWeight: Float32Array | null;
+}
 
 /**
  * Stochastic gradient descent with momentum: `torch.optim.SGD`, bit for bit, in one native pass.
@@ -57,6 +70,7 @@ export class SGD<T extends Tensor = FloatArray> {
   readonly #backend: Backend;
   readonly #defaults: GroupOptions;
   readonly #plan: Plan;
+  readonly #precision: Precision;
   readonly #state = new Map<Parameter<Tensor>, ParameterState>();
   #groups: readonly ParamGroup<Tensor>[] = Object.freeze([]);
   readonly #recorder: Recorder;
@@ -87,14 +101,15 @@ export class SGD<T extends Tensor = FloatArray> {
         }`,
       );
     }
-    checkKeys(options, ["backend", "recordSteps"]);
-    const { backend, recordSteps = Infinity, ...defaults } = options;
+    checkKeys(options, ["backend", "recordSteps", ...ROUNDING_KEYS]);
+    const { backend, recordSteps = Infinity, rounding, masterWeights, seed, ...defaults } = options;
     checkLimit(recordSteps);
+    this.#precision = readRounding({ rounding, masterWeights, seed });
     const groups = toGroups(params);
     checkShared(defaults);
     this.#defaults = defaults;
     this.#backend = chooseBackend(backend);
-    this.#plan = new Plan((tensor) => addressOf(this.#backend, tensor));
+    this.#plan = new Plan((tensor) => addressOf(this.#backend, tensor), this.#precision);
     this.#recorder = new Recorder(recordSteps);
     this.#addGroups(groups);
     share(this, {
@@ -117,12 +132,12 @@ export class SGD<T extends Tensor = FloatArray> {
   /** What the optimizer remembers of each parameter, in the order of the groups. */
   get state(): ReadonlyMap<
     Parameter<T | FloatArray> | SparseParameter,
-    { readonly momentumBuffer: T | FloatArray | null }
+    ParameterStateView<T | FloatArray>
   > {
     const state: ReadonlyMap<Parameter<Tensor>, ParameterState> = this.#state;
     return state as ReadonlyMap<
       Parameter<T | FloatArray> | SparseParameter,
-      { readonly momentumBuffer: T | FloatArray | null }
+      ParameterStateView<T | FloatArray>
     >;
   }
 
@@ -168,8 +183,8 @@ export class SGD<T extends Tensor = FloatArray> {
     const plain = first === undefined && options === undefined;
     const request = plain ? null : readStepArguments(first, options);
     const loss = typeof first === "function" ? this.#call(first) : undefined;
-    if (request === null) this.#stepPlain();
-    else this.#stepWith(request);
+    if (request === null && !this.#plan.isRandom) this.#stepPlain();
+    else this.#stepWith(request ?? NOTHING_ASKED);
     return loss;
   }
 
@@ -347,7 +362,7 @@ export class SGD<T extends Tensor = FloatArray> {
 
   #owner(doing: string): Owner {
     this.#checkIdle(doing);
-    return { groups: this.#groups, memories: this.#state };
+    return { groups: this.#groups, memories: this.#state, precision: this.#precision };
   }
 
   /** Everything is checked before anything is added. */
@@ -357,7 +372,7 @@ export class SGD<T extends Tensor = FloatArray> {
     this.#checkOverlap([...known]);
     for (const group of added) {
       const members = group.params.map((parameter) => {
-        const state = { momentumBuffer: null };
+        const state = { momentumBuffer: null, masterWeight: null };
         this.#state.set(parameter, state);
         return { parameter, state };
       });

@@ -1,7 +1,7 @@
 /** The WebAssembly of the js backend against its plain loop. */
 
 import { assertEquals } from "@std/assert";
-import { sweepElements } from "../src/backends/js.ts";
+import { sweepElements } from "../src/backends/js_sweep.ts";
 import { dtypeOf, type FloatArray } from "../src/parameter.ts";
 import { factorsOf, type Lines } from "../src/rule.ts";
 import { compile, isAvailable, isFused, TILE, tilesOf } from "../src/wasm/kernel.ts";

@@ -1,5 +1,7 @@
 /** What a step does to gradients before they meet the rule, on the `js` backend. */
 
+import { load, store } from "../convert.ts";
+import { FLOAT32, isSixteenBit } from "../parameter.ts";
 import type { Dtype, FloatArray } from "../parameter.ts";
 import {
   CALL_FLAGS,
@@ -15,7 +17,7 @@ import type { Gradients } from "../tables.ts";
 const BLOCK = 4096;
 const LANES = 16;
 
-/** What is done to the gradients of a group. Factors are rounded to the gradients' dtype. */
+/** What is done to the gradients of a group. Factors are rounded to the type computed in. */
 export interface Preparation {
   readonly inverseScale: number;
   readonly coefficient: number;
@@ -28,8 +30,9 @@ export interface Preparation {
 export function preparationOf(
   { callRow, groupRows }: { readonly callRow: Float64Array; readonly groupRows: Float64Array },
   group: number,
-  { round }: Dtype,
+  dtype: Dtype,
 ): Preparation {
+  const { round } = computeTypeOf(dtype);
   return {
     inverseScale: round(callRow[INVERSE_SCALE]),
     coefficient: round(groupRows[group * GROUP_ROW + COEFFICIENT]),
@@ -76,7 +79,8 @@ export function addNorms(
   }
 }
 
-function sumSquares(grad: FloatArray, { zeros, round }: Dtype, inverseScale: number) {
+function sumSquares(grad: FloatArray, dtype: Dtype, inverseScale: number) {
+  const { zeros, round } = computeTypeOf(dtype);
   const factor = round(inverseScale);
   const block = zeros(Math.min(BLOCK, grad.length));
   const lanes = new Float64Array(LANES);
@@ -85,7 +89,9 @@ function sumSquares(grad: FloatArray, { zeros, round }: Dtype, inverseScale: num
   for (let from = 0; from < grad.length; from += BLOCK) {
     const part = grad.subarray(from, from + BLOCK);
     const scaled = block.subarray(0, part.length);
-    for (let i = 0; i < part.length; i++) scaled[i] = part[i] * factor;
+    if (isSixteenBit(dtype)) load(part, scaled as Float32Array);
+    else scaled.set(part);
+    if (factor !== 1) multiply(scaled, factor);
     const squares = sumBlock(scaled, lanes);
     sum += squares;
     // The squares of float64 may overflow where no element is infinite. 0 * Infinity is NaN.
@@ -109,6 +115,25 @@ export function scaleGradients({ entries, groupRows }: Gradients): void {
   for (const { grad, dtype, group } of entries) {
     if (grad === null || dtype!.device !== undefined) continue;
     const coefficient = groupRows[group * GROUP_ROW + COEFFICIENT];
-    if (coefficient !== 1) multiply(grad as FloatArray, (dtype as Dtype).round(coefficient));
+    if (coefficient === 1) continue;
+    const factor = computeTypeOf(dtype as Dtype).round(coefficient);
+    if (isSixteenBit(dtype!)) multiplySixteenBit(grad as FloatArray, factor);
+    else multiply(grad as FloatArray, factor);
   }
+}
+
+function multiplySixteenBit(grad: FloatArray, factor: number): void {
+  const block = new Float32Array(Math.min(BLOCK, grad.length));
+  for (let from = 0; from < grad.length; from += BLOCK) {
+    const part = grad.subarray(from, from + BLOCK);
+    const scaled = block.subarray(0, part.length);
+    load(part, scaled);
+    multiply(scaled, factor);
+    store(scaled, part);
+  }
+}
+
+/** The type that gradients are computed with in. */
+function computeTypeOf(dtype: Dtype): Dtype {
+  return isSixteenBit(dtype) ? FLOAT32 : dtype;
 }

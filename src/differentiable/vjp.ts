@@ -3,7 +3,7 @@
 import { checkLists, readOptions } from "../functional.ts";
 import type { SgdOptions } from "../functional.ts";
 import { checkLike } from "../like.ts";
-import { checkBuffer, describe, dtypeOf } from "../parameter.ts";
+import { checkBuffer, describe, dtypeOf, isSixteenBit } from "../parameter.ts";
 import type { FloatArray } from "../parameter.ts";
 import { pullbackOf } from "../pullback.ts";
 import type { HyperGradients, Pullback } from "../pullback.ts";
@@ -46,7 +46,7 @@ export interface SgdGradients extends HyperGradients {
  * parameter's first.
  * @param cotangents The derivatives by what the step wrote.
  * @param options The options of the step; `foreach` and `hasSparseGrad` do not matter.
- * @throws {TypeError} If an option is missing or something is of another type.
+ * @throws {TypeError} If an option is missing, or something is of another type or of a 16-bit type.
  * @throws {RangeError} If a value is out of range or lengths differ.
  *
  * @example
@@ -131,6 +131,11 @@ function passedBuffer({ buffer, bufferCotangent }: Arrays): FloatArray | null {
 function checkArrays(arrays: Arrays, index: number) {
   const what = `parameter ${index}`;
   const dtype = dtypeOf(arrays.param, what);
+  if (isSixteenBit(dtype)) {
+    throw new TypeError(
+      `Cannot go back through ${what} as it must be float32 or float64: it is ${dtype.name}`,
+    );
+  }
   checkBuffer(arrays.param, what);
   const like = { dtype, length: arrays.param.length };
   const names = {

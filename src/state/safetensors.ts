@@ -55,7 +55,7 @@ const BITS: ReadonlyMap<string, number> = new Map([
   ["U64", 64],
 ]);
 
-const WRITTEN = { float32: "F32", float64: "F64" } as const;
+const WRITTEN = { float16: "F16", bfloat16: "BF16", float32: "F32", float64: "F64" } as const;
 
 /** A tensor to be written. */
 export interface Tensor {
