@@ -14,13 +14,14 @@ import {
   readHeaderLength,
 } from "./safetensors.ts";
 import type { Header, Layout, Tensor, TensorInfo } from "./safetensors.ts";
+import { readScaler, SCALER, writeScaler } from "./scaler_json.ts";
 import { readScheduler, SCHEDULER, writeScheduler } from "./scheduler_json.ts";
 import { checkGroup, checkStateDict, KEYS } from "./state_dict.ts";
 import type { CheckedDict, CheckedGroup, ParamGroupStateDict, StateDict } from "./state_dict.ts";
 
 const FORMAT = "descent-sgd-state";
 const VERSION = 1;
-const RESERVED = ["format", "version", "param_groups", SCHEDULER];
+const RESERVED = ["format", "version", "param_groups", SCHEDULER, SCALER];
 
 /** Arrays of so many bytes, by the format's name of their dtype. */
 const ARRAYS: Readonly<Record<string, (bytes: number) => FloatArray>> = {
@@ -47,8 +48,9 @@ export interface Unfilled {
  *
  * Momentum buffers are the tensors `state.<index>.momentum_buffer`. Parameters, if the dict has
  * them, go under their own names, or as `param.<index>` in groups without names. Hyperparameters
- * are JSON under `param_groups` in the file's metadata, and so is the state of a scheduler, if the
- * dict has one, under `lr_scheduler`, beside `format`, `version` and the caller's own metadata.
+ * are JSON under `param_groups` in the file's metadata, and so are the states of a scheduler and a
+ * scaler, if the dict has them, under `lr_scheduler` and `grad_scaler`, beside `format`, `version`
+ * and the caller's own metadata.
  * Numbers survive exactly, and the same dict always gives the same bytes.
  *
  * @param dict The state dict.
@@ -142,6 +144,7 @@ export function layOutState(dict: unknown): Layout {
       ["version", String(VERSION)],
       ["param_groups", `[${checked.groups.map(writeGroup).join(",")}]`],
       ...(checked.scheduler === null ? [] : [[SCHEDULER, writeScheduler(checked.scheduler)]]),
+      ...(checked.scaler === null ? [] : [[SCALER, writeScaler(checked.scaler)]]),
       ...notes,
     ]),
   );
@@ -161,6 +164,8 @@ export function readState(header: Uint8Array, dataSize: number): Unfilled {
   const dict: StateDict = { state: {}, param_groups };
   const scheduler = metadata.get(SCHEDULER);
   if (scheduler !== undefined) dict.lr_scheduler = readScheduler(scheduler);
+  const scaler = metadata.get(SCALER);
+  if (scaler !== undefined) dict.grad_scaler = readScaler(scaler);
   const places = place(tensors, nameSlots(checked, (name) => tensors.has(name)));
   const arrays = places.map(({ name, info, slot }) => {
     const data = allocate(name, info);

@@ -5,6 +5,8 @@ import type { Hyperparameters } from "../options.ts";
 import { checkBuffer, checkShape, dtypeOf } from "../parameter.ts";
 import type { FloatArray } from "../parameter.ts";
 import { asObject, checkText, inside, wrong } from "./checks.ts";
+import { checkScalerDict } from "./scaler_dict.ts";
+import type { GradScalerStateDict } from "./scaler_dict.ts";
 import { checkSchedulerDict } from "./scheduler_dict.ts";
 import type { CheckedScheduler, LRSchedulerStateDict } from "./scheduler_dict.ts";
 
@@ -30,6 +32,8 @@ export interface StateDict {
   parameters?: Record<string, TensorDict>;
   /** The state of a scheduler, where one was saved; `loadStateDict` of an optimizer leaves it. */
   lr_scheduler?: LRSchedulerStateDict;
+  /** The state of a scaler, where one was saved; `loadStateDict` of an optimizer leaves it. */
+  grad_scaler?: GradScalerStateDict;
   /** The caller's own notes, such as the epoch. */
   metadata?: Record<string, string>;
 }
@@ -116,6 +120,7 @@ export interface CheckedDict {
   readonly buffers: ReadonlyMap<number, CheckedTensor>;
   readonly parameters: ReadonlyMap<number, CheckedTensor>;
   readonly scheduler: CheckedScheduler | null;
+  readonly scaler: GradScalerStateDict | null;
   readonly metadata: readonly (readonly [string, string])[];
 }
 
@@ -126,7 +131,7 @@ export interface CheckedDict {
  * @throws {RangeError} If a hyperparameter is out of range, an index repeats or a shape does not fit.
  */
 export function checkStateDict(dict: unknown): CheckedDict {
-  const { state, param_groups, parameters, lr_scheduler, metadata } = asObject(
+  const { state, param_groups, parameters, lr_scheduler, grad_scaler, metadata } = asObject(
     dict,
     "the state dict",
   );
@@ -138,6 +143,7 @@ export function checkStateDict(dict: unknown): CheckedDict {
     buffers: checkTensors(asObject(state, "state"), "state", "momentum_buffer"),
     parameters: checkTensors(asObject(parameters ?? {}, "parameters"), "parameters", "data"),
     scheduler: lr_scheduler === undefined ? null : checkSchedulerDict(lr_scheduler),
+    scaler: grad_scaler === undefined ? null : checkScalerDict(grad_scaler),
     metadata: Object.entries(asObject(metadata ?? {}, "metadata")).map(([key, value]) =>
       [checkText(key, "a key of metadata"), checkText(value, `metadata.${key}`)] as const
     ),
