@@ -17,9 +17,13 @@ export const EFFORT = { warmMs: 300, sampleMs: 10 };
  * Answers each line on the standard input, the name of a run, with nanoseconds per call on the
  * standard output, until the input ends. The first line out is a `Ready`.
  */
-export async function serve(runs: Readonly<Record<string, () => void>>, about: string) {
+export async function serve(
+  runs: Readonly<Record<string, () => void>>,
+  about: string,
+  effort = EFFORT,
+) {
   const sizes = new Map<string, number>();
-  for (const [name, run] of Object.entries(runs)) sizes.set(name, batchSize(run, EFFORT));
+  for (const [name, run] of Object.entries(runs)) sizes.set(name, batchSize(run, effort));
   const ready: Ready = { runs: Object.keys(runs), about };
   console.log(JSON.stringify(ready));
   for await (const name of lines(Deno.stdin.readable)) {

@@ -15,11 +15,11 @@ def time_batch(step, calls):
     return (time.perf_counter() - start) / calls
 
 
-def batch_size(step):
+def batch_size(step, sample_s=SAMPLE_S):
     start, calls = time.perf_counter(), 1
     while True:
         seconds = time_batch(step, calls) * calls
-        if seconds < SAMPLE_S:
+        if seconds < sample_s:
             calls *= 2
         elif time.perf_counter() - start >= WARM_S:
-            return -(-calls * SAMPLE_S // seconds)
+            return -(-calls * sample_s // seconds)

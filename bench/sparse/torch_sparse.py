@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "peers"))
 from torch_timing import batch_size, time_batch
 
 ROWS, COLUMNS, TOUCHED, STRIDE = 50_000, 256, 4_096, 20_011
+SAMPLE_S = 0.1
 
 
 def make_step(rows, coalesced):
@@ -27,7 +28,7 @@ def main():
     torch.set_num_threads(int(sys.argv[1]))
     scattered = torch.arange(TOUCHED) * STRIDE % ROWS
     steps = {"scattered": make_step(scattered, False), "coalesced": make_step(scattered, True)}
-    sizes = {name: int(batch_size(step)) for name, step in steps.items()}
+    sizes = {name: int(batch_size(step, SAMPLE_S)) for name, step in steps.items()}
     print(json.dumps({"runs": list(sizes), "about": f"torch {torch.__version__}"}), flush=True)
     for line in sys.stdin:
         name = line.strip()

@@ -45,16 +45,10 @@ export class Recorder {
    * @throws {TypeError} If a gradient is sparse or on a device.
    */
   record(plan: Plan, groups: readonly ParamGroup<Tensor>[]): RecordedStep | null {
-    if (!groups.some(({ differentiable }) => differentiable)) return null;
-    const sparse = new Set(plan.sparse.steps.map(({ row }) => row));
-    return groups.map((group, index): RecordedGroup => {
-      const { lr, momentum, dampening, weightDecay, nesterov, maximize, sign } = group;
-      const options = { lr, momentum, dampening, weightDecay, nesterov, maximize, sign };
-      if (!group.differentiable) return { options, tensors: null };
-      const members = plan.entries.filter((entry) => entry.group === index);
-      const stepping = members.filter((entry) => entry.grad !== null || sparse.has(entry.index));
-      return { options, tensors: stepping.map(copy) };
-    });
+    for (let i = 0; i < groups.length; i++) {
+      if (groups[i].differentiable) return copyAll(plan, groups);
+    }
+    return null;
   }
 
   /** Keeps a step that has been taken. */
@@ -62,6 +56,18 @@ export class Recorder {
     this.steps.push(step);
     if (this.steps.length > this.#limit) this.steps.shift();
   }
+}
+
+function copyAll(plan: Plan, groups: readonly ParamGroup<Tensor>[]): RecordedStep {
+  const sparse = new Set(plan.sparse.steps.map(({ row }) => row));
+  return groups.map((group, index): RecordedGroup => {
+    const { lr, momentum, dampening, weightDecay, nesterov, maximize, sign } = group;
+    const options = { lr, momentum, dampening, weightDecay, nesterov, maximize, sign };
+    if (!group.differentiable) return { options, tensors: null };
+    const members = plan.entries.filter((entry) => entry.group === index);
+    const stepping = members.filter((entry) => entry.grad !== null || sparse.has(entry.index));
+    return { options, tensors: stepping.map(copy) };
+  });
 }
 
 function copy(entry: Entry): RecordedTensor {
