@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { SGD } from "@descent/sgd";
 import type { FloatArray, Parameter, SparseParameter, StepOptions } from "@descent/sgd";
-import { testOnBackends } from "./backends.ts";
+import { cpuMissing, testOnBackends } from "./backends.ts";
 import { generate, toHex } from "./golden.ts";
 
 const array = (...values: number[]) => new Float32Array(values);
@@ -256,4 +256,25 @@ testOnBackends("arrays are the ones that were there: none is replaced by a step"
   new SGD([w], { lr: 1, backend }).step({ gradScale: 2, maxNorm: 1, zeroGrad: true });
   assertStrictEquals(w.data, data);
   assertStrictEquals(w.grad, grad);
+});
+
+Deno.test({
+  name: `norms have the same bits on js and cpu${cpuMissing === null ? "" : " (skipped)"}`,
+  ignore: cpuMissing !== null,
+  fn: () => {
+    for (const size of [0, 1, 15, 16, 17, 4095, 4096, 4097, 300_001]) {
+      for (const options of [{ maxNorm: 1 }, { gradScale: 3 }]) {
+        const [a, b] = (["js", "cpu"] as const).map((backend) => {
+          const params = (["float32", "float64"] as const).map((dtype) => ({
+            data: generate(dtype, "ordinary", [5, size, 0], size),
+            grad: generate(dtype, "ordinary", [5, size, 1], size),
+          }));
+          const optimizer = new SGD(params, { lr: 0.1, backend });
+          optimizer.step(options);
+          return optimizer.lastStep!;
+        });
+        assertEquals(a, b, `${size} elements`);
+      }
+    }
+  },
 });
