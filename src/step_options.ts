@@ -92,7 +92,7 @@ export function readStepArguments(first: unknown, options: unknown): StepRequest
       `Cannot step as the closure must be a function: current value is ${describe(first)}`,
     );
   }
-  return readStepOptions(first ?? options);
+  return readStepOptions(first === undefined ? options : first);
 }
 
 /**

@@ -3,7 +3,7 @@
  * `determinism_test.ts` runs this under various settings, which a process reads only once.
  */
 
-import { SGD } from "@descent/sgd";
+import { clipGradNorm, SGD } from "@descent/sgd";
 import type { GroupOptions } from "@descent/sgd";
 import { openLibrary } from "../src/native/library.ts";
 import { digest, generate } from "./golden.ts";
@@ -27,6 +27,8 @@ export interface Report {
     readonly threads: number;
     readonly digest: string;
     readonly intact: boolean;
+    /** What steps with options measured. */
+    readonly norms: readonly (number | null)[];
   };
 }
 
@@ -50,7 +52,7 @@ function tensors() {
   });
 }
 
-function numbers() {
+async function numbers() {
   const all = tensors();
   const parameters = all.map(({ data }) => ({ data: data.array, grad: all[0].data.array }));
   const groups = GROUPS.map((group, g) => ({
@@ -62,9 +64,19 @@ function numbers() {
     all.forEach(({ grads }, i) => parameters[i].grad = grads[n].array);
     optimizer.step();
   }
+  const norms: (number | null)[] = [];
+  all.forEach(({ grads }, i) => parameters[i].grad = grads[1].array);
+  optimizer.step({ gradScale: 3, maxNorm: 50, maxValue: 0.02 });
+  norms.push(optimizer.lastStep!.gradNorm);
+  const report = await optimizer.stepAsync({ maxNorm: 20, maxNormPer: "group" });
+  norms.push(...report.groupNorms!);
+  norms.push(clipGradNorm(all.map(({ grads }) => grads[1].array), 10, { backend: "cpu" }));
+  optimizer.step({ zeroGrad: true, checkFinite: true });
+  norms.push(optimizer.lastStep!.gradNorm);
   const buffers = [...optimizer.state.values()].flatMap((s) => s.momentumBuffer ?? []);
   return {
     digest: digest([...parameters.map(({ data }) => data), ...buffers]),
+    norms,
     intact: all.every(({ data, grads }) => [data, ...grads].every((each) => each.intact())),
   };
 }
@@ -73,7 +85,7 @@ if (import.meta.main) {
   const got = { cpu: open("cpu"), auto: open("auto"), js: open("js") };
   const library = got.cpu === "cpu" ? openLibrary() : undefined;
   const report: Report = library !== undefined && "info" in library
-    ? { got, numbers: { ...library.info, ...numbers() } }
+    ? { got, numbers: { ...library.info, ...await numbers() } }
     : { got };
   console.log(JSON.stringify(report));
 }

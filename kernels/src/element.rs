@@ -5,7 +5,6 @@
 
 use crate::rule::Real;
 use crate::simd::Level;
-use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use pulp::{Simd, WithSimd};
 
@@ -48,35 +47,52 @@ macro_rules! direct {
 direct!(f32);
 direct!(f64);
 
-impl Element<f32> for f16 {
-    const ZERO: Self = f16::ZERO;
+macro_rules! half {
+    ($type:ty, $widen:ident, $narrow:ident, $scatter:ident) => {
+        impl Element<f32> for $type {
+            const ZERO: Self = <$type>::ZERO;
 
-    fn load(_: Level, from: &[Self], to: &mut [f32]) {
-        from.convert_to_f32_slice(to);
-    }
-    fn store(_: Level, from: &[f32], to: &mut [Self]) {
-        to.convert_from_f32_slice(from);
-    }
-    fn scatter(level: Level, from: &[f32], to: &mut [Self], bits: &[u16]) {
-        level.run(Map3 { from, to, bits, f: scatter_f16 });
-    }
+            fn load(level: Level, from: &[Self], to: &mut [f32]) {
+                level.run(Map { from, to, f: $widen });
+            }
+            fn store(level: Level, from: &[f32], to: &mut [Self]) {
+                level.run(Map { from, to, f: $narrow });
+            }
+            fn scatter(level: Level, from: &[f32], to: &mut [Self], bits: &[u16]) {
+                level.run(MapWithBits { from, to, bits, f: $scatter });
+            }
+        }
+
+        impl Element<Each<$type>> for $type {
+            const ZERO: Self = <$type>::ZERO;
+
+            fn load(level: Level, from: &[Self], to: &mut [Each<$type>]) {
+                level.run(Map { from, to, f: |x| Each::exactly($widen(x)) });
+            }
+            fn store(level: Level, from: &[Each<$type>], to: &mut [Self]) {
+                level.run(Map { from, to, f: |x: Each<$type>| $narrow(x.value) });
+            }
+        }
+
+        impl Half for $type {
+            #[inline(always)]
+            fn round(value: f32) -> f32 {
+                $widen($narrow(value))
+            }
+        }
+    };
+}
+half!(f16, widen_f16, nearest_f16, scatter_f16);
+half!(bf16, widen_bf16, nearest_bf16, scatter_bf16);
+
+// The conversions have no branches, so that their loops become vectors.
+
+#[inline(always)]
+fn widen_bf16(x: bf16) -> f32 {
+    f32::from_bits(u32::from(x.to_bits()) << 16)
 }
 
-impl Element<f32> for bf16 {
-    const ZERO: Self = bf16::ZERO;
-
-    fn load(level: Level, from: &[Self], to: &mut [f32]) {
-        level.run(Map { from, to, f: |x: bf16| f32::from_bits(u32::from(x.to_bits()) << 16) });
-    }
-    fn store(level: Level, from: &[f32], to: &mut [Self]) {
-        level.run(Map { from, to, f: nearest_bf16 });
-    }
-    fn scatter(level: Level, from: &[f32], to: &mut [Self], bits: &[u16]) {
-        level.run(Map3 { from, to, bits, f: scatter_bf16 });
-    }
-}
-
-/// The nearest bfloat16, ties to even; without a branch, so that the loop becomes vectors.
+/// The nearest bfloat16, ties to even.
 #[inline(always)]
 fn nearest_bf16(x: f32) -> bf16 {
     let bits = x.to_bits();
@@ -87,23 +103,53 @@ fn nearest_bf16(x: f32) -> bf16 {
 /// Truncates after adding a random number below one unit of the last place.
 #[inline(always)]
 fn scatter_bf16(x: f32, random: u16) -> bf16 {
-    let bits = x.to_bits().wrapping_add(u32::from(random));
-    if x.is_finite() { bf16::from_bits((bits >> 16) as u16) } else { nearest_bf16(x) }
+    let bits = x.to_bits().wrapping_add(u32::from(random)) >> 16;
+    bf16::from_bits(if x.is_finite() { bits as u16 } else { nearest_bf16(x).to_bits() })
 }
 
-/// As `scatter_bf16`; below 2^-14 the units of float16 stay 2^-24.
+/// The least normal float16, 2^-14: below it, the units of float16 are 2^-24.
+const LEAST_NORMAL: f32 = 1.0 / (1 << 14) as f32;
+/// The difference of the exponents' biases, in the place of a float32's exponent.
+const REBIAS: u32 = (127 - 15) << 23;
+
+#[inline(always)]
+fn widen_f16(x: f16) -> f32 {
+    let (sign, magnitude) =
+        (u32::from(x.to_bits() & 0x8000) << 16, u32::from(x.to_bits() & 0x7fff));
+    let normal = (magnitude << 13) + REBIAS;
+    let special = magnitude << 13 | 0x7f80_0000;
+    let subnormal = (magnitude as f32 * (LEAST_NORMAL / 1024.0)).to_bits();
+    let finite = if magnitude < 0x0400 { subnormal } else { normal };
+    f32::from_bits(sign | if magnitude >= 0x7c00 { special } else { finite })
+}
+
+/// The nearest float16, ties to even.
+#[inline(always)]
+fn nearest_f16(x: f32) -> f16 {
+    let bits = x.to_bits() & 0x7fff_ffff;
+    let normal = bits.wrapping_add(0x0fff + (bits >> 13 & 1)) >> 13;
+    // Adding a number whose units are 2^-24 rounds to these.
+    let subnormal = (f32::from_bits(bits) + 0.5).to_bits().wrapping_sub(0.5_f32.to_bits());
+    from_magnitude(x, normal, subnormal)
+}
+
+/// As `scatter_bf16`.
 #[inline(always)]
 fn scatter_f16(x: f32, random: u16) -> f16 {
-    const SMALLEST_NORMAL: f32 = 1.0 / (1 << 14) as f32;
-    if x.abs() < SMALLEST_NORMAL {
-        let units = (x.abs() * (1_u64 << 40) as f32) as u32;
-        let magnitude = (units + u32::from(random)) >> 16;
-        return f16::from_bits(magnitude as u16 | if x.is_sign_negative() { 0x8000 } else { 0 });
-    }
-    if !x.is_finite() {
-        return f16::from_f32(x);
-    }
-    f16::from_f32(f32::from_bits(x.to_bits().wrapping_add(u32::from(random >> 3)) & !0x1fff))
+    let bits = x.to_bits() & 0x7fff_ffff;
+    let normal = bits.wrapping_add(u32::from(random >> 3)) >> 13;
+    let units = (f32::from_bits(bits) * (1_u64 << 40) as f32) as u32;
+    from_magnitude(x, normal, units.wrapping_add(u32::from(random)) >> 16)
+}
+
+/// The float16 of the sign of `x` whose magnitude is given in two ways: as the upper bits of a
+/// float32, if it is normal, and in units of 2^-24, if it is not.
+#[inline(always)]
+fn from_magnitude(x: f32, normal: u32, subnormal: u32) -> f16 {
+    let normal = normal.wrapping_sub(REBIAS >> 13).min(0x7c00);
+    let finite = if x.abs() < LEAST_NORMAL { subnormal } else { normal };
+    let magnitude = if x.is_nan() { 0x7e00 } else { finite };
+    f16::from_bits(magnitude as u16 | (x.to_bits() >> 16) as u16 & 0x8000)
 }
 
 /// A float32 that is rounded to `H` after every operation.
@@ -119,20 +165,6 @@ pub trait Half: Element<f32> {
     fn round(value: f32) -> f32;
 }
 
-impl Half for f16 {
-    #[inline(always)]
-    fn round(value: f32) -> f32 {
-        f16::from_f32(value).to_f32()
-    }
-}
-
-impl Half for bf16 {
-    #[inline(always)]
-    fn round(value: f32) -> f32 {
-        f32::from_bits(u32::from(nearest_bf16(value).to_bits()) << 16)
-    }
-}
-
 impl<H: Half> Each<H> {
     #[inline(always)]
     fn exactly(value: f32) -> Self {
@@ -143,23 +175,6 @@ impl<H: Half> Each<H> {
         Each::exactly(H::round(value))
     }
 }
-
-macro_rules! each {
-    ($type:ty) => {
-        impl Element<Each<$type>> for $type {
-            const ZERO: Self = <$type>::ZERO;
-
-            fn load(_: Level, from: &[Self], to: &mut [Each<$type>]) {
-                to.iter_mut().zip(from).for_each(|(to, from)| *to = Each::exactly(from.to_f32()));
-            }
-            fn store(_: Level, from: &[Each<$type>], to: &mut [Self]) {
-                to.iter_mut().zip(from).for_each(|(to, from)| *to = <$type>::from_f32(from.value));
-            }
-        }
-    };
-}
-each!(f16);
-each!(bf16);
 
 /// One element at a time. What torch does with factors was measured: that of a product stays float32,
 /// that of a product and sum (`alpha` of `add_`) is rounded to the 16-bit type first.
@@ -227,19 +242,19 @@ impl<A: Copy, B, F: Fn(A) -> B> WithSimd for Map<'_, A, B, F> {
 }
 
 /// As [`Map`], of every element and its random bits.
-struct Map3<'a, A, B, F> {
+struct MapWithBits<'a, A, B, F> {
     from: &'a [A],
     to: &'a mut [B],
     bits: &'a [u16],
     f: F,
 }
 
-impl<A: Copy, B, F: Fn(A, u16) -> B> WithSimd for Map3<'_, A, B, F> {
+impl<A: Copy, B, F: Fn(A, u16) -> B> WithSimd for MapWithBits<'_, A, B, F> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let Map3 { from, to, bits, f } = self;
+        let MapWithBits { from, to, bits, f } = self;
         to.iter_mut().zip(from).zip(bits).for_each(|((to, &from), &bits)| *to = f(from, bits));
     }
 }

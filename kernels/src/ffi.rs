@@ -189,7 +189,7 @@ unsafe extern "C" fn descent_step(
                 std::slice::from_raw_parts(groups, group_count as usize * GROUP_ROW),
             )
         };
-        let rows = &rows.as_chunks::<ROW>().0[..];
+        let rows = rows.as_chunks::<ROW>().0;
         if rows[from as usize..].iter().any(staged::is_staged) {
             // SAFETY: what the caller vouches for.
             return unsafe { staged::plain(rows, from as usize, groups) };

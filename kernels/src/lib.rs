@@ -32,6 +32,7 @@ pub mod norm;
 pub mod random;
 pub mod roofline;
 pub mod rule;
+pub mod scale;
 pub mod share;
 pub mod simd;
 pub mod sparse;

@@ -147,16 +147,18 @@ fn block_total<H: Element<T>, T: Real + Into<f64>>(
     preparation: &Preparation<T>,
     level: Level,
 ) -> Total {
-    let mut sums = Sums { squares: [0.0; LANES], zeros: [0.0; LANES] };
+    let mut lanes = [0.0; LANES];
+    let mut finite = true;
     let mut stage = [T::from_f64(0.0); STAGE];
     for part in block.chunks(STAGE) {
         let stage = &mut stage[..part.len()];
         H::load(level, part, stage);
         preparation.run(level, stage);
-        sums = level.run(Add { sums, values: stage });
+        lanes = level.run(AddSquares { lanes, values: stage });
+        // Squares of float64 overflow, all others do not: only then are elements looked at.
+        let suspicious = !lanes.iter().all(|sum| sum.is_finite());
+        finite &= !suspicious || stage.iter().all(|&value| value.into().is_finite());
     }
-    let finite = sums.zeros.iter().all(|&zero| zero == 0.0);
-    let mut lanes = sums.squares;
     for half in [8, 4, 2, 1] {
         for i in 0..half {
             lanes[i] += lanes[i + half];
@@ -165,38 +167,31 @@ fn block_total<H: Element<T>, T: Real + Into<f64>>(
     Total { squares: lanes[0], finite }
 }
 
-/// Sums of every 16th element: of the squares, and of products with zero, which are NaN as soon as
-/// one of them is infinite or NaN.
-#[derive(Clone, Copy)]
-struct Sums {
-    squares: [f64; LANES],
-    zeros: [f64; LANES],
-}
-
-struct Add<'a, T> {
-    sums: Sums,
+/// Adds the square of every 16th element to one sum.
+struct AddSquares<'a, T> {
+    lanes: [f64; LANES],
     values: &'a [T],
 }
 
-impl<T: Copy + Into<f64>> WithSimd for Add<'_, T> {
-    type Output = Sums;
+impl<T: Copy + Into<f64>> WithSimd for AddSquares<'_, T> {
+    type Output = [f64; LANES];
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> Sums {
-        let Add { mut sums, values } = self;
+    fn with_simd<S: Simd>(self, _: S) -> [f64; LANES] {
+        let AddSquares { mut lanes, values } = self;
         let (whole, rest) = values.as_chunks::<LANES>();
         for values in whole {
             for i in 0..LANES {
-                add(&mut sums, i, values[i].into());
+                add_square(&mut lanes[i], values[i]);
             }
         }
-        rest.iter().enumerate().for_each(|(i, &value)| add(&mut sums, i, value.into()));
-        sums
+        lanes.iter_mut().zip(rest).for_each(|(sum, &value)| add_square(sum, value));
+        lanes
     }
 }
 
 #[inline(always)]
-fn add(sums: &mut Sums, lane: usize, value: f64) {
-    sums.squares[lane] += value * value;
-    sums.zeros[lane] += value * 0.0;
+fn add_square<T: Into<f64>>(sum: &mut f64, value: T) {
+    let value = value.into();
+    *sum += value * value;
 }

@@ -323,6 +323,10 @@ fn one_gradient_that_is_not_finite_is_found_wherever_it_lies() {
             }
         });
     }
+    let huge = [1e300_f64, -1e300];
+    let gradient = norm::Gradient::F64(ArrayView1::from(&huge[..]));
+    let total = norm::totals(&[gradient], 1.0, &Config::default()).unwrap()[0];
+    assert!(total.finite && total.squares == f64::INFINITY);
     let large = [3e38_f32; 3];
     let gradient = norm::Gradient::F32(ArrayView1::from(&large[..]));
     assert!(!norm::totals(&[gradient], 4.0, &Config::default()).unwrap()[0].finite);

@@ -57,7 +57,7 @@ function createCpu({ symbols }: Library): Backend {
     },
     scale({ rows, entries, groupRows, groups }): void {
       const { descent_scale } = symbols;
-      unwrap(symbols, descent_scale!(rows, 0, entries.length, groupRows, groups.length));
+      unwrap(symbols, descent_scale(rows, 0, entries.length, groupRows, groups.length));
     },
     ...createAsync(symbols),
     goBack(pullbacks: readonly Pullback[], h: Readonly<RuleOptions>): HyperGradients {

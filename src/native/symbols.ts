@@ -60,11 +60,7 @@ export const SYMBOLS = {
    * `int32_t descent_scale(const uint64_t *rows, uint32_t from, uint32_t to, const double *groups,
    * uint32_t group_count)`
    */
-  descent_scale: {
-    parameters: ["buffer", "u32", "u32", "buffer", "u32"],
-    result: "i32",
-    optional: true,
-  },
+  descent_scale: { parameters: ["buffer", "u32", "u32", "buffer", "u32"], result: "i32" },
   /**
    * `int32_t descent_vjp(const uint64_t *rows, uint32_t count, const double *group, double *sums)`
    */

@@ -15,21 +15,21 @@ import {
   readHeaderLength,
 } from "./safetensors.ts";
 import type { Header, Layout, Tensor, TensorInfo } from "./safetensors.ts";
+import { readRounding, ROUNDING, writeRounding } from "./rounding_json.ts";
+import { readScaler, SCALER, writeScaler } from "./scaler_json.ts";
 import { readScheduler, SCHEDULER, writeScheduler } from "./scheduler_json.ts";
-import { checkGroup, checkRounding, checkStateDict, KEYS } from "./state_dict.ts";
+import { checkGroup, checkStateDict, KEYS } from "./state_dict.ts";
 import type {
   CheckedDict,
   CheckedGroup,
   ParamGroupStateDict,
-  RoundingStateDict,
   StateDict,
   TensorDict,
 } from "./state_dict.ts";
 
 const FORMAT = "descent-sgd-state";
 const VERSION = 1;
-const ROUNDING = "rounding";
-const RESERVED = ["format", "version", "param_groups", ROUNDING, SCHEDULER];
+const RESERVED = ["format", "version", "param_groups", ROUNDING, SCHEDULER, SCALER];
 
 /** Arrays of so many bytes, by the format's name of their dtype. */
 const ARRAYS: Readonly<Record<string, (bytes: number) => FloatArray>> = {
@@ -59,10 +59,10 @@ export interface Unfilled {
  * Momentum buffers are the tensors `state.<index>.momentum_buffer`, master weights
  * `state.<index>.master_weight`. Parameters, if the dict has them, go under their own names, or as
  * `param.<index>` in groups without names. Hyperparameters are JSON under `param_groups` in the
- * file's metadata, and so are, if the dict has them, the seed and counter of stochastic rounding,
- * under `rounding`, and the state of a scheduler, under `lr_scheduler`, beside `format`, `version`
- * and the caller's own metadata. Numbers survive exactly, and the same dict always gives the same
- * bytes.
+ * file's metadata, and so are, if the dict has them, the seed and counter of stochastic rounding and
+ * the states of a scheduler and a scaler, under `rounding`, `lr_scheduler` and `grad_scaler`, beside
+ * `format`, `version` and the caller's own metadata. Numbers survive exactly, and the same dict
+ * always gives the same bytes.
  *
  * @param dict The state dict.
  * @returns The bytes of the file.
@@ -156,6 +156,7 @@ export function layOutState(dict: unknown): Layout {
       ["param_groups", `[${checked.groups.map(writeGroup).join(",")}]`],
       ...(checked.rounding === null ? [] : [[ROUNDING, writeRounding(checked.rounding)]]),
       ...(checked.scheduler === null ? [] : [[SCHEDULER, writeScheduler(checked.scheduler)]]),
+      ...(checked.scaler === null ? [] : [[SCALER, writeScaler(checked.scaler)]]),
       ...notes,
     ]),
   );
@@ -177,6 +178,8 @@ export function readState(header: Uint8Array, dataSize: number): Unfilled {
   if (rounding !== undefined) dict.rounding = readRounding(rounding);
   const scheduler = metadata.get(SCHEDULER);
   if (scheduler !== undefined) dict.lr_scheduler = readScheduler(scheduler);
+  const scaler = metadata.get(SCALER);
+  if (scaler !== undefined) dict.grad_scaler = readScaler(scaler);
   const places = place(tensors, nameSlots(checked, (name) => tensors.has(name)));
   const arrays = places.map(({ name, info, slot }) => {
     const data = allocate(name, info);
@@ -274,22 +277,6 @@ function writeGroup({ values, others, params, names }: CheckedGroup): string {
   entries.push(`"params":${JSON.stringify(params)}`);
   if (names !== null) entries.push(`"param_names":${JSON.stringify(names)}`);
   return `{${entries.join(",")}}`;
-}
-
-function writeRounding({ seed, counter }: RoundingStateDict): string {
-  return JSON.stringify({ seed, counter });
-}
-
-function readRounding(json: string): RoundingStateDict {
-  const reader = new JsonReader(json, ROUNDING);
-  const entries: [string, unknown][] = [];
-  reader.object((key) => entries.push([key, reader.scalar()]));
-  reader.end();
-  try {
-    return checkRounding(Object.fromEntries(entries));
-  } catch (cause) {
-    throw unreadable(`its ${ROUNDING} is not valid: ${(cause as Error).message}`, cause);
-  }
 }
 
 function checkVersion(metadata: ReadonlyMap<string, string>): void {

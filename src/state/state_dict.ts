@@ -4,8 +4,11 @@ import { checkHyperparameter, HYPERPARAMETERS } from "../options.ts";
 import type { Hyperparameters } from "../options.ts";
 import { checkBuffer, checkShape, dtypeOf, FLOAT32 } from "../parameter.ts";
 import type { FloatArray } from "../parameter.ts";
-import { checkCount } from "../rounding.ts";
 import { asObject, checkText, inside, wrong } from "./checks.ts";
+import { checkRoundingDict } from "./rounding_dict.ts";
+import type { RoundingStateDict } from "./rounding_dict.ts";
+import { checkScalerDict } from "./scaler_dict.ts";
+import type { GradScalerStateDict } from "./scaler_dict.ts";
 import { checkSchedulerDict } from "./scheduler_dict.ts";
 import type { CheckedScheduler, LRSchedulerStateDict } from "./scheduler_dict.ts";
 
@@ -33,16 +36,10 @@ export interface StateDict {
   rounding?: RoundingStateDict;
   /** The state of a scheduler, where one was saved; `loadStateDict` of an optimizer leaves it. */
   lr_scheduler?: LRSchedulerStateDict;
+  /** The state of a scaler, where one was saved; `loadStateDict` of an optimizer leaves it. */
+  grad_scaler?: GradScalerStateDict;
   /** The caller's own notes, such as the epoch. */
   metadata?: Record<string, string>;
-}
-
-/** Where the random bits of stochastic rounding go on. */
-export interface RoundingStateDict {
-  /** The seed. */
-  seed: number;
-  /** The steps that have been taken with it. */
-  counter: number;
 }
 
 /** What is remembered of a parameter. */
@@ -132,6 +129,7 @@ export interface CheckedDict {
   readonly parameters: ReadonlyMap<number, CheckedTensor>;
   readonly rounding: RoundingStateDict | null;
   readonly scheduler: CheckedScheduler | null;
+  readonly scaler: GradScalerStateDict | null;
   readonly metadata: readonly (readonly [string, string])[];
 }
 
@@ -142,10 +140,11 @@ export interface CheckedDict {
  * @throws {RangeError} If a hyperparameter is out of range, an index repeats or a shape does not fit.
  */
 export function checkStateDict(dict: unknown): CheckedDict {
-  const { state, param_groups, parameters, rounding, lr_scheduler, metadata } = asObject(
-    dict,
-    "the state dict",
-  );
+  const { state, param_groups, parameters, rounding, lr_scheduler, grad_scaler, metadata } =
+    asObject(
+      dict,
+      "the state dict",
+    );
   if (!Array.isArray(param_groups)) throw wrong("param_groups", "an array", param_groups);
   const indices = new Set<number>();
   const groups = Array.from(param_groups, (group, i) => checkGroup(group, i, indices));
@@ -153,8 +152,9 @@ export function checkStateDict(dict: unknown): CheckedDict {
     groups,
     ...checkState(asObject(state, "state")),
     parameters: checkParameters(asObject(parameters ?? {}, "parameters")),
-    rounding: rounding === undefined ? null : checkRounding(rounding),
+    rounding: rounding === undefined ? null : checkRoundingDict(rounding),
     scheduler: lr_scheduler === undefined ? null : checkSchedulerDict(lr_scheduler),
+    scaler: grad_scaler === undefined ? null : checkScalerDict(grad_scaler),
     metadata: Object.entries(asObject(metadata ?? {}, "metadata")).map(([key, value]) =>
       [checkText(key, "a key of metadata"), checkText(value, `metadata.${key}`)] as const
     ),
@@ -212,24 +212,6 @@ function checkValues(group: Record<string, unknown>, what: string) {
     .filter(([key, value]) => !KNOWN.has(key) && value !== undefined)
     .map(([key, value]) => [checkText(key, `a key of ${what}`), value] as const);
   return { values, others };
-}
-
-/**
- * Checks where random bits go on.
- *
- * @throws {TypeError} If it is no object of a seed and a counter.
- * @throws {RangeError} If one of them is out of range.
- */
-export function checkRounding(value: unknown): RoundingStateDict {
-  const { seed, counter, ...rest } = asObject(value, "rounding");
-  for (const key of Object.keys(rest)) {
-    throw new TypeError(`Cannot use the state dict as rounding.${key} is no state of SGD`);
-  }
-  inside("the state dict", () => {
-    checkCount("rounding.seed", seed);
-    checkCount("rounding.counter", counter);
-  });
-  return { seed: seed as number, counter: counter as number };
 }
 
 function checkState(state: Record<string, unknown>): Pick<CheckedDict, "buffers" | "masters"> {

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::norm::{self, Total};
 use crate::random::Source;
 use crate::rule::Real;
+use crate::scale::{self, Values};
 use crate::share::Tensors;
 use crate::staged::{self, Call, Gradient, Plan, Slot, Tensor};
 use ndarray::{ArrayView1, ArrayViewMut1};
@@ -138,6 +139,78 @@ unsafe extern "C" fn descent_norm(
         }
         Ok(())
     })
+}
+
+/// `int32_t descent_scale(const uint64_t *rows, uint32_t from, uint32_t to, const double *groups,
+/// uint32_t group_count)`: multiplies the gradients of the rows `from..to` by the factor of their group.
+///
+/// # Safety
+/// As `descent_step`, but that gradients are all that is written, and overlap nothing.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_scale(
+    rows: *const u64,
+    from: u32,
+    to: u32,
+    groups: *const f64,
+    group_count: u32,
+) -> i32 {
+    guard(|| {
+        if rows.is_null() || groups.is_null() || from > to {
+            return Err(Error::Table("Cannot scale as a table is missing".to_owned()));
+        }
+        // SAFETY: not null, and the caller vouches for the numbers of rows and for the addresses.
+        let (rows, groups) = unsafe {
+            let rows = std::slice::from_raw_parts(rows.cast::<[u64; ROW]>(), to as usize);
+            let groups = groups.cast::<[f64; GROUP_ROW]>();
+            (
+                Rows::new(rows, from as usize, true)?,
+                std::slice::from_raw_parts(groups, group_count as usize),
+            )
+        };
+        let factors: Vec<f64> = groups.iter().map(|row| row[GROUP_ROW - 1]).collect();
+        scale::scale(Gradients(rows), &factors, config()?)
+    })
+}
+
+/// The gradients of rows, to be written.
+struct Gradients<'a>(Rows<'a>);
+
+impl Tensors for Gradients<'_> {
+    type Work<'a>
+        = scale::Gradient<'a>
+    where
+        Self: 'a;
+    type Plan = [f64];
+
+    fn count(&self) -> usize {
+        self.0.rows.len()
+    }
+
+    fn at(&mut self, index: usize) -> Option<scale::Gradient<'_>> {
+        let row = &self.0.rows[index];
+        let &[_, grad, _, length, dtype, group, ..] = row;
+        let length = length as usize;
+        if is_idle(row) {
+            return None;
+        }
+        // SAFETY: as in `Rows::at`.
+        let values = unsafe {
+            match dtype {
+                F32 => Values::F32(ArrayViewMut1::from_shape_ptr(length, pointer(grad))),
+                F64 => Values::F64(ArrayViewMut1::from_shape_ptr(length, pointer(grad))),
+                F16 | EACH_F16 | STOCHASTIC_F16 => {
+                    Values::F16(ArrayViewMut1::from_shape_ptr(length, pointer(grad)))
+                }
+                _ => Values::Bf16(ArrayViewMut1::from_shape_ptr(length, pointer(grad))),
+            }
+        };
+        Some(scale::Gradient { values, group: group as usize })
+    }
+
+    fn split(self, index: usize) -> (Self, Self) {
+        let (a, b) = self.0.split(index);
+        (Gradients(a), Gradients(b))
+    }
 }
 
 fn group_of(index: usize, row: &[u64; ROW], count: usize) -> Result<usize, Error> {
