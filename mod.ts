@@ -53,6 +53,8 @@ export type { BackendName, GroupOptions, Hyperparameters, SGDOptions } from "./s
 export type {
   DeviceTensor,
   FloatArray,
+  HalfArray,
+  HostArray,
   Parameter,
   SparseGrad,
   SparseParameter,

@@ -2,8 +2,14 @@
 
 import { BFloat16Array, isBFloat16Array, roundToBFloat16 } from "./bfloat16.ts";
 
-/** An array of one of the supported dtypes: float32, float64, float16 or bfloat16. */
-export type FloatArray = Float32Array | Float64Array | Float16Array | BFloat16Array;
+/** An array of float32 or float64. */
+export type FloatArray = Float32Array | Float64Array;
+
+/** An array of a 16-bit type: float16 or bfloat16. */
+export type HalfArray = Float16Array | BFloat16Array;
+
+/** An array of one of the supported dtypes. */
+export type HostArray = FloatArray | HalfArray;
 
 /** Where tensors lie that are not in JavaScript's memory. */
 export interface Device {
@@ -36,7 +42,7 @@ export interface DeviceTensor {
 }
 
 /** What holds the elements of a parameter: an array, or a tensor on a device. */
-export type Tensor = FloatArray | DeviceTensor;
+export type Tensor = HostArray | DeviceTensor;
 
 /**
  * A trainable tensor: its values, their gradient, and what it is called.
@@ -119,11 +125,21 @@ export interface ElementType {
 /** A supported dtype of arrays. */
 export interface Dtype extends ElementType {
   /** An array of zeros. */
+  readonly zeros: (length: number) => HostArray;
+  /** A view of `length` elements from `offset` bytes on. */
+  readonly view: (buffer: ArrayBufferLike, offset: number, length: number) => HostArray;
+  /** The nearest value of this dtype. */
+  readonly round: (value: number) => number;
+}
+
+/** A dtype that is computed in as it is: float32 or float64. */
+export interface WideDtype extends Dtype {
+  /** The field's name for it. */
+  readonly name: "float32" | "float64";
+  /** An array of zeros. */
   readonly zeros: (length: number) => FloatArray;
   /** A view of `length` elements from `offset` bytes on. */
   readonly view: (buffer: ArrayBufferLike, offset: number, length: number) => FloatArray;
-  /** The nearest value of this dtype. */
-  readonly round: (value: number) => number;
 }
 
 const TYPED_ARRAY = Object.getPrototypeOf(Float32Array.prototype);
@@ -165,7 +181,7 @@ const DTYPES = {
 } satisfies Record<string, Dtype>;
 
 /** float32, for what needs a dtype and has no array. */
-export const FLOAT32: Dtype = DTYPES.Float32Array;
+export const FLOAT32: WideDtype = DTYPES.Float32Array;
 
 const placed = new WeakMap<DeviceTensor, ElementType>();
 
@@ -226,7 +242,7 @@ function intrinsic(array: unknown, name: "length" | "buffer" | typeof Symbol.toS
 export function checkBuffer(tensor: Tensor | SparseGrad["indices"], what: string): void {
   const device = deviceOf(tensor);
   if (device !== undefined) return void device.address(tensor as DeviceTensor); // throws if disposed
-  const array = tensor as FloatArray;
+  const array = tensor as HostArray;
   const buffer = array.buffer as ArrayBufferLike & { growable?: boolean };
   const length = intrinsic(array, "length");
   if (array.length !== length || buffer !== intrinsic(array, "buffer")) {

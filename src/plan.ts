@@ -12,14 +12,7 @@ import { checkCombination } from "./options.ts";
 import type { RuleOptions } from "./rule.ts";
 import { Written } from "./overlap.ts";
 import { checkBuffer, elementTypeOf, FLOAT32, isSixteenBit, label } from "./parameter.ts";
-import type {
-  Device,
-  ElementType,
-  FloatArray,
-  Parameter,
-  SparseGrad,
-  Tensor,
-} from "./parameter.ts";
+import type { Device, ElementType, HostArray, Parameter, SparseGrad, Tensor } from "./parameter.ts";
 import { bufferTypeOf, checkDevice, codeOf } from "./rounding.ts";
 import type { Precision } from "./rounding.ts";
 import { checkSparseOptions, isSparse, readSparse, SparseTable } from "./sparse.ts";
@@ -281,7 +274,7 @@ export class Plan {
     const { data, length, state: { masterWeight } } = entry;
     if (masterWeight === null) {
       const copy = new Float32Array(length);
-      load(data as FloatArray, copy);
+      load(data as HostArray, copy);
       this.#setMaster(entry, copy);
       this.#copied.push(entry);
     } else if (masterWeight !== entry.master) {

@@ -1,7 +1,7 @@
 /** The `js` backend: no library, no permission, wherever TypeScript runs. */
 
 import { isSixteenBit } from "../parameter.ts";
-import type { Dtype, FloatArray } from "../parameter.ts";
+import type { FloatArray, WideDtype } from "../parameter.ts";
 import type { Plan } from "../plan.ts";
 import { factorsOf, linesOf } from "../rule.ts";
 import type { Factors, Lines } from "../rule.ts";
@@ -27,14 +27,14 @@ interface HostArrays {
 
 /** What rows of one dtype, group and state have in common. */
 interface Choice {
-  readonly dtype: Dtype;
+  readonly dtype: WideDtype;
   readonly group: number;
   readonly first: boolean;
   readonly lines: Lines;
   readonly factors: Factors<number>;
 }
 
-function choose(plan: Plan, dtype: Dtype, group: number, first: boolean): Choice {
+function choose(plan: Plan, dtype: WideDtype, group: number, first: boolean): Choice {
   const h = plan.groups[group];
   return { dtype, group, first, lines: linesOf(h, first), factors: factorsOf(h, dtype.round) };
 }
@@ -86,7 +86,7 @@ function stepRows(plan: Plan, from: number, to: number, stepTensor: StepTensor):
     const entry = plan.entries[i];
     if (entry.grad === null || entry.dtype!.device !== undefined) continue;
     const { data, grad, buffer } = entry as HostArrays;
-    const dtype = entry.dtype as Dtype;
+    const dtype = entry.dtype as WideDtype;
     if (isSixteenBit(dtype)) {
       const preparation = stepTensor === stepPlain ? null : preparationOf(plan, entry.group, dtype);
       stepSixteenBit(plan, entry, preparation);
@@ -125,7 +125,7 @@ function stepMatrices(plan: Plan, from: number, to: number): void {
   for (const step of plan.sparse.steps.slice(first, end)) {
     const entry = plan.entries[step.row];
     const { data, buffer } = entry as HostArrays;
-    const dtype = entry.dtype as Dtype;
+    const dtype = entry.dtype as WideDtype;
     const { lines, factors } = choose(plan, dtype, entry.group, step.first);
     const matrix = { data, buffer, dtype };
     stepSparse(step, lines, matrix, (p, g, b) => sweep(dtype, lines, factors, p, g, b));

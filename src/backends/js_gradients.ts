@@ -2,7 +2,7 @@
 
 import { load, store } from "../convert.ts";
 import { FLOAT32, isSixteenBit } from "../parameter.ts";
-import type { Dtype, FloatArray } from "../parameter.ts";
+import type { Dtype, HostArray } from "../parameter.ts";
 import {
   CALL_FLAGS,
   COEFFICIENT,
@@ -43,8 +43,8 @@ export function preparationOf(
 
 /** Writes prepared gradients to an array of the same length and dtype, which rounds each product. */
 export function prepare(
-  grad: FloatArray,
-  out: FloatArray,
+  grad: HostArray,
+  out: HostArray,
   { inverseScale, coefficient, maxValue }: Preparation,
 ): void {
   if (inverseScale === 1) out.set(grad);
@@ -53,12 +53,12 @@ export function prepare(
   if (maxValue < Infinity) clamp(out, maxValue);
 }
 
-function multiply(array: FloatArray, factor: number): void {
+function multiply(array: HostArray, factor: number): void {
   for (let i = 0; i < array.length; i++) array[i] *= factor;
 }
 
 /** NaN is neither larger nor smaller, and stays. */
-function clamp(array: FloatArray, limit: number): void {
+function clamp(array: HostArray, limit: number): void {
   for (let i = 0; i < array.length; i++) {
     if (array[i] > limit) array[i] = limit;
     else if (array[i] < -limit) array[i] = -limit;
@@ -73,13 +73,13 @@ export function addNorms(
 ): void {
   for (const { grad, dtype, group } of entries) {
     if (grad === null || dtype!.device !== undefined) continue;
-    const squares = sumSquares(grad as FloatArray, dtype as Dtype, inverseScale);
+    const squares = sumSquares(grad as HostArray, dtype as Dtype, inverseScale);
     sums[2 * group] += squares.sum;
     if (!squares.finite) sums[2 * group + 1] = 1;
   }
 }
 
-function sumSquares(grad: FloatArray, dtype: Dtype, inverseScale: number) {
+function sumSquares(grad: HostArray, dtype: Dtype, inverseScale: number) {
   const { zeros, round } = computeTypeOf(dtype);
   const factor = round(inverseScale);
   const block = zeros(Math.min(BLOCK, grad.length));
@@ -101,7 +101,7 @@ function sumSquares(grad: FloatArray, dtype: Dtype, inverseScale: number) {
 }
 
 /** The sum of a block's squares, in an order that no number of threads changes. */
-function sumBlock(block: FloatArray, lanes: Float64Array): number {
+function sumBlock(block: HostArray, lanes: Float64Array): number {
   lanes.fill(0);
   for (let i = 0; i < block.length; i++) lanes[i % LANES] += block[i] * block[i];
   for (const width of [8, 4, 2, 1]) {
@@ -117,12 +117,12 @@ export function scaleGradients({ entries, groupRows }: Gradients): void {
     const coefficient = groupRows[group * GROUP_ROW + COEFFICIENT];
     if (coefficient === 1) continue;
     const factor = computeTypeOf(dtype as Dtype).round(coefficient);
-    if (isSixteenBit(dtype!)) multiplySixteenBit(grad as FloatArray, factor);
-    else multiply(grad as FloatArray, factor);
+    if (isSixteenBit(dtype!)) multiplySixteenBit(grad as HostArray, factor);
+    else multiply(grad as HostArray, factor);
   }
 }
 
-function multiplySixteenBit(grad: FloatArray, factor: number): void {
+function multiplySixteenBit(grad: HostArray, factor: number): void {
   const block = new Float32Array(Math.min(BLOCK, grad.length));
   for (let from = 0; from < grad.length; from += BLOCK) {
     const part = grad.subarray(from, from + BLOCK);

@@ -2,7 +2,7 @@
 
 import { load, store } from "../convert.ts";
 import { FLOAT32 } from "../parameter.ts";
-import type { Dtype, FloatArray } from "../parameter.ts";
+import type { Dtype, HostArray } from "../parameter.ts";
 import type { Entry, Plan } from "../plan.ts";
 import { factorsOf, linesOf } from "../rule.ts";
 import type { Factors, Lines } from "../rule.ts";
@@ -39,7 +39,7 @@ export function stepSixteenBit(
   preparation: Preparation | null,
 ): void {
   const { index, group, length, master, state } = entry;
-  const { data, grad, buffer } = entry as unknown as Record<"data" | "grad" | "buffer", FloatArray>;
+  const { data, grad, buffer } = entry as unknown as Record<"data" | "grad" | "buffer", HostArray>;
   const step: Step = {
     dtype: entry.dtype as Dtype,
     isEach: entry.bufferType === entry.dtype,
@@ -49,7 +49,7 @@ export function stepSixteenBit(
   };
   const random = isRandom ? randomOf(callRow, index) : null;
   for (let from = 0; from < length; from += TILE) {
-    const part = <T extends FloatArray>(array: T) => array.subarray(from, from + TILE) as T;
+    const part = <T extends HostArray>(array: T) => array.subarray(from, from + TILE) as T;
     const out = part(data);
     const own = step.lines.momentum === "none" ? null : part(buffer);
     const tile = {
@@ -65,7 +65,7 @@ export function stepSixteenBit(
   }
 }
 
-function loaded(part: FloatArray, name: "data" | "grad" | "buffer"): Float32Array {
+function loaded(part: HostArray, name: "data" | "grad" | "buffer"): Float32Array {
   const create = () => new Float32Array(TILE);
   tiles ??= { data: create(), grad: create(), buffer: create() };
   const tile = tiles[name].subarray(0, part.length);

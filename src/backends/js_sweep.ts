@@ -1,6 +1,6 @@
 /** The rule over whole arrays on the `js` backend, in the way that is faster for their length. */
 
-import type { Dtype, FloatArray } from "../parameter.ts";
+import type { Dtype, FloatArray, WideDtype } from "../parameter.ts";
 import { descend, gradient, velocity } from "../rule.ts";
 import type { Factors, Lines } from "../rule.ts";
 import { compile, isAvailable, TILE, tilesOf } from "../wasm/kernel.ts";
@@ -11,14 +11,21 @@ import { arithmeticOf } from "./arithmetic.ts";
 const SMALL = 64;
 
 /** Steps one tensor in the way that is faster for its length. */
-export const sweep: typeof sweepElements = (dtype, lines, f, data, grad, buffer) => {
+export function sweep(
+  dtype: WideDtype,
+  lines: Lines,
+  f: Factors<number>,
+  data: FloatArray,
+  grad: FloatArray,
+  buffer: FloatArray | null,
+): void {
   const chosen = data.length >= SMALL && isAvailable() ? sweepTiles : sweepElements;
   chosen(dtype, lines, f, data, grad, buffer);
-};
+}
 
 /** Steps one tensor in WebAssembly, a tile at a time. */
 function sweepTiles(
-  dtype: Dtype,
+  dtype: WideDtype,
   lines: Lines,
   f: Factors<number>,
   data: FloatArray,
@@ -41,14 +48,14 @@ function sweepTiles(
 
 const kernels = new Map<string, Kernel>();
 
-function kernelOf(dtype: Dtype, lines: Lines): Kernel {
+function kernelOf(dtype: WideDtype, lines: Lines): Kernel {
   const key = `${dtype.name} ${lines.decay} ${lines.momentum} ${lines.nesterov} ${lines.sign}`;
   let kernel = kernels.get(key);
   if (kernel === undefined) kernels.set(key, kernel = compile(dtype, lines));
   return kernel;
 }
 
-/** Steps one tensor element by element. */
+/** Steps one tensor element by element; of a 16-bit type, its values as float32. */
 export function sweepElements(
   dtype: Dtype,
   lines: Lines,

@@ -2,7 +2,7 @@
 
 import { isBFloat16Array, narrowWord } from "../bfloat16.ts";
 import { wordsOf } from "../convert.ts";
-import type { FloatArray } from "../parameter.ts";
+import type { HostArray } from "../parameter.ts";
 import { COUNTER, SEED_HIGH, SEED_LOW } from "../tables.ts";
 import { BLOCK, ChaCha8 } from "./chacha.ts";
 
@@ -21,7 +21,7 @@ export function randomOf(callRow: Float64Array, row: number): ChaCha8 {
  */
 export function storeAtRandom(
   from: Float32Array,
-  to: FloatArray,
+  to: HostArray,
   random: ChaCha8,
   first: number,
 ): void {

@@ -2,7 +2,7 @@
 
 import type { ParamGroup } from "../group.ts";
 import { describe, isSixteenBit, label } from "../parameter.ts";
-import type { Dtype, FloatArray, Parameter, Tensor } from "../parameter.ts";
+import type { FloatArray, Parameter, Tensor, WideDtype } from "../parameter.ts";
 import type { Entry, Plan } from "../plan.ts";
 import type { RuleOptions } from "../rule.ts";
 
@@ -11,7 +11,7 @@ export interface RecordedTensor {
   readonly parameter: Parameter;
   /** What error messages call the parameter. */
   readonly name: string;
-  readonly dtype: Dtype;
+  readonly dtype: WideDtype;
   readonly data: FloatArray;
   readonly grad: FloatArray;
   /** Null at a first step. */
@@ -78,7 +78,7 @@ function copy(entry: Entry): RecordedTensor {
   return {
     parameter: entry.parameter as Parameter,
     name: label(entry.parameter, entry.index),
-    dtype: dtype as Dtype,
+    dtype: dtype as WideDtype,
     data: (entry.data as FloatArray).slice(),
     grad: (grad as FloatArray).slice(),
     buffer: (entry.state.momentumBuffer as FloatArray | null)?.slice() ?? null,

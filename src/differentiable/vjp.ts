@@ -4,7 +4,7 @@ import { checkLists, readOptions } from "../functional.ts";
 import type { SgdOptions } from "../functional.ts";
 import { checkLike } from "../like.ts";
 import { checkBuffer, describe, dtypeOf, isSixteenBit } from "../parameter.ts";
-import type { FloatArray } from "../parameter.ts";
+import type { FloatArray, WideDtype } from "../parameter.ts";
 import { pullbackOf } from "../pullback.ts";
 import type { HyperGradients, Pullback } from "../pullback.ts";
 
@@ -128,7 +128,7 @@ function passedBuffer({ buffer, bufferCotangent }: Arrays): FloatArray | null {
   return buffer && (bufferCotangent?.slice() ?? (buffer as Float64Array).slice().fill(0));
 }
 
-function checkArrays(arrays: Arrays, index: number) {
+function checkArrays(arrays: Arrays, index: number): WideDtype {
   const what = `parameter ${index}`;
   const dtype = dtypeOf(arrays.param, what);
   if (isSixteenBit(dtype)) {
@@ -148,7 +148,7 @@ function checkArrays(arrays: Arrays, index: number) {
     const array = arrays[key as keyof Arrays];
     if (array !== null) checkLike(array, like, `${name} of ${what}`);
   }
-  return dtype;
+  return dtype as WideDtype;
 }
 
 function readCotangents(cotangents: SgdCotangents, length: number) {

@@ -2,7 +2,7 @@
 
 import { describe } from "../parameter.ts";
 import { BFloat16Array } from "../bfloat16.ts";
-import type { FloatArray } from "../parameter.ts";
+import type { HostArray } from "../parameter.ts";
 import { quote, unreadable } from "./errors.ts";
 import { JsonReader, MAX_VALUES } from "./json_reader.ts";
 import { writeScalar } from "./json_writer.ts";
@@ -32,7 +32,7 @@ const VERSION = 1;
 const RESERVED = ["format", "version", "param_groups", ROUNDING, SCHEDULER, SCALER];
 
 /** Arrays of so many bytes, by the format's name of their dtype. */
-const ARRAYS: Readonly<Record<string, (bytes: number) => FloatArray>> = {
+const ARRAYS: Readonly<Record<string, (bytes: number) => HostArray>> = {
   F16: (bytes) => new Float16Array(bytes / 2),
   BF16: (bytes) => new BFloat16Array(bytes / 2),
   F32: (bytes) => new Float32Array(bytes / 4),
@@ -50,7 +50,7 @@ export interface Unfilled {
   /** The dict. */
   readonly dict: StateDict;
   /** Its arrays, in the order of the file; together they are all of the data. */
-  readonly arrays: readonly FloatArray[];
+  readonly arrays: readonly HostArray[];
 }
 
 /**
@@ -339,7 +339,7 @@ function place(tensors: Header["tensors"], slots: ReadonlyMap<string, Slot | nul
   return places.sort((a, b) => a.info.start - b.info.start || a.info.end - b.info.end);
 }
 
-function allocate(name: string, { dtype, start, end }: TensorInfo): FloatArray {
+function allocate(name: string, { dtype, start, end }: TensorInfo): HostArray {
   const create = Object.hasOwn(ARRAYS, dtype) ? ARRAYS[dtype] : undefined;
   if (create === undefined) {
     throw unreadable(

@@ -5,7 +5,7 @@ import { checkKnown, HYPERPARAMETERS, resolve } from "../options.ts";
 import type { Hyperparameters } from "../options.ts";
 import { copyFor, copyFromHost, copyToHost, hostDtypeOf, readable } from "../host_copy.ts";
 import { checkBuffer, describe, dtypeOf, FLOAT32, isSixteenBit, label } from "../parameter.ts";
-import type { ElementType, FloatArray, Parameter, Tensor } from "../parameter.ts";
+import type { ElementType, HostArray, Parameter, Tensor } from "../parameter.ts";
 import { bufferTypeOf } from "../rounding.ts";
 import type { Precision } from "../rounding.ts";
 import { match } from "./match.ts";
@@ -63,7 +63,7 @@ export function shareState(owner: Owner, options: StateDictOptions = {}): StateD
 function takeState(
   { groups, memories, precision: { rounding, random } }: Owner,
   options: StateDictOptions,
-  take: (tensor: Tensor) => FloatArray,
+  take: (tensor: Tensor) => HostArray,
 ): StateDict {
   const dict: StateDict = { state: {}, param_groups: [] };
   if (rounding === "stochastic") dict.rounding = { ...random };

@@ -3,7 +3,7 @@
 import { checkHyperparameter, HYPERPARAMETERS } from "../options.ts";
 import type { Hyperparameters } from "../options.ts";
 import { checkBuffer, checkShape, dtypeOf, FLOAT32 } from "../parameter.ts";
-import type { FloatArray } from "../parameter.ts";
+import type { HostArray } from "../parameter.ts";
 import { asObject, checkText, inside, wrong } from "./checks.ts";
 import { checkRoundingDict } from "./rounding_dict.ts";
 import type { RoundingStateDict } from "./rounding_dict.ts";
@@ -45,7 +45,7 @@ export interface StateDict {
 /** What is remembered of a parameter. */
 export interface ParameterStateDict {
   /** The momentum buffer, row-major; absent or null means "not stepped yet". */
-  momentum_buffer?: FloatArray | null;
+  momentum_buffer?: HostArray | null;
   /** The float32 copy of a parameter in a 16-bit type; absent or null if there is none. */
   master_weight?: Float32Array | null;
   /** The shape of both; absent for one dimension, and then it fits any shape of its length. */
@@ -55,7 +55,7 @@ export interface ParameterStateDict {
 /** A tensor with its shape. */
 export interface TensorDict {
   /** The values, row-major. */
-  data: FloatArray;
+  data: HostArray;
   /** The shape; absent for one dimension, and then it fits any shape of its length. */
   shape?: readonly number[];
 }
@@ -105,7 +105,7 @@ const REQUIRED: readonly string[] = ["lr", "momentum", "dampening", "weight_deca
 
 /** A tensor whose shape agrees with its length. */
 export interface CheckedTensor {
-  readonly data: FloatArray;
+  readonly data: HostArray;
   /** Null if it is not known. */
   readonly shape: readonly number[] | null;
 }
@@ -262,7 +262,7 @@ function refuseOthers(rest: Record<string, unknown>, where: string): void {
 
 function checkTensor(data: unknown, shape: unknown, what: string): CheckedTensor {
   dtypeOf(data, what);
-  const array = data as FloatArray;
+  const array = data as HostArray;
   checkBuffer(array, what);
   if (shape === undefined) return { data: array, shape: null };
   checkShape(shape, array.length, what);

@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { BFloat16Array } from "@descent/sgd";
-import type { FloatArray } from "@descent/sgd";
+import type { HostArray } from "@descent/sgd";
 import fc from "fast-check";
 import { load, store } from "../../src/convert.ts";
 import { words } from "../golden.ts";
@@ -10,7 +10,7 @@ import { bitsOf, CONVERSIONS, digest, fromBits, fromNumbers, numbersOf, TYPES } 
 
 const ALL = Uint16Array.from({ length: 65_536 }, (_, i) => i);
 
-const loaded = (array: FloatArray) => {
+const loaded = (array: HostArray) => {
   const values = new Float32Array(array.length);
   load(array, values);
   return values;

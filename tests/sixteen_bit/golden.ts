@@ -2,7 +2,7 @@
 
 import { createHash } from "node:crypto";
 import { BFloat16Array } from "@descent/sgd";
-import type { FloatArray, GroupOptions } from "@descent/sgd";
+import type { GroupOptions, HostArray } from "@descent/sgd";
 import { words } from "../golden.ts";
 
 export type SixteenBit = "float16" | "bfloat16";
@@ -45,22 +45,22 @@ export const CONVERSIONS = header.conversions;
 export const TYPES: readonly SixteenBit[] = ["float16", "bfloat16"];
 
 /** An array of these bit patterns. */
-export function fromBits(dtype: SixteenBit, bits: Uint16Array<ArrayBuffer>): FloatArray {
+export function fromBits(dtype: SixteenBit, bits: Uint16Array<ArrayBuffer>): HostArray {
   return dtype === "float16" ? new Float16Array(bits.buffer) : new BFloat16Array(bits.buffer);
 }
 
 /** An array of numbers, rounded to the nearest. */
-export function fromNumbers(dtype: SixteenBit, values: Iterable<number>): FloatArray {
+export function fromNumbers(dtype: SixteenBit, values: Iterable<number>): HostArray {
   return dtype === "float16" ? Float16Array.from(values) : BFloat16Array.from(values);
 }
 
 /** The values of an array of any dtype. */
-export function numbersOf(array: FloatArray): number[] {
+export function numbersOf(array: HostArray): number[] {
   return Array.from(array instanceof BFloat16Array ? array.toFloat32Array() : array);
 }
 
 /** Data (step 0) or a gradient: `inputs` of make_half.py. */
-export function input({ dtype, values, seed, size }: HalfCase, step: number): FloatArray {
+export function input({ dtype, values, seed, size }: HalfCase, step: number): HostArray {
   const bits = new Uint16Array(size);
   if (values === "special") {
     const table = header.special[dtype];
@@ -82,7 +82,7 @@ export function input({ dtype, values, seed, size }: HalfCase, step: number): Fl
 }
 
 /** An array's bits, with one NaN for all. */
-export function bitsOf(array: FloatArray): Uint16Array<ArrayBuffer> | Uint32Array<ArrayBuffer> {
+export function bitsOf(array: HostArray): Uint16Array<ArrayBuffer> | Uint32Array<ArrayBuffer> {
   const copy = array.slice();
   const wide = array.BYTES_PER_ELEMENT === 4;
   const bits = wide ? new Uint32Array(copy.buffer) : new Uint16Array(copy.buffer);
@@ -99,14 +99,14 @@ export function bitsOf(array: FloatArray): Uint16Array<ArrayBuffer> | Uint32Arra
 }
 
 /** The start of the SHA-256 of the arrays' bits. */
-export function digest(arrays: readonly FloatArray[]): string {
+export function digest(arrays: readonly HostArray[]): string {
   const sha = createHash("sha256");
   for (const array of arrays) sha.update(new Uint8Array(bitsOf(array).buffer));
   return sha.digest("hex").slice(0, 16);
 }
 
 /** The elements that stand for an array, as `samples` of the golden data. */
-export function samples(array: FloatArray): string {
+export function samples(array: HostArray): string {
   const bits = bitsOf(array);
   const digits = 2 * array.BYTES_PER_ELEMENT;
   const at = (k: number) => Math.floor(k * (bits.length - 1) / 15);

@@ -7,16 +7,16 @@
 
 import { assertEquals } from "@std/assert";
 import { SGD, sgd } from "@descent/sgd";
-import type { BackendName, FloatArray, Parameter } from "@descent/sgd";
+import type { BackendName, HostArray, Parameter } from "@descent/sgd";
 import { testOnBackends } from "../backends.ts";
 import { digest, halfCases, input, samples, STEPS } from "./golden.ts";
 import type { HalfCase } from "./golden.ts";
 
 /** Parameter, buffer and copy. */
-type State = readonly (FloatArray | null)[];
+type State = readonly (HostArray | null)[];
 
 function* withClass(c: HalfCase, backend: BackendName): Generator<State> {
-  const w: Parameter = { data: input(c, 0), grad: null };
+  const w: Parameter<HostArray> = { data: input(c, 0), grad: null };
   const { rounding, master: masterWeights } = c;
   const optimizer = new SGD([w], { lr: 1, ...c.options, rounding, masterWeights, backend });
   for (let n = 1; n <= STEPS; n++) {
@@ -33,7 +33,7 @@ const OFF = { momentum: 0, dampening: 0, weightDecay: 0, nesterov: false, maximi
 
 function* withFunction(c: HalfCase, backend: BackendName): Generator<State> {
   const data = input(c, 0);
-  const buffers: (FloatArray | null)[] = [null];
+  const buffers: (HostArray | null)[] = [null];
   for (let n = 1; n <= STEPS; n++) {
     sgd([data], [input(c, n)], buffers, {
       ...{ lr: 1, ...OFF, ...c.options, rounding: c.rounding, backend },

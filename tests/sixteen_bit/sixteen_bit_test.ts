@@ -2,13 +2,20 @@
 
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { BFloat16Array, clipGradNorm, SGD, sgd, sgdVjp } from "@descent/sgd";
-import type { FloatArray, Parameter, SGDOptions, StepOptions } from "@descent/sgd";
+import type {
+  FloatArray,
+  HostArray,
+  Parameter,
+  SGDOptions,
+  SparseParameter,
+  StepOptions,
+} from "@descent/sgd";
 import fc from "fast-check";
 import { testOnBackends } from "../backends.ts";
 import { bitsOf, digest, fromBits, fromNumbers, numbersOf, TYPES } from "./golden.ts";
 import type { SixteenBit } from "./golden.ts";
 
-function parameterOf(dtype: SixteenBit, data: number[], grad: number[]): Parameter {
+function parameterOf(dtype: SixteenBit, data: number[], grad: number[]): Parameter<HostArray> {
   return { data: fromNumbers(dtype, data), grad: fromNumbers(dtype, grad) };
 }
 
@@ -33,7 +40,7 @@ testOnBackends("momentum buffers are float32, and with torch's rounding as the d
       const { momentumBuffer, masterWeight } = optimizer.state.get(w)!;
       const name = mode.rounding === "torch" ? w.data.constructor.name : "Float32Array";
       assertEquals(momentumBuffer!.constructor.name, name);
-      assertEquals(numbersOf(momentumBuffer!), numbersOf(w.grad as FloatArray));
+      assertEquals(numbersOf(momentumBuffer!), numbersOf(w.grad as HostArray));
       assertEquals(masterWeight !== null, mode.masterWeights === true);
       optimizer.step();
       assertStrictEquals(optimizer.state.get(w)!.momentumBuffer, momentumBuffer);
@@ -44,7 +51,7 @@ testOnBackends("momentum buffers are float32, and with torch's rounding as the d
 
 testOnBackends("16-bit parameters step beside others, each in its own type", (backend) => {
   const options = { lr: 0.1, momentum: 0.9, weightDecay: 0.01, backend };
-  const create = (kind: string): Parameter => {
+  const create = (kind: string): Parameter<HostArray> => {
     const values = (salt: number) =>
       kind === "float32"
         ? Float32Array.from(noise(100, salt))
@@ -87,7 +94,7 @@ testOnBackends(
 
 testOnBackends("without a gradient nothing is made and nothing moves", (backend) => {
   for (const mode of MODES) {
-    const w: Parameter = { data: BFloat16Array.of(1, 2), grad: null };
+    const w: Parameter<HostArray> = { data: BFloat16Array.of(1, 2), grad: null };
     const other = parameterOf("float16", [1], [1]);
     const optimizer = new SGD([w, other], { lr: 0.1, momentum: 0.9, ...mode, backend });
     optimizer.step();
@@ -126,7 +133,7 @@ testOnBackends("gradients are unscaled, clipped and zeroed on their way, in floa
   for (const dtype of TYPES) {
     const count = 9000; // more than one tile
     const w = parameterOf(dtype, noise(count, 0), noise(count, 1));
-    const wide = [w.data, w.grad as FloatArray].map((array) => Float32Array.from(numbersOf(array)));
+    const wide = [w.data, w.grad as HostArray].map((array) => Float32Array.from(numbersOf(array)));
     const v = { data: wide[0], grad: wide[1] };
     const options: StepOptions = { gradScale: 3, maxNorm: 1, maxValue: 0.01, zeroGrad: true };
     const [half, single] = [w, v].map((each) => new SGD([each], { lr: 1, backend }));
@@ -134,7 +141,7 @@ testOnBackends("gradients are unscaled, clipped and zeroed on their way, in floa
     single.step(options);
     assertEquals(half.lastStep, single.lastStep);
     assertEquals(bitsOf(w.data), bitsOf(fromNumbers(dtype, v.data)), "rounded once");
-    assertEquals(new Set(bitsOf(w.grad as FloatArray)), new Set([0]), "positive zeros");
+    assertEquals(new Set(bitsOf(w.grad as HostArray)), new Set([0]), "positive zeros");
   }
 });
 
@@ -257,7 +264,10 @@ const REFUSED: Record<string, [() => void, typeof TypeError | typeof RangeError,
     "a BFloat16Array or a GpuTensor: current value is of type Uint16Array",
   ],
   "a gradient of the other 16-bit type": [
-    () => new SGD([{ data: half(), grad: new Float16Array(2) }], { lr: 1 }).step(),
+    () => {
+      const grad: HostArray = new Float16Array(2);
+      new SGD<HostArray>([{ data: half(), grad }], { lr: 1 }).step();
+    },
     TypeError,
     "it must be bfloat16, like its data: current value is of type Float16Array",
   ],
@@ -277,7 +287,7 @@ const REFUSED: Record<string, [() => void, typeof TypeError | typeof RangeError,
   "a sparse gradient": [
     () => {
       const grad = { indices: new Uint32Array([0]), values: half(), shape: [1, 2] as const };
-      new SGD([{ data: half(), grad }], { lr: 1 }).step();
+      new SGD([{ data: half(), grad } as unknown as SparseParameter], { lr: 1 }).step();
     },
     TypeError,
     "as a sparse gradient needs data of float32 or float64: its data are bfloat16",
@@ -289,7 +299,7 @@ const REFUSED: Record<string, [() => void, typeof TypeError | typeof RangeError,
   ],
   "a way back through a step": [
     () => {
-      const data = new Float16Array(2);
+      const data = new Float16Array(2) as unknown as FloatArray;
       sgdVjp([data], [data], [null], { params: [data] }, { lr: 1, ...OFF });
     },
     TypeError,
@@ -305,7 +315,7 @@ testOnBackends(
   "a step that is refused has made no master weight and changed no parameter",
   (backend) => {
     const w = parameterOf("bfloat16", [1, 2], [1, 1]);
-    const bad: Parameter = { data: new Float32Array(2), grad: new Float64Array(2) };
+    const bad: Parameter<HostArray> = { data: new Float32Array(2), grad: new Float64Array(2) };
     const optimizer = new SGD([w, bad], { lr: 0.1, momentum: 0.9, masterWeights: true, backend });
     assertThrows(() => optimizer.step(), TypeError);
     assertEquals(numbersOf(w.data), [1, 2]);

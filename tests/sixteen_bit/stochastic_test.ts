@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { BFloat16Array, SGD, sgd } from "@descent/sgd";
-import type { BackendName, FloatArray, Parameter, SGDOptions } from "@descent/sgd";
+import type { BackendName, HostArray, Parameter, SGDOptions } from "@descent/sgd";
 import { ChaCha8 } from "../../src/backends/chacha.ts";
 import { cpuMissing, testOnBackends } from "../backends.ts";
 import { bitsOf, fromBits, fromNumbers, numbersOf, TYPES } from "./golden.ts";
@@ -13,7 +13,7 @@ function stepBy(
   dtype: SixteenBit,
   [from, change]: readonly [from: number, change: number],
   { count = 20_000, ...options }: Partial<SGDOptions> & { count?: number },
-): FloatArray {
+): HostArray {
   const numbers = (value: number) => new Float32Array(count).fill(value);
   const data = fromNumbers(dtype, numbers(from));
   assertEquals(numbersOf(data)[0], from, "the case begins with a value of the type");
@@ -22,7 +22,7 @@ function stepBy(
   return data;
 }
 
-const bytesOf = (array: FloatArray) => new Uint8Array(array.buffer).toHex();
+const bytesOf = (array: HostArray) => new Uint8Array(array.buffer).toHex();
 
 Deno.test("ChaCha8 gives the key stream of its published test vectors", () => {
   // draft-strombergson-chacha-test-vectors-00, TC1 and TC2, 8 rounds, 256-bit key.
@@ -121,7 +121,7 @@ testOnBackends("the same seed gives the same bits, and another one others", (bac
 testOnBackends(
   "each step, each parameter and each element has random bits of its own",
   (backend) => {
-    const create = (): Parameter => ({
+    const create = (): Parameter<HostArray> => ({
       data: fromNumbers("bfloat16", new Float32Array(4096).fill(1)),
       grad: fromNumbers("bfloat16", new Float32Array(4096).fill(1)),
     });
@@ -158,7 +158,7 @@ Deno.test({
 function trainAll(dtype: SixteenBit, sizes: readonly number[], backend: BackendName): string[] {
   const noise = (n: number, salt: number) =>
     fromBits(dtype, Uint16Array.from({ length: n }, (_, i) => Math.imul(i + 1, 40_503 + 2 * salt)));
-  const params = sizes.map((n, i): Parameter => ({ data: noise(n, i), grad: null }));
+  const params = sizes.map((n, i): Parameter<HostArray> => ({ data: noise(n, i), grad: null }));
   const optimizer = new SGD(params, { lr: 0.1, momentum: 0.9, rounding: "stochastic", backend });
   for (const step of [1, 2, 3]) {
     params.forEach((parameter, i) => parameter.grad = noise(sizes[i], 10 * step + i));
@@ -169,7 +169,7 @@ function trainAll(dtype: SixteenBit, sizes: readonly number[], backend: BackendN
 
 testOnBackends("bits do not depend on how tensors are shared out among calls", (backend) => {
   const train = (foreach: boolean) => {
-    const params = [65, 1000, 3].map((size): Parameter => ({
+    const params = [65, 1000, 3].map((size): Parameter<HostArray> => ({
       data: fromNumbers("float16", new Float32Array(size).fill(1)),
       grad: fromNumbers("float16", new Float32Array(size).fill(0.0625)),
     }));
