@@ -56,7 +56,7 @@ const RANGES: Readonly<Record<string, [string, (value: number) => boolean]>> = {
  *   scaler.step(optimizer, { maxNorm: 1, zeroGrad: true });
  *   scaler.update();
  * }
- * console.log(w.data[0].toFixed(3), scaler.getScale()); // 0.168 65536
+ * console.log(w.data[0].toFixed(3), scaler.getScale()); // 0.164 65536
  * ```
  */
 export class GradScaler {

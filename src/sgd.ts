@@ -2,7 +2,7 @@
 
 import { chooseBackend } from "./backends/choose.ts";
 import type { Backend } from "./backends/backend.ts";
-import { addressOf, stepRows } from "./backends/devices.ts";
+import { addressOf } from "./backends/devices.ts";
 import { goBackThrough } from "./differentiable/backward.ts";
 import type { BackwardOptions, BackwardResult, Cotangents } from "./differentiable/backward.ts";
 import { checkLimit, Recorder } from "./differentiable/recorder.ts";
@@ -13,22 +13,17 @@ import { createGroups, toGroups } from "./members.ts";
 import { describe, deviceOf, label } from "./parameter.ts";
 import type { FloatArray, Parameter, SparseParameter, Tensor } from "./parameter.ts";
 import { Written } from "./overlap.ts";
-import { checkRequest, runStep, runStepAsync, zeroRest } from "./fused_step.ts";
-import type { FusedStep } from "./fused_step.ts";
-import { Plan } from "./plan.ts";
 import type { ParameterState } from "./plan.ts";
 import { readRounding, ROUNDING_KEYS } from "./rounding.ts";
 import type { Precision } from "./rounding.ts";
-import { forEachSpan } from "./spans.ts";
 import { share } from "./state/live.ts";
 import { copyState, loadState, shareState } from "./state/load.ts";
 import type { LoadOptions, LoadReport, Owner, StateDictOptions } from "./state/load.ts";
 import type { StateDict } from "./state/state_dict.ts";
 import { NOTHING_ASKED, readStepArguments, readStepOptions } from "./step_options.ts";
-import type { StepOptions, StepRequest } from "./step_options.ts";
-import { NOTHING_MEASURED } from "./step_report.ts";
+import type { StepOptions } from "./step_options.ts";
 import type { StepReport } from "./step_report.ts";
-import { watch } from "./watch.ts";
+import { Stepper } from "./stepper.ts";
 import { zeroGradients } from "./zero_grad.ts";
 
 /** What an optimizer remembers of a parameter. */
@@ -69,16 +64,11 @@ export interface ParameterStateView<T extends Tensor = FloatArray> {
 export class SGD<T extends Tensor = FloatArray> {
   readonly #backend: Backend;
   readonly #defaults: GroupOptions;
-  readonly #plan: Plan;
   readonly #precision: Precision;
+  readonly #stepper: Stepper;
   readonly #state = new Map<Parameter<Tensor>, ParameterState>();
   #groups: readonly ParamGroup<Tensor>[] = Object.freeze([]);
   readonly #recorder: Recorder;
-  #revision = 0;
-  #isRunning = false;
-  #lastStep: StepReport | null = null;
-  readonly #stepSpan = (from: number, to: number) => stepRows(this.#backend, this.#plan, from, to);
-
   /**
    * Makes an optimizer; no parameter changes before the first step.
    *
@@ -109,12 +99,12 @@ export class SGD<T extends Tensor = FloatArray> {
     checkShared(defaults);
     this.#defaults = defaults;
     this.#backend = chooseBackend(backend);
-    this.#plan = new Plan((tensor) => addressOf(this.#backend, tensor), this.#precision);
     this.#recorder = new Recorder(recordSteps);
+    this.#stepper = new Stepper(this.#backend, this.#recorder, this.#precision);
     this.#addGroups(groups);
     share(this, {
       dict: (options) => shareState(this.#owner("save the state"), options),
-      revision: () => this.#revision,
+      revision: () => this.#stepper.revision,
     });
   }
 
@@ -150,7 +140,7 @@ export class SGD<T extends Tensor = FloatArray> {
    * another.
    */
   addParamGroup(group: ParamGroupOptions<T | FloatArray>): void {
-    this.#checkIdle("add a group");
+    this.#stepper.checkIdle("add a group");
     this.#addGroups([group]);
   }
 
@@ -179,12 +169,12 @@ export class SGD<T extends Tensor = FloatArray> {
    */
   step<Loss>(closure: () => Loss, options?: StepOptions): Loss;
   step(first?: (() => unknown) | StepOptions, options?: StepOptions): unknown {
-    this.#checkIdle("step");
+    this.#stepper.checkIdle("step");
     const plain = first === undefined && options === undefined;
     const request = plain ? null : readStepArguments(first, options);
     const loss = typeof first === "function" ? this.#call(first) : undefined;
-    if (request === null && !this.#plan.isRandom) this.#stepPlain();
-    else this.#stepWith(request ?? NOTHING_ASKED);
+    if (request === null) this.#stepper.stepPlain(this.#groups);
+    else this.#stepper.stepWith(this.#groups, request);
     return loss;
   }
 
@@ -216,25 +206,14 @@ export class SGD<T extends Tensor = FloatArray> {
    * ```
    */
   async stepAsync(options?: StepOptions): Promise<StepReport> {
-    this.#checkIdle("step");
-    const step = this.#begin(options === undefined ? NOTHING_ASKED : readStepOptions(options));
-    this.#isRunning = true;
-    try {
-      const check = watch(this.#plan);
-      const report = await runStepAsync(step, check);
-      this.#finish(step, report);
-      check();
-      zeroRest(step, report);
-      for (const device of this.#plan.devices) await device.synchronize();
-      return report;
-    } finally {
-      this.#isRunning = false;
-    }
+    this.#stepper.checkIdle("step");
+    const request = options === undefined ? NOTHING_ASKED : readStepOptions(options);
+    return await this.#stepper.stepAsync(this.#groups, request);
   }
 
   /** What the last step did; null before the first one. */
   get lastStep(): StepReport | null {
-    return this.#lastStep;
+    return this.#stepper.lastStep;
   }
 
   /** How many steps are recorded: those of `differentiable` groups since the last `backward`. */
@@ -273,7 +252,7 @@ export class SGD<T extends Tensor = FloatArray> {
    * ```
    */
   backward(cotangents: Cotangents, options: BackwardOptions = {}): BackwardResult {
-    this.#checkIdle("go back");
+    this.#stepper.checkIdle("go back");
     const { steps } = this.#recorder;
     const result = goBackThrough(steps, this.#backend, cotangents, options);
     steps.length = 0;
@@ -290,7 +269,7 @@ export class SGD<T extends Tensor = FloatArray> {
    * changed.
    */
   zeroGrad(options: { setToNull?: boolean } = {}): void {
-    this.#checkIdle("zero gradients");
+    this.#stepper.checkIdle("zero gradients");
     zeroGradients(this.#groups.flatMap((group) => group.params), options);
   }
 
@@ -356,12 +335,12 @@ export class SGD<T extends Tensor = FloatArray> {
   loadStateDict(dict: StateDict, options?: LoadOptions): LoadReport {
     const report = loadState(this.#owner("load the state"), dict, options);
     this.#recorder.steps.length = 0; // they do not lead to the state that is now there
-    this.#revision++;
+    this.#stepper.revision++;
     return report;
   }
 
   #owner(doing: string): Owner {
-    this.#checkIdle(doing);
+    this.#stepper.checkIdle(doing);
     return { groups: this.#groups, memories: this.#state, precision: this.#precision };
   }
 
@@ -376,22 +355,16 @@ export class SGD<T extends Tensor = FloatArray> {
         this.#state.set(parameter, state);
         return { parameter, state };
       });
-      this.#plan.add(group, members);
+      this.#stepper.plan.add(group, members);
     }
     this.#groups = Object.freeze([...this.#groups, ...added]);
-    this.#revision++;
+    this.#stepper.revision++;
   }
 
   #checkOverlap(params: readonly Parameter<Tensor>[]): void {
     const starts = Float64Array.from(params, ({ data }) => addressOf(this.#backend, data));
     const ends = starts.map((start, i) => start + params[i].data.byteLength);
     new Written(starts, ends, (i) => `data of ${label(params[i], i)}`);
-  }
-
-  /** Refuses what would meet a step that is running. */
-  #checkIdle(doing: string): void {
-    if (!this.#isRunning) return;
-    throw new Error(`Cannot ${doing} as a step is running: await the promise of stepAsync first`);
   }
 
   #call(closure: () => unknown): unknown {
@@ -402,41 +375,7 @@ export class SGD<T extends Tensor = FloatArray> {
           "it returned a promise",
       );
     }
-    this.#checkIdle("step");
+    this.#stepper.checkIdle("step");
     return loss;
-  }
-
-  #stepPlain(): void {
-    this.#plan.refresh();
-    const record = this.#recorder.record(this.#plan, this.#groups);
-    this.#revision++;
-    forEachSpan(this.#groups, this.#stepSpan);
-    this.#plan.commit();
-    if (record !== null) this.#recorder.keep(record);
-    this.#lastStep = NOTHING_MEASURED;
-  }
-
-  #stepWith(request: StepRequest): void {
-    const step = this.#begin(request);
-    const report = runStep(step);
-    this.#finish(step, report);
-    zeroRest(step, report);
-  }
-
-  /** Checks everything that a step relies on. */
-  #begin(request: StepRequest): FusedStep {
-    const [backend, plan, groups] = [this.#backend, this.#plan, this.#groups];
-    plan.refresh();
-    checkRequest({ plan, groups, request });
-    const record = this.#recorder.record(plan, groups);
-    this.#revision++;
-    return { backend, plan, groups, request, record };
-  }
-
-  #finish({ record }: FusedStep, report: StepReport): void {
-    this.#lastStep = report;
-    if (report.skipped) return;
-    this.#plan.commit();
-    if (record !== null) this.#recorder.keep(record);
   }
 }

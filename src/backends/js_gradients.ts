@@ -88,9 +88,10 @@ function sumSquares(grad: HostArray, dtype: Dtype, inverseScale: number) {
   let finite = true;
   for (let from = 0; from < grad.length; from += BLOCK) {
     const part = grad.subarray(from, from + BLOCK);
-    const scaled = block.subarray(0, part.length);
-    if (isSixteenBit(dtype)) load(part, scaled as Float32Array);
-    else scaled.set(part);
+    const half = isSixteenBit(dtype);
+    const scaled = factor === 1 && !half ? part : block.subarray(0, part.length);
+    if (half) load(part, scaled as Float32Array);
+    else if (factor !== 1) scaled.set(part);
     if (factor !== 1) multiply(scaled, factor);
     const squares = sumBlock(scaled, lanes);
     sum += squares;
@@ -102,8 +103,20 @@ function sumSquares(grad: HostArray, dtype: Dtype, inverseScale: number) {
 
 /** The sum of a block's squares, in an order that no number of threads changes. */
 function sumBlock(block: HostArray, lanes: Float64Array): number {
-  lanes.fill(0);
-  for (let i = 0; i < block.length; i++) lanes[i % LANES] += block[i] * block[i];
+  for (let lane = 0; lane < LANES; lane += 4) { // four sums that do not wait for each other
+    let [a, b, c, d] = [0, 0, 0, 0];
+    let i = lane;
+    for (; i + 3 < block.length; i += LANES) {
+      a += block[i] * block[i];
+      b += block[i + 1] * block[i + 1];
+      c += block[i + 2] * block[i + 2];
+      d += block[i + 3] * block[i + 3];
+    }
+    if (i < block.length) a += block[i] * block[i];
+    if (i + 1 < block.length) b += block[i + 1] * block[i + 1];
+    if (i + 2 < block.length) c += block[i + 2] * block[i + 2];
+    lanes.set([a, b, c, d], lane);
+  }
   for (const width of [8, 4, 2, 1]) {
     for (let i = 0; i < width; i++) lanes[i] += lanes[i + width];
   }
