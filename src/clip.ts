@@ -53,7 +53,7 @@ interface Named {
  * ```
  */
 export function clipGradNorm(
-  params: Iterable<Parameter | SparseParameter | HostArray>,
+  params: Iterable<Parameter<HostArray> | SparseParameter | HostArray>,
   maxNorm: number,
   options: ClipOptions = {},
 ): number {
