@@ -20,6 +20,15 @@
  */
 
 export { SGD } from "./src/sgd.ts";
+export type { ParameterStateView } from "./src/sgd.ts";
+export { BFloat16Array } from "./src/bfloat16.ts";
+export type { Rounding, RoundingOptions } from "./src/rounding.ts";
+export type { StepOptions } from "./src/step_options.ts";
+export type { StepReport } from "./src/step_report.ts";
+export { clipGradNorm } from "./src/clip.ts";
+export type { ClipOptions } from "./src/clip.ts";
+export { GradScaler } from "./src/grad_scaler.ts";
+export type { GradScalerOptions, ScaledOptimizer, ScaledStepOptions } from "./src/grad_scaler.ts";
 export { openGpu } from "./src/gpu.ts";
 export { GpuUnavailableError } from "./src/native/gpu.ts";
 export { sgd } from "./src/functional.ts";
@@ -44,6 +53,8 @@ export type { BackendName, GroupOptions, Hyperparameters, SGDOptions } from "./s
 export type {
   DeviceTensor,
   FloatArray,
+  HalfArray,
+  HostArray,
   Parameter,
   SparseGrad,
   SparseParameter,
@@ -77,12 +88,15 @@ export type {
   Progress,
   SaveStateOptions,
   Stateful,
+  StatefulScaler,
   StatefulScheduler,
 } from "./src/state/checkpoint.ts";
+export type { RoundingStateDict } from "./src/state/rounding_dict.ts";
 export { decodeStateDict, encodeStateDict } from "./src/state/encoding.ts";
 export { CheckpointError } from "./src/state/errors.ts";
 export type { LoadOptions, LoadReport, StateDictOptions } from "./src/state/load.ts";
 export type { LRSchedulerStateDict } from "./src/state/scheduler_dict.ts";
+export type { GradScalerStateDict } from "./src/state/scaler_dict.ts";
 export type {
   ParameterStateDict,
   ParamGroupStateDict,

@@ -203,6 +203,7 @@ function createDevice(native: NativeGpu): Device {
     address: handleOf,
     step: (rows, from, to, groups, groupCount) => native.step(rows, from, to, groups, groupCount),
     zero: (tensors) => native.zero(tensors.map(handleOf)),
+    synchronize: () => native.synchronize(),
   };
 }
 

@@ -2,7 +2,7 @@
 
 import { checkLike } from "./like.ts";
 import type { Like } from "./like.ts";
-import type { Dtype, FloatArray } from "./parameter.ts";
+import type { FloatArray, WideDtype } from "./parameter.ts";
 
 /**
  * One tensor: what the step read, the cotangents of what it wrote, and new arrays for the results.
@@ -11,7 +11,7 @@ import type { Dtype, FloatArray } from "./parameter.ts";
 export interface Pullback {
   /** What error messages call the parameter. */
   readonly name: string;
-  readonly dtype: Dtype;
+  readonly dtype: WideDtype;
   /** The parameter before the step. */
   readonly param: FloatArray;
   /** Its gradient. */
@@ -45,7 +45,7 @@ export interface HyperGradients {
 /** What a step read, and the cotangents of what it wrote; null stands for zeros. */
 export interface Taken {
   readonly name: string;
-  readonly dtype: Dtype;
+  readonly dtype: WideDtype;
   readonly param: FloatArray;
   readonly grad: FloatArray;
   readonly buffer: FloatArray | null;

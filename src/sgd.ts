@@ -2,7 +2,7 @@
 
 import { chooseBackend } from "./backends/choose.ts";
 import type { Backend } from "./backends/backend.ts";
-import { addressOf, stepRows } from "./backends/devices.ts";
+import { addressOf } from "./backends/devices.ts";
 import { goBackThrough } from "./differentiable/backward.ts";
 import type { BackwardOptions, BackwardResult, Cotangents } from "./differentiable/backward.ts";
 import { checkLimit, Recorder } from "./differentiable/recorder.ts";
@@ -13,13 +13,29 @@ import { createGroups, toGroups } from "./members.ts";
 import { describe, deviceOf, label } from "./parameter.ts";
 import type { FloatArray, Parameter, SparseParameter, Tensor } from "./parameter.ts";
 import { Written } from "./overlap.ts";
-import { Plan } from "./plan.ts";
 import type { ParameterState } from "./plan.ts";
+import { readRounding, ROUNDING_KEYS } from "./rounding.ts";
+import type { Precision } from "./rounding.ts";
 import { share } from "./state/live.ts";
 import { copyState, loadState, shareState } from "./state/load.ts";
 import type { LoadOptions, LoadReport, Owner, StateDictOptions } from "./state/load.ts";
 import type { StateDict } from "./state/state_dict.ts";
+import { NOTHING_ASKED, readStepArguments, readStepOptions } from "./step_options.ts";
+import type { StepOptions } from "./step_options.ts";
+import type { StepReport } from "./step_report.ts";
+import { Stepper } from "./stepper.ts";
 import { zeroGradients } from "./zero_grad.ts";
+
+/** What an optimizer remembers of a parameter. */
+export interface ParameterStateView<T extends Tensor = FloatArray> {
+  /** The momentum buffer; null before the first step with momentum. */
+  readonly momentumBuffer: T | null;
+  /**
+   * The float32 copy of a parameter in a 16-bit type, where `masterWeights` is on; else null. It is
+   * what steps go into: whoever changes the parameter itself has to change it too.
+   */
+  readonly masterWeight: Float32Array | null;
+}
 
 /**
  * Stochastic gradient descent with momentum: `torch.optim.SGD`, bit for bit, in one native pass.
@@ -48,12 +64,11 @@ import { zeroGradients } from "./zero_grad.ts";
 export class SGD<T extends Tensor = FloatArray> {
   readonly #backend: Backend;
   readonly #defaults: GroupOptions;
-  readonly #plan: Plan;
+  readonly #precision: Precision;
+  readonly #stepper: Stepper;
   readonly #state = new Map<Parameter<Tensor>, ParameterState>();
   #groups: readonly ParamGroup<Tensor>[] = Object.freeze([]);
   readonly #recorder: Recorder;
-  #revision = 0;
-
   /**
    * Makes an optimizer; no parameter changes before the first step.
    *
@@ -76,19 +91,20 @@ export class SGD<T extends Tensor = FloatArray> {
         }`,
       );
     }
-    checkKeys(options, ["backend", "recordSteps"]);
-    const { backend, recordSteps = Infinity, ...defaults } = options;
+    checkKeys(options, ["backend", "recordSteps", ...ROUNDING_KEYS]);
+    const { backend, recordSteps = Infinity, rounding, masterWeights, seed, ...defaults } = options;
     checkLimit(recordSteps);
+    this.#precision = readRounding({ rounding, masterWeights, seed });
     const groups = toGroups(params);
     checkShared(defaults);
     this.#defaults = defaults;
     this.#backend = chooseBackend(backend);
-    this.#plan = new Plan((tensor) => addressOf(this.#backend, tensor));
     this.#recorder = new Recorder(recordSteps);
+    this.#stepper = new Stepper(this.#backend, this.#recorder, this.#precision);
     this.#addGroups(groups);
     share(this, {
-      dict: (options) => shareState(this.#owner(), options),
-      revision: () => this.#revision,
+      dict: (options) => shareState(this.#owner("save the state"), options),
+      revision: () => this.#stepper.revision,
     });
   }
 
@@ -106,12 +122,12 @@ export class SGD<T extends Tensor = FloatArray> {
   /** What the optimizer remembers of each parameter, in the order of the groups. */
   get state(): ReadonlyMap<
     Parameter<T | FloatArray> | SparseParameter,
-    { readonly momentumBuffer: T | FloatArray | null }
+    ParameterStateView<T | FloatArray>
   > {
     const state: ReadonlyMap<Parameter<Tensor>, ParameterState> = this.#state;
     return state as ReadonlyMap<
       Parameter<T | FloatArray> | SparseParameter,
-      { readonly momentumBuffer: T | FloatArray | null }
+      ParameterStateView<T | FloatArray>
     >;
   }
 
@@ -125,6 +141,7 @@ export class SGD<T extends Tensor = FloatArray> {
    */
   addParamGroup(group: ParamGroupOptions<T | FloatArray>): void {
     this.#recorder.checkFree("addParamGroup");
+    this.#stepper.checkIdle("add a group");
     this.#addGroups([group]);
   }
 
@@ -132,31 +149,74 @@ export class SGD<T extends Tensor = FloatArray> {
    * Updates every parameter that has a gradient, in place. Everything is checked before the first
    * write: if this throws, no parameter and no state has changed.
    *
-   * @param closure Called first; computes the gradients and returns the loss.
-   * @returns What the closure returned.
-   * @throws {TypeError} If an array is missing, of another type, detached or resizable, or the
-   * closure is asynchronous.
-   * @throws {RangeError} If lengths differ, arrays overlap or hyperparameters do not fit together.
+   * @param options What happens to gradients in the same pass over memory: they are unscaled, checked,
+   * clipped and zeroed. If the check finds one that is infinite or NaN the step is skipped, which
+   * `lastStep` tells: parameters, momentum buffers and "first step" stay as they were.
+   * @throws {TypeError} If an array is missing, of another type, detached or resizable; if an option
+   * does not exist or is of another type; if gradients are to be unscaled, checked or clipped that are
+   * sparse or on a GPU, or come with `differentiable`.
+   * @throws {RangeError} If lengths differ, arrays overlap, hyperparameters do not fit together or an
+   * option is out of range; if gradients are to be zeroed that share memory.
+   * @throws {Error} If `stepAsync` is running.
    */
-  step(): undefined;
-  /** Calls the closure first, updates every parameter, and returns what the closure returned. */
-  step<Loss>(closure: () => Loss): Loss;
-  step(closure?: () => unknown): unknown {
+  step(options?: StepOptions): undefined;
+  /**
+   * Calls the closure first, updates every parameter, and returns what the closure returned.
+   *
+   * @param closure Computes the gradients and returns the loss.
+   * @param options As above.
+   * @returns What the closure returned, also if the step is skipped.
+   * @throws {TypeError} As above, and if the closure is asynchronous.
+   */
+  step<Loss>(closure: () => Loss, options?: StepOptions): Loss;
+  step(first?: (() => unknown) | StepOptions, options?: StepOptions): unknown {
     this.#recorder.checkFree("step");
-    const loss = closure === undefined ? undefined : closure();
-    if (typeof (loss as PromiseLike<unknown> | undefined)?.then === "function") {
-      throw new TypeError(
-        "Cannot step as the closure must compute the gradients before it returns: " +
-          "it returned a promise",
-      );
-    }
-    this.#plan.refresh();
-    const record = this.#recorder.record(this.#plan, this.#groups);
-    this.#revision++;
-    this.#stepRows();
-    this.#plan.commit();
-    if (record !== null) this.#recorder.keep(record);
+    this.#stepper.checkIdle("step");
+    const plain = first === undefined && options === undefined;
+    const request = plain ? null : readStepArguments(first, options);
+    const loss = typeof first === "function" ? this.#call(first) : undefined;
+    if (request === null) this.#stepper.stepPlain(this.#groups);
+    else this.#stepper.stepWith(this.#groups, request);
     return loss;
+  }
+
+  /**
+   * Takes a step beside JavaScript's thread: the event loop is free meanwhile. The bits are those of
+   * `step`. On the `js` backend, which has no other thread, the step is taken in one piece.
+   *
+   * Until the promise is settled the arrays of all parameters belong to the step: do not write to
+   * them, and neither replace, detach nor resize them, which rejects the promise (the step has then
+   * gone into the arrays that it began with). What else would meet the step is refused: another
+   * step, `zeroGrad`, `addParamGroup`, `stateDict` and the like.
+   *
+   * @param options As for `step`.
+   * @returns What the step did, as `lastStep` has it afterwards.
+   * @throws {TypeError} As `step`.
+   * @throws {RangeError} As `step`.
+   * @throws {Error} If a step is running already, or an array has changed while this one ran.
+   *
+   * @example
+   * ```ts
+   * import { SGD } from "@descent/sgd";
+   *
+   * const w = { data: new Float32Array([1, 2]), grad: new Float32Array([0.5, -0.5]) };
+   * const optimizer = new SGD([w], { lr: 0.1 });
+   * const step = optimizer.stepAsync({ zeroGrad: true });
+   * // Here the next batch can be loaded.
+   * await step;
+   * console.log(w.data); // Float32Array(2) [ 0.95, 2.05 ]
+   * ```
+   */
+  async stepAsync(options?: StepOptions): Promise<StepReport> {
+    this.#recorder.checkFree("stepAsync");
+    this.#stepper.checkIdle("step");
+    const request = options === undefined ? NOTHING_ASKED : readStepOptions(options);
+    return await this.#stepper.stepAsync(this.#groups, request);
+  }
+
+  /** What the last step did; null before the first one. */
+  get lastStep(): StepReport | null {
+    return this.#stepper.lastStep;
   }
 
   /** How many steps are recorded: those of `differentiable` groups since the last `backward`. */
@@ -197,6 +257,7 @@ export class SGD<T extends Tensor = FloatArray> {
    * ```
    */
   backward(cotangents: Cotangents, options: BackwardOptions = {}): BackwardResult {
+    this.#stepper.checkIdle("go back");
     const members = [...this.#state.keys()] as Parameter[];
     return this.#recorder.goBack((steps) =>
       goBackThrough({ steps, members, backend: this.#backend }, cotangents, options)
@@ -213,6 +274,7 @@ export class SGD<T extends Tensor = FloatArray> {
    * changed.
    */
   zeroGrad(options: { setToNull?: boolean } = {}): void {
+    this.#stepper.checkIdle("zero gradients");
     zeroGradients(this.#groups.flatMap((group) => group.params), options);
   }
 
@@ -238,7 +300,7 @@ export class SGD<T extends Tensor = FloatArray> {
    * ```
    */
   stateDict(options?: StateDictOptions): StateDict {
-    return copyState(this.#owner(), options);
+    return copyState(this.#owner("take the state"), options);
   }
 
   /**
@@ -277,14 +339,15 @@ export class SGD<T extends Tensor = FloatArray> {
    */
   loadStateDict(dict: StateDict, options?: LoadOptions): LoadReport {
     this.#recorder.checkFree("loadStateDict");
-    const report = loadState(this.#owner(), dict, options);
+    const report = loadState(this.#owner("load the state"), dict, options);
     this.#recorder.steps.length = 0; // they do not lead to the state that is now there
-    this.#revision++;
+    this.#stepper.revision++;
     return report;
   }
 
-  #owner(): Owner {
-    return { groups: this.#groups, memories: this.#state };
+  #owner(doing: string): Owner {
+    this.#stepper.checkIdle(doing);
+    return { groups: this.#groups, memories: this.#state, precision: this.#precision };
   }
 
   /** Everything is checked before anything is added. */
@@ -294,14 +357,14 @@ export class SGD<T extends Tensor = FloatArray> {
     this.#checkOverlap([...known]);
     for (const group of added) {
       const members = group.params.map((parameter) => {
-        const state = { momentumBuffer: null };
+        const state = { momentumBuffer: null, masterWeight: null };
         this.#state.set(parameter, state);
         return { parameter, state };
       });
-      this.#plan.add(group, members);
+      this.#stepper.plan.add(group, members);
     }
     this.#groups = Object.freeze([...this.#groups, ...added]);
-    this.#revision++;
+    this.#stepper.revision++;
   }
 
   #checkOverlap(params: readonly Parameter<Tensor>[]): void {
@@ -310,17 +373,15 @@ export class SGD<T extends Tensor = FloatArray> {
     new Written(starts, ends, (i) => `data of ${label(params[i], i)}`);
   }
 
-  /** Groups in a row that step together (foreach) are one call, the others one per tensor. */
-  #stepRows(): void {
-    const groups = this.#groups;
-    let from = 0;
-    let to = 0;
-    for (let i = 0; i < groups.length; i++) {
-      to += groups[i].params.length;
-      const together = groups[i].foreach !== false;
-      if (together && groups[i + 1]?.foreach !== false && i + 1 < groups.length) continue;
-      const each = together ? to - from : 1;
-      for (; from < to; from += each) stepRows(this.#backend, this.#plan, from, from + each);
+  #call(closure: () => unknown): unknown {
+    const loss = closure();
+    if (typeof (loss as PromiseLike<unknown> | undefined)?.then === "function") {
+      throw new TypeError(
+        "Cannot step as the closure must compute the gradients before it returns: " +
+          "it returned a promise",
+      );
     }
+    this.#stepper.checkIdle("step");
+    return loss;
   }
 }

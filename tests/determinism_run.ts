@@ -3,11 +3,12 @@
  * `determinism_test.ts` runs this under various settings, which a process reads only once.
  */
 
-import { SGD } from "@descent/sgd";
-import type { GroupOptions } from "@descent/sgd";
+import { clipGradNorm, SGD } from "@descent/sgd";
+import type { GroupOptions, HostArray, Parameter, SGDOptions } from "@descent/sgd";
 import { openLibrary } from "../src/native/library.ts";
 import { digest, generate } from "./golden.ts";
 import { guarded } from "./guarded.ts";
+import { digest as digestBits, fromNumbers, TYPES } from "./sixteen_bit/golden.ts";
 
 const GROUPS: GroupOptions[] = [
   { lr: 0.1, weightDecay: 0.01 },
@@ -27,6 +28,10 @@ export interface Report {
     readonly threads: number;
     readonly digest: string;
     readonly intact: boolean;
+    /** What steps with options measured. */
+    readonly norms: readonly (number | null)[];
+    /** Digests of 16-bit parameters and their state. */
+    readonly sixteenBit: readonly string[];
   };
 }
 
@@ -50,7 +55,7 @@ function tensors() {
   });
 }
 
-function numbers() {
+async function numbers() {
   const all = tensors();
   const parameters = all.map(({ data }) => ({ data: data.array, grad: all[0].data.array }));
   const groups = GROUPS.map((group, g) => ({
@@ -62,18 +67,56 @@ function numbers() {
     all.forEach(({ grads }, i) => parameters[i].grad = grads[n].array);
     optimizer.step();
   }
+  const norms: (number | null)[] = [];
+  all.forEach(({ grads }, i) => parameters[i].grad = grads[1].array);
+  optimizer.step({ gradScale: 3, maxNorm: 50, maxValue: 0.02 });
+  norms.push(optimizer.lastStep!.gradNorm);
+  const report = await optimizer.stepAsync({ maxNorm: 20, maxNormPer: "group" });
+  norms.push(...report.groupNorms!);
+  norms.push(clipGradNorm(all.map(({ grads }) => grads[1].array), 10, { backend: "cpu" }));
+  optimizer.step({ zeroGrad: true, checkFinite: true });
+  norms.push(optimizer.lastStep!.gradNorm);
   const buffers = [...optimizer.state.values()].flatMap((s) => s.momentumBuffer ?? []);
   return {
     digest: digest([...parameters.map(({ data }) => data), ...buffers]),
+    norms,
+    sixteenBit: sixteenBit(),
     intact: all.every(({ data, grads }) => [data, ...grads].every((each) => each.intact())),
   };
+}
+
+const MODES: SGDOptions[] = [
+  { lr: 0.1, rounding: "nearest" },
+  { lr: 0.1, rounding: "stochastic", seed: 2 ** 40 + 1, masterWeights: true },
+  { lr: 0.1, rounding: "stochastic" },
+  { lr: 0.1, rounding: "torch" },
+];
+
+/** 16-bit tensors, of sizes at which they are shared out too. */
+function sixteenBit(): string[] {
+  return MODES.flatMap((mode) =>
+    TYPES.map((dtype) => {
+      const values = (size: number, step: number) =>
+        fromNumbers(dtype, generate("float32", "ordinary", [2, 0, step], size));
+      const params = [400_001, 262_145, ...SMALL].map((size): Parameter<HostArray> => ({
+        data: values(size, 0),
+        grad: values(size, 1),
+      }));
+      const optimizer = new SGD(params, { ...mode, momentum: 0.9, backend: "cpu" });
+      optimizer.step();
+      optimizer.step({ gradScale: 3, maxNorm: 50 });
+      const state = [...optimizer.state.values()];
+      const kept = state.flatMap((s) => [s.momentumBuffer!, s.masterWeight ?? []].flat());
+      return digestBits([...params.map(({ data }) => data), ...kept as HostArray[]]);
+    })
+  );
 }
 
 if (import.meta.main) {
   const got = { cpu: open("cpu"), auto: open("auto"), js: open("js") };
   const library = got.cpu === "cpu" ? openLibrary() : undefined;
   const report: Report = library !== undefined && "info" in library
-    ? { got, numbers: { ...library.info, ...numbers() } }
+    ? { got, numbers: { ...library.info, ...await numbers() } }
     : { got };
   console.log(JSON.stringify(report));
 }

@@ -29,6 +29,7 @@ async function availableLevels(): Promise<string[]> {
 nativeTest("the numbers are the same for every SIMD level and number of threads", async () => {
   const { numbers } = await run({ DESCENT_THREADS: "", DESCENT_SIMD: "" });
   assert(numbers?.intact, "written past the end of an array");
+  assert(numbers!.norms.every((norm) => norm! > 0 && norm! < Infinity), `${numbers!.norms}`);
   const levels = await availableLevels();
   assert(levels.includes(numbers!.simd), "the default level is one of those available");
   for (const threads of [1, 2, 3, 5]) {

@@ -14,6 +14,7 @@ pub struct Config {
     level: Level,
     threads: usize,
     pool: OnceLock<Result<ThreadPool, Error>>,
+    others: OnceLock<Result<ThreadPool, Error>>,
 }
 
 impl Default for Config {
@@ -27,7 +28,7 @@ impl Default for Config {
 impl Config {
     /// Runs at `level` on `threads` threads; both have to exist.
     pub fn new(level: Level, threads: usize) -> Self {
-        Config { level, threads, pool: OnceLock::new() }
+        Config { level, threads, pool: OnceLock::new(), others: OnceLock::new() }
     }
 
     /// Reads `DESCENT_THREADS` (1 to 1024) and `DESCENT_SIMD` (a level's name). A value that is
@@ -54,20 +55,25 @@ impl Config {
     }
 
     /// The threads, started at the first call. The thread that makes it becomes one of them, so
-    /// that it works on its own step instead of sleeping until the others are awake.
+    /// that it works on its own step instead of sleeping until the others are awake. Other threads
+    /// that call get a pool of as many threads, and wait.
     pub fn pool(&self) -> Result<&ThreadPool, Error> {
-        let start = || {
-            let named = || {
-                ThreadPoolBuilder::new()
-                    .num_threads(self.threads)
-                    .thread_name(|i| format!("descent-{i}"))
-            };
-            let joined = named().use_current_thread().build();
-            joined
-                .or_else(|_| named().build())
-                .map_err(|e| Error::Setting(format!("Cannot start {} threads: {e}", self.threads)))
-        };
-        self.pool.get_or_init(start).as_ref().map_err(Clone::clone)
+        let start = || self.start("descent", true).or_else(|_| self.start("descent", false));
+        let pool = self.pool.get_or_init(start).as_ref().map_err(Clone::clone)?;
+        if pool.current_thread_index().is_some() {
+            return Ok(pool);
+        }
+        let start = || self.start("descent-async", false);
+        self.others.get_or_init(start).as_ref().map_err(Clone::clone)
+    }
+
+    fn start(&self, name: &'static str, join: bool) -> Result<ThreadPool, Error> {
+        let builder = ThreadPoolBuilder::new()
+            .num_threads(self.threads)
+            .thread_name(move |i| format!("{name}-{i}"));
+        let builder = if join { builder.use_current_thread() } else { builder };
+        let error = |e| Error::Setting(format!("Cannot start {} threads: {e}", self.threads));
+        builder.build().map_err(error)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The CPU path: the rule over whole tensors, in one pass over memory.
+//! A step of float32 and float64 tensors, in one pass over memory.
 //!
 //! A step reads parameter, gradient and buffer once and writes parameter and buffer once: 20 bytes
 //! per float32 element with momentum, 12 without (16 on a first step, which does not read the
@@ -7,20 +7,10 @@
 use crate::config::Config;
 use crate::error::Error;
 use crate::rule::Real;
+use crate::share::{self, Tensors, Work, middle_of};
 use crate::simd::Level;
 use crate::sweep::{Group, Kernel};
 use ndarray::{ArrayView1, ArrayViewMut1, Axis};
-
-/// Bytes of gradients that a thread takes at a time: enough to hide what handing them over costs,
-/// few enough to balance two threads within a few percent on a model of a million elements.
-const GRAIN_BYTES: usize = 1 << 18;
-
-/// Elements to whose multiples tensors are cut, so that parts begin at lines of the cache as their
-/// whole does.
-const LINE: usize = 16;
-
-/// Bytes below which a step stays on the calling thread, because waking another costs more.
-pub(crate) const PARALLEL_BYTES: usize = 1 << 19;
 
 /// One parameter of a step: its data, gradient and momentum buffer, contiguous and of one length.
 #[derive(Debug)]
@@ -47,11 +37,22 @@ pub enum Tensor<'a> {
 }
 
 impl Tensor<'_> {
+    fn reborrow(&mut self) -> Tensor<'_> {
+        match self {
+            Tensor::F32(slot) => Tensor::F32(slot.reborrow()),
+            Tensor::F64(slot) => Tensor::F64(slot.reborrow()),
+        }
+    }
+}
+
+impl Work for Tensor<'_> {
+    type Plan = [Group];
+
     #[inline(always)]
     fn bytes(&self) -> usize {
         match self {
-            Tensor::F32(slot) => slot.grad.len() * size_of::<f32>(),
-            Tensor::F64(slot) => slot.grad.len() * size_of::<f64>(),
+            Tensor::F32(slot) => size_of::<f32>() * slot.grad.len(),
+            Tensor::F64(slot) => size_of::<f64>() * slot.grad.len(),
         }
     }
 
@@ -63,26 +64,39 @@ impl Tensor<'_> {
         }
     }
 
-    fn reborrow(&mut self) -> Tensor<'_> {
+    fn halve(self) -> (Self, Self) {
         match self {
-            Tensor::F32(slot) => Tensor::F32(slot.reborrow()),
-            Tensor::F64(slot) => Tensor::F64(slot.reborrow()),
+            Tensor::F32(slot) => both(slot.halve(), Tensor::F32),
+            Tensor::F64(slot) => both(slot.halve(), Tensor::F64),
+        }
+    }
+
+    #[inline(always)]
+    fn sweep(self, groups: &[Group], level: Level) {
+        match self {
+            Tensor::F32(slot) => {
+                let kernel = groups[slot.group].f32.choose(slot.first);
+                slot.sweep(kernel, level);
+            }
+            Tensor::F64(slot) => {
+                let kernel = groups[slot.group].f64.choose(slot.first);
+                slot.sweep(kernel, level);
+            }
         }
     }
 }
 
-/// Where the tensors of a step come from: views are made when they are looked at, so that a step of
-/// many small tensors need not write them down first.
-pub trait Tensors: Sized + Send {
-    /// The number of tensors.
-    fn count(&self) -> usize;
-    /// A tensor, or none if it takes no part in the step.
-    fn at(&mut self, index: usize) -> Option<Tensor<'_>>;
-    /// The tensors before an index, and the rest.
-    fn split(self, index: usize) -> (Self, Self);
+pub(crate) fn both<A, B>((a, b): (A, A), wrap: impl Fn(A) -> B) -> (B, B) {
+    (wrap(a), wrap(b))
 }
 
-impl Tensors for &mut [Tensor<'_>] {
+impl<'t> Tensors for &mut [Tensor<'t>] {
+    type Work<'a>
+        = Tensor<'a>
+    where
+        Self: 'a;
+    type Plan = [Group];
+
     fn count(&self) -> usize {
         self.len()
     }
@@ -98,92 +112,11 @@ impl Tensors for &mut [Tensor<'_>] {
 ///
 /// # Errors
 /// A group that does not exist, lengths that differ, views with gaps, and a missing buffer.
-pub fn step(mut tensors: impl Tensors, groups: &[Group], config: &Config) -> Result<(), Error> {
-    let mut bytes = 0_usize;
-    for index in 0..tensors.count() {
-        if let Some(tensor) = tensors.at(index) {
-            tensor.check(index, groups)?;
-            bytes = bytes.saturating_add(tensor.bytes());
-        }
-    }
-    let alone = config.threads() == 1 || bytes < PARALLEL_BYTES;
-    let grain = if alone { usize::MAX } else { GRAIN_BYTES };
-    let job = Job { groups, level: config.level(), grain };
-    if alone {
-        job.step_all(tensors);
-    } else {
-        config.pool()?.install(|| job.share(tensors, bytes));
-    }
-    Ok(())
-}
-
-/// What all threads of a step know.
-#[derive(Clone, Copy)]
-struct Job<'a> {
-    groups: &'a [Group],
-    level: Level,
-    /// Bytes of gradients that are not shared out any further.
-    grain: usize,
-}
-
-impl Job<'_> {
-    /// Halves the work until the parts are small, and leaves these to whichever thread is free: each
-    /// thread so walks through memory in one direction.
-    fn share(self, mut tensors: impl Tensors, bytes: usize) {
-        if bytes <= self.grain || tensors.count() == 1 {
-            return self.step_all(tensors);
-        }
-        let (index, before) = middle(&mut tensors, bytes);
-        let (a, b) = tensors.split(index);
-        rayon::join(|| self.share(a, before), || self.share(b, bytes - before));
-    }
-
-    fn step_all(self, mut tensors: impl Tensors) {
-        for index in 0..tensors.count() {
-            match tensors.at(index) {
-                Some(Tensor::F32(slot)) => {
-                    let kernel = self.groups[slot.group].f32.choose(slot.first);
-                    self.step(slot, kernel);
-                }
-                Some(Tensor::F64(slot)) => {
-                    let kernel = self.groups[slot.group].f64.choose(slot.first);
-                    self.step(slot, kernel);
-                }
-                None => {}
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn step<T: Real>(self, slot: Slot<'_, T>, kernel: &Kernel<T>) {
-        if slot.grad.len() * size_of::<T>() > self.grain {
-            return self.share_one(slot, kernel);
-        }
-        let param = slot.param.into_slice().unwrap_or_default();
-        let grad = slot.grad.to_slice().unwrap_or_default();
-        let buffer = slot.buffer.and_then(ArrayViewMut1::into_slice).unwrap_or_default();
-        kernel.run(self.level, param, grad, buffer);
-    }
-
-    #[inline(never)]
-    fn share_one<T: Real>(self, slot: Slot<'_, T>, kernel: &Kernel<T>) {
-        let (a, b) = slot.halve();
-        rayon::join(|| self.step(a, kernel), || self.step(b, kernel));
-    }
-}
-
-/// Where the second half of so many bytes begins, with at least one tensor on either side, and the
-/// bytes before it.
-fn middle(tensors: &mut impl Tensors, bytes: usize) -> (usize, usize) {
-    let mut before = 0;
-    for index in 0..tensors.count() - 1 {
-        let next = before + tensors.at(index).map_or(0, |tensor| tensor.bytes());
-        if next > bytes / 2 && index > 0 {
-            return (index, before);
-        }
-        before = next;
-    }
-    (tensors.count() - 1, before)
+pub fn step<T>(tensors: T, groups: &[Group], config: &Config) -> Result<(), Error>
+where
+    T: Tensors<Plan = [Group]>,
+{
+    share::run(tensors, groups, config)
 }
 
 impl<T: Real> Slot<'_, T> {
@@ -216,8 +149,16 @@ impl<T: Real> Slot<'_, T> {
         }
     }
 
+    #[inline(always)]
+    fn sweep(self, kernel: &Kernel<T>, level: Level) {
+        let param = self.param.into_slice().unwrap_or_default();
+        let grad = self.grad.to_slice().unwrap_or_default();
+        let buffer = self.buffer.and_then(ArrayViewMut1::into_slice).unwrap_or_default();
+        kernel.run(level, param, grad, buffer);
+    }
+
     fn halve(self) -> (Self, Self) {
-        let middle = (self.grad.len() / 2).next_multiple_of(LINE);
+        let middle = middle_of(self.grad.len());
         let (param, param_rest) = self.param.split_at(Axis(0), middle);
         let (grad, grad_rest) = self.grad.split_at(Axis(0), middle);
         let (buffer, buffer_rest) = self.buffer.map(|b| b.split_at(Axis(0), middle)).unzip();
@@ -229,6 +170,6 @@ impl<T: Real> Slot<'_, T> {
 }
 
 #[cold]
-fn fail(index: usize, what: &str) -> Result<(), Error> {
+pub(crate) fn fail(index: usize, what: &str) -> Result<(), Error> {
     Err(Error::Table(format!("Cannot step tensor {index} as {what}")))
 }

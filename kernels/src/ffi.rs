@@ -13,28 +13,31 @@
 #[cfg(feature = "gpu")]
 mod gpu;
 mod sparse;
+mod staged;
 mod vjp;
 
 use crate::config::Config;
-use crate::cpu::{self, Slot, Tensor, Tensors};
+use crate::cpu::{self, Slot, Tensor};
 use crate::error::Error;
 use crate::roofline::roofline;
 use crate::rule::{Hyperparameters, Real};
+use crate::share::Tensors;
 use crate::simd::Level;
 use crate::sweep::Group;
 use ndarray::{ArrayView1, ArrayViewMut1};
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Changes with every change of a signature or of a table's layout.
-const ABI: u32 = 2;
+const ABI: u32 = 3;
 
 /// Words of a row that describes a tensor: addresses of data, gradient and buffer, length, dtype,
-/// group, state.
-const ROW: usize = 7;
-/// Words of a row that describes a group: lr, momentum, dampening, weight decay, flags.
-const GROUP_ROW: usize = 5;
+/// group, state, address of the master copy.
+const ROW: usize = 8;
+/// Words of a row that describes a group: lr, momentum, dampening, weight decay, flags, and the
+/// factor that clips the norm of its gradients.
+const GROUP_ROW: usize = 6;
 
 /// Rows from this dtype on describe tensors of a device, which `gpu` steps.
 const DEVICE: u64 = 16;
@@ -45,6 +48,9 @@ const STATE_FIRST: u64 = 1;
 const FLAG_NESTEROV: u32 = 1;
 const FLAG_MAXIMIZE: u32 = 2;
 const FLAG_SIGN: u32 = 4;
+
+/// The text of the last error of any thread.
+static ELSEWHERE: Mutex<String> = Mutex::new(String::new());
 
 static CONFIG: OnceLock<Result<Config, Error>> = OnceLock::new();
 
@@ -68,6 +74,7 @@ fn guard(body: impl FnOnce() -> Result<(), Error>) -> i32 {
         Ok(()) => 0,
         Err(error) => {
             LAST_ERROR.with_borrow_mut(|last| *last = error.to_string());
+            *ELSEWHERE.lock().unwrap_or_else(PoisonError::into_inner) = error.to_string();
             error.status()
         }
     }
@@ -125,14 +132,24 @@ unsafe extern "C" fn descent_info(out: *mut u8, capacity: u32) -> u32 {
     unsafe { hand_out(&text, out, capacity) }
 }
 
-/// `uint32_t descent_error(uint8_t *out, uint32_t capacity)`: the text of this thread's last error.
+/// `uint32_t descent_error(uint8_t *out, uint32_t capacity)`: the text of this thread's last error,
+/// once; after that, of the last error of any thread, which is where a call that does not block ran.
 ///
 /// # Safety
 /// `out` is null or valid for writes of `capacity` bytes.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn descent_error(out: *mut u8, capacity: u32) -> u32 {
-    // SAFETY: the caller vouches for `out`.
-    LAST_ERROR.with_borrow(|text| unsafe { hand_out(text, out, capacity) })
+    LAST_ERROR.with_borrow_mut(|here| {
+        if here.is_empty() {
+            here.clone_from(&ELSEWHERE.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        // SAFETY: the caller vouches for `out`.
+        let length = unsafe { hand_out(here, out, capacity) };
+        if length <= capacity {
+            here.clear();
+        }
+        length
+    })
 }
 
 /// `double descent_address(const void *array)`: where an array lies, as a word for a table.
@@ -172,6 +189,11 @@ unsafe extern "C" fn descent_step(
                 std::slice::from_raw_parts(groups, group_count as usize * GROUP_ROW),
             )
         };
+        let rows = rows.as_chunks::<ROW>().0;
+        if rows[from as usize..].iter().any(staged::is_staged) {
+            // SAFETY: what the caller vouches for.
+            return unsafe { staged::plain(rows, from as usize, groups) };
+        }
         // SAFETY: the caller vouches for the addresses of its rows, for as long as this call takes.
         let rows = unsafe { Rows::new(rows, from as usize) }?;
         GROUPS.with_borrow_mut(|scratch| {
@@ -220,7 +242,7 @@ fn group(row: &[f64; GROUP_ROW]) -> Group {
 }
 
 fn hyperparameters(row: &[f64; GROUP_ROW]) -> Hyperparameters {
-    let &[lr, momentum, dampening, weight_decay, flags] = row;
+    let &[lr, momentum, dampening, weight_decay, flags, _] = row;
     let flags = flags as u32;
     Hyperparameters {
         lr,
@@ -243,8 +265,7 @@ impl<'a> Rows<'a> {
     /// # Safety
     /// The rows' addresses are null or valid for `length` elements of their type, exclusive for data
     /// and buffer, for as long as `'a`.
-    unsafe fn new(rows: &'a [u64], from: usize) -> Result<Self, Error> {
-        let rows = &rows.as_chunks::<ROW>().0;
+    unsafe fn new(rows: &'a [[u64; ROW]], from: usize) -> Result<Self, Error> {
         for (index, row) in rows.iter().enumerate().skip(from) {
             check_row(index, row)?;
         }
@@ -253,6 +274,12 @@ impl<'a> Rows<'a> {
 }
 
 impl Tensors for Rows<'_> {
+    type Work<'a>
+        = Tensor<'a>
+    where
+        Self: 'a;
+    type Plan = [Group];
+
     fn count(&self) -> usize {
         self.0.len()
     }
@@ -260,7 +287,7 @@ impl Tensors for Rows<'_> {
     #[inline(always)]
     fn at(&mut self, index: usize) -> Option<Tensor<'_>> {
         let row = &self.0[index];
-        let [_, _, _, _, dtype, _, _] = *row;
+        let [_, _, _, _, dtype, ..] = *row;
         // SAFETY: `check_row` has found the addresses neither null nor unaligned, `Rows::new`'s caller
         // vouches for them, and the view lives no longer than the exclusive borrow of these rows.
         unsafe {
@@ -280,13 +307,13 @@ impl Tensors for Rows<'_> {
 
 /// Whether a row has no part in a step of the CPU.
 #[inline(always)]
-fn is_idle(&[_, _, _, length, dtype, _, state]: &[u64; ROW]) -> bool {
+fn is_idle(&[_, _, _, length, dtype, _, state, _]: &[u64; ROW]) -> bool {
     state == STATE_SKIP || length == 0 || dtype >= DEVICE
 }
 
 #[inline(always)]
 fn check_row(index: usize, row: &[u64; ROW]) -> Result<(), Error> {
-    let [_, _, _, _, dtype, _, _] = *row;
+    let [_, _, _, _, dtype, ..] = *row;
     match dtype {
         _ if is_idle(row) => Ok(()),
         0 => check_addresses::<f32>(index, row),
@@ -324,7 +351,7 @@ fn address_error(index: usize, name: &str, word: u64) -> Error {
 /// buffer, for as long as `'a`; that of the buffer may be null.
 #[inline(always)]
 unsafe fn slot<'a, T: Real>(row: &[u64; ROW]) -> Slot<'a, T> {
-    let [data, grad, buffer, length, _, group, state] = *row;
+    let [data, grad, buffer, length, _, group, state, _] = *row;
     let length = length as usize;
     let pointer = |word: u64| std::ptr::with_exposed_provenance_mut::<T>(word as usize);
     // SAFETY: the caller's promise.

@@ -22,13 +22,20 @@
 
 pub mod config;
 pub mod cpu;
+pub mod element;
 pub mod error;
 mod ffi;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+pub mod gradient;
+pub mod norm;
+pub mod random;
 pub mod roofline;
 pub mod rule;
+pub mod scale;
+pub mod share;
 pub mod simd;
 pub mod sparse;
+pub mod staged;
 pub mod sweep;
 pub mod vjp;

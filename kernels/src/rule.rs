@@ -39,6 +39,8 @@ pub trait Real: Copy + Send + Sync + 'static {
     fn mul<S: Simd>(simd: S, a: Self::Lanes<S>, b: Self::Lanes<S>) -> Self::Lanes<S>;
     /// `(0 < a) - (a < 0)`: +1, -1, or +0 for both zeros and for NaN.
     fn sign<S: Simd>(simd: S, a: Self::Lanes<S>) -> Self::Lanes<S>;
+    /// `a`, or the nearer of `-limit` and `limit` if it lies beyond; NaN stays NaN.
+    fn clamp<S: Simd>(simd: S, a: Self::Lanes<S>, limit: Self::Lanes<S>) -> Self::Lanes<S>;
     /// The whole vectors of a slice, and its rest.
     fn split<S: Simd>(slice: &[Self]) -> (&[Self::Lanes<S>], &[Self]);
     /// As `split`, to write.
@@ -77,6 +79,12 @@ macro_rules! real {
                 let positive = simd.$select(simd.$less(zero, a), one, zero);
                 let negative = simd.$select(simd.$less(a, zero), one, zero);
                 simd.$sub(positive, negative)
+            }
+            #[inline(always)]
+            fn clamp<S: Simd>(simd: S, a: S::$lanes, limit: S::$lanes) -> S::$lanes {
+                let lowest = simd.$mul(simd.$splat(-1.0), limit);
+                let a = simd.$select(simd.$less(limit, a), limit, a);
+                simd.$select(simd.$less(a, lowest), lowest, a)
             }
             #[inline(always)]
             fn split<S: Simd>(slice: &[Self]) -> (&[S::$lanes], &[Self]) {

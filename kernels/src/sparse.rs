@@ -10,9 +10,9 @@
 //! Weight decay is refused, because torch refuses it: it would write every row.
 
 use crate::config::Config;
-use crate::cpu::PARALLEL_BYTES;
 use crate::error::Error;
 use crate::rule::{Hyperparameters, Real};
+use crate::share::PARALLEL_BYTES;
 use crate::simd::Level;
 use crate::sweep::Kernel;
 use pulp::{Simd, WithSimd};

@@ -27,7 +27,7 @@ pub(crate) struct Kernels<T> {
 }
 
 impl<T: Real> Kernels<T> {
-    fn new(h: &Hyperparameters) -> Self {
+    pub(crate) fn new(h: &Hyperparameters) -> Self {
         Kernels { first: Kernel::new(h, true), later: Kernel::new(h, false) }
     }
 

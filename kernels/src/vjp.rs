@@ -24,9 +24,9 @@
 //! neither the number of threads nor the SIMD level changes a bit of them.
 
 use crate::config::Config;
-use crate::cpu::PARALLEL_BYTES;
 use crate::error::Error;
 use crate::rule::{Hyperparameters, Real, momentum};
+use crate::share::PARALLEL_BYTES;
 use crate::simd::Level;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;

@@ -1,18 +1,36 @@
 /** What a backend does. */
 
 import type { BackendName } from "../options.ts";
-import type { FloatArray } from "../parameter.ts";
+import type { HostArray } from "../parameter.ts";
 import type { HyperGradients, Pullback } from "../pullback.ts";
 import type { Plan } from "../plan.ts";
 import type { RuleOptions } from "../rule.ts";
+import type { Gradients } from "../tables.ts";
 
 /** An implementation of the rule over the tables of a plan, and of the way back through it. */
 export interface Backend {
   readonly name: BackendName;
   /** Where an array's bytes begin, on a scale on which arrays that share memory overlap. */
-  address(array: FloatArray | Uint32Array<ArrayBuffer>): number;
+  address(array: HostArray | Uint32Array<ArrayBuffer>): number;
   /** One step of the rows `from <= row < to` of a refreshed plan. */
   step(plan: Plan, from: number, to: number): void;
+  /** The same, with what the plan's call row and the groups' coefficients do to gradients. */
+  stepWith(plan: Plan, from: number, to: number): void;
+  /** As `stepWith`, beside JavaScript's thread where there is another one. */
+  stepAsync(plan: Plan, from: number, to: number): Promise<void>;
+  /**
+   * Adds up the squares of gradients times `inverseScale`: group g's sum is added to `sums[2g]`, and
+   * `sums[2g + 1]` becomes 1 if one of them is infinite or NaN, before or after that.
+   */
+  norm(gradients: Gradients, inverseScale: number, sums: Float64Array<ArrayBuffer>): void;
+  /** As `norm`, beside JavaScript's thread where there is another one. */
+  normAsync(
+    gradients: Gradients,
+    inverseScale: number,
+    sums: Float64Array<ArrayBuffer>,
+  ): Promise<void>;
+  /** Multiplies gradients, in place, by the coefficient of their group. */
+  scale(gradients: Gradients): void;
   /** Goes back through one step of some tensors, and returns the derivatives by its options. */
   goBack(pullbacks: readonly Pullback[], h: Readonly<RuleOptions>): HyperGradients;
 }

@@ -1,7 +1,7 @@
 /** Parameters on devices: their rows of a plan go to their device, the others to a host backend. */
 
 import { deviceOf } from "../parameter.ts";
-import type { Device, DeviceTensor, FloatArray, Tensor } from "../parameter.ts";
+import type { Device, DeviceTensor, HostArray, Tensor } from "../parameter.ts";
 import type { Plan } from "../plan.ts";
 import type { Backend } from "./backend.ts";
 
@@ -9,7 +9,7 @@ import type { Backend } from "./backend.ts";
 export function addressOf(host: Backend, tensor: Tensor | Uint32Array<ArrayBuffer>): number {
   const device = deviceOf(tensor);
   return device === undefined
-    ? host.address(tensor as FloatArray | Uint32Array<ArrayBuffer>)
+    ? host.address(tensor as HostArray | Uint32Array<ArrayBuffer>)
     : device.address(tensor as DeviceTensor);
 }
 
@@ -18,11 +18,31 @@ export function addressOf(host: Backend, tensor: Tensor | Uint32Array<ArrayBuffe
  * queued, and runs while the host computes.
  */
 export function stepRows(host: Backend, plan: Plan, from: number, to: number): void {
-  const { devices, rows, groupRows, groups } = plan;
+  queueRows(plan, from, to);
+  if (plan.hasArrays) host.step(plan, from, to);
+}
+
+/** As `stepRows`, with what the plan's call row and coefficients do to gradients on the host. */
+export function stepRowsWith(host: Backend, plan: Plan, from: number, to: number): void {
+  queueRows(plan, from, to);
+  if (plan.hasArrays) host.stepWith(plan, from, to);
+}
+
+/** As `stepRowsWith`, beside JavaScript's thread; devices need not be done when it is. */
+export async function stepRowsAsync(
+  host: Backend,
+  plan: Plan,
+  from: number,
+  to: number,
+): Promise<void> {
+  queueRows(plan, from, to);
+  if (plan.hasArrays) await host.stepAsync(plan, from, to);
+}
+
+function queueRows({ devices, rows, groupRows, groups }: Plan, from: number, to: number): void {
   for (let i = 0; i < devices.length; i++) {
     devices[i].step(rows, from, to, groupRows, groups.length);
   }
-  if (plan.hasArrays) host.step(plan, from, to);
 }
 
 /** Fills arrays and tensors with zeros, with one call per device. */
@@ -30,7 +50,7 @@ export function fillZero(tensors: readonly Tensor[]): void {
   const onDevices = new Map<Device, DeviceTensor[]>();
   for (const tensor of tensors) {
     const device = deviceOf(tensor);
-    if (device === undefined) (tensor as FloatArray).fill(0);
+    if (device === undefined) (tensor as HostArray).fill(0);
     else if (onDevices.get(device)?.push(tensor as DeviceTensor) === undefined) {
       onDevices.set(device, [tensor as DeviceTensor]);
     }

@@ -1,7 +1,20 @@
 /** The C interface of the native library, one entry per function of `kernels/src/ffi.rs` and below. */
 
 /** The interface's number; a library with another one is refused. */
-export const ABI = 2;
+export const ABI = 3;
+
+const STEP_WITH = {
+  parameters: ["buffer", "u32", "u32", "buffer", "u32", "buffer"],
+  result: "i32",
+} as const;
+const NORM = {
+  parameters: ["buffer", "u32", "u32", "f64", "buffer", "u32"],
+  result: "i32",
+} as const;
+const SPARSE_STEP = {
+  parameters: ["buffer", "u32", "u32", "buffer", "u32"],
+  result: "i32",
+} as const;
 
 /** What `Deno.dlopen` is told. No 64-bit integers: they leave the fast path of a call. */
 export const SYMBOLS = {
@@ -26,7 +39,28 @@ export const SYMBOLS = {
    * `int32_t descent_sparse_step(const uint64_t *rows, uint32_t from, uint32_t to,
    * const double *groups, uint32_t group_count)`
    */
-  descent_sparse_step: { parameters: ["buffer", "u32", "u32", "buffer", "u32"], result: "i32" },
+  descent_sparse_step: SPARSE_STEP,
+  /** As above, on another thread. */
+  descent_sparse_step_async: { name: "descent_sparse_step", nonblocking: true, ...SPARSE_STEP },
+  /**
+   * `int32_t descent_step_with(const uint64_t *rows, uint32_t from, uint32_t to,
+   * const double *groups, uint32_t group_count, const double *call)`
+   */
+  descent_step_with: STEP_WITH,
+  /** As above, on another thread. */
+  descent_step_with_async: { name: "descent_step_with", nonblocking: true, ...STEP_WITH },
+  /**
+   * `int32_t descent_norm(const uint64_t *rows, uint32_t from, uint32_t to, double inverse_scale,
+   * double *sums, uint32_t group_count)`
+   */
+  descent_norm: NORM,
+  /** As above, on another thread. */
+  descent_norm_async: { name: "descent_norm", nonblocking: true, ...NORM },
+  /**
+   * `int32_t descent_scale(const uint64_t *rows, uint32_t from, uint32_t to, const double *groups,
+   * uint32_t group_count)`
+   */
+  descent_scale: { parameters: ["buffer", "u32", "u32", "buffer", "u32"], result: "i32" },
   /**
    * `int32_t descent_vjp(const uint64_t *rows, uint32_t count, const double *group, double *sums)`
    */

@@ -9,6 +9,7 @@ import { liveOf } from "./live.ts";
 import type { StateDictOptions } from "./load.ts";
 import { bytesOf, PREFIX, readHeaderLength } from "./safetensors.ts";
 import type { Layout } from "./safetensors.ts";
+import type { GradScalerStateDict } from "./scaler_dict.ts";
 import type { LRSchedulerStateDict } from "./scheduler_dict.ts";
 import type { StateDict } from "./state_dict.ts";
 
@@ -35,6 +36,8 @@ export interface SaveStateOptions extends LoadStateOptions {
   parameters?: boolean;
   /** A scheduler whose state goes into the file too, as `lr_scheduler`. */
   scheduler?: StatefulScheduler;
+  /** A `GradScaler` whose state goes into the file too, as `grad_scaler`. */
+  scaler?: StatefulScaler;
   /** Notes of the caller's own, such as the epoch. */
   metadata?: Readonly<Record<string, string>>;
 }
@@ -49,6 +52,12 @@ export interface Stateful {
 export interface StatefulScheduler {
   /** Its state. */
   stateDict(): LRSchedulerStateDict;
+}
+
+/** A scaler, as far as saving it goes. */
+export interface StatefulScaler {
+  /** Its state. */
+  stateDict(): GradScalerStateDict;
 }
 
 /**
@@ -91,13 +100,15 @@ export async function saveState(
   source: Stateful | StateDict,
   options: SaveStateOptions = {},
 ): Promise<void> {
-  checkKnown(options, ["parameters", "scheduler", "metadata", "onProgress"]);
+  checkKnown(options, ["parameters", "scheduler", "scaler", "metadata", "onProgress"]);
   const { onProgress, metadata, parameters } = options;
   const file = toPath(path);
-  const scheduler = options.scheduler === undefined ? {} : readScheduler(options.scheduler);
+  const lr_scheduler = stateOf("scheduler", options.scheduler);
+  const grad_scaler = stateOf("scaler", options.scaler);
+  const others = { ...(lr_scheduler && { lr_scheduler }), ...(grad_scaler && { grad_scaler }) };
   const { dict, check } = read(source, { parameters });
   const notes = metadata === undefined ? {} : { metadata };
-  const layout = layOutState({ ...dict, ...scheduler, ...notes });
+  const layout = layOutState({ ...dict, ...others, ...notes });
   const pieces = piecesOf(layout, check);
   await replaceFile(file, (out) => writeAll(out, pieces, layout.size, onProgress));
 }
@@ -196,14 +207,11 @@ function read(source: unknown, options: StateDictOptions) {
   return { dict: live.dict(options), check };
 }
 
-function readScheduler(scheduler: unknown): Pick<StateDict, "lr_scheduler"> {
-  if (typeof scheduler === "object" && scheduler !== null && "stateDict" in scheduler) {
-    return { lr_scheduler: (scheduler as StatefulScheduler).stateDict() };
-  }
+function stateOf<D>(what: string, owner: { stateDict(): D } | undefined): D | undefined {
+  if (owner === undefined) return undefined;
+  if (typeof owner === "object" && owner !== null && "stateDict" in owner) return owner.stateDict();
   throw new TypeError(
-    `Cannot save the scheduler as it must have a stateDict: current value is ${
-      describe(scheduler)
-    }`,
+    `Cannot save the ${what} as it must have a stateDict: current value is ${describe(owner)}`,
   );
 }
 

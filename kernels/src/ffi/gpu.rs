@@ -383,7 +383,7 @@ unsafe extern "C" fn descent_gpu_step(
 }
 
 fn device_row(gpu: u32, row: &[u64; ROW]) -> Option<Row> {
-    let &[data, grad, buffer, length, dtype, group, state] = row;
+    let &[data, grad, buffer, length, dtype, group, state, _] = row;
     let own = DEVICE + u64::from(gpu) * DTYPES;
     let here = (own..own + DTYPES).contains(&dtype);
     (here && state != STATE_SKIP && length != 0).then_some(Row {

@@ -1,0 +1,77 @@
+/**
+ * Measures steps of mixed precision against torch's, in turn: `deno task bench:mixed`.
+ *
+ * Gradients are unscaled, checked, clipped by their norm, used and zeroed: by Descent in two passes
+ * over memory, by torch in `unscale_`, `clip_grad_norm_`, `step` and `zero_grad`.
+ *
+ * @module
+ */
+
+import { fromFileUrl } from "@std/path/from-file-url";
+import { readFlags } from "./flags.ts";
+import { duel, type Result } from "./peers/duel.ts";
+import { descentOn, hasTorch, type Program, THREADS, torchOn } from "./peers/programs.ts";
+import { writeSection } from "./readme.ts";
+import { describeMachine, formatNumber, formatTable, formatTime, today } from "./text.ts";
+import { findWorkload } from "./workloads.ts";
+
+const HELP = `Measures steps that unscale, check, clip and zero gradients, next to torch's.
+
+Usage: deno task bench:mixed [options]
+
+  --python FILE  a Python that has torch (default: $DESCENT_PYTHON, or python3)
+  --rounds N     samples per program (default: 15)
+  --readme       put the table into bench/README.md
+  --help         show this text`;
+
+const NAMES = ["MLP 784-256-128-10", "ResNet-50"];
+
+const flags = readFlags(Deno.args, {
+  switches: ["readme"],
+  texts: ["python"],
+  numbers: ["rounds"],
+  help: HELP,
+});
+const python: string = flags.python ?? Deno.env.get("DESCENT_PYTHON") ?? "python3";
+const torch = await hasTorch(python);
+if (!torch) console.log(`torch is not measured: ${python} does not have it.`);
+
+const here = (file: string) => fromFileUrl(new URL(`mixed/${file}`, import.meta.url));
+const deno = (...args: string[]) => [Deno.execPath(), "run", "-q", "--no-check", "-A", ...args];
+const programs: Program[] = [
+  ...THREADS.map((threads): Program => ({
+    name: descentOn(threads),
+    command: ({ name }) => deno(here("descent.ts"), name, "cpu"),
+    env: { DESCENT_THREADS: String(threads) },
+  })),
+  { name: "Descent, js", command: ({ name }) => deno(here("descent.ts"), name, "js") },
+  ...(torch ? THREADS : []).map((threads): Program => ({
+    name: torchOn(threads),
+    command: () => [python, "-W", "ignore", here("torch_mixed.py"), String(threads)],
+    input: ({ shapes }) => JSON.stringify(shapes),
+  })),
+];
+
+const tables: string[] = [];
+const versions = new Set<string>();
+for (const workload of NAMES.map(findWorkload)) {
+  console.log(`Measuring ${workload.name} ...`);
+  const { results, about } = await duel(programs, workload, flags.rounds ?? 15);
+  about.filter((text) => text !== "").forEach((text) => versions.add(text));
+  tables.push(formatResults(workload.name, results));
+}
+const setting = `${describeMachine()}, ${today()}: ${[...versions].join(", ")}`;
+const report = [setting, ...tables].join("\n\n");
+console.log(`\n${report}`);
+if (flags.readme) writeSection("mixed", report);
+
+/** Times, and how often Descent's step on all threads fits into each. */
+function formatResults(name: string, results: readonly Result[]): string {
+  const own = results.find(({ contender }) => contender === descentOn(THREADS.at(-1)!))!.ns;
+  const rows = results.map(({ contender, ns }) => [
+    contender,
+    formatTime(ns),
+    formatNumber(ns / own),
+  ]);
+  return formatTable([name, "time", "/ Descent"], rows);
+}

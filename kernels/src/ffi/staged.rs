@@ -1,0 +1,357 @@
+//! The boundary of [`crate::staged`] and [`crate::norm`].
+
+use super::{
+    GROUP_ROW, ROW, STATE_FIRST, address, check_addresses, config, guard, hyperparameters, is_idle,
+};
+use crate::element::Element;
+use crate::error::Error;
+use crate::norm::{self, Total};
+use crate::random::Source;
+use crate::rule::Real;
+use crate::scale::{self, Values};
+use crate::share::Tensors;
+use crate::staged::{self, Call, Gradient, Plan, Slot, Tensor};
+use ndarray::{ArrayView1, ArrayViewMut1};
+
+/// Words of the row that says what a step does besides the rule: factor of the gradients, limit of
+/// their elements, flags, the seed's two halves, the number of the step.
+const CALL_ROW: usize = 6;
+
+const FLAG_CLEAR: u32 = 1;
+
+/// Nothing besides the rule.
+const NOTHING: [f64; CALL_ROW] = [1.0, f64::INFINITY, 0.0, 0.0, 0.0, 0.0];
+
+const F32: u64 = 0;
+const F64: u64 = 1;
+const F16: u64 = 2;
+const BF16: u64 = 3;
+const EACH_F16: u64 = 4;
+const EACH_BF16: u64 = 5;
+const STOCHASTIC_F16: u64 = 6;
+const STOCHASTIC_BF16: u64 = 7;
+
+/// Whether a row can only be stepped here.
+#[inline(always)]
+pub fn is_staged(&[_, _, _, _, dtype, ..]: &[u64; ROW]) -> bool {
+    (F16..=STOCHASTIC_BF16).contains(&dtype)
+}
+
+/// `int32_t descent_step_with(const uint64_t *rows, uint32_t from, uint32_t to,
+/// const double *groups, uint32_t group_count, const double *call)`: as `descent_step`, with what the
+/// call row asks for.
+///
+/// # Safety
+/// As `descent_step`; `call` is valid for reads of a call row; with its first flag, no gradient
+/// overlaps any other array.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_step_with(
+    rows: *const u64,
+    from: u32,
+    to: u32,
+    groups: *const f64,
+    group_count: u32,
+    call: *const f64,
+) -> i32 {
+    guard(|| {
+        if rows.is_null() || groups.is_null() || call.is_null() || from > to {
+            return Err(Error::Table("Cannot step as a table is missing".to_owned()));
+        }
+        // SAFETY: not null, and the caller vouches for the numbers of rows and for the addresses.
+        unsafe {
+            let rows = std::slice::from_raw_parts(rows.cast::<[u64; ROW]>(), to as usize);
+            let groups = std::slice::from_raw_parts(groups, group_count as usize * GROUP_ROW);
+            step(rows, from as usize, groups, &*call.cast::<[f64; CALL_ROW]>())
+        }
+    })
+}
+
+/// A plain step of rows of which some are of 16-bit types.
+///
+/// # Safety
+/// As `descent_step`.
+pub unsafe fn plain(rows: &[[u64; ROW]], from: usize, groups: &[f64]) -> Result<(), Error> {
+    // SAFETY: the caller's promise.
+    unsafe { step(rows, from, groups, &NOTHING) }
+}
+
+/// # Safety
+/// As `descent_step_with`.
+unsafe fn step(
+    rows: &[[u64; ROW]],
+    from: usize,
+    groups: &[f64],
+    &[scale, limit, flags, seed_low, seed_high, number]: &[f64; CALL_ROW],
+) -> Result<(), Error> {
+    let source = Source { seed: [seed_low as u32, seed_high as u32], step: number as u64 };
+    let groups = groups.as_chunks::<GROUP_ROW>().0.iter();
+    let groups = groups.map(|row| (hyperparameters(row), row[GROUP_ROW - 1]));
+    let plan = Plan::new(groups, &Call { scale, limit, source });
+    let clear = flags as u32 & FLAG_CLEAR != 0;
+    // SAFETY: the caller's promise.
+    let rows = unsafe { Rows::new(rows, from, clear) }?;
+    staged::step(rows, &plan, config()?)
+}
+
+/// `int32_t descent_norm(const uint64_t *rows, uint32_t from, uint32_t to, double scale,
+/// double *sums, uint32_t group_count)`: adds to two numbers per group: the squares of its gradients
+/// times `scale`, and 1 if one of these is infinite or NaN.
+///
+/// # Safety
+/// As `descent_step`, but that nothing is written but `sums`: valid for twice as many elements as there
+/// are groups.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_norm(
+    rows: *const u64,
+    from: u32,
+    to: u32,
+    scale: f64,
+    sums: *mut f64,
+    group_count: u32,
+) -> i32 {
+    guard(|| {
+        if rows.is_null() || sums.is_null() || from > to {
+            return Err(Error::Table("Cannot sum up as a table is missing".to_owned()));
+        }
+        // SAFETY: not null, and the caller vouches for the numbers of rows.
+        let (rows, sums) = unsafe {
+            (
+                std::slice::from_raw_parts(rows.cast::<[u64; ROW]>(), to as usize),
+                std::slice::from_raw_parts_mut(sums.cast::<[f64; 2]>(), group_count as usize),
+            )
+        };
+        let (mut gradients, mut groups) = (Vec::new(), Vec::new());
+        for (index, row) in rows.iter().enumerate().skip(from as usize) {
+            if is_idle(row) {
+                continue;
+            }
+            check(index, row)?;
+            groups.push(group_of(index, row, sums.len())?);
+            // SAFETY: checked, and the caller vouches for the address.
+            gradients.push(unsafe { gradient(row) });
+        }
+        let totals = norm::totals(&gradients, scale, config()?)?;
+        for (group, Total { squares, finite }) in groups.into_iter().zip(totals) {
+            sums[group][0] += squares;
+            if !finite {
+                sums[group][1] = 1.0;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// `int32_t descent_scale(const uint64_t *rows, uint32_t from, uint32_t to, const double *groups,
+/// uint32_t group_count)`: multiplies the gradients of the rows `from..to` by the factor of their group.
+///
+/// # Safety
+/// As `descent_step`, but that gradients are all that is written, and overlap nothing.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_scale(
+    rows: *const u64,
+    from: u32,
+    to: u32,
+    groups: *const f64,
+    group_count: u32,
+) -> i32 {
+    guard(|| {
+        if rows.is_null() || groups.is_null() || from > to {
+            return Err(Error::Table("Cannot scale as a table is missing".to_owned()));
+        }
+        // SAFETY: not null, and the caller vouches for the numbers of rows and for the addresses.
+        let (rows, groups) = unsafe {
+            let rows = std::slice::from_raw_parts(rows.cast::<[u64; ROW]>(), to as usize);
+            let groups = groups.cast::<[f64; GROUP_ROW]>();
+            (
+                Rows::new(rows, from as usize, true)?,
+                std::slice::from_raw_parts(groups, group_count as usize),
+            )
+        };
+        let factors: Vec<f64> = groups.iter().map(|row| row[GROUP_ROW - 1]).collect();
+        scale::scale(Gradients(rows), &factors, config()?)
+    })
+}
+
+/// The gradients of rows, to be written.
+struct Gradients<'a>(Rows<'a>);
+
+impl Tensors for Gradients<'_> {
+    type Work<'a>
+        = scale::Gradient<'a>
+    where
+        Self: 'a;
+    type Plan = [f64];
+
+    fn count(&self) -> usize {
+        self.0.rows.len()
+    }
+
+    fn at(&mut self, index: usize) -> Option<scale::Gradient<'_>> {
+        let row = &self.0.rows[index];
+        let &[_, grad, _, length, dtype, group, ..] = row;
+        let length = length as usize;
+        if is_idle(row) {
+            return None;
+        }
+        // SAFETY: as in `Rows::at`.
+        let values = unsafe {
+            match dtype {
+                F32 => Values::F32(ArrayViewMut1::from_shape_ptr(length, pointer(grad))),
+                F64 => Values::F64(ArrayViewMut1::from_shape_ptr(length, pointer(grad))),
+                F16 | EACH_F16 | STOCHASTIC_F16 => {
+                    Values::F16(ArrayViewMut1::from_shape_ptr(length, pointer(grad)))
+                }
+                _ => Values::Bf16(ArrayViewMut1::from_shape_ptr(length, pointer(grad))),
+            }
+        };
+        Some(scale::Gradient { values, group: group as usize })
+    }
+
+    fn split(self, index: usize) -> (Self, Self) {
+        let (a, b) = self.0.split(index);
+        (Gradients(a), Gradients(b))
+    }
+}
+
+fn group_of(index: usize, row: &[u64; ROW], count: usize) -> Result<usize, Error> {
+    let group = row[5] as usize;
+    if group < count {
+        return Ok(group);
+    }
+    Err(Error::Table(format!("Cannot sum up row {index}: group {group} does not exist")))
+}
+
+/// # Safety
+/// The row has been checked, and its gradient is valid for `length` elements, for as long as `'a`.
+unsafe fn gradient<'a>(&[_, grad, _, length, dtype, ..]: &[u64; ROW]) -> norm::Gradient<'a> {
+    let length = length as usize;
+    // SAFETY: the caller's promise.
+    unsafe {
+        match dtype {
+            F32 => norm::Gradient::F32(ArrayView1::from_shape_ptr(length, pointer(grad))),
+            F64 => norm::Gradient::F64(ArrayView1::from_shape_ptr(length, pointer(grad))),
+            F16 | EACH_F16 | STOCHASTIC_F16 => {
+                norm::Gradient::F16(ArrayView1::from_shape_ptr(length, pointer(grad)))
+            }
+            _ => norm::Gradient::Bf16(ArrayView1::from_shape_ptr(length, pointer(grad))),
+        }
+    }
+}
+
+fn pointer<T>(word: u64) -> *mut T {
+    std::ptr::with_exposed_provenance_mut(word as usize)
+}
+
+/// Rows of the tensor table, checked. Whoever has it has the arrays of its rows to itself.
+#[derive(Clone, Copy)]
+struct Rows<'a> {
+    rows: &'a [[u64; ROW]],
+    /// The number of the first row in the whole table.
+    from: usize,
+    clear: bool,
+}
+
+impl<'a> Rows<'a> {
+    /// Checks all rows from one on.
+    ///
+    /// # Safety
+    /// The rows' addresses are null or valid for `length` elements of their type, exclusive for all that
+    /// is written, for as long as `'a`.
+    unsafe fn new(rows: &'a [[u64; ROW]], from: usize, clear: bool) -> Result<Self, Error> {
+        for (index, row) in rows.iter().enumerate().skip(from) {
+            if !is_idle(row) {
+                check(index, row)?;
+            }
+        }
+        Ok(Rows { rows: &rows[from..], from, clear })
+    }
+}
+
+fn check(index: usize, row: &[u64; ROW]) -> Result<(), Error> {
+    let &[_, _, buffer, _, dtype, _, _, master] = row;
+    match dtype {
+        F32 => return check_addresses::<f32>(index, row),
+        F64 => return check_addresses::<f64>(index, row),
+        F16..=STOCHASTIC_BF16 => check_addresses::<u16>(index, row)?,
+        _ => return Err(Error::Table(format!("Cannot step row {index}: dtype {dtype}"))),
+    }
+    if buffer != 0 && dtype != EACH_F16 && dtype != EACH_BF16 {
+        address::<f32>(index, "buffer", buffer)?;
+    }
+    if master != 0 {
+        address::<f32>(index, "master copy", master)?;
+    }
+    Ok(())
+}
+
+impl Tensors for Rows<'_> {
+    type Work<'a>
+        = Tensor<'a>
+    where
+        Self: 'a;
+    type Plan = Plan;
+
+    fn count(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn at(&mut self, index: usize) -> Option<Tensor<'_>> {
+        let row = &self.rows[index];
+        let number = (self.from + index) as u32;
+        // SAFETY: `check` has found the addresses neither null nor unaligned, `Rows::new`'s caller
+        // vouches for them, and the view lives no longer than the exclusive borrow of these rows.
+        unsafe {
+            match row[4] {
+                _ if is_idle(row) => None,
+                F32 => Some(Tensor::F32(slot(row, number, self.clear))),
+                F64 => Some(Tensor::F64(slot(row, number, self.clear))),
+                F16 | STOCHASTIC_F16 => Some(Tensor::F16(slot(row, number, self.clear))),
+                BF16 | STOCHASTIC_BF16 => Some(Tensor::Bf16(slot(row, number, self.clear))),
+                EACH_F16 => Some(Tensor::EachF16(slot(row, number, self.clear))),
+                _ => Some(Tensor::EachBf16(slot(row, number, self.clear))),
+            }
+        }
+    }
+
+    fn split(self, index: usize) -> (Self, Self) {
+        let (a, b) = self.rows.split_at(index);
+        (Rows { rows: a, ..self }, Rows { rows: b, from: self.from + index, ..self })
+    }
+}
+
+/// # Safety
+/// The row's addresses are null or aligned and valid for `length` elements of `H`, the buffer's of `B`,
+/// the master copy's of `T`, exclusive for all that is written, for as long as `'a`.
+unsafe fn slot<'a, H, B, T>(row: &[u64; ROW], number: u32, clear: bool) -> Slot<'a, H, B, T>
+where
+    H: Element<T>,
+    B: Element<T>,
+    T: Real,
+{
+    let &[data, grad, buffer, length, dtype, group, state, master] = row;
+    let length = length as usize;
+    // SAFETY: the caller's promise.
+    unsafe {
+        Slot {
+            param: ArrayViewMut1::from_shape_ptr(length, pointer(data)),
+            grad: match clear {
+                true => Gradient::Cleared(ArrayViewMut1::from_shape_ptr(length, pointer(grad))),
+                false => Gradient::Kept(ArrayView1::from_shape_ptr(length, pointer(grad))),
+            },
+            buffer: view(buffer, length),
+            master: view(master, length),
+            first: state == STATE_FIRST,
+            stochastic: dtype >= STOCHASTIC_F16,
+            group: group as usize,
+            number,
+            offset: 0,
+        }
+    }
+}
+
+/// # Safety
+/// The address is null or aligned, valid for `length` elements and nobody else's, for as long as `'a`.
+unsafe fn view<'a, T>(word: u64, length: usize) -> Option<ArrayViewMut1<'a, T>> {
+    // SAFETY: the caller's promise.
+    (word != 0).then(|| unsafe { ArrayViewMut1::from_shape_ptr(length, pointer(word)) })
+}

@@ -1,0 +1,108 @@
+/** Clipping gradients by their norm, apart from a step. */
+
+import { chooseBackend } from "./backends/choose.ts";
+import type { BackendName } from "./options.ts";
+import { checkKnown } from "./options.ts";
+import { Written } from "./overlap.ts";
+import { checkBuffer, describe, deviceOf, dtypeOf, label } from "./parameter.ts";
+import type { Dtype, HostArray, Parameter, SparseParameter } from "./parameter.ts";
+import { isSparse } from "./sparse.ts";
+import { checkFlag, checkLimit } from "./step_options.ts";
+import { clipCoefficient } from "./step_report.ts";
+import { COEFFICIENT, tabulate } from "./tables.ts";
+
+/** The options of `clipGradNorm`. */
+export interface ClipOptions {
+  /** Whether a norm that is infinite or NaN throws, before anything changes. @default {false} */
+  errorIfNonfinite?: boolean;
+  /** Which implementation runs, as for the class. @default {"auto"} */
+  backend?: "auto" | BackendName;
+}
+
+/** A gradient with its name for error messages. */
+interface Named {
+  readonly name: string;
+  readonly grad: HostArray;
+  readonly dtype: Dtype;
+}
+
+/**
+ * Clips gradients, in place, by the norm of all of them together, as
+ * `torch.nn.utils.clip_grad_norm_`: they are multiplied by `min(1, maxNorm / (norm + 1e-6))`.
+ *
+ * The norm is the root of the sum of all squares, in float64, the same on every backend and for any
+ * number of threads. If it is infinite, finite gradients become 0; if it is NaN, all become NaN.
+ * In a training loop `optimizer.step({ maxNorm })` does the same in the pass of the step.
+ *
+ * @param params Parameters, whose gradients are clipped where they have one, or the arrays themselves.
+ * @param maxNorm The largest norm, >= 0; with `Infinity` nothing is clipped.
+ * @param options What a norm that is not finite does, and the backend.
+ * @returns The norm before clipping; 0 if there are no gradients.
+ * @throws {TypeError} If something is of another type, or a gradient is sparse, on a GPU, detached or
+ * resizable.
+ * @throws {RangeError} If `maxNorm` is negative or NaN, or gradients share memory.
+ * @throws {Error} If the norm is not finite and `errorIfNonfinite` is true.
+ *
+ * @example
+ * ```ts
+ * import { clipGradNorm } from "@descent/sgd";
+ *
+ * const grad = new Float32Array([3, 4]);
+ * console.log(clipGradNorm([grad], 1)); // 5
+ * console.log(grad); // Float32Array(2) [ 0.6, 0.8 ]
+ * ```
+ */
+export function clipGradNorm(
+  params: Iterable<Parameter<HostArray> | SparseParameter | HostArray>,
+  maxNorm: number,
+  options: ClipOptions = {},
+): number {
+  checkKnown(options, ["errorIfNonfinite", "backend"]);
+  const { errorIfNonfinite = false } = options;
+  checkLimit("maxNorm", maxNorm);
+  checkFlag("errorIfNonfinite", errorIfNonfinite);
+  const backend = chooseBackend(options.backend);
+  const named = readGradients(params);
+  const gradients = tabulate(named, (array) => backend.address(array as HostArray));
+  checkApart(named, (array) => backend.address(array));
+  const sums = new Float64Array(2);
+  backend.norm(gradients, 1, sums);
+  const norm = Math.sqrt(sums[0]);
+  if (errorIfNonfinite && !Number.isFinite(norm)) {
+    throw new Error(`Cannot clip the gradients as their norm must be finite: it is ${norm}`);
+  }
+  gradients.groupRows[COEFFICIENT] = clipCoefficient(maxNorm, norm);
+  backend.scale(gradients);
+  return norm;
+}
+
+function readGradients(params: unknown): Named[] {
+  if (typeof (params as Iterable<unknown> | null)?.[Symbol.iterator] !== "function") {
+    throw new TypeError(
+      `Cannot use params as it must be iterable: current value is ${describe(params)}`,
+    );
+  }
+  return [...params as Iterable<unknown>].flatMap((item, i) => {
+    const isParameter = typeof item === "object" && item !== null && "grad" in item;
+    if (!isParameter) return [readGradient(item, `gradient ${i}`)];
+    const { grad, name } = item as Parameter;
+    return grad === null ? [] : [readGradient(grad, `grad of ${label({ name }, i)}`)];
+  });
+}
+
+function readGradient(grad: unknown, name: string): Named {
+  if (isSparse(grad) || deviceOf(grad) !== undefined) {
+    throw new TypeError(
+      `Cannot clip ${name} as it must be an array: it is ${isSparse(grad) ? "sparse" : "on a GPU"}`,
+    );
+  }
+  const dtype = dtypeOf(grad, name);
+  checkBuffer(grad as HostArray, name);
+  return { name, grad: grad as HostArray, dtype };
+}
+
+function checkApart(named: readonly Named[], address: (array: HostArray) => number): void {
+  const starts = Float64Array.from(named, ({ grad }) => address(grad));
+  const ends = starts.map((start, i) => start + named[i].grad.byteLength);
+  new Written(starts, ends, (i) => named[i].name);
+}

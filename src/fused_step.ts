@@ -1,0 +1,131 @@
+/**
+ * A step with options, in two passes over memory at most: one that measures the gradients, if that
+ * is needed, and one that does all the rest.
+ */
+
+import type { Backend } from "./backends/backend.ts";
+import { fillZero, stepRowsAsync, stepRowsWith } from "./backends/devices.ts";
+import type { RecordedStep } from "./differentiable/recorder.ts";
+import type { ParamGroup } from "./group.ts";
+import type { SparseParameter, Tensor } from "./parameter.ts";
+import type { Entry, Plan } from "./plan.ts";
+import { isSparse, withoutEntries } from "./sparse.ts";
+import { forEachSpan } from "./spans.ts";
+import type { StepRequest } from "./step_options.ts";
+import { judge, NOTHING_MEASURED } from "./step_report.ts";
+import type { StepReport } from "./step_report.ts";
+
+/** What a step goes through. */
+export interface FusedStep {
+  readonly backend: Backend;
+  /** Refreshed, and not stepped yet. */
+  readonly plan: Plan;
+  readonly groups: readonly ParamGroup<Tensor>[];
+  readonly request: StepRequest;
+  /** What `differentiable` keeps of it. */
+  readonly record: RecordedStep | null;
+}
+
+/** A pass over some rows: either sums for the norm, or the rows to step. */
+type Pass = { readonly sums: Float64Array<ArrayBuffer> } | {
+  readonly from: number;
+  readonly to: number;
+};
+
+/**
+ * Refuses what a step cannot do, before anything is written.
+ *
+ * @throws {TypeError} If gradients are to be read or changed that are sparse or on a GPU, or a group
+ * is differentiable.
+ * @throws {RangeError} If gradients are to be zeroed and share memory.
+ */
+export function checkRequest(
+  { plan, groups, request }: Omit<FusedStep, "backend" | "record">,
+): void {
+  const { reads, zeroGrad } = request;
+  const option = reads ?? (zeroGrad ? "zeroGrad" : null);
+  if (option === null) return;
+  if (groups.some(({ differentiable }) => differentiable)) {
+    throw new TypeError(
+      `Cannot step with ${option} as no group may be differentiable then: one has ` +
+        "differentiable true",
+    );
+  }
+  if (reads !== null) checkArrays(plan, reads);
+  if (zeroGrad) plan.checkGradsApart();
+}
+
+function checkArrays({ entries, sparse }: Plan, option: string): void {
+  const refuse = (entry: Entry, what: string) => {
+    throw new TypeError(
+      `Cannot step with ${option} as ${entry.name("grad")} must be an array then: it is ${what}`,
+    );
+  };
+  for (const { row } of sparse.steps) refuse(entries[row], "sparse");
+  const onDevice = entries.find(({ grad, dtype }) => grad !== null && dtype!.device !== undefined);
+  if (onDevice !== undefined) refuse(onDevice, "on a GPU");
+}
+
+/** Goes through the passes of a step. Says of each when it is due, and in the end what came of it. */
+function* passesOf({ plan, groups, request }: FusedStep): Generator<Pass, StepReport> {
+  let report = NOTHING_MEASURED;
+  if (request.checkFinite || request.maxNorm !== null) {
+    const sums = new Float64Array(2 * groups.length);
+    yield { sums };
+    report = judge(sums, request);
+    if (report.skipped) return report;
+  }
+  plan.ask(request, report.clipCoefficients);
+  const spans: Pass[] = [];
+  forEachSpan(groups, (from, to) => spans.push({ from, to }));
+  yield* spans;
+  return report;
+}
+
+/** Takes a step. */
+export function runStep(step: FusedStep): StepReport {
+  const { backend, plan, request } = step;
+  const passes = passesOf(step);
+  for (;;) {
+    const { done, value } = passes.next();
+    if (done) return value;
+    if ("sums" in value) backend.norm(plan, request.inverseScale, value.sums);
+    else stepRowsWith(backend, plan, value.from, value.to);
+  }
+}
+
+/**
+ * Takes a step beside JavaScript's thread.
+ *
+ * @param check Called before each pass; throws if arrays are not as they were.
+ */
+export async function runStepAsync(step: FusedStep, check: () => void): Promise<StepReport> {
+  const { backend, plan, request } = step;
+  const passes = passesOf(step);
+  for (;;) {
+    const { done, value } = passes.next();
+    if (done) return value;
+    check();
+    if ("sums" in value) await backend.normAsync(plan, request.inverseScale, value.sums);
+    else await stepRowsAsync(backend, plan, value.from, value.to);
+  }
+}
+
+/**
+ * Zeroes the gradients that the passes have not: sparse ones, those on devices, and all of them if
+ * the step was skipped.
+ */
+export function zeroRest({ plan, request }: FusedStep, { skipped }: StepReport): void {
+  if (!request.zeroGrad) return;
+  const left = plan.entries.filter(({ grad, dtype }) =>
+    grad !== null && (skipped || dtype!.device !== undefined)
+  );
+  fillZero(left.map(({ grad }) => grad!));
+  for (const { row } of plan.sparse.steps) {
+    const entry = plan.entries[row];
+    const parameter = entry.parameter as SparseParameter;
+    if (isSparse(parameter.grad)) {
+      parameter.grad = withoutEntries(parameter.grad, entry.name("grad"));
+    }
+  }
+}

@@ -1,0 +1,17 @@
+/** Which rows of a plan are stepped in one call. */
+
+/** Groups that step together (foreach) and follow each other are one span; else each tensor is. */
+export function forEachSpan(
+  groups: readonly { readonly foreach: boolean | null; readonly params: readonly unknown[] }[],
+  body: (from: number, to: number) => void,
+): void {
+  let from = 0;
+  let to = 0;
+  for (let i = 0; i < groups.length; i++) {
+    to += groups[i].params.length;
+    const together = groups[i].foreach !== false;
+    if (together && groups[i + 1]?.foreach !== false && i + 1 < groups.length) continue;
+    const each = together ? to - from : 1;
+    for (; from < to; from += each) body(from, from + each);
+  }
+}

@@ -1,0 +1,48 @@
+/** What a step found and did: norms, and whether it was skipped. */
+
+import type { StepRequest } from "./step_options.ts";
+
+/** What the last step did. */
+export interface StepReport {
+  /** Whether a gradient that is not finite skipped it: nothing was updated then. */
+  readonly skipped: boolean;
+  /** The norm of all unscaled gradients before clipping; null if it was not measured. */
+  readonly gradNorm: number | null;
+  /** The same of each group, in order; null if it was not measured. */
+  readonly groupNorms: readonly number[] | null;
+  /** What clipped the gradients of each group, <= 1; null without `maxNorm`. */
+  readonly clipCoefficients: readonly number[] | null;
+}
+
+/** Of a step that measured nothing. */
+export const NOTHING_MEASURED: StepReport = Object.freeze({
+  skipped: false,
+  gradNorm: null,
+  groupNorms: null,
+  clipCoefficients: null,
+});
+
+/** What gradients of this norm are multiplied by, as by torch; NaN if the norm is. */
+export function clipCoefficient(maxNorm: number, norm: number): number {
+  return Math.min(1, maxNorm / (norm + 1e-6));
+}
+
+/**
+ * Judges gradients by what `Backend.norm` found.
+ *
+ * @param sums For each group its sum of squares, and 1 if something is not finite.
+ */
+export function judge(
+  sums: Float64Array,
+  { maxNorm, perGroup, checkFinite }: StepRequest,
+): StepReport {
+  const squares = sums.filter((_, i) => i % 2 === 0);
+  const groupNorms = Array.from(squares, Math.sqrt);
+  const gradNorm = Math.sqrt(squares.reduce((sum, square) => sum + square, 0));
+  const hasFlag = sums.some((flag, i) => i % 2 === 1 && flag !== 0);
+  const overflows = maxNorm !== null && !Number.isFinite(gradNorm);
+  const clipCoefficients = maxNorm === null
+    ? null
+    : groupNorms.map((norm) => clipCoefficient(maxNorm, perGroup ? norm : gradNorm));
+  return { skipped: checkFinite && (hasFlag || overflows), gradNorm, groupNorms, clipCoefficients };
+}

@@ -1,0 +1,98 @@
+/** Takes the steps of an optimizer: at once, with options, or beside JavaScript's thread. */
+
+import type { Backend } from "./backends/backend.ts";
+import { addressOf, stepRows } from "./backends/devices.ts";
+import type { Recorder } from "./differentiable/recorder.ts";
+import { checkRequest, runStep, runStepAsync, zeroRest } from "./fused_step.ts";
+import type { FusedStep } from "./fused_step.ts";
+import type { ParamGroup } from "./group.ts";
+import type { Tensor } from "./parameter.ts";
+import { Plan } from "./plan.ts";
+import type { Precision } from "./rounding.ts";
+import { forEachSpan } from "./spans.ts";
+import { NOTHING_ASKED } from "./step_options.ts";
+import type { StepRequest } from "./step_options.ts";
+import { NOTHING_MEASURED } from "./step_report.ts";
+import type { StepReport } from "./step_report.ts";
+import { watch } from "./watch.ts";
+
+type Groups = readonly ParamGroup<Tensor>[];
+
+/** What takes an optimizer's steps, one at a time. */
+export class Stepper {
+  readonly plan: Plan;
+  /** Another number after every change that a step makes. */
+  revision = 0;
+  /** What the last step did; null before the first one. */
+  lastStep: StepReport | null = null;
+  #isRunning = false;
+  readonly #backend: Backend;
+  readonly #recorder: Recorder;
+  readonly #stepSpan = (from: number, to: number) => stepRows(this.#backend, this.plan, from, to);
+
+  constructor(backend: Backend, recorder: Recorder, precision: Precision) {
+    this.#backend = backend;
+    this.#recorder = recorder;
+    this.plan = new Plan((tensor) => addressOf(backend, tensor), precision);
+  }
+
+  /** Refuses what would meet a step that is running. */
+  checkIdle(doing: string): void {
+    if (!this.#isRunning) return;
+    throw new Error(`Cannot ${doing} as a step is running: await the promise of stepAsync first`);
+  }
+
+  /** A step without options. It allocates nothing, unless it draws random bits. */
+  stepPlain(groups: Groups): void {
+    if (this.plan.isRandom) return this.stepWith(groups, NOTHING_ASKED);
+    this.plan.refresh();
+    const record = this.#recorder.record(this.plan, groups);
+    this.revision++;
+    forEachSpan(groups, this.#stepSpan);
+    this.plan.commit();
+    if (record !== null) this.#recorder.keep(record);
+    this.lastStep = NOTHING_MEASURED;
+  }
+
+  /** A step with options. */
+  stepWith(groups: Groups, request: StepRequest): void {
+    const step = this.#begin(groups, request);
+    const report = runStep(step);
+    this.#finish(step, report);
+    zeroRest(step, report);
+  }
+
+  /** A step with options, beside JavaScript's thread. */
+  async stepAsync(groups: Groups, request: StepRequest): Promise<StepReport> {
+    const step = this.#begin(groups, request);
+    this.#isRunning = true;
+    try {
+      const check = watch(this.plan);
+      const report = await runStepAsync(step, check);
+      this.#finish(step, report);
+      check();
+      zeroRest(step, report);
+      for (const device of this.plan.devices) await device.synchronize();
+      return report;
+    } finally {
+      this.#isRunning = false;
+    }
+  }
+
+  /** Checks everything that a step relies on. */
+  #begin(groups: Groups, request: StepRequest): FusedStep {
+    const { plan } = this;
+    plan.refresh();
+    checkRequest({ plan, groups, request });
+    const record = this.#recorder.record(plan, groups);
+    this.revision++;
+    return { backend: this.#backend, plan, groups, request, record };
+  }
+
+  #finish({ record }: FusedStep, report: StepReport): void {
+    this.lastStep = report;
+    if (report.skipped) return;
+    this.plan.commit();
+    if (record !== null) this.#recorder.keep(record);
+  }
+}

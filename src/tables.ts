@@ -1,0 +1,106 @@
+/** The layout of the tables that cross the boundary, as `kernels/src/ffi.rs` reads them. */
+
+import type { StepRequest } from "./step_options.ts";
+import type { ElementType, Tensor } from "./parameter.ts";
+import type { RandomState } from "./rounding.ts";
+import type { RuleOptions } from "./rule.ts";
+
+/** Words of a row of the tensor table. */
+export const ROW = 8;
+export const DATA = 0;
+export const GRAD = 1;
+export const BUFFER = 2;
+export const LENGTH = 3;
+export const DTYPE = 4;
+export const GROUP = 5;
+export const STATE = 6;
+/** The float32 copy of a parameter in a 16-bit type, or 0. */
+export const MASTER = 7;
+
+/** The row has no gradient. */
+export const SKIP = 0;
+/** The row's momentum buffer has never been written. */
+export const FIRST = 1;
+/** The row's momentum buffer goes on. */
+export const LATER = 2;
+
+/** Words of a row of the group table. */
+export const GROUP_ROW = 6;
+/** What the group's gradients are multiplied by to clip their norm. */
+export const COEFFICIENT = 5;
+const FLAG_NESTEROV = 1;
+const FLAG_MAXIMIZE = 2;
+const FLAG_SIGN = 4;
+
+/** Words of the row that says what a step does to gradients on their way into the rule. */
+export const CALL_ROW = 6;
+/** What gradients are multiplied by to unscale them. */
+export const INVERSE_SCALE = 0;
+/** The largest magnitude of an element. */
+export const MAX_VALUE = 1;
+export const CALL_FLAGS = 2;
+/** What stochastic rounding draws its random bits from: the seed's halves and the step's number. */
+export const SEED_LOW = 3;
+export const SEED_HIGH = 4;
+export const COUNTER = 5;
+/** Gradients are filled with zeros when they have been used. */
+export const FLAG_ZERO = 1;
+
+/** Writes a group's row of the group table, from word `at` on. Its gradients are not clipped. */
+export function writeGroup(rows: Float64Array, at: number, h: Readonly<RuleOptions>): void {
+  rows[at] = h.lr;
+  rows[at + 1] = h.momentum;
+  rows[at + 2] = h.dampening;
+  rows[at + 3] = h.weightDecay;
+  rows[at + 4] = (h.nesterov ? FLAG_NESTEROV : 0) |
+    (h.maximize ? FLAG_MAXIMIZE : 0) | (h.sign ? FLAG_SIGN : 0);
+  rows[at + COEFFICIENT] = 1;
+}
+
+/** Writes what a step was asked to do to its gradients, and where its random bits come from. */
+export function writeCall(
+  row: Float64Array,
+  { inverseScale, maxValue, zeroGrad }: Pick<StepRequest, "inverseScale" | "maxValue" | "zeroGrad">,
+  { seed, counter }: RandomState,
+): void {
+  row[INVERSE_SCALE] = inverseScale;
+  row[MAX_VALUE] = maxValue;
+  row[CALL_FLAGS] = zeroGrad ? FLAG_ZERO : 0;
+  row[SEED_LOW] = seed % 2 ** 32;
+  row[SEED_HIGH] = Math.floor(seed / 2 ** 32);
+  row[COUNTER] = counter;
+}
+
+/** Gradients in tables: those of a plan, or some by themselves. */
+export interface Gradients {
+  /** The tensor table. */
+  readonly rows: BigUint64Array<ArrayBuffer>;
+  /** The group table. */
+  readonly groupRows: Float64Array<ArrayBuffer>;
+  /** What the rows of the tensor table were written from. */
+  readonly entries: readonly {
+    readonly grad: Tensor | null;
+    readonly dtype: ElementType | null;
+    readonly group: number;
+  }[];
+  /** As many as the group table has rows. */
+  readonly groups: { readonly length: number };
+}
+
+/** Tables of gradients that belong to no parameter, in one group. */
+export function tabulate(
+  gradients: readonly { readonly grad: Tensor; readonly dtype: ElementType }[],
+  address: (array: Tensor) => number,
+): Gradients {
+  const rows = new BigUint64Array(Math.max(1, gradients.length) * ROW);
+  for (const [i, { grad, dtype }] of gradients.entries()) {
+    rows[i * ROW + DATA] = rows[i * ROW + GRAD] = BigInt(address(grad));
+    rows[i * ROW + LENGTH] = BigInt(grad.length);
+    rows[i * ROW + DTYPE] = BigInt(dtype.code);
+    rows[i * ROW + STATE] = BigInt(FIRST);
+  }
+  const groupRows = new Float64Array(GROUP_ROW);
+  groupRows[COEFFICIENT] = 1;
+  const entries = gradients.map((each) => ({ ...each, group: 0 }));
+  return { rows, groupRows, entries, groups: { length: 1 } };
+}

@@ -1,0 +1,212 @@
+/** `stepAsync`: the bits of `step`, beside the event loop, and what it refuses meanwhile. */
+
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { GradScaler, saveState, SGD } from "@descent/sgd";
+import type { BackendName, FloatArray, Parameter, SparseParameter } from "@descent/sgd";
+import { cpuMissing, testOnBackends } from "./backends.ts";
+import { digest, generate } from "./golden.ts";
+
+const array = (...values: number[]) => new Float32Array(values);
+
+function make(backend: BackendName, options: { foreach?: boolean; size?: number } = {}) {
+  const { foreach = null, size = 5 } = options;
+  const params = [0, 1].map((i): Parameter => ({
+    data: generate("float32", "ordinary", [3, i, 0], size),
+    grad: generate("float32", "ordinary", [3, i, 1], size),
+    name: `p${i}`,
+  }));
+  const group = { params, lr: 0.1, momentum: 0.9, nesterov: true, foreach };
+  return { params, optimizer: new SGD([group], { lr: 1, backend }) };
+}
+
+const shown = (params: readonly { data: FloatArray }[]) => params.map(({ data }) => digest([data]));
+
+testOnBackends("stepAsync has the bits of step", async (backend) => {
+  for (const foreach of [true, false]) {
+    for (const options of [undefined, {}, { gradScale: 3, maxNorm: 1, maxValue: 0.01 }]) {
+      const [a, b] = [
+        make(backend, { foreach, size: 50_000 }),
+        make(backend, { foreach, size: 50_000 }),
+      ];
+      for (let i = 0; i < 3; i++) {
+        const report = await a.optimizer.stepAsync(options);
+        b.optimizer.step(options);
+        assertEquals(report, a.optimizer.lastStep);
+        assertEquals(a.optimizer.lastStep, b.optimizer.lastStep);
+      }
+      assertEquals(shown(a.params), shown(b.params));
+    }
+  }
+});
+
+testOnBackends(
+  "sparse and differentiable steps are taken asynchronously as well",
+  async (backend) => {
+    const run = async (step: (optimizer: SGD) => unknown) => {
+      const grad = { indices: new Int32Array([1]), values: array(2, 3), shape: [2, 2] as const };
+      const s: SparseParameter = { data: array(1, 2, 3, 4), grad };
+      const w = { data: array(1), grad: array(2) };
+      const groups = [{ params: [s] }, { params: [w], differentiable: true }];
+      const optimizer = new SGD(groups, { lr: 0.5, momentum: 0.5, backend });
+      await step(optimizer);
+      await step(optimizer);
+      return [s.data, w.data, optimizer.recordedSteps];
+    };
+    assertEquals(await run((o) => o.stepAsync()), await run((o) => o.step()));
+  },
+);
+
+testOnBackends("what would meet a running step is refused, and goes after it", async (backend) => {
+  const { params, optimizer } = make(backend);
+  const dict = optimizer.stateDict();
+  const scaler = new GradScaler();
+  const calls: Record<string, () => unknown> = {
+    "step": () => optimizer.step(),
+    "step with options": () => optimizer.step({ maxNorm: 1 }),
+    "stepAsync": () => optimizer.stepAsync(),
+    "a scaler's step": () => scaler.step(optimizer),
+    "zeroGrad": () => optimizer.zeroGrad(),
+    "addParamGroup": () => optimizer.addParamGroup({ params: [{ data: array(1), grad: null }] }),
+    "stateDict": () => optimizer.stateDict(),
+    "loadStateDict": () => optimizer.loadStateDict(dict),
+    "backward": () => optimizer.backward(new Map()),
+    "saveState": () => saveState("no/such/folder", optimizer),
+  };
+  const expected = make(backend);
+  expected.optimizer.step();
+  const running = optimizer.stepAsync();
+  const results = Object.values(calls).map((call) => Promise.try(call).catch((error) => error));
+  for (const [i, name] of Object.keys(calls).entries()) {
+    const error = await results[i] as Error;
+    assertEquals(error?.constructor, Error, name);
+    assert(/as a step is running: await the promise of stepAsync first$/.test(error.message), name);
+  }
+  await running;
+  assertEquals(shown(params), shown(expected.params));
+  optimizer.step();
+  optimizer.zeroGrad();
+});
+
+testOnBackends("a closure cannot start a second step under the first", async (backend) => {
+  const { optimizer } = make(backend);
+  let inner: Promise<unknown> | undefined;
+  assertThrows(
+    () => optimizer.step(() => void (inner = optimizer.stepAsync())),
+    Error,
+    "is running",
+  );
+  await inner;
+});
+
+const transfer = (array: FloatArray) =>
+  structuredClone(array, { transfer: [array.buffer as ArrayBuffer] });
+
+testOnBackends("an array that changes while a step runs rejects it, by name", async (backend) => {
+  const changes: [string, (p: Parameter, optimizer: SGD) => unknown][] = [
+    ['data of parameter 1 ("p1") was replaced', (p) => p.data = p.data.slice()],
+    ['grad of parameter 1 ("p1") was replaced', (p) => p.grad = p.grad!.slice()],
+    ['grad of parameter 1 ("p1") was replaced', (p) => p.grad = null],
+    ['data of parameter 1 ("p1") was detached or resized', (p) => transfer(p.data)],
+    ['grad of parameter 1 ("p1") was detached or resized', (p) => transfer(p.grad!)],
+    [
+      'momentum buffer of parameter 1 ("p1") was detached or resized',
+      (p, optimizer) => transfer(optimizer.state.get(p)!.momentumBuffer!),
+    ],
+  ];
+  for (const [text, change] of changes) {
+    const { params: [first, p], optimizer } = make(backend);
+    optimizer.step();
+    const before = first.data.slice();
+    const running = optimizer.stepAsync();
+    const kept = change(p, optimizer); // what was transferred stays alive
+    await assertRejects(() => running, Error, text);
+    assert(kept !== undefined);
+    assert(first.data.some((x, i) => x !== before[i]), "the step has been taken");
+    first.grad!.fill(0);
+    if (p.data.length === 0 || p.grad?.length === 0 || /buffer/.test(text)) continue;
+    optimizer.step(); // nothing is running any more, and the new arrays are stepped
+  }
+});
+
+testOnBackends("an array that has changed is not stepped after the norm", async (backend) => {
+  const { params: [first, second], optimizer } = make(backend);
+  const before = first.data.slice();
+  const running = optimizer.stepAsync({ maxNorm: 1 });
+  const kept = transfer(second.data);
+  await assertRejects(() => running, Error, "was detached or resized");
+  assertEquals([first.data, kept.length], [before, 5]);
+  assertEquals(optimizer.lastStep, null);
+});
+
+testOnBackends("a skipped asynchronous step changes nothing but gradients", async (backend) => {
+  const { params, optimizer } = make(backend);
+  const before = shown(params);
+  params[1].grad![3] = NaN;
+  const report = await optimizer.stepAsync({ gradScale: 2, zeroGrad: true });
+  assertEquals([report.skipped, shown(params)], [true, before]);
+  assertEquals(optimizer.state.get(params[0]), { momentumBuffer: null });
+  assertEquals(params.map(({ grad }) => grad!.every((x) => x === 0)), [true, true]);
+});
+
+testOnBackends(
+  "errors that step throws reject stepAsync, and nothing is running then",
+  async (backend) => {
+    const { params, optimizer } = make(backend);
+    const { grad } = params[0];
+    params[0].grad = array(1);
+    await assertRejects(() => optimizer.stepAsync(), RangeError, "length must be 5");
+    params[0].grad = grad;
+    optimizer.step();
+  },
+);
+
+testOnBackends("saving while a step begins is found out", async (backend) => {
+  const { optimizer } = make(backend, { size: 3_000_000 });
+  const folder = await Deno.makeTempDir();
+  const saving = saveState(`${folder}/a`, optimizer, { parameters: true });
+  const running = optimizer.stepAsync();
+  await assertRejects(() => saving, Error, "has stepped meanwhile");
+  await running;
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test({
+  name: "cpu: the event loop is free while a step runs" +
+    (cpuMissing === null ? "" : ` (skipped: ${cpuMissing})`),
+  ignore: cpuMissing !== null,
+  fn: async () => {
+    const { optimizer } = make("cpu", { size: 4_000_000 });
+    await optimizer.stepAsync();
+    let turns = 0;
+    let running = true;
+    const steps = (async () => {
+      for (let i = 0; i < 10; i++) await optimizer.stepAsync({ gradScale: 2 });
+      running = false;
+    })();
+    while (running) {
+      await new Promise((resolve) => setTimeout(resolve, 0));
+      turns++;
+    }
+    await steps;
+    // A step of 96 MB takes longer than a turn; without another thread there is one turn per await.
+    assert(turns > 30, `${turns} turns`);
+  },
+});
+
+Deno.test({
+  name: "cpu: two optimizers step at the same time" +
+    (cpuMissing === null ? "" : ` (skipped: ${cpuMissing})`),
+  ignore: cpuMissing !== null,
+  fn: async () => {
+    const size = 300_000;
+    const [a, b, expected] = [0, 1, 2].map(() => make("cpu", { size }));
+    expected.optimizer.step();
+    const running = [a.optimizer.stepAsync(), b.optimizer.stepAsync()];
+    const { params, optimizer } = make("cpu", { size });
+    optimizer.step();
+    await Promise.all(running);
+    for (const each of [a.params, b.params, params]) {
+      assertEquals(shown(each), shown(expected.params));
+    }
+  },
+});
