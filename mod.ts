@@ -20,6 +20,9 @@
  */
 
 export { SGD } from "./src/sgd.ts";
+export type { ParameterStateView } from "./src/sgd.ts";
+export { BFloat16Array } from "./src/bfloat16.ts";
+export type { Rounding, RoundingOptions } from "./src/rounding.ts";
 export type { StepOptions } from "./src/step_options.ts";
 export type { StepReport } from "./src/step_report.ts";
 export { clipGradNorm } from "./src/clip.ts";
@@ -50,6 +53,8 @@ export type { BackendName, GroupOptions, Hyperparameters, SGDOptions } from "./s
 export type {
   DeviceTensor,
   FloatArray,
+  HalfArray,
+  HostArray,
   Parameter,
   SparseGrad,
   SparseParameter,
@@ -86,6 +91,7 @@ export type {
   StatefulScaler,
   StatefulScheduler,
 } from "./src/state/checkpoint.ts";
+export type { RoundingStateDict } from "./src/state/rounding_dict.ts";
 export { decodeStateDict, encodeStateDict } from "./src/state/encoding.ts";
 export { CheckpointError } from "./src/state/errors.ts";
 export type { LoadOptions, LoadReport, StateDictOptions } from "./src/state/load.ts";

@@ -1,10 +1,10 @@
 /** Measures rows: the step, and the loops that it is compared with, in turn. */
 
-import { type Parameter, SGD } from "@descent/sgd";
+import { type HostArray, type Parameter, SGD } from "@descent/sgd";
 import { closeRoofline, library, openRoofline, scalarLoop } from "./references.ts";
 import { collectGarbage, createParameters } from "./memory.ts";
 import { BYTES, type DtypeName, hasMomentum, nameOf, optionsOf } from "./rows.ts";
-import { type Row, trafficOf } from "./rows.ts";
+import { passesOf, type Row, trafficOf } from "./rows.ts";
 import { type Effort, median, sampleInTurn } from "./sampler.ts";
 import type { Workload } from "./workloads.ts";
 
@@ -27,12 +27,12 @@ export interface Figure {
 /** From so many elements on the roofline says something: below, a call costs more than the memory. */
 export const LARGE = 100_000;
 
-let held: { workload: Workload; dtype: DtypeName; parameters: Parameter[] } | undefined;
+let held: { workload: Workload; dtype: DtypeName; parameters: Parameter<HostArray>[] } | undefined;
 
 /** Why a row cannot be measured here, or null if it can; to be asked before any is measured. */
 export function obstacle(row: Row): string | null {
   if (row.backend === "cpu" && "reason" in library) return library.reason;
-  const needed = row.workload.elements * BYTES[row.dtype] * 6;
+  const needed = row.workload.elements * Math.max(BYTES[row.dtype], BYTES.float32) * 6;
   const free = Deno.systemMemoryInfo().available;
   if (needed < 0.9 * free) return null;
   return `it needs ${gigabytes(needed)} of memory: ${gigabytes(free)} are free`;
@@ -53,9 +53,9 @@ export function openStep(row: Row): () => void {
 
 /** Measures a step of the row in turn with the roofline and the scalar loop. */
 export function measure(row: Row, step: () => void, effort: Effort): Figure {
-  const { workload: { elements }, dtype, mode } = row;
+  const { workload: { elements }, mode } = row;
   const roofline = elements >= LARGE
-    ? openRoofline(elements * BYTES[dtype], hasMomentum(mode))
+    ? openRoofline(trafficOf(row) / passesOf(mode), hasMomentum(mode))
     : null;
   const runs = [step, scalarLoop, ...(roofline === null ? [] : [roofline])];
   const [steps, scalars, rooflines] = sampleInTurn(runs, effort);

@@ -1,13 +1,25 @@
 /** The arrays that the benchmarks step, filled with numbers that stay ordinary ones. */
 
-import type { FloatArray, Parameter } from "@descent/sgd";
+import { BFloat16Array } from "@descent/sgd";
+import type { Parameter } from "@descent/sgd";
 import type { DtypeName } from "./rows.ts";
 import { sizeOf, type Workload } from "./workloads.ts";
 
-const ARRAYS = { float32: Float32Array, float64: Float64Array };
+const ARRAYS = {
+  float16: (length: number, value: number) => new Float16Array(length).fill(value),
+  bfloat16: (length: number, value: number) =>
+    new BFloat16Array<ArrayBuffer>(length).fill(BFloat16Array.of(value)[0]),
+  float32: (length: number, value: number) => new Float32Array(length).fill(value),
+  float64: (length: number, value: number) => new Float64Array(length).fill(value),
+};
+
+type ArrayOf<D extends DtypeName> = ReturnType<(typeof ARRAYS)[D]>;
 
 /** Makes the parameters of a workload, each with arrays of its own. */
-export function createParameters({ shapes }: Workload, dtype: DtypeName): Parameter[] {
+export function createParameters<D extends DtypeName>(
+  { shapes }: Workload,
+  dtype: D,
+): Parameter<ArrayOf<D>>[] {
   return shapes.map((shape, i) => ({
     data: createArray(dtype, sizeOf(shape), 0.05),
     grad: createArray(dtype, sizeOf(shape), 0.01),
@@ -24,9 +36,8 @@ export function createArray<D extends DtypeName>(
   dtype: D,
   length: number,
   scale: number,
-): InstanceType<(typeof ARRAYS)[D]>;
-export function createArray(dtype: DtypeName, length: number, scale: number): FloatArray {
-  return new ARRAYS[dtype](length).fill(scale);
+): ArrayOf<D> {
+  return ARRAYS[dtype](length, scale) as ArrayOf<D>;
 }
 
 /** Frees what is no longer used, where Deno runs with --expose-gc. */

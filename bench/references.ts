@@ -24,7 +24,7 @@ let memory: Memory | undefined;
 export function openRoofline(bytes: number, momentum: boolean): (() => void) | null {
   if ("reason" in library) return null;
   const { symbols } = library;
-  const length = bytes / Float32Array.BYTES_PER_ELEMENT;
+  const length = Math.round(bytes / Float32Array.BYTES_PER_ELEMENT);
   if (memory?.data.length !== length) memory = createMemory(length);
   const { data, grad } = memory;
   const buffer = momentum ? memory.buffer : null;

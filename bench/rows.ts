@@ -4,7 +4,7 @@ import type { BackendName, SGDOptions } from "@descent/sgd";
 import { type Workload, WORKLOADS } from "./workloads.ts";
 
 /** The dtypes that are measured. */
-export type DtypeName = "float32" | "float64";
+export type DtypeName = "float16" | "bfloat16" | "float32" | "float64";
 
 /** One row: a step of one kind over one workload. */
 export interface Row {
@@ -33,16 +33,27 @@ export const MAIN_MODE = "nesterov + decay" satisfies ModeName;
 export const LR = 1e-3;
 
 /** Bytes of one element. */
-export const BYTES: Readonly<Record<DtypeName, number>> = { float32: 4, float64: 8 };
+export const BYTES: Readonly<Record<DtypeName, number>> = {
+  float16: 2,
+  bfloat16: 2,
+  float32: 4,
+  float64: 8,
+};
 
 /** Whether the mode keeps momentum buffers. */
 export function hasMomentum(mode: ModeName): boolean {
   return "momentum" in MODES[mode];
 }
 
-/** The bytes that a step has to read and write: 5 passes with momentum, 3 without. */
+/** How often a step goes over arrays: parameters and buffers are read and written. */
+export function passesOf(mode: ModeName): number {
+  return hasMomentum(mode) ? 5 : 3;
+}
+
+/** The bytes that a step has to read and write; momentum buffers of 16-bit types are float32. */
 export function trafficOf({ workload, mode, dtype }: Row): number {
-  return workload.elements * BYTES[dtype] * (hasMomentum(mode) ? 5 : 3);
+  const buffer = hasMomentum(mode) ? 2 * Math.max(BYTES[dtype], BYTES.float32) : 0;
+  return workload.elements * (3 * BYTES[dtype] + buffer);
 }
 
 /** The options of the row's optimizer. */
@@ -60,7 +71,7 @@ export function nameOf(row: Row): string {
   return `${row.workload.name}: ${labelOf(row)}`;
 }
 
-/** All rows: every mode, and for the main mode also float64 and foreach false. */
+/** All rows: every mode, and for the main mode also float64, foreach false and some 16-bit types. */
 export function allRows(): Row[] {
   return WORKLOADS.flatMap((workload) => [
     ...rowsOf(workload, "cpu"),
@@ -83,7 +94,14 @@ function rowsOf(workload: Workload, backend: BackendName): Row[] {
     ...modes.map((mode) => ({ ...main, mode })),
     { ...main, foreach: false },
     { ...main, dtype: "float64" },
+    ...(isSixteenBit(workload, backend) ? SIXTEEN_BIT.map((dtype) => ({ ...main, dtype })) : []),
   ];
+}
+
+const SIXTEEN_BIT = ["float16", "bfloat16"] as const;
+
+function isSixteenBit(workload: Workload, backend: BackendName): boolean {
+  return workload.name === "ResNet-50" && backend === "cpu";
 }
 
 function isMain({ mode, dtype, foreach }: Row): boolean {

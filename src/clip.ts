@@ -5,7 +5,7 @@ import type { BackendName } from "./options.ts";
 import { checkKnown } from "./options.ts";
 import { Written } from "./overlap.ts";
 import { checkBuffer, describe, deviceOf, dtypeOf, label } from "./parameter.ts";
-import type { Dtype, FloatArray, Parameter, SparseParameter } from "./parameter.ts";
+import type { Dtype, HostArray, Parameter, SparseParameter } from "./parameter.ts";
 import { isSparse } from "./sparse.ts";
 import { checkFlag, checkLimit } from "./step_options.ts";
 import { clipCoefficient } from "./step_report.ts";
@@ -22,7 +22,7 @@ export interface ClipOptions {
 /** A gradient with its name for error messages. */
 interface Named {
   readonly name: string;
-  readonly grad: FloatArray;
+  readonly grad: HostArray;
   readonly dtype: Dtype;
 }
 
@@ -53,7 +53,7 @@ interface Named {
  * ```
  */
 export function clipGradNorm(
-  params: Iterable<Parameter | SparseParameter | FloatArray>,
+  params: Iterable<Parameter<HostArray> | SparseParameter | HostArray>,
   maxNorm: number,
   options: ClipOptions = {},
 ): number {
@@ -63,7 +63,7 @@ export function clipGradNorm(
   checkFlag("errorIfNonfinite", errorIfNonfinite);
   const backend = chooseBackend(options.backend);
   const named = readGradients(params);
-  const gradients = tabulate(named, (array) => backend.address(array as FloatArray));
+  const gradients = tabulate(named, (array) => backend.address(array as HostArray));
   checkApart(named, (array) => backend.address(array));
   const sums = new Float64Array(2);
   backend.norm(gradients, 1, sums);
@@ -97,11 +97,11 @@ function readGradient(grad: unknown, name: string): Named {
     );
   }
   const dtype = dtypeOf(grad, name);
-  checkBuffer(grad as FloatArray, name);
-  return { name, grad: grad as FloatArray, dtype };
+  checkBuffer(grad as HostArray, name);
+  return { name, grad: grad as HostArray, dtype };
 }
 
-function checkApart(named: readonly Named[], address: (array: FloatArray) => number): void {
+function checkApart(named: readonly Named[], address: (array: HostArray) => number): void {
   const starts = Float64Array.from(named, ({ grad }) => address(grad));
   const ends = starts.map((start, i) => start + named[i].grad.byteLength);
   new Written(starts, ends, (i) => named[i].name);

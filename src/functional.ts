@@ -1,12 +1,15 @@
 /** The functional form: one step on arrays that the caller owns. */
 
 import { chooseBackend } from "./backends/choose.ts";
-import { addressOf, stepRows } from "./backends/devices.ts";
+import { addressOf, stepRows, stepRowsWith } from "./backends/devices.ts";
 import { checkKeys, resolve } from "./options.ts";
 import type { BackendName } from "./options.ts";
 import { describe } from "./parameter.ts";
 import type { Parameter, SparseGrad, Tensor } from "./parameter.ts";
 import { Plan } from "./plan.ts";
+import { checkCount, readRounding } from "./rounding.ts";
+import type { Precision, Rounding } from "./rounding.ts";
+import { NOTHING_ASKED } from "./step_options.ts";
 
 /** The options of `sgd`. As in torch, the hyperparameters have no defaults here. */
 export interface SgdOptions {
@@ -33,6 +36,16 @@ export interface SgdOptions {
   sign?: boolean;
   /** Which implementation runs, as for the class. @default {"auto"} */
   backend?: "auto" | BackendName;
+  /**
+   * How parameters in 16-bit types are rounded, as for the class. Their momentum buffers are float32,
+   * and of the same type as the parameter with `"torch"`.
+   * @default {"nearest"}
+   */
+  rounding?: Rounding;
+  /** What stochastic rounding draws from: whole, from 0 to 2^53 - 1. @default {0} */
+  seed?: number;
+  /** The number of the step, for stochastic rounding: as `seed`, another one each time. @default {0} */
+  counter?: number;
 }
 
 const REQUIRED = ["weightDecay", "momentum", "lr", "dampening", "nesterov", "maximize"] as const;
@@ -69,17 +82,19 @@ export function sgd(
   options: SgdOptions,
 ): void {
   checkLists(params, gradList, momentumBufferList);
-  const { hyperparameters, backend } = readOptions(options);
+  const { hyperparameters, backend, precision } = readOptions(options);
   if (hyperparameters.momentum !== 0) checkWritable(momentumBufferList);
   const members = params.map((data, i) => ({
     parameter: { data, grad: gradList[i] } as Parameter<Tensor>,
-    state: { momentumBuffer: momentumBufferList[i] },
+    state: { momentumBuffer: momentumBufferList[i], masterWeight: null },
   }));
-  const plan = new Plan((tensor) => addressOf(backend, tensor));
+  const plan = new Plan((tensor) => addressOf(backend, tensor), precision);
   plan.add(hyperparameters, members);
   plan.refresh();
   const each = hyperparameters.foreach === false ? 1 : params.length;
-  for (let from = 0; from < params.length; from += each) stepRows(backend, plan, from, from + each);
+  plan.ask(NOTHING_ASKED, null);
+  const run = plan.isRandom ? stepRowsWith : stepRows;
+  for (let from = 0; from < params.length; from += each) run(backend, plan, from, from + each);
   plan.commit();
   for (const [i, { state }] of members.entries()) {
     if (momentumBufferList[i] !== state.momentumBuffer) {
@@ -95,8 +110,8 @@ export function readOptions(options: SgdOptions) {
       `Cannot step as options must be an object: current value is ${describe(options)}`,
     );
   }
-  checkKeys(options, ["hasSparseGrad", "backend"]);
-  const { hasSparseGrad = false, backend, ...rest } = options;
+  checkKeys(options, ["hasSparseGrad", "backend", "rounding", "seed", "counter"]);
+  const { hasSparseGrad = false, backend, rounding, seed, counter = 0, ...rest } = options;
   if (typeof hasSparseGrad !== "boolean") {
     throw new TypeError(
       `Cannot set hasSparseGrad as it must be true or false: current value is ${
@@ -107,7 +122,10 @@ export function readOptions(options: SgdOptions) {
   for (const name of REQUIRED) {
     if (rest[name] === undefined) throw new TypeError(`Cannot step as ${name} is missing`);
   }
-  return { hyperparameters: resolve(rest), backend: chooseBackend(backend) };
+  checkCount("counter", counter);
+  const precision: Precision = readRounding({ rounding, seed });
+  precision.random.counter = counter;
+  return { hyperparameters: resolve(rest), backend: chooseBackend(backend), precision };
 }
 
 function checkWritable(momentumBufferList: readonly unknown[]): void {

@@ -1,7 +1,7 @@
 /** Elements of tensors, wherever they lie, as arrays of JavaScript's. */
 
 import { deviceOf, dtypeOf, elementTypeOf } from "./parameter.ts";
-import type { DeviceTensor, Dtype, FloatArray, Tensor } from "./parameter.ts";
+import type { DeviceTensor, Dtype, HostArray, Tensor } from "./parameter.ts";
 
 /** The dtype of a tensor's copies on the host: float16 is widened to float32, which is exact. */
 export function hostDtypeOf(tensor: unknown, what: string): Dtype {
@@ -9,30 +9,31 @@ export function hostDtypeOf(tensor: unknown, what: string): Dtype {
 }
 
 /** All elements, to be read at once: an array itself, or a copy of a tensor on a device. */
-export function readable(tensor: Tensor): FloatArray {
-  return deviceOf(tensor) === undefined ? tensor as FloatArray : copyToHost(tensor);
+export function readable(tensor: Tensor): HostArray {
+  return deviceOf(tensor) === undefined ? tensor as HostArray : copyToHost(tensor);
 }
 
 /** A copy of all elements. A tensor on a device is waited for. */
-export function copyToHost(tensor: Tensor): FloatArray {
-  if (deviceOf(tensor) === undefined) return (tensor as FloatArray).slice();
+export function copyToHost(tensor: Tensor): HostArray {
+  if (deviceOf(tensor) === undefined) return (tensor as HostArray).slice();
   const elements = (tensor as DeviceTensor).readSync();
   return elements instanceof Float32Array ? elements : Float32Array.from(elements);
 }
 
 /** Replaces all elements, in place. The values have the length and `hostDtypeOf` of the tensor. */
-export function copyFromHost(tensor: Tensor, values: FloatArray): void {
+export function copyFromHost(tensor: Tensor, values: HostArray): void {
   if (deviceOf(tensor) === undefined) {
-    (tensor as FloatArray).set(values);
+    (tensor as HostArray).set(values);
     return;
   }
   const half = elementTypeOf(tensor, "the tensor").name === "float16";
   (tensor as DeviceTensor).write(half ? Float16Array.from(values) : values as Float32Array);
 }
 
-/** A new tensor of these values, where `like` lies and of its dtype. */
-export function copyLike(like: Tensor, values: FloatArray): Tensor {
-  const tensor = elementTypeOf(like, "the tensor").zeros(values.length);
+/** A new tensor of these values, where `data` lies; on a device, of its dtype. */
+export function copyFor(data: Tensor, values: HostArray): Tensor {
+  if (deviceOf(data) === undefined) return values.slice();
+  const tensor = elementTypeOf(data, "the tensor").zeros(values.length);
   copyFromHost(tensor, values);
   return tensor;
 }

@@ -7,6 +7,8 @@ import type { ElementType, Tensor } from "./parameter.ts";
 export interface Like {
   readonly dtype: ElementType | null;
   readonly length: number;
+  /** Why it has to have this dtype. @default {"like its data"} */
+  readonly reason?: string;
 }
 
 /**
@@ -15,12 +17,13 @@ export interface Like {
  * @throws {TypeError} If it is of another type or on another device, detached or resizable.
  * @throws {RangeError} If its length differs.
  */
-export function checkLike(tensor: Tensor, { dtype, length }: Like, what: string): void {
+export function checkLike(tensor: Tensor, like: Like, what: string): void {
+  const { dtype, length, reason = "like its data" } = like;
   const own = elementTypeOf(tensor, what);
   checkBuffer(tensor, what);
   if (own !== dtype) {
     throw new TypeError(
-      `Cannot use ${what} as it must be ${placeName(dtype!)}, like its data: ` +
+      `Cannot use ${what} as it must be ${placeName(dtype!)}, ${reason}: ` +
         `current value is ${describe(tensor)}`,
     );
   }

@@ -1,6 +1,7 @@
 /** The options of SGD: names, defaults and validation. */
 
 import { describe } from "./parameter.ts";
+import type { RoundingOptions } from "./rounding.ts";
 
 /** The hyperparameters of a group, all of them present. */
 export interface Hyperparameters {
@@ -50,7 +51,7 @@ export interface GroupOptions {
 }
 
 /** The options of `new SGD(params, options)`. */
-export interface SGDOptions extends GroupOptions {
+export interface SGDOptions extends GroupOptions, RoundingOptions {
   /**
    * Which implementation runs for arrays. `"auto"` takes the native library when it is there and
    * allowed, and never prompts; `"cpu"` insists on it; `"js"` uses JavaScript alone. Tensors of a

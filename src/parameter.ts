@@ -1,7 +1,15 @@
 /** What the optimizer steps: parameters, their arrays, and the dtypes these may have. */
 
-/** An array of one of the supported dtypes: float32 or float64. */
+import { BFloat16Array, isBFloat16Array, roundToBFloat16 } from "./bfloat16.ts";
+
+/** An array of float32 or float64. */
 export type FloatArray = Float32Array | Float64Array;
+
+/** An array of a 16-bit type: float16 or bfloat16. */
+export type HalfArray = Float16Array | BFloat16Array;
+
+/** An array of one of the supported dtypes. */
+export type HostArray = FloatArray | HalfArray;
 
 /** Where tensors lie that are not in JavaScript's memory. */
 export interface Device {
@@ -34,7 +42,7 @@ export interface DeviceTensor {
 }
 
 /** What holds the elements of a parameter: an array, or a tensor on a device. */
-export type Tensor = FloatArray | DeviceTensor;
+export type Tensor = HostArray | DeviceTensor;
 
 /**
  * A trainable tensor: its values, their gradient, and what it is called.
@@ -107,7 +115,7 @@ export interface ElementType {
   /** Bytes of one element. */
   readonly bytes: number;
   /** The field's name for it. */
-  readonly name: "float16" | "float32" | "float64";
+  readonly name: "float16" | "bfloat16" | "float32" | "float64";
   /** The device of the tensors; arrays have none. */
   readonly device?: Device;
   /** A tensor of zeros. */
@@ -116,14 +124,22 @@ export interface ElementType {
 
 /** A supported dtype of arrays. */
 export interface Dtype extends ElementType {
+  /** An array of zeros. */
+  readonly zeros: (length: number) => HostArray;
+  /** A view of `length` elements from `offset` bytes on. */
+  readonly view: (buffer: ArrayBufferLike, offset: number, length: number) => HostArray;
+  /** The nearest value of this dtype. */
+  readonly round: (value: number) => number;
+}
+
+/** A dtype that is computed in as it is: float32 or float64. */
+export interface WideDtype extends Dtype {
   /** The field's name for it. */
   readonly name: "float32" | "float64";
   /** An array of zeros. */
   readonly zeros: (length: number) => FloatArray;
   /** A view of `length` elements from `offset` bytes on. */
   readonly view: (buffer: ArrayBufferLike, offset: number, length: number) => FloatArray;
-  /** The nearest value of this dtype. */
-  readonly round: (value: number) => number;
 }
 
 const TYPED_ARRAY = Object.getPrototypeOf(Float32Array.prototype);
@@ -145,10 +161,27 @@ const DTYPES = {
     view: (buffer, offset, length) => new Float64Array(buffer, offset, length),
     round: (value) => value,
   },
+  // Named inside functions only, as not every runtime has float16.
+  Float16Array: {
+    code: 2,
+    bytes: 2,
+    name: "float16",
+    zeros: (length) => new Float16Array(length),
+    view: (buffer, offset, length) => new Float16Array(buffer, offset, length),
+    round: (value) => Math.f16round(value),
+  },
+  BFloat16Array: {
+    code: 3,
+    bytes: 2,
+    name: "bfloat16",
+    zeros: (length) => new BFloat16Array(length),
+    view: (buffer, offset, length) => new BFloat16Array(buffer, offset, length),
+    round: roundToBFloat16,
+  },
 } satisfies Record<string, Dtype>;
 
 /** float32, for what needs a dtype and has no array. */
-export const FLOAT32: Dtype = DTYPES.Float32Array;
+export const FLOAT32: WideDtype = DTYPES.Float32Array;
 
 const placed = new WeakMap<DeviceTensor, ElementType>();
 
@@ -177,15 +210,22 @@ export function elementTypeOf(value: unknown, what: string): ElementType {
  * @throws {TypeError} If the value is no array of a supported dtype.
  */
 export function dtypeOf(value: unknown, what: string): Dtype {
-  const tag = intrinsic(value, Symbol.toStringTag) as string | undefined;
+  const tag = isBFloat16Array(value)
+    ? "BFloat16Array"
+    : intrinsic(value, Symbol.toStringTag) as string | undefined;
   const dtype = (DTYPES as Record<string, Dtype | undefined>)[tag ?? ""];
   if (dtype === undefined) {
     throw new TypeError(
-      `Cannot use ${what} as it must be a Float32Array, a Float64Array or a GpuTensor: ` +
-        `current value is ${describe(value)}`,
+      `Cannot use ${what} as it must be a Float32Array, a Float64Array, a Float16Array, a BFloat16Array ` +
+        `or a GpuTensor: current value is ${describe(value)}`,
     );
   }
   return dtype;
+}
+
+/** Whether elements are of 16 bits, in JavaScript's memory: kernels compute with them in float32. */
+export function isSixteenBit({ bytes, device }: ElementType): boolean {
+  return bytes === 2 && device === undefined;
 }
 
 /** A property of a typed array as the language defines it, whatever a subclass says. */
@@ -202,7 +242,7 @@ function intrinsic(array: unknown, name: "length" | "buffer" | typeof Symbol.toS
 export function checkBuffer(tensor: Tensor | SparseGrad["indices"], what: string): void {
   const device = deviceOf(tensor);
   if (device !== undefined) return void device.address(tensor as DeviceTensor); // throws if disposed
-  const array = tensor as FloatArray;
+  const array = tensor as HostArray;
   const buffer = array.buffer as ArrayBufferLike & { growable?: boolean };
   const length = intrinsic(array, "length");
   if (array.length !== length || buffer !== intrinsic(array, "buffer")) {

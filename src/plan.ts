@@ -7,11 +7,14 @@
  */
 
 import { checkLike } from "./like.ts";
+import { load } from "./convert.ts";
 import { checkCombination } from "./options.ts";
 import type { RuleOptions } from "./rule.ts";
 import { Written } from "./overlap.ts";
-import { checkBuffer, elementTypeOf, label } from "./parameter.ts";
-import type { Device, ElementType, Parameter, SparseGrad, Tensor } from "./parameter.ts";
+import { checkBuffer, elementTypeOf, FLOAT32, isSixteenBit, label } from "./parameter.ts";
+import type { Device, ElementType, HostArray, Parameter, SparseGrad, Tensor } from "./parameter.ts";
+import { bufferTypeOf, checkDevice, codeOf } from "./rounding.ts";
+import type { Precision } from "./rounding.ts";
 import { checkSparseOptions, isSparse, readSparse, SparseTable } from "./sparse.ts";
 import type { Beginning } from "./sparse.ts";
 import type { StepRequest } from "./step_options.ts";
@@ -27,6 +30,7 @@ import {
   GROUP_ROW,
   LATER,
   LENGTH,
+  MASTER,
   ROW,
   SKIP,
   STATE,
@@ -38,6 +42,8 @@ import {
 export interface ParameterState {
   /** The momentum buffer, or null before the first step with momentum. */
   momentumBuffer: Tensor | null;
+  /** The float32 copy that steps go into, or null if there is none. */
+  masterWeight: Float32Array | null;
 }
 
 /** A parameter in the plan, with the arrays that its row was written from. */
@@ -45,8 +51,11 @@ export class Entry {
   data: Tensor | null = null;
   grad: Tensor | null = null;
   buffer: Tensor | null = null;
+  master: Float32Array | null = null;
   length = 0;
   dtype: ElementType | null = null;
+  /** The type that momentum buffers have. */
+  bufferType: ElementType | null = null;
   /** How the buffer began, if a step of this plan began it. */
   began: Beginning | null = null;
 
@@ -58,10 +67,17 @@ export class Entry {
   ) {}
 
   /** What error messages call one of the parameter's arrays. */
-  name(array: "data" | "grad" | "momentum buffer"): string {
+  name(array: "data" | "grad" | "momentum buffer" | "master weight"): string {
     return `${array} of ${label(this.parameter, this.index)}`;
   }
 }
+
+/** What a step writes of a parameter, and where its address is in a row. */
+const WRITTEN = [
+  { word: DATA, name: "data" },
+  { word: BUFFER, name: "momentum buffer" },
+  { word: MASTER, name: "master weight" },
+] as const;
 
 const NOTHING_WRITTEN = new Written(new Float64Array(0), new Float64Array(0), String);
 
@@ -87,16 +103,30 @@ export class Plan {
   hasArrays = true;
 
   readonly #address: (array: Tensor | Uint32Array<ArrayBuffer>) => number;
+  readonly #precision: Precision;
   readonly #started: Entry[] = [];
+  readonly #copied: Entry[] = [];
   readonly #newGrads: Entry[] = [];
   #written = NOTHING_WRITTEN;
   #writtenChanged = true;
   /** Whether the gradients are not known to lie apart from each other. */
   #gradsChanged = true;
 
-  /** @param address Where an array's bytes begin, as the backend reads it from the tables. */
-  constructor(address: (array: Tensor | Uint32Array<ArrayBuffer>) => number) {
+  /**
+   * @param address Where an array's bytes begin, as the backend reads it from the tables.
+   * @param precision What holds for parameters in 16-bit types.
+   */
+  constructor(
+    address: (array: Tensor | Uint32Array<ArrayBuffer>) => number,
+    precision: Precision,
+  ) {
     this.#address = address;
+    this.#precision = precision;
+  }
+
+  /** Whether steps draw random bits: they need a call row then. */
+  get isRandom(): boolean {
+    return this.#precision.rounding === "stochastic";
   }
 
   /** Adds a group and its parameters. */
@@ -121,7 +151,7 @@ export class Plan {
   refresh(): void {
     try {
       this.sparse.steps.length = 0;
-      this.#started.length = 0;
+      this.#started.length = this.#copied.length = 0;
       if (this.rows.length !== this.entries.length * ROW) this.#allocate();
       this.#refreshGroups();
       this.#refreshEntries();
@@ -136,13 +166,15 @@ export class Plan {
     }
   }
 
-  /** Records that the step has been taken: new momentum buffers become state. */
+  /** Records that the step has been taken: new momentum buffers and master weights become state. */
   commit(): void {
     for (const entry of this.#started) {
       entry.state.momentumBuffer = entry.buffer;
       entry.began = { buffer: entry.buffer!, sparse: entry.grad === null };
     }
-    this.#started.length = 0;
+    for (const entry of this.#copied) entry.state.masterWeight = entry.master;
+    this.#started.length = this.#copied.length = 0;
+    if (this.isRandom) this.#precision.random.counter++;
   }
 
   /**
@@ -151,7 +183,7 @@ export class Plan {
    * @param coefficients One per group; null if no norm is clipped.
    */
   ask(request: StepRequest, coefficients: readonly number[] | null): void {
-    writeCall(this.callRow, request);
+    writeCall(this.callRow, request, this.#precision.random);
     coefficients?.forEach((coefficient, group) => {
       this.groupRows[group * GROUP_ROW + COEFFICIENT] = coefficient;
     });
@@ -197,9 +229,9 @@ export class Plan {
     const halves = this.#halves;
     for (let i = 0; i < entries.length; i++) {
       const entry = entries[i];
-      const { parameter: { data, grad }, state: { momentumBuffer: buffer } } = entry;
+      const { parameter: { data, grad }, state: { momentumBuffer: buffer, masterWeight } } = entry;
       const settled = grad !== null && buffer !== null && data === entry.data &&
-        grad === entry.grad && buffer === entry.buffer;
+        grad === entry.grad && buffer === entry.buffer && masterWeight === entry.master;
       if (settled) halves[2 * (i * ROW + STATE)] = LATER;
       else this.#refreshEntry(entry, data, grad, buffer);
     }
@@ -222,6 +254,7 @@ export class Plan {
       this.#checkKind(entry, buffer, false);
       this.#bindGrad(entry, grad);
     }
+    this.#refreshMaster(entry);
     this.#setState(entry, this.#refreshBuffer(entry, buffer));
   }
 
@@ -233,6 +266,28 @@ export class Plan {
     }
     if (buffer !== entry.buffer) this.#bindBuffer(entry, buffer);
     return LATER;
+  }
+
+  /** Brings the master weight up to date; one that is made here is state once the step is taken. */
+  #refreshMaster(entry: Entry): void {
+    if (!this.#precision.masterWeights || !isSixteenBit(entry.dtype!)) return;
+    const { data, length, state: { masterWeight } } = entry;
+    if (masterWeight === null) {
+      const copy = new Float32Array(length);
+      load(data as HostArray, copy);
+      this.#setMaster(entry, copy);
+      this.#copied.push(entry);
+    } else if (masterWeight !== entry.master) {
+      const like = { dtype: FLOAT32, length, reason: "as all master weights" };
+      checkLike(masterWeight, like, entry.name("master weight"));
+      this.#setMaster(entry, masterWeight);
+    }
+  }
+
+  #setMaster(entry: Entry, master: Float32Array): void {
+    entry.master = master;
+    this.rows[entry.index * ROW + MASTER] = BigInt(this.#address(master));
+    this.#writtenChanged = true;
   }
 
   #refreshSparse(entry: Entry, grad: SparseGrad, buffer: Tensor | null): void {
@@ -256,7 +311,10 @@ export class Plan {
       const start = this.#address(values);
       this.#written.check(start, start + values.byteLength, () => what);
     }
-    this.sparse.write(({ row }) => this.rows.subarray(row * ROW, row * ROW + ROW), this.#address);
+    this.sparse.write(
+      ({ row }) => this.rows.subarray(row * ROW, row * ROW + MASTER),
+      this.#address,
+    );
   }
 
   #checkKind(entry: Entry, buffer: Tensor | null, sparse: boolean): void {
@@ -273,11 +331,14 @@ export class Plan {
   }
 
   #checkLengths(entry: Entry): void {
-    const { data, grad, buffer, length } = entry;
+    const { data, grad, buffer, master, length } = entry;
     if (data!.length !== length) throw detachedError(entry.name("data"));
     if (grad !== null && grad.length !== length) throw detachedError(entry.name("grad"));
     if (buffer !== null && buffer.length !== length) {
       throw detachedError(entry.name("momentum buffer"));
+    }
+    if (master !== null && master.length !== length) {
+      throw detachedError(entry.name("master weight"));
     }
   }
 
@@ -290,15 +351,17 @@ export class Plan {
     const what = entry.name("data");
     const dtype = elementTypeOf(data, what);
     checkBuffer(data, what);
+    checkDevice(dtype, this.#precision, what);
     entry.data = data;
-    entry.grad = entry.buffer = null;
+    entry.grad = entry.buffer = entry.master = null;
     entry.length = data.length;
     entry.dtype = dtype;
+    entry.bufferType = bufferTypeOf(dtype, this.#precision.rounding);
     const at = entry.index * ROW;
     this.rows[at + DATA] = BigInt(this.#address(data));
-    this.rows[at + BUFFER] = 0n;
+    this.rows[at + BUFFER] = this.rows[at + MASTER] = 0n;
     this.rows[at + LENGTH] = BigInt(data.length);
-    this.rows[at + DTYPE] = BigInt(dtype.code);
+    this.rows[at + DTYPE] = BigInt(codeOf(dtype, this.#precision.rounding));
     this.rows[at + GROUP] = BigInt(entry.group);
     this.#writtenChanged = true;
   }
@@ -312,7 +375,11 @@ export class Plan {
   }
 
   #bindBuffer(entry: Entry, buffer: Tensor): void {
-    checkLike(buffer, entry, entry.name("momentum buffer"));
+    const { bufferType: dtype, length } = entry;
+    const reason = dtype === entry.dtype
+      ? undefined
+      : `as rounding "${this.#precision.rounding}" needs it`;
+    checkLike(buffer, { dtype, length, reason }, entry.name("momentum buffer"));
     this.#setBuffer(entry, buffer);
   }
 
@@ -324,7 +391,7 @@ export class Plan {
 
   /** A first step with momentum: the buffer is made here, and is state once the step is taken. */
   #start(entry: Entry): void {
-    this.#setBuffer(entry, entry.dtype!.zeros(entry.length));
+    this.#setBuffer(entry, entry.bufferType!.zeros(entry.length));
     this.#started.push(entry);
   }
 
@@ -339,19 +406,19 @@ export class Plan {
     this.#writtenChanged = false;
   }
 
-  /** Two spans per entry: its data and its momentum buffer, empty while there is none. */
+  /** Three spans per entry: data, momentum buffer and master weight, empty while there is none. */
   #writtenSpans(): Written {
     const { entries, rows } = this;
-    const starts = new Float64Array(2 * entries.length);
-    const ends = new Float64Array(2 * entries.length);
-    for (const [i, { length, dtype, buffer }] of entries.entries()) {
-      const bytes = length * dtype!.bytes;
-      starts[2 * i] = Number(rows[i * ROW + DATA]);
-      ends[2 * i] = starts[2 * i] + bytes;
-      starts[2 * i + 1] = Number(rows[i * ROW + BUFFER]);
-      ends[2 * i + 1] = starts[2 * i + 1] + (buffer === null ? 0 : bytes);
+    const starts = new Float64Array(3 * entries.length);
+    const ends = new Float64Array(3 * entries.length);
+    for (const [i, { length, dtype, buffer, bufferType, master }] of entries.entries()) {
+      const bytes = [dtype!.bytes, buffer && bufferType!.bytes, master && FLOAT32.bytes];
+      for (const [k, each] of bytes.entries()) {
+        starts[3 * i + k] = Number(rows[i * ROW + WRITTEN[k].word]);
+        ends[3 * i + k] = starts[3 * i + k] + length * (each ?? 0);
+      }
     }
-    const nameOf = (i: number) => entries[i >> 1].name(i % 2 === 0 ? "data" : "momentum buffer");
+    const nameOf = (i: number) => entries[Math.floor(i / 3)].name(WRITTEN[i % 3].name);
     return new Written(starts, ends, nameOf);
   }
 
@@ -363,7 +430,13 @@ export class Plan {
 
   /** After an error nothing that was half checked is trusted: the next step checks all again. */
   #forget(): void {
-    for (const entry of this.entries) entry.data = entry.grad = entry.buffer = null;
+    for (const entry of this.entries) {
+      entry.data =
+        entry.grad =
+        entry.buffer =
+        entry.master =
+          null;
+    }
     this.#newGrads.length = 0;
     this.#writtenChanged = this.#gradsChanged = true;
   }

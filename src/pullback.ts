@@ -1,13 +1,13 @@
 /** What it takes to go back through one step; `kernels/src/vjp.rs` says how. */
 
-import type { Dtype, FloatArray } from "./parameter.ts";
+import type { FloatArray, WideDtype } from "./parameter.ts";
 
 /**
  * One tensor: what the step read, the cotangents of what it wrote, and new arrays for the results.
  * All of one dtype and length.
  */
 export interface Pullback {
-  readonly dtype: Dtype;
+  readonly dtype: WideDtype;
   /** The parameter before the step. */
   readonly param: FloatArray;
   /** Its gradient. */
@@ -40,7 +40,7 @@ export interface HyperGradients {
 
 /** What a step read, and the cotangents of what it wrote; null stands for zeros. */
 export interface Taken {
-  readonly dtype: Dtype;
+  readonly dtype: WideDtype;
   readonly param: FloatArray;
   readonly grad: FloatArray;
   readonly buffer: FloatArray | null;

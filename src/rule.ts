@@ -16,7 +16,7 @@
  * ```
  *
  * The three functions are written over an arithmetic, so that the same text steps numbers
- * (`src/backends/js.ts`) and writes the WebAssembly that steps vectors (`src/wasm/kernel.ts`).
+ * (`src/backends/js_sweep.ts`) and writes the WebAssembly that steps vectors (`src/wasm/kernel.ts`).
  */
 
 import type { Hyperparameters } from "./options.ts";

@@ -14,6 +14,8 @@ import { describe, deviceOf, label } from "./parameter.ts";
 import type { FloatArray, Parameter, SparseParameter, Tensor } from "./parameter.ts";
 import { Written } from "./overlap.ts";
 import type { ParameterState } from "./plan.ts";
+import { readRounding, ROUNDING_KEYS } from "./rounding.ts";
+import type { Precision } from "./rounding.ts";
 import { share } from "./state/live.ts";
 import { copyState, loadState, shareState } from "./state/load.ts";
 import type { LoadOptions, LoadReport, Owner, StateDictOptions } from "./state/load.ts";
@@ -23,6 +25,17 @@ import type { StepOptions } from "./step_options.ts";
 import type { StepReport } from "./step_report.ts";
 import { Stepper } from "./stepper.ts";
 import { zeroGradients } from "./zero_grad.ts";
+
+/** What an optimizer remembers of a parameter. */
+export interface ParameterStateView<T extends Tensor = FloatArray> {
+  /** The momentum buffer; null before the first step with momentum. */
+  readonly momentumBuffer: T | null;
+  /**
+   * The float32 copy of a parameter in a 16-bit type, where `masterWeights` is on; else null. It is
+   * what steps go into: whoever changes the parameter itself has to change it too.
+   */
+  readonly masterWeight: Float32Array | null;
+}
 
 /**
  * Stochastic gradient descent with momentum: `torch.optim.SGD`, bit for bit, in one native pass.
@@ -51,6 +64,7 @@ import { zeroGradients } from "./zero_grad.ts";
 export class SGD<T extends Tensor = FloatArray> {
   readonly #backend: Backend;
   readonly #defaults: GroupOptions;
+  readonly #precision: Precision;
   readonly #stepper: Stepper;
   readonly #state = new Map<Parameter<Tensor>, ParameterState>();
   #groups: readonly ParamGroup<Tensor>[] = Object.freeze([]);
@@ -77,15 +91,16 @@ export class SGD<T extends Tensor = FloatArray> {
         }`,
       );
     }
-    checkKeys(options, ["backend", "recordSteps"]);
-    const { backend, recordSteps = Infinity, ...defaults } = options;
+    checkKeys(options, ["backend", "recordSteps", ...ROUNDING_KEYS]);
+    const { backend, recordSteps = Infinity, rounding, masterWeights, seed, ...defaults } = options;
     checkLimit(recordSteps);
+    this.#precision = readRounding({ rounding, masterWeights, seed });
     const groups = toGroups(params);
     checkShared(defaults);
     this.#defaults = defaults;
     this.#backend = chooseBackend(backend);
     this.#recorder = new Recorder(recordSteps);
-    this.#stepper = new Stepper(this.#backend, this.#recorder);
+    this.#stepper = new Stepper(this.#backend, this.#recorder, this.#precision);
     this.#addGroups(groups);
     share(this, {
       dict: (options) => shareState(this.#owner("save the state"), options),
@@ -107,12 +122,12 @@ export class SGD<T extends Tensor = FloatArray> {
   /** What the optimizer remembers of each parameter, in the order of the groups. */
   get state(): ReadonlyMap<
     Parameter<T | FloatArray> | SparseParameter,
-    { readonly momentumBuffer: T | FloatArray | null }
+    ParameterStateView<T | FloatArray>
   > {
     const state: ReadonlyMap<Parameter<Tensor>, ParameterState> = this.#state;
     return state as ReadonlyMap<
       Parameter<T | FloatArray> | SparseParameter,
-      { readonly momentumBuffer: T | FloatArray | null }
+      ParameterStateView<T | FloatArray>
     >;
   }
 
@@ -326,7 +341,7 @@ export class SGD<T extends Tensor = FloatArray> {
 
   #owner(doing: string): Owner {
     this.#stepper.checkIdle(doing);
-    return { groups: this.#groups, memories: this.#state };
+    return { groups: this.#groups, memories: this.#state, precision: this.#precision };
   }
 
   /** Everything is checked before anything is added. */
@@ -336,7 +351,7 @@ export class SGD<T extends Tensor = FloatArray> {
     this.#checkOverlap([...known]);
     for (const group of added) {
       const members = group.params.map((parameter) => {
-        const state = { momentumBuffer: null };
+        const state = { momentumBuffer: null, masterWeight: null };
         this.#state.set(parameter, state);
         return { parameter, state };
       });

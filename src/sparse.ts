@@ -5,7 +5,7 @@
  * a sparse gradient goes on with sparse ones.
  */
 
-import { checkBuffer, checkShape, describe, dtypeOf } from "./parameter.ts";
+import { checkBuffer, checkShape, describe, dtypeOf, isSixteenBit } from "./parameter.ts";
 import type { ElementType, FloatArray, SparseGrad, Tensor } from "./parameter.ts";
 
 /** Words of a row, as `kernels/src/ffi/sparse.rs` reads them: those of a tensor's row, and more. */
@@ -109,6 +109,12 @@ export function readSparse(
 ): SparseRows {
   if (like.dtype.device !== undefined) {
     throw new TypeError(`Cannot use ${what} as it must be a tensor, like its data: it is sparse`);
+  }
+  if (isSixteenBit(like.dtype)) {
+    throw new TypeError(
+      `Cannot use ${what} as a sparse gradient needs data of float32 or float64: ` +
+        `its data are ${like.dtype.name}`,
+    );
   }
   const [rows, columns] = readShape(shape, like, what);
   checkIndicesType(indices, `indices of ${what}`);

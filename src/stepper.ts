@@ -8,7 +8,9 @@ import type { FusedStep } from "./fused_step.ts";
 import type { ParamGroup } from "./group.ts";
 import type { Tensor } from "./parameter.ts";
 import { Plan } from "./plan.ts";
+import type { Precision } from "./rounding.ts";
 import { forEachSpan } from "./spans.ts";
+import { NOTHING_ASKED } from "./step_options.ts";
 import type { StepRequest } from "./step_options.ts";
 import { NOTHING_MEASURED } from "./step_report.ts";
 import type { StepReport } from "./step_report.ts";
@@ -28,10 +30,10 @@ export class Stepper {
   readonly #recorder: Recorder;
   readonly #stepSpan = (from: number, to: number) => stepRows(this.#backend, this.plan, from, to);
 
-  constructor(backend: Backend, recorder: Recorder) {
+  constructor(backend: Backend, recorder: Recorder, precision: Precision) {
     this.#backend = backend;
     this.#recorder = recorder;
-    this.plan = new Plan((tensor) => addressOf(backend, tensor));
+    this.plan = new Plan((tensor) => addressOf(backend, tensor), precision);
   }
 
   /** Refuses what would meet a step that is running. */
@@ -40,8 +42,9 @@ export class Stepper {
     throw new Error(`Cannot ${doing} as a step is running: await the promise of stepAsync first`);
   }
 
-  /** A step without options. It allocates nothing. */
+  /** A step without options. It allocates nothing, unless it draws random bits. */
   stepPlain(groups: Groups): void {
+    if (this.plan.isRandom) return this.stepWith(groups, NOTHING_ASKED);
     this.plan.refresh();
     const record = this.#recorder.record(this.plan, groups);
     this.revision++;

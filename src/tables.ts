@@ -2,6 +2,7 @@
 
 import type { StepRequest } from "./step_options.ts";
 import type { ElementType, Tensor } from "./parameter.ts";
+import type { RandomState } from "./rounding.ts";
 import type { RuleOptions } from "./rule.ts";
 
 /** Words of a row of the tensor table. */
@@ -13,6 +14,8 @@ export const LENGTH = 3;
 export const DTYPE = 4;
 export const GROUP = 5;
 export const STATE = 6;
+/** The float32 copy of a parameter in a 16-bit type, or 0. */
+export const MASTER = 7;
 
 /** The row has no gradient. */
 export const SKIP = 0;
@@ -36,6 +39,10 @@ export const INVERSE_SCALE = 0;
 /** The largest magnitude of an element. */
 export const MAX_VALUE = 1;
 export const CALL_FLAGS = 2;
+/** What stochastic rounding draws its random bits from: the seed's halves and the step's number. */
+export const SEED_LOW = 3;
+export const SEED_HIGH = 4;
+export const COUNTER = 5;
 /** Gradients are filled with zeros when they have been used. */
 export const FLAG_ZERO = 1;
 
@@ -50,14 +57,18 @@ export function writeGroup(rows: Float64Array, at: number, h: Readonly<RuleOptio
   rows[at + COEFFICIENT] = 1;
 }
 
-/** Writes what a step was asked to do to its gradients. */
+/** Writes what a step was asked to do to its gradients, and where its random bits come from. */
 export function writeCall(
   row: Float64Array,
   { inverseScale, maxValue, zeroGrad }: Pick<StepRequest, "inverseScale" | "maxValue" | "zeroGrad">,
+  { seed, counter }: RandomState,
 ): void {
   row[INVERSE_SCALE] = inverseScale;
   row[MAX_VALUE] = maxValue;
   row[CALL_FLAGS] = zeroGrad ? FLAG_ZERO : 0;
+  row[SEED_LOW] = seed % 2 ** 32;
+  row[SEED_HIGH] = Math.floor(seed / 2 ** 32);
+  row[COUNTER] = counter;
 }
 
 /** Gradients in tables: those of a plan, or some by themselves. */

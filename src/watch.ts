@@ -44,6 +44,11 @@ function holdEntry(entry: Entry, values: Tensor | null): Held[] {
     const now = () => state.momentumBuffer;
     held.push(hold(entry.name("momentum buffer"), buffer, length, now));
   }
+  const { master } = entry;
+  if (master !== null && state.masterWeight === master) {
+    const now = () => state.masterWeight;
+    held.push(hold(entry.name("master weight"), master, length, now));
+  }
   return held;
 }
 

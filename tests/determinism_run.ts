@@ -4,10 +4,11 @@
  */
 
 import { clipGradNorm, SGD } from "@descent/sgd";
-import type { GroupOptions } from "@descent/sgd";
+import type { GroupOptions, HostArray, Parameter, SGDOptions } from "@descent/sgd";
 import { openLibrary } from "../src/native/library.ts";
 import { digest, generate } from "./golden.ts";
 import { guarded } from "./guarded.ts";
+import { digest as digestBits, fromNumbers, TYPES } from "./sixteen_bit/golden.ts";
 
 const GROUPS: GroupOptions[] = [
   { lr: 0.1, weightDecay: 0.01 },
@@ -29,6 +30,8 @@ export interface Report {
     readonly intact: boolean;
     /** What steps with options measured. */
     readonly norms: readonly (number | null)[];
+    /** Digests of 16-bit parameters and their state. */
+    readonly sixteenBit: readonly string[];
   };
 }
 
@@ -77,8 +80,36 @@ async function numbers() {
   return {
     digest: digest([...parameters.map(({ data }) => data), ...buffers]),
     norms,
+    sixteenBit: sixteenBit(),
     intact: all.every(({ data, grads }) => [data, ...grads].every((each) => each.intact())),
   };
+}
+
+const MODES: SGDOptions[] = [
+  { lr: 0.1, rounding: "nearest" },
+  { lr: 0.1, rounding: "stochastic", seed: 2 ** 40 + 1, masterWeights: true },
+  { lr: 0.1, rounding: "stochastic" },
+  { lr: 0.1, rounding: "torch" },
+];
+
+/** 16-bit tensors, of sizes at which they are shared out too. */
+function sixteenBit(): string[] {
+  return MODES.flatMap((mode) =>
+    TYPES.map((dtype) => {
+      const values = (size: number, step: number) =>
+        fromNumbers(dtype, generate("float32", "ordinary", [2, 0, step], size));
+      const params = [400_001, 262_145, ...SMALL].map((size): Parameter<HostArray> => ({
+        data: values(size, 0),
+        grad: values(size, 1),
+      }));
+      const optimizer = new SGD(params, { ...mode, momentum: 0.9, backend: "cpu" });
+      optimizer.step();
+      optimizer.step({ gradScale: 3, maxNorm: 50 });
+      const state = [...optimizer.state.values()];
+      const kept = state.flatMap((s) => [s.momentumBuffer!, s.masterWeight ?? []].flat());
+      return digestBits([...params.map(({ data }) => data), ...kept as HostArray[]]);
+    })
+  );
 }
 
 if (import.meta.main) {

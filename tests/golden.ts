@@ -75,7 +75,8 @@ function mix(x: number): number {
   return x ^ (x >>> 16);
 }
 
-function words(seed: number, tensor: number, step: number, count: number) {
+/** The words from which one array is made; step 0 is the data, step n the n-th gradient. */
+export function words(seed: number, tensor: number, step: number, count: number) {
   const key = mix(mix(mix(seed) ^ tensor) ^ step);
   const out = new Uint32Array(count);
   for (let i = 0; i < count; i++) out[i] = mix(key + i);

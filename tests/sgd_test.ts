@@ -26,7 +26,10 @@ testOnBackends("a closure that throws leaves everything as it was", (backend) =>
   const w = parameter(1);
   const optimizer = new SGD([w], { lr: 1, momentum: 0.5, backend });
   assertThrows(() => optimizer.step(() => assert(false)));
-  assertEquals([w.data, optimizer.state.get(w)], [array(1), { momentumBuffer: null }]);
+  assertEquals([w.data, optimizer.state.get(w)], [array(1), {
+    momentumBuffer: null,
+    masterWeight: null,
+  }]);
 });
 
 testOnBackends("zeroGrad fills with zeros, or sets to null if asked", (backend) => {
@@ -93,10 +96,10 @@ testOnBackends("momentum that is switched on later starts with that step's gradi
   const w = parameter(0);
   const optimizer = new SGD([w], { lr: 1, dampening: 0.5, backend });
   optimizer.step();
-  assertEquals(optimizer.state.get(w), { momentumBuffer: null });
+  assertEquals(optimizer.state.get(w), { momentumBuffer: null, masterWeight: null });
   optimizer.paramGroups[0].momentum = 0.5;
   optimizer.step();
-  assertEquals(optimizer.state.get(w), { momentumBuffer: array(1) });
+  assertEquals(optimizer.state.get(w), { momentumBuffer: array(1), masterWeight: null });
 });
 
 testOnBackends("foreach true, false and null give the same numbers", (backend) => {
@@ -203,7 +206,7 @@ Deno.test("a step that failed does not make the next first step a later one", ()
   }
   w.grad = null;
   optimizer.step();
-  assertEquals(optimizer.state.get(w), { momentumBuffer: null });
+  assertEquals(optimizer.state.get(w), { momentumBuffer: null, masterWeight: null });
   w.grad = array(4);
   optimizer.step();
   assertEquals(w.data, array(-4)); // the whole gradient: no dampening on a first step

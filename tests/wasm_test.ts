@@ -1,8 +1,8 @@
 /** The WebAssembly of the js backend against its plain loop. */
 
 import { assertEquals } from "@std/assert";
-import { sweepElements } from "../src/backends/js.ts";
-import { dtypeOf, type FloatArray } from "../src/parameter.ts";
+import { sweepElements } from "../src/backends/js_sweep.ts";
+import { dtypeOf, FLOAT32, type FloatArray, type WideDtype } from "../src/parameter.ts";
 import { factorsOf, type Lines } from "../src/rule.ts";
 import { compile, isAvailable, isFused, TILE, tilesOf } from "../src/wasm/kernel.ts";
 
@@ -26,7 +26,7 @@ function fill(array: FloatArray, phase: number): FloatArray {
 }
 
 for (const make of [Float32Array, Float64Array]) {
-  const dtype = dtypeOf(new make(0), "an array");
+  const dtype = dtypeOf(new make(0), "an array") as WideDtype;
   for (const lines of choices) {
     const name = `${dtype.name} ${Object.values(lines).join(" ")}`;
     Deno.test(`without fused operations WebAssembly gives the bits of the loop: ${name}`, () => {
@@ -44,7 +44,7 @@ for (const make of [Float32Array, Float64Array]) {
 }
 
 Deno.test("a kernel stops at the vector that holds its last element", () => {
-  const dtype = dtypeOf(new Float32Array(0), "an array");
+  const dtype = FLOAT32;
   const { param, grad } = tilesOf(dtype);
   param.fill(1);
   grad.fill(1);

@@ -28,6 +28,7 @@ def load(path):
             raise ValueError("torch.optim.SGD has no sign")
         group.setdefault("fused", None)
         for index in group["params"]:
+            tensors.pop(f"state.{index}.master_weight", None)  # torch.optim.SGD has none
             buffer = tensors.pop(f"state.{index}.momentum_buffer", None)
             if buffer is not None:
                 state[index] = {"momentum_buffer": buffer}

@@ -17,6 +17,10 @@ pub trait Element<T>: Copy + Send + Sync + 'static {
     fn direct(_slice: &mut [Self]) -> Option<&mut [T]> {
         None
     }
+    /// As `direct`, to read.
+    fn as_direct(_slice: &[Self]) -> Option<&[T]> {
+        None
+    }
     /// Reads elements; the slices have one length.
     fn load(level: Level, from: &[Self], to: &mut [T]);
     /// Writes the nearest elements; the slices have one length.
@@ -33,6 +37,9 @@ macro_rules! direct {
             const ZERO: Self = 0.0;
 
             fn direct(slice: &mut [Self]) -> Option<&mut [$type]> {
+                Some(slice)
+            }
+            fn as_direct(slice: &[Self]) -> Option<&[$type]> {
                 Some(slice)
             }
             fn load(_: Level, from: &[Self], to: &mut [$type]) {

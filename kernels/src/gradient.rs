@@ -4,73 +4,80 @@ use crate::rule::Real;
 use crate::simd::Level;
 use pulp::{Simd, WithSimd};
 
-/// What is done to the gradients of a group, in this order; every factor is rounded once.
+/// What is done to the gradients of a group, in this order; every factor is rounded once. What is not
+/// asked for is done with a neutral factor, which changes no value and costs next to nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct Preparation<T> {
-    scale: Option<T>,
-    coefficient: Option<T>,
-    limit: Option<T>,
+    scale: T,
+    coefficient: T,
+    limit: T,
 }
 
 impl<T: Real> Preparation<T> {
-    /// Multiplies by `scale` and by `coefficient`, unless they are 1, and clamps to `-limit..=limit`,
-    /// unless that is infinite.
+    /// Multiplies by `scale` and by `coefficient`, and clamps to `-limit..=limit`.
     pub fn new(scale: f64, coefficient: f64, limit: f64) -> Self {
-        let unless = |neutral: f64, value: f64| (value != neutral).then(|| T::from_f64(value));
         Preparation {
-            scale: unless(1.0, scale),
-            coefficient: unless(1.0, coefficient),
-            limit: unless(f64::INFINITY, limit),
+            scale: T::from_f64(scale),
+            coefficient: T::from_f64(coefficient),
+            limit: T::from_f64(limit),
         }
     }
 
     /// Prepares gradients in place.
     pub fn run(&self, level: Level, grad: &mut [T]) {
-        for factor in [self.scale, self.coefficient].into_iter().flatten() {
-            level.run(Multiply { grad, factor });
-        }
-        if let Some(limit) = self.limit {
-            level.run(Clamp { grad, limit });
-        }
+        level.run(InPlace { preparation: *self, grad });
+    }
+
+    /// Prepares gradients on the way from one slice to another of the same length.
+    pub fn copy(&self, level: Level, from: &[T], to: &mut [T]) {
+        level.run(Copied { preparation: *self, from, to });
+    }
+
+    #[inline(always)]
+    fn vectors<S: Simd>(self, s: S) -> impl Fn(T::Lanes<S>) -> T::Lanes<S> {
+        let [scale, coefficient, limit] =
+            [self.scale, self.coefficient, self.limit].map(|value| T::splat(s, value));
+        move |g| T::clamp(s, T::mul(s, T::mul(s, g, scale), coefficient), limit)
     }
 }
 
-struct Multiply<'a, T> {
+struct InPlace<'a, T> {
+    preparation: Preparation<T>,
     grad: &'a mut [T],
-    factor: T,
 }
 
-impl<T: Real> WithSimd for Multiply<'_, T> {
+impl<T: Real> WithSimd for InPlace<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let factor = T::splat(s, self.factor);
-        each(s, self.grad, |g| T::mul(s, g, factor));
+        let prepare = self.preparation.vectors(s);
+        let (vectors, rest) = T::split_mut::<S>(self.grad);
+        vectors.iter_mut().for_each(|v| *v = prepare(*v));
+        if !rest.is_empty() {
+            let value = prepare(T::load(s, rest));
+            T::store(s, rest, value);
+        }
     }
 }
 
-struct Clamp<'a, T> {
-    grad: &'a mut [T],
-    limit: T,
+struct Copied<'a, T> {
+    preparation: Preparation<T>,
+    from: &'a [T],
+    to: &'a mut [T],
 }
 
-impl<T: Real> WithSimd for Clamp<'_, T> {
+impl<T: Real> WithSimd for Copied<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let limit = T::splat(s, self.limit);
-        each(s, self.grad, |g| T::clamp(s, g, limit));
-    }
-}
-
-#[inline(always)]
-fn each<T: Real, S: Simd>(s: S, slice: &mut [T], f: impl Fn(T::Lanes<S>) -> T::Lanes<S>) {
-    let (vectors, rest) = T::split_mut::<S>(slice);
-    vectors.iter_mut().for_each(|v| *v = f(*v));
-    if !rest.is_empty() {
-        let value = f(T::load(s, rest));
-        T::store(s, rest, value);
+        let prepare = self.preparation.vectors(s);
+        let (from, from_rest) = T::split::<S>(self.from);
+        let (to, to_rest) = T::split_mut::<S>(self.to);
+        to.iter_mut().zip(from).for_each(|(to, &from)| *to = prepare(from));
+        if !to_rest.is_empty() {
+            T::store(s, to_rest, prepare(T::load(s, from_rest)));
+        }
     }
 }

@@ -6,7 +6,6 @@
 use crate::config::Config;
 use crate::element::Element;
 use crate::error::Error;
-use crate::gradient::Preparation;
 use crate::rule::Real;
 use crate::share::PARALLEL_BYTES;
 use crate::simd::Level;
@@ -14,13 +13,14 @@ use half::{bf16, f16};
 use ndarray::ArrayView1;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
+use std::ops::Mul;
 
 /// Elements that are summed up by themselves.
 pub const BLOCK: usize = 4096;
 /// Sums that a block is divided into.
 pub const LANES: usize = 16;
 
-/// Elements that are prepared at a time.
+/// Elements that are converted at a time.
 const STAGE: usize = 1 << 10;
 
 /// A gradient of any supported type, contiguous.
@@ -127,71 +127,80 @@ impl Gradient<'_> {
     }
 }
 
-fn blocks<H: Element<T>, T: Real + Into<f64>>(
+fn blocks<H: Element<T>, T: Number>(
     view: &ArrayView1<'_, H>,
     scale: f64,
     level: Level,
     add_up: impl FnOnce(usize, &(dyn Fn(usize) -> Total + Sync)) -> Total,
 ) -> Total {
     let slice = view.as_slice().unwrap_or_default();
-    let preparation = Preparation::new(scale, 1.0, f64::INFINITY);
+    let factor = T::from_f64(scale);
     add_up(slice.len().div_ceil(BLOCK), &|index| {
         let from = index * BLOCK;
         let block = &slice[from..slice.len().min(from + BLOCK)];
-        block_total::<H, T>(block, &preparation, level)
+        block_total::<H, T>(block, factor, level)
     })
 }
 
-fn block_total<H: Element<T>, T: Real + Into<f64>>(
-    block: &[H],
-    preparation: &Preparation<T>,
-    level: Level,
-) -> Total {
+/// A type that gradients are computed with.
+trait Number: Real + Into<f64> + Mul<Output = Self> {}
+impl<T: Real + Into<f64> + Mul<Output = T>> Number for T {}
+
+fn block_total<H: Element<T>, T: Number>(block: &[H], factor: T, level: Level) -> Total {
+    let mut sums = Total { squares: 0.0, finite: true };
     let mut lanes = [0.0; LANES];
-    let mut finite = true;
-    let mut stage = [T::from_f64(0.0); STAGE];
-    for part in block.chunks(STAGE) {
-        let stage = &mut stage[..part.len()];
-        H::load(level, part, stage);
-        preparation.run(level, stage);
-        lanes = level.run(AddSquares { lanes, values: stage });
-        // Squares of float64 overflow, all others do not: only then are elements looked at.
-        let suspicious = !lanes.iter().all(|sum| sum.is_finite());
-        finite &= !suspicious || stage.iter().all(|&value| value.into().is_finite());
+    if let Some(values) = H::as_direct(block) {
+        lanes = level.run(AddSquares { lanes, values, factor });
+        sums.finite = is_finite(&lanes, values, factor);
+    } else {
+        let mut stage = [T::from_f64(0.0); STAGE];
+        for part in block.chunks(STAGE) {
+            let values = &mut stage[..part.len()];
+            H::load(level, part, values);
+            lanes = level.run(AddSquares { lanes, values, factor });
+            sums.finite &= is_finite(&lanes, values, factor);
+        }
     }
     for half in [8, 4, 2, 1] {
         for i in 0..half {
             lanes[i] += lanes[i + half];
         }
     }
-    Total { squares: lanes[0], finite }
+    Total { squares: lanes[0], ..sums }
 }
 
-/// Adds the square of every 16th element to one sum.
+/// Whether values are finite, given sums of their squares: those of float64 overflow, all others do
+/// not. Only then are the values looked at.
+fn is_finite<T: Number>(lanes: &[f64; LANES], values: &[T], factor: T) -> bool {
+    lanes.iter().all(|sum| sum.is_finite())
+        || values.iter().all(|&value| (value * factor).into().is_finite())
+}
+
+/// Adds the square of every 16th value to one sum.
 struct AddSquares<'a, T> {
     lanes: [f64; LANES],
     values: &'a [T],
+    factor: T,
 }
 
-impl<T: Copy + Into<f64>> WithSimd for AddSquares<'_, T> {
+impl<T: Number> WithSimd for AddSquares<'_, T> {
     type Output = [f64; LANES];
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> [f64; LANES] {
-        let AddSquares { mut lanes, values } = self;
+        let AddSquares { mut lanes, values, factor } = self;
+        let square = |value: T| {
+            let value: f64 = (value * factor).into(); // a product with 1 is exact
+            value * value
+        };
         let (whole, rest) = values.as_chunks::<LANES>();
         for values in whole {
+            let squares: [f64; LANES] = std::array::from_fn(|i| square(values[i]));
             for i in 0..LANES {
-                add_square(&mut lanes[i], values[i]);
+                lanes[i] += squares[i];
             }
         }
-        lanes.iter_mut().zip(rest).for_each(|(sum, &value)| add_square(sum, value));
+        lanes.iter_mut().zip(rest).for_each(|(sum, &value)| *sum += square(value));
         lanes
     }
-}
-
-#[inline(always)]
-fn add_square<T: Into<f64>>(sum: &mut f64, value: T) {
-    let value = value.into();
-    *sum += value * value;
 }

@@ -340,6 +340,9 @@ struct Stage<'a, T> {
 impl<T: Real> Stage<'_, T> {
     fn load<H: Element<T>>(&mut self, grad: &[H]) {
         let stage = &mut self.grad[..grad.len()];
+        if let Some(grad) = H::as_direct(grad) {
+            return self.preparation.copy(self.level, grad, stage);
+        }
         H::load(self.level, grad, stage);
         self.preparation.run(self.level, stage);
     }

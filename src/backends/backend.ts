@@ -1,7 +1,7 @@
 /** What a backend does. */
 
 import type { BackendName } from "../options.ts";
-import type { FloatArray } from "../parameter.ts";
+import type { HostArray } from "../parameter.ts";
 import type { HyperGradients, Pullback } from "../pullback.ts";
 import type { Plan } from "../plan.ts";
 import type { RuleOptions } from "../rule.ts";
@@ -11,7 +11,7 @@ import type { Gradients } from "../tables.ts";
 export interface Backend {
   readonly name: BackendName;
   /** Where an array's bytes begin, on a scale on which arrays that share memory overlap. */
-  address(array: FloatArray | Uint32Array<ArrayBuffer>): number;
+  address(array: HostArray | Uint32Array<ArrayBuffer>): number;
   /** One step of the rows `from <= row < to` of a refreshed plan. */
   step(plan: Plan, from: number, to: number): void;
   /** The same, with what the plan's call row and the groups' coefficients do to gradients. */

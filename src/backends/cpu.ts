@@ -3,7 +3,7 @@
 import type { HyperGradients, Pullback } from "../pullback.ts";
 import { openLibrary, unwrap } from "../native/library.ts";
 import type { Absent, Library } from "../native/library.ts";
-import type { FloatArray } from "../parameter.ts";
+import type { HostArray } from "../parameter.ts";
 import type { Plan } from "../plan.ts";
 import type { RuleOptions } from "../rule.ts";
 import { GROUP_ROW, writeGroup } from "../tables.ts";
@@ -33,7 +33,7 @@ function createCpu({ symbols }: Library): Backend {
   }
   return {
     name: "cpu",
-    address(array: FloatArray | Uint32Array<ArrayBuffer>): number {
+    address(array: HostArray | Uint32Array<ArrayBuffer>): number {
       // V8 keeps small arrays inside its own heap, where they move. Asking for the buffer, as every
       // check of an array has done before this, puts them where they stay.
       void array.buffer;

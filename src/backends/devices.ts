@@ -1,7 +1,7 @@
 /** Parameters on devices: their rows of a plan go to their device, the others to a host backend. */
 
 import { deviceOf } from "../parameter.ts";
-import type { Device, DeviceTensor, FloatArray, Tensor } from "../parameter.ts";
+import type { Device, DeviceTensor, HostArray, Tensor } from "../parameter.ts";
 import type { Plan } from "../plan.ts";
 import type { Backend } from "./backend.ts";
 
@@ -9,7 +9,7 @@ import type { Backend } from "./backend.ts";
 export function addressOf(host: Backend, tensor: Tensor | Uint32Array<ArrayBuffer>): number {
   const device = deviceOf(tensor);
   return device === undefined
-    ? host.address(tensor as FloatArray | Uint32Array<ArrayBuffer>)
+    ? host.address(tensor as HostArray | Uint32Array<ArrayBuffer>)
     : device.address(tensor as DeviceTensor);
 }
 
@@ -50,7 +50,7 @@ export function fillZero(tensors: readonly Tensor[]): void {
   const onDevices = new Map<Device, DeviceTensor[]>();
   for (const tensor of tensors) {
     const device = deviceOf(tensor);
-    if (device === undefined) (tensor as FloatArray).fill(0);
+    if (device === undefined) (tensor as HostArray).fill(0);
     else if (onDevices.get(device)?.push(tensor as DeviceTensor) === undefined) {
       onDevices.set(device, [tensor as DeviceTensor]);
     }

@@ -1,20 +1,18 @@
 /** The `js` backend: no library, no permission, wherever TypeScript runs. */
 
-import type { Dtype, FloatArray } from "../parameter.ts";
+import { isSixteenBit } from "../parameter.ts";
+import type { FloatArray, WideDtype } from "../parameter.ts";
 import type { Plan } from "../plan.ts";
-import { descend, factorsOf, gradient, linesOf, velocity } from "../rule.ts";
+import { factorsOf, linesOf } from "../rule.ts";
 import type { Factors, Lines } from "../rule.ts";
-import { compile, isAvailable, TILE, tilesOf } from "../wasm/kernel.ts";
-import type { Kernel } from "../wasm/kernel.ts";
-import { arithmeticOf } from "./arithmetic.ts";
+import { TILE } from "../wasm/kernel.ts";
 import type { Backend } from "./backend.ts";
 import { addNorms, preparationOf, prepare, scaleGradients } from "./js_gradients.ts";
 import type { Preparation } from "./js_gradients.ts";
+import { stepSixteenBit } from "./js_sixteen_bit.ts";
 import { stepSparse } from "./js_sparse.ts";
+import { sweep } from "./js_sweep.ts";
 import { goBack } from "./js_vjp.ts";
-
-/** Elements below which a plain loop is faster than copies into WebAssembly's memory and back. */
-const SMALL = 64;
 
 /** Each buffer gets a range of addresses of its own, as JavaScript does not tell the real ones. */
 const bases = new WeakMap<ArrayBufferLike, number>();
@@ -29,14 +27,14 @@ interface HostArrays {
 
 /** What rows of one dtype, group and state have in common. */
 interface Choice {
-  readonly dtype: Dtype;
+  readonly dtype: WideDtype;
   readonly group: number;
   readonly first: boolean;
   readonly lines: Lines;
   readonly factors: Factors<number>;
 }
 
-function choose(plan: Plan, dtype: Dtype, group: number, first: boolean): Choice {
+function choose(plan: Plan, dtype: WideDtype, group: number, first: boolean): Choice {
   const h = plan.groups[group];
   return { dtype, group, first, lines: linesOf(h, first), factors: factorsOf(h, dtype.round) };
 }
@@ -88,7 +86,12 @@ function stepRows(plan: Plan, from: number, to: number, stepTensor: StepTensor):
     const entry = plan.entries[i];
     if (entry.grad === null || entry.dtype!.device !== undefined) continue;
     const { data, grad, buffer } = entry as HostArrays;
-    const dtype = entry.dtype as Dtype;
+    const dtype = entry.dtype as WideDtype;
+    if (isSixteenBit(dtype)) {
+      const preparation = stepTensor === stepPlain ? null : preparationOf(plan, entry.group, dtype);
+      stepSixteenBit(plan, entry, preparation);
+      continue;
+    }
     const first = entry.state.momentumBuffer === null;
     if (choice?.dtype !== dtype || choice.group !== entry.group || choice.first !== first) {
       choice = choose(plan, dtype, entry.group, first);
@@ -122,67 +125,9 @@ function stepMatrices(plan: Plan, from: number, to: number): void {
   for (const step of plan.sparse.steps.slice(first, end)) {
     const entry = plan.entries[step.row];
     const { data, buffer } = entry as HostArrays;
-    const dtype = entry.dtype as Dtype;
+    const dtype = entry.dtype as WideDtype;
     const { lines, factors } = choose(plan, dtype, entry.group, step.first);
     const matrix = { data, buffer, dtype };
     stepSparse(step, lines, matrix, (p, g, b) => sweep(dtype, lines, factors, p, g, b));
-  }
-}
-
-/** Steps one tensor in the way that is faster for its length. */
-const sweep: typeof sweepElements = (dtype, lines, f, data, grad, buffer) => {
-  const chosen = data.length >= SMALL && isAvailable() ? sweepTiles : sweepElements;
-  chosen(dtype, lines, f, data, grad, buffer);
-};
-
-/** Steps one tensor in WebAssembly, a tile at a time. */
-function sweepTiles(
-  dtype: Dtype,
-  lines: Lines,
-  f: Factors<number>,
-  data: FloatArray,
-  grad: FloatArray,
-  buffer: FloatArray | null,
-): void {
-  const kernel = kernelOf(dtype, lines);
-  const tiles = tilesOf(dtype);
-  for (let from = 0; from < data.length; from += TILE) {
-    const to = Math.min(from + TILE, data.length);
-    tiles.param.set(data.subarray(from, to));
-    tiles.grad.set(grad.subarray(from, to));
-    if (lines.momentum === "later") tiles.buffer.set(buffer!.subarray(from, to));
-    kernel(to - from, f);
-    const part = (tile: FloatArray) => to - from === TILE ? tile : tile.subarray(0, to - from);
-    data.set(part(tiles.param), from);
-    if (lines.momentum !== "none") buffer!.set(part(tiles.buffer), from);
-  }
-}
-
-const kernels = new Map<string, Kernel>();
-
-function kernelOf(dtype: Dtype, lines: Lines): Kernel {
-  const key = `${dtype.name} ${lines.decay} ${lines.momentum} ${lines.nesterov} ${lines.sign}`;
-  let kernel = kernels.get(key);
-  if (kernel === undefined) kernels.set(key, kernel = compile(dtype, lines));
-  return kernel;
-}
-
-/** Steps one tensor element by element. */
-export function sweepElements(
-  dtype: Dtype,
-  lines: Lines,
-  f: Factors<number>,
-  data: FloatArray,
-  grad: FloatArray,
-  buffer: FloatArray | null,
-): void {
-  const a = arithmeticOf(dtype);
-  const buffered = lines.momentum !== "none";
-  for (let i = 0; i < data.length; i++) {
-    const p = data[i];
-    const g = gradient(a, f, lines, p, grad[i]);
-    let b = g;
-    if (buffered) buffer![i] = b = velocity(a, f, lines, g, buffer![i]);
-    data[i] = descend(a, f, lines, p, g, b);
   }
 }

@@ -1,6 +1,8 @@
 /** What a step does to gradients before they meet the rule, on the `js` backend. */
 
-import type { Dtype, FloatArray } from "../parameter.ts";
+import { load, store } from "../convert.ts";
+import { FLOAT32, isSixteenBit } from "../parameter.ts";
+import type { Dtype, HostArray } from "../parameter.ts";
 import {
   CALL_FLAGS,
   COEFFICIENT,
@@ -15,7 +17,7 @@ import type { Gradients } from "../tables.ts";
 const BLOCK = 4096;
 const LANES = 16;
 
-/** What is done to the gradients of a group. Factors are rounded to the gradients' dtype. */
+/** What is done to the gradients of a group. Factors are rounded to the type computed in. */
 export interface Preparation {
   readonly inverseScale: number;
   readonly coefficient: number;
@@ -28,8 +30,9 @@ export interface Preparation {
 export function preparationOf(
   { callRow, groupRows }: { readonly callRow: Float64Array; readonly groupRows: Float64Array },
   group: number,
-  { round }: Dtype,
+  dtype: Dtype,
 ): Preparation {
+  const { round } = computeTypeOf(dtype);
   return {
     inverseScale: round(callRow[INVERSE_SCALE]),
     coefficient: round(groupRows[group * GROUP_ROW + COEFFICIENT]),
@@ -40,8 +43,8 @@ export function preparationOf(
 
 /** Writes prepared gradients to an array of the same length and dtype, which rounds each product. */
 export function prepare(
-  grad: FloatArray,
-  out: FloatArray,
+  grad: HostArray,
+  out: HostArray,
   { inverseScale, coefficient, maxValue }: Preparation,
 ): void {
   if (inverseScale === 1) out.set(grad);
@@ -50,12 +53,12 @@ export function prepare(
   if (maxValue < Infinity) clamp(out, maxValue);
 }
 
-function multiply(array: FloatArray, factor: number): void {
+function multiply(array: HostArray, factor: number): void {
   for (let i = 0; i < array.length; i++) array[i] *= factor;
 }
 
 /** NaN is neither larger nor smaller, and stays. */
-function clamp(array: FloatArray, limit: number): void {
+function clamp(array: HostArray, limit: number): void {
   for (let i = 0; i < array.length; i++) {
     if (array[i] > limit) array[i] = limit;
     else if (array[i] < -limit) array[i] = -limit;
@@ -70,13 +73,14 @@ export function addNorms(
 ): void {
   for (const { grad, dtype, group } of entries) {
     if (grad === null || dtype!.device !== undefined) continue;
-    const squares = sumSquares(grad as FloatArray, dtype as Dtype, inverseScale);
+    const squares = sumSquares(grad as HostArray, dtype as Dtype, inverseScale);
     sums[2 * group] += squares.sum;
     if (!squares.finite) sums[2 * group + 1] = 1;
   }
 }
 
-function sumSquares(grad: FloatArray, { zeros, round }: Dtype, inverseScale: number) {
+function sumSquares(grad: HostArray, dtype: Dtype, inverseScale: number) {
+  const { zeros, round } = computeTypeOf(dtype);
   const factor = round(inverseScale);
   const block = zeros(Math.min(BLOCK, grad.length));
   const lanes = new Float64Array(LANES);
@@ -84,8 +88,11 @@ function sumSquares(grad: FloatArray, { zeros, round }: Dtype, inverseScale: num
   let finite = true;
   for (let from = 0; from < grad.length; from += BLOCK) {
     const part = grad.subarray(from, from + BLOCK);
-    const scaled = factor === 1 ? part : block.subarray(0, part.length);
-    if (factor !== 1) { for (let i = 0; i < part.length; i++) scaled[i] = part[i] * factor; }
+    const half = isSixteenBit(dtype);
+    const scaled = factor === 1 && !half ? part : block.subarray(0, part.length);
+    if (half) load(part, scaled as Float32Array);
+    else if (factor !== 1) scaled.set(part);
+    if (factor !== 1) multiply(scaled, factor);
     const squares = sumBlock(scaled, lanes);
     sum += squares;
     // The squares of float64 may overflow where no element is infinite. 0 * Infinity is NaN.
@@ -95,7 +102,7 @@ function sumSquares(grad: FloatArray, { zeros, round }: Dtype, inverseScale: num
 }
 
 /** The sum of a block's squares, in an order that no number of threads changes. */
-function sumBlock(block: FloatArray, lanes: Float64Array): number {
+function sumBlock(block: HostArray, lanes: Float64Array): number {
   for (let lane = 0; lane < LANES; lane += 4) { // four sums that do not wait for each other
     let [a, b, c, d] = [0, 0, 0, 0];
     let i = lane;
@@ -121,6 +128,25 @@ export function scaleGradients({ entries, groupRows }: Gradients): void {
   for (const { grad, dtype, group } of entries) {
     if (grad === null || dtype!.device !== undefined) continue;
     const coefficient = groupRows[group * GROUP_ROW + COEFFICIENT];
-    if (coefficient !== 1) multiply(grad as FloatArray, (dtype as Dtype).round(coefficient));
+    if (coefficient === 1) continue;
+    const factor = computeTypeOf(dtype as Dtype).round(coefficient);
+    if (isSixteenBit(dtype!)) multiplySixteenBit(grad as HostArray, factor);
+    else multiply(grad as HostArray, factor);
   }
+}
+
+function multiplySixteenBit(grad: HostArray, factor: number): void {
+  const block = new Float32Array(Math.min(BLOCK, grad.length));
+  for (let from = 0; from < grad.length; from += BLOCK) {
+    const part = grad.subarray(from, from + BLOCK);
+    const scaled = block.subarray(0, part.length);
+    load(part, scaled);
+    multiply(scaled, factor);
+    store(scaled, part);
+  }
+}
+
+/** The type that gradients are computed with in. */
+function computeTypeOf(dtype: Dtype): Dtype {
+  return isSixteenBit(dtype) ? FLOAT32 : dtype;
 }

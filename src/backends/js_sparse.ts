@@ -1,6 +1,6 @@
 /** Sparse gradients on the `js` backend; `kernels/src/sparse.rs` says what comes out and when. */
 
-import type { Dtype, FloatArray } from "../parameter.ts";
+import type { FloatArray, WideDtype } from "../parameter.ts";
 import type { Lines } from "../rule.ts";
 import type { SparseStep } from "../sparse.ts";
 
@@ -11,7 +11,7 @@ type Sweep = (data: FloatArray, grad: FloatArray, buffer: FloatArray | null) => 
 interface Matrix {
   readonly data: FloatArray;
   readonly buffer: FloatArray | null;
-  readonly dtype: Dtype;
+  readonly dtype: WideDtype;
 }
 
 /** Steps one matrix row by row. */

@@ -1,8 +1,8 @@
 /** What `differentiable: true` keeps of each step, so that gradients can flow back through it. */
 
 import type { ParamGroup } from "../group.ts";
-import { describe, label } from "../parameter.ts";
-import type { Dtype, FloatArray, Parameter, Tensor } from "../parameter.ts";
+import { describe, isSixteenBit, label } from "../parameter.ts";
+import type { FloatArray, Parameter, Tensor, WideDtype } from "../parameter.ts";
 import type { Entry, Plan } from "../plan.ts";
 import type { RuleOptions } from "../rule.ts";
 
@@ -11,7 +11,7 @@ export interface RecordedTensor {
   readonly parameter: Parameter;
   /** What error messages call the parameter. */
   readonly name: string;
-  readonly dtype: Dtype;
+  readonly dtype: WideDtype;
   readonly data: FloatArray;
   readonly grad: FloatArray;
   /** Null at a first step. */
@@ -42,7 +42,7 @@ export class Recorder {
    * Copies what a step is about to read, if any of its groups is differentiable.
    *
    * @param plan Refreshed, and not stepped yet.
-   * @throws {TypeError} If a gradient is sparse or on a device.
+   * @throws {TypeError} If a gradient is sparse, on a device or of a 16-bit type.
    */
   record(plan: Plan, groups: readonly ParamGroup<Tensor>[]): RecordedStep | null {
     for (let i = 0; i < groups.length; i++) {
@@ -74,10 +74,11 @@ function copy(entry: Entry): RecordedTensor {
   const { grad, dtype } = entry;
   if (grad === null) throw refusal(entry, "sparse");
   if (dtype!.device !== undefined) throw refusal(entry, "on a GPU");
+  if (isSixteenBit(dtype!)) throw refusal(entry, dtype!.name);
   return {
     parameter: entry.parameter as Parameter,
     name: label(entry.parameter, entry.index),
-    dtype: dtype as Dtype,
+    dtype: dtype as WideDtype,
     data: (entry.data as FloatArray).slice(),
     grad: (grad as FloatArray).slice(),
     buffer: (entry.state.momentumBuffer as FloatArray | null)?.slice() ?? null,
@@ -86,7 +87,8 @@ function copy(entry: Entry): RecordedTensor {
 
 function refusal(entry: Entry, what: string): TypeError {
   return new TypeError(
-    `Cannot use ${entry.name("grad")} as it must be an array where differentiable is true: ` +
+    `Cannot use ${entry.name("grad")} as it must be an array of float32 or float64 where ` +
+      `differentiable is true: ` +
       `it is ${what}`,
   );
 }

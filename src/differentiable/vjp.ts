@@ -3,8 +3,8 @@
 import { checkLists, readOptions } from "../functional.ts";
 import type { SgdOptions } from "../functional.ts";
 import { checkLike } from "../like.ts";
-import { checkBuffer, describe, dtypeOf } from "../parameter.ts";
-import type { FloatArray } from "../parameter.ts";
+import { checkBuffer, describe, dtypeOf, isSixteenBit } from "../parameter.ts";
+import type { FloatArray, WideDtype } from "../parameter.ts";
 import { pullbackOf } from "../pullback.ts";
 import type { HyperGradients, Pullback } from "../pullback.ts";
 
@@ -46,7 +46,7 @@ export interface SgdGradients extends HyperGradients {
  * parameter's first.
  * @param cotangents The derivatives by what the step wrote.
  * @param options The options of the step; `foreach` and `hasSparseGrad` do not matter.
- * @throws {TypeError} If an option is missing or something is of another type.
+ * @throws {TypeError} If an option is missing, or something is of another type or of a 16-bit type.
  * @throws {RangeError} If a value is out of range or lengths differ.
  *
  * @example
@@ -128,9 +128,14 @@ function passedBuffer({ buffer, bufferCotangent }: Arrays): FloatArray | null {
   return buffer && (bufferCotangent?.slice() ?? (buffer as Float64Array).slice().fill(0));
 }
 
-function checkArrays(arrays: Arrays, index: number) {
+function checkArrays(arrays: Arrays, index: number): WideDtype {
   const what = `parameter ${index}`;
   const dtype = dtypeOf(arrays.param, what);
+  if (isSixteenBit(dtype)) {
+    throw new TypeError(
+      `Cannot go back through ${what} as it must be float32 or float64: it is ${dtype.name}`,
+    );
+  }
   checkBuffer(arrays.param, what);
   const like = { dtype, length: arrays.param.length };
   const names = {
@@ -143,7 +148,7 @@ function checkArrays(arrays: Arrays, index: number) {
     const array = arrays[key as keyof Arrays];
     if (array !== null) checkLike(array, like, `${name} of ${what}`);
   }
-  return dtype;
+  return dtype as WideDtype;
 }
 
 function readCotangents(cotangents: SgdCotangents, length: number) {

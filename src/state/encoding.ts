@@ -1,7 +1,8 @@
 /** State dicts as safetensors: what is called what in a file. */
 
 import { describe } from "../parameter.ts";
-import type { FloatArray } from "../parameter.ts";
+import { BFloat16Array } from "../bfloat16.ts";
+import type { HostArray } from "../parameter.ts";
 import { quote, unreadable } from "./errors.ts";
 import { JsonReader, MAX_VALUES } from "./json_reader.ts";
 import { writeScalar } from "./json_writer.ts";
@@ -14,24 +15,33 @@ import {
   readHeaderLength,
 } from "./safetensors.ts";
 import type { Header, Layout, Tensor, TensorInfo } from "./safetensors.ts";
+import { readRounding, ROUNDING, writeRounding } from "./rounding_json.ts";
 import { readScaler, SCALER, writeScaler } from "./scaler_json.ts";
 import { readScheduler, SCHEDULER, writeScheduler } from "./scheduler_json.ts";
 import { checkGroup, checkStateDict, KEYS } from "./state_dict.ts";
-import type { CheckedDict, CheckedGroup, ParamGroupStateDict, StateDict } from "./state_dict.ts";
+import type {
+  CheckedDict,
+  CheckedGroup,
+  ParamGroupStateDict,
+  StateDict,
+  TensorDict,
+} from "./state_dict.ts";
 
 const FORMAT = "descent-sgd-state";
 const VERSION = 1;
-const RESERVED = ["format", "version", "param_groups", SCHEDULER, SCALER];
+const RESERVED = ["format", "version", "param_groups", ROUNDING, SCHEDULER, SCALER];
 
 /** Arrays of so many bytes, by the format's name of their dtype. */
-const ARRAYS: Readonly<Record<string, (bytes: number) => FloatArray>> = {
+const ARRAYS: Readonly<Record<string, (bytes: number) => HostArray>> = {
+  F16: (bytes) => new Float16Array(bytes / 2),
+  BF16: (bytes) => new BFloat16Array(bytes / 2),
   F32: (bytes) => new Float32Array(bytes / 4),
   F64: (bytes) => new Float64Array(bytes / 8),
 };
 
 /** Where a tensor of a file belongs. */
 interface Slot {
-  readonly kind: "buffer" | "parameter";
+  readonly kind: "buffer" | "master" | "parameter";
   readonly index: number;
 }
 
@@ -40,18 +50,19 @@ export interface Unfilled {
   /** The dict. */
   readonly dict: StateDict;
   /** Its arrays, in the order of the file; together they are all of the data. */
-  readonly arrays: readonly FloatArray[];
+  readonly arrays: readonly HostArray[];
 }
 
 /**
  * Encodes a state dict as a safetensors file, which every safetensors library reads.
  *
- * Momentum buffers are the tensors `state.<index>.momentum_buffer`. Parameters, if the dict has
- * them, go under their own names, or as `param.<index>` in groups without names. Hyperparameters
- * are JSON under `param_groups` in the file's metadata, and so are the states of a scheduler and a
- * scaler, if the dict has them, under `lr_scheduler` and `grad_scaler`, beside `format`, `version`
- * and the caller's own metadata.
- * Numbers survive exactly, and the same dict always gives the same bytes.
+ * Momentum buffers are the tensors `state.<index>.momentum_buffer`, master weights
+ * `state.<index>.master_weight`. Parameters, if the dict has them, go under their own names, or as
+ * `param.<index>` in groups without names. Hyperparameters are JSON under `param_groups` in the
+ * file's metadata, and so are, if the dict has them, the seed and counter of stochastic rounding and
+ * the states of a scheduler and a scaler, under `rounding`, `lr_scheduler` and `grad_scaler`, beside
+ * `format`, `version` and the caller's own metadata. Numbers survive exactly, and the same dict
+ * always gives the same bytes.
  *
  * @param dict The state dict.
  * @returns The bytes of the file.
@@ -129,7 +140,7 @@ export function layOutState(dict: unknown): Layout {
   for (const [name, slot] of slots) {
     if (slot !== null) pushTensor(tensors, name, slot, checked);
   }
-  const total = checked.buffers.size + checked.parameters.size;
+  const total = checked.buffers.size + checked.masters.size + checked.parameters.size;
   if (tensors.length !== total) throw unplaced(checked, slots);
   const notes = [...checked.metadata].sort(([a], [b]) => a < b ? -1 : 1);
   for (const [key] of notes) {
@@ -143,6 +154,7 @@ export function layOutState(dict: unknown): Layout {
       ["format", FORMAT],
       ["version", String(VERSION)],
       ["param_groups", `[${checked.groups.map(writeGroup).join(",")}]`],
+      ...(checked.rounding === null ? [] : [[ROUNDING, writeRounding(checked.rounding)]]),
       ...(checked.scheduler === null ? [] : [[SCHEDULER, writeScheduler(checked.scheduler)]]),
       ...(checked.scaler === null ? [] : [[SCALER, writeScaler(checked.scaler)]]),
       ...notes,
@@ -162,6 +174,8 @@ export function readState(header: Uint8Array, dataSize: number): Unfilled {
   checkVersion(metadata);
   const { param_groups, checked } = readGroups(metadata.get("param_groups"));
   const dict: StateDict = { state: {}, param_groups };
+  const rounding = metadata.get(ROUNDING);
+  if (rounding !== undefined) dict.rounding = readRounding(rounding);
   const scheduler = metadata.get(SCHEDULER);
   if (scheduler !== undefined) dict.lr_scheduler = readScheduler(scheduler);
   const scaler = metadata.get(SCALER);
@@ -170,13 +184,35 @@ export function readState(header: Uint8Array, dataSize: number): Unfilled {
   const arrays = places.map(({ name, info, slot }) => {
     const data = allocate(name, info);
     const shape = info.shape.length === 1 ? {} : { shape: info.shape };
-    if (slot.kind === "buffer") dict.state[slot.index] = { momentum_buffer: data, ...shape };
-    else (dict.parameters ??= {})[slot.index] = { data, ...shape };
+    if (slot.kind === "parameter") (dict.parameters ??= {})[slot.index] = { data, ...shape };
+    else addState(dict.state, slot, { data, ...shape }, name);
     return data;
   });
   const notes = [...metadata].filter(([key]) => !RESERVED.includes(key));
   if (notes.length > 0) dict.metadata = Object.fromEntries(notes);
   return { dict, arrays };
+}
+
+/** Adds a momentum buffer or a master weight, which have one shape in the dict. */
+function addState(
+  state: StateDict["state"],
+  { kind, index }: Slot,
+  { data, shape }: TensorDict,
+  name: string,
+): void {
+  if (kind === "master" && !(data instanceof Float32Array)) {
+    throw unreadable(`the dtype of tensor ${quote(name)} must be F32`);
+  }
+  const other = state[index];
+  if (other !== undefined && String(other.shape) !== String(shape)) {
+    throw unreadable(
+      `tensor ${quote(name)} must have the shape of the other state of its parameter`,
+    );
+  }
+  const tensor = kind === "buffer"
+    ? { momentum_buffer: data }
+    : { master_weight: data as Float32Array };
+  state[index] = { ...other, ...tensor, ...(shape && { shape }) };
 }
 
 /**
@@ -195,6 +231,7 @@ function nameSlots(
   for (const { params, names } of groups) {
     for (const [i, index] of params.entries()) {
       add(`state.${index}.momentum_buffer`, { kind: "buffer", index });
+      add(`state.${index}.master_weight`, { kind: "master", index });
       add(names?.[i] ?? `param.${index}`, { kind: "parameter", index });
     }
   }
@@ -202,7 +239,8 @@ function nameSlots(
 }
 
 function pushTensor(into: Tensor[], name: string, { kind, index }: Slot, dict: CheckedDict): void {
-  const tensor = (kind === "buffer" ? dict.buffers : dict.parameters).get(index);
+  const { buffers: buffer, masters: master, parameters: parameter } = dict;
+  const tensor = { buffer, master, parameter }[kind].get(index);
   if (tensor === undefined) return;
   if (name === "__metadata__") {
     throw new TypeError(`Cannot encode the state as no parameter may be called ${quote(name)}`);
@@ -214,9 +252,8 @@ function pushTensor(into: Tensor[], name: string, { kind, index }: Slot, dict: C
 function unplaced(dict: CheckedDict, slots: ReadonlyMap<string, Slot | null>): TypeError {
   const doubled = [...slots].filter(([, slot]) => slot === null).map(([name]) => quote(name));
   const members = new Set(dict.groups.flatMap(({ params }) => params));
-  const strays = [...dict.buffers.keys(), ...dict.parameters.keys()].filter((index) =>
-    !members.has(index)
-  );
+  const tensors = [dict.buffers, dict.masters, dict.parameters];
+  const strays = tensors.flatMap((each) => [...each.keys()]).filter((index) => !members.has(index));
   return new TypeError(
     strays.length > 0
       ? `Cannot encode the state as no group has the parameters ${strays.join(", ")}`
@@ -302,10 +339,12 @@ function place(tensors: Header["tensors"], slots: ReadonlyMap<string, Slot | nul
   return places.sort((a, b) => a.info.start - b.info.start || a.info.end - b.info.end);
 }
 
-function allocate(name: string, { dtype, start, end }: TensorInfo): FloatArray {
+function allocate(name: string, { dtype, start, end }: TensorInfo): HostArray {
   const create = Object.hasOwn(ARRAYS, dtype) ? ARRAYS[dtype] : undefined;
   if (create === undefined) {
-    throw unreadable(`the dtype of tensor ${quote(name)} must be F32 or F64: it is ${dtype}`);
+    throw unreadable(
+      `the dtype of tensor ${quote(name)} must be F16, BF16, F32 or F64: it is ${dtype}`,
+    );
   }
   try {
     return create(end - start);

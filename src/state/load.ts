@@ -3,9 +3,11 @@
 import type { ParamGroup } from "../group.ts";
 import { checkKnown, HYPERPARAMETERS, resolve } from "../options.ts";
 import type { Hyperparameters } from "../options.ts";
-import { copyFromHost, copyLike, copyToHost, hostDtypeOf, readable } from "../host_copy.ts";
-import { checkBuffer, describe, dtypeOf, label } from "../parameter.ts";
-import type { FloatArray, Parameter, Tensor } from "../parameter.ts";
+import { copyFor, copyFromHost, copyToHost, hostDtypeOf, readable } from "../host_copy.ts";
+import { checkBuffer, describe, dtypeOf, FLOAT32, isSixteenBit, label } from "../parameter.ts";
+import type { ElementType, HostArray, Parameter, Tensor } from "../parameter.ts";
+import { bufferTypeOf } from "../rounding.ts";
+import type { Precision } from "../rounding.ts";
 import { match } from "./match.ts";
 import type { Match, Problem } from "./match.ts";
 import { checkStateDict, KEYS } from "./state_dict.ts";
@@ -15,6 +17,8 @@ import type { CheckedDict, CheckedTensor, ParamGroupStateDict, StateDict } from 
 export interface Memory {
   /** The momentum buffer, or null if the parameter has not stepped. */
   momentumBuffer: Tensor | null;
+  /** The float32 copy that is stepped in its place, or null if there is none. */
+  masterWeight: Float32Array | null;
 }
 
 /** The parts of an optimizer that are its state. */
@@ -23,6 +27,8 @@ export interface Owner {
   readonly groups: readonly ParamGroup<Tensor>[];
   /** What is remembered of each parameter, in the order of the groups. */
   readonly memories: ReadonlyMap<Parameter<Tensor>, Memory>;
+  /** What holds for parameters in 16-bit types. */
+  readonly precision: Precision;
 }
 
 /** The options of `stateDict`. */
@@ -55,19 +61,24 @@ export function shareState(owner: Owner, options: StateDictOptions = {}): StateD
 }
 
 function takeState(
-  { groups, memories }: Owner,
+  { groups, memories, precision: { rounding, random } }: Owner,
   options: StateDictOptions,
-  take: (tensor: Tensor) => FloatArray,
+  take: (tensor: Tensor) => HostArray,
 ): StateDict {
   const dict: StateDict = { state: {}, param_groups: [] };
+  if (rounding === "stochastic") dict.rounding = { ...random };
   if (options.parameters) dict.parameters = {};
   let first = 0;
   for (const group of groups) {
     for (const [i, parameter] of group.params.entries()) {
       const shape = shapeOf(parameter);
-      const { momentumBuffer } = memories.get(parameter)!;
-      if (momentumBuffer !== null) {
-        dict.state[first + i] = { momentum_buffer: take(momentumBuffer), ...shape };
+      const { momentumBuffer, masterWeight } = memories.get(parameter)!;
+      if (momentumBuffer !== null || masterWeight !== null) {
+        dict.state[first + i] = {
+          ...(momentumBuffer && { momentum_buffer: take(momentumBuffer) }),
+          ...(masterWeight && { master_weight: take(masterWeight) as Float32Array }),
+          ...shape,
+        };
       }
       if (dict.parameters) dict.parameters[first + i] = { data: take(parameter.data), ...shape };
     }
@@ -113,7 +124,7 @@ export function loadState(owner: Owner, dict: unknown, options: LoadOptions = {}
   }
   const { pairs, matches, problems } = match(owner.groups, checked.groups);
   const fitting = matches.filter((found) => {
-    const reason = misfit(found, checked, parameters);
+    const reason = misfit(owner, found, checked, parameters);
     if (reason === null) return true;
     problems.push({ kind: "mismatched", name: found.name, reason });
     return false;
@@ -125,6 +136,7 @@ export function loadState(owner: Owner, dict: unknown, options: LoadOptions = {}
   if (strict) refuse([...problems, ...strays(checked)]);
   const changes = [
     ...pairs.map(({ here, there }) => changeGroup(here, resolve(there.values))),
+    () => Object.assign(owner.precision.random, checked.rounding),
     ...fitting.map((found) => changeMemory(owner, found, checked)),
     ...(parameters ? fitting.filter(isValued).map((found) => changeData(found, checked)) : []),
   ];
@@ -148,25 +160,38 @@ function groupDict(group: ParamGroup<Tensor>, first: number): ParamGroupStateDic
 
 /** Why what the dict has of a parameter cannot be its state; null if it can. */
 function misfit(
+  { precision }: Owner,
   { parameter, index, id }: Match,
   dict: CheckedDict,
   parameters: boolean,
 ): string | null {
   checkBuffer(parameter.data, `data of ${label(parameter, index)}`);
-  const buffer = dict.buffers.get(id);
-  const reason = buffer === undefined ? null : difference("momentum buffer", buffer, parameter);
-  if (reason !== null || !parameters) return reason;
-  const values = dict.parameters.get(id);
-  return values === undefined ? null : difference("values", values, parameter);
+  const own = hostDtypeOf(parameter.data, "data");
+  const bufferType = bufferTypeOf(own, precision.rounding);
+  const master = dict.masters.get(id);
+  if (master !== undefined && !(isSixteenBit(own) && precision.masterWeights)) {
+    return "has no master weight, but there is one in the dict";
+  }
+  const values = parameters ? dict.parameters.get(id) : undefined;
+  return difference("momentum buffer", dict.buffers.get(id), parameter, bufferType) ??
+    difference("master weight", master, parameter, FLOAT32) ??
+    difference("values", values, parameter, own);
 }
 
 function difference(
   what: string,
-  { data, shape }: CheckedTensor,
+  there: CheckedTensor | undefined,
   here: Parameter<Tensor>,
+  { name: expected }: ElementType,
 ): string | null {
-  const [dtype, expected] = [dtypeOf(data, what).name, hostDtypeOf(here.data, "data").name];
-  if (dtype !== expected) return `is ${expected}, but its ${what} in the dict: ${dtype}`;
+  if (there === undefined) return null;
+  const { data, shape } = there;
+  const dtype = dtypeOf(data, what).name;
+  if (dtype !== expected) {
+    const own = hostDtypeOf(here.data, "data").name;
+    const whose = own === expected ? "" : `, with a ${what} of ${expected}`;
+    return `is ${own}${whose}, but its ${what} in the dict: ${dtype}`;
+  }
   if (data.length !== here.data.length) {
     return `has length ${here.data.length}, but its ${what} in the dict: ${data.length}`;
   }
@@ -178,9 +203,9 @@ function difference(
 }
 
 /** Tensors of the dict that belong to none of its own groups. */
-function strays({ groups, buffers, parameters }: CheckedDict): Problem[] {
+function strays({ groups, buffers, masters, parameters }: CheckedDict): Problem[] {
   const members = new Set(groups.flatMap(({ params }) => params));
-  const indices = new Set([...buffers.keys(), ...parameters.keys()]);
+  const indices = new Set([...buffers.keys(), ...masters.keys(), ...parameters.keys()]);
   return [...indices].filter((index) => !members.has(index)).map((index) => ({
     kind: "unexpected",
     name: String(index),
@@ -214,9 +239,13 @@ function changeGroup(group: ParamGroup<Tensor>, values: Hyperparameters): () => 
 
 function changeMemory({ memories }: Owner, { parameter, id }: Match, dict: CheckedDict) {
   const values = dict.buffers.get(id)?.data;
-  const buffer = values === undefined ? null : copyLike(parameter.data, values);
+  const buffer = values === undefined ? null : copyFor(parameter.data, values);
+  const master = dict.masters.get(id)?.data.slice() as Float32Array | undefined;
   return () => {
-    memories.get(parameter)!.momentumBuffer = buffer;
+    Object.assign(memories.get(parameter)!, {
+      momentumBuffer: buffer,
+      masterWeight: master ?? null,
+    });
   };
 }
 

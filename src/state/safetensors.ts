@@ -16,7 +16,7 @@
  */
 
 import { dtypeOf } from "../parameter.ts";
-import type { FloatArray } from "../parameter.ts";
+import type { HostArray } from "../parameter.ts";
 import { quote, unreadable } from "./errors.ts";
 import { JsonReader, MAX_VALUES } from "./json_reader.ts";
 
@@ -55,14 +55,14 @@ const BITS: ReadonlyMap<string, number> = new Map([
   ["U64", 64],
 ]);
 
-const WRITTEN = { float32: "F32", float64: "F64" } as const;
+const WRITTEN = { float16: "F16", bfloat16: "BF16", float32: "F32", float64: "F64" } as const;
 
 /** A tensor to be written. */
 export interface Tensor {
   /** Its name in the file. */
   readonly name: string;
   /** Its values. */
-  readonly array: FloatArray;
+  readonly array: HostArray;
   /** Its shape. */
   readonly shape: readonly number[];
 }
@@ -159,7 +159,7 @@ export function checkLimit(what: string, limit: number, unit: string, count: num
 }
 
 /** The bytes of an array; Deno runs on little-endian machines only, so they are the file's. */
-export function bytesOf(array: FloatArray): Uint8Array {
+export function bytesOf(array: HostArray): Uint8Array {
   return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 }
 

@@ -2,9 +2,11 @@
 
 import { checkHyperparameter, HYPERPARAMETERS } from "../options.ts";
 import type { Hyperparameters } from "../options.ts";
-import { checkBuffer, checkShape, dtypeOf } from "../parameter.ts";
-import type { FloatArray } from "../parameter.ts";
+import { checkBuffer, checkShape, dtypeOf, FLOAT32 } from "../parameter.ts";
+import type { HostArray } from "../parameter.ts";
 import { asObject, checkText, inside, wrong } from "./checks.ts";
+import { checkRoundingDict } from "./rounding_dict.ts";
+import type { RoundingStateDict } from "./rounding_dict.ts";
 import { checkScalerDict } from "./scaler_dict.ts";
 import type { GradScalerStateDict } from "./scaler_dict.ts";
 import { checkSchedulerDict } from "./scheduler_dict.ts";
@@ -30,6 +32,8 @@ export interface StateDict {
   param_groups: ParamGroupStateDict[];
   /** The parameters' own values, by index, where they were asked for. */
   parameters?: Record<string, TensorDict>;
+  /** Where the random bits of stochastic rounding go on, if they are used. */
+  rounding?: RoundingStateDict;
   /** The state of a scheduler, where one was saved; `loadStateDict` of an optimizer leaves it. */
   lr_scheduler?: LRSchedulerStateDict;
   /** The state of a scaler, where one was saved; `loadStateDict` of an optimizer leaves it. */
@@ -41,15 +45,17 @@ export interface StateDict {
 /** What is remembered of a parameter. */
 export interface ParameterStateDict {
   /** The momentum buffer, row-major; absent or null means "not stepped yet". */
-  momentum_buffer?: FloatArray | null;
-  /** The shape of the buffer; absent for one dimension, and then it fits any shape of its length. */
+  momentum_buffer?: HostArray | null;
+  /** The float32 copy of a parameter in a 16-bit type; absent or null if there is none. */
+  master_weight?: Float32Array | null;
+  /** The shape of both; absent for one dimension, and then it fits any shape of its length. */
   shape?: readonly number[];
 }
 
 /** A tensor with its shape. */
 export interface TensorDict {
   /** The values, row-major. */
-  data: FloatArray;
+  data: HostArray;
   /** The shape; absent for one dimension, and then it fits any shape of its length. */
   shape?: readonly number[];
 }
@@ -99,7 +105,7 @@ const REQUIRED: readonly string[] = ["lr", "momentum", "dampening", "weight_deca
 
 /** A tensor whose shape agrees with its length. */
 export interface CheckedTensor {
-  readonly data: FloatArray;
+  readonly data: HostArray;
   /** Null if it is not known. */
   readonly shape: readonly number[] | null;
 }
@@ -118,7 +124,10 @@ export interface CheckedDict {
   readonly groups: readonly CheckedGroup[];
   /** Momentum buffers by index; a parameter that has not stepped has none. */
   readonly buffers: ReadonlyMap<number, CheckedTensor>;
+  /** Master weights by index: float32. */
+  readonly masters: ReadonlyMap<number, CheckedTensor>;
   readonly parameters: ReadonlyMap<number, CheckedTensor>;
+  readonly rounding: RoundingStateDict | null;
   readonly scheduler: CheckedScheduler | null;
   readonly scaler: GradScalerStateDict | null;
   readonly metadata: readonly (readonly [string, string])[];
@@ -131,17 +140,19 @@ export interface CheckedDict {
  * @throws {RangeError} If a hyperparameter is out of range, an index repeats or a shape does not fit.
  */
 export function checkStateDict(dict: unknown): CheckedDict {
-  const { state, param_groups, parameters, lr_scheduler, grad_scaler, metadata } = asObject(
-    dict,
-    "the state dict",
-  );
+  const { state, param_groups, parameters, rounding, lr_scheduler, grad_scaler, metadata } =
+    asObject(
+      dict,
+      "the state dict",
+    );
   if (!Array.isArray(param_groups)) throw wrong("param_groups", "an array", param_groups);
   const indices = new Set<number>();
   const groups = Array.from(param_groups, (group, i) => checkGroup(group, i, indices));
   return {
     groups,
-    buffers: checkTensors(asObject(state, "state"), "state", "momentum_buffer"),
-    parameters: checkTensors(asObject(parameters ?? {}, "parameters"), "parameters", "data"),
+    ...checkState(asObject(state, "state")),
+    parameters: checkParameters(asObject(parameters ?? {}, "parameters")),
+    rounding: rounding === undefined ? null : checkRoundingDict(rounding),
     scheduler: lr_scheduler === undefined ? null : checkSchedulerDict(lr_scheduler),
     scaler: grad_scaler === undefined ? null : checkScalerDict(grad_scaler),
     metadata: Object.entries(asObject(metadata ?? {}, "metadata")).map(([key, value]) =>
@@ -203,30 +214,55 @@ function checkValues(group: Record<string, unknown>, what: string) {
   return { values, others };
 }
 
-function checkTensors(
+function checkState(state: Record<string, unknown>): Pick<CheckedDict, "buffers" | "masters"> {
+  const buffers = new Map<number, CheckedTensor>();
+  const masters = new Map<number, CheckedTensor>();
+  for (const [index, where, entry] of entriesOf(state, "state")) {
+    const { momentum_buffer, master_weight, shape, ...rest } = entry;
+    refuseOthers(rest, where);
+    if (momentum_buffer !== undefined && momentum_buffer !== null) {
+      buffers.set(index, checkTensor(momentum_buffer, shape, `${where}.momentum_buffer`));
+    }
+    if (master_weight === undefined || master_weight === null) continue;
+    const what = `${where}.master_weight`;
+    const tensor = checkTensor(master_weight, shape, what);
+    if (dtypeOf(tensor.data, what) !== FLOAT32) throw wrong(what, "a Float32Array", master_weight);
+    masters.set(index, tensor);
+  }
+  return { buffers, masters };
+}
+
+function checkParameters(parameters: Record<string, unknown>): Map<number, CheckedTensor> {
+  const tensors = new Map<number, CheckedTensor>();
+  for (const [index, where, { data, shape, ...rest }] of entriesOf(parameters, "parameters")) {
+    refuseOthers(rest, where);
+    tensors.set(index, checkTensor(data, shape, `${where}.data`));
+  }
+  return tensors;
+}
+
+function* entriesOf(
   entries: Record<string, unknown>,
   what: string,
-  key: "momentum_buffer" | "data",
-): Map<number, CheckedTensor> {
-  const tensors = new Map<number, CheckedTensor>();
+): Generator<[index: number, where: string, entry: Record<string, unknown>]> {
   for (const [index, entry] of Object.entries(entries)) {
     const where = `${what}["${index}"]`;
     if (!/^(0|[1-9][0-9]*)$/.test(index) || !Number.isSafeInteger(Number(index))) {
       throw new TypeError(`Cannot use the state dict as the key of ${where} must be an index`);
     }
-    const { [key]: data, shape, ...rest } = asObject(entry, where);
-    for (const other of Object.keys(rest)) {
-      throw new TypeError(`Cannot use the state dict as ${where}.${other} is no state of SGD`);
-    }
-    if (key === "momentum_buffer" && (data === undefined || data === null)) continue;
-    tensors.set(Number(index), checkTensor(data, shape, `${where}.${key}`));
+    yield [Number(index), where, asObject(entry, where)];
   }
-  return tensors;
+}
+
+function refuseOthers(rest: Record<string, unknown>, where: string): void {
+  for (const other of Object.keys(rest)) {
+    throw new TypeError(`Cannot use the state dict as ${where}.${other} is no state of SGD`);
+  }
 }
 
 function checkTensor(data: unknown, shape: unknown, what: string): CheckedTensor {
   dtypeOf(data, what);
-  const array = data as FloatArray;
+  const array = data as HostArray;
   checkBuffer(array, what);
   if (shape === undefined) return { data: array, shape: null };
   checkShape(shape, array.length, what);

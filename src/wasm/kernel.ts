@@ -7,7 +7,7 @@
  */
 
 import { FLOAT32 } from "../parameter.ts";
-import type { Dtype, FloatArray } from "../parameter.ts";
+import type { FloatArray, WideDtype } from "../parameter.ts";
 import { descend, gradient, velocity } from "../rule.ts";
 import type { Arithmetic, Factors, Lines } from "../rule.ts";
 import { assemble, op, simd, TYPE, unsigned } from "./assembler.ts";
@@ -32,7 +32,7 @@ export type Kernel = (count: number, f: Factors<number>) => void;
 let memory: WebAssembly.Memory | undefined;
 let available: boolean | undefined;
 let fused: boolean | undefined;
-const tiles = new Map<Dtype, Tiles>();
+const tiles = new Map<WideDtype, Tiles>();
 
 const PLAIN: Lines = { decay: false, momentum: "none", nesterov: false, sign: false };
 
@@ -51,7 +51,7 @@ function canInstantiate(): boolean {
 }
 
 /** The tiles of a dtype; those of all dtypes lie on the same memory. */
-export function tilesOf(dtype: Dtype): Tiles {
+export function tilesOf(dtype: WideDtype): Tiles {
   let found = tiles.get(dtype);
   if (found === undefined) {
     const tile = (i: number) => dtype.view(sharedMemory().buffer, i * STRIDE, TILE);
@@ -69,7 +69,7 @@ export function isFused(): boolean {
 }
 
 /** Compiles the rule for one dtype and one choice of its lines. */
-export function compile(dtype: Dtype, lines: Lines, fuse: boolean = isFused()): Kernel {
+export function compile(dtype: WideDtype, lines: Lines, fuse: boolean = isFused()): Kernel {
   const run = instantiate(dtype, lines, fuse, sharedMemory());
   const { bytes } = dtype;
   return (count, f) =>
@@ -95,7 +95,12 @@ function probe(): boolean {
 
 type Run = (bytes: number, ...factors: number[]) => void;
 
-function instantiate(dtype: Dtype, lines: Lines, fuse: boolean, memory: WebAssembly.Memory): Run {
+function instantiate(
+  dtype: WideDtype,
+  lines: Lines,
+  fuse: boolean,
+  memory: WebAssembly.Memory,
+): Run {
   const module = new WebAssembly.Module(emit(dtype, lines, fuse));
   const { exports } = new WebAssembly.Instance(module, { env: { memory } });
   return exports.run as Run;
@@ -107,7 +112,7 @@ const FACTORS = 1;
 const COUNTER = 6;
 const FIRST_VECTOR = 7;
 
-function emit(dtype: Dtype, lines: Lines, fuse: boolean): Uint8Array<ArrayBuffer> {
+function emit(dtype: WideDtype, lines: Lines, fuse: boolean): Uint8Array<ArrayBuffer> {
   const writer = new Writer(dtype.name === "float32", fuse);
   const [orientation, weightDecay, momentum, blend, negativeLr] = [0, 1, 2, 3, 4].map((i) =>
     writer.splat(FACTORS + i)

@@ -1,8 +1,14 @@
 /** What `encodeStateDict` writes and `decodeStateDict` gives back. */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { CheckpointError, decodeStateDict, encodeStateDict, SGD } from "@descent/sgd";
-import type { StateDict } from "@descent/sgd";
+import {
+  BFloat16Array,
+  CheckpointError,
+  decodeStateDict,
+  encodeStateDict,
+  SGD,
+} from "@descent/sgd";
+import type { HostArray, StateDict } from "@descent/sgd";
 
 const GROUP = { lr: 0.1, momentum: 0.9, dampening: 0, weight_decay: 0 };
 
@@ -13,6 +19,8 @@ function example(): StateDict {
       "0": { momentum_buffer: Float32Array.of(0.1, -0, 1e-45, NaN, Infinity, 3e38), shape: [2, 3] },
       "10": { momentum_buffer: Float64Array.of(0.1, -0, 5e-324), shape: [3, 1] },
       "2": { momentum_buffer: new Float32Array(0), shape: [0, 4] },
+      "4": { momentum_buffer: BFloat16Array.of(0.1, -0, NaN), master_weight: new Float32Array(3) },
+      "5": { master_weight: Float32Array.of(0.1, -0), shape: [2, 1] },
       "3": { momentum_buffer: Float64Array.of(Math.PI), shape: [] },
     },
     param_groups: [
@@ -22,13 +30,24 @@ function example(): StateDict {
         params: [10, 0, 1],
         param_names: ["__proto__", "é 😀", "state.7"],
       },
-      { ...GROUP, lr: -0, foreach: false, initial_lr: 0.1, fused: null, mode: "x", params: [2, 3] },
+      {
+        ...GROUP,
+        lr: -0,
+        foreach: false,
+        initial_lr: 0.1,
+        fused: null,
+        mode: "x",
+        params: [2, 3, 4, 5],
+      },
     ],
     parameters: {
       "0": { data: Float32Array.of(1, 2, 3, 4, 5, 6), shape: [2, 3] },
       "2": { data: new Float32Array(0), shape: [0, 4] },
+      "4": { data: BFloat16Array.of(1e30, 2 ** -133, -Infinity) },
+      "5": { data: Float16Array.of(65504, -(2 ** -24)), shape: [2, 1] },
       "10": { data: Float64Array.of(1, 2, 3), shape: [3, 1] },
     },
+    rounding: { seed: 2 ** 53 - 1, counter: 12 },
     lr_scheduler: {
       last_epoch: 7,
       base_lrs: [0.1, -0],
@@ -64,9 +83,14 @@ Deno.test("everything that a dict holds comes back, bit for bit", () => {
   assertEquals(decoded, dict);
   assert(Object.is(decoded.param_groups[1].lr, -0));
   assert(Object.is(decoded.lr_scheduler!.base_lrs![1], -0));
-  for (const [index, { momentum_buffer }] of Object.entries(dict.state)) {
-    const found = decoded.state[index].momentum_buffer!;
-    assertEquals(new Uint8Array(found.buffer), new Uint8Array(momentum_buffer!.buffer));
+  const bytes = (array?: HostArray | null) => array && new Uint8Array(array.buffer);
+  for (const [index, { momentum_buffer, master_weight }] of Object.entries(dict.state)) {
+    const found = decoded.state[index];
+    assertEquals(bytes(found.momentum_buffer), bytes(momentum_buffer));
+    assertEquals(bytes(found.master_weight), bytes(master_weight));
+  }
+  for (const [index, { data }] of Object.entries(dict.parameters!)) {
+    assertEquals(bytes(decoded.parameters![index].data), bytes(data));
   }
 });
 
@@ -123,10 +147,17 @@ Deno.test("a file says what it is, and calls tensors by the names that are docum
     "param.2",
     "state.0.momentum_buffer",
     "state.2.momentum_buffer",
+    "state.4.master_weight",
+    "state.5.master_weight",
     "é 😀",
+    "param.4",
+    "param.5",
+    "state.4.momentum_buffer",
   ]);
-  assertEquals(tensors["é 😀"], { dtype: "F32", shape: [2, 3], data_offsets: [80, 104] });
+  assertEquals([tensors["param.4"].dtype, tensors["param.5"].dtype], ["BF16", "F16"]);
+  assertEquals(tensors["é 😀"], { dtype: "F32", shape: [2, 3], data_offsets: [100, 124] });
   assertEquals(JSON.parse(metadata.param_groups)[0], example().param_groups[0]);
+  assertEquals(JSON.parse(metadata.rounding), example().rounding);
 });
 
 Deno.test("decoded arrays are not part of the bytes", () => {

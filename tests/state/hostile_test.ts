@@ -116,7 +116,7 @@ const HOSTILE: [string, Uint8Array, string][] = [
   [
     "a dtype that SGD does not have",
     fileOf(headerOf(tensor(buffer, { dtype: "I32" }), groups), 4),
-    "must be F32 or F64: it is I32",
+    "must be F16, BF16, F32 or F64: it is I32",
   ],
   [
     "65 dimensions",

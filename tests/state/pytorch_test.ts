@@ -1,7 +1,7 @@
 /** The run that examples/pytorch documents. Python is `python3`, or what DESCENT_PYTHON names. */
 
 import { assert, assertEquals } from "@std/assert";
-import { loadState, LRScheduler, saveState, SGD, stepLR } from "@descent/sgd";
+import { BFloat16Array, loadState, LRScheduler, saveState, SGD, stepLR } from "@descent/sgd";
 
 const examples = new URL("../../examples/pytorch/", import.meta.url).pathname;
 const python = Deno.env.get("DESCENT_PYTHON") ?? "python3";
@@ -73,6 +73,91 @@ Deno.test({
     const other = new LRScheduler(optimizer, stepLR({ stepSize: 2, gamma: 0.7 }));
     other.loadStateDict(dict.lr_scheduler!);
     assertEquals(other.stateDict(), scheduler.stateDict());
+    await Deno.remove(path);
+  },
+});
+
+/** Goes on with a bfloat16 run in torch, and saves it again. */
+const GO_ON_SIXTEEN_BIT = `
+import sys, torch
+from descent_state import load, save
+torch.set_num_threads(1)
+state, parameters, notes = load(sys.argv[1])
+w = torch.nn.Parameter(parameters["w"])
+optimizer = torch.optim.SGD([("w", w)], lr=9, momentum=0.9, foreach=False)
+optimizer.load_state_dict(state)
+assert w.dtype == optimizer.state[w]["momentum_buffer"].dtype == torch.bfloat16
+for _ in range(3):
+    w.grad = w.detach() / 2
+    optimizer.step()
+save(sys.argv[1], optimizer.state_dict(), {"w": w}, notes)
+`;
+
+Deno.test({
+  name: "torch goes on with a run in bfloat16, and Descent with torch's, to the bits of one run" +
+    (ready ? "" : ` (skipped: ${python} has no torch and safetensors)`),
+  ignore: !ready,
+  async fn() {
+    const path = await Deno.makeTempFile();
+    const start = () => {
+      const data = BFloat16Array.from(Array.from({ length: 64 }, (_, i) => Math.sin(i)));
+      const w = { data, grad: data.slice(), name: "w" };
+      const options = { lr: 0.3, momentum: 0.9, rounding: "torch", backend: "js" } as const;
+      return { w, optimizer: new SGD([w], options) };
+    };
+    const train = ({ w, optimizer }: ReturnType<typeof start>) => {
+      for (let i = 0; i < 3; i++) {
+        w.grad = BFloat16Array.from(w.data.toFloat32Array(), (p) => p / 2);
+        optimizer.step();
+      }
+    };
+    const [parts, whole] = [start(), start()];
+    train(parts);
+    await saveState(path, parts.optimizer, { parameters: true });
+    const command = new Deno.Command(python, {
+      ...{ args: ["-B", "-c", GO_ON_SIXTEEN_BIT, path], cwd: examples },
+    });
+    const { success, stderr } = await command.output();
+    assert(success, new TextDecoder().decode(stderr));
+    parts.optimizer.loadStateDict(await loadState(path), { parameters: true });
+    train(parts);
+    for (let i = 0; i < 3; i++) train(whole);
+    assertEquals(parts.w.data, whole.w.data);
+    const state = ({ w, optimizer }: typeof whole) => optimizer.state.get(w);
+    assertEquals(state(parts), state(whole));
+    await Deno.remove(path);
+  },
+});
+
+/** What torch makes of other states of 16-bit parameters: it reads them, and keeps what it knows. */
+const READ = `
+import sys, torch
+from descent_state import load
+state, parameters, notes = load(sys.argv[1])
+w = torch.nn.Parameter(parameters["w"])
+optimizer = torch.optim.SGD([("w", w)], lr=9, momentum=0.9)
+optimizer.load_state_dict(state)
+print(list(parameters), list(optimizer.state[w]), state["state"][0]["momentum_buffer"].dtype, notes["rounding"])
+`;
+
+Deno.test({
+  name: "torch reads a run with master weights and stochastic rounding" +
+    (ready ? "" : ` (skipped: ${python} has no torch and safetensors)`),
+  ignore: !ready,
+  async fn() {
+    const path = await Deno.makeTempFile();
+    const w = { data: new Float16Array(64), grad: new Float16Array(64), name: "w" };
+    const mode = { rounding: "stochastic", masterWeights: true, seed: 5 } as const;
+    const optimizer = new SGD([w], { lr: 0.3, momentum: 0.9, ...mode, backend: "js" });
+    optimizer.step();
+    await saveState(path, optimizer, { parameters: true });
+    const command = new Deno.Command(python, { args: ["-B", "-c", READ, path], cwd: examples });
+    const { success, stdout, stderr } = await command.output();
+    assert(success, new TextDecoder().decode(stderr));
+    assertEquals(
+      new TextDecoder().decode(stdout).trim(),
+      `['w'] ['momentum_buffer'] torch.float32 {"seed":5,"counter":1}`,
+    );
     await Deno.remove(path);
   },
 });

@@ -2,15 +2,24 @@
 
 import { createHash } from "node:crypto";
 import { loadState, saveState, SGD } from "@descent/sgd";
-import type { BackendName, FloatArray, GroupOptions, Parameter } from "@descent/sgd";
+import type {
+  BackendName,
+  GroupOptions,
+  HostArray,
+  Parameter,
+  RoundingOptions,
+} from "@descent/sgd";
+import { fromNumbers, numbersOf } from "../sixteen_bit/golden.ts";
 
 /** A kind of run. */
 export interface Run {
   readonly name: string;
-  readonly dtype: "float32" | "float64";
+  readonly dtype: "float16" | "bfloat16" | "float32" | "float64";
   /** Whether every intermediate result is exact, so that no backend has anything to round. */
   readonly exact: boolean;
   readonly options: GroupOptions;
+  /** How 16-bit parameters are rounded. */
+  readonly mode?: RoundingOptions;
   /** The lengths of the parameters; groups part after the third. */
   readonly lengths: readonly number[];
 }
@@ -23,13 +32,24 @@ const LENGTHS = [7, 1, 33, 0, 5, 64, 101];
 /** Enough together for `cpu` to share a step among its threads. */
 const LARGE = [7, 150_001, 33, 0, 150_000];
 
-/** Every valid combination of options, for both dtypes, and some of them with large parameters. */
+const MODES: readonly RoundingOptions[] = [
+  { rounding: "nearest" },
+  { rounding: "nearest", masterWeights: true },
+  { rounding: "stochastic", seed: 2 ** 40 + 1 },
+  { rounding: "stochastic", masterWeights: true, seed: 7 },
+  { rounding: "torch" },
+];
+
+/**
+ * Every valid combination of options for float32 and float64, some of them with large parameters, and
+ * every way of rounding for the 16-bit types.
+ */
 export const RUNS: readonly Run[] = [...allRuns()];
 
 /** What a run consists of. */
 export interface Training {
-  readonly params: Parameter[];
-  readonly optimizer: SGD;
+  readonly params: Parameter<HostArray>[];
+  readonly optimizer: SGD<HostArray>;
 }
 
 function* allRuns(): Generator<Run> {
@@ -47,6 +67,13 @@ function* allRuns(): Generator<Run> {
     const all = { ...options, ...more };
     const name = `large ${JSON.stringify(all)}`;
     yield { name, dtype: "float32", exact: false, options: all, lengths: LARGE };
+  }
+  for (const dtype of ["float16", "bfloat16"] as const) {
+    for (const mode of MODES) {
+      const name = `${dtype} ${JSON.stringify(mode)}`;
+      const all = { ...options, nesterov: true };
+      yield { name, dtype, exact: false, options: all, mode, lengths: LENGTHS };
+    }
   }
 }
 
@@ -72,14 +99,14 @@ function* allOptions(exact: boolean): Generator<GroupOptions> {
 }
 
 /** Starts a run: two groups, the second with another lr. */
-export function start({ dtype, options, lengths }: Run, backend: BackendName): Training {
-  const params = lengths.map((length, i): Parameter => ({
+export function start({ dtype, options, mode, lengths }: Run, backend: BackendName): Training {
+  const params = lengths.map((length, i): Parameter<HostArray> => ({
     data: arrayOf(dtype, length, (k) => noise(i, k, 0)),
     grad: null,
     name: `layer ${i}`,
   }));
   const groups = [{ params: params.slice(0, 3) }, { params: params.slice(3), lr: 0.5 }];
-  return { params, optimizer: new SGD(groups, { ...options, backend }) };
+  return { params, optimizer: new SGD(groups, { ...options, ...mode, backend }) };
 }
 
 /** Takes the steps `from <= step < to`. */
@@ -100,7 +127,7 @@ export async function resume(run: Run, backend: BackendName, path: string): Prom
   const { params } = start(run, backend);
   for (const { data } of params) data.fill(NaN);
   const groups = [{ params: params.slice(0, 3) }, { params: params.slice(3) }];
-  const optimizer = new SGD(groups, { lr: 99, backend });
+  const optimizer = new SGD<HostArray>(groups, { lr: 99, ...run.mode, seed: 99, backend });
   optimizer.loadStateDict(await loadState(path), { parameters: true });
   return { params, optimizer };
 }
@@ -110,15 +137,21 @@ export function fingerprint({ params, optimizer }: Training): string {
   const arrays = params.map((parameter) => [
     hex(parameter.data),
     hex(optimizer.state.get(parameter)!.momentumBuffer),
+    hex(optimizer.state.get(parameter)!.masterWeight),
   ]);
   const groups = optimizer.paramGroups.map(({ params: _, ...values }) => values);
   return JSON.stringify({ arrays, groups });
 }
 
 /** Gradients that depend on the parameters; some come late, some are missing at times. */
-function setGradient(parameter: Parameter, i: number, step: number, { dtype }: Run): void {
+function setGradient(
+  parameter: Parameter<HostArray>,
+  i: number,
+  step: number,
+  { dtype }: Run,
+): void {
   const isAbsent = i === 0 && step < STEPS.before || i === 2 && step === STEPS.before;
-  const { data } = parameter;
+  const data = numbersOf(parameter.data);
   parameter.grad = isAbsent ? null : arrayOf(
     dtype,
     data.length,
@@ -134,12 +167,13 @@ function noise(i: number, k: number, step: number): number {
   return ((state >>> 16) % 129 - 64) / 32;
 }
 
-function arrayOf(dtype: string, length: number, of: (k: number) => number): FloatArray {
-  const array = dtype === "float32" ? new Float32Array(length) : new Float64Array(length);
-  return array.map((_: number, k: number) => of(k)) as FloatArray;
+function arrayOf(dtype: Run["dtype"], length: number, of: (k: number) => number): HostArray {
+  const values = Float64Array.from({ length }, (_, k) => of(k));
+  if (dtype === "float64") return values;
+  return dtype === "float32" ? Float32Array.from(values) : fromNumbers(dtype, values);
 }
 
-function hex(array: FloatArray | null): string | null {
+function hex(array: HostArray | null): string | null {
   if (array === null) return null;
   const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
   // Of large arrays a digest, to keep what is passed between processes short.

@@ -147,8 +147,9 @@ impl Stepper {
             let tables = [place, Place { offset: 0, bytes: group_bytes }];
             dispatches.push(self.dispatch(world, bucket, &table, tables)?);
         }
-        context.queue.write_buffer(&table, 0, bytemuck::cast_slice(&groups));
-        context.queue.write_buffer(&table, VERSIONS * version_bytes(&groups), &bytes);
+        // Every byte is written before the table is used: wgpu would else fill the versions to come with
+        // zeros when the first step is handed over, which may be after one of them has been written.
+        context.queue.write_buffer(&table, 0, &[versions(&groups), bytes].concat());
         context.check()?;
         let options = hyperparameters.iter().map(Options::of).collect();
         let dispatches = dispatches.into();
@@ -237,9 +238,15 @@ impl Prepared {
 
     /// Bytes that making it has sent.
     fn sent(&self) -> u64 {
-        let groups = size_of_val(self.groups.as_slice()) as u64;
-        self.table.size() - VERSIONS * version_bytes(&self.groups) + groups
+        self.table.size()
     }
+}
+
+/// All versions of the groups, with equal values.
+fn versions(groups: &[GroupRow]) -> Vec<u8> {
+    let mut version = bytemuck::cast_slice(groups).to_vec();
+    version.resize(version_bytes(groups) as usize, 0);
+    version.repeat(VERSIONS as usize)
 }
 
 /// Bytes from one version of the groups to the next.

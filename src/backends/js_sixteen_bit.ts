@@ -1,0 +1,104 @@
+/** Parameters in 16-bit types on the `js` backend, a tile at a time. */
+
+import { load, store } from "../convert.ts";
+import { FLOAT32 } from "../parameter.ts";
+import type { Dtype, HostArray } from "../parameter.ts";
+import type { Entry, Plan } from "../plan.ts";
+import { factorsOf, linesOf } from "../rule.ts";
+import type { Factors, Lines } from "../rule.ts";
+import { TILE } from "../wasm/kernel.ts";
+import { prepare } from "./js_gradients.ts";
+import type { Preparation } from "./js_gradients.ts";
+import { sweep, sweepElements } from "./js_sweep.ts";
+import { randomOf, storeAtRandom } from "./stochastic.ts";
+
+/** What a tile is loaded into where its arrays are of another type. */
+let tiles: Record<"data" | "grad" | "buffer", Float32Array> | undefined;
+
+/** One parameter, and how it is stepped. */
+interface Step {
+  readonly dtype: Dtype;
+  /** Whether every operation rounds to the dtype. */
+  readonly isEach: boolean;
+  readonly lines: Lines;
+  readonly factors: Factors<number>;
+  readonly preparation: Preparation | null;
+}
+
+/** The parts of its arrays that are one tile, in float32. */
+interface Tile {
+  readonly data: Float32Array;
+  readonly grad: Float32Array;
+  readonly buffer: Float32Array | null;
+}
+
+/** Steps one parameter, whose gradients are prepared if that is asked for. */
+export function stepSixteenBit(
+  { groups, callRow, isRandom }: Plan,
+  entry: Entry,
+  preparation: Preparation | null,
+): void {
+  const { index, group, length, master, state } = entry;
+  const { data, grad, buffer } = entry as unknown as Record<"data" | "grad" | "buffer", HostArray>;
+  const step: Step = {
+    dtype: entry.dtype as Dtype,
+    isEach: entry.bufferType === entry.dtype,
+    lines: linesOf(groups[group], state.momentumBuffer === null),
+    factors: factorsOf(groups[group], Math.fround),
+    preparation,
+  };
+  const random = isRandom ? randomOf(callRow, index) : null;
+  for (let from = 0; from < length; from += TILE) {
+    const part = <T extends HostArray>(array: T) => array.subarray(from, from + TILE) as T;
+    const out = part(data);
+    const own = step.lines.momentum === "none" ? null : part(buffer);
+    const tile = {
+      data: master === null ? loaded(out, "data") : part(master),
+      grad: loaded(part(grad), "grad"),
+      buffer: own && (step.isEach ? loaded(own, "buffer") : own as Float32Array),
+    };
+    stepTile(step, tile);
+    if (random === null) store(tile.data, out);
+    else storeAtRandom(tile.data, out, random, from);
+    if (step.isEach && own !== null) store(tile.buffer!, own);
+    if (preparation?.zero) part(grad).fill(0);
+  }
+}
+
+function loaded(part: HostArray, name: "data" | "grad" | "buffer"): Float32Array {
+  const create = () => new Float32Array(TILE);
+  tiles ??= { data: create(), grad: create(), buffer: create() };
+  const tile = tiles[name].subarray(0, part.length);
+  load(part, tile);
+  return tile;
+}
+
+function stepTile(
+  { dtype, isEach, lines, factors, preparation }: Step,
+  { data, grad, buffer }: Tile,
+): void {
+  if (isEach) {
+    if (preparation !== null) prepareEach(grad, preparation, dtype.round);
+    sweepElements(dtype, lines, factors, data, grad, buffer);
+  } else {
+    if (preparation !== null) prepare(grad, grad, preparation);
+    sweep(FLOAT32, lines, factors, data, grad, buffer);
+  }
+}
+
+/** As `prepare`, with each product and limit rounded. */
+function prepareEach(
+  grad: Float32Array,
+  { inverseScale, coefficient, maxValue }: Preparation,
+  round: (value: number) => number,
+): void {
+  const steps: Preparation[] = [
+    { inverseScale, coefficient: 1, maxValue: Infinity, zero: false },
+    { inverseScale: 1, coefficient, maxValue: Infinity, zero: false },
+    { inverseScale: 1, coefficient: 1, maxValue, zero: false },
+  ];
+  for (const step of steps) {
+    prepare(grad, grad, step);
+    for (let i = 0; i < grad.length; i++) grad[i] = round(grad[i]);
+  }
+}

@@ -1,0 +1,76 @@
+/** The rule over whole arrays on the `js` backend, in the way that is faster for their length. */
+
+import type { Dtype, FloatArray, WideDtype } from "../parameter.ts";
+import { descend, gradient, velocity } from "../rule.ts";
+import type { Factors, Lines } from "../rule.ts";
+import { compile, isAvailable, TILE, tilesOf } from "../wasm/kernel.ts";
+import type { Kernel } from "../wasm/kernel.ts";
+import { arithmeticOf } from "./arithmetic.ts";
+
+/** Elements below which a plain loop is faster than copies into WebAssembly's memory and back. */
+const SMALL = 64;
+
+/** Steps one tensor in the way that is faster for its length. */
+export function sweep(
+  dtype: WideDtype,
+  lines: Lines,
+  f: Factors<number>,
+  data: FloatArray,
+  grad: FloatArray,
+  buffer: FloatArray | null,
+): void {
+  const chosen = data.length >= SMALL && isAvailable() ? sweepTiles : sweepElements;
+  chosen(dtype, lines, f, data, grad, buffer);
+}
+
+/** Steps one tensor in WebAssembly, a tile at a time. */
+function sweepTiles(
+  dtype: WideDtype,
+  lines: Lines,
+  f: Factors<number>,
+  data: FloatArray,
+  grad: FloatArray,
+  buffer: FloatArray | null,
+): void {
+  const kernel = kernelOf(dtype, lines);
+  const tiles = tilesOf(dtype);
+  for (let from = 0; from < data.length; from += TILE) {
+    const to = Math.min(from + TILE, data.length);
+    tiles.param.set(data.subarray(from, to));
+    tiles.grad.set(grad.subarray(from, to));
+    if (lines.momentum === "later") tiles.buffer.set(buffer!.subarray(from, to));
+    kernel(to - from, f);
+    const part = (tile: FloatArray) => to - from === TILE ? tile : tile.subarray(0, to - from);
+    data.set(part(tiles.param), from);
+    if (lines.momentum !== "none") buffer!.set(part(tiles.buffer), from);
+  }
+}
+
+const kernels = new Map<string, Kernel>();
+
+function kernelOf(dtype: WideDtype, lines: Lines): Kernel {
+  const key = `${dtype.name} ${lines.decay} ${lines.momentum} ${lines.nesterov} ${lines.sign}`;
+  let kernel = kernels.get(key);
+  if (kernel === undefined) kernels.set(key, kernel = compile(dtype, lines));
+  return kernel;
+}
+
+/** Steps one tensor element by element; of a 16-bit type, its values as float32. */
+export function sweepElements(
+  dtype: Dtype,
+  lines: Lines,
+  f: Factors<number>,
+  data: FloatArray,
+  grad: FloatArray,
+  buffer: FloatArray | null,
+): void {
+  const a = arithmeticOf(dtype);
+  const buffered = lines.momentum !== "none";
+  for (let i = 0; i < data.length; i++) {
+    const p = data[i];
+    const g = gradient(a, f, lines, p, grad[i]);
+    let b = g;
+    if (buffered) buffer![i] = b = velocity(a, f, lines, g, buffer![i]);
+    data[i] = descend(a, f, lines, p, g, b);
+  }
+}

@@ -1,0 +1,420 @@
+/** What an optimizer keeps of 16-bit parameters, what it refuses, and what options do to gradients. */
+
+import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
+import { BFloat16Array, clipGradNorm, SGD, sgd, sgdVjp } from "@descent/sgd";
+import type {
+  DeviceTensor,
+  FloatArray,
+  HostArray,
+  Parameter,
+  SGDOptions,
+  SparseParameter,
+  StepOptions,
+} from "@descent/sgd";
+import fc from "fast-check";
+import { place } from "../../src/parameter.ts";
+import { testOnBackends } from "../backends.ts";
+import { bitsOf, digest, fromBits, fromNumbers, numbersOf, TYPES } from "./golden.ts";
+import type { SixteenBit } from "./golden.ts";
+
+function parameterOf(dtype: SixteenBit, data: number[], grad: number[]): Parameter<HostArray> {
+  return { data: fromNumbers(dtype, data), grad: fromNumbers(dtype, grad) };
+}
+
+/** Numbers of every size that both types hold. */
+const noise = (count: number, salt: number) =>
+  Array.from({ length: count }, (_, i) => Math.sin(i * 12.9898 + salt) * 2 ** ((i + salt) % 9 - 5));
+
+const MODES: readonly SGDOptions[] = [
+  { rounding: "nearest" },
+  { rounding: "nearest", masterWeights: true },
+  { rounding: "stochastic", seed: 3 },
+  { rounding: "stochastic", masterWeights: true },
+  { rounding: "torch" },
+];
+
+testOnBackends("momentum buffers are float32, and with torch's rounding as the data", (backend) => {
+  for (const dtype of TYPES) {
+    for (const mode of MODES) {
+      const w = parameterOf(dtype, [1, 2], [0.5, 0.1]);
+      const optimizer = new SGD([w], { lr: 0.1, momentum: 0.9, ...mode, backend });
+      optimizer.step();
+      const { momentumBuffer, masterWeight } = optimizer.state.get(w)!;
+      const name = mode.rounding === "torch" ? w.data.constructor.name : "Float32Array";
+      assertEquals(momentumBuffer!.constructor.name, name);
+      assertEquals(numbersOf(momentumBuffer!), numbersOf(w.grad as HostArray));
+      assertEquals(masterWeight !== null, mode.masterWeights === true);
+      optimizer.step();
+      assertStrictEquals(optimizer.state.get(w)!.momentumBuffer, momentumBuffer);
+      assertStrictEquals(optimizer.state.get(w)!.masterWeight, masterWeight);
+    }
+  }
+});
+
+testOnBackends("16-bit parameters step beside others, each in its own type", (backend) => {
+  const options = { lr: 0.1, momentum: 0.9, weightDecay: 0.01, backend };
+  const create = (kind: string): Parameter<HostArray> => {
+    const values = (salt: number) =>
+      kind === "float32"
+        ? Float32Array.from(noise(100, salt))
+        : fromNumbers(kind as SixteenBit, noise(100, salt));
+    return { data: values(0), grad: values(1) };
+  };
+  const kinds = ["float16", "float32", "bfloat16", "float32", "float16"];
+  const params = kinds.map(create);
+  const alone = kinds.map(create);
+  const optimizer = new SGD(params, options);
+  for (let i = 0; i < 3; i++) optimizer.step();
+  for (const [i, parameter] of alone.entries()) {
+    const single = new SGD([parameter], options);
+    for (let k = 0; k < 3; k++) single.step();
+    assertEquals(digest([params[i].data]), digest([parameter.data]), kinds[i]);
+  }
+});
+
+testOnBackends(
+  "master weights begin with the parameter and keep what it cannot hold",
+  (backend) => {
+    for (const dtype of TYPES) {
+      const w = parameterOf(dtype, [1], [2 ** -4]);
+      const options = { lr: 2 ** -10, masterWeights: true, backend };
+      const optimizer = new SGD([w], options);
+      assertEquals(optimizer.state.get(w)!.masterWeight, null);
+      optimizer.step();
+      const { masterWeight } = optimizer.state.get(w)!;
+      assertEquals([...masterWeight!], [1 - 2 ** -14]);
+      assertEquals(numbersOf(w.data), [1], "too little for the 16-bit type");
+      for (let i = 1; i < 2 ** 12; i++) optimizer.step();
+      assertEquals([...masterWeight!], [0.75]);
+      assertEquals(numbersOf(w.data), [0.75]);
+      masterWeight![0] = 4;
+      optimizer.step();
+      assertEquals(numbersOf(w.data), [4], "the parameter follows its master weight");
+    }
+  },
+);
+
+testOnBackends("without a gradient nothing is made and nothing moves", (backend) => {
+  for (const mode of MODES) {
+    const w: Parameter<HostArray> = { data: BFloat16Array.of(1, 2), grad: null };
+    const other = parameterOf("float16", [1], [1]);
+    const optimizer = new SGD([w, other], { lr: 0.1, momentum: 0.9, ...mode, backend });
+    optimizer.step();
+    assertEquals(optimizer.state.get(w), { momentumBuffer: null, masterWeight: null });
+    assertEquals(numbersOf(w.data), [1, 2]);
+  }
+});
+
+testOnBackends(
+  "a skipped step leaves master weights, buffers and random bits as they were",
+  (backend) => {
+    const run = (skips: boolean) => {
+      const w = parameterOf("bfloat16", noise(100, 0), noise(100, 1));
+      const mode = { rounding: "stochastic", masterWeights: true } as const;
+      const optimizer = new SGD([w], { lr: 0.1, momentum: 0.9, ...mode, backend });
+      const step = () => {
+        if (skips) {
+          const { grad } = w;
+          w.grad = fromNumbers("bfloat16", noise(99, 1).concat(Infinity));
+          optimizer.step({ checkFinite: true });
+          assert(optimizer.lastStep?.skipped);
+          w.grad = grad;
+        }
+        optimizer.step();
+      };
+      step();
+      step();
+      const { momentumBuffer, masterWeight } = optimizer.state.get(w)!;
+      return digest([w.data, momentumBuffer!, masterWeight!]);
+    };
+    assertEquals(run(true), run(false));
+  },
+);
+
+testOnBackends("gradients are unscaled, clipped and zeroed on their way, in float32", (backend) => {
+  for (const dtype of TYPES) {
+    const count = 9000; // more than one tile
+    const w = parameterOf(dtype, noise(count, 0), noise(count, 1));
+    const wide = [w.data, w.grad as HostArray].map((array) => Float32Array.from(numbersOf(array)));
+    const v = { data: wide[0], grad: wide[1] };
+    const options: StepOptions = { gradScale: 3, maxNorm: 1, maxValue: 0.01, zeroGrad: true };
+    const [half, single] = [w, v].map((each) => new SGD([each], { lr: 1, backend }));
+    half.step(options);
+    single.step(options);
+    assertEquals(half.lastStep, single.lastStep);
+    assertEquals(bitsOf(w.data), bitsOf(fromNumbers(dtype, v.data)), "rounded once");
+    assertEquals(new Set(bitsOf(w.grad as HostArray)), new Set([0]), "positive zeros");
+  }
+});
+
+testOnBackends(
+  "with torch's rounding every product and limit of a gradient is rounded",
+  (backend) => {
+    for (const dtype of TYPES) {
+      const round = (value: number) => numbersOf(fromNumbers(dtype, [Math.fround(value)]))[0];
+      const grads = noise(200, 1).map(round);
+      const w = parameterOf(dtype, new Array(200).fill(0), grads);
+      const options = { lr: 1, rounding: "torch", backend } as const;
+      new SGD([w], options).step({ gradScale: 3, maxValue: 0.03 });
+      const limit = Math.fround(0.03);
+      const expected = grads.map((g) => {
+        const scaled = round(g * Math.fround(1 / 3));
+        return 0 - round(Math.max(-limit, Math.min(limit, scaled)));
+      });
+      assertEquals(
+        numbersOf(w.data),
+        expected,
+      );
+    }
+  },
+);
+
+testOnBackends("clipGradNorm measures in float64 and rounds each product once", (backend) => {
+  for (const dtype of TYPES) {
+    const grad = fromNumbers(dtype, noise(9000, 1));
+    const before = numbersOf(grad);
+    const norm = clipGradNorm([grad], 1, { backend });
+    const exact = Math.sqrt(before.reduce((sum, x) => sum + x * x, 0));
+    assert(Math.abs(norm / exact - 1) < 1e-12, `${norm}, not ${exact}`);
+    const factor = Math.fround(Math.min(1, 1 / (norm + 1e-6)));
+    const expected = fromNumbers(dtype, before.map((x) => Math.fround(x * factor)));
+    assertEquals(bitsOf(grad), bitsOf(expected));
+  }
+});
+
+testOnBackends("stepAsync has the bits of step", async (backend) => {
+  for (const dtype of TYPES) {
+    for (const mode of MODES) {
+      const create = () => {
+        const w = parameterOf(dtype, noise(3000, 0), noise(3000, 1));
+        return { w, optimizer: new SGD([w], { lr: 0.1, momentum: 0.9, ...mode, backend }) };
+      };
+      const [a, b] = [create(), create()];
+      for (let i = 0; i < 3; i++) {
+        a.optimizer.step();
+        await b.optimizer.stepAsync();
+      }
+      assertEquals(digest([a.w.data]), digest([b.w.data]), JSON.stringify([dtype, mode]));
+    }
+  }
+});
+
+testOnBackends(
+  "rounding once gives float32's step, rounded, whatever the bits",
+  (backend) => {
+    const bits = fc.uint16Array({ minLength: 1, maxLength: 80 });
+    fc.assert(
+      fc.property(fc.constantFrom(...TYPES), bits, bits, (dtype, p, g) => {
+        const count = Math.min(p.length, g.length);
+        const arrays = [p, g].map((each) => fromBits(dtype, each.slice(0, count)));
+        const wide = arrays.map((array) => Float32Array.from(numbersOf(array)));
+        const options = { lr: 0.1, momentum: 0.9, weightDecay: 0.1, backend };
+        new SGD([{ data: arrays[0], grad: arrays[1] }], options).step();
+        new SGD([{ data: wide[0], grad: wide[1] }], options).step();
+        assertEquals(bitsOf(arrays[0]), bitsOf(fromNumbers(dtype, wide[0])));
+      }),
+      { numRuns: 200 },
+    );
+  },
+);
+
+const OFF = { momentum: 0, dampening: 0, weightDecay: 0, nesterov: false, maximize: false };
+const half = () => BFloat16Array.of(1, 2);
+
+/** What is done, and the type and a part of the error. */
+const REFUSED: Record<string, [() => void, typeof TypeError | typeof RangeError, string]> = {
+  "an unknown rounding": [
+    () => new SGD([{ data: half(), grad: null }], { lr: 1, rounding: "up" as "torch" }),
+    TypeError,
+    'Cannot set rounding as it must be "nearest", "stochastic" or "torch": current value is "up"',
+  ],
+  "masterWeights that is no boolean": [
+    () =>
+      new SGD([{ data: half(), grad: null }], { lr: 1, masterWeights: 1 as unknown as boolean }),
+    TypeError,
+    "Cannot set masterWeights as it must be true or false: current value is 1",
+  ],
+  "master weights with torch's rounding": [
+    () =>
+      new SGD([{ data: half(), grad: null }], { lr: 1, masterWeights: true, rounding: "torch" }),
+    RangeError,
+    'Cannot set masterWeights as it needs rounding "nearest" or "stochastic": current value is "torch"',
+  ],
+  "a seed that is no number": [
+    () => new SGD([{ data: half(), grad: null }], { lr: 1, seed: "1" as unknown as number }),
+    TypeError,
+    'Cannot set seed as it must be a number: current value is "1"',
+  ],
+  "a negative seed": [
+    () => new SGD([{ data: half(), grad: null }], { lr: 1, seed: -1 }),
+    RangeError,
+    "Cannot set seed as it must be a whole number from 0 to 2^53 - 1: current value is -1",
+  ],
+  "a seed of 2^53": [
+    () => new SGD([{ data: half(), grad: null }], { lr: 1, seed: 2 ** 53 }),
+    RangeError,
+    "from 0 to 2^53 - 1",
+  ],
+  "a counter of a half": [
+    () => sgd([half()], [half()], [null], { lr: 1, ...OFF, counter: 0.5 }),
+    RangeError,
+    "Cannot set counter as it must be a whole number",
+  ],
+  "an array of bit patterns without its class": [
+    () => new SGD([{ data: new Uint16Array(2) as unknown as FloatArray, grad: null }], { lr: 1 }),
+    TypeError,
+    "a BFloat16Array or a GpuTensor: current value is of type Uint16Array",
+  ],
+  "a gradient of the other 16-bit type": [
+    () => {
+      const grad: HostArray = new Float16Array(2);
+      new SGD<HostArray>([{ data: half(), grad }], { lr: 1 }).step();
+    },
+    TypeError,
+    "it must be bfloat16, like its data: current value is of type Float16Array",
+  ],
+  "a 16-bit buffer for rounding once": [
+    () => sgd([half()], [half()], [half()], { lr: 1, ...OFF, momentum: 0.9 }),
+    TypeError,
+    'must be float32, as rounding "nearest" needs it: current value is of type BFloat16Array',
+  ],
+  "a float32 buffer for torch's rounding": [
+    () => {
+      const options = { lr: 1, ...OFF, momentum: 0.9, rounding: "torch" } as const;
+      sgd([half()], [half()], [new Float32Array(2)], options);
+    },
+    TypeError,
+    "must be bfloat16, like its data: current value is of type Float32Array",
+  ],
+  "a sparse gradient": [
+    () => {
+      const grad = { indices: new Uint32Array([0]), values: half(), shape: [1, 2] as const };
+      new SGD([{ data: half(), grad } as unknown as SparseParameter], { lr: 1 }).step();
+    },
+    TypeError,
+    "as a sparse gradient needs data of float32 or float64: its data are bfloat16",
+  ],
+  "a differentiable step": [
+    () => new SGD([{ data: half(), grad: half() }], { lr: 1, differentiable: true }).step(),
+    TypeError,
+    "must be an array of float32 or float64 where differentiable is true: it is bfloat16",
+  ],
+  "a way back through a step": [
+    () => {
+      const data = new Float16Array(2) as unknown as FloatArray;
+      sgdVjp([data], [data], [null], { params: [data] }, { lr: 1, ...OFF });
+    },
+    TypeError,
+    "Cannot go back through parameter 0 as it must be float32 or float64: it is float16",
+  ],
+};
+
+for (const [what, [act, type, text]] of Object.entries(REFUSED)) {
+  Deno.test(`refused: ${what}`, () => void assertThrows(act, type, text));
+}
+
+testOnBackends(
+  "a step that is refused has made no master weight and changed no parameter",
+  (backend) => {
+    const w = parameterOf("bfloat16", [1, 2], [1, 1]);
+    const bad: Parameter<HostArray> = { data: new Float32Array(2), grad: new Float64Array(2) };
+    const optimizer = new SGD([w, bad], { lr: 0.1, momentum: 0.9, masterWeights: true, backend });
+    assertThrows(() => optimizer.step(), TypeError);
+    assertEquals(numbersOf(w.data), [1, 2]);
+    assertEquals(optimizer.state.get(w), { momentumBuffer: null, masterWeight: null });
+  },
+);
+
+testOnBackends("a buffer, a gradient and a master weight may share no memory", (backend) => {
+  const words = new Uint16Array(8);
+  const data = new BFloat16Array(words.buffer, 0, 4);
+  const grad = new BFloat16Array(words.buffer, 6, 4);
+  const step = () => new SGD([{ data, grad }], { lr: 1, backend }).step();
+  assertThrows(step, RangeError, "must not share memory");
+  const w = parameterOf("bfloat16", [1, 2], [1, 1]);
+  const optimizer = new SGD([w], { lr: 1, masterWeights: true, backend });
+  optimizer.step();
+  const { masterWeight } = optimizer.state.get(w)!;
+  w.grad = new BFloat16Array(masterWeight!.buffer, 2, 2);
+  assertThrows(() => optimizer.step(), RangeError, "master weight of parameter 0 and grad");
+});
+
+testOnBackends("a master weight that was detached is an error", (backend) => {
+  const w = parameterOf("bfloat16", [1, 2], [1, 1]);
+  const optimizer = new SGD([w], { lr: 1, masterWeights: true, backend });
+  optimizer.step();
+  structuredClone(null, {
+    transfer: [optimizer.state.get(w)!.masterWeight!.buffer as ArrayBuffer],
+  });
+  assertThrows(() => optimizer.step(), TypeError, "master weight of parameter 0 was detached");
+});
+
+testOnBackends(
+  "at every size and offset each element steps as alone, and none beside it",
+  (backend) => {
+    for (const dtype of TYPES) {
+      for (const mode of MODES.filter(({ rounding }) => rounding !== "stochastic")) {
+        const options = { lr: 0.1, momentum: 0.9, ...mode, backend };
+        const whole = parameterOf(dtype, noise(80, 0), noise(80, 1));
+        const lengths = [...Array(71).keys()];
+        const params = lengths.map((length): Parameter<HostArray> => {
+          const [data, grad] = [0, 1].map((salt) => {
+            const surrounded = [
+              ...noise(length % 5 + 1, 2),
+              ...noise(length, salt),
+              ...noise(9, 3),
+            ];
+            return fromNumbers(dtype, surrounded).subarray(length % 5 + 1, length % 5 + 1 + length);
+          });
+          return { data, grad };
+        });
+        const around = () => params.map(({ data }) => surroundingsOf(data));
+        const before = around();
+        for (const list of [params, [whole]]) {
+          const optimizer = new SGD(list, options);
+          optimizer.step();
+          optimizer.step();
+        }
+        assertEquals(around(), before);
+        const expected = numbersOf(whole.data);
+        for (const { data } of params) {
+          assertEquals(
+            numbersOf(data),
+            expected.slice(0, data.length),
+          );
+        }
+      }
+    }
+  },
+);
+
+/** The bits of a view's buffer that are not the view's. */
+function surroundingsOf({ buffer, byteOffset, byteLength }: HostArray): number[] {
+  const bits = new Uint16Array(buffer);
+  const [from, to] = [byteOffset / 2, (byteOffset + byteLength) / 2];
+  return [...bits.subarray(0, from), ...bits.subarray(to)];
+}
+
+Deno.test("float16 on a GPU is rounded to the nearest, without master weights, or refused", () => {
+  const device = {
+    address: () => 2 ** 48,
+    step: () => {},
+    zero: () => {},
+    synchronize: () => Promise.resolve(),
+  };
+  const tensorOf = (bytes: number): DeviceTensor => {
+    const tensor = {
+      ...{ length: 4, byteLength: 4 * bytes, readSync: () => new Float16Array(4), write() {} },
+    };
+    const name = bytes === 2 ? "float16" : "float32";
+    place(tensor, { code: 17, bytes, name, device, zeros: () => tensorOf(bytes) });
+    return tensor;
+  };
+  for (const mode of MODES) {
+    const step = (bytes: number) =>
+      new SGD<DeviceTensor>([{ data: tensorOf(bytes), grad: null }], { lr: 1, ...mode }).step();
+    step(4);
+    if (mode.rounding === "nearest" && !mode.masterWeights) step(2);
+    else assertThrows(() => step(2), TypeError, 'needs rounding "nearest" and no masterWeights');
+  }
+});
