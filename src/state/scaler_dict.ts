@@ -1,6 +1,7 @@
 /** What a `GradScaler` remembers, in torch's shape and under torch's names. */
 
 import { asObject, wrong } from "./checks.ts";
+import { quote } from "./errors.ts";
 
 /** The state of a `GradScaler`. */
 export interface GradScalerStateDict {
@@ -41,7 +42,7 @@ export function checkScalerDict(dict: unknown): GradScalerStateDict {
   const other = Object.keys(entries).find((key) => !Object.hasOwn(CHECKS, key));
   if (other !== undefined) {
     throw new TypeError(
-      `Cannot use the state dict as grad_scaler.${other} is no state of a GradScaler`,
+      `Cannot use the state dict as its key ${quote(other)} is no state of a GradScaler`,
     );
   }
   return entries as unknown as GradScalerStateDict;

@@ -3,6 +3,7 @@
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { BFloat16Array, clipGradNorm, SGD, sgd, sgdVjp } from "@descent/sgd";
 import type {
+  DeviceTensor,
   FloatArray,
   HostArray,
   Parameter,
@@ -11,6 +12,7 @@ import type {
   StepOptions,
 } from "@descent/sgd";
 import fc from "fast-check";
+import { place } from "../../src/parameter.ts";
 import { testOnBackends } from "../backends.ts";
 import { bitsOf, digest, fromBits, fromNumbers, numbersOf, TYPES } from "./golden.ts";
 import type { SixteenBit } from "./golden.ts";
@@ -345,4 +347,74 @@ testOnBackends("a master weight that was detached is an error", (backend) => {
     transfer: [optimizer.state.get(w)!.masterWeight!.buffer as ArrayBuffer],
   });
   assertThrows(() => optimizer.step(), TypeError, "master weight of parameter 0 was detached");
+});
+
+testOnBackends(
+  "at every size and offset each element steps as alone, and none beside it",
+  (backend) => {
+    for (const dtype of TYPES) {
+      for (const mode of MODES.filter(({ rounding }) => rounding !== "stochastic")) {
+        const options = { lr: 0.1, momentum: 0.9, ...mode, backend };
+        const whole = parameterOf(dtype, noise(80, 0), noise(80, 1));
+        const lengths = [...Array(71).keys()];
+        const params = lengths.map((length): Parameter<HostArray> => {
+          const [data, grad] = [0, 1].map((salt) => {
+            const surrounded = [
+              ...noise(length % 5 + 1, 2),
+              ...noise(length, salt),
+              ...noise(9, 3),
+            ];
+            return fromNumbers(dtype, surrounded).subarray(length % 5 + 1, length % 5 + 1 + length);
+          });
+          return { data, grad };
+        });
+        const around = () => params.map(({ data }) => surroundingsOf(data));
+        const before = around();
+        for (const list of [params, [whole]]) {
+          const optimizer = new SGD(list, options);
+          optimizer.step();
+          optimizer.step();
+        }
+        assertEquals(around(), before);
+        const expected = numbersOf(whole.data);
+        for (const { data } of params) {
+          assertEquals(
+            numbersOf(data),
+            expected.slice(0, data.length),
+          );
+        }
+      }
+    }
+  },
+);
+
+/** The bits of a view's buffer that are not the view's. */
+function surroundingsOf({ buffer, byteOffset, byteLength }: HostArray): number[] {
+  const bits = new Uint16Array(buffer);
+  const [from, to] = [byteOffset / 2, (byteOffset + byteLength) / 2];
+  return [...bits.subarray(0, from), ...bits.subarray(to)];
+}
+
+Deno.test("float16 on a GPU is rounded to the nearest, without master weights, or refused", () => {
+  const device = {
+    address: () => 2 ** 48,
+    step: () => {},
+    zero: () => {},
+    synchronize: () => Promise.resolve(),
+  };
+  const tensorOf = (bytes: number): DeviceTensor => {
+    const tensor = {
+      ...{ length: 4, byteLength: 4 * bytes, readSync: () => new Float16Array(4), write() {} },
+    };
+    const name = bytes === 2 ? "float16" : "float32";
+    place(tensor, { code: 17, bytes, name, device, zeros: () => tensorOf(bytes) });
+    return tensor;
+  };
+  for (const mode of MODES) {
+    const step = (bytes: number) =>
+      new SGD<DeviceTensor>([{ data: tensorOf(bytes), grad: null }], { lr: 1, ...mode }).step();
+    step(4);
+    if (mode.rounding === "nearest" && !mode.masterWeights) step(2);
+    else assertThrows(() => step(2), TypeError, 'needs rounding "nearest" and no masterWeights');
+  }
 });

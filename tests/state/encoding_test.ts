@@ -58,6 +58,13 @@ function example(): StateDict {
       ["__proto__"]: "text",
       T_max: 9,
     },
+    grad_scaler: {
+      scale: Math.fround(0.1),
+      growth_factor: 2,
+      backoff_factor: 1 / 3,
+      growth_interval: 2000,
+      _growth_tracker: 0,
+    },
     metadata: { epoch: "3", ["__proto__"]: "text", "": 'quotes " and\nlines' },
   };
 }
@@ -121,6 +128,7 @@ Deno.test("the same state gives the same bytes, in whatever order its keys were 
     param_groups: dict.param_groups.map((group) => reversed(group)),
     parameters: reversed(dict.parameters!),
     lr_scheduler: reversed(dict.lr_scheduler!),
+    grad_scaler: reversed(dict.grad_scaler!),
     metadata: reversed(dict.metadata!),
   });
   assertEquals(encodeStateDict(other), encodeStateDict(dict));
@@ -198,6 +206,12 @@ const UNWRITABLE: [string, object, string][] = [
     { metadata: { lr_scheduler: "{}" } },
     "metadata.lr_scheduler is Descent's",
   ],
+  [
+    "a note under the key of the scaler",
+    { metadata: { grad_scaler: "{}" } },
+    "metadata.grad_scaler is Descent's",
+  ],
+  ["a scaler's state without a scale", { grad_scaler: {} }, "grad_scaler.scale must be"],
   ["a scheduler's state without a step", { lr_scheduler: { _last_lr: [] } }, "last_epoch must be"],
   [
     "a scheduler's state with a list of its own",

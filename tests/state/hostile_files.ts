@@ -19,6 +19,13 @@ export const VALID: Uint8Array = encodeStateDict({
   ],
   parameters: { "0": { data: Float32Array.of(1, 2), shape: [2, 1] } },
   lr_scheduler: { last_epoch: 2, base_lrs: [0.1, 1], _last_lr: [0.05, 0.5], best: -0.5 },
+  grad_scaler: {
+    scale: 1024.5,
+    growth_factor: 2,
+    backoff_factor: 0.5,
+    growth_interval: 7,
+    _growth_tracker: 3,
+  },
   metadata: { epoch: "3" },
 });
 
@@ -36,10 +43,10 @@ export function headerOf(
   tensors: string,
   groups = "[]",
   version = "1",
-  lr_scheduler?: string,
+  others: { readonly lr_scheduler?: string; readonly grad_scaler?: string } = {},
 ): string {
   const format = "descent-sgd-state";
-  const metadata = JSON.stringify({ format, version, param_groups: groups, lr_scheduler });
+  const metadata = JSON.stringify({ format, version, param_groups: groups, ...others });
   return `{"__metadata__":${metadata}${tensors === "" ? "" : `,${tensors}`}}`;
 }
 
@@ -73,6 +80,8 @@ function checkAccepted(bytes: Uint8Array, dict: StateDict): void {
   assertEquals(dict.param_groups, groups);
   const scheduler = metadata.lr_scheduler;
   assertEquals(dict.lr_scheduler, scheduler === undefined ? undefined : JSON.parse(scheduler));
+  const scaler = metadata.grad_scaler;
+  assertEquals(dict.grad_scaler, scaler === undefined ? undefined : JSON.parse(scaler));
   const names = new Map<string, string>();
   for (const { params, param_names } of groups) {
     params.forEach((index: number, i: number) => {
@@ -190,7 +199,7 @@ function lyingFiles(): fc.Arbitrary<Uint8Array> {
   const lengths = fc.constantFrom(0, 0, 0, 1, -1, 8);
   return fc.tuple(tensors, lyingGroups(number, name), lyingSchedulers(number), lengths).map((
     [{ text, bytes }, groups, scheduler, off],
-  ) => fileOf(headerOf(text, groups, "1", scheduler), Math.max(0, bytes + off)));
+  ) => fileOf(headerOf(text, groups, "1", { lr_scheduler: scheduler }), Math.max(0, bytes + off)));
 }
 
 /** Mostly none, so that the rest of the file is what counts. */

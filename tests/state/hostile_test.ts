@@ -219,10 +219,31 @@ const HOSTILE: [string, Uint8Array, string][] = [
     ["with something behind it", `${schedulerOf("1")}{}`, "nothing must follow"],
   ].map(([what, json, message]): [string, Uint8Array, string] => [
     `a scheduler ${what}`,
-    fileOf(headerOf("", "[]", "1", json)),
+    fileOf(headerOf("", "[]", "1", { lr_scheduler: json })),
+    message,
+  ])),
+  ...([
+    ["that is no object", "[]", "grad_scaler is not valid at character 0"],
+    ["that is empty", "{}", "grad_scaler.scale must be a finite number > 0"],
+    ["with a scale of 0", scalerOf("0"), "current value is 0"],
+    ["with a scale that overflows", scalerOf("1e999"), "is too large"],
+    ["with a text for a scale", scalerOf('"1"'), 'current value is "1"'],
+    ["with a list", scalerOf("[1]"), "number, boolean or null"],
+    ["with half a step", scalerOf("1", "0.5"), "_growth_tracker must be a whole number >= 0"],
+    ["with another key", scalerOf("1", '0,"a":1'), 'key "a" is no state of a GradScaler'],
+    ["with a long key", scalerOf("1", `0,"${"a".repeat(9999)}":1`), "is no state of a GradScaler"],
+    ["with a key twice", scalerOf("1", '0,"scale":1'), '"scale" is doubled'],
+  ].map(([what, json, message]): [string, Uint8Array, string] => [
+    `a scaler ${what}`,
+    fileOf(headerOf("", "[]", "1", { grad_scaler: json })),
     message,
   ])),
 ];
+
+function scalerOf(scale: string, tracker = "0"): string {
+  return `{"scale":${scale},"growth_factor":2,"backoff_factor":0.5,"growth_interval":1,` +
+    `"_growth_tracker":${tracker}}`;
+}
 
 function schedulerOf(epoch: string, lrs = "[1]"): string {
   return `{"last_epoch":${epoch},"_last_lr":${lrs}}`;
@@ -250,8 +271,12 @@ const LARGE: [string, () => string][] = [
   ["spaces", () => " ".repeat(MANY)],
   ["deep groups", () => headerOf("", "[".repeat(MANY))],
   ["deep values in a group", () => headerOf("", `[{"lr":${"[".repeat(MANY)}`)],
-  ["a deep scheduler", () => headerOf("", "[]", "1", "[".repeat(MANY))],
-  ["deep values in a scheduler", () => headerOf("", "[]", "1", `{"a":${"[".repeat(MANY)}`)],
+  ["a deep scheduler", () => headerOf("", "[]", "1", { lr_scheduler: "[".repeat(MANY) })],
+  [
+    "deep values in a scheduler",
+    () => headerOf("", "[]", "1", { lr_scheduler: `{"a":${"[".repeat(MANY)}` }),
+  ],
+  ["a deep scaler", () => headerOf("", "[]", "1", { grad_scaler: "[".repeat(MANY) })],
   ["many groups", () => headerOf("", `[${"{},".repeat(MANY / 3)}{}]`)],
   ["many empty tensors", () => headerOf(manyTensors(), groups)],
 ];
