@@ -172,14 +172,20 @@ pub trait Half: Element<f32> {
     fn round(value: f32) -> f32;
 }
 
+#[inline(never)]
+fn round_apart<H: Half>(value: f32) -> f32 {
+    H::round(value)
+}
+
 impl<H: Half> Each<H> {
     #[inline(always)]
     fn exactly(value: f32) -> Self {
         Each { value, stored: std::marker::PhantomData }
     }
     #[inline(always)]
-    fn rounded(value: f32) -> Self {
-        Each::exactly(H::round(value))
+    fn rounded<S: Simd>(value: f32) -> Self {
+        // Without vectors the loops would only be long.
+        Each::exactly(if S::IS_SCALAR { round_apart::<H>(value) } else { H::round(value) })
     }
 }
 
@@ -188,6 +194,10 @@ impl<H: Half> Each<H> {
 impl<H: Half> Real for Each<H> {
     type Lanes<S: Simd> = Each<H>;
 
+    #[inline(always)]
+    fn run<F: WithSimd>(level: Level, body: F) -> F::Output {
+        level.run_narrow(body)
+    }
     #[inline(always)]
     fn from_f64(value: f64) -> Self {
         Each::exactly(value as f32)
@@ -198,11 +208,12 @@ impl<H: Half> Real for Each<H> {
     }
     #[inline(always)]
     fn fma<S: Simd>(_: S, a: Self, b: Self, c: Self) -> Self {
-        Each::rounded(H::round(a.value).mul_add(b.value, c.value))
+        let Each { value: factor, .. } = Self::rounded::<S>(a.value);
+        Each::rounded::<S>(factor.mul_add(b.value, c.value))
     }
     #[inline(always)]
     fn mul<S: Simd>(_: S, a: Self, b: Self) -> Self {
-        Each::rounded(a.value * b.value)
+        Each::rounded::<S>(a.value * b.value)
     }
     #[inline(always)]
     fn sign<S: Simd>(_: S, a: Self) -> Self {
@@ -211,7 +222,7 @@ impl<H: Half> Real for Each<H> {
     #[inline(always)]
     fn clamp<S: Simd>(_: S, a: Self, limit: Self) -> Self {
         let Each { value: limit, .. } = limit;
-        Each::rounded(if a.value.is_nan() { a.value } else { a.value.clamp(-limit, limit) })
+        Each::rounded::<S>(if a.value.is_nan() { a.value } else { a.value.clamp(-limit, limit) })
     }
     #[inline(always)]
     fn split<S: Simd>(slice: &[Self]) -> (&[Self], &[Self]) {

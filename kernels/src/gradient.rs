@@ -25,12 +25,12 @@ impl<T: Real> Preparation<T> {
 
     /// Prepares gradients in place.
     pub fn run(&self, level: Level, grad: &mut [T]) {
-        level.run(InPlace { preparation: *self, grad });
+        T::run(level, InPlace { preparation: *self, grad });
     }
 
     /// Prepares gradients on the way from one slice to another of the same length.
     pub fn copy(&self, level: Level, from: &[T], to: &mut [T]) {
-        level.run(Copied { preparation: *self, from, to });
+        T::run(level, Copied { preparation: *self, from, to });
     }
 
     #[inline(always)]

@@ -17,13 +17,19 @@
 //! `fma` rounds once; `1 - dampening` and `-lr` are computed in float64 and then rounded to the
 //! element's type. This is the order of operations of `torch.optim.SGD(foreach=False)`.
 
-use pulp::Simd;
+use crate::simd::Level;
+use pulp::{Simd, WithSimd};
 
 /// A floating-point type that the rule works on, one SIMD vector at a time.
 pub trait Real: Copy + Send + Sync + 'static {
     /// A vector of this type at a SIMD level.
     type Lanes<S: Simd>: Copy;
 
+    /// Runs a loop over this type, compiled for a level.
+    #[inline(always)]
+    fn run<F: WithSimd>(level: Level, body: F) -> F::Output {
+        level.run(body)
+    }
     /// The nearest value of this type.
     fn from_f64(value: f64) -> Self;
     /// A vector of equal elements.

@@ -89,4 +89,26 @@ impl Level {
         #[cfg(not(target_arch = "x86_64"))]
         let _ = slice;
     }
+
+    /// Runs a loop compiled for this level, or for AVX2 at the wider ones: for what gains nothing from
+    /// them and would make the library larger.
+    #[inline(always)]
+    pub fn run_narrow<F: WithSimd>(self, body: F) -> F::Output {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512(token) => Simd::vectorize(*token, body),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2(token) => Simd::vectorize(token, body),
+            _ => self.run_portable(body),
+        }
+    }
+
+    #[inline(always)]
+    fn run_portable<F: WithSimd>(self, body: F) -> F::Output {
+        match self {
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon(token) => Simd::vectorize(token, body),
+            _ => Simd::vectorize(pulp::Scalar::new(), body),
+        }
+    }
 }

@@ -76,7 +76,7 @@ fn choose_momentum<T: Real, const D: bool, const S: bool>(
 ) -> Sweep<T> {
     use momentum::{FIRST, FIRST_NESTEROV, LATER, LATER_NESTEROV};
     match (h.momentum != 0.0, first, h.nesterov) {
-        (false, _, _) => |level, f, p, g, _| level.run(Plain::<T, D, S> { f, p, g }),
+        (false, _, _) => |level, f, p, g, _| T::run(level, Plain::<T, D, S> { f, p, g }),
         (true, true, false) => sweep::<T, D, FIRST, S>,
         (true, true, true) => sweep::<T, D, FIRST_NESTEROV, S>,
         (true, false, false) => sweep::<T, D, LATER, S>,
@@ -91,7 +91,7 @@ fn sweep<T: Real, const D: bool, const M: u8, const S: bool>(
     g: &[T],
     b: &mut [T],
 ) {
-    level.run(Buffered::<T, D, M, S> { f, p, g, b });
+    T::run(level, Buffered::<T, D, M, S> { f, p, g, b });
 }
 
 /// The loop without a momentum buffer.

@@ -312,26 +312,56 @@ impl<T: Scalar, const MOMENTUM: u8> WithSimd for Sweep<'_, T, MOMENTUM> {
         let (dp, dg) = (&mut chunk.d_param[..n], &mut chunk.d_grad[..n]);
         let db = if later { &mut chunk.d_buffer[..n] } else { &mut [] };
         let mut sums = [[0.0_f64; LANES]; 4];
-        let mut step = |i: usize, lane: usize| {
-            let terms;
-            let back;
-            (dp[i], dg[i], back, terms) =
-                element::<T, MOMENTUM>(&f, [p[i], g[i], b[i], dq[i], dc[i]]);
-            if later {
-                db[i] = back;
-            }
-            for k in 0..4 {
-                sums[k][lane] += terms[k];
-            }
-        };
-        for block in 0..n / LANES {
-            for lane in 0..LANES {
-                step(block * LANES + lane, lane);
-            }
+        let whole = n - n % LANES;
+        let mut views = Views { read: [p, g, b, dq, dc], dp, dg, db };
+        for from in (0..whole).step_by(LANES) {
+            views.go_back::<MOMENTUM, LANES>(&f, from, &mut sums);
         }
-        for i in n / LANES * LANES..n {
-            step(i, i % LANES);
+        for i in whole..n {
+            let mut last = [[0.0_f64; 1]; 4];
+            views.go_back::<MOMENTUM, 1>(&f, i, &mut last);
+            (0..4).for_each(|k| sums[k][i - whole] += last[k][0]);
         }
         sums.map(|[a, b, c, d, e, f, g, h]| ((a + b) + (c + d)) + ((e + f) + (g + h)))
+    }
+}
+
+/// What a chunk reads, and where its derivatives go; those by the buffer only if there is one.
+struct Views<'a, T> {
+    read: [&'a [T]; 5],
+    dp: &'a mut [T],
+    dg: &'a mut [T],
+    db: &'a mut [T],
+}
+
+impl<T: Scalar> Views<'_, T> {
+    /// The way back through `N` elements, in steps that each become vectors.
+    #[inline(always)]
+    fn go_back<const MOMENTUM: u8, const N: usize>(
+        &mut self,
+        f: &Factors<T>,
+        from: usize,
+        sums: &mut [[f64; N]; 4],
+    ) {
+        let zero = T::from_f64(0.0);
+        let read: [[T; N]; 5] = std::array::from_fn(|k| {
+            let slice = &self.read[k][from..from + N];
+            std::array::from_fn(|i| slice[i])
+        });
+        let (mut dp, mut dg, mut db) = ([zero; N], [zero; N], [zero; N]);
+        let mut terms = [[0.0; N]; 4];
+        for i in 0..N {
+            let back = element::<T, MOMENTUM>(f, std::array::from_fn(|k| read[k][i]));
+            (dp[i], dg[i], db[i]) = (back.0, back.1, back.2);
+            (0..4).for_each(|k| terms[k][i] = back.3[k]);
+        }
+        self.dp[from..from + N].copy_from_slice(&dp);
+        self.dg[from..from + N].copy_from_slice(&dg);
+        if !self.db.is_empty() {
+            self.db[from..from + N].copy_from_slice(&db);
+        }
+        for k in 0..4 {
+            (0..N).for_each(|i| sums[k][i] += terms[k][i]);
+        }
     }
 }
