@@ -1,6 +1,6 @@
 /** What an optimizer keeps of 16-bit parameters, what it refuses, and what options do to gradients. */
 
-import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import { BFloat16Array, clipGradNorm, SGD, sgd, sgdVjp } from "@descent/sgd";
 import type {
   DeviceTensor,
@@ -337,6 +337,16 @@ testOnBackends("a buffer, a gradient and a master weight may share no memory", (
   const { masterWeight } = optimizer.state.get(w)!;
   w.grad = new BFloat16Array(masterWeight!.buffer, 2, 2);
   assertThrows(() => optimizer.step(), RangeError, "master weight of parameter 0 and grad");
+});
+
+testOnBackends("a master weight that is detached during stepAsync rejects it", async (backend) => {
+  const w = parameterOf("bfloat16", [1, 2], [1, 1]);
+  const optimizer = new SGD([w], { lr: 1, masterWeights: true, backend });
+  optimizer.step();
+  const step = optimizer.stepAsync();
+  const kept = (optimizer.state.get(w)!.masterWeight!.buffer as ArrayBuffer).transfer();
+  await assertRejects(() => step, Error, "master weight of parameter 0 was detached");
+  assertEquals(kept.byteLength, 8); // it stays alive until here
 });
 
 testOnBackends("a master weight that was detached is an error", (backend) => {

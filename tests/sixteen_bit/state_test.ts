@@ -39,6 +39,23 @@ Deno.test("a dict is a snapshot of master weights and counter", () => {
   assertEquals(dict.rounding, { seed: 0, counter: 1 });
 });
 
+Deno.test("another optimizer goes on from a dict with the same bits", () => {
+  for (const rounding of ["nearest", "stochastic"] as const) {
+    const whole = create();
+    const optimizer = optimizerOf(whole, { rounding, masterWeights: true, seed: 2 ** 40 });
+    const step = (each: typeof optimizer) => [1, 2, 3].forEach(() => each.step());
+    step(optimizer);
+    const dict = optimizer.stateDict({ parameters: true });
+    step(optimizer);
+    const part = create();
+    const other = optimizerOf(part, { rounding, masterWeights: true });
+    other.loadStateDict(dict, { parameters: true });
+    step(other);
+    assertEquals(other.state.get(part), optimizer.state.get(whole));
+    assertEquals(part.data, whole.data);
+  }
+});
+
 Deno.test("a dict without master weights has them made anew from the parameters", () => {
   const w = create();
   const optimizer = optimizerOf(w, { masterWeights: true });
