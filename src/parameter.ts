@@ -202,7 +202,11 @@ export function deviceOf(value: unknown): Device | undefined {
  */
 export function elementTypeOf(value: unknown, what: string): ElementType {
   return findElementType(value) ??
-    refuse(value, what, "a Float32Array, a Float64Array or a GpuTensor");
+    refuse(
+      value,
+      what,
+      "a Float32Array, a Float64Array, a Float16Array, a BFloat16Array or a GpuTensor",
+    );
 }
 
 /** The same; undefined if the value is neither. */
