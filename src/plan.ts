@@ -6,17 +6,19 @@
  * array whose address is in a table, so that none is collected.
  */
 
+import { detachedError, Entry } from "./entry.ts";
+import type { ParameterState } from "./entry.ts";
+import { gradsOf, writtenOf } from "./entry_spans.ts";
 import { checkLike } from "./like.ts";
 import { load } from "./convert.ts";
 import { checkCombination } from "./options.ts";
 import type { RuleOptions } from "./rule.ts";
 import { Written } from "./overlap.ts";
-import { checkBuffer, elementTypeOf, FLOAT32, isSixteenBit, label } from "./parameter.ts";
-import type { Device, ElementType, HostArray, Parameter, SparseGrad, Tensor } from "./parameter.ts";
+import { checkBuffer, elementTypeOf, FLOAT32, isSixteenBit } from "./parameter.ts";
+import type { Device, HostArray, Parameter, SparseGrad, Tensor } from "./parameter.ts";
 import { bufferTypeOf, checkDevice, codeOf } from "./rounding.ts";
 import type { Precision } from "./rounding.ts";
 import { checkSparseOptions, isSparse, readSparse, SparseTable } from "./sparse.ts";
-import type { Beginning } from "./sparse.ts";
 import type { StepRequest } from "./step_options.ts";
 import {
   BUFFER,
@@ -37,47 +39,6 @@ import {
   writeCall,
   writeGroup,
 } from "./tables.ts";
-
-/** What the optimizer remembers of a parameter. */
-export interface ParameterState {
-  /** The momentum buffer, or null before the first step with momentum. */
-  momentumBuffer: Tensor | null;
-  /** The float32 copy that steps go into, or null if there is none. */
-  masterWeight: Float32Array | null;
-}
-
-/** A parameter in the plan, with the arrays that its row was written from. */
-export class Entry {
-  data: Tensor | null = null;
-  grad: Tensor | null = null;
-  buffer: Tensor | null = null;
-  master: Float32Array | null = null;
-  length = 0;
-  dtype: ElementType | null = null;
-  /** The type that momentum buffers have. */
-  bufferType: ElementType | null = null;
-  /** How the buffer began, if a step of this plan began it. */
-  began: Beginning | null = null;
-
-  constructor(
-    readonly parameter: Parameter<Tensor>,
-    readonly state: ParameterState,
-    readonly group: number,
-    readonly index: number,
-  ) {}
-
-  /** What error messages call one of the parameter's arrays. */
-  name(array: "data" | "grad" | "momentum buffer" | "master weight"): string {
-    return `${array} of ${label(this.parameter, this.index)}`;
-  }
-}
-
-/** What a step writes of a parameter, and where its address is in a row. */
-const WRITTEN = [
-  { word: DATA, name: "data" },
-  { word: BUFFER, name: "momentum buffer" },
-  { word: MASTER, name: "master weight" },
-] as const;
 
 const NOTHING_WRITTEN = new Written(new Float64Array(0), new Float64Array(0), String);
 
@@ -197,10 +158,7 @@ export class Plan {
   checkGradsApart(): void {
     const { entries, sparse } = this;
     if (!this.#gradsChanged && sparse.steps.length === 0) return;
-    const dense = entries.filter(({ grad }) => grad !== null);
-    const starts = Float64Array.from(dense, ({ index }) => Number(this.rows[index * ROW + GRAD]));
-    const ends = starts.map((start, i) => start + dense[i].length * dense[i].dtype!.bytes);
-    const written = new Written(starts, ends, (i) => dense[i].name("grad"));
+    const written = gradsOf(this);
     for (const { row, values } of sparse.steps) {
       const start = this.#address(values);
       const what = () => `values of ${entries[row].name("grad")}`;
@@ -307,7 +265,7 @@ export class Plan {
       const entry = this.entries[row];
       const what = `values of ${entry.name("grad")}`;
       if (values.length !== indices.length * columns) throw detachedError(what);
-      this.#checkLengths(entry);
+      entry.checkAttached();
       const start = this.#address(values);
       this.#written.check(start, start + values.byteLength, () => what);
     }
@@ -326,19 +284,7 @@ export class Plan {
   #checkAttached(): void {
     const { entries } = this;
     for (let i = 0; i < entries.length; i++) {
-      if (entries[i].grad !== null) this.#checkLengths(entries[i]);
-    }
-  }
-
-  #checkLengths(entry: Entry): void {
-    const { data, grad, buffer, master, length } = entry;
-    if (data!.length !== length) throw detachedError(entry.name("data"));
-    if (grad !== null && grad.length !== length) throw detachedError(entry.name("grad"));
-    if (buffer !== null && buffer.length !== length) {
-      throw detachedError(entry.name("momentum buffer"));
-    }
-    if (master !== null && master.length !== length) {
-      throw detachedError(entry.name("master weight"));
+      if (entries[i].grad !== null) entries[i].checkAttached();
     }
   }
 
@@ -399,27 +345,11 @@ export class Plan {
     const places = new Set(this.entries.map(({ dtype }) => dtype!.device));
     this.hasArrays = places.delete(undefined);
     this.devices = [...places] as Device[];
-    this.#written = this.#writtenSpans();
+    this.#written = writtenOf(this);
     for (const entry of this.entries) {
       if (entry.grad !== null) this.#checkGrad(entry);
     }
     this.#writtenChanged = false;
-  }
-
-  /** Three spans per entry: data, momentum buffer and master weight, empty while there is none. */
-  #writtenSpans(): Written {
-    const { entries, rows } = this;
-    const starts = new Float64Array(3 * entries.length);
-    const ends = new Float64Array(3 * entries.length);
-    for (const [i, { length, dtype, buffer, bufferType, master }] of entries.entries()) {
-      const bytes = [dtype!.bytes, buffer && bufferType!.bytes, master && FLOAT32.bytes];
-      for (const [k, each] of bytes.entries()) {
-        starts[3 * i + k] = Number(rows[i * ROW + WRITTEN[k].word]);
-        ends[3 * i + k] = starts[3 * i + k] + length * (each ?? 0);
-      }
-    }
-    const nameOf = (i: number) => entries[Math.floor(i / 3)].name(WRITTEN[i % 3].name);
-    return new Written(starts, ends, nameOf);
   }
 
   #checkGrad(entry: Entry): void {
@@ -440,10 +370,4 @@ export class Plan {
     this.#newGrads.length = 0;
     this.#writtenChanged = this.#gradsChanged = true;
   }
-}
-
-function detachedError(what: string): TypeError {
-  return new TypeError(
-    `Cannot step as the buffer of ${what} was detached or resized since the last step`,
-  );
 }

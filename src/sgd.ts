@@ -13,7 +13,7 @@ import { createGroups, toGroups } from "./members.ts";
 import { describe, deviceOf, label } from "./parameter.ts";
 import type { FloatArray, Parameter, SparseParameter, Tensor } from "./parameter.ts";
 import { Written } from "./overlap.ts";
-import type { ParameterState } from "./plan.ts";
+import type { ParameterState } from "./entry.ts";
 import { readRounding, ROUNDING_KEYS } from "./rounding.ts";
 import type { Precision } from "./rounding.ts";
 import { share } from "./state/live.ts";

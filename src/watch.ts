@@ -1,7 +1,8 @@
 /** Sees to it that the arrays of a step stay as they are while it runs. */
 
 import type { Parameter, SparseGrad, Tensor } from "./parameter.ts";
-import type { Entry, Plan } from "./plan.ts";
+import type { Entry } from "./entry.ts";
+import type { Plan } from "./plan.ts";
 import { isSparse } from "./sparse.ts";
 
 /** An array of a step, and what it was when the step began. */

@@ -3,7 +3,8 @@
 import { load, store } from "../convert.ts";
 import { FLOAT32 } from "../parameter.ts";
 import type { Dtype, HostArray } from "../parameter.ts";
-import type { Entry, Plan } from "../plan.ts";
+import type { Entry } from "../entry.ts";
+import type { Plan } from "../plan.ts";
 import { factorsOf, linesOf } from "../rule.ts";
 import type { Factors, Lines } from "../rule.ts";
 import { TILE } from "../wasm/kernel.ts";

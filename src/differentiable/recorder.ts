@@ -3,7 +3,8 @@
 import type { ParamGroup } from "../group.ts";
 import { describe, isSixteenBit, label } from "../parameter.ts";
 import type { FloatArray, Parameter, Tensor, WideDtype } from "../parameter.ts";
-import type { Entry, Plan } from "../plan.ts";
+import type { Entry } from "../entry.ts";
+import type { Plan } from "../plan.ts";
 import type { RuleOptions } from "../rule.ts";
 
 /** What one step read of one parameter: copies. */
