@@ -40,6 +40,10 @@ Deno.test("a dict is a snapshot of master weights and counter", () => {
 });
 
 Deno.test("another optimizer goes on from a dict with the same bits", () => {
+  const create = () => {
+    const data = BFloat16Array.from(Array.from({ length: 100 }, (_, i) => 1 + i / 7));
+    return { data, grad: data.slice(), name: "w" };
+  };
   for (const rounding of ["nearest", "stochastic"] as const) {
     const whole = create();
     const optimizer = optimizerOf(whole, { rounding, masterWeights: true, seed: 2 ** 40 });
