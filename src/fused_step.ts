@@ -15,6 +15,7 @@ import { forEachSpan } from "./spans.ts";
 import type { StepRequest } from "./step_options.ts";
 import { judge, NOTHING_MEASURED } from "./step_report.ts";
 import type { StepReport } from "./step_report.ts";
+import type { Watch } from "./watch.ts";
 
 /** What a step goes through. */
 export interface FusedStep {
@@ -96,19 +97,24 @@ export function runStep(step: FusedStep): StepReport {
 }
 
 /**
- * Takes a step beside JavaScript's thread.
- *
- * @param check Called before each pass; throws if arrays are not as they were.
+ * Takes a step beside JavaScript's thread. Until something is written, an array that is not as it was
+ * ends it; from then on only one that is no longer there does, so that no step is left half taken.
  */
-export async function runStepAsync(step: FusedStep, check: () => void): Promise<StepReport> {
+export async function runStepAsync(step: FusedStep, arrays: Watch): Promise<StepReport> {
   const { backend, plan, request } = step;
   const passes = passesOf(step);
+  let hasWritten = false;
   for (;;) {
     const { done, value } = passes.next();
     if (done) return value;
-    check();
-    if ("sums" in value) await backend.normAsync(plan, request.inverseScale, value.sums);
-    else await stepRowsAsync(backend, plan, value.from, value.to);
+    if (hasWritten) arrays.checkAttached();
+    else arrays.checkAll();
+    if ("sums" in value) {
+      await backend.normAsync(plan, request.inverseScale, value.sums);
+    } else {
+      hasWritten = true;
+      await stepRowsAsync(backend, plan, value.from, value.to);
+    }
   }
 }
 

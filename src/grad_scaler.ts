@@ -173,7 +173,8 @@ export class GradScaler {
   #adapt(found: boolean): void {
     const state = this.#state;
     if (found) {
-      state.scale = Math.fround(state.scale * state.backoff_factor);
+      const smaller = Math.fround(state.scale * state.backoff_factor);
+      if (smaller > 0) state.scale = smaller;
       state._growth_tracker = 0;
     } else if (++state._growth_tracker === state.growth_interval) {
       const grown = Math.fround(state.scale * state.growth_factor);

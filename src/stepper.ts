@@ -45,7 +45,7 @@ export class Stepper {
   /** A step without options. It allocates nothing, unless it draws random bits. */
   stepPlain(groups: Groups): void {
     if (this.plan.isRandom) return this.stepWith(groups, NOTHING_ASKED);
-    this.plan.refresh();
+    this.#refresh();
     const record = this.#recorder.record(this.plan, groups);
     this.revision++;
     forEachSpan(groups, this.#stepSpan);
@@ -67,10 +67,10 @@ export class Stepper {
     const step = this.#begin(groups, request);
     this.#isRunning = true;
     try {
-      const check = watch(this.plan);
-      const report = await runStepAsync(step, check);
+      const arrays = watch(this.plan);
+      const report = await runStepAsync(step, arrays);
       this.#finish(step, report);
-      check();
+      arrays.checkAll();
       zeroRest(step, report);
       for (const device of this.plan.devices) await device.synchronize();
       return report;
@@ -79,10 +79,20 @@ export class Stepper {
     }
   }
 
+  /** Brings the plan up to date. Getters of parameters can call anything, but no step or new group. */
+  #refresh(): void {
+    this.#isRunning = true;
+    try {
+      this.plan.refresh();
+    } finally {
+      this.#isRunning = false;
+    }
+  }
+
   /** Checks everything that a step relies on. */
   #begin(groups: Groups, request: StepRequest): FusedStep {
     const { plan } = this;
-    plan.refresh();
+    this.#refresh();
     checkRequest({ plan, groups, request });
     const record = this.#recorder.record(plan, groups);
     this.revision++;

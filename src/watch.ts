@@ -15,21 +15,33 @@ interface Held {
   readonly then: unknown;
 }
 
+/** What can be asked of the arrays of a step while it runs. */
+export interface Watch {
+  /** Throws if one has been replaced, detached or resized. */
+  checkAll(): void;
+  /** Throws if one has been detached or resized. */
+  checkAttached(): void;
+}
+
 /**
  * Remembers the arrays of a plan that is about to be stepped, and holds them, so that none is
  * collected.
- *
- * @returns A function that throws if one of them has been replaced, detached or resized since.
  */
-export function watch({ entries, sparse }: Plan): () => void {
+export function watch({ entries, sparse }: Plan): Watch {
   const values = new Map(sparse.steps.map(({ row, values }) => [row, values]));
   const held = entries.flatMap((entry) => holdEntry(entry, values.get(entry.index) ?? null));
-  return () => {
-    for (const { name, length, array, now, then } of held) {
-      if (now() !== then) throw changeError(name, "replaced");
+  const checkAttached = () => {
+    for (const { name, length, array } of held) {
       if (array.length !== length) throw changeError(name, "detached or resized");
     }
   };
+  const checkAll = () => {
+    for (const { name, now, then } of held) {
+      if (now() !== then) throw changeError(name, "replaced");
+    }
+    checkAttached();
+  };
+  return { checkAll, checkAttached };
 }
 
 function holdEntry(entry: Entry, values: Tensor | null): Held[] {

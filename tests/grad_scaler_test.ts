@@ -100,6 +100,16 @@ const WRONG: [GradScalerOptions, typeof TypeError | typeof RangeError, string][]
   [{ init_scale: 1 } as GradScalerOptions, TypeError, 'option "init_scale" as it does not exist'],
 ];
 
+testOnBackends("the scale of a run that diverges never becomes 0", (backend) => {
+  const scaler = new GradScaler({ initScale: 2 ** -148 });
+  const optimizer = new SGD([parameter(Infinity)], { lr: 1, backend });
+  for (let i = 0; i < 4; i++) {
+    assert(scaler.step(optimizer).skipped);
+    scaler.update();
+  }
+  assertEquals(scaler.getScale(), 2 ** -149);
+});
+
 Deno.test("options that are not valid are refused", () => {
   for (const [options, kind, text] of WRONG) {
     assertThrows(() => new GradScaler(options), kind, text);

@@ -128,6 +128,47 @@ testOnBackends("an array that changes while a step runs rejects it, by name", as
   }
 });
 
+testOnBackends(
+  "a step that has begun is taken whole, though a gradient is replaced",
+  async (backend) => {
+    const { params: [a, b], optimizer } = make(backend, { foreach: false });
+    const expected = make(backend, { foreach: false });
+    expected.optimizer.step();
+    const running = optimizer.stepAsync();
+    b.grad = b.grad!.slice();
+    await assertRejects(() => running, Error, "replaced");
+    assertEquals(shown([a, b]), shown(expected.params));
+    assert(
+      [a, b].every((p) => optimizer.state.get(p)!.momentumBuffer !== null),
+      "first steps count",
+    );
+  },
+);
+
+testOnBackends("what a getter calls cannot step or add a group within a step", (backend) => {
+  const calls: ((optimizer: SGD) => unknown)[] = [
+    (optimizer) => optimizer.step(),
+    (optimizer) => optimizer.addParamGroup({ params: make(backend).params }),
+  ];
+  for (const call of calls) {
+    for (const options of [undefined, { maxNorm: 1 }]) {
+      const param = make(backend).params[0];
+      const { grad } = param;
+      let meddle = (): unknown => null;
+      const get = () => {
+        meddle();
+        return grad;
+      };
+      Object.defineProperty(param, "grad", { get });
+      const optimizer: SGD = new SGD([param], { lr: 1, backend });
+      meddle = () => call(optimizer);
+      assertThrows(() => optimizer.step(options), Error, "as a step is running");
+      meddle = () => null;
+      optimizer.step(options);
+    }
+  }
+});
+
 testOnBackends("an array that has changed is not stepped after the norm", async (backend) => {
   const { params: [first, second], optimizer } = make(backend);
   const before = first.data.slice();
