@@ -8,6 +8,10 @@ use crate::simd::Level;
 use half::{bf16, f16};
 use pulp::{Simd, WithSimd};
 
+/// Elements that are converted at a time, where that is needed: arrays of so many of parameters,
+/// gradients and buffers stay in a first-level cache.
+pub(crate) const STAGE: usize = 1 << 10;
+
 /// An element that is stored in one type and computed with in another.
 pub trait Element<T>: Copy + Send + Sync + 'static {
     /// A positive zero.

@@ -26,6 +26,7 @@ use crate::simd::Level;
 use crate::sweep::Group;
 use ndarray::{ArrayView1, ArrayViewMut1};
 use std::cell::RefCell;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -179,17 +180,8 @@ unsafe extern "C" fn descent_step(
     group_count: u32,
 ) -> i32 {
     guard(|| {
-        if rows.is_null() || groups.is_null() || from > to {
-            return Err(Error::Table("Cannot step as a table is missing".to_owned()));
-        }
-        // SAFETY: not null, and the caller vouches for `to` rows and `group_count` rows.
-        let (rows, groups) = unsafe {
-            (
-                std::slice::from_raw_parts(rows, to as usize * ROW),
-                std::slice::from_raw_parts(groups, group_count as usize * GROUP_ROW),
-            )
-        };
-        let rows = rows.as_chunks::<ROW>().0;
+        // SAFETY: the caller vouches for `to` rows and `group_count` rows.
+        let (rows, groups) = unsafe { tables(rows, from..to, groups, group_count, "step") }?;
         if rows[from as usize..].iter().any(staged::is_staged) {
             // SAFETY: what the caller vouches for.
             return unsafe { staged::plain(rows, from as usize, groups) };
@@ -198,7 +190,7 @@ unsafe extern "C" fn descent_step(
         let rows = unsafe { Rows::new(rows, from as usize) }?;
         GROUPS.with_borrow_mut(|scratch| {
             scratch.clear();
-            scratch.extend(groups.as_chunks::<GROUP_ROW>().0.iter().map(group));
+            scratch.extend(groups.iter().map(group));
             cpu::step(rows, scratch, config()?)
         })
     })
@@ -235,6 +227,39 @@ unsafe extern "C" fn descent_roofline(
         };
         roofline(data, grad, buffer, config()?)
     })
+}
+
+/// Rows of so many words, and groups.
+type Tables<'a, const WORDS: usize> = (&'a [[u64; WORDS]], &'a [[f64; GROUP_ROW]]);
+
+/// The tables of a call: all rows up to the end of a range, and the groups.
+///
+/// # Safety
+/// The addresses are null or valid for reads of as many rows of `WORDS` words, and of as many groups,
+/// for as long as `'a`.
+#[inline(always)]
+unsafe fn tables<'a, const WORDS: usize>(
+    rows: *const u64,
+    range: Range<u32>,
+    groups: *const f64,
+    group_count: u32,
+    doing: &str,
+) -> Result<Tables<'a, WORDS>, Error> {
+    if rows.is_null() || groups.is_null() || range.start > range.end {
+        return Err(missing(doing));
+    }
+    // SAFETY: not null; the rest is the caller's promise.
+    unsafe {
+        Ok((
+            std::slice::from_raw_parts(rows.cast(), range.end as usize),
+            std::slice::from_raw_parts(groups.cast(), group_count as usize),
+        ))
+    }
+}
+
+#[cold]
+fn missing(doing: &str) -> Error {
+    Error::Table(format!("Cannot {doing} as a table is missing"))
 }
 
 fn group(row: &[f64; GROUP_ROW]) -> Group {
@@ -332,9 +357,15 @@ fn check_addresses<T>(index: usize, &[data, grad, buffer, ..]: &[u64; ROW]) -> R
     Ok(())
 }
 
+/// The address that a word of a table holds.
+#[inline(always)]
+fn pointer<T>(word: u64) -> *mut T {
+    std::ptr::with_exposed_provenance_mut(word as usize)
+}
+
 #[inline(always)]
 fn address<T>(index: usize, name: &str, word: u64) -> Result<*mut T, Error> {
-    let pointer: *mut T = std::ptr::with_exposed_provenance_mut(word as usize);
+    let pointer = pointer::<T>(word);
     if pointer.is_null() || !pointer.is_aligned() {
         return Err(address_error(index, name, word));
     }
@@ -353,7 +384,6 @@ fn address_error(index: usize, name: &str, word: u64) -> Error {
 unsafe fn slot<'a, T: Real>(row: &[u64; ROW]) -> Slot<'a, T> {
     let [data, grad, buffer, length, _, group, state, _] = *row;
     let length = length as usize;
-    let pointer = |word: u64| std::ptr::with_exposed_provenance_mut::<T>(word as usize);
     // SAFETY: the caller's promise.
     unsafe {
         Slot {

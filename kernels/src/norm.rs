@@ -4,7 +4,7 @@
 //! threads: blocks of [`BLOCK`] elements, in each of them [`LANES`] sums of every so many elements.
 
 use crate::config::Config;
-use crate::element::Element;
+use crate::element::{Element, STAGE};
 use crate::error::Error;
 use crate::rule::Real;
 use crate::share::PARALLEL_BYTES;
@@ -19,9 +19,6 @@ use std::ops::Mul;
 pub const BLOCK: usize = 4096;
 /// Sums that a block is divided into.
 pub const LANES: usize = 16;
-
-/// Elements that are converted at a time.
-const STAGE: usize = 1 << 10;
 
 /// A gradient of any supported type, contiguous.
 #[derive(Clone, Copy, Debug)]

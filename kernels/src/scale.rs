@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::cpu::{both, fail};
-use crate::element::Element;
+use crate::element::{Element, STAGE};
 use crate::error::Error;
 use crate::gradient::Preparation;
 use crate::rule::Real;
@@ -10,9 +10,6 @@ use crate::share::{self, Tensors, Work, middle_of};
 use crate::simd::Level;
 use half::{bf16, f16};
 use ndarray::{ArrayViewMut1, Axis};
-
-/// Elements that are multiplied at a time, where they have to be converted.
-const STAGE: usize = 1 << 10;
 
 /// A gradient of any supported type, contiguous.
 #[derive(Debug)]

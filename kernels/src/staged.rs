@@ -6,7 +6,7 @@
 
 use crate::config::Config;
 use crate::cpu::{both, fail};
-use crate::element::{Each, Element};
+use crate::element::{Each, Element, STAGE};
 use crate::error::Error;
 use crate::gradient::Preparation;
 use crate::random::{Bits, Source};
@@ -16,9 +16,6 @@ use crate::simd::Level;
 use crate::sweep::{Kernel, Kernels};
 use half::{bf16, f16};
 use ndarray::{ArrayView1, ArrayViewMut1, Axis};
-
-/// Elements of a stage: parameters, gradients and buffers of one stay in a first-level cache.
-const STAGE: usize = 1 << 10;
 
 /// What a step does besides the rule, for all groups.
 #[derive(Clone, Copy, Debug)]

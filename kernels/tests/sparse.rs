@@ -1,6 +1,9 @@
 //! Sparse steps against dense ones and a plain loop, at every SIMD level and number of threads; and
 //! what a sparse step refuses, which must change nothing.
 
+mod configs;
+
+use configs::each_config;
 use descent_kernels::config::Config;
 use descent_kernels::cpu::{self, Slot, Tensor};
 use descent_kernels::rule::Hyperparameters;
@@ -107,15 +110,6 @@ fn options() -> Vec<Hyperparameters> {
         Hyperparameters { nesterov: true, ..momentum },
         Hyperparameters { sign: true, ..momentum },
     ]
-}
-
-fn each_config(mut check: impl FnMut(&Config, &str)) {
-    for level in Level::available() {
-        for threads in [1, 2, 3] {
-            let context = format!("{} on {threads} threads", level.name());
-            check(&Config::new(level, threads), &context);
-        }
-    }
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! Staged steps: gradients that are unscaled, clipped and cleared on the way, 16-bit types, and norms.
 
+mod configs;
+
+use configs::each_config;
 use descent_kernels::config::Config;
 use descent_kernels::cpu;
 use descent_kernels::element::Element;
@@ -27,14 +30,6 @@ const PLAIN: Hyperparameters =
     Hyperparameters { momentum: 0.0, nesterov: false, weight_decay: 0.0, ..FULL };
 const DAMPED: Hyperparameters =
     Hyperparameters { dampening: 0.3, nesterov: false, maximize: true, ..FULL };
-
-fn each_config(mut check: impl FnMut(&Config)) {
-    for level in Level::available() {
-        for threads in [1, 2, 3] {
-            check(&Config::new(level, threads));
-        }
-    }
-}
 
 /// Numbers in -1..1, other ones for every seed.
 fn numbers(seed: u64, length: usize) -> Vec<f32> {
@@ -113,7 +108,7 @@ fn gradients_are_unscaled_clipped_and_cleared_as_if_before_and_after_a_plain_ste
         let prepared = start.g.iter().map(|&g| g * scale as f32 * coefficient as f32);
         let prepared: Vec<f32> = prepared.map(|g| g.clamp(-limit, limit)).collect();
         stepped(&h, &mut expected.p, &prepared, &mut expected.b);
-        each_config(|config| {
+        each_config(|config, _| {
             for clear in [false, true] {
                 let mut arrays = start.clone();
                 run(Tensor::F32(arrays.slot(clear)), &h, coefficient, &call, config);
@@ -129,7 +124,7 @@ fn a_step_that_asks_for_nothing_is_a_plain_one_and_nan_is_not_clamped() {
     let mut start = Arrays::new(3000, |x| x, |x| x);
     let mut expected = start.clone();
     stepped(&FULL, &mut expected.p, &start.g, &mut expected.b);
-    each_config(|config| {
+    each_config(|config, _| {
         let mut arrays = start.clone();
         run(Tensor::F32(arrays.slot(false)), &FULL, 1.0, &Call::NOTHING, config);
         assert!(arrays == expected, "{config:?}");
@@ -188,7 +183,7 @@ fn rounds_once<H: Half>() {
         if !with_master {
             expected.master.clone_from(&start.master);
         }
-        each_config(|config| {
+        each_config(|config, _| {
             let mut arrays = start.clone();
             let mut master = start.master.clone();
             let mut slot = arrays.slot(false);
@@ -222,7 +217,7 @@ fn rounds_each<H: Half>() {
             let u = if h.nesterov { fma(h.momentum, b, g) } else { b };
             (expected.p[i], expected.b[i]) = (H::of(fma(-h.lr, u, p)), H::of(b));
         }
-        each_config(|config| {
+        each_config(|config, _| {
             let mut arrays = start.clone();
             run(H::each(&mut arrays), &h, 1.0, &Call::NOTHING, config);
             assert!(arrays == expected, "{length} elements, {h:?}, {config:?}");
@@ -255,7 +250,7 @@ fn rounds_by_chance<H: Half>() {
     let source = Source { seed: [1, 2], step: 3 };
     for value in [1.0 + 1.0 / 4096.0, -0.3, 3.3e-6, 1.0] {
         let outcome = scatter(source, 0, value, &one);
-        each_config(|config| assert!(scatter(source, 0, value, config) == outcome));
+        each_config(|config, _| assert!(scatter(source, 0, value, config) == outcome));
         let mean = outcome.iter().map(|p| f64::from(p.wide())).sum::<f64>() / length as f64;
         let unit = outcome.iter().map(|p| f64::from((p.wide() - value).abs())).fold(0.0, f64::max);
         let deviation = unit / (length as f64).sqrt();
@@ -297,7 +292,7 @@ fn norms_have_the_same_bits_at_every_level_and_on_any_number_of_threads() {
         let halves: Vec<f16> = values.iter().map(|&x| f16::from_f32(x)).collect();
         let wide: Vec<f32> = halves.iter().map(|x| x.to_f32() * 0.3).collect();
         let scaled: Vec<f32> = values.iter().map(|x| x * 0.3).collect();
-        each_config(|config| {
+        each_config(|config, _| {
             let gradients = [
                 norm::Gradient::F32(ArrayView1::from(&values[..])),
                 norm::Gradient::F16(ArrayView1::from(&halves[..])),
@@ -315,7 +310,7 @@ fn one_gradient_that_is_not_finite_is_found_wherever_it_lies() {
     for (at, bad) in [(0, f32::NAN), (4097, f32::INFINITY), (69_999, f32::NEG_INFINITY)] {
         let mut values = numbers(5, 70_000);
         values[at] = bad;
-        each_config(|config| {
+        each_config(|config, _| {
             for scale in [1.0, 1e-60] {
                 let gradient = norm::Gradient::F32(ArrayView1::from(&values[..]));
                 let totals = norm::totals(&[gradient], scale, config).unwrap();

@@ -1,13 +1,13 @@
 //! The step against a plain loop: every size, option, SIMD level and number of threads, with canaries
 //! around every array; and what a step refuses, which must change nothing.
 
+mod configs;
 mod model;
 
-use descent_kernels::config::Config;
+use configs::each_config;
 use descent_kernels::cpu::{self, Slot, Tensor};
 use descent_kernels::error::Error;
 use descent_kernels::rule::Hyperparameters;
-use descent_kernels::simd::Level;
 use descent_kernels::sweep::Group;
 use model::{Arrays, Model};
 use ndarray::s;
@@ -45,15 +45,6 @@ fn all_options() -> Vec<Hyperparameters> {
         });
     }
     all
-}
-
-fn each_config(mut check: impl FnMut(&Config, &str)) {
-    for level in Level::available() {
-        for threads in [1, 2, 3] {
-            let context = format!("{} on {threads} threads", level.name());
-            check(&Config::new(level, threads), &context);
-        }
-    }
 }
 
 /// Steps a model under every configuration and compares it with the reference.

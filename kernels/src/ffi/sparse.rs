@@ -1,6 +1,6 @@
 //! The boundary of [`crate::sparse`].
 
-use super::{GROUP_ROW, STATE_FIRST, address, config, guard, hyperparameters};
+use super::{STATE_FIRST, address, config, guard, hyperparameters, tables};
 use crate::error::Error;
 use crate::rule::{Hyperparameters, Real};
 use crate::sparse::{self, Scratch, SparseSlot, SparseTensor};
@@ -30,20 +30,11 @@ unsafe extern "C" fn descent_sparse_step(
     group_count: u32,
 ) -> i32 {
     guard(|| {
-        if rows.is_null() || groups.is_null() || from > to {
-            return Err(Error::Table("Cannot step as a table is missing".to_owned()));
-        }
-        // SAFETY: not null, and the caller vouches for `to` rows and `group_count` rows.
-        let (rows, groups) = unsafe {
-            (
-                std::slice::from_raw_parts(rows, to as usize * SPARSE_ROW),
-                std::slice::from_raw_parts(groups, group_count as usize * GROUP_ROW),
-            )
-        };
-        let groups: Vec<Hyperparameters> =
-            groups.as_chunks::<GROUP_ROW>().0.iter().map(hyperparameters).collect();
+        // SAFETY: the caller vouches for `to` rows and `group_count` rows.
+        let (rows, groups) = unsafe { tables(rows, from..to, groups, group_count, "step") }?;
+        let groups: Vec<Hyperparameters> = groups.iter().map(hyperparameters).collect();
         let mut tensors = Vec::new();
-        for (index, row) in rows.as_chunks().0.iter().enumerate().skip(from as usize) {
+        for (index, row) in rows.iter().enumerate().skip(from as usize) {
             // SAFETY: the caller vouches for the addresses, until this function returns.
             tensors.push(unsafe {
                 match row[4] {

@@ -2,6 +2,7 @@
 
 use super::{
     GROUP_ROW, ROW, STATE_FIRST, address, check_addresses, config, guard, hyperparameters, is_idle,
+    missing, pointer, tables,
 };
 use crate::element::Element;
 use crate::error::Error;
@@ -54,13 +55,12 @@ unsafe extern "C" fn descent_step_with(
     call: *const f64,
 ) -> i32 {
     guard(|| {
-        if rows.is_null() || groups.is_null() || call.is_null() || from > to {
-            return Err(Error::Table("Cannot step as a table is missing".to_owned()));
+        if call.is_null() {
+            return Err(missing("step"));
         }
         // SAFETY: not null, and the caller vouches for the numbers of rows and for the addresses.
         unsafe {
-            let rows = std::slice::from_raw_parts(rows.cast::<[u64; ROW]>(), to as usize);
-            let groups = std::slice::from_raw_parts(groups, group_count as usize * GROUP_ROW);
+            let (rows, groups) = tables(rows, from..to, groups, group_count, "step")?;
             step(rows, from as usize, groups, &*call.cast::<[f64; CALL_ROW]>())
         }
     })
@@ -70,7 +70,11 @@ unsafe extern "C" fn descent_step_with(
 ///
 /// # Safety
 /// As `descent_step`.
-pub unsafe fn plain(rows: &[[u64; ROW]], from: usize, groups: &[f64]) -> Result<(), Error> {
+pub unsafe fn plain(
+    rows: &[[u64; ROW]],
+    from: usize,
+    groups: &[[f64; GROUP_ROW]],
+) -> Result<(), Error> {
     // SAFETY: the caller's promise.
     unsafe { step(rows, from, groups, &NOTHING) }
 }
@@ -80,12 +84,11 @@ pub unsafe fn plain(rows: &[[u64; ROW]], from: usize, groups: &[f64]) -> Result<
 unsafe fn step(
     rows: &[[u64; ROW]],
     from: usize,
-    groups: &[f64],
+    groups: &[[f64; GROUP_ROW]],
     &[scale, limit, flags, seed_low, seed_high, number]: &[f64; CALL_ROW],
 ) -> Result<(), Error> {
     let source = Source { seed: [seed_low as u32, seed_high as u32], step: number as u64 };
-    let groups = groups.as_chunks::<GROUP_ROW>().0.iter();
-    let groups = groups.map(|row| (hyperparameters(row), row[GROUP_ROW - 1]));
+    let groups = groups.iter().map(|row| (hyperparameters(row), row[GROUP_ROW - 1]));
     let plan = Plan::new(groups, &Call { scale, limit, source });
     let clear = flags as u32 & FLAG_CLEAR != 0;
     // SAFETY: the caller's promise.
@@ -111,7 +114,7 @@ unsafe extern "C" fn descent_norm(
 ) -> i32 {
     guard(|| {
         if rows.is_null() || sums.is_null() || from > to {
-            return Err(Error::Table("Cannot sum up as a table is missing".to_owned()));
+            return Err(missing("sum up"));
         }
         // SAFETY: not null, and the caller vouches for the numbers of rows.
         let (rows, sums) = unsafe {
@@ -155,17 +158,10 @@ unsafe extern "C" fn descent_scale(
     group_count: u32,
 ) -> i32 {
     guard(|| {
-        if rows.is_null() || groups.is_null() || from > to {
-            return Err(Error::Table("Cannot scale as a table is missing".to_owned()));
-        }
-        // SAFETY: not null, and the caller vouches for the numbers of rows and for the addresses.
+        // SAFETY: the caller vouches for the numbers of rows and for the addresses.
         let (rows, groups) = unsafe {
-            let rows = std::slice::from_raw_parts(rows.cast::<[u64; ROW]>(), to as usize);
-            let groups = groups.cast::<[f64; GROUP_ROW]>();
-            (
-                Rows::new(rows, from as usize, true)?,
-                std::slice::from_raw_parts(groups, group_count as usize),
-            )
+            let (rows, groups) = tables(rows, from..to, groups, group_count, "scale")?;
+            (Rows::new(rows, from as usize, true)?, groups)
         };
         let factors: Vec<f64> = groups.iter().map(|row| row[GROUP_ROW - 1]).collect();
         scale::scale(Gradients(rows), &factors, config()?)
@@ -236,10 +232,6 @@ unsafe fn gradient<'a>(&[_, grad, _, length, dtype, ..]: &[u64; ROW]) -> norm::G
             _ => norm::Gradient::Bf16(ArrayView1::from_shape_ptr(length, pointer(grad))),
         }
     }
-}
-
-fn pointer<T>(word: u64) -> *mut T {
-    std::ptr::with_exposed_provenance_mut(word as usize)
 }
 
 /// Rows of the tensor table, checked. Whoever has it has the arrays of its rows to itself.

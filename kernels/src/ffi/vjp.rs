@@ -1,6 +1,6 @@
 //! The boundary of [`crate::vjp`].
 
-use super::{GROUP_ROW, STATE_FIRST, address, config, guard, hyperparameters};
+use super::{GROUP_ROW, STATE_FIRST, address, config, guard, hyperparameters, missing};
 use crate::error::Error;
 use crate::rule::Real;
 use crate::vjp::{Pullback, Tensor, pull_back};
@@ -26,7 +26,7 @@ unsafe extern "C" fn descent_vjp(
 ) -> i32 {
     guard(|| {
         if rows.is_null() || group.is_null() || sums.is_null() {
-            return Err(Error::Table("Cannot go back as a table is missing".to_owned()));
+            return Err(missing("go back"));
         }
         // SAFETY: not null; the rest is the caller's promise.
         let (rows, group, sums) = unsafe {
