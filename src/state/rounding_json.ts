@@ -1,7 +1,6 @@
 /** Where stochastic rounding goes on, as JSON in a file's metadata. */
 
-import { unreadable } from "./errors.ts";
-import { JsonReader } from "./json_reader.ts";
+import { readRecord } from "./record_json.ts";
 import { checkRoundingDict } from "./rounding_dict.ts";
 import type { RoundingStateDict } from "./rounding_dict.ts";
 
@@ -19,13 +18,5 @@ export function writeRounding({ seed, counter }: RoundingStateDict): string {
  * @throws {CheckpointError} If it is no valid state; the message names the place.
  */
 export function readRounding(json: string): RoundingStateDict {
-  const reader = new JsonReader(json, ROUNDING);
-  const entries: [string, unknown][] = [];
-  reader.object((key) => entries.push([key, reader.scalar()]));
-  reader.end();
-  try {
-    return checkRoundingDict(Object.fromEntries(entries));
-  } catch (cause) {
-    throw unreadable(`its ${ROUNDING} is not valid: ${(cause as Error).message}`, cause);
-  }
+  return readRecord(json, ROUNDING, checkRoundingDict);
 }

@@ -1,7 +1,6 @@
 /** The state of a scaler as JSON in a file's metadata. */
 
-import { unreadable } from "./errors.ts";
-import { JsonReader } from "./json_reader.ts";
+import { readRecord } from "./record_json.ts";
 import { checkScalerDict, SCALER_KEYS } from "./scaler_dict.ts";
 import type { GradScalerStateDict } from "./scaler_dict.ts";
 
@@ -19,13 +18,5 @@ export function writeScaler(dict: GradScalerStateDict): string {
  * @throws {CheckpointError} If it is no valid state; the message names the place.
  */
 export function readScaler(json: string): GradScalerStateDict {
-  const reader = new JsonReader(json, SCALER);
-  const entries: [string, unknown][] = [];
-  reader.object((key) => entries.push([key, reader.scalar()]));
-  reader.end();
-  try {
-    return checkScalerDict(Object.fromEntries(entries));
-  } catch (cause) {
-    throw unreadable(`its ${SCALER} is not valid: ${(cause as Error).message}`, cause);
-  }
+  return readRecord(json, SCALER, checkScalerDict);
 }

@@ -1,9 +1,9 @@
 /** The state of a scheduler as JSON in a file's metadata. */
 
-import { unreadable } from "./errors.ts";
-import { JsonReader, MAX_VALUES } from "./json_reader.ts";
-import type { Scalar } from "./json_reader.ts";
+import { MAX_VALUES } from "./json_reader.ts";
+import type { JsonReader, Scalar } from "./json_reader.ts";
 import { writeScalar } from "./json_writer.ts";
+import { readRecord } from "./record_json.ts";
 import { checkLimit } from "./safetensors.ts";
 import { checkSchedulerDict, SCHEDULER_LISTS } from "./scheduler_dict.ts";
 import type { CheckedScheduler, LRSchedulerStateDict } from "./scheduler_dict.ts";
@@ -41,17 +41,12 @@ function isList(key: string): boolean {
  * @throws {CheckpointError} If it is no valid state; the message names the place.
  */
 export function readScheduler(json: string): LRSchedulerStateDict {
-  const reader = new JsonReader(json, SCHEDULER);
-  const entries: [string, unknown][] = [];
-  reader.object((key) => entries.push([key, readValue(reader, key)]));
-  reader.end();
-  const dict = Object.fromEntries(entries) as unknown as LRSchedulerStateDict;
-  try {
+  const check = (value: unknown) => {
+    const dict = value as LRSchedulerStateDict;
     checkSchedulerDict(dict);
-  } catch (cause) {
-    throw unreadable(`its ${SCHEDULER} is not valid: ${(cause as Error).message}`, cause);
-  }
-  return dict;
+    return dict;
+  };
+  return readRecord(json, SCHEDULER, check, readValue);
 }
 
 function readValue(reader: JsonReader, key: string): unknown {
