@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "peers"))
-from torch_timing import batch_size, time_batch
+from torch_timing import serve
 
 OPTIONS = dict(lr=1e-3, momentum=0.9, nesterov=True, weight_decay=1e-4)
 MODES = {"default": dict(foreach=False), "foreach": dict(foreach=True), "fused": dict(fused=True)}
@@ -40,12 +40,7 @@ def main():
         param.grad = torch.full(param.shape, 0.01)
     steps = {name: make_step(params, mode) for name, mode in MODES.items()}
     steps["clip_grad_norm_ alone"] = lambda: torch.nn.utils.clip_grad_norm_(params, MAX_NORM)
-    sizes = {name: int(batch_size(step)) for name, step in steps.items()}
-    print(json.dumps({"runs": list(sizes), "about": f"torch {torch.__version__}"}), flush=True)
-    for line in sys.stdin:
-        name = line.strip()
-        steps[name]()  # wakes the threads that slept while the others were asked
-        print(1e9 * time_batch(steps[name], sizes[name]), flush=True)
+    serve(steps)
 
 
 main()

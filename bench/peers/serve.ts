@@ -10,8 +10,14 @@ export interface Ready {
   readonly about: string;
 }
 
-/** How long the programs warm up, and how long a sample takes at least. */
-export const EFFORT = { warmMs: 300, sampleMs: 10 };
+/**
+ * How long the programs warm up, and how long a sample takes at least: many steps of a small model,
+ * as a system may leave the threads of a program that slept on one core for the first of them.
+ */
+export const EFFORT = { warmMs: 300, sampleMs: 100 };
+
+/** The share of a sample that runs untimed before it. */
+const LEAD = 0.2;
 
 /**
  * Answers each line on the standard input, the name of a run, with nanoseconds per call on the
@@ -20,15 +26,15 @@ export const EFFORT = { warmMs: 300, sampleMs: 10 };
 export async function serve(
   runs: Readonly<Record<string, () => void>>,
   about: string,
-  effort = EFFORT,
 ) {
   const sizes = new Map<string, number>();
-  for (const [name, run] of Object.entries(runs)) sizes.set(name, batchSize(run, effort));
+  for (const [name, run] of Object.entries(runs)) sizes.set(name, batchSize(run, EFFORT));
   const ready: Ready = { runs: Object.keys(runs), about };
   console.log(JSON.stringify(ready));
   for await (const name of lines(Deno.stdin.readable)) {
-    runs[name](); // wakes the threads that slept while the others were asked
-    console.log(timeBatch(runs[name], sizes.get(name)!));
+    const calls = sizes.get(name)!;
+    timeBatch(runs[name], Math.ceil(LEAD * calls));
+    console.log(timeBatch(runs[name], calls));
   }
 }
 

@@ -7,7 +7,7 @@ import json
 import sys
 
 import torch
-from torch_timing import batch_size, time_batch
+from torch_timing import serve
 
 OPTIONS = dict(lr=1e-3, momentum=0.9, nesterov=True, weight_decay=1e-4)
 MODES = {"default": dict(foreach=False), "foreach": dict(foreach=True), "fused": dict(fused=True)}
@@ -28,12 +28,7 @@ def make_optimizers(shapes):
 def main():
     torch.set_num_threads(int(sys.argv[1]))
     optimizers = make_optimizers(json.loads(sys.stdin.readline()))
-    sizes = {name: int(batch_size(optimizer.step)) for name, optimizer in optimizers.items()}
-    print(json.dumps({"runs": list(sizes), "about": f"torch {torch.__version__}"}), flush=True)
-    for line in sys.stdin:
-        name = line.strip()
-        optimizers[name].step()  # wakes the threads that slept while the others were asked
-        print(1e9 * time_batch(optimizers[name].step, sizes[name]), flush=True)
+    serve({name: optimizer.step for name, optimizer in optimizers.items()})
 
 
 main()

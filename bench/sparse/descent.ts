@@ -1,7 +1,7 @@
 /** Descent's sparse steps, as a program to be measured. Argument: the backend. */
 
 import { type BackendName, SGD, type SparseParameter } from "@descent/sgd";
-import { EFFORT, serve } from "../peers/serve.ts";
+import { serve } from "../peers/serve.ts";
 
 const [ROWS, COLUMNS, TOUCHED] = [50_000, 256, 4_096];
 /** Coprime to the number of rows, so that its multiples name different rows, in no order. */
@@ -25,6 +25,4 @@ const runs = Object.entries(cases).map(([name, { rows, ...options }]) => {
   const optimizer = new SGD([w], { lr: 1e-3, ...options, backend: Deno.args[0] as BackendName });
   return [name, () => optimizer.step()] as const;
 });
-// As long as torch_sparse.py: memory that other programs pushed out of the caches comes back slowly.
-const effort = { ...EFFORT, sampleMs: 100 };
-await serve(Object.fromEntries(runs), `Deno ${Deno.version.deno}`, effort);
+await serve(Object.fromEntries(runs), `Deno ${Deno.version.deno}`);

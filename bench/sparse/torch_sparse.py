@@ -3,17 +3,15 @@
 Usage: torch_sparse.py THREADS < lines
 """
 
-import json
 import sys
 from pathlib import Path
 
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "peers"))
-from torch_timing import batch_size, time_batch
+from torch_timing import serve
 
 ROWS, COLUMNS, TOUCHED, STRIDE = 50_000, 256, 4_096, 20_011
-SAMPLE_S = 0.1
 
 
 def make_step(rows, coalesced, momentum=0):
@@ -32,12 +30,7 @@ def main():
         "coalesced": make_step(scattered, True),
         "coalesced, with momentum": make_step(scattered, True, 0.9),
     }
-    sizes = {name: int(batch_size(step, SAMPLE_S)) for name, step in steps.items()}
-    print(json.dumps({"runs": list(sizes), "about": f"torch {torch.__version__}"}), flush=True)
-    for line in sys.stdin:
-        name = line.strip()
-        steps[name]()  # wakes the threads that slept while the others were asked
-        print(1e9 * time_batch(steps[name], sizes[name]), flush=True)
+    serve(steps)
 
 
 main()
