@@ -71,8 +71,9 @@ export function clipGradNorm(
   if (errorIfNonfinite && !Number.isFinite(norm)) {
     throw new Error(`Cannot clip the gradients as their norm must be finite: it is ${norm}`);
   }
-  gradients.groupRows[COEFFICIENT] = clipCoefficient(maxNorm, norm);
-  backend.scale(gradients);
+  const coefficient = clipCoefficient(maxNorm, norm);
+  gradients.groupRows[COEFFICIENT] = coefficient;
+  if (coefficient !== 1) backend.scale(gradients);
   return norm;
 }
 
@@ -102,7 +103,10 @@ function readGradient(grad: unknown, name: string): Named {
 }
 
 function checkApart(named: readonly Named[], address: (array: HostArray) => number): void {
-  const starts = Float64Array.from(named, ({ grad }) => address(grad));
-  const ends = starts.map((start, i) => start + named[i].grad.byteLength);
-  new Written(starts, ends, (i) => named[i].name);
+  new Written({
+    count: named.length,
+    startOf: (i) => address(named[i].grad),
+    bytesOf: (i) => named[i].grad.byteLength,
+    nameOf: (i) => named[i].name,
+  });
 }

@@ -3,11 +3,11 @@
 import type { Entry } from "./entry.ts";
 import { Written } from "./overlap.ts";
 import { FLOAT32 } from "./parameter.ts";
-import { BUFFER, DATA, GRAD, MASTER, ROW } from "./tables.ts";
+import { BUFFER, DATA, GRAD, MASTER, readWord, ROW } from "./tables.ts";
 
-/** Rows, and what they were written from. */
+/** Rows, in halves of words, and what they were written from. */
 interface Table {
-  readonly rows: BigUint64Array<ArrayBuffer>;
+  readonly halves: Uint32Array;
   readonly entries: readonly Entry[];
 }
 
@@ -19,22 +19,25 @@ const WRITTEN = [
 ] as const;
 
 /**
- * What a step writes: data, momentum buffer and master weight, empty while there is none.
+ * What a step writes: all data, all momentum buffers and all master weights, empty while there is none.
  *
  * @throws {RangeError} If some of it overlaps.
  */
-export function writtenOf({ entries, rows }: Table): Written {
-  const starts = new Float64Array(3 * entries.length);
-  const ends = new Float64Array(3 * entries.length);
-  for (const [i, { length, dtype, buffer, bufferType, master }] of entries.entries()) {
-    const bytes = [dtype!.bytes, buffer && bufferType!.bytes, master && FLOAT32.bytes];
-    for (const [k, each] of bytes.entries()) {
-      starts[3 * i + k] = Number(rows[i * ROW + WRITTEN[k].word]);
-      ends[3 * i + k] = starts[3 * i + k] + length * (each ?? 0);
-    }
-  }
-  const nameOf = (i: number) => entries[Math.floor(i / 3)].name(WRITTEN[i % 3].name);
-  return new Written(starts, ends, nameOf);
+export function writtenOf({ entries, halves }: Table): Written {
+  const { length } = entries;
+  const kindOf = (span: number) => Math.floor(span / length);
+  return new Written({
+    count: WRITTEN.length * length,
+    startOf: (span) => readWord(halves, span % length * ROW + WRITTEN[kindOf(span)].word),
+    bytesOf: (span) => bytesOf(entries[span % length], WRITTEN[kindOf(span)].word),
+    nameOf: (span) => entries[span % length].name(WRITTEN[kindOf(span)].name),
+  });
+}
+
+function bytesOf({ length, dtype, buffer, bufferType, master }: Entry, word: number): number {
+  if (word === DATA) return length * dtype!.bytes;
+  if (word === BUFFER) return buffer === null ? 0 : length * bufferType!.bytes;
+  return master === null ? 0 : length * FLOAT32.bytes;
 }
 
 /**
@@ -42,9 +45,11 @@ export function writtenOf({ entries, rows }: Table): Written {
  *
  * @throws {RangeError} If two of them overlap.
  */
-export function gradsOf({ entries, rows }: Table): Written {
-  const dense = entries.filter(({ grad }) => grad !== null);
-  const starts = Float64Array.from(dense, ({ index }) => Number(rows[index * ROW + GRAD]));
-  const ends = starts.map((start, i) => start + dense[i].length * dense[i].dtype!.bytes);
-  return new Written(starts, ends, (i) => dense[i].name("grad"));
+export function gradsOf({ entries, halves }: Table): Written {
+  return new Written({
+    count: entries.length,
+    startOf: (i) => readWord(halves, i * ROW + GRAD),
+    bytesOf: (i) => entries[i].grad === null ? 0 : entries[i].length * entries[i].dtype!.bytes,
+    nameOf: (i) => entries[i].name("grad"),
+  });
 }

@@ -28,12 +28,6 @@ export interface FusedStep {
   readonly record: RecordedStep | null;
 }
 
-/** A pass over some rows: either sums for the norm, or the rows to step. */
-type Pass = { readonly sums: Float64Array<ArrayBuffer> } | {
-  readonly from: number;
-  readonly to: number;
-};
-
 /**
  * Refuses what a step cannot do, before anything is written.
  *
@@ -68,32 +62,18 @@ function checkArrays({ entries, sparse }: Plan, option: string): void {
   if (onDevice !== undefined) refuse(onDevice, "on a GPU");
 }
 
-/** Goes through the passes of a step. Says of each when it is due, and in the end what came of it. */
-function* passesOf({ plan, groups, request }: FusedStep): Generator<Pass, StepReport> {
-  let report = NOTHING_MEASURED;
-  if (request.checkFinite || request.maxNorm !== null) {
-    const sums = new Float64Array(2 * groups.length);
-    yield { sums };
-    report = judge(sums, request);
-    if (report.skipped) return report;
-  }
-  plan.ask(request, report.clipCoefficients);
-  const spans: Pass[] = [];
-  forEachSpan(groups, (from, to) => spans.push({ from, to }));
-  yield* spans;
-  return report;
-}
-
 /** Takes a step. */
-export function runStep(step: FusedStep): StepReport {
-  const { backend, plan, request } = step;
-  const passes = passesOf(step);
-  for (;;) {
-    const { done, value } = passes.next();
-    if (done) return value;
-    if ("sums" in value) backend.norm(plan, request.inverseScale, value.sums);
-    else stepRowsWith(backend, plan, value.from, value.to);
+export function runStep({ backend, plan, groups, request }: FusedStep): StepReport {
+  let report = NOTHING_MEASURED;
+  if (isMeasured(request)) {
+    const sums = new Float64Array(2 * groups.length);
+    backend.norm(plan, request.inverseScale, sums);
+    report = judge(sums, request);
   }
+  if (report.skipped) return report;
+  plan.ask(request, report.clipCoefficients);
+  forEachSpan(groups, (from, to) => stepRowsWith(backend, plan, from, to));
+  return report;
 }
 
 /**
@@ -101,21 +81,28 @@ export function runStep(step: FusedStep): StepReport {
  * ends it; from then on only one that is no longer there does, so that no step is left half taken.
  */
 export async function runStepAsync(step: FusedStep, arrays: Watch): Promise<StepReport> {
-  const { backend, plan, request } = step;
-  const passes = passesOf(step);
-  let hasWritten = false;
-  for (;;) {
-    const { done, value } = passes.next();
-    if (done) return value;
-    if (hasWritten) arrays.checkAttached();
-    else arrays.checkAll();
-    if ("sums" in value) {
-      await backend.normAsync(plan, request.inverseScale, value.sums);
-    } else {
-      hasWritten = true;
-      await stepRowsAsync(backend, plan, value.from, value.to);
-    }
+  const { backend, plan, groups, request } = step;
+  let report = NOTHING_MEASURED;
+  arrays.checkAll();
+  if (isMeasured(request)) {
+    const sums = new Float64Array(2 * groups.length);
+    await backend.normAsync(plan, request.inverseScale, sums);
+    report = judge(sums, request);
+    if (!report.skipped) arrays.checkAll();
   }
+  if (report.skipped) return report;
+  plan.ask(request, report.clipCoefficients);
+  const spans: [from: number, to: number][] = [];
+  forEachSpan(groups, (from, to) => spans.push([from, to]));
+  for (const [i, [from, to]] of spans.entries()) {
+    if (i > 0) arrays.checkAttached();
+    await stepRowsAsync(backend, plan, from, to);
+  }
+  return report;
+}
+
+function isMeasured({ checkFinite, maxNorm }: StepRequest): boolean {
+  return checkFinite || maxNorm !== null;
 }
 
 /**
@@ -124,6 +111,8 @@ export async function runStepAsync(step: FusedStep, arrays: Watch): Promise<Step
  */
 export function zeroRest({ plan, request }: FusedStep, { skipped }: StepReport): void {
   if (!request.zeroGrad) return;
+  const isDone = !skipped && plan.devices.length === 0 && plan.sparse.steps.length === 0;
+  if (isDone) return;
   const left = plan.entries.filter(({ grad, dtype }) =>
     grad !== null && (skipped || dtype!.device !== undefined)
   );

@@ -142,7 +142,16 @@ export interface WideDtype extends Dtype {
   readonly view: (buffer: ArrayBufferLike, offset: number, length: number) => FloatArray;
 }
 
-const TYPED_ARRAY = Object.getPrototypeOf(Float32Array.prototype);
+/** Reads a property of a typed array as the language defines it, whatever a subclass says. */
+function intrinsic(name: "length" | "buffer" | typeof Symbol.toStringTag) {
+  const prototype = Object.getPrototypeOf(Float32Array.prototype);
+  const { get } = Object.getOwnPropertyDescriptor(prototype, name)!;
+  return (array: unknown): unknown => get!.call(array);
+}
+
+const lengthOf = intrinsic("length");
+const bufferOf = intrinsic("buffer");
+const tagOf = intrinsic(Symbol.toStringTag);
 
 const DTYPES = {
   Float32Array: {
@@ -225,9 +234,8 @@ export function dtypeOf(value: unknown, what: string): Dtype {
 }
 
 function findDtype(value: unknown): Dtype | undefined {
-  const tag = isBFloat16Array(value)
-    ? "BFloat16Array"
-    : intrinsic(value, Symbol.toStringTag) as string | undefined;
+  const tag = tagOf(value) as string | undefined;
+  if (tag === "Uint16Array") return isBFloat16Array(value) ? DTYPES.BFloat16Array : undefined;
   return (DTYPES as Record<string, Dtype | undefined>)[tag ?? ""];
 }
 
@@ -242,11 +250,6 @@ export function isSixteenBit({ bytes, device }: ElementType): boolean {
   return bytes === 2 && device === undefined;
 }
 
-/** A property of a typed array as the language defines it, whatever a subclass says. */
-function intrinsic(array: unknown, name: "length" | "buffer" | typeof Symbol.toStringTag): unknown {
-  return Object.getOwnPropertyDescriptor(TYPED_ARRAY, name)!.get!.call(array);
-}
-
 /**
  * Refuses memory that can move or vanish under a kernel: detached and resizable buffers.
  *
@@ -258,8 +261,8 @@ export function checkBuffer(tensor: Tensor | SparseGrad["indices"], what: string
   if (device !== undefined) return void device.address(tensor as DeviceTensor); // throws if disposed
   const array = tensor as HostArray;
   const buffer = array.buffer as ArrayBufferLike & { growable?: boolean };
-  const length = intrinsic(array, "length");
-  if (array.length !== length || buffer !== intrinsic(array, "buffer")) {
+  const length = lengthOf(array);
+  if (array.length !== length || buffer !== bufferOf(array)) {
     throw new TypeError(
       `Cannot use ${what} as it must not redefine length or buffer: ` +
         `current length is ${array.length}, of ${length} elements`,

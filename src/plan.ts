@@ -33,21 +33,23 @@ import {
   LATER,
   LENGTH,
   MASTER,
+  readWord,
   ROW,
   SKIP,
   STATE,
   writeCall,
   writeGroup,
+  writeWord,
 } from "./tables.ts";
 
-const NOTHING_WRITTEN = new Written(new Float64Array(0), new Float64Array(0), String);
+const NOTHING_WRITTEN = new Written({ count: 0, startOf: Number, bytesOf: Number, nameOf: String });
 
 /** The tables of one optimizer. */
 export class Plan {
   /** The tensor table: `ROW` words of 64 bits per parameter. */
   rows = new BigUint64Array(0);
-  /** The same table in halves of a word, for what is written at every step. */
-  #halves = new Uint32Array(0);
+  /** The same table in halves of a word, which take numbers as they are. */
+  halves = new Uint32Array(0);
   /** The group table: `GROUP_ROW` words per group. */
   groupRows = new Float64Array(0);
   /** What the step at hand was asked to do to its gradients: `CALL_ROW` words. */
@@ -169,7 +171,7 @@ export class Plan {
 
   #allocate(): void {
     this.rows = new BigUint64Array(this.entries.length * ROW);
-    this.#halves = new Uint32Array(this.rows.buffer);
+    this.halves = new Uint32Array(this.rows.buffer);
     this.groupRows = new Float64Array(this.groups.length * GROUP_ROW);
   }
 
@@ -183,8 +185,7 @@ export class Plan {
   }
 
   #refreshEntries(): void {
-    const { entries } = this;
-    const halves = this.#halves;
+    const { entries, halves } = this;
     for (let i = 0; i < entries.length; i++) {
       const entry = entries[i];
       const { parameter: { data, grad }, state: { momentumBuffer: buffer, masterWeight } } = entry;
@@ -244,7 +245,7 @@ export class Plan {
 
   #setMaster(entry: Entry, master: Float32Array): void {
     entry.master = master;
-    this.rows[entry.index * ROW + MASTER] = BigInt(this.#address(master));
+    this.#write(entry, MASTER, this.#address(master));
     this.#writtenChanged = true;
   }
 
@@ -288,9 +289,13 @@ export class Plan {
     }
   }
 
-  /** The word's upper half stays 0: every platform that Deno runs on is little-endian. */
+  /** The word's upper half stays 0. */
   #setState(entry: Entry, state: number): void {
-    this.#halves[2 * (entry.index * ROW + STATE)] = state;
+    this.halves[2 * (entry.index * ROW + STATE)] = state;
+  }
+
+  #write(entry: Entry, word: number, value: number): void {
+    writeWord(this.halves, entry.index * ROW + word, value);
   }
 
   #bindData(entry: Entry, data: Tensor): void {
@@ -303,12 +308,12 @@ export class Plan {
     entry.length = data.length;
     entry.dtype = dtype;
     entry.bufferType = bufferTypeOf(dtype, this.#precision.rounding);
-    const at = entry.index * ROW;
-    this.rows[at + DATA] = BigInt(this.#address(data));
-    this.rows[at + BUFFER] = this.rows[at + MASTER] = 0n;
-    this.rows[at + LENGTH] = BigInt(data.length);
-    this.rows[at + DTYPE] = BigInt(codeOf(dtype, this.#precision.rounding));
-    this.rows[at + GROUP] = BigInt(entry.group);
+    this.#write(entry, DATA, this.#address(data));
+    this.#write(entry, BUFFER, 0);
+    this.#write(entry, MASTER, 0);
+    this.#write(entry, LENGTH, data.length);
+    this.#write(entry, DTYPE, codeOf(dtype, this.#precision.rounding));
+    this.#write(entry, GROUP, entry.group);
     this.#writtenChanged = true;
   }
 
@@ -316,7 +321,7 @@ export class Plan {
     checkLike(grad, entry, entry.name("grad"));
     entry.grad = grad;
     this.#gradsChanged = true;
-    this.rows[entry.index * ROW + GRAD] = BigInt(this.#address(grad));
+    this.#write(entry, GRAD, this.#address(grad));
     this.#newGrads.push(entry);
   }
 
@@ -331,7 +336,7 @@ export class Plan {
 
   #setBuffer(entry: Entry, buffer: Tensor): void {
     entry.buffer = buffer;
-    this.rows[entry.index * ROW + BUFFER] = BigInt(this.#address(buffer));
+    this.#write(entry, BUFFER, this.#address(buffer));
     this.#writtenChanged = true;
   }
 
@@ -353,7 +358,7 @@ export class Plan {
   }
 
   #checkGrad(entry: Entry): void {
-    const start = Number(this.rows[entry.index * ROW + GRAD]);
+    const start = readWord(this.halves, entry.index * ROW + GRAD);
     const end = start + entry.length * entry.dtype!.bytes;
     this.#written.check(start, end, () => entry.name("grad"));
   }

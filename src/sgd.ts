@@ -368,9 +368,12 @@ export class SGD<T extends Tensor = FloatArray> {
   }
 
   #checkOverlap(params: readonly Parameter<Tensor>[]): void {
-    const starts = Float64Array.from(params, ({ data }) => addressOf(this.#backend, data));
-    const ends = starts.map((start, i) => start + params[i].data.byteLength);
-    new Written(starts, ends, (i) => `data of ${label(params[i], i)}`);
+    new Written({
+      count: params.length,
+      startOf: (i) => addressOf(this.#backend, params[i].data),
+      bytesOf: (i) => params[i].data.byteLength,
+      nameOf: (i) => `data of ${label(params[i], i)}`,
+    });
   }
 
   #call(closure: () => unknown): unknown {

@@ -36,13 +36,19 @@ export function judge(
   sums: Float64Array,
   { maxNorm, perGroup, checkFinite }: StepRequest,
 ): StepReport {
-  const squares = sums.filter((_, i) => i % 2 === 0);
-  const groupNorms = Array.from(squares, Math.sqrt);
-  const gradNorm = Math.sqrt(squares.reduce((sum, square) => sum + square, 0));
-  const hasFlag = sums.some((flag, i) => i % 2 === 1 && flag !== 0);
-  const overflows = maxNorm !== null && !Number.isFinite(gradNorm);
-  const clipCoefficients = maxNorm === null
-    ? null
-    : groupNorms.map((norm) => clipCoefficient(maxNorm, perGroup ? norm : gradNorm));
-  return { skipped: checkFinite && (hasFlag || overflows), gradNorm, groupNorms, clipCoefficients };
+  const groupNorms: number[] = [];
+  let squares = 0;
+  let isFinite = true;
+  for (let i = 0; i < sums.length; i += 2) {
+    groupNorms.push(Math.sqrt(sums[i]));
+    squares += sums[i];
+    isFinite &&= sums[i + 1] === 0;
+  }
+  const gradNorm = Math.sqrt(squares);
+  if (maxNorm === null) {
+    return { skipped: checkFinite && !isFinite, gradNorm, groupNorms, clipCoefficients: null };
+  }
+  const clip = (norm: number) => clipCoefficient(maxNorm, perGroup ? norm : gradNorm);
+  const skipped = checkFinite && !(isFinite && Number.isFinite(gradNorm));
+  return { skipped, gradNorm, groupNorms, clipCoefficients: groupNorms.map(clip) };
 }

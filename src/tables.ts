@@ -46,6 +46,20 @@ export const COUNTER = 5;
 /** Gradients are filled with zeros when they have been used. */
 export const FLAG_ZERO = 1;
 
+/**
+ * Writes a word of a table in halves: a whole number from 0 to 2 ** 53. The lower half comes first on
+ * every platform that Deno runs on.
+ */
+export function writeWord(halves: Uint32Array, word: number, value: number): void {
+  halves[2 * word] = value; // modulo 2 ** 32
+  halves[2 * word + 1] = value / 2 ** 32;
+}
+
+/** Reads a word that `writeWord` wrote. */
+export function readWord(halves: Uint32Array, word: number): number {
+  return halves[2 * word] + halves[2 * word + 1] * 2 ** 32;
+}
+
 /** Writes a group's row of the group table, from word `at` on. Its gradients are not clipped. */
 export function writeGroup(rows: Float64Array, at: number, h: Readonly<RuleOptions>): void {
   rows[at] = h.lr;
@@ -93,12 +107,14 @@ export function tabulate(
   address: (array: Tensor) => number,
 ): Gradients {
   const rows = new BigUint64Array(Math.max(1, gradients.length) * ROW);
-  for (const [i, { grad, dtype }] of gradients.entries()) {
-    rows[i * ROW + DATA] = rows[i * ROW + GRAD] = BigInt(address(grad));
-    rows[i * ROW + LENGTH] = BigInt(grad.length);
-    rows[i * ROW + DTYPE] = BigInt(dtype.code);
-    rows[i * ROW + STATE] = BigInt(FIRST);
-  }
+  const halves = new Uint32Array(rows.buffer);
+  gradients.forEach(({ grad, dtype }, i) => {
+    writeWord(halves, i * ROW + DATA, address(grad));
+    writeWord(halves, i * ROW + GRAD, address(grad));
+    writeWord(halves, i * ROW + LENGTH, grad.length);
+    writeWord(halves, i * ROW + DTYPE, dtype.code);
+    writeWord(halves, i * ROW + STATE, FIRST);
+  });
   const groupRows = new Float64Array(GROUP_ROW);
   groupRows[COEFFICIENT] = 1;
   const entries = gradients.map((each) => ({ ...each, group: 0 }));
