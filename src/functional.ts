@@ -1,7 +1,7 @@
 /** The functional form: one step on arrays that the caller owns. */
 
 import { chooseBackend } from "./backends/choose.ts";
-import { addressOf, stepRows, stepRowsWith } from "./backends/devices.ts";
+import { memoryOf, stepRows, stepRowsWith } from "./backends/devices.ts";
 import { checkKeys, resolve } from "./options.ts";
 import type { BackendName } from "./options.ts";
 import { describe } from "./parameter.ts";
@@ -88,7 +88,10 @@ export function sgd(
     parameter: { data, grad: gradList[i] } as Parameter<Tensor>,
     state: { momentumBuffer: momentumBufferList[i], masterWeight: null },
   }));
-  const plan = new Plan((tensor) => addressOf(backend, tensor), precision);
+  const plan = new Plan({
+    ...memoryOf(backend),
+    allocate: (wanted) => wanted.map(({ dtype, length }) => dtype.zeros(length)), // the caller's own
+  }, precision);
   plan.add(hyperparameters, members);
   plan.refresh();
   const each = hyperparameters.foreach === false ? 1 : params.length;

@@ -1,7 +1,7 @@
 /** Elements of tensors, wherever they lie, as arrays of JavaScript's. */
 
 import { deviceOf, dtypeOf, elementTypeOf } from "./parameter.ts";
-import type { DeviceTensor, Dtype, HostArray, Tensor } from "./parameter.ts";
+import type { DeviceTensor, Dtype, ElementType, HostArray, Tensor } from "./parameter.ts";
 
 /** The dtype of a tensor's copies on the host: float16 is widened to float32, which is exact. */
 export function hostDtypeOf(tensor: unknown, what: string): Dtype {
@@ -30,10 +30,9 @@ export function copyFromHost(tensor: Tensor, values: HostArray): void {
   (tensor as DeviceTensor).write(half ? Float16Array.from(values) : values as Float32Array);
 }
 
-/** A new tensor of these values, where `data` lies; on a device, of its dtype. */
-export function copyFor(data: Tensor, values: HostArray): Tensor {
-  if (deviceOf(data) === undefined) return values.slice();
-  const tensor = elementTypeOf(data, "the tensor").zeros(values.length);
-  copyFromHost(tensor, values);
-  return tensor;
+/** The type that values are stored in beside `data`: their own, or on a device that of the data. */
+export function storedType(data: Tensor, values: HostArray): ElementType {
+  return deviceOf(data) === undefined
+    ? dtypeOf(values, "the values")
+    : elementTypeOf(data, "the data");
 }

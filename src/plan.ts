@@ -15,7 +15,7 @@ import { checkCombination } from "./options.ts";
 import type { RuleOptions } from "./rule.ts";
 import { Written } from "./overlap.ts";
 import { checkBuffer, elementTypeOf, FLOAT32, isSixteenBit } from "./parameter.ts";
-import type { Device, HostArray, Parameter, SparseGrad, Tensor } from "./parameter.ts";
+import type { Device, ElementType, HostArray, Parameter, SparseGrad, Tensor } from "./parameter.ts";
 import { bufferTypeOf, checkDevice, codeOf } from "./rounding.ts";
 import type { Precision } from "./rounding.ts";
 import { checkSparseOptions, isSparse, readSparse, SparseTable } from "./sparse.ts";
@@ -44,6 +44,14 @@ import {
 
 const NOTHING_WRITTEN = new Written({ count: 0, startOf: Number, bytesOf: Number, nameOf: String });
 
+/** The memory of the tensors of a plan. */
+export interface TensorMemory {
+  /** Where an array's bytes begin, as the backend reads it from the tables. */
+  address(array: Tensor | Uint32Array<ArrayBuffer>): number;
+  /** Makes momentum buffers of zeros. */
+  allocate(wanted: readonly { dtype: ElementType; length: number }[]): Tensor[];
+}
+
 /** The tables of one optimizer. */
 export class Plan {
   /** The tensor table: `ROW` words of 64 bits per parameter. */
@@ -65,7 +73,8 @@ export class Plan {
   /** Whether some of the rows are in JavaScript's memory. */
   hasArrays = true;
 
-  readonly #address: (array: Tensor | Uint32Array<ArrayBuffer>) => number;
+  readonly #address: TensorMemory["address"];
+  readonly #allocate: TensorMemory["allocate"];
   readonly #precision: Precision;
   readonly #started: Entry[] = [];
   readonly #copied: Entry[] = [];
@@ -76,14 +85,12 @@ export class Plan {
   #gradsChanged = true;
 
   /**
-   * @param address Where an array's bytes begin, as the backend reads it from the tables.
+   * @param memory Where arrays are, and come from.
    * @param precision What holds for parameters in 16-bit types.
    */
-  constructor(
-    address: (array: Tensor | Uint32Array<ArrayBuffer>) => number,
-    precision: Precision,
-  ) {
+  constructor({ address, allocate }: TensorMemory, precision: Precision) {
     this.#address = address;
+    this.#allocate = allocate;
     this.#precision = precision;
   }
 
@@ -115,9 +122,10 @@ export class Plan {
     try {
       this.sparse.steps.length = 0;
       this.#started.length = this.#copied.length = 0;
-      if (this.rows.length !== this.entries.length * ROW) this.#allocate();
+      if (this.rows.length !== this.entries.length * ROW) this.#resize();
       this.#refreshGroups();
       this.#refreshEntries();
+      if (this.#started.length > 0) this.#start();
       this.#checkAttached();
       if (this.#writtenChanged) this.#checkAll();
       else for (const entry of this.#newGrads) this.#checkGrad(entry);
@@ -169,7 +177,7 @@ export class Plan {
     this.#gradsChanged = false;
   }
 
-  #allocate(): void {
+  #resize(): void {
     this.rows = new BigUint64Array(this.entries.length * ROW);
     this.halves = new Uint32Array(this.rows.buffer);
     this.groupRows = new Float64Array(this.groups.length * GROUP_ROW);
@@ -220,7 +228,7 @@ export class Plan {
   /** Brings the momentum buffer up to date and returns the row's state. */
   #refreshBuffer(entry: Entry, buffer: Tensor | null): number {
     if (buffer === null) {
-      if (this.groupRows[entry.group * GROUP_ROW + 1] !== 0) this.#start(entry);
+      if (this.groupRows[entry.group * GROUP_ROW + 1] !== 0) this.#started.push(entry);
       return FIRST;
     }
     if (buffer !== entry.buffer) this.#bindBuffer(entry, buffer);
@@ -340,10 +348,11 @@ export class Plan {
     this.#writtenChanged = true;
   }
 
-  /** A first step with momentum: the buffer is made here, and is state once the step is taken. */
-  #start(entry: Entry): void {
-    this.#setBuffer(entry, entry.bufferType!.zeros(entry.length));
-    this.#started.push(entry);
+  /** First steps with momentum: the buffers are made here, and are state once the step is taken. */
+  #start(): void {
+    const wanted = this.#started.map(({ bufferType, length }) => ({ dtype: bufferType!, length }));
+    const buffers = this.#allocate(wanted);
+    this.#started.forEach((entry, i) => this.#setBuffer(entry, buffers[i]));
   }
 
   #checkAll(): void {

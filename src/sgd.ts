@@ -2,7 +2,7 @@
 
 import { chooseBackend } from "./backends/choose.ts";
 import type { Backend } from "./backends/backend.ts";
-import { addressOf } from "./backends/devices.ts";
+import { addressOf, memoryOf } from "./backends/devices.ts";
 import { goBackThrough } from "./differentiable/backward.ts";
 import type { BackwardOptions, BackwardResult, Cotangents } from "./differentiable/backward.ts";
 import { checkLimit, Recorder } from "./differentiable/recorder.ts";
@@ -28,7 +28,10 @@ import { zeroGradients } from "./zero_grad.ts";
 
 /** What an optimizer remembers of a parameter. */
 export interface ParameterStateView<T extends Tensor = FloatArray> {
-  /** The momentum buffer; null before the first step with momentum. */
+  /**
+   * The momentum buffer; null before the first step with momentum. On the `js` backend many of them
+   * lie on one `ArrayBuffer`, which cannot be transferred.
+   */
   readonly momentumBuffer: T | null;
   /**
    * The float32 copy of a parameter in a 16-bit type, where `masterWeights` is on; else null. It is
@@ -347,7 +350,8 @@ export class SGD<T extends Tensor = FloatArray> {
 
   #owner(doing: string): Owner {
     this.#stepper.checkIdle(doing);
-    return { groups: this.#groups, memories: this.#state, precision: this.#precision };
+    const { allocate } = memoryOf(this.#backend);
+    return { groups: this.#groups, memories: this.#state, precision: this.#precision, allocate };
   }
 
   /** Everything is checked before anything is added. */

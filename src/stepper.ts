@@ -1,7 +1,7 @@
 /** Takes the steps of an optimizer: at once, with options, or beside JavaScript's thread. */
 
 import type { Backend } from "./backends/backend.ts";
-import { addressOf, stepRows } from "./backends/devices.ts";
+import { memoryOf, stepRows } from "./backends/devices.ts";
 import type { Recorder } from "./differentiable/recorder.ts";
 import { checkRequest, runStep, runStepAsync, zeroRest } from "./fused_step.ts";
 import type { FusedStep } from "./fused_step.ts";
@@ -33,7 +33,7 @@ export class Stepper {
   constructor(backend: Backend, recorder: Recorder, precision: Precision) {
     this.#backend = backend;
     this.#recorder = recorder;
-    this.plan = new Plan((tensor) => addressOf(backend, tensor), precision);
+    this.plan = new Plan(memoryOf(backend), precision);
   }
 
   /** Refuses what would meet a step that is running. */

@@ -2,9 +2,11 @@
 
 import { assertEquals } from "@std/assert";
 import { sweepElements } from "../src/backends/js_sweep.ts";
+import { SGD, sgd, type SparseParameter } from "../mod.ts";
 import { dtypeOf, FLOAT32, type FloatArray, type WideDtype } from "../src/parameter.ts";
 import { factorsOf, type Lines } from "../src/rule.ts";
-import { compile, isAvailable, isFused, TILE, tilesOf } from "../src/wasm/kernel.ts";
+import { compile, isAvailable, isFused, TILE } from "../src/wasm/kernel.ts";
+import { Workspace } from "../src/wasm/workspace.ts";
 
 const flags = [false, true];
 const choices: Lines[] = (["none", "first", "later"] as const).flatMap((momentum) =>
@@ -30,14 +32,15 @@ for (const make of [Float32Array, Float64Array]) {
   for (const lines of choices) {
     const name = `${dtype.name} ${Object.values(lines).join(" ")}`;
     Deno.test(`without fused operations WebAssembly gives the bits of the loop: ${name}`, () => {
-      const tiles = tilesOf(dtype);
+      const workspace = new Workspace();
+      const tiles = workspace.tilesOf(dtype);
       const [param, grad, buffer] = [tiles.param, tiles.grad, tiles.buffer].map(fill);
       const expected = [param, grad, buffer].map((tile) => tile.slice());
       const f = factorsOf(h, dtype.round);
-      compile(dtype, lines, false)(TILE, f);
+      compile(dtype, lines, workspace.memory, false)(TILE, f);
       sweepElements(dtype, lines, f, expected[0], expected[1], expected[2]);
       for (const [i, tile] of [param, grad, buffer].entries()) {
-        assertEquals(tile.findIndex((value, k) => !Object.is(value, expected[i][k])), -1);
+        assertEquals(firstDifference(tile, expected[i]), -1);
       }
     });
   }
@@ -45,11 +48,12 @@ for (const make of [Float32Array, Float64Array]) {
 
 Deno.test("a kernel stops at the vector that holds its last element", () => {
   const dtype = FLOAT32;
-  const { param, grad } = tilesOf(dtype);
+  const workspace = new Workspace();
+  const { param, grad } = workspace.tilesOf(dtype);
   param.fill(1);
   grad.fill(1);
   const lines: Lines = { momentum: "none", decay: false, nesterov: false, sign: false };
-  compile(dtype, lines)(5, factorsOf({ ...h, lr: 1 }, dtype.round));
+  workspace.kernelOf(dtype, lines)(5, factorsOf({ ...h, lr: 1 }, dtype.round));
   assertEquals([...param.subarray(0, 10)], [2, 2, 2, 2, 2, 2, 2, 2, 1, 1]);
 });
 
@@ -58,3 +62,82 @@ Deno.test("Deno has WebAssembly with SIMD, and x86-64 with FMA or ARM64 fuses", 
   if (Deno.build.arch === "aarch64") assertEquals(isFused(), true);
   else assertEquals(typeof isFused(), "boolean");
 });
+
+const MOMENTUM = { lr: 0.1, momentum: 0.9, nesterov: true, weightDecay: 0.01 };
+
+/** Parameters of some lengths, of which not all are whole vectors or tiles. */
+function makeParameters(make: typeof Float32Array | typeof Float64Array) {
+  return [TILE + 3, 70, 5, 3 * TILE, 64].map((length, i) => ({
+    data: fill(new make(Math.max(length, special.length)), i),
+    grad: fill(new make(Math.max(length, special.length)), i + 1),
+  }));
+}
+
+for (const make of [Float32Array, Float64Array]) {
+  const inPlace = `${make.name}: momentum buffers that stay in WebAssembly's memory`;
+
+  Deno.test(`${inPlace} have the bits of buffers that are copied`, () => {
+    const [own, copied] = [makeParameters(make), makeParameters(make)];
+    const optimizer = new SGD(own, { ...MOMENTUM, backend: "js" });
+    for (let step = 0; step < 3; step++) {
+      optimizer.step();
+      for (const { grad } of own) grad.reverse();
+    }
+    const [data, grads] = [copied.map(({ data }) => data), copied.map(({ grad }) => grad)];
+    const list: (FloatArray | null)[] = data.map(() => null);
+    for (let step = 0; step < 3; step++) {
+      sgd(data, grads, list, { dampening: 0, maximize: false, backend: "js", ...MOMENTUM });
+      for (const grad of grads) grad.reverse();
+    }
+    for (const [i, parameter] of own.entries()) {
+      const buffer = optimizer.state.get(parameter)!.momentumBuffer!;
+      assertEquals(firstDifference(parameter.data, data[i]), -1);
+      assertEquals(firstDifference(buffer, list[i]!), -1);
+      assertEquals([buffer.buffer.byteLength > 1 << 16, list[i]!.byteOffset], [true, 0]);
+    }
+  });
+
+  Deno.test(`${inPlace} keep to the rows of sparse gradients`, () => {
+    const [rows, columns] = [400, 67]; // rows that end within a vector
+    const makeMatrix = (): SparseParameter => ({
+      data: fill(new make(rows * columns), 0),
+      grad: {
+        indices: Int32Array.of(3, 4, 399, 0),
+        values: fill(new make(4 * columns), 1),
+        shape: [rows, columns],
+      },
+    });
+    const [own, copied] = [makeMatrix(), makeMatrix()];
+    const optimizer = new SGD([own], { lr: 0.1, momentum: 0.9, backend: "js" });
+    const list: (FloatArray | null)[] = [null];
+    const options = { dampening: 0, weightDecay: 0, nesterov: false, maximize: false } as const;
+    for (let step = 0; step < 3; step++) {
+      optimizer.step();
+      sgd([copied.data], [copied.grad], list, {
+        ...options,
+        lr: 0.1,
+        momentum: 0.9,
+        backend: "js",
+      });
+    }
+    assertEquals(firstDifference(own.data, copied.data), -1);
+    assertEquals(firstDifference(optimizer.state.get(own)!.momentumBuffer!, list[0]!), -1);
+  });
+}
+
+Deno.test("loaded momentum buffers stay in WebAssembly's memory too", () => {
+  const parameters = makeParameters(Float32Array);
+  const first = new SGD(parameters, { ...MOMENTUM, backend: "js" });
+  first.step();
+  const next = new SGD(parameters, { ...MOMENTUM, backend: "js" });
+  next.loadStateDict(first.stateDict());
+  const [a, b] = [first, next].map(({ state }) => state.get(parameters[0])!.momentumBuffer!);
+  assertEquals(firstDifference(a, b), -1);
+  assertEquals([b.buffer.byteLength > 1 << 16, a.buffer === b.buffer], [true, false]);
+});
+
+/** The first element that differs, be it in a zero's sign; -1 if none does. */
+function firstDifference(a: FloatArray, b: FloatArray): number {
+  assertEquals(a.length, b.length);
+  return a.findIndex((value, i) => !Object.is(value, b[i]));
+}

@@ -40,6 +40,7 @@ function createCpu({ symbols }: Library): Backend {
       void array.buffer;
       return descent_address(array as Uint32Array<ArrayBuffer>);
     },
+    allocate: (wanted) => wanted.map(({ dtype, length }) => dtype.zeros(length)),
     step(plan: Plan, from: number, to: number): void {
       const status = descent_step(plan.rows, from, to, plan.groupRows, plan.groups.length);
       if (status !== 0) unwrap(symbols, status);

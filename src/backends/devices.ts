@@ -1,8 +1,8 @@
 /** Parameters on devices: their rows of a plan go to their device, the others to a host backend. */
 
 import { deviceOf } from "../parameter.ts";
-import type { Device, DeviceTensor, HostArray, Tensor } from "../parameter.ts";
-import type { Plan } from "../plan.ts";
+import type { Device, DeviceTensor, Dtype, ElementType, HostArray, Tensor } from "../parameter.ts";
+import type { Plan, TensorMemory } from "../plan.ts";
 import type { Backend } from "./backend.ts";
 
 /** Where a tensor's bytes begin, on one scale for all memory. */
@@ -11,6 +11,27 @@ export function addressOf(host: Backend, tensor: Tensor | Uint32Array<ArrayBuffe
   return device === undefined
     ? host.address(tensor as HostArray | Uint32Array<ArrayBuffer>)
     : device.address(tensor as DeviceTensor);
+}
+
+/** A tensor to be made. */
+interface Wanted {
+  readonly dtype: ElementType;
+  readonly length: number;
+}
+
+/** The memory of tensors: of devices, and of arrays as the host's backend has them. */
+export function memoryOf(host: Backend): TensorMemory {
+  return {
+    address: (tensor) => addressOf(host, tensor),
+    allocate: (wanted) => allocate(host, wanted),
+  };
+}
+
+function allocate(host: Backend, wanted: readonly Wanted[]): Tensor[] {
+  const isArray = ({ dtype }: Wanted) => dtype.device === undefined;
+  const arrays = host.allocate(wanted.filter(isArray) as { dtype: Dtype; length: number }[]);
+  let next = 0;
+  return wanted.map((each) => isArray(each) ? arrays[next++] : each.dtype.zeros(each.length));
 }
 
 /**

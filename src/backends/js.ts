@@ -6,6 +6,7 @@ import type { Plan } from "../plan.ts";
 import { factorsOf, linesOf } from "../rule.ts";
 import type { Factors, Lines } from "../rule.ts";
 import { TILE } from "../wasm/kernel.ts";
+import { allocate } from "../wasm/workspace.ts";
 import type { Backend } from "./backend.ts";
 import { addNorms, preparationOf, prepare, scaleGradients } from "./js_gradients.ts";
 import type { Preparation } from "./js_gradients.ts";
@@ -51,6 +52,7 @@ export const js: Backend = {
     }
     return base + array.byteOffset;
   },
+  allocate,
   step(plan: Plan, from: number, to: number): void {
     stepRows(plan, from, to, stepPlain);
   },

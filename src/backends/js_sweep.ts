@@ -3,8 +3,8 @@
 import type { Dtype, FloatArray, WideDtype } from "../parameter.ts";
 import { descend, gradient, velocity } from "../rule.ts";
 import type { Factors, Lines } from "../rule.ts";
-import { compile, isAvailable, TILE, tilesOf } from "../wasm/kernel.ts";
-import type { Kernel } from "../wasm/kernel.ts";
+import { isAvailable, TILE, VECTOR } from "../wasm/kernel.ts";
+import { placeOf, workspaceOf } from "../wasm/workspace.ts";
 import { arithmeticOf } from "./arithmetic.ts";
 
 /** Elements below which a plain loop is faster than copies into WebAssembly's memory and back. */
@@ -23,7 +23,10 @@ export function sweep(
   chosen(dtype, lines, f, data, grad, buffer);
 }
 
-/** Steps one tensor in WebAssembly, a tile at a time. */
+/**
+ * Steps one tensor in WebAssembly, a tile at a time. A buffer that lies there is stepped in place,
+ * as long as whole vectors do not go beyond its end.
+ */
 function sweepTiles(
   dtype: WideDtype,
   lines: Lines,
@@ -32,27 +35,24 @@ function sweepTiles(
   grad: FloatArray,
   buffer: FloatArray | null,
 ): void {
-  const kernel = kernelOf(dtype, lines);
-  const tiles = tilesOf(dtype);
+  const workspace = workspaceOf(buffer);
+  const kernel = workspace.kernelOf(dtype, lines);
+  const tiles = workspace.tilesOf(dtype);
+  const place = buffer === null ? null : placeOf(buffer);
   for (let from = 0; from < data.length; from += TILE) {
     const to = Math.min(from + TILE, data.length);
+    const part = (tile: FloatArray) => to - from === TILE ? tile : tile.subarray(0, to - from);
     tiles.param.set(data.subarray(from, to));
     tiles.grad.set(grad.subarray(from, to));
-    if (lines.momentum === "later") tiles.buffer.set(buffer!.subarray(from, to));
-    kernel(to - from, f);
-    const part = (tile: FloatArray) => to - from === TILE ? tile : tile.subarray(0, to - from);
+    if (place !== null && (to - from) * dtype.bytes % VECTOR === 0) {
+      kernel(to - from, f, place + from * dtype.bytes);
+    } else {
+      if (lines.momentum === "later") tiles.buffer.set(buffer!.subarray(from, to));
+      kernel(to - from, f);
+      if (lines.momentum !== "none") buffer!.set(part(tiles.buffer), from);
+    }
     data.set(part(tiles.param), from);
-    if (lines.momentum !== "none") buffer!.set(part(tiles.buffer), from);
   }
-}
-
-const kernels = new Map<string, Kernel>();
-
-function kernelOf(dtype: WideDtype, lines: Lines): Kernel {
-  const key = `${dtype.name} ${lines.decay} ${lines.momentum} ${lines.nesterov} ${lines.sign}`;
-  let kernel = kernels.get(key);
-  if (kernel === undefined) kernels.set(key, kernel = compile(dtype, lines));
-  return kernel;
 }
 
 /** Steps one tensor element by element; of a 16-bit type, its values as float32. */

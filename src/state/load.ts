@@ -3,7 +3,7 @@
 import type { ParamGroup } from "../group.ts";
 import { checkKnown, HYPERPARAMETERS, resolve } from "../options.ts";
 import type { Hyperparameters } from "../options.ts";
-import { copyFor, copyFromHost, copyToHost, hostDtypeOf, readable } from "../host_copy.ts";
+import { copyFromHost, copyToHost, hostDtypeOf, readable, storedType } from "../host_copy.ts";
 import { checkBuffer, describe, dtypeOf, FLOAT32, isSixteenBit, label } from "../parameter.ts";
 import type { ElementType, HostArray, Parameter, Tensor } from "../parameter.ts";
 import { bufferTypeOf } from "../rounding.ts";
@@ -11,6 +11,7 @@ import type { Precision } from "../rounding.ts";
 import { match } from "./match.ts";
 import type { Match, Problem } from "./match.ts";
 import { checkStateDict, KEYS } from "./state_dict.ts";
+import type { TensorMemory } from "../plan.ts";
 import type { CheckedDict, CheckedTensor, ParamGroupStateDict, StateDict } from "./state_dict.ts";
 
 /** What is remembered of a parameter. */
@@ -29,6 +30,8 @@ export interface Owner {
   readonly memories: ReadonlyMap<Parameter<Tensor>, Memory>;
   /** What holds for parameters in 16-bit types. */
   readonly precision: Precision;
+  /** Makes momentum buffers. */
+  readonly allocate: TensorMemory["allocate"];
 }
 
 /** The options of `stateDict`. */
@@ -137,7 +140,7 @@ export function loadState(owner: Owner, dict: unknown, options: LoadOptions = {}
   const changes = [
     ...pairs.map(({ here, there }) => changeGroup(here, resolve(there.values))),
     () => Object.assign(owner.precision.random, checked.rounding),
-    ...fitting.map((found) => changeMemory(owner, found, checked)),
+    ...changeMemories(owner, fitting, checked),
     ...(parameters ? fitting.filter(isValued).map((found) => changeData(found, checked)) : []),
   ];
   for (const change of changes) change();
@@ -237,16 +240,23 @@ function changeGroup(group: ParamGroup<Tensor>, values: Hyperparameters): () => 
   };
 }
 
-function changeMemory({ memories }: Owner, { parameter, id }: Match, dict: CheckedDict) {
-  const values = dict.buffers.get(id)?.data;
-  const buffer = values === undefined ? null : copyFor(parameter.data, values);
-  const master = dict.masters.get(id)?.data.slice() as Float32Array | undefined;
-  return () => {
-    Object.assign(memories.get(parameter)!, {
-      momentumBuffer: buffer,
-      masterWeight: master ?? null,
-    });
-  };
+function changeMemories(
+  { memories, allocate }: Owner,
+  matches: readonly Match[],
+  { buffers, masters }: CheckedDict,
+): (() => void)[] {
+  const buffered = matches.filter(({ id }) => buffers.has(id));
+  const copies = allocate(buffered.map(({ parameter, id }) => {
+    const { data } = buffers.get(id)!;
+    return { dtype: storedType(parameter.data, data), length: data.length };
+  }));
+  buffered.forEach(({ id }, i) => copyFromHost(copies[i], buffers.get(id)!.data));
+  const copyOf = new Map(buffered.map(({ parameter }, i) => [parameter, copies[i]]));
+  return matches.map(({ parameter, id }) => {
+    const masterWeight = masters.get(id)?.data.slice() as Float32Array | undefined ?? null;
+    const momentumBuffer = copyOf.get(parameter) ?? null;
+    return () => Object.assign(memories.get(parameter)!, { momentumBuffer, masterWeight });
+  });
 }
 
 function changeData({ parameter, id }: Match, dict: CheckedDict): () => void {

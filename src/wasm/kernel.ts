@@ -7,7 +7,7 @@
  */
 
 import { FLOAT32 } from "../parameter.ts";
-import type { FloatArray, WideDtype } from "../parameter.ts";
+import type { WideDtype } from "../parameter.ts";
 import { descend, gradient, velocity } from "../rule.ts";
 import type { Arithmetic, Factors, Lines } from "../rule.ts";
 import { assemble, op, simd, TYPE, unsigned } from "./assembler.ts";
@@ -15,24 +15,22 @@ import { assemble, op, simd, TYPE, unsigned } from "./assembler.ts";
 /** Elements of a tile: parameter, gradient and buffer of one stay in a second-level cache. */
 export const TILE = 8192;
 
-/** Bytes between the tiles of parameter, gradient and buffer in the memory. */
-const STRIDE = TILE * 8;
+/** Bytes of a vector: what a kernel steps at a time. */
+export const VECTOR = 16;
+
+/** Bytes between the tiles of parameter, gradient and buffer, with which a memory begins. */
+export const STRIDE = TILE * 8;
+
+/**
+ * Applies the rule to the first `count` elements of the tiles, rounded up to a whole vector.
+ *
+ * @param bufferAt Where the buffer begins in the memory; that of its tile by default.
+ */
+export type Kernel = (count: number, f: Factors<number>, bufferAt?: number) => void;
+
 const PAGE = 65536;
-
-/** The memory that kernels work on: a tile of parameters, one of gradients, one of buffers. */
-export interface Tiles {
-  readonly param: FloatArray;
-  readonly grad: FloatArray;
-  readonly buffer: FloatArray;
-}
-
-/** Applies the rule to the first `count` elements of the tiles. */
-export type Kernel = (count: number, f: Factors<number>) => void;
-
-let memory: WebAssembly.Memory | undefined;
 let available: boolean | undefined;
 let fused: boolean | undefined;
-const tiles = new Map<WideDtype, Tiles>();
 
 const PLAIN: Lines = { decay: false, momentum: "none", nesterov: false, sign: false };
 
@@ -50,30 +48,34 @@ function canInstantiate(): boolean {
   }
 }
 
-/** The tiles of a dtype; those of all dtypes lie on the same memory. */
-export function tilesOf(dtype: WideDtype): Tiles {
-  let found = tiles.get(dtype);
-  if (found === undefined) {
-    const tile = (i: number) => dtype.view(sharedMemory().buffer, i * STRIDE, TILE);
-    tiles.set(dtype, found = { param: tile(0), grad: tile(1), buffer: tile(2) });
-  }
-  return found;
+/**
+ * A memory for kernels: their tiles, and so many bytes more.
+ *
+ * @throws {RangeError} If there is not so much.
+ */
+export function newMemory(bytes = 0): WebAssembly.Memory {
+  return new WebAssembly.Memory({ initial: Math.ceil((3 * STRIDE + bytes) / PAGE) });
 }
-
-const newMemory = () => new WebAssembly.Memory({ initial: Math.ceil(3 * STRIDE / PAGE) });
-const sharedMemory = () => memory ??= newMemory();
 
 /** Whether relaxed SIMD is here and fuses, on this processor. */
 export function isFused(): boolean {
   return fused ??= probe();
 }
 
-/** Compiles the rule for one dtype and one choice of its lines. */
-export function compile(dtype: WideDtype, lines: Lines, fuse: boolean = isFused()): Kernel {
-  const run = instantiate(dtype, lines, fuse, sharedMemory());
+/** Compiles the rule for one dtype, one choice of its lines and one memory. */
+export function compile(
+  dtype: WideDtype,
+  lines: Lines,
+  memory: WebAssembly.Memory,
+  fuse: boolean = isFused(),
+): Kernel {
+  const run = instantiate(dtype, lines, fuse, memory);
   const { bytes } = dtype;
-  return (count, f) =>
-    run(count * bytes, f.orientation, f.weightDecay, f.momentum, f.blend, f.negativeLr);
+  return (count, f, bufferAt = 2 * STRIDE) =>
+    run(
+      ...[count * bytes, bufferAt],
+      ...[f.orientation, f.weightDecay, f.momentum, f.blend, f.negativeLr],
+    );
 }
 
 /** A rounded product is subtracted from the same product: only a fused operation keeps the rest. */
@@ -86,14 +88,14 @@ function probe(): boolean {
   grad[0] = -Math.fround(factor * factor);
   try {
     // p <- p - (factor * p + g): the inner fma is exactly 2^-24 if it rounds once, else 0.
-    instantiate(FLOAT32, { ...PLAIN, decay: true }, true, own)(4, 1, factor, 0, 0, -(2 ** 24));
+    instantiate(FLOAT32, { ...PLAIN, decay: true }, true, own)(4, 0, 1, factor, 0, 0, -(2 ** 24));
   } catch {
     return false; // no relaxed SIMD
   }
   return param[0] !== Math.fround(factor);
 }
 
-type Run = (bytes: number, ...factors: number[]) => void;
+type Run = (bytes: number, bufferAt: number, ...factors: number[]) => void;
 
 function instantiate(
   dtype: WideDtype,
@@ -106,11 +108,12 @@ function instantiate(
   return exports.run as Run;
 }
 
-/** Parameters of the function: the number of bytes and the factors; then the loop's counter. */
+/** Parameters of the function: the bytes, the buffer's address, the factors; then the loop's counter. */
 const END = 0;
-const FACTORS = 1;
-const COUNTER = 6;
-const FIRST_VECTOR = 7;
+const BUFFER = 1;
+const FACTORS = 2;
+const COUNTER = 7;
+const FIRST_VECTOR = 8;
 
 function emit(dtype: WideDtype, lines: Lines, fuse: boolean): Uint8Array<ArrayBuffer> {
   const writer = new Writer(dtype.name === "float32", fuse);
@@ -133,7 +136,7 @@ function emit(dtype: WideDtype, lines: Lines, fuse: boolean): Uint8Array<ArrayBu
   ];
   const body = [...setup, ...op.loop(writer.take(), next)];
   const scalar = dtype.name === "float32" ? TYPE.f32 : TYPE.f64;
-  return assemble([TYPE.i32, ...new Array(5).fill(scalar)], writer.locals, body);
+  return assemble([TYPE.i32, TYPE.i32, ...new Array(5).fill(scalar)], writer.locals, body);
 }
 
 /** An arithmetic that writes instructions; its values are the numbers of `v128` locals. */
@@ -155,12 +158,13 @@ class Writer implements Arithmetic<number> {
     return this.#define(op.get(scalar), simd(this.single ? 0x13 : 0x14));
   }
 
+  /** Of the tiles of parameters, gradients and buffers: 0, 1 and 2. */
   load(tile: number): number {
-    return this.#define(op.get(COUNTER), simd(0x00, 4, ...offset(tile)));
+    return this.#define(address(tile), simd(0x00, 4, ...offset(tile)));
   }
 
   store(tile: number, value: number): void {
-    this.#code.push(...op.get(COUNTER), ...op.get(value), ...simd(0x0b, 4, ...offset(tile)));
+    this.#code.push(...address(tile), ...op.get(value), ...simd(0x0b, 4, ...offset(tile)));
   }
 
   mul(a: number, b: number): number {
@@ -220,8 +224,10 @@ class Writer implements Arithmetic<number> {
   }
 }
 
-/** A tile's offset as an immediate operand. */
-const offset = (tile: number): number[] => unsigned(tile * STRIDE);
+/** The buffer lies anywhere, the other tiles at their offsets, which are immediate operands. */
+const address = (tile: number): number[] =>
+  tile === 2 ? [...op.get(COUNTER), ...op.get(BUFFER), ...op.i32Add()] : op.get(COUNTER);
+const offset = (tile: number): number[] => unsigned(tile === 2 ? 0 : tile * STRIDE);
 
 /** The bytes of four 32-bit lanes, for a shuffle. */
 function bytesOf(lanes: number[]): number[] {

@@ -1,0 +1,99 @@
+/**
+ * Memories that kernels work on. Parameters and gradients are copied into their tiles, as they lie
+ * where the caller has put them; momentum buffers, which the optimizer makes, stay in such a memory
+ * and are stepped in place.
+ */
+
+import type { Dtype, FloatArray, HostArray, WideDtype } from "../parameter.ts";
+import type { Lines } from "../rule.ts";
+import { compile, isAvailable, newMemory, STRIDE, TILE, VECTOR } from "./kernel.ts";
+import type { Kernel } from "./kernel.ts";
+
+/** A tile of parameters, one of gradients, one of buffers. */
+export interface Tiles {
+  readonly param: FloatArray;
+  readonly grad: FloatArray;
+  readonly buffer: FloatArray;
+}
+
+/** Bytes below which arrays are not worth a memory of their own, of which a process has few. */
+const SMALL = 1 << 16;
+
+/** Bytes that a memory can have, short of its last page. */
+const LARGE = 2 ** 32 - 2 ** 16 - 3 * STRIDE;
+
+/** One memory with its tiles, and the kernels that work on it. */
+export class Workspace {
+  readonly memory: WebAssembly.Memory;
+  readonly #tiles = new Map<WideDtype, Tiles>();
+  readonly #kernels = new Map<string, Kernel>();
+
+  /**
+   * @param bytes How many bytes of arrays it has room for.
+   * @throws {RangeError} If there is not so much memory.
+   */
+  constructor(bytes = 0) {
+    this.memory = newMemory(bytes);
+  }
+
+  /** The tiles of a dtype; those of all dtypes lie at one place. */
+  tilesOf(dtype: WideDtype): Tiles {
+    let found = this.#tiles.get(dtype);
+    if (found === undefined) {
+      const tile = (i: number) => dtype.view(this.memory.buffer, i * STRIDE, TILE);
+      this.#tiles.set(dtype, found = { param: tile(0), grad: tile(1), buffer: tile(2) });
+    }
+    return found;
+  }
+
+  /** The rule for one dtype and one choice of its lines. */
+  kernelOf(dtype: WideDtype, lines: Lines): Kernel {
+    const key = `${dtype.name} ${lines.decay} ${lines.momentum} ${lines.nesterov} ${lines.sign}`;
+    let kernel = this.#kernels.get(key);
+    if (kernel === undefined) {
+      this.#kernels.set(key, kernel = compile(dtype, lines, this.memory));
+    }
+    return kernel;
+  }
+}
+
+let common: Workspace | undefined;
+const workspaces = new WeakMap<ArrayBufferLike, Workspace>();
+
+/** The workspace that an array lies in, or one that all others share. */
+export function workspaceOf(array: FloatArray | null): Workspace {
+  const own = array === null ? undefined : workspaces.get(array.buffer);
+  return own ?? (common ??= new Workspace());
+}
+
+/** Where an array begins in its workspace; null if it lies elsewhere. */
+export function placeOf(array: FloatArray): number | null {
+  return workspaces.has(array.buffer) ? array.byteOffset : null;
+}
+
+/** Makes arrays of zeros, in a workspace if that is worth it and there is memory for one. */
+export function allocate(
+  wanted: readonly { readonly dtype: Dtype; readonly length: number }[],
+): HostArray[] {
+  const places: number[] = [];
+  let bytes = 0;
+  for (const { dtype, length } of wanted) {
+    places.push(3 * STRIDE + bytes);
+    bytes += Math.ceil(length * dtype.bytes / VECTOR) * VECTOR;
+  }
+  const buffer = bytes >= SMALL && bytes <= LARGE && isAvailable() ? room(bytes) : null;
+  return wanted.map(({ dtype, length }, i) =>
+    buffer === null ? dtype.zeros(length) : dtype.view(buffer, places[i], length)
+  );
+}
+
+function room(bytes: number): ArrayBufferLike | null {
+  try {
+    const workspace = new Workspace(bytes);
+    workspaces.set(workspace.memory.buffer, workspace);
+    return workspace.memory.buffer;
+  } catch (error) {
+    if (error instanceof RangeError) return null; // a memory reserves more addresses than it uses
+    throw error;
+  }
+}
