@@ -9,7 +9,7 @@
 
 import { fromFileUrl } from "@std/path/from-file-url";
 import { readFlags } from "./flags.ts";
-import { duel, type Result } from "./peers/duel.ts";
+import { duel, ratioOf, type Result } from "./peers/duel.ts";
 import { descentOn, hasTorch, type Program, THREADS, torchOn } from "./peers/programs.ts";
 import { writeSection } from "./readme.ts";
 import { describeMachine, formatNumber, formatTable, formatTime, today } from "./text.ts";
@@ -67,11 +67,11 @@ if (flags.readme) writeSection("mixed", report);
 
 /** Times, and how often Descent's step on all threads fits into each. */
 function formatResults(name: string, results: readonly Result[]): string {
-  const own = results.find(({ contender }) => contender === descentOn(THREADS.at(-1)!))!.ns;
-  const rows = results.map(({ contender, ns }) => [
-    contender,
-    formatTime(ns),
-    formatNumber(ns / own),
+  const own = results.find(({ contender }) => contender === descentOn(THREADS.at(-1)!))!;
+  const rows = results.map((result) => [
+    result.contender,
+    formatTime(result.ns),
+    formatNumber(ratioOf(result, own)),
   ]);
   return formatTable([name, "time", "/ Descent"], rows);
 }

@@ -9,7 +9,9 @@ export interface Result {
   readonly workload: string;
   /** The program, and its mode if it has several. */
   readonly contender: string;
-  /** The median, in nanoseconds per step. */
+  /** Nanoseconds per step, in every round. */
+  readonly samples: readonly number[];
+  /** Their median. */
   readonly ns: number;
   /** The distance of the quartiles, as a share of the median. */
   readonly spread: number;
@@ -19,6 +21,11 @@ export interface Result {
 export interface Duel {
   readonly results: readonly Result[];
   readonly about: readonly string[];
+}
+
+/** How many times as long one takes as another: the median of the rounds' ratios. */
+export function ratioOf(a: Result, b: Result): number {
+  return median(a.samples.map((ns, round) => ns / b.samples[round]));
 }
 
 /** The name under which the roofline is among the results. */
@@ -44,6 +51,7 @@ export async function duel(
       results: [...samples].map(([contender, times]) => ({
         workload: workload.name,
         contender,
+        samples: times,
         ns: median(times),
         spread: (quantile(times, 0.75) - quantile(times, 0.25)) / median(times),
       })),

@@ -2,7 +2,7 @@
 
 import { formatNumber, formatTable, formatTime } from "../text.ts";
 import type { Workload } from "../workloads.ts";
-import { type Result, ROOFLINE } from "./duel.ts";
+import { ratioOf, type Result, ROOFLINE } from "./duel.ts";
 import { descentOn, THREADS } from "./programs.ts";
 
 /** All medians with their spread: a row per program, a column per workload. */
@@ -32,20 +32,20 @@ export function formatSummary(workloads: readonly Workload[], results: readonly 
   return formatTable(
     head,
     workloads.map(({ name }) => {
-      const ns = (contender: string) => find(results, name, contender)?.ns;
-      const descent = ns(descentOn(threads));
+      const of = (contender: string) => find(results, name, contender);
+      const descent = of(descentOn(threads));
       const torch = fastestTorch(results, name);
       return [
         name,
         torch === undefined
           ? "-"
           : `${formatTime(torch.ns)} (${torch.contender.replace("torch, ", "")})`,
-        descent === undefined ? "-" : formatTime(descent),
-        quotient(torch?.ns, descent),
-        quotient(ns(ROOFLINE), descent),
-        quotient(ns("Descent, js"), descent),
-        quotient(ns("tfjs, wasm"), ns("Descent, js")),
-        quotient(ns("plain TypeScript loop"), ns("Descent, js")),
+        descent === undefined ? "-" : formatTime(descent.ns),
+        quotient(torch, descent),
+        quotient(of(ROOFLINE), descent),
+        quotient(of("Descent, js"), descent),
+        quotient(of("tfjs, wasm"), of("Descent, js")),
+        quotient(of("plain TypeScript loop"), of("Descent, js")),
       ];
     }),
   );
@@ -62,6 +62,6 @@ function fastestTorch(results: readonly Result[], workload: string) {
     .at(0);
 }
 
-function quotient(a: number | undefined, b: number | undefined): string {
-  return a === undefined || b === undefined ? "-" : formatNumber(a / b);
+function quotient(a: Result | undefined, b: Result | undefined): string {
+  return a === undefined || b === undefined ? "-" : formatNumber(ratioOf(a, b));
 }
