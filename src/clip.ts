@@ -1,6 +1,7 @@
 /** Clipping gradients by their norm, apart from a step. */
 
 import { chooseBackend } from "./backends/choose.ts";
+import { checkFree } from "./in_use.ts";
 import type { BackendName } from "./options.ts";
 import { checkKnown } from "./options.ts";
 import { Written } from "./overlap.ts";
@@ -41,7 +42,8 @@ interface Named {
  * @throws {TypeError} If something is of another type, or a gradient is sparse, on a GPU, detached or
  * resizable.
  * @throws {RangeError} If `maxNorm` is negative or NaN, or gradients share memory.
- * @throws {Error} If the norm is not finite and `errorIfNonfinite` is true.
+ * @throws {Error} If the norm is not finite and `errorIfNonfinite` is true, or a step that is running
+ * uses a gradient.
  *
  * @example
  * ```ts
@@ -99,6 +101,7 @@ function readGradient(grad: unknown, name: string): Named {
   }
   const dtype = dtypeOf(grad, name);
   checkBuffer(grad as HostArray, name);
+  checkFree(grad as HostArray, () => name);
   return { name, grad: grad as HostArray, dtype };
 }
 

@@ -1,8 +1,10 @@
 /** The memory that the rows of a plan are about. */
 
 import type { Entry } from "./entry.ts";
+import { checkFree } from "./in_use.ts";
 import { Written } from "./overlap.ts";
 import { FLOAT32 } from "./parameter.ts";
+import type { SparseTable } from "./sparse.ts";
 import { BUFFER, DATA, GRAD, MASTER, readWord, ROW } from "./tables.ts";
 
 /** Rows, in halves of words, and what they were written from. */
@@ -52,4 +54,24 @@ export function gradsOf({ entries, halves }: Table): Written {
     bytesOf: (i) => entries[i].grad === null ? 0 : entries[i].length * entries[i].dtype!.bytes,
     nameOf: (i) => entries[i].name("grad"),
   });
+}
+
+/**
+ * Looks for what a step that is running elsewhere uses.
+ *
+ * @throws {Error} If it is one of the arrays.
+ */
+export function checkAllFree(
+  { entries, sparse }: Pick<Table, "entries"> & { readonly sparse: SparseTable },
+): void {
+  for (const entry of entries) {
+    const { data, grad, buffer, master } = entry;
+    const arrays = { data, grad, "momentum buffer": buffer, "master weight": master };
+    for (const [name, array] of Object.entries(arrays)) {
+      if (array !== null) checkFree(array, () => entry.name(name as keyof typeof arrays));
+    }
+  }
+  for (const { row, values } of sparse.steps) {
+    checkFree(values, () => `values of ${entries[row].name("grad")}`);
+  }
 }

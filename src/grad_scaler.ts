@@ -4,7 +4,7 @@ import { checkKnown } from "./options.ts";
 import { describe } from "./parameter.ts";
 import { checkScalerDict } from "./state/scaler_dict.ts";
 import type { GradScalerStateDict } from "./state/scaler_dict.ts";
-import { checkScale } from "./step_options.ts";
+import { checkScale, isInvertible } from "./step_options.ts";
 import type { StepOptions } from "./step_options.ts";
 import type { StepReport } from "./step_report.ts";
 
@@ -157,6 +157,16 @@ export class GradScaler {
   }
 
   #optionsOf(optimizer: ScaledOptimizer, options: ScaledStepOptions): StepOptions {
+    if (typeof (optimizer as ScaledOptimizer | null | undefined)?.step !== "function") {
+      throw new TypeError(
+        `Cannot step as the first argument must be an optimizer: it is ${describe(optimizer)}`,
+      );
+    }
+    if (typeof options !== "object" || options === null) {
+      throw new TypeError(
+        `Cannot step as the options must be an object: current value is ${describe(options)}`,
+      );
+    }
     if (this.#stepped.has(optimizer)) {
       throw new Error(
         "Cannot step as the optimizer has stepped since the last update: update first",
@@ -174,7 +184,7 @@ export class GradScaler {
     const state = this.#state;
     if (found) {
       const smaller = Math.fround(state.scale * state.backoff_factor);
-      if (smaller > 0) state.scale = smaller;
+      if (isInvertible(smaller)) state.scale = smaller;
       state._growth_tracker = 0;
     } else if (++state._growth_tracker === state.growth_interval) {
       const grown = Math.fround(state.scale * state.growth_factor);
@@ -201,6 +211,8 @@ function checkRanges(options: Readonly<Record<string, unknown>>): void {
 /** The nearest float32, which must not be 0 or infinite. */
 function toScale(name: string, value: number): number {
   const scale = Math.fround(value);
-  if (scale > 0 && scale < Infinity) return scale;
-  throw new RangeError(`Cannot set ${name} as a float32 must hold it: current value is ${value}`);
+  if (scale < Infinity && isInvertible(scale)) return scale;
+  throw new RangeError(
+    `Cannot set ${name} as a float32 must hold it and its inverse: current value is ${value}`,
+  );
 }

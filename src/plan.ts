@@ -8,7 +8,8 @@
 
 import { detachedError, Entry } from "./entry.ts";
 import type { ParameterState } from "./entry.ts";
-import { gradsOf, writtenOf } from "./entry_spans.ts";
+import { checkAllFree, gradsOf, writtenOf } from "./entry_spans.ts";
+import { isAnyInUse } from "./in_use.ts";
 import { checkLike } from "./like.ts";
 import { load } from "./convert.ts";
 import { checkCombination } from "./options.ts";
@@ -117,6 +118,7 @@ export class Plan {
    *
    * @throws {TypeError} If an array is of another type or its buffer detached or resizable.
    * @throws {RangeError} If lengths differ, arrays overlap or hyperparameters do not fit together.
+   * @throws {Error} If a step that is running elsewhere uses one of the arrays.
    */
   refresh(): void {
     try {
@@ -131,6 +133,7 @@ export class Plan {
       else for (const entry of this.#newGrads) this.#checkGrad(entry);
       this.#newGrads.length = 0;
       if (this.sparse.steps.length > 0) this.#finishSparse();
+      if (isAnyInUse()) checkAllFree(this);
     } catch (error) {
       this.#forget();
       throw error;

@@ -18,7 +18,11 @@ import { describe } from "./parameter.ts";
  * ```
  */
 export interface StepOptions {
-  /** What the loss was multiplied by, finite and > 0: gradients are divided by it. @default {1} */
+  /**
+   * What the loss was multiplied by, > 0: gradients are divided by it. A float32 has to hold its
+   * inverse.
+   * @default {1}
+   */
   gradScale?: number;
   /**
    * The largest norm of the unscaled gradients, >= 0: they are multiplied by
@@ -103,7 +107,7 @@ export function readStepArguments(first: unknown, options: unknown): StepRequest
  * @throws {RangeError} If a number is out of its range.
  */
 export function readStepOptions(options: unknown): StepRequest {
-  if (typeof options !== "object" || options === null) {
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
     throw new TypeError(
       `Cannot step as there must be a closure or an object with options: current value is ${
         describe(options)
@@ -113,7 +117,7 @@ export function readStepOptions(options: unknown): StepRequest {
   checkKnown(options, KEYS);
   const { gradScale, maxNorm, maxNormPer, maxValue, checkFinite, zeroGrad } =
     options as StepOptions;
-  if (gradScale !== undefined) checkScale("gradScale", gradScale);
+  if (gradScale !== undefined) checkGradScale(gradScale);
   if (maxNorm !== undefined) checkLimit("maxNorm", maxNorm);
   if (maxNormPer !== undefined) checkPer(maxNormPer, maxNorm);
   if (maxValue !== undefined) checkLimit("maxValue", maxValue);
@@ -146,6 +150,21 @@ export function checkScale(name: string, value: unknown): asserts value is numbe
   if (!(value > 0 && value < Infinity)) {
     throw new RangeError(
       `Cannot set ${name} as it must be finite and > 0: current value is ${value}`,
+    );
+  }
+}
+
+/** Whether gradients can be divided by a scale: a float32 has to hold its inverse. */
+export function isInvertible(scale: number): boolean {
+  const inverse = Math.fround(1 / scale);
+  return inverse > 0 && inverse < Infinity;
+}
+
+function checkGradScale(value: unknown): void {
+  checkScale("gradScale", value);
+  if (!isInvertible(value)) {
+    throw new RangeError(
+      `Cannot set gradScale as a float32 must hold 1 / gradScale: current value is ${value}`,
     );
   }
 }

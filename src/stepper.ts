@@ -6,6 +6,7 @@ import type { Recorder } from "./differentiable/recorder.ts";
 import { checkRequest, runStep, runStepAsync, zeroRest } from "./fused_step.ts";
 import type { FusedStep } from "./fused_step.ts";
 import type { ParamGroup } from "./group.ts";
+import { occupy } from "./in_use.ts";
 import type { Tensor } from "./parameter.ts";
 import { Plan } from "./plan.ts";
 import type { Precision } from "./rounding.ts";
@@ -66,8 +67,9 @@ export class Stepper {
   async stepAsync(groups: Groups, request: StepRequest): Promise<StepReport> {
     const step = this.#begin(groups, request);
     this.#isRunning = true;
+    const arrays = watch(this.plan);
+    const release = occupy(arrays.arrays);
     try {
-      const arrays = watch(this.plan);
       const report = await runStepAsync(step, arrays);
       this.#finish(step, report);
       arrays.checkAll();
@@ -75,6 +77,7 @@ export class Stepper {
       for (const device of this.plan.devices) await device.synchronize();
       return report;
     } finally {
+      release();
       this.#isRunning = false;
     }
   }

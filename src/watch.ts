@@ -9,7 +9,7 @@ import { isSparse } from "./sparse.ts";
 interface Held {
   readonly name: string;
   readonly length: number;
-  readonly array: { readonly length: number };
+  readonly array: Tensor;
   /** What the parameter holds now in its place. */
   readonly now: () => unknown;
   readonly then: unknown;
@@ -17,6 +17,8 @@ interface Held {
 
 /** What can be asked of the arrays of a step while it runs. */
 export interface Watch {
+  /** The arrays. */
+  readonly arrays: readonly Tensor[];
   /** Throws if one has been replaced, detached or resized. */
   checkAll(): void;
   /** Throws if one has been detached or resized. */
@@ -41,7 +43,7 @@ export function watch({ entries, sparse }: Plan): Watch {
     }
     checkAttached();
   };
-  return { checkAll, checkAttached };
+  return { arrays: held.map(({ array }) => array), checkAll, checkAttached };
 }
 
 function holdEntry(entry: Entry, values: Tensor | null): Held[] {

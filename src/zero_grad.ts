@@ -1,6 +1,7 @@
 /** Zeroing gradients, dense and sparse ones, on the host and on devices. */
 
 import { fillZero } from "./backends/devices.ts";
+import { checkFree } from "./in_use.ts";
 import { checkBuffer, elementTypeOf, label } from "./parameter.ts";
 import type { Parameter, SparseParameter, Tensor } from "./parameter.ts";
 import { isSparse, withoutEntries } from "./sparse.ts";
@@ -10,6 +11,7 @@ import { isSparse, withoutEntries } from "./sparse.ts";
  *
  * @throws {TypeError} If an option does not exist, or a gradient is of another type or its buffer
  * detached; none has then changed.
+ * @throws {Error} If a step that is running uses a gradient; none has then changed.
  */
 export function zeroGradients(
   params: readonly Parameter<Tensor>[],
@@ -26,6 +28,7 @@ export function zeroGradients(
     if (isSparse(grad)) return withoutEntries(grad, what);
     elementTypeOf(grad, what);
     checkBuffer(grad, what);
+    checkFree(grad, () => what);
     return grad;
   });
   for (const [i, parameter] of (params as readonly SparseParameter[]).entries()) {

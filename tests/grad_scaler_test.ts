@@ -92,7 +92,7 @@ testOnBackends("a scale too large for 16 bits comes down until steps are taken",
 
 const WRONG: [GradScalerOptions, typeof TypeError | typeof RangeError, string][] = [
   [{ initScale: 0 }, RangeError, "initScale as it must be finite and > 0: current value is 0"],
-  [{ initScale: 1e-50 }, RangeError, "initScale as a float32 must hold it"],
+  [{ initScale: 1e-50 }, RangeError, "initScale as a float32 must hold it and its inverse"],
   [{ growthFactor: 1 }, RangeError, "growthFactor as it must be finite and > 1"],
   [{ backoffFactor: 1 }, RangeError, "backoffFactor as it must be > 0 and < 1"],
   [{ growthInterval: 1.5 }, RangeError, "growthInterval as it must be a whole number >= 1"],
@@ -100,14 +100,23 @@ const WRONG: [GradScalerOptions, typeof TypeError | typeof RangeError, string][]
   [{ init_scale: 1 } as GradScalerOptions, TypeError, 'option "init_scale" as it does not exist'],
 ];
 
-testOnBackends("the scale of a run that diverges never becomes 0", (backend) => {
-  const scaler = new GradScaler({ initScale: 2 ** -148 });
+testOnBackends("the scale of a run that diverges keeps an inverse", (backend) => {
+  const scaler = new GradScaler({ initScale: 2 ** -126 });
   const optimizer = new SGD([parameter(Infinity)], { lr: 1, backend });
   for (let i = 0; i < 4; i++) {
     assert(scaler.step(optimizer).skipped);
     scaler.update();
   }
-  assertEquals(scaler.getScale(), 2 ** -149);
+  assertEquals(scaler.getScale(), 2 ** -127);
+});
+
+Deno.test("a scaler steps optimizers only, with options that are an object", () => {
+  const scaler = new GradScaler();
+  const optimizer = new SGD([parameter(1)], { lr: 1 });
+  const step = scaler.step.bind(scaler) as (...args: unknown[]) => unknown;
+  assertThrows(() => step(null), TypeError, "first argument must be an optimizer: it is null");
+  assertThrows(() => step({}), TypeError, "first argument must be an optimizer: it is an object");
+  assertThrows(() => step(optimizer, null), TypeError, "options must be an object");
 });
 
 Deno.test("options that are not valid are refused", () => {

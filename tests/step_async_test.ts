@@ -1,7 +1,7 @@
 /** `stepAsync`: the bits of `step`, beside the event loop, and what it refuses meanwhile. */
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { GradScaler, saveState, SGD } from "@descent/sgd";
+import { clipGradNorm, GradScaler, saveState, SGD, sgd } from "@descent/sgd";
 import type { BackendName, FloatArray, Parameter, SparseParameter } from "@descent/sgd";
 import { cpuMissing, testOnBackends } from "./backends.ts";
 import { digest, generate } from "./golden.ts";
@@ -85,6 +85,26 @@ testOnBackends("what would meet a running step is refused, and goes after it", a
   assertEquals(shown(params), shown(expected.params));
   optimizer.step();
   optimizer.zeroGrad();
+});
+
+testOnBackends("others refuse the arrays of a running step until it is done", async (backend) => {
+  const { params, optimizer } = make(backend);
+  const [{ data, grad }] = params;
+  const other = { data: array(1), grad: data.subarray(4) };
+  const apart = { data: data.subarray(0, 0), grad: data.subarray(0, 0) };
+  const plain = { momentum: 0, dampening: 0, weightDecay: 0, nesterov: false, maximize: false };
+  const calls: [string, () => unknown][] = [
+    ["grad of parameter 1", () => new SGD([apart, other], { lr: 1, backend }).step()],
+    ["grad of parameter 0", () => new SGD([other], { lr: 1, backend }).zeroGrad()],
+    ["gradient 0", () => clipGradNorm([grad!], 1, { backend })],
+    ["data of parameter 0", () => sgd([data], [null], [null], { ...plain, lr: 1, backend })],
+  ];
+  const running = optimizer.stepAsync();
+  for (const [name, call] of calls) {
+    assertThrows(call, Error, `Cannot use ${name} as a step that is running uses its memory`);
+  }
+  await running;
+  for (const [, call] of calls) call();
 });
 
 testOnBackends("a closure cannot start a second step under the first", async (backend) => {
@@ -216,21 +236,18 @@ Deno.test({
     (cpuMissing === null ? "" : ` (skipped: ${cpuMissing})`),
   ignore: cpuMissing !== null,
   fn: async () => {
-    const { optimizer } = make("cpu", { size: 4_000_000 });
+    const { optimizer } = make("cpu", { size: 12_000_000 });
     await optimizer.stepAsync();
     let turns = 0;
     let running = true;
-    const steps = (async () => {
-      for (let i = 0; i < 10; i++) await optimizer.stepAsync({ gradScale: 2 });
-      running = false;
-    })();
+    const step = optimizer.stepAsync().finally(() => running = false);
     while (running) {
       await new Promise((resolve) => setTimeout(resolve, 0));
       turns++;
     }
-    await steps;
-    // A step of 96 MB takes longer than a turn; without another thread there is one turn per await.
-    assert(turns > 30, `${turns} turns`);
+    await step;
+    // Going through 240 MB takes many turns; taken in one piece, the step would be over after one.
+    assert(turns > 2, `${turns} turns`);
   },
 });
 
