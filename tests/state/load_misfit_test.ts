@@ -1,0 +1,199 @@
+/** Loading state dicts that do not fit the optimizer. */
+
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import type { LoadOptions, SGD, StateDict } from "@descent/sgd";
+import { dictOf, everything, firstOfBuffers, group, named, optimizerOf, zeros } from "./dicts.ts";
+
+const valid = dictOf(group([0]));
+
+const MISFITS: [string, StateDict, string[], LoadOptions?][] = [
+  ["fewer groups", dictOf(group([0, 1], ["a", "b"])), ['"c" is missing']],
+  [
+    "more groups",
+    dictOf(group([0, 1], ["a", "b"]), group([2], ["c"]), group([3], ["d"])),
+    ['"d" is only in the dict'],
+  ],
+  ["fewer groups, without names", dictOf(group([0, 1])), ['"c" is missing']],
+  [
+    "fewer and more parameters, without names",
+    dictOf(group([0]), group([1, 2])),
+    ['"b" is missing', '"2" is only in the dict'],
+  ],
+  [
+    "other names",
+    dictOf(group([0, 1], ["a", "x"]), group([2], ["y"])),
+    ['"b" is missing', '"c" is missing', '"x" is only in', '"y" is only in'],
+  ],
+  [
+    "a parameter in another group",
+    dictOf(group([0], ["a"]), group([1, 2], ["b", "c"])),
+    ['"b" is missing', '"b" is only in'],
+  ],
+  [
+    "a name that is doubled",
+    dictOf(group([0, 1], ["a", "a"]), group([2], ["c"])),
+    ['"a" is the name of several', '"b" is missing'],
+  ],
+  [
+    "names doubled across groups",
+    dictOf(group([0, 1], ["a", "b"]), group([2], ["a"])),
+    ['"a" is the name of several', '"c" is missing'],
+  ],
+  [
+    "other lengths, dtypes and shapes, all of them",
+    {
+      state: {
+        0: { momentum_buffer: new Float32Array(3) },
+        1: { momentum_buffer: new Float64Array(2) },
+        2: { momentum_buffer: new Float32Array(2), shape: [1, 2] },
+      },
+      param_groups: [group([0, 1]), group([2])],
+    },
+    [
+      '"a" has length 2, but its momentum buffer in the dict: 3',
+      '"b" is float32, but its momentum buffer in the dict: float64',
+      '"c" has shape [2, 1], but its momentum buffer in the dict: [1, 2]',
+    ],
+  ],
+  [
+    "state of no group",
+    { ...dictOf(group([0, 1]), group([2])), state: { 9: {}, 8: { momentum_buffer: zeros(1) } } },
+    ['"8" is in none of'],
+  ],
+  [
+    "parameters that are missing or of another length",
+    {
+      ...dictOf(group([0, 1]), group([2])),
+      parameters: { 0: { data: zeros(2) }, 1: { data: zeros(1) } },
+    },
+    ['"b" has length 2, but its values in the dict: 1', '"c" has no values'],
+    { parameters: true },
+  ],
+];
+
+function misfitting(): SGD {
+  const [a, b, c] = named("a", "b", "c");
+  c.shape = [2, 1];
+  const optimizer = optimizerOf([a, b], [c]);
+  optimizer.step();
+  return optimizer;
+}
+
+for (const [name, dict, lines, options] of MISFITS) {
+  Deno.test(`a dict with ${name} is refused, every difference listed, nothing changed`, () => {
+    const optimizer = misfitting();
+    const before = everything(optimizer);
+    const error = assertThrows(() => optimizer.loadStateDict(dict, options), RangeError);
+    const found = (error as Error).message.split("\n- ").slice(1);
+    const unexplained = found.filter((line) => !lines.some((expected) => line.includes(expected)));
+    assertEquals(unexplained, []);
+    for (const line of lines) assert((error as Error).message.includes(line), String(error));
+    assertEquals(everything(optimizer), before);
+  });
+}
+
+Deno.test("strict: false loads what matches and returns what did not", () => {
+  const optimizer = optimizerOf(named("a", "b", "c", "d"), named("e"));
+  optimizer.step();
+  const dict = dictOf(group([0, 1, 2, 3], ["x", "a", "b", "d"]));
+  dict.state[2] = { momentum_buffer: zeros(3) };
+  const report = optimizer.loadStateDict(dict, { strict: false });
+  assertEquals(report, { missing: ["c", "e"], unexpected: ["x"], mismatched: ["b"] });
+  assertEquals(firstOfBuffers(optimizer), [2, 1, 1, 4, 1]);
+  assertEquals(optimizer.paramGroups.map(({ lr }) => lr), [0.5, 0.1]);
+});
+
+/** Groups of the optimizer and of the dict, the lines of the refusal, and what remains loadable. */
+const DOUBLED: [string, string[][], string[][], string[], (number | null)[]][] = [
+  [
+    "in the optimizer",
+    [["a", "a", "a", "b"]],
+    [["a", "b"]],
+    ['"a" is the name of several parameters'],
+    [null, null, null, 2],
+  ],
+  [
+    "in the dict",
+    [["a", "b"]],
+    [["a", "a", "b"]],
+    ['"a" is the name of several parameters'],
+    [null, 3],
+  ],
+  [
+    "in both",
+    [["a", "a"], ["b"]],
+    [["a", "a"], ["b"]],
+    ['"a" is the name of several parameters'],
+    [null, null, 3],
+  ],
+  [
+    "across groups of the optimizer",
+    [["a", "b"], ["a", "c"]],
+    [["a", "b"], ["c"]],
+    ['"a" is the name of several parameters'],
+    [null, 2, null, 3],
+  ],
+  [
+    "across groups of the dict",
+    [["a", "b"], ["c"]],
+    [["a", "b"], ["a", "c"]],
+    ['"a" is the name of several parameters'],
+    [null, 2, 4],
+  ],
+];
+
+for (const [where, here, there, lines, buffers] of DOUBLED) {
+  Deno.test(`a name that is doubled ${where} is listed once, and not loaded`, () => {
+    const optimizer = optimizerOf(...here.map((names) => named(...names)));
+    let index = 0;
+    const dict = dictOf(...there.map((names) => group(names.map(() => index++), names)));
+    const error = assertThrows(() => optimizer.loadStateDict(dict), RangeError) as Error;
+    assertEquals(error.message.split("\n- ").slice(1), lines);
+    assertEquals(firstOfBuffers(optimizer).every((first) => first === null), true);
+    const report = optimizer.loadStateDict(dict, { strict: false });
+    assertEquals(report, { missing: [], unexpected: [], mismatched: ["a"] });
+    assertEquals(firstOfBuffers(optimizer), buffers);
+  });
+}
+
+Deno.test("parameters that are asked for must be there", () => {
+  const optimizer = optimizerOf(named("w"));
+  const load = () => optimizer.loadStateDict(valid, { parameters: true });
+  assertThrows(load, TypeError, "Cannot load the parameters as the state dict has none");
+});
+
+Deno.test("with strict: false, values that are missing are reported, and the rest is loaded", () => {
+  const [a, b] = named("a", "b");
+  const optimizer = optimizerOf([a, b]);
+  const dict = dictOf(group([0, 1], ["a", "b"]));
+  const options = { strict: false, parameters: true };
+  const none = optimizer.loadStateDict(dict, options);
+  assertEquals(none, { missing: ["a", "b"], unexpected: [], mismatched: [] });
+  assertEquals(firstOfBuffers(optimizer), [1, 2]);
+  dict.state[0] = { momentum_buffer: Float32Array.of(8, 8) };
+  dict.parameters = { 1: { data: Float32Array.of(5, 6) } };
+  const one = optimizer.loadStateDict(dict, options);
+  assertEquals(one, { missing: ["a"], unexpected: [], mismatched: [] });
+  assertEquals(firstOfBuffers(optimizer), [8, 2]);
+  assertEquals([a.data, b.data], [Float32Array.of(1, 2), Float32Array.of(5, 6)]);
+});
+
+const SHAPES: [number[] | undefined, number[] | undefined, boolean][] = [
+  [[2, 3], undefined, true],
+  [undefined, [2, 3], true],
+  [[2, 3], [2, 3], true],
+  [[2, 3], [6], false],
+  [[2, 3], [3, 2], false],
+  [[6], [2, 3], false],
+];
+
+for (const [here, there, fits] of SHAPES) {
+  const what = `of shape ${there ?? "unknown"} ${fits ? "fits" : "does not fit"}`;
+  Deno.test(`a buffer ${what} a parameter of shape ${here ?? "unknown"}`, () => {
+    const optimizer = optimizerOf([{ data: zeros(6) as Float32Array, grad: null, shape: here }]);
+    const entry = { momentum_buffer: zeros(6), ...(there === undefined ? {} : { shape: there }) };
+    const load = () => optimizer.loadStateDict({ state: { 0: entry }, param_groups: [group([0])] });
+    if (fits) load();
+    else assertThrows(load, RangeError, "has shape [");
+  });
+}
