@@ -1,24 +1,16 @@
 /** Bad input is a clear error, and nothing has changed after it. */
 
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { type FloatArray, type Parameter, SGD, sgd, type SGDOptions } from "@descent/sgd";
+import { type FloatArray, type Parameter, SGD, type SGDOptions } from "@descent/sgd";
 import { testOnBackends } from "./backends.ts";
+import { array, detach, type Fault, good } from "./faults.ts";
 
-type Fault = [what: string, make: () => unknown, kind: ErrorConstructor, message: string];
-
-const array = (...values: number[]) => new Float32Array(values);
-const good = (): Parameter => ({ data: array(1, 2), grad: array(3, 4), name: "w" });
 const of = (data: unknown, grad: unknown): Parameter => ({ data, grad } as Parameter);
 const make = (params: unknown, options: unknown = { lr: 0.1 }) =>
   new SGD(params as Parameter[], options as SGDOptions);
 const withOptions = (options: object) => () => make([good()], { lr: 0.1, ...options });
 const resizable = (bytes: number) => new ArrayBuffer(bytes, { maxByteLength: 2 * bytes });
 const growable = (bytes: number) => new SharedArrayBuffer(bytes, { maxByteLength: 2 * bytes });
-
-function detach<T extends FloatArray>(view: T): T {
-  structuredClone(view, { transfer: [view.buffer as ArrayBuffer] });
-  return view;
-}
 
 const numbers: Fault[] = ["lr", "momentum", "dampening", "weightDecay"].flatMap((name) => [
   ...[-1, -Number.MIN_VALUE, NaN, Infinity, -Infinity].map((value): Fault => [
@@ -206,37 +198,6 @@ for (const [what, spoil, kind, message] of stepFaults) {
   }
 }
 
-testOnBackends("parameters that overlap are refused and both named", (backend) => {
-  const shared = array(1, 2, 3, 4);
-  const a = { data: shared.subarray(0, 3), grad: array(1, 1, 1), name: "a" };
-  const b = { data: shared.subarray(2), grad: array(1, 1), name: "b" };
-  const { message } = assertThrows(() => new SGD([b, a], { lr: 0.1, backend }), RangeError);
-  assertStringIncludes(message, '("a")');
-  assertStringIncludes(message, '("b")');
-  const optimizer = new SGD([a], { lr: 0.1, backend });
-  assertThrows(() => optimizer.addParamGroup({ params: [b] }), RangeError, "overlap");
-  optimizer.addParamGroup({ params: [{ ...b, data: array(1) }] });
-  (optimizer.paramGroups[1].params[0] as Parameter).data = shared.subarray(2);
-  assertThrows(() => optimizer.step(), RangeError, "overlap");
-  assertEquals(shared, array(1, 2, 3, 4));
-});
-
-testOnBackends("a step refuses a momentum buffer used as a gradient", (backend) => {
-  const [a, b] = [good(), good()];
-  const optimizer = new SGD([a, b], { lr: 0.1, momentum: 0.9, backend });
-  optimizer.step();
-  b.grad = optimizer.state.get(a)!.momentumBuffer;
-  assertThrows(() => optimizer.step(), RangeError, "overlap");
-});
-
-testOnBackends("neighbours in one buffer do not overlap, and may share a gradient", (backend) => {
-  const shared = array(1, 2, 3, 4);
-  const grad = array(1, 1);
-  const params = [shared.subarray(0, 2), shared.subarray(2)].map((data) => ({ data, grad }));
-  new SGD(params, { lr: 1, backend }).step();
-  assertEquals(shared, array(0, 1, 2, 3));
-});
-
 testOnBackends("a step goes on once a fault is mended", (backend) => {
   const w = good();
   const optimizer = new SGD([w], { lr: 1, backend });
@@ -272,131 +233,6 @@ testOnBackends("addParamGroup refuses what the constructor refuses and adds noth
   }
   assertThrows(() => optimizer.addParamGroup(null as never), TypeError);
   assertEquals([optimizer.paramGroups.length, optimizer.state.size], [1, 1]);
-});
-
-const sgdOptions = {
-  lr: 0.1,
-  momentum: 0.9,
-  dampening: 0,
-  weightDecay: 0,
-  nesterov: false,
-  maximize: false,
-};
-const callSgd = (
-  params: unknown,
-  grads: unknown,
-  buffers: unknown,
-  options: unknown = sgdOptions,
-) => sgd(params as FloatArray[], grads as FloatArray[], buffers as null[], options as never);
-
-const functionalFaults: Fault[] = [
-  ["lists of different lengths", () => callSgd([array(1)], [], [null]), RangeError, "gradList"],
-  ["a missing list", () => callSgd([array(1)], [array(1)], undefined), TypeError, "momentumBuffer"],
-  ["empty lists", () => callSgd([], [], []), TypeError, "empty"],
-  ["no options", () => callSgd([array(1)], [array(1)], [null], null), TypeError, "options"],
-  [
-    "a buffer of another length",
-    () => callSgd([array(1)], [array(1)], [array(1, 2)]),
-    RangeError,
-    "momentum buffer of parameter 0",
-  ],
-  [
-    "a buffer of another dtype",
-    () => callSgd([array(1)], [array(1)], [new Float64Array(1)]),
-    TypeError,
-    "must be float32",
-  ],
-  ["an array twice", () => callSgd(...twice()), RangeError, "overlap"],
-  ...(["lr", "momentum", "dampening", "weightDecay", "nesterov", "maximize"].map((name): Fault => [
-    `a missing ${name}`,
-    () => callSgd([array(1)], [array(1)], [null], { ...sgdOptions, [name]: undefined }),
-    TypeError,
-    `${name} is missing`,
-  ])),
-];
-
-function twice(): [unknown, unknown, unknown] {
-  const data = array(1);
-  return [[data, data], [array(1), array(1)], [null, null]];
-}
-
-for (const [what, fault, kind, message] of functionalFaults) {
-  Deno.test(`sgd refuses ${what}`, () => {
-    assertStringIncludes(assertThrows(fault, kind).message, message);
-  });
-}
-
-testOnBackends("sgd fills in no buffer when it throws", (backend) => {
-  const buffers = [null, null];
-  const params = [array(1, 2), array(3)];
-  assertThrows(() => sgd(params, [array(1, 1), array(1, 1)], buffers, { ...sgdOptions, backend }));
-  assertEquals([buffers, params], [[null, null], [array(1, 2), array(3)]]);
-});
-
-testOnBackends("an array that lies about its type, length or buffer is refused", (backend) => {
-  class Liar extends Float32Array {
-    override get length() {
-      return 5;
-    }
-  }
-  const long = Object.defineProperty(array(1, 2), "length", { value: 5 });
-  const other = Object.defineProperty(array(1, 2), "buffer", { value: new ArrayBuffer(64) });
-  for (const data of [new Liar(2), long, other]) {
-    assertThrows(() => new SGD([{ data, grad: null }], { lr: 1, backend }), TypeError, "redefine");
-    assertThrows(() => sgd([array(1, 2)], [data], [null], { ...sgdOptions, backend }), TypeError);
-  }
-  const tagged = Object.defineProperty(array(1, 2), Symbol.toStringTag, { value: "Float64Array" });
-  const optimizer = new SGD([{ data: tagged, grad: new Float64Array(2) }], { lr: 1, backend });
-  assertThrows(() => optimizer.step(), TypeError, "must be float32");
-});
-
-testOnBackends("an accessor that detaches an array during the checks is found out", (backend) => {
-  const victim = good();
-  const attacker = {
-    data: array(1),
-    get grad() {
-      if (!victim.grad!.buffer.byteLength) return array(1);
-      detach(victim.grad!);
-      return array(1);
-    },
-    set grad(_) {
-      throw new Error("nobody sets it here");
-    },
-  };
-  const optimizer = new SGD([victim, attacker], { lr: 1, backend });
-  assertThrows(() => optimizer.step(), TypeError, 'grad of parameter 0 ("w")');
-  assertEquals([victim.data, attacker.data], [array(1, 2), array(1)]);
-});
-
-testOnBackends("a momentum buffer detached between two steps is an error", (backend) => {
-  const w = good();
-  const optimizer = new SGD([w], { lr: 1, momentum: 0.9, backend });
-  optimizer.step();
-  const data = w.data.slice();
-  detach(optimizer.state.get(w)!.momentumBuffer!);
-  assertThrows(() => optimizer.step(), TypeError, "momentum buffer of parameter 0");
-  assertEquals(w.data, data);
-});
-
-testOnBackends("zeroGrad refuses a detached or plain gradient and zeroes none", (backend) => {
-  for (const grad of [detach(array(1, 2)), [1, 2] as unknown as FloatArray]) {
-    const [a, b] = [good(), good()];
-    const optimizer = new SGD([a, b], { lr: 1, backend });
-    b.grad = grad;
-    assertThrows(() => optimizer.zeroGrad(), TypeError, 'grad of parameter 1 ("w")');
-    assertEquals(a.grad, array(3, 4));
-    assertThrows(() => optimizer.zeroGrad({ set_to_null: true } as never), TypeError, "setToNull");
-  }
-});
-
-testOnBackends("sgd refuses a list that it could not fill in, before it steps", (backend) => {
-  const params = [array(1)];
-  const frozen = Object.freeze([null]) as unknown as null[];
-  const options = { ...sgdOptions, backend };
-  assertThrows(() => sgd(params, [array(1)], frozen, options), TypeError, "writable");
-  assertEquals(params, [array(1)]);
-  sgd(params, [array(1)], frozen, { ...options, momentum: 0, lr: 1 });
-  assertEquals(params, [array(0)]);
 });
 
 testOnBackends("a closure that returns a promise is refused and nothing is stepped", (backend) => {

@@ -1,7 +1,7 @@
 /** Loading what is no valid state dict, or with options that are not valid. */
 
 import { assertEquals, assertThrows } from "@std/assert";
-import type { LoadOptions, SGD, StateDict } from "@descent/sgd";
+import type { LoadOptions, StateDict } from "@descent/sgd";
 import { dictOf, everything, group, named, optimizerOf, zeros } from "./dicts.ts";
 
 const valid = dictOf(group([0]));
