@@ -36,6 +36,7 @@ pub mod scale;
 pub mod share;
 pub mod simd;
 pub mod sparse;
+mod stage;
 pub mod staged;
 pub mod sweep;
 pub mod vjp;

@@ -8,12 +8,11 @@ use crate::config::Config;
 use crate::cpu::{both, fail};
 use crate::element::{Each, Element, STAGE};
 use crate::error::Error;
-use crate::gradient::Preparation;
-use crate::random::{Bits, Source};
+use crate::random::Source;
 use crate::rule::{Hyperparameters, Real};
 use crate::share::{self, Tensors, Work, middle_of};
 use crate::simd::Level;
-use crate::sweep::{Kernel, Kernels};
+use crate::stage::{Loops, Stage, stages};
 use half::{bf16, f16};
 use ndarray::{ArrayView1, ArrayViewMut1, Axis};
 
@@ -66,22 +65,6 @@ impl Group {
             f64: Loops::new(h, coefficient, call),
             f16: Loops::new(h, coefficient, call),
             bf16: Loops::new(h, coefficient, call),
-        }
-    }
-}
-
-/// What is run on each stage.
-#[derive(Debug)]
-struct Loops<T> {
-    preparation: Preparation<T>,
-    kernels: Kernels<T>,
-}
-
-impl<T: Real> Loops<T> {
-    fn new(h: &Hyperparameters, coefficient: f64, call: &Call) -> Self {
-        Loops {
-            preparation: Preparation::new(call.scale, coefficient, call.limit),
-            kernels: Kernels::new(h),
         }
     }
 }
@@ -286,16 +269,8 @@ impl<H: Element<T>, B: Element<T>, T: Real> Slot<'_, H, B, T> {
     where
         T: 'p,
     {
-        let Loops { preparation, kernels } = loops(self.group);
-        let mut stage = Stage {
-            level,
-            preparation,
-            kernel: kernels.choose(self.first),
-            reads_buffer: !self.first,
-            bits: self.stochastic.then(|| source.bits(self.number, self.offset)),
-            grad: [T::from_f64(0.0); STAGE],
-            other: [[T::from_f64(0.0); STAGE]; 2],
-        };
+        let bits = self.stochastic.then(|| source.bits(self.number, self.offset));
+        let mut stage = Stage::new(loops(self.group), self.first, bits, level);
         let mut params = stages(self.param);
         let mut masters = self.master.into_iter().flat_map(stages);
         let mut buffers = self.buffer.into_iter().flat_map(stages);
@@ -315,74 +290,4 @@ impl<H: Element<T>, B: Element<T>, T: Real> Slot<'_, H, B, T> {
             }),
         }
     }
-}
-
-/// The stages of a view that `Slot::check` has found contiguous.
-fn stages<T>(view: ArrayViewMut1<'_, T>) -> std::slice::ChunksMut<'_, T> {
-    view.into_slice().unwrap_or_default().chunks_mut(STAGE)
-}
-
-/// Memory for one stage, and what is run on it.
-struct Stage<'a, T> {
-    level: Level,
-    preparation: &'a Preparation<T>,
-    kernel: &'a Kernel<T>,
-    reads_buffer: bool,
-    bits: Option<Bits>,
-    grad: [T; STAGE],
-    /// Parameters and buffers, where these are not stored as `T`.
-    other: [[T; STAGE]; 2],
-}
-
-impl<T: Real> Stage<'_, T> {
-    fn load<H: Element<T>>(&mut self, grad: &[H]) {
-        let stage = &mut self.grad[..grad.len()];
-        if let Some(grad) = H::as_direct(grad) {
-            return self.preparation.copy(self.level, grad, stage);
-        }
-        H::load(self.level, grad, stage);
-        self.preparation.run(self.level, stage);
-    }
-
-    fn step<H, B>(&mut self, param: &mut [H], buffer: &mut [B], master: Option<&mut [T]>)
-    where
-        H: Element<T>,
-        B: Element<T>,
-    {
-        let Stage { level, kernel, reads_buffer, bits, grad, other: [p, b], .. } = self;
-        let (level, grad) = (*level, &grad[..param.len()]);
-        let mut run = |p: &mut [T]| match B::direct(buffer) {
-            Some(b) => kernel.run(level, p, grad, b),
-            None => {
-                let b = &mut b[..buffer.len()];
-                if *reads_buffer {
-                    B::load(level, buffer, b);
-                }
-                kernel.run(level, p, grad, b);
-                B::store(level, b, buffer);
-            }
-        };
-        if let (None, Some(param)) = (&master, H::direct(param)) {
-            return run(param);
-        }
-        let p = match master {
-            Some(master) => master,
-            None => {
-                let p = &mut p[..param.len()];
-                H::load(level, param, p);
-                p
-            }
-        };
-        run(p);
-        round(level, bits, p, param);
-    }
-}
-
-/// Writes parameters back: the nearest values, or by chance.
-fn round<H: Element<T>, T>(level: Level, bits: &mut Option<Bits>, from: &[T], to: &mut [H]) {
-    let Some(bits) = bits else { return H::store(level, from, to) };
-    let mut random = [0; STAGE];
-    let random = &mut random[..to.len()];
-    bits.fill(random);
-    H::scatter(level, from, to, random);
 }

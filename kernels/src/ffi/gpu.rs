@@ -1,17 +1,20 @@
-//! The boundary of the GPU path. Devices and waits are numbers here, tensors the handles that
-//! [`Gpu`] gives out, as float64 words.
+//! The boundary of the GPU path. Devices are numbers here, tensors the handles that [`Gpu`] gives
+//! out, as float64 words.
+
+mod pointers;
+mod registry;
+mod timing;
+mod waits;
 
 use super::{DEVICE, GROUP_ROW, ROW, STATE_FIRST, STATE_SKIP, guard, hand_out, hyperparameters};
 use crate::error::Error;
 use crate::gpu::context::Choice;
-use crate::gpu::pending::Pending;
 use crate::gpu::step::Row;
 use crate::gpu::tensor::Dtype;
 use crate::gpu::{Gpu, Tuning, View};
-use std::collections::HashMap;
+use pointers::{read, store, text};
+use registry::Registry;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 /// Words of a row that describes a binding: handle, offset, length.
 const VIEW: usize = 3;
@@ -19,81 +22,6 @@ const VIEW: usize = 3;
 const DTYPES: u64 = 4;
 
 static GPUS: Registry<Gpu> = Registry::new();
-static WAITS: Registry<Wait> = Registry::new();
-
-/// Things that live behind a number.
-struct Registry<T> {
-    next: AtomicU32,
-    things: LazyLock<Mutex<HashMap<u32, Arc<T>>>>,
-}
-
-/// A wait and how it ended: another thread waits than the one that is told.
-struct Wait {
-    pending: Pending,
-    result: Mutex<Result<(), Error>>,
-}
-
-impl<T> Registry<T> {
-    const fn new() -> Self {
-        Registry { next: AtomicU32::new(1), things: LazyLock::new(Mutex::default) }
-    }
-
-    fn things(&self) -> MutexGuard<'_, HashMap<u32, Arc<T>>> {
-        self.things.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn add(&self, thing: T) -> u32 {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.things().insert(number, Arc::new(thing));
-        number
-    }
-
-    fn get(&self, number: u32) -> Result<Arc<T>, Error> {
-        let missing = || Error::Table(format!("Cannot use number {number} as it is not open"));
-        self.things().get(&number).cloned().ok_or_else(missing)
-    }
-}
-
-fn null(what: &str) -> Error {
-    Error::Table(format!("Cannot use {what} as it is null"))
-}
-
-/// # Safety
-/// `pointer` is null or valid for reads of `length` elements, as long as the result is used.
-unsafe fn read<'a, T>(pointer: *const T, length: usize, what: &str) -> Result<&'a [T], Error> {
-    if length == 0 {
-        return Ok(&[]);
-    }
-    if pointer.is_null() {
-        return Err(null(what));
-    }
-    // SAFETY: not null, and the caller vouches for the rest.
-    Ok(unsafe { std::slice::from_raw_parts(pointer, length) })
-}
-
-/// # Safety
-/// As for [`read`].
-unsafe fn text<'a>(pointer: *const u8, length: u32, what: &str) -> Result<&'a str, Error> {
-    // SAFETY: the caller vouches for the pointer.
-    let bytes = unsafe { read(pointer, length as usize, what)? };
-    std::str::from_utf8(bytes).map_err(|_| Error::Table(format!("Cannot read {what} as UTF-8")))
-}
-
-/// Runs `body` and stores what it returns in `out`.
-///
-/// # Safety
-/// `out` is null or valid for a write.
-unsafe fn store<T>(out: *mut T, body: impl FnOnce() -> Result<T, Error>) -> i32 {
-    guard(|| {
-        if out.is_null() {
-            return Err(null("out"));
-        }
-        let value = body()?;
-        // SAFETY: not null, and the caller vouches for it.
-        unsafe { out.write(value) };
-        Ok(())
-    })
-}
 
 /// `int32_t descent_gpu_open(const uint8_t *name, uint32_t length, uint32_t low_power,
 /// double max_block, double chunk, uint32_t *gpu)`: opens the adapter whose name contains `name`.
@@ -230,63 +158,6 @@ unsafe extern "C" fn descent_gpu_zero(gpu: u32, handles: *const f64, count: u32)
     })
 }
 
-/// `int32_t descent_gpu_read(uint32_t gpu, double handle, uint32_t *wait)`: begins to read a
-/// tensor; `handle` 0 stands for no tensor, but for everything queued so far.
-///
-/// # Safety
-/// `wait` is valid for a write.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn descent_gpu_read(gpu: u32, handle: f64, wait: *mut u32) -> i32 {
-    // SAFETY: the caller vouches for `wait`.
-    unsafe {
-        store(wait, || {
-            let gpu = GPUS.get(gpu)?;
-            let pending = if handle == 0.0 { gpu.everything()? } else { gpu.read(handle as u64)? };
-            Ok(WAITS.add(Wait { pending, result: Mutex::new(Ok(())) }))
-        })
-    }
-}
-
-/// `int32_t descent_gpu_wait(uint32_t wait, void *out, double capacity)`: waits and writes what was
-/// read to `out`, on any thread. Returns 0: `descent_gpu_finish` says how it went.
-///
-/// # Safety
-/// `out` is valid for writes of `capacity` bytes, and nobody else uses them meanwhile.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn descent_gpu_wait(wait: u32, out: *mut u8, capacity: f64) -> i32 {
-    guard(|| {
-        let wait = WAITS.get(wait)?;
-        let waiting = || {
-            if wait.pending.bytes() > capacity as u64 {
-                return Err(Error::Table(format!("Cannot read into {capacity} bytes")));
-            }
-            if capacity == 0.0 {
-                return wait.pending.wait(&mut []);
-            }
-            if out.is_null() {
-                return Err(null("out"));
-            }
-            // SAFETY: not null, and the caller vouches for the rest.
-            wait.pending.wait(unsafe { std::slice::from_raw_parts_mut(out, capacity as usize) })
-        };
-        let result = catch_unwind(AssertUnwindSafe(waiting))
-            .unwrap_or_else(|_| Err(Error::Gpu("Cannot wait for the GPU: it failed".to_owned())));
-        *wait.result.lock().unwrap_or_else(PoisonError::into_inner) = result;
-        Ok(())
-    })
-}
-
-/// `int32_t descent_gpu_finish(uint32_t wait)`: forgets a wait and returns how it ended.
-#[unsafe(no_mangle)]
-extern "C" fn descent_gpu_finish(wait: u32) -> i32 {
-    guard(|| {
-        let removed = WAITS.things().remove(&wait);
-        let wait = removed.ok_or_else(|| null("wait"))?;
-        let result = wait.result.lock().unwrap_or_else(PoisonError::into_inner);
-        result.clone()
-    })
-}
-
 /// `int32_t descent_gpu_kernel(uint32_t gpu, const uint8_t *code, uint32_t code_length,
 /// const uint8_t *entry, uint32_t entry_length, uint32_t *kernel)`: compiles WGSL.
 ///
@@ -410,68 +281,4 @@ unsafe extern "C" fn descent_gpu_memory(gpu: u32, out: *mut [f64; 3]) -> i32 {
             Ok([gpu.memory(), traffic.to_device, traffic.to_host].map(|bytes| bytes as f64))
         })
     }
-}
-
-/// `int32_t descent_gpu_start_timing(uint32_t gpu)`: times every step and dispatch from here on.
-#[unsafe(no_mangle)]
-extern "C" fn descent_gpu_start_timing(gpu: u32) -> i32 {
-    guard(|| GPUS.get(gpu)?.start_timing())
-}
-
-/// `int32_t descent_gpu_stop_timing(uint32_t gpu, double *out, uint32_t capacity, uint32_t *count)`:
-/// ends timing and writes the seconds of the first `capacity` steps and dispatches.
-///
-/// # Safety
-/// `out` is valid for writes of `capacity` words, `count` for a write.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn descent_gpu_stop_timing(
-    gpu: u32,
-    out: *mut f64,
-    capacity: u32,
-    count: *mut u32,
-) -> i32 {
-    // SAFETY: the caller vouches for both pointers.
-    unsafe { store(count, || fill(out, capacity, &GPUS.get(gpu)?.stop_timing()?)) }
-}
-
-/// `int32_t descent_gpu_time_copies(uint32_t gpu, double bytes, double *out, uint32_t capacity,
-/// uint32_t *count)`: copies bytes within the device `capacity` times and writes the seconds.
-///
-/// # Safety
-/// As for [`descent_gpu_stop_timing`].
-#[unsafe(no_mangle)]
-unsafe extern "C" fn descent_gpu_time_copies(
-    gpu: u32,
-    bytes: f64,
-    out: *mut f64,
-    capacity: u32,
-    count: *mut u32,
-) -> i32 {
-    // SAFETY: the caller vouches for both pointers.
-    unsafe {
-        store(count, || fill(out, capacity, &GPUS.get(gpu)?.time_copies(bytes as u64, capacity)?))
-    }
-}
-
-/// Writes as many values as fit and returns how many that are.
-///
-/// # Safety
-/// `out` is valid for writes of `capacity` words.
-unsafe fn fill(out: *mut f64, capacity: u32, values: &[f64]) -> Result<u32, Error> {
-    if out.is_null() {
-        return Err(null("out"));
-    }
-    let count = values.len().min(capacity as usize);
-    // SAFETY: `values` holds `count` words, and the caller vouches for `out`.
-    unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), out, count) };
-    Ok(count as u32)
-}
-
-/// `int32_t descent_gpu_lose(uint32_t gpu)`: loses the device, to test that this is an error.
-#[unsafe(no_mangle)]
-extern "C" fn descent_gpu_lose(gpu: u32) -> i32 {
-    guard(|| {
-        GPUS.get(gpu)?.lose();
-        Ok(())
-    })
 }

@@ -1,6 +1,7 @@
 //! The boundary of [`crate::sparse`].
 
-use super::{STATE_FIRST, address, config, guard, hyperparameters, tables};
+use super::rows::address;
+use super::{STATE_FIRST, config, guard, hyperparameters, tables};
 use crate::error::Error;
 use crate::rule::{Hyperparameters, Real};
 use crate::sparse::{self, Scratch, SparseSlot, SparseTensor};

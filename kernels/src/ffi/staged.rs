@@ -1,15 +1,11 @@
-//! The boundary of [`crate::staged`] and [`crate::norm`].
+//! The boundary of [`crate::staged`].
 
-use super::{
-    GROUP_ROW, ROW, STATE_FIRST, address, check_addresses, config, guard, hyperparameters, is_idle,
-    missing, pointer, tables,
-};
+use super::rows::{address, check_addresses, is_idle, pointer};
+use super::{GROUP_ROW, ROW, STATE_FIRST, config, guard, hyperparameters, missing, tables};
 use crate::element::Element;
 use crate::error::Error;
-use crate::norm::{self, Total};
 use crate::random::Source;
 use crate::rule::Real;
-use crate::scale::{self, Values};
 use crate::share::Tensors;
 use crate::staged::{self, Call, Gradient, Plan, Slot, Tensor};
 use ndarray::{ArrayView1, ArrayViewMut1};
@@ -23,13 +19,13 @@ const FLAG_CLEAR: u32 = 1;
 /// Nothing besides the rule.
 const NOTHING: [f64; CALL_ROW] = [1.0, f64::INFINITY, 0.0, 0.0, 0.0, 0.0];
 
-const F32: u64 = 0;
-const F64: u64 = 1;
-const F16: u64 = 2;
+pub const F32: u64 = 0;
+pub const F64: u64 = 1;
+pub const F16: u64 = 2;
 const BF16: u64 = 3;
-const EACH_F16: u64 = 4;
+pub const EACH_F16: u64 = 4;
 const EACH_BF16: u64 = 5;
-const STOCHASTIC_F16: u64 = 6;
+pub const STOCHASTIC_F16: u64 = 6;
 const STOCHASTIC_BF16: u64 = 7;
 
 /// Whether a row can only be stepped here.
@@ -96,148 +92,10 @@ unsafe fn step(
     staged::step(rows, &plan, config()?)
 }
 
-/// `int32_t descent_norm(const uint64_t *rows, uint32_t from, uint32_t to, double scale,
-/// double *sums, uint32_t group_count)`: adds to two numbers per group: the squares of its gradients
-/// times `scale`, and 1 if one of these is infinite or NaN.
-///
-/// # Safety
-/// As `descent_step`, but that nothing is written but `sums`: valid for twice as many elements as there
-/// are groups.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn descent_norm(
-    rows: *const u64,
-    from: u32,
-    to: u32,
-    scale: f64,
-    sums: *mut f64,
-    group_count: u32,
-) -> i32 {
-    guard(|| {
-        if rows.is_null() || sums.is_null() || from > to {
-            return Err(missing("sum up"));
-        }
-        // SAFETY: not null, and the caller vouches for the numbers of rows.
-        let (rows, sums) = unsafe {
-            (
-                std::slice::from_raw_parts(rows.cast::<[u64; ROW]>(), to as usize),
-                std::slice::from_raw_parts_mut(sums.cast::<[f64; 2]>(), group_count as usize),
-            )
-        };
-        let (mut gradients, mut groups) = (Vec::new(), Vec::new());
-        for (index, row) in rows.iter().enumerate().skip(from as usize) {
-            if is_idle(row) {
-                continue;
-            }
-            check(index, row)?;
-            groups.push(group_of(index, row, sums.len())?);
-            // SAFETY: checked, and the caller vouches for the address.
-            gradients.push(unsafe { gradient(row) });
-        }
-        let totals = norm::totals(&gradients, scale, config()?)?;
-        for (group, Total { squares, finite }) in groups.into_iter().zip(totals) {
-            sums[group][0] += squares;
-            if !finite {
-                sums[group][1] = 1.0;
-            }
-        }
-        Ok(())
-    })
-}
-
-/// `int32_t descent_scale(const uint64_t *rows, uint32_t from, uint32_t to, const double *groups,
-/// uint32_t group_count)`: multiplies the gradients of the rows `from..to` by the factor of their group.
-///
-/// # Safety
-/// As `descent_step`, but that gradients are all that is written, and overlap nothing.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn descent_scale(
-    rows: *const u64,
-    from: u32,
-    to: u32,
-    groups: *const f64,
-    group_count: u32,
-) -> i32 {
-    guard(|| {
-        // SAFETY: the caller vouches for the numbers of rows and for the addresses.
-        let (rows, groups) = unsafe {
-            let (rows, groups) = tables(rows, from..to, groups, group_count, "scale")?;
-            (Rows::new(rows, from as usize, true)?, groups)
-        };
-        let factors: Vec<f64> = groups.iter().map(|row| row[GROUP_ROW - 1]).collect();
-        scale::scale(Gradients(rows), &factors, config()?)
-    })
-}
-
-/// The gradients of rows, to be written.
-struct Gradients<'a>(Rows<'a>);
-
-impl Tensors for Gradients<'_> {
-    type Work<'a>
-        = scale::Gradient<'a>
-    where
-        Self: 'a;
-    type Plan = [f64];
-
-    fn count(&self) -> usize {
-        self.0.rows.len()
-    }
-
-    fn at(&mut self, index: usize) -> Option<scale::Gradient<'_>> {
-        let row = &self.0.rows[index];
-        let &[_, grad, _, length, dtype, group, ..] = row;
-        let length = length as usize;
-        if is_idle(row) {
-            return None;
-        }
-        // SAFETY: as in `Rows::at`.
-        let values = unsafe {
-            match dtype {
-                F32 => Values::F32(ArrayViewMut1::from_shape_ptr(length, pointer(grad))),
-                F64 => Values::F64(ArrayViewMut1::from_shape_ptr(length, pointer(grad))),
-                F16 | EACH_F16 | STOCHASTIC_F16 => {
-                    Values::F16(ArrayViewMut1::from_shape_ptr(length, pointer(grad)))
-                }
-                _ => Values::Bf16(ArrayViewMut1::from_shape_ptr(length, pointer(grad))),
-            }
-        };
-        Some(scale::Gradient { values, group: group as usize })
-    }
-
-    fn split(self, index: usize) -> (Self, Self) {
-        let (a, b) = self.0.split(index);
-        (Gradients(a), Gradients(b))
-    }
-}
-
-fn group_of(index: usize, row: &[u64; ROW], count: usize) -> Result<usize, Error> {
-    let group = row[5] as usize;
-    if group < count {
-        return Ok(group);
-    }
-    Err(Error::Table(format!("Cannot sum up row {index}: group {group} does not exist")))
-}
-
-/// # Safety
-/// The row has been checked, and its gradient is valid for `length` elements, for as long as `'a`.
-unsafe fn gradient<'a>(&[_, grad, _, length, dtype, ..]: &[u64; ROW]) -> norm::Gradient<'a> {
-    let length = length as usize;
-    // SAFETY: the caller's promise.
-    unsafe {
-        match dtype {
-            F32 => norm::Gradient::F32(ArrayView1::from_shape_ptr(length, pointer(grad))),
-            F64 => norm::Gradient::F64(ArrayView1::from_shape_ptr(length, pointer(grad))),
-            F16 | EACH_F16 | STOCHASTIC_F16 => {
-                norm::Gradient::F16(ArrayView1::from_shape_ptr(length, pointer(grad)))
-            }
-            _ => norm::Gradient::Bf16(ArrayView1::from_shape_ptr(length, pointer(grad))),
-        }
-    }
-}
-
 /// Rows of the tensor table, checked. Whoever has it has the arrays of its rows to itself.
 #[derive(Clone, Copy)]
-struct Rows<'a> {
-    rows: &'a [[u64; ROW]],
+pub struct Rows<'a> {
+    pub rows: &'a [[u64; ROW]],
     /// The number of the first row in the whole table.
     from: usize,
     clear: bool,
@@ -249,7 +107,7 @@ impl<'a> Rows<'a> {
     /// # Safety
     /// The rows' addresses are null or valid for `length` elements of their type, exclusive for all that
     /// is written, for as long as `'a`.
-    unsafe fn new(rows: &'a [[u64; ROW]], from: usize, clear: bool) -> Result<Self, Error> {
+    pub unsafe fn new(rows: &'a [[u64; ROW]], from: usize, clear: bool) -> Result<Self, Error> {
         for (index, row) in rows.iter().enumerate().skip(from) {
             if !is_idle(row) {
                 check(index, row)?;
@@ -259,7 +117,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-fn check(index: usize, row: &[u64; ROW]) -> Result<(), Error> {
+pub fn check(index: usize, row: &[u64; ROW]) -> Result<(), Error> {
     let &[_, _, buffer, _, dtype, _, _, master] = row;
     match dtype {
         F32 => return check_addresses::<f32>(index, row),

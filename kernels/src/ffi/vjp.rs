@@ -1,6 +1,7 @@
 //! The boundary of [`crate::vjp`].
 
-use super::{GROUP_ROW, STATE_FIRST, address, config, guard, hyperparameters, missing};
+use super::rows::address;
+use super::{GROUP_ROW, STATE_FIRST, config, guard, hyperparameters, missing};
 use crate::error::Error;
 use crate::rule::Real;
 use crate::vjp::{Pullback, Tensor, pull_back};

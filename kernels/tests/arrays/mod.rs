@@ -1,0 +1,97 @@
+//! The arrays of one tensor, staged steps of them, and plain ones to compare with.
+
+use descent_kernels::config::Config;
+use descent_kernels::cpu;
+use descent_kernels::rule::Hyperparameters;
+use descent_kernels::simd::Level;
+use descent_kernels::staged::{self, Call, Gradient, Plan, Slot, Tensor};
+use descent_kernels::sweep::Group;
+use ndarray::{ArrayView1, ArrayViewMut1};
+
+pub const SIZES: [usize; 8] = [0, 1, 7, 64, 1023, 1025, 70_001, 300_000];
+
+pub const FULL: Hyperparameters = Hyperparameters {
+    lr: 0.1,
+    momentum: 0.9,
+    dampening: 0.0,
+    weight_decay: 0.01,
+    nesterov: true,
+    maximize: false,
+    sign: false,
+};
+pub const PLAIN: Hyperparameters =
+    Hyperparameters { momentum: 0.0, nesterov: false, weight_decay: 0.0, ..FULL };
+pub const DAMPED: Hyperparameters =
+    Hyperparameters { dampening: 0.3, nesterov: false, maximize: true, ..FULL };
+
+/// Numbers in -1..1, other ones for every seed.
+pub fn numbers(seed: u64, length: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(seed | 1);
+        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+/// The arrays of one tensor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Arrays<H, B> {
+    pub p: Vec<H>,
+    pub g: Vec<H>,
+    pub b: Vec<B>,
+    pub master: Vec<f32>,
+}
+
+impl<H: Copy, B: Copy> Arrays<H, B> {
+    pub fn new(length: usize, h: impl Fn(f32) -> H, b: impl Fn(f32) -> B) -> Self {
+        let [p, g, m] = [1, 2, 3].map(|seed| numbers(seed, length));
+        Arrays {
+            p: p.iter().map(|&x| h(x)).collect(),
+            g: g.iter().map(|&x| h(x)).collect(),
+            b: m.iter().map(|&x| b(x)).collect(),
+            master: p,
+        }
+    }
+
+    pub fn slot<T>(&mut self, clear: bool) -> Slot<'_, H, B, T> {
+        Slot {
+            param: ArrayViewMut1::from(&mut self.p[..]),
+            grad: match clear {
+                true => Gradient::Cleared(ArrayViewMut1::from(&mut self.g[..])),
+                false => Gradient::Kept(ArrayView1::from(&self.g[..])),
+            },
+            buffer: Some(ArrayViewMut1::from(&mut self.b[..])),
+            master: None,
+            first: false,
+            stochastic: false,
+            group: 0,
+            number: 0,
+            offset: 0,
+        }
+    }
+}
+
+pub fn run(
+    tensor: Tensor<'_>,
+    h: &Hyperparameters,
+    coefficient: f64,
+    call: &Call,
+    config: &Config,
+) {
+    let plan = Plan::new([(*h, coefficient)].into_iter(), call);
+    staged::step(&mut [tensor][..], &plan, config).unwrap();
+}
+
+/// What `cpu` makes of arrays in the type that is computed with.
+pub fn stepped(h: &Hyperparameters, p: &mut [f32], g: &[f32], b: &mut [f32]) {
+    let slot = cpu::Slot {
+        param: ArrayViewMut1::from(p),
+        grad: ArrayView1::from(g),
+        buffer: Some(ArrayViewMut1::from(b)),
+        first: false,
+        group: 0,
+    };
+    let config = Config::new(Level::Portable, 1);
+    cpu::step(&mut [cpu::Tensor::F32(slot)][..], &[Group::new(h)], &config).unwrap();
+}

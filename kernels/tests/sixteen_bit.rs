@@ -1,0 +1,176 @@
+//! Staged steps of 16-bit types: computed wide and rounded once, rounded after every operation, or
+//! rounded by chance; and the conversions.
+
+mod arrays;
+mod configs;
+
+use arrays::{Arrays, DAMPED, FULL, PLAIN, SIZES, run, stepped};
+use configs::each_config;
+use descent_kernels::config::Config;
+use descent_kernels::element::Element;
+use descent_kernels::random::Source;
+use descent_kernels::rule::Hyperparameters;
+use descent_kernels::simd::Level;
+use descent_kernels::staged::{Call, Slot, Tensor};
+use half::{bf16, f16};
+use ndarray::ArrayViewMut1;
+
+/// A 16-bit type, as the references need it.
+trait Half: Element<f32> + PartialEq + std::fmt::Debug {
+    fn of(x: f32) -> Self;
+    fn wide(self) -> f32;
+    fn tensor(slot: Slot<'_, Self, f32, f32>) -> Tensor<'_>;
+    fn each(arrays: &mut Arrays<Self, Self>) -> Tensor<'_>;
+}
+
+macro_rules! half {
+    ($type:ty, $tensor:ident, $each:ident) => {
+        impl Half for $type {
+            fn of(x: f32) -> Self {
+                <$type>::from_f32(x)
+            }
+            fn wide(self) -> f32 {
+                self.to_f32()
+            }
+            fn tensor(slot: Slot<'_, Self, f32, f32>) -> Tensor<'_> {
+                Tensor::$tensor(slot)
+            }
+            fn each(arrays: &mut Arrays<Self, Self>) -> Tensor<'_> {
+                Tensor::$each(arrays.slot(false))
+            }
+        }
+    };
+}
+half!(f16, F16, EachF16);
+half!(bf16, Bf16, EachBf16);
+
+#[test]
+fn sixteen_bit_parameters_are_computed_in_float32_and_rounded_once() {
+    rounds_once::<f16>();
+    rounds_once::<bf16>();
+}
+
+fn rounds_once<H: Half>() {
+    for (length, with_master) in SIZES.iter().flat_map(|&n| [(n, false), (n, true)]) {
+        let start = Arrays::new(length, H::of, |x| x);
+        let mut expected = start.clone();
+        let grad: Vec<f32> = start.g.iter().map(|g| g.wide()).collect();
+        if !with_master {
+            expected.master = start.p.iter().map(|p| p.wide()).collect();
+        }
+        stepped(&FULL, &mut expected.master, &grad, &mut expected.b);
+        expected.p = expected.master.iter().map(|&p| H::of(p)).collect();
+        if !with_master {
+            expected.master.clone_from(&start.master);
+        }
+        each_config(|config, _| {
+            let mut arrays = start.clone();
+            let mut master = start.master.clone();
+            let mut slot = arrays.slot(false);
+            if with_master {
+                slot.master = Some(ArrayViewMut1::from(&mut master[..]));
+            }
+            run(H::tensor(slot), &FULL, 1.0, &Call::NOTHING, config);
+            arrays.master = master;
+            assert!(arrays == expected, "{length} elements, master {with_master}, {config:?}");
+        });
+    }
+}
+
+#[test]
+fn in_torchs_way_every_operation_is_rounded_and_so_are_the_factors_of_sums() {
+    rounds_each::<f16>();
+    rounds_each::<bf16>();
+}
+
+fn rounds_each<H: Half>() {
+    let round = |x: f32| H::of(x).wide();
+    let fma = |a: f64, b: f32, c: f32| round(round(a as f32).mul_add(b, c));
+    for (length, h) in SIZES.iter().flat_map(|&n| [(n, FULL), (n, DAMPED)]) {
+        let start = Arrays::new(length, H::of, H::of);
+        let mut expected = start.clone();
+        for i in 0..length {
+            let (p, b) = (start.p[i].wide(), start.b[i].wide());
+            let g = if h.maximize { -start.g[i].wide() } else { start.g[i].wide() };
+            let g = fma(h.weight_decay, p, g);
+            let b = fma(1.0 - h.dampening, g, round(h.momentum as f32 * b));
+            let u = if h.nesterov { fma(h.momentum, b, g) } else { b };
+            (expected.p[i], expected.b[i]) = (H::of(fma(-h.lr, u, p)), H::of(b));
+        }
+        each_config(|config, _| {
+            let mut arrays = start.clone();
+            run(H::each(&mut arrays), &h, 1.0, &Call::NOTHING, config);
+            assert!(arrays == expected, "{length} elements, {h:?}, {config:?}");
+        });
+    }
+}
+
+#[test]
+fn stochastic_rounding_takes_a_neighbour_by_bits_of_its_own_and_is_right_on_average() {
+    rounds_by_chance::<f16>();
+    rounds_by_chance::<bf16>();
+}
+
+fn rounds_by_chance<H: Half>() {
+    let length = 300_001;
+    let still = Hyperparameters { lr: 0.0, ..PLAIN };
+    let scatter = |source: Source, number: u32, value: f32, config: &Config| {
+        let mut arrays = Arrays::new(length, H::of, |x| x);
+        let mut master = vec![value; length];
+        let slot = Slot {
+            master: Some(ArrayViewMut1::from(&mut master[..])),
+            stochastic: true,
+            number,
+            ..arrays.slot(false)
+        };
+        run(H::tensor(slot), &still, 1.0, &Call { source, ..Call::NOTHING }, config);
+        arrays.p
+    };
+    let one = Config::new(Level::Portable, 1);
+    let source = Source { seed: [1, 2], step: 3 };
+    for value in [1.0 + 1.0 / 4096.0, -0.3, 3.3e-6, 1.0] {
+        let outcome = scatter(source, 0, value, &one);
+        each_config(|config, _| assert!(scatter(source, 0, value, config) == outcome));
+        let mean = outcome.iter().map(|p| f64::from(p.wide())).sum::<f64>() / length as f64;
+        let unit = outcome.iter().map(|p| f64::from((p.wide() - value).abs())).fold(0.0, f64::max);
+        let deviation = unit / (length as f64).sqrt();
+        assert!((mean - f64::from(value)).abs() <= 6.0 * deviation, "{mean} for {value}");
+        let nearest = H::of(value).wide();
+        assert_eq!(outcome.iter().all(|p| p.wide() == nearest), nearest == value);
+    }
+    let outcome = scatter(source, 0, -0.3, &one);
+    for other in [Source { seed: [2, 2], ..source }, Source { seed: [1, 3], ..source }] {
+        assert!(scatter(other, 0, -0.3, &one) != outcome);
+    }
+    assert!(scatter(Source { step: 4, ..source }, 0, -0.3, &one) != outcome);
+    assert!(scatter(source, 1, -0.3, &one) != outcome);
+    for special in [f32::INFINITY, f32::NEG_INFINITY] {
+        assert!(scatter(source, 0, special, &one).iter().all(|p| p.wide() == special));
+    }
+    assert!(scatter(source, 0, f32::NAN, &one).iter().all(|p| p.wide().is_nan()));
+}
+
+#[test]
+fn conversions_of_every_bit_pattern_are_those_of_the_half_crate() {
+    let patterns: Vec<u16> = (0..=u16::MAX).collect();
+    for level in Level::available() {
+        converts::<bf16>(level, &patterns, bf16::from_bits);
+        converts::<f16>(level, &patterns, f16::from_bits);
+    }
+}
+
+fn converts<H: Half>(level: Level, patterns: &[u16], of: impl Fn(u16) -> H) {
+    let halves: Vec<H> = patterns.iter().map(|&bits| of(bits)).collect();
+    let mut wide = vec![0.0_f32; halves.len()];
+    H::load(level, &halves, &mut wide);
+    let same = |a: f32, b: f32| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+    assert!(wide.iter().zip(&halves).all(|(&x, h)| same(x, h.wide())));
+    for step in [0, 0x0fff, 0x1000, 0x1001, 0x7fff, 0x8000, 0x8001] {
+        let between: Vec<f32> =
+            wide.iter().map(|x| f32::from_bits(x.to_bits().wrapping_add(step))).collect();
+        let mut narrow = halves.clone();
+        H::store(level, &between, &mut narrow);
+        let right = narrow.iter().zip(&between).all(|(n, &x)| same(n.wide(), H::of(x).wide()));
+        assert!(right, "{step:#x} above");
+    }
+}
