@@ -12,6 +12,9 @@ export interface ParameterState {
   masterWeight: Float32Array | null;
 }
 
+/** What error messages call an array of a parameter. */
+export type ArrayName = "data" | "grad" | "momentum buffer" | "master weight";
+
 /** A parameter in the plan, with the arrays that its row was written from. */
 export class Entry {
   data: Tensor | null = null;
@@ -33,7 +36,7 @@ export class Entry {
   ) {}
 
   /** What error messages call one of the parameter's arrays. */
-  name(array: "data" | "grad" | "momentum buffer" | "master weight"): string {
+  name(array: ArrayName): string {
     return `${array} of ${label(this.parameter, this.index)}`;
   }
 

@@ -1,9 +1,10 @@
 /** The memory that the rows of a plan are about. */
 
-import type { Entry } from "./entry.ts";
+import type { ArrayName, Entry } from "./entry.ts";
 import { checkFree } from "./in_use.ts";
 import { Written } from "./overlap.ts";
 import { FLOAT32 } from "./parameter.ts";
+import type { Tensor } from "./parameter.ts";
 import type { SparseTable } from "./sparse.ts";
 import { BUFFER, DATA, GRAD, MASTER, readWord, ROW } from "./tables.ts";
 
@@ -56,22 +57,33 @@ export function gradsOf({ entries, halves }: Table): Written {
   });
 }
 
+/** What the rows of a plan are about. */
+type Tables = Pick<Table, "entries"> & { readonly sparse: SparseTable };
+
+/** All tensors of a step, with the entry that they belong to. Nothing of the user's is asked. */
+function* tensorsOf({ entries, sparse }: Tables): Generator<[Tensor, Entry, ArrayName]> {
+  const matrices = new Map(sparse.steps.map(({ row, values }) => [row, values]));
+  for (const entry of entries) {
+    const { data, buffer, master } = entry;
+    const grad = entry.grad ?? matrices.get(entry.index);
+    if (grad === undefined) continue;
+    yield [data!, entry, "data"];
+    yield [grad, entry, "grad"];
+    if (buffer !== null) yield [buffer, entry, "momentum buffer"];
+    if (master !== null) yield [master, entry, "master weight"];
+  }
+}
+
+/** The tensors that a step reads or writes. */
+export function arraysOf(tables: Tables): Tensor[] {
+  return Array.from(tensorsOf(tables), ([tensor]) => tensor);
+}
+
 /**
  * Looks for what a step that is running elsewhere uses.
  *
- * @throws {Error} If it is one of the arrays.
+ * @throws {Error} If it is one of the tensors.
  */
-export function checkAllFree(
-  { entries, sparse }: Pick<Table, "entries"> & { readonly sparse: SparseTable },
-): void {
-  for (const entry of entries) {
-    const { data, grad, buffer, master } = entry;
-    const arrays = { data, grad, "momentum buffer": buffer, "master weight": master };
-    for (const [name, array] of Object.entries(arrays)) {
-      if (array !== null) checkFree(array, () => entry.name(name as keyof typeof arrays));
-    }
-  }
-  for (const { row, values } of sparse.steps) {
-    checkFree(values, () => `values of ${entries[row].name("grad")}`);
-  }
+export function checkAllFree(tables: Tables): void {
+  for (const [tensor, entry, name] of tensorsOf(tables)) checkFree(tensor, () => entry.name(name));
 }

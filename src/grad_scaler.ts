@@ -1,10 +1,10 @@
 /** The class that scales losses so that small gradients are not lost in 16 bits. */
 
-import { checkKnown } from "./options.ts";
+import { checkKnown, isInvertible } from "./options.ts";
 import { describe } from "./parameter.ts";
 import { checkScalerDict } from "./state/scaler_dict.ts";
 import type { GradScalerStateDict } from "./state/scaler_dict.ts";
-import { checkScale, isInvertible } from "./step_options.ts";
+import { checkScale } from "./step_options.ts";
 import type { StepOptions } from "./step_options.ts";
 import type { StepReport } from "./step_report.ts";
 

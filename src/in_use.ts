@@ -44,7 +44,7 @@ export function checkFree(tensor: Tensor, name: () => string): void {
   if (!isAnyInUse() || !isArray(tensor)) return;
   const { start, end } = spanOf(tensor);
   for (const other of spans.get(tensor.buffer) ?? []) {
-    if (start < other.end && other.start < end) {
+    if (start < end && start < other.end && other.start < end) {
       throw new Error(
         `Cannot use ${name()} as a step that is running uses its memory: await the promise of ` +
           "stepAsync first",

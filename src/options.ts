@@ -174,6 +174,12 @@ export function checkKnown(options: object, known: readonly string[]): void {
   }
 }
 
+/** Whether gradients can be divided by a scale: a float32 has to hold its inverse. */
+export function isInvertible(scale: number): boolean {
+  const inverse = Math.fround(1 / scale);
+  return inverse > 0 && inverse < Infinity;
+}
+
 function checkNumber(name: string, value: unknown): void {
   if (typeof value !== "number") {
     throw new TypeError(

@@ -142,16 +142,21 @@ export interface WideDtype extends Dtype {
   readonly view: (buffer: ArrayBufferLike, offset: number, length: number) => FloatArray;
 }
 
+/** What says where the elements of an array are. */
+const PROPERTIES = ["length", "buffer", "byteOffset", "byteLength"] as const;
+
 /** Reads a property of a typed array as the language defines it, whatever a subclass says. */
-function intrinsic(name: "length" | "buffer" | typeof Symbol.toStringTag) {
+function intrinsic(name: typeof PROPERTIES[number] | typeof Symbol.toStringTag) {
   const prototype = Object.getPrototypeOf(Float32Array.prototype);
   const { get } = Object.getOwnPropertyDescriptor(prototype, name)!;
   return (array: unknown): unknown => get!.call(array);
 }
 
+const tagOf = intrinsic(Symbol.toStringTag);
 const lengthOf = intrinsic("length");
 const bufferOf = intrinsic("buffer");
-const tagOf = intrinsic(Symbol.toStringTag);
+const byteOffsetOf = intrinsic("byteOffset");
+const byteLengthOf = intrinsic("byteLength");
 
 const DTYPES = {
   Float32Array: {
@@ -261,11 +266,13 @@ export function checkBuffer(tensor: Tensor | SparseGrad["indices"], what: string
   if (device !== undefined) return void device.address(tensor as DeviceTensor); // throws if disposed
   const array = tensor as HostArray;
   const buffer = array.buffer as ArrayBufferLike & { growable?: boolean };
-  const length = lengthOf(array);
-  if (array.length !== length || buffer !== bufferOf(array)) {
+  if (
+    array.length !== lengthOf(array) || buffer !== bufferOf(array) ||
+    array.byteOffset !== byteOffsetOf(array) || array.byteLength !== byteLengthOf(array)
+  ) {
     throw new TypeError(
-      `Cannot use ${what} as it must not redefine length or buffer: ` +
-        `current length is ${array.length}, of ${length} elements`,
+      `Cannot use ${what} as it must not redefine ${PROPERTIES.join(", ")}: ` +
+        `current length is ${array.length}, of ${lengthOf(array)} elements`,
     );
   }
   if ((buffer as ArrayBuffer).detached) {

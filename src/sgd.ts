@@ -30,7 +30,7 @@ import { zeroGradients } from "./zero_grad.ts";
 export interface ParameterStateView<T extends Tensor = FloatArray> {
   /**
    * The momentum buffer; null before the first step with momentum. On the `js` backend many of them
-   * lie on one `ArrayBuffer`, which cannot be transferred.
+   * lie on one `ArrayBuffer`, which cannot be transferred and which `structuredClone` copies whole.
    */
   readonly momentumBuffer: T | null;
   /**

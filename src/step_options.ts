@@ -1,6 +1,6 @@
 /** The options of one step: what happens to gradients on their way into the rule. */
 
-import { checkKnown } from "./options.ts";
+import { checkKnown, isInvertible } from "./options.ts";
 import { describe } from "./parameter.ts";
 
 /**
@@ -152,12 +152,6 @@ export function checkScale(name: string, value: unknown): asserts value is numbe
       `Cannot set ${name} as it must be finite and > 0: current value is ${value}`,
     );
   }
-}
-
-/** Whether gradients can be divided by a scale: a float32 has to hold its inverse. */
-export function isInvertible(scale: number): boolean {
-  const inverse = Math.fround(1 / scale);
-  return inverse > 0 && inverse < Infinity;
 }
 
 function checkGradScale(value: unknown): void {

@@ -22,8 +22,12 @@ export const NOTHING_MEASURED: StepReport = Object.freeze({
   clipCoefficients: null,
 });
 
-/** What gradients of this norm are multiplied by, as by torch; NaN if the norm is. */
+/**
+ * What gradients of this norm are multiplied by, as by torch; NaN if the norm is. Where nothing is to
+ * be clipped it is 1 in any case, while torch's is NaN for an infinite norm.
+ */
 export function clipCoefficient(maxNorm: number, norm: number): number {
+  if (maxNorm === Infinity) return 1;
   return Math.min(1, maxNorm / (norm + 1e-6));
 }
 

@@ -71,6 +71,18 @@ export function writeGroup(rows: Float64Array, at: number, h: Readonly<RuleOptio
   rows[at + COEFFICIENT] = 1;
 }
 
+/** The hyperparameters in a group's row: what a step goes by, whatever is assigned meanwhile. */
+export function readGroup(rows: Float64Array, group: number): RuleOptions {
+  const at = group * GROUP_ROW;
+  const [lr, momentum, dampening, weightDecay, flags] = rows.subarray(at, at + COEFFICIENT);
+  return {
+    ...{ lr, momentum, dampening, weightDecay },
+    nesterov: (flags & FLAG_NESTEROV) !== 0,
+    maximize: (flags & FLAG_MAXIMIZE) !== 0,
+    sign: (flags & FLAG_SIGN) !== 0,
+  };
+}
+
 /** Writes what a step was asked to do to its gradients, and where its random bits come from. */
 export function writeCall(
   row: Float64Array,

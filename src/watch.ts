@@ -1,9 +1,8 @@
 /** Sees to it that the arrays of a step stay as they are while it runs. */
 
-import type { Parameter, SparseGrad, Tensor } from "./parameter.ts";
+import type { Tensor } from "./parameter.ts";
 import type { Entry } from "./entry.ts";
 import type { Plan } from "./plan.ts";
-import { isSparse } from "./sparse.ts";
 
 /** An array of a step, and what it was when the step began. */
 interface Held {
@@ -17,8 +16,6 @@ interface Held {
 
 /** What can be asked of the arrays of a step while it runs. */
 export interface Watch {
-  /** The arrays. */
-  readonly arrays: readonly Tensor[];
   /** Throws if one has been replaced, detached or resized. */
   checkAll(): void;
   /** Throws if one has been detached or resized. */
@@ -43,26 +40,25 @@ export function watch({ entries, sparse }: Plan): Watch {
     }
     checkAttached();
   };
-  return { arrays: held.map(({ array }) => array), checkAll, checkAttached };
+  return { checkAll, checkAttached };
 }
 
 function holdEntry(entry: Entry, values: Tensor | null): Held[] {
-  const { buffer, length, state } = entry;
-  const { data, grad }: Parameter<Tensor> | { data: Tensor; grad: SparseGrad } = entry.parameter;
-  const held: Held[] = [hold(entry.name("data"), data, length, () => entry.parameter.data)];
-  if (grad !== null) {
-    const array = isSparse(grad) ? values! : grad;
-    const now = () => entry.parameter.grad;
-    held.push({ name: entry.name("grad"), length: array.length, array, now, then: grad });
+  const { data, grad, buffer, master, length, parameter, state } = entry;
+  const held = [hold(entry.name("data"), data!, length, () => parameter.data)];
+  if (values !== null) {
+    const then = parameter.grad;
+    const now = () => parameter.grad;
+    held.push({ name: entry.name("grad"), length: values.length, array: values, now, then });
+  } else if (grad !== null) {
+    held.push(hold(entry.name("grad"), grad, length, () => parameter.grad));
   }
   if (buffer !== null && state.momentumBuffer === buffer) {
-    const now = () => state.momentumBuffer;
-    held.push(hold(entry.name("momentum buffer"), buffer, length, now));
+    const name = entry.name("momentum buffer");
+    held.push(hold(name, buffer, length, () => state.momentumBuffer));
   }
-  const { master } = entry;
   if (master !== null && state.masterWeight === master) {
-    const now = () => state.masterWeight;
-    held.push(hold(entry.name("master weight"), master, length, now));
+    held.push(hold(entry.name("master weight"), master, length, () => state.masterWeight));
   }
   return held;
 }

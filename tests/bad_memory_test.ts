@@ -45,15 +45,20 @@ testOnBackends("neighbours in one buffer do not overlap, and may share a gradien
   assertEquals(shared, array(0, 1, 2, 3));
 });
 
-testOnBackends("an array that lies about its type, length or buffer is refused", (backend) => {
+testOnBackends("an array that lies about its type, length or place is refused", (backend) => {
   class Liar extends Float32Array {
     override get length() {
       return 5;
     }
   }
+  class Elsewhere extends Float32Array {
+    override get byteOffset() {
+      return 1 << 30;
+    }
+  }
   const long = Object.defineProperty(array(1, 2), "length", { value: 5 });
   const other = Object.defineProperty(array(1, 2), "buffer", { value: new ArrayBuffer(64) });
-  for (const data of [new Liar(2), long, other]) {
+  for (const data of [new Liar(2), new Elsewhere(2), long, other]) {
     assertThrows(() => new SGD([{ data, grad: null }], { lr: 1, backend }), TypeError, "redefine");
     assertThrows(() => sgd([array(1, 2)], [data], [null], { ...options, backend }), TypeError);
   }

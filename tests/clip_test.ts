@@ -1,7 +1,7 @@
 /** `clipGradNorm` beyond torch's numbers, which `fused_test.ts` holds it to. */
 
 import { assertEquals, assertThrows } from "@std/assert";
-import { clipGradNorm } from "@descent/sgd";
+import { clipGradNorm, SGD } from "@descent/sgd";
 import type { FloatArray, Parameter } from "@descent/sgd";
 import { testOnBackends } from "./backends.ts";
 
@@ -76,4 +76,15 @@ testOnBackends("what cannot be clipped is refused, and nothing has changed", (ba
   }
   const options = { backend, normType: 2 };
   assertThrows(() => clipGradNorm([memory], 1, options), TypeError, 'option "normType"');
+});
+
+testOnBackends("without a limit nothing is clipped, be the norm infinite or NaN", (backend) => {
+  for (const [value, norm] of [[Infinity, Infinity], [NaN, NaN], [3, 3]]) {
+    const w = { data: Float32Array.of(1, 2), grad: Float32Array.of(0, value) };
+    assertEquals(clipGradNorm([w], Infinity, { backend }), norm);
+    assertEquals(w.grad, Float32Array.of(0, value));
+    const optimizer = new SGD([w], { lr: 1, backend });
+    optimizer.step({ maxNorm: Infinity, checkFinite: false });
+    assertEquals(w.data, Float32Array.of(1, 2 - value));
+  }
 });

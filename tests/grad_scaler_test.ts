@@ -153,7 +153,11 @@ testOnBackends("a scaler goes on from a checkpoint", async (backend) => {
 Deno.test("a state that is not valid is refused, and nothing has changed", () => {
   const wrong: [unknown, string][] = [
     [null, "grad_scaler must be a plain object"],
-    [{}, "grad_scaler.scale must be a finite number > 0: current value is undefined"],
+    [
+      {},
+      "grad_scaler.scale must be a finite number > 0 with an inverse in float32: current value is undefined",
+    ],
+    [{ ...STATE, scale: 1e-45 }, "an inverse in float32: current value is 1e-45"],
     [{ ...STATE, scale: Infinity }, "grad_scaler.scale must be"],
     [{ ...STATE, growth_factor: 1 }, "grad_scaler.growth_factor must be"],
     [{ ...STATE, backoff_factor: 0 }, "grad_scaler.backoff_factor must be"],

@@ -92,12 +92,17 @@ testOnBackends("others refuse the arrays of a running step until it is done", as
   const [{ data, grad }] = params;
   const other = { data: array(1), grad: data.subarray(4) };
   const apart = { data: data.subarray(0, 0), grad: data.subarray(0, 0) };
-  const plain = { momentum: 0, dampening: 0, weightDecay: 0, nesterov: false, maximize: false };
+  const off = { momentum: 0, dampening: 0, weightDecay: 0, nesterov: false, maximize: false };
+  const plain = { ...off, lr: 1, backend };
+  const loaded = new SGD([{ data, grad: null }], { lr: 1, backend });
+  const dict = loaded.stateDict({ parameters: true });
   const calls: [string, () => unknown][] = [
     ["grad of parameter 1", () => new SGD([apart, other], { lr: 1, backend }).step()],
     ["grad of parameter 0", () => new SGD([other], { lr: 1, backend }).zeroGrad()],
     ["gradient 0", () => clipGradNorm([grad!], 1, { backend })],
-    ["data of parameter 0", () => sgd([data], [null], [null], { ...plain, lr: 1, backend })],
+    ["data of parameter 0", () => sgd([data], [array(1, 2, 3, 4, 5)], [null], plain)],
+    ["data of parameter 0", () => loaded.loadStateDict(dict, { parameters: true })],
+    ["data of parameter 0", () => loaded.stateDict({ parameters: true })],
   ];
   const running = optimizer.stepAsync();
   for (const [name, call] of calls) {
@@ -105,6 +110,59 @@ testOnBackends("others refuse the arrays of a running step until it is done", as
   }
   await running;
   for (const [, call] of calls) call();
+});
+
+testOnBackends("a step goes by the hyperparameters that it began with", async (backend) => {
+  for (const before of [0, 0.9]) {
+    const [a, b] = [make(backend), make(backend)];
+    for (const { optimizer } of [a, b]) optimizer.paramGroups[0].nesterov = false;
+    for (const { optimizer } of [a, b]) optimizer.paramGroups[0].momentum = before;
+    const running = a.optimizer.stepAsync({ maxNorm: 1e9 });
+    Object.assign(a.optimizer.paramGroups[0], { lr: 0, momentum: 0.9 - before });
+    await running;
+    b.optimizer.step({ maxNorm: 1e9 });
+    assertEquals(shown(a.params), shown(b.params));
+    const buffers = [a, b].map(({ params, optimizer }) =>
+      params.map((p) => optimizer.state.get(p)!.momentumBuffer)
+    );
+    assertEquals(buffers[0], buffers[1]);
+  }
+});
+
+testOnBackends("a getter that throws ends the step and nothing else", async (backend) => {
+  let reads = 0;
+  const w: Parameter = {
+    data: array(1),
+    get grad() {
+      if (++reads === 2) throw new Error("read twice");
+      return array(1);
+    },
+    set grad(_) {
+      throw new Error("nobody sets it here");
+    },
+  };
+  const optimizer = new SGD([w], { lr: 1, backend });
+  await assertRejects(() => optimizer.stepAsync(), Error, "read twice");
+  optimizer.step();
+  assertEquals(w.data, array(0));
+});
+
+testOnBackends("a getter that gives another array while a step begins ends it", async (backend) => {
+  const [first, second] = [array(1), array(2)];
+  let left = Infinity;
+  const w: Parameter = {
+    get data() {
+      return left-- > 0 ? first : second;
+    },
+    set data(_) {
+      throw new Error("nobody sets it here");
+    },
+    grad: array(1),
+  };
+  const optimizer = new SGD([w], { lr: 1, backend });
+  left = 1;
+  await assertRejects(() => optimizer.stepAsync(), Error, "data of parameter 0 was replaced");
+  assertEquals([first, second], [array(1), array(2)]);
 });
 
 testOnBackends("a closure cannot start a second step under the first", async (backend) => {

@@ -5,6 +5,7 @@ import type { FloatArray, WideDtype } from "../parameter.ts";
 import type { Plan } from "../plan.ts";
 import { factorsOf, linesOf } from "../rule.ts";
 import type { Factors, Lines } from "../rule.ts";
+import { readGroup } from "../tables.ts";
 import { TILE } from "../wasm/kernel.ts";
 import { allocate } from "../wasm/workspace.ts";
 import type { Backend } from "./backend.ts";
@@ -12,7 +13,7 @@ import { addNorms, preparationOf, prepare, scaleGradients } from "./js_gradients
 import type { Preparation } from "./js_gradients.ts";
 import { stepSixteenBit } from "./js_sixteen_bit.ts";
 import { stepSparse } from "./js_sparse.ts";
-import { sweep } from "./js_sweep.ts";
+import { chooseSweep } from "./js_sweep.ts";
 import { goBack } from "./js_vjp.ts";
 
 /** Each buffer gets a range of addresses of its own, as JavaScript does not tell the real ones. */
@@ -36,7 +37,7 @@ interface Choice {
 }
 
 function choose(plan: Plan, dtype: WideDtype, group: number, first: boolean): Choice {
-  const h = plan.groups[group];
+  const h = readGroup(plan.groupRows, group);
   return { dtype, group, first, lines: linesOf(h, first), factors: factorsOf(h, dtype.round) };
 }
 
@@ -59,6 +60,7 @@ export const js: Backend = {
   stepWith(plan: Plan, from: number, to: number): void {
     stepRows(plan, from, to, ({ dtype, lines, factors, group }, data, grad, buffer) => {
       const preparation = preparationOf(plan, group, dtype);
+      const sweep = chooseSweep(data.length);
       sweepPrepared(preparation, data, grad, buffer, (p, g, b) => {
         sweep(dtype, lines, factors, p, g, b);
       });
@@ -80,7 +82,7 @@ type StepTensor = (
 ) => void;
 
 const stepPlain: StepTensor = ({ dtype, lines, factors }, data, grad, buffer) =>
-  sweep(dtype, lines, factors, data, grad, buffer);
+  chooseSweep(data.length)(dtype, lines, factors, data, grad, buffer);
 
 function stepRows(plan: Plan, from: number, to: number, stepTensor: StepTensor): void {
   let choice: Choice | undefined;
@@ -130,6 +132,7 @@ function stepMatrices(plan: Plan, from: number, to: number): void {
     const dtype = entry.dtype as WideDtype;
     const { lines, factors } = choose(plan, dtype, entry.group, step.first);
     const matrix = { data, buffer, dtype };
+    const sweep = chooseSweep(data.length);
     stepSparse(step, lines, matrix, (p, g, b) => sweep(dtype, lines, factors, p, g, b));
   }
 }

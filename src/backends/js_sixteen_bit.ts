@@ -7,10 +7,12 @@ import type { Entry } from "../entry.ts";
 import type { Plan } from "../plan.ts";
 import { factorsOf, linesOf } from "../rule.ts";
 import type { Factors, Lines } from "../rule.ts";
+import { readGroup } from "../tables.ts";
 import { TILE } from "../wasm/kernel.ts";
 import { prepare } from "./js_gradients.ts";
 import type { Preparation } from "./js_gradients.ts";
-import { sweep, sweepElements } from "./js_sweep.ts";
+import { chooseSweep, sweepElements } from "./js_sweep.ts";
+import type { Sweep } from "./js_sweep.ts";
 import { randomOf, storeAtRandom } from "./stochastic.ts";
 
 /** What a tile is loaded into where its arrays are of another type. */
@@ -21,6 +23,7 @@ interface Step {
   readonly dtype: Dtype;
   /** Whether every operation rounds to the dtype. */
   readonly isEach: boolean;
+  readonly sweep: Sweep;
   readonly lines: Lines;
   readonly factors: Factors<number>;
   readonly preparation: Preparation | null;
@@ -35,17 +38,19 @@ interface Tile {
 
 /** Steps one parameter, whose gradients are prepared if that is asked for. */
 export function stepSixteenBit(
-  { groups, callRow, isRandom }: Plan,
+  { groupRows, callRow, isRandom }: Plan,
   entry: Entry,
   preparation: Preparation | null,
 ): void {
   const { index, group, length, master, state } = entry;
   const { data, grad, buffer } = entry as unknown as Record<"data" | "grad" | "buffer", HostArray>;
+  const h = readGroup(groupRows, group);
   const step: Step = {
     dtype: entry.dtype as Dtype,
     isEach: entry.bufferType === entry.dtype,
-    lines: linesOf(groups[group], state.momentumBuffer === null),
-    factors: factorsOf(groups[group], Math.fround),
+    sweep: chooseSweep(length),
+    lines: linesOf(h, state.momentumBuffer === null),
+    factors: factorsOf(h, Math.fround),
     preparation,
   };
   const random = isRandom ? randomOf(callRow, index) : null;
@@ -75,7 +80,7 @@ function loaded(part: HostArray, name: "data" | "grad" | "buffer"): Float32Array
 }
 
 function stepTile(
-  { dtype, isEach, lines, factors, preparation }: Step,
+  { dtype, isEach, sweep, lines, factors, preparation }: Step,
   { data, grad, buffer }: Tile,
 ): void {
   if (isEach) {

@@ -10,17 +10,19 @@ import { arithmeticOf } from "./arithmetic.ts";
 /** Elements below which a plain loop is faster than copies into WebAssembly's memory and back. */
 const SMALL = 64;
 
-/** Steps one tensor in the way that is faster for its length. */
-export function sweep(
+/** Steps one tensor, or a part of one. */
+export type Sweep = (
   dtype: WideDtype,
   lines: Lines,
   f: Factors<number>,
   data: FloatArray,
   grad: FloatArray,
   buffer: FloatArray | null,
-): void {
-  const chosen = data.length >= SMALL && isAvailable() ? sweepTiles : sweepElements;
-  chosen(dtype, lines, f, data, grad, buffer);
+) => void;
+
+/** The way that is faster for a tensor of this length; its parts have the same bits by it. */
+export function chooseSweep(length: number): Sweep {
+  return length >= SMALL && isAvailable() ? sweepTiles : sweepElements;
 }
 
 /**

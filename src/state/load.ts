@@ -11,6 +11,7 @@ import type { Precision } from "../rounding.ts";
 import { match } from "./match.ts";
 import type { Match, Problem } from "./match.ts";
 import { checkStateDict, KEYS } from "./state_dict.ts";
+import { checkFree } from "../in_use.ts";
 import type { TensorMemory } from "../plan.ts";
 import type { CheckedDict, CheckedTensor, ParamGroupStateDict, StateDict } from "./state_dict.ts";
 
@@ -83,7 +84,10 @@ function takeState(
           ...shape,
         };
       }
-      if (dict.parameters) dict.parameters[first + i] = { data: take(parameter.data), ...shape };
+      if (dict.parameters) {
+        checkFree(parameter.data, () => `data of ${label(parameter, first + i)}`);
+        dict.parameters[first + i] = { data: take(parameter.data), ...shape };
+      }
     }
     dict.param_groups.push(groupDict(group, first));
     first += group.params.length;
@@ -176,6 +180,7 @@ function misfit(
     return "has no master weight, but there is one in the dict";
   }
   const values = parameters ? dict.parameters.get(id) : undefined;
+  if (values !== undefined) checkFree(parameter.data, () => `data of ${label(parameter, index)}`);
   return difference("momentum buffer", dict.buffers.get(id), parameter, bufferType) ??
     difference("master weight", master, parameter, FLOAT32) ??
     difference("values", values, parameter, own);

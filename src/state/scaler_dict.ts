@@ -1,5 +1,6 @@
 /** What a `GradScaler` remembers, in torch's shape and under torch's names. */
 
+import { isInvertible } from "../options.ts";
 import { asObject, wrong } from "./checks.ts";
 import { quote } from "./errors.ts";
 
@@ -18,7 +19,7 @@ export interface GradScalerStateDict {
 }
 
 const CHECKS: Readonly<Record<keyof GradScalerStateDict, [string, (value: number) => boolean]>> = {
-  scale: ["a finite number > 0", (value) => value > 0 && value < Infinity],
+  scale: ["a finite number > 0 with an inverse in float32", isInvertible],
   growth_factor: ["a finite number > 1", (value) => value > 1 && value < Infinity],
   backoff_factor: ["a number > 0 and < 1", (value) => value > 0 && value < 1],
   growth_interval: ["a whole number >= 1", (value) => Number.isSafeInteger(value) && value >= 1],
