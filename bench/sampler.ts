@@ -62,6 +62,13 @@ export function timeBatch(run: () => void, calls: number): number {
   return (performance.now() - start) * 1e6 / calls;
 }
 
+/** As `timeBatch`, of calls that are awaited one after the other. */
+export async function timeBatchAsync(run: () => Promise<unknown>, calls: number): Promise<number> {
+  const start = performance.now();
+  for (let i = 0; i < calls; i++) await run();
+  return (performance.now() - start) * 1e6 / calls;
+}
+
 /** The value in the middle. */
 export function median(values: readonly number[]): number {
   return quantile(values, 0.5);

@@ -138,6 +138,18 @@ Deno.test("a float64 step has the same bits with options and without, also in it
   assertEquals(firstDifference(plain.w.data, prepared.w.data), -1);
 });
 
+Deno.test("narrow rows of sparse gradients have the bits of a dense step", () => {
+  const shape = [300, 63] as const;
+  const make = () => fill(new Float64Array(300 * 63), 0);
+  const values = fill(new Float64Array(300 * 63), 1);
+  const [dense, sparse] = [make(), make()];
+  const indices = Int32Array.from({ length: 300 }, (_, i) => i);
+  new SGD([{ data: dense, grad: values }], { lr: 0.1, backend: "js" }).step();
+  const matrix: SparseParameter = { data: sparse, grad: { indices, values, shape } };
+  new SGD([matrix], { lr: 0.1, backend: "js" }).step();
+  assertEquals(firstDifference(dense, sparse), -1);
+});
+
 Deno.test("loaded momentum buffers stay in WebAssembly's memory too", () => {
   const parameters = makeParameters(Float32Array);
   const first = new SGD(parameters, { ...MOMENTUM, backend: "js" });

@@ -19,6 +19,11 @@ function step(): void {
   scaler.update();
 }
 
+async function stepAsync(): Promise<void> {
+  await scaler.stepAsync(optimizer, { maxNorm: MAX_NORM, zeroGrad: true });
+  scaler.update();
+}
+
 await serve(
   {
     step,
@@ -27,4 +32,5 @@ await serve(
     "clipGradNorm alone": () => void clipGradNorm(parameters, MAX_NORM, { backend }),
   },
   `Deno ${Deno.version.deno}`,
+  { stepAsync },
 );
