@@ -2,7 +2,6 @@
 
 import { label } from "./parameter.ts";
 import type { ElementType, Parameter, Tensor } from "./parameter.ts";
-import type { Beginning } from "./sparse.ts";
 
 /** What the optimizer remembers of a parameter. */
 export interface ParameterState {
@@ -25,8 +24,9 @@ export class Entry {
   dtype: ElementType | null = null;
   /** The type that momentum buffers have. */
   bufferType: ElementType | null = null;
-  /** How the buffer began, if a step of this plan began it. */
-  began: Beginning | null = null;
+  /** The buffer that a step of this plan began, and whether it began with a sparse gradient. */
+  begun: Tensor | null = null;
+  begunSparse = false;
 
   constructor(
     readonly parameter: Parameter<Tensor>,

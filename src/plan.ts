@@ -144,7 +144,8 @@ export class Plan {
   commit(): void {
     for (const entry of this.#started) {
       entry.state.momentumBuffer = entry.buffer;
-      entry.began = { buffer: entry.buffer!, sparse: entry.grad === null };
+      entry.begun = entry.buffer;
+      entry.begunSparse = entry.grad === null;
     }
     for (const entry of this.#copied) entry.state.masterWeight = entry.master;
     this.#started.length = this.#copied.length = 0;
@@ -288,7 +289,8 @@ export class Plan {
   }
 
   #checkKind(entry: Entry, buffer: Tensor | null, sparse: boolean): void {
-    const began = entry.began?.buffer === buffer ? entry.began : null;
+    const began = buffer === null || entry.begun !== buffer ? null : entry.begunSparse;
+    if (!sparse && began !== true) return;
     checkSparseOptions(this.groups[entry.group], sparse, began, entry.name("grad"));
   }
 

@@ -6,7 +6,7 @@
  */
 
 import { checkBuffer, checkShape, describe, dtypeOf, isSixteenBit } from "./parameter.ts";
-import type { ElementType, FloatArray, SparseGrad, Tensor } from "./parameter.ts";
+import type { ElementType, FloatArray, SparseGrad } from "./parameter.ts";
 
 /** Words of a row, as `kernels/src/ffi/sparse.rs` reads them: those of a tensor's row, and more. */
 const SPARSE_ROW = 10;
@@ -199,24 +199,18 @@ function indexError(indices: SparseGrad["indices"], i: number, rows: number, wha
   );
 }
 
-/** A momentum buffer, and the kind of gradient that it began with. */
-export interface Beginning {
-  readonly buffer: Tensor;
-  readonly sparse: boolean;
-}
-
 /**
  * Refuses what torch refuses of sparse gradients.
  *
  * @param sparse Whether the gradient at hand is sparse.
- * @param began How the momentum buffer began, where that is known.
+ * @param began Whether the momentum buffer began with a sparse one, where that is known.
  * @throws {RangeError} If a sparse gradient comes with weight decay.
  * @throws {TypeError} If gradients of both kinds meet in one momentum buffer and torch cannot add them.
  */
 export function checkSparseOptions(
   h: { readonly momentum: number; readonly weightDecay: number; readonly nesterov: boolean },
   sparse: boolean,
-  began: Beginning | null,
+  began: boolean | null,
   what: string,
 ): void {
   if (sparse && h.weightDecay !== 0) {
@@ -225,7 +219,7 @@ export function checkSparseOptions(
         `current value is ${h.weightDecay}`,
     );
   }
-  if (h.momentum === 0 || began === null || began.sparse === sparse) return;
+  if (h.momentum === 0 || began === null || began === sparse) return;
   if (!sparse) {
     throw new TypeError(
       `Cannot use ${what} as it must be sparse, like the one that its momentum buffer began with`,
