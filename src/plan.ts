@@ -122,8 +122,9 @@ export class Plan {
    */
   refresh(): void {
     try {
-      this.sparse.steps.length = 0;
-      this.#started.length = this.#copied.length = 0;
+      empty(this.sparse.steps);
+      empty(this.#started);
+      empty(this.#copied);
       if (this.rows.length !== this.entries.length * ROW) this.#resize();
       this.#refreshGroups();
       this.#refreshEntries();
@@ -131,7 +132,7 @@ export class Plan {
       this.#checkAttached();
       if (this.#writtenChanged) this.#checkAll();
       else for (const entry of this.#newGrads) this.#checkGrad(entry);
-      this.#newGrads.length = 0;
+      empty(this.#newGrads);
       if (this.sparse.steps.length > 0) this.#finishSparse();
       if (isAnyInUse()) checkAllFree(this);
     } catch (error) {
@@ -148,7 +149,8 @@ export class Plan {
       entry.begunSparse = entry.grad === null;
     }
     for (const entry of this.#copied) entry.state.masterWeight = entry.master;
-    this.#started.length = this.#copied.length = 0;
+    empty(this.#started);
+    empty(this.#copied);
     if (this.isRandom) this.#precision.random.counter++;
   }
 
@@ -386,7 +388,12 @@ export class Plan {
         entry.master =
           null;
     }
-    this.#newGrads.length = 0;
+    empty(this.#newGrads);
     this.#writtenChanged = this.#gradsChanged = true;
   }
+}
+
+/** Setting a length costs as much as the rest of a small step. */
+function empty(array: unknown[]): void {
+  if (array.length > 0) array.length = 0;
 }

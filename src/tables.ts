@@ -74,9 +74,12 @@ export function writeGroup(rows: Float64Array, at: number, h: Readonly<RuleOptio
 /** The hyperparameters in a group's row: what a step goes by, whatever is assigned meanwhile. */
 export function readGroup(rows: Float64Array, group: number): RuleOptions {
   const at = group * GROUP_ROW;
-  const [lr, momentum, dampening, weightDecay, flags] = rows.subarray(at, at + COEFFICIENT);
+  const flags = rows[at + 4];
   return {
-    ...{ lr, momentum, dampening, weightDecay },
+    lr: rows[at],
+    momentum: rows[at + 1],
+    dampening: rows[at + 2],
+    weightDecay: rows[at + 3],
     nesterov: (flags & FLAG_NESTEROV) !== 0,
     maximize: (flags & FLAG_MAXIMIZE) !== 0,
     sign: (flags & FLAG_SIGN) !== 0,
