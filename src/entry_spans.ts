@@ -10,7 +10,7 @@ import { BUFFER, DATA, GRAD, MASTER, readWord, ROW } from "./tables.ts";
 
 /** Rows, in halves of words, and what they were written from. */
 interface Table {
-  readonly halves: Uint32Array;
+  readonly table: { readonly halves: Uint32Array };
   readonly entries: readonly Entry[];
 }
 
@@ -26,7 +26,7 @@ const WRITTEN = [
  *
  * @throws {RangeError} If some of it overlaps.
  */
-export function writtenOf({ entries, halves }: Table): Written {
+export function writtenOf({ entries, table: { halves } }: Table): Written {
   const { length } = entries;
   const kindOf = (span: number) => Math.floor(span / length);
   return new Written({
@@ -48,7 +48,7 @@ function bytesOf({ length, dtype, buffer, bufferType, master }: Entry, word: num
  *
  * @throws {RangeError} If two of them overlap.
  */
-export function gradsOf({ entries, halves }: Table): Written {
+export function gradsOf({ entries, table: { halves } }: Table): Written {
   return new Written({
     count: entries.length,
     startOf: (i) => readWord(halves, i * ROW + GRAD),

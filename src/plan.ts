@@ -15,24 +15,20 @@ import { load } from "./convert.ts";
 import { checkCombination } from "./options.ts";
 import type { RuleOptions } from "./rule.ts";
 import { Written } from "./overlap.ts";
-import { checkBuffer, elementTypeOf, FLOAT32, isSixteenBit } from "./parameter.ts";
-import type { Device, ElementType, HostArray, Parameter, SparseGrad, Tensor } from "./parameter.ts";
-import { bufferTypeOf, checkDevice, codeOf } from "./rounding.ts";
+import { FLOAT32, isSixteenBit } from "./parameter.ts";
+import type { Device, HostArray, Parameter, SparseGrad, Tensor } from "./parameter.ts";
 import type { Precision } from "./rounding.ts";
 import { checkSparseOptions, isSparse, readSparse, SparseTable } from "./sparse.ts";
 import type { StepRequest } from "./step_options.ts";
+import { TensorTable } from "./tensor_table.ts";
+import type { TensorMemory } from "./tensor_table.ts";
 import {
-  BUFFER,
   CALL_ROW,
   COEFFICIENT,
-  DATA,
-  DTYPE,
   FIRST,
   GRAD,
-  GROUP,
   GROUP_ROW,
   LATER,
-  LENGTH,
   MASTER,
   readWord,
   ROW,
@@ -40,25 +36,14 @@ import {
   STATE,
   writeCall,
   writeGroup,
-  writeWord,
 } from "./tables.ts";
 
 const NOTHING_WRITTEN = new Written({ count: 0, startOf: Number, bytesOf: Number, nameOf: String });
 
-/** The memory of the tensors of a plan. */
-export interface TensorMemory {
-  /** Where an array's bytes begin, as the backend reads it from the tables. */
-  address(array: Tensor | Uint32Array<ArrayBuffer>): number;
-  /** Makes momentum buffers of zeros. */
-  allocate(wanted: readonly { dtype: ElementType; length: number }[]): Tensor[];
-}
-
 /** The tables of one optimizer. */
 export class Plan {
-  /** The tensor table: `ROW` words of 64 bits per parameter. */
-  rows = new BigUint64Array(0);
-  /** The same table in halves of a word, which take numbers as they are. */
-  halves = new Uint32Array(0);
+  /** The tensor table. */
+  readonly table: TensorTable;
   /** The group table: `GROUP_ROW` words per group. */
   groupRows = new Float64Array(0);
   /** What the step at hand was asked to do to its gradients: `CALL_ROW` words. */
@@ -79,20 +64,22 @@ export class Plan {
   readonly #precision: Precision;
   readonly #started: Entry[] = [];
   readonly #copied: Entry[] = [];
-  readonly #newGrads: Entry[] = [];
   #written = NOTHING_WRITTEN;
-  #writtenChanged = true;
-  /** Whether the gradients are not known to lie apart from each other. */
-  #gradsChanged = true;
 
   /**
    * @param memory Where arrays are, and come from.
    * @param precision What holds for parameters in 16-bit types.
    */
   constructor({ address, allocate }: TensorMemory, precision: Precision) {
+    this.table = new TensorTable(address, precision);
     this.#address = address;
     this.#allocate = allocate;
     this.#precision = precision;
+  }
+
+  /** The rows of the tensor table: `ROW` words of 64 bits per parameter. */
+  get rows(): BigUint64Array<ArrayBuffer> {
+    return this.table.rows;
   }
 
   /** Whether steps draw random bits: they need a call row then. */
@@ -125,14 +112,14 @@ export class Plan {
       empty(this.sparse.steps);
       empty(this.#started);
       empty(this.#copied);
-      if (this.rows.length !== this.entries.length * ROW) this.#resize();
+      this.table.resize(this.entries.length);
       this.#refreshGroups();
       this.#refreshEntries();
       if (this.#started.length > 0) this.#start();
       this.#checkAttached();
-      if (this.#writtenChanged) this.#checkAll();
-      else for (const entry of this.#newGrads) this.#checkGrad(entry);
-      empty(this.#newGrads);
+      if (this.table.writtenChanged) this.#checkAll();
+      else for (const entry of this.table.newGrads) this.#checkGrad(entry);
+      empty(this.table.newGrads);
       if (this.sparse.steps.length > 0) this.#finishSparse();
       if (isAnyInUse()) checkAllFree(this);
     } catch (error) {
@@ -173,24 +160,21 @@ export class Plan {
    */
   checkGradsApart(): void {
     const { entries, sparse } = this;
-    if (!this.#gradsChanged && sparse.steps.length === 0) return;
+    if (!this.table.gradsChanged && sparse.steps.length === 0) return;
     const written = gradsOf(this);
     for (const { row, values } of sparse.steps) {
       const start = this.#address(values);
       const what = () => `values of ${entries[row].name("grad")}`;
       written.check(start, start + values.byteLength, what);
     }
-    this.#gradsChanged = false;
-  }
-
-  #resize(): void {
-    this.rows = new BigUint64Array(this.entries.length * ROW);
-    this.halves = new Uint32Array(this.rows.buffer);
-    this.groupRows = new Float64Array(this.groups.length * GROUP_ROW);
+    this.table.gradsChanged = false;
   }
 
   #refreshGroups(): void {
-    const { groups, groupRows } = this;
+    const { groups } = this;
+    const words = groups.length * GROUP_ROW;
+    if (this.groupRows.length !== words) this.groupRows = new Float64Array(words);
+    const { groupRows } = this;
     for (let i = 0, at = 0; i < groups.length; i++, at += GROUP_ROW) {
       const h = groups[i];
       checkCombination(h);
@@ -199,7 +183,7 @@ export class Plan {
   }
 
   #refreshEntries(): void {
-    const { entries, halves } = this;
+    const { entries, table: { halves } } = this;
     for (let i = 0; i < entries.length; i++) {
       const entry = entries[i];
       const { parameter: { data, grad }, state: { momentumBuffer: buffer, masterWeight } } = entry;
@@ -216,19 +200,19 @@ export class Plan {
     grad: Tensor | null,
     buffer: Tensor | null,
   ): void {
-    if (data !== entry.data) this.#bindData(entry, data);
+    if (data !== entry.data) this.table.bindData(entry, data);
     if (grad === null) {
       entry.grad = null;
-      this.#setState(entry, SKIP);
+      this.table.setState(entry, SKIP);
       return;
     }
     if (grad !== entry.grad) {
       if (isSparse(grad)) return this.#refreshSparse(entry, grad, buffer);
       this.#checkKind(entry, buffer, false);
-      this.#bindGrad(entry, grad);
+      this.table.bindGrad(entry, grad);
     }
     this.#refreshMaster(entry);
-    this.#setState(entry, this.#refreshBuffer(entry, buffer));
+    this.table.setState(entry, this.#refreshBuffer(entry, buffer));
   }
 
   /** Brings the momentum buffer up to date and returns the row's state. */
@@ -237,7 +221,7 @@ export class Plan {
       if (this.groupRows[entry.group * GROUP_ROW + 1] !== 0) this.#started.push(entry);
       return FIRST;
     }
-    if (buffer !== entry.buffer) this.#bindBuffer(entry, buffer);
+    if (buffer !== entry.buffer) this.table.bindBuffer(entry, buffer);
     return LATER;
   }
 
@@ -248,19 +232,13 @@ export class Plan {
     if (masterWeight === null) {
       const copy = new Float32Array(length);
       load(data as HostArray, copy);
-      this.#setMaster(entry, copy);
+      this.table.setMaster(entry, copy);
       this.#copied.push(entry);
     } else if (masterWeight !== entry.master) {
       const like = { dtype: FLOAT32, length, reason: "as all master weights" };
       checkLike(masterWeight, like, entry.name("master weight"));
-      this.#setMaster(entry, masterWeight);
+      this.table.setMaster(entry, masterWeight);
     }
-  }
-
-  #setMaster(entry: Entry, master: Float32Array): void {
-    entry.master = master;
-    this.#write(entry, MASTER, this.#address(master));
-    this.#writtenChanged = true;
   }
 
   #refreshSparse(entry: Entry, grad: SparseGrad, buffer: Tensor | null): void {
@@ -268,7 +246,7 @@ export class Plan {
     const rows = readSparse(grad, { dtype: dtype!, length, shape }, entry.name("grad"));
     this.#checkKind(entry, buffer, true);
     entry.grad = null;
-    this.#setState(entry, SKIP);
+    this.table.setState(entry, SKIP);
     if (buffer === null) entry.buffer = null; // only new buffers are all zeros
     const first = this.#refreshBuffer(entry, buffer) === FIRST;
     if (length > 0) this.sparse.steps.push({ ...rows, row: index, first });
@@ -304,62 +282,11 @@ export class Plan {
     }
   }
 
-  /** The word's upper half stays 0. */
-  #setState(entry: Entry, state: number): void {
-    this.halves[2 * (entry.index * ROW + STATE)] = state;
-  }
-
-  #write(entry: Entry, word: number, value: number): void {
-    writeWord(this.halves, entry.index * ROW + word, value);
-  }
-
-  #bindData(entry: Entry, data: Tensor): void {
-    const what = entry.name("data");
-    const dtype = elementTypeOf(data, what);
-    checkBuffer(data, what);
-    checkDevice(dtype, this.#precision, what);
-    entry.data = data;
-    entry.grad = entry.buffer = entry.master = null;
-    entry.length = data.length;
-    entry.dtype = dtype;
-    entry.bufferType = bufferTypeOf(dtype, this.#precision.rounding);
-    this.#write(entry, DATA, this.#address(data));
-    this.#write(entry, BUFFER, 0);
-    this.#write(entry, MASTER, 0);
-    this.#write(entry, LENGTH, data.length);
-    this.#write(entry, DTYPE, codeOf(dtype, this.#precision.rounding));
-    this.#write(entry, GROUP, entry.group);
-    this.#writtenChanged = true;
-  }
-
-  #bindGrad(entry: Entry, grad: Tensor): void {
-    checkLike(grad, entry, entry.name("grad"));
-    entry.grad = grad;
-    this.#gradsChanged = true;
-    this.#write(entry, GRAD, this.#address(grad));
-    this.#newGrads.push(entry);
-  }
-
-  #bindBuffer(entry: Entry, buffer: Tensor): void {
-    const { bufferType: dtype, length } = entry;
-    const reason = dtype === entry.dtype
-      ? undefined
-      : `as rounding "${this.#precision.rounding}" needs it`;
-    checkLike(buffer, { dtype, length, reason }, entry.name("momentum buffer"));
-    this.#setBuffer(entry, buffer);
-  }
-
-  #setBuffer(entry: Entry, buffer: Tensor): void {
-    entry.buffer = buffer;
-    this.#write(entry, BUFFER, this.#address(buffer));
-    this.#writtenChanged = true;
-  }
-
   /** First steps with momentum: the buffers are made here, and are state once the step is taken. */
   #start(): void {
     const wanted = this.#started.map(({ bufferType, length }) => ({ dtype: bufferType!, length }));
     const buffers = this.#allocate(wanted);
-    this.#started.forEach((entry, i) => this.#setBuffer(entry, buffers[i]));
+    this.#started.forEach((entry, i) => this.table.setBuffer(entry, buffers[i]));
   }
 
   #checkAll(): void {
@@ -370,11 +297,11 @@ export class Plan {
     for (const entry of this.entries) {
       if (entry.grad !== null) this.#checkGrad(entry);
     }
-    this.#writtenChanged = false;
+    this.table.writtenChanged = false;
   }
 
   #checkGrad(entry: Entry): void {
-    const start = readWord(this.halves, entry.index * ROW + GRAD);
+    const start = readWord(this.table.halves, entry.index * ROW + GRAD);
     const end = start + entry.length * entry.dtype!.bytes;
     this.#written.check(start, end, () => entry.name("grad"));
   }
@@ -388,8 +315,8 @@ export class Plan {
         entry.master =
           null;
     }
-    empty(this.#newGrads);
-    this.#writtenChanged = this.#gradsChanged = true;
+    empty(this.table.newGrads);
+    this.table.writtenChanged = this.table.gradsChanged = true;
   }
 }
 

@@ -2,7 +2,8 @@
 
 import { deviceOf } from "../parameter.ts";
 import type { Device, DeviceTensor, Dtype, ElementType, HostArray, Tensor } from "../parameter.ts";
-import type { Plan, TensorMemory } from "../plan.ts";
+import type { Plan } from "../plan.ts";
+import type { TensorMemory } from "../tensor_table.ts";
 import type { Backend } from "./backend.ts";
 
 /** Where a tensor's bytes begin, on one scale for all memory. */

@@ -12,7 +12,7 @@ import { match } from "./match.ts";
 import type { Match, Problem } from "./match.ts";
 import { checkStateDict, KEYS } from "./state_dict.ts";
 import { checkFree } from "../in_use.ts";
-import type { TensorMemory } from "../plan.ts";
+import type { TensorMemory } from "../tensor_table.ts";
 import type { CheckedDict, CheckedTensor, ParamGroupStateDict, StateDict } from "./state_dict.ts";
 
 /** What is remembered of a parameter. */
