@@ -33,7 +33,6 @@ import {
   readWord,
   ROW,
   SKIP,
-  STATE,
   writeCall,
   writeGroup,
 } from "./tables.ts";
@@ -183,13 +182,13 @@ export class Plan {
   }
 
   #refreshEntries(): void {
-    const { entries, table: { halves } } = this;
+    const { entries, table } = this;
     for (let i = 0; i < entries.length; i++) {
       const entry = entries[i];
       const { parameter: { data, grad }, state: { momentumBuffer: buffer, masterWeight } } = entry;
       const settled = grad !== null && buffer !== null && data === entry.data &&
         grad === entry.grad && buffer === entry.buffer && masterWeight === entry.master;
-      if (settled) halves[2 * (i * ROW + STATE)] = LATER;
+      if (settled) table.setState(entry, LATER);
       else this.#refreshEntry(entry, data, grad, buffer);
     }
   }

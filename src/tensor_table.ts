@@ -19,12 +19,18 @@ import {
   writeWord,
 } from "./tables.ts";
 
+/** A tensor to be made. */
+export interface Wanted {
+  readonly dtype: ElementType;
+  readonly length: number;
+}
+
 /** The memory of the tensors of a plan. */
 export interface TensorMemory {
   /** Where an array's bytes begin, as the backend reads it from the tables. */
   address(array: Tensor | Uint32Array<ArrayBuffer>): number;
   /** Makes momentum buffers of zeros. */
-  allocate(wanted: readonly { dtype: ElementType; length: number }[]): Tensor[];
+  allocate(wanted: readonly Wanted[]): Tensor[];
 }
 
 /** Rows that are written when an array of a parameter changes. */

@@ -14,7 +14,7 @@ export interface Ready {
  * How long the programs warm up, and how long a sample takes, about: many steps of a small model,
  * as a system may leave the threads of a program that slept on one core for the first of them.
  */
-export const EFFORT = { warmMs: 300, sampleMs: 100 };
+const EFFORT = { warmMs: 300, sampleMs: 100 };
 
 /** The share of a sample that runs untimed before it. */
 const LEAD = 0.2;

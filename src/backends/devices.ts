@@ -1,9 +1,9 @@
 /** Parameters on devices: their rows of a plan go to their device, the others to a host backend. */
 
 import { deviceOf } from "../parameter.ts";
-import type { Device, DeviceTensor, Dtype, ElementType, HostArray, Tensor } from "../parameter.ts";
+import type { Device, DeviceTensor, Dtype, HostArray, Tensor } from "../parameter.ts";
 import type { Plan } from "../plan.ts";
-import type { TensorMemory } from "../tensor_table.ts";
+import type { TensorMemory, Wanted } from "../tensor_table.ts";
 import type { Backend } from "./backend.ts";
 
 /** Where a tensor's bytes begin, on one scale for all memory. */
@@ -12,12 +12,6 @@ export function addressOf(host: Backend, tensor: Tensor | Uint32Array<ArrayBuffe
   return device === undefined
     ? host.address(tensor as HostArray | Uint32Array<ArrayBuffer>)
     : device.address(tensor as DeviceTensor);
-}
-
-/** A tensor to be made. */
-interface Wanted {
-  readonly dtype: ElementType;
-  readonly length: number;
 }
 
 /** The memory of tensors: of devices, and of arrays as the host's backend has them. */
