@@ -84,25 +84,20 @@ export function sgd(
   checkLists(params, gradList, momentumBufferList);
   const { hyperparameters, backend, precision } = readOptions(options);
   if (hyperparameters.momentum !== 0) checkWritable(momentumBufferList);
-  const members = params.map((data, i) => ({
-    parameter: { data, grad: gradList[i] } as Parameter<Tensor>,
-    state: { momentumBuffer: momentumBufferList[i], masterWeight: null },
-  }));
-  const plan = new Plan({
-    ...memoryOf(backend),
-    allocate: (wanted) => wanted.map(({ dtype, length }) => dtype.zeros(length)), // the caller's own
-  }, precision);
-  plan.add(hyperparameters, members);
+  const parameters = params.map((data, i) => ({ data, grad: gradList[i] }) as Parameter<Tensor>);
+  const plan = new Plan({ ...memoryOf(backend), allocate: null }, precision); // the caller's own
+  plan.add([{ ...hyperparameters, params: parameters }]);
+  plan.own.states = params.map((_, i) => {
+    return { momentumBuffer: momentumBufferList[i], masterWeight: null };
+  });
   plan.refresh();
   const each = hyperparameters.foreach === false ? 1 : params.length;
   plan.ask(NOTHING_ASKED, null);
   const run = plan.isRandom ? stepRowsWith : stepRows;
   for (let from = 0; from < params.length; from += each) run(backend, plan, from, from + each);
   plan.commit();
-  for (const [i, { state }] of members.entries()) {
-    if (momentumBufferList[i] !== state.momentumBuffer) {
-      momentumBufferList[i] = state.momentumBuffer;
-    }
+  for (const [i, { momentumBuffer }] of plan.own.states.entries()) {
+    if (momentumBufferList[i] !== momentumBuffer) momentumBufferList[i] = momentumBuffer;
   }
 }
 

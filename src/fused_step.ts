@@ -51,15 +51,17 @@ export function checkRequest(
   if (zeroGrad) plan.checkGradsApart();
 }
 
-function checkArrays({ entries, sparse }: Plan, option: string): void {
+function checkArrays(plan: Plan, option: string): void {
   const refuse = (entry: Entry, what: string) => {
     throw new TypeError(
       `Cannot step with ${option} as ${entry.name("grad")} must be an array then: it is ${what}`,
     );
   };
-  for (const { row } of sparse.steps) refuse(entries[row], "sparse");
-  const onDevice = entries.find(({ grad, dtype }) => grad !== null && dtype!.device !== undefined);
-  if (onDevice !== undefined) refuse(onDevice, "on a GPU");
+  for (const { row } of plan.sparse.steps) refuse(plan.entryAt(row), "sparse");
+  if (plan.devices.length === 0) return;
+  for (const entry of plan.entries()) {
+    if (entry.grad !== null && entry.dtype.device !== undefined) refuse(entry, "on a GPU");
+  }
 }
 
 /** Takes a step. */
@@ -113,12 +115,12 @@ export function zeroRest({ plan, request }: FusedStep, { skipped }: StepReport):
   if (!request.zeroGrad) return;
   const isDone = !skipped && plan.devices.length === 0 && plan.sparse.steps.length === 0;
   if (isDone) return;
-  const left = plan.entries.filter(({ grad, dtype }) =>
-    grad !== null && (skipped || dtype!.device !== undefined)
+  const left = plan.grads.filter((grad, row): grad is Tensor =>
+    grad !== null && (skipped || plan.table.typesAt(row).dtype.device !== undefined)
   );
-  fillZero(left.map(({ grad }) => grad!));
+  fillZero(left);
   for (const { row } of plan.sparse.steps) {
-    const entry = plan.entries[row];
+    const entry = plan.entryAt(row);
     const parameter = entry.parameter as SparseParameter;
     if (isSparse(parameter.grad)) {
       parameter.grad = withoutEntries(parameter.grad, entry.name("grad"));

@@ -22,13 +22,17 @@ export interface ParamGroup<T extends Tensor = FloatArray> extends Hyperparamete
   readonly params: readonly Parameter<T>[];
 }
 
-/** Makes a group whose hyperparameters are checked at every assignment. */
+/**
+ * Makes a group whose hyperparameters are checked at every assignment.
+ *
+ * @param params Belongs to the group from now on.
+ */
 export function createGroup(
   params: readonly Parameter<Tensor>[],
   values: Hyperparameters,
 ): ParamGroup<Tensor> {
   const current = { ...values };
-  const group = { params: Object.freeze([...params]) };
+  const group = { params: Object.freeze(params) };
   for (const name of HYPERPARAMETERS) {
     Object.defineProperty(group, name, {
       enumerable: true,

@@ -1,6 +1,6 @@
 /** Checks that an array fits a parameter. */
 
-import { checkBuffer, describe, findElementType } from "./parameter.ts";
+import { checkBuffer, describe, findElementType, isFixed } from "./parameter.ts";
 import type { ElementType, Tensor } from "./parameter.ts";
 
 /** What an array has to be like: the data of a parameter. */
@@ -9,6 +9,12 @@ export interface Like {
   readonly length: number;
   /** Why it has to have this dtype. @default {"like its data"} */
   readonly reason?: string;
+}
+
+/** Whether it fits: `checkLike` says why not. */
+export function isLike(tensor: Tensor, dtype: ElementType | null, length: number): boolean {
+  const own = findElementType(tensor);
+  return own !== undefined && own === dtype && isFixed(tensor) && tensor.length === length;
 }
 
 /**

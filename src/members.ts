@@ -4,7 +4,7 @@ import { createGroup } from "./group.ts";
 import type { ParamGroup, ParamGroupOptions } from "./group.ts";
 import { checkKeys, resolve } from "./options.ts";
 import type { GroupOptions } from "./options.ts";
-import { checkParameter, describe, label } from "./parameter.ts";
+import { checkParameter, describe } from "./parameter.ts";
 import type { Parameter, Tensor } from "./parameter.ts";
 
 /**
@@ -14,28 +14,29 @@ import type { Parameter, Tensor } from "./parameter.ts";
  */
 export function toGroups(params: unknown): ParamGroupOptions<Tensor>[] {
   const members = toArray(params, "params");
-  const areGroups = members.map((member) =>
-    typeof member === "object" && member !== null && "params" in member
-  );
-  if (areGroups.every((isGroup) => isGroup)) return members as ParamGroupOptions<Tensor>[];
-  if (areGroups.some((isGroup) => isGroup)) {
+  if (members.every(isGroup)) return members as ParamGroupOptions<Tensor>[];
+  if (members.some(isGroup)) {
     throw new TypeError("Cannot use params as it must hold parameters or groups, not both");
   }
   return [{ params: members as Parameter<Tensor>[] }];
 }
 
+function isGroup(member: unknown): boolean {
+  return typeof member === "object" && member !== null && "params" in member;
+}
+
 /**
- * Makes groups whose parameters the optimizer does not have yet.
+ * Makes groups. Whether their parameters are there already is seen when they get into the plan.
  *
  * @param defaults The options that hold where a group has none of its own.
- * @param known The parameters that the optimizer has; those of the groups are added.
+ * @param count How many parameters the optimizer has already.
  * @throws {TypeError} If something is of another type.
- * @throws {RangeError} If an option is out of range, or a parameter is there already.
+ * @throws {RangeError} If an option is out of range.
  */
 export function createGroups(
   groups: readonly ParamGroupOptions<Tensor>[],
   defaults: GroupOptions,
-  known: Set<Parameter<Tensor>>,
+  count: number,
 ): ParamGroup<Tensor>[] {
   return groups.map((group) => {
     if (typeof group !== "object" || group === null) {
@@ -44,20 +45,9 @@ export function createGroups(
     checkKeys(group, ["params"]);
     const hyperparameters = resolve(group, defaults);
     const params = toArray(group.params, "params of the group");
-    params.forEach((parameter) => addNew(known, parameter));
+    for (let i = 0; i < params.length; i++) checkParameter(params[i], count++);
     return createGroup(params as Parameter<Tensor>[], hyperparameters);
   });
-}
-
-function addNew(known: Set<Parameter<Tensor>>, parameter: unknown): void {
-  const index = known.size;
-  checkParameter(parameter, index);
-  if (known.has(parameter)) {
-    throw new RangeError(
-      `Cannot add ${label(parameter, index)} as it must be in one group only, once`,
-    );
-  }
-  known.add(parameter);
 }
 
 function toArray(value: unknown, what: string): unknown[] {

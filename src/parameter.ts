@@ -256,34 +256,47 @@ export function isSixteenBit({ bytes, device }: ElementType): boolean {
 }
 
 /**
+ * Whether memory can neither move nor vanish under a kernel: `checkBuffer` says why not.
+ *
+ * @throws {Error} If it is a tensor of a device that was disposed of.
+ */
+export function isFixed(tensor: Tensor | SparseGrad["indices"]): boolean {
+  const device = deviceOf(tensor);
+  if (device !== undefined) {
+    device.address(tensor as DeviceTensor);
+    return true;
+  }
+  const array = tensor as HostArray;
+  const buffer = array.buffer as ArrayBuffer & { readonly growable?: boolean };
+  return isHonest(array) && !buffer.detached && !buffer.resizable && !buffer.growable;
+}
+
+function isHonest(array: HostArray): boolean {
+  return array.length === lengthOf(array) && array.buffer === bufferOf(array) &&
+    array.byteOffset === byteOffsetOf(array) && array.byteLength === byteLengthOf(array);
+}
+
+/**
  * Refuses memory that can move or vanish under a kernel: detached and resizable buffers.
  *
  * @throws {TypeError} If the array's buffer is detached, resizable or growable, or if the array hides
  * its true length or buffer.
  */
 export function checkBuffer(tensor: Tensor | SparseGrad["indices"], what: string): void {
-  const device = deviceOf(tensor);
-  if (device !== undefined) return void device.address(tensor as DeviceTensor); // throws if disposed
+  if (isFixed(tensor)) return;
   const array = tensor as HostArray;
-  const buffer = array.buffer as ArrayBufferLike & { growable?: boolean };
-  if (
-    array.length !== lengthOf(array) || buffer !== bufferOf(array) ||
-    array.byteOffset !== byteOffsetOf(array) || array.byteLength !== byteLengthOf(array)
-  ) {
+  if (!isHonest(array)) {
     throw new TypeError(
       `Cannot use ${what} as it must not redefine ${PROPERTIES.join(", ")}: ` +
         `current length is ${array.length}, of ${lengthOf(array)} elements`,
     );
   }
-  if ((buffer as ArrayBuffer).detached) {
-    throw new TypeError(`Cannot use ${what} as its buffer is detached`);
-  }
-  if ((buffer as ArrayBuffer).resizable || buffer.growable) {
-    throw new TypeError(
-      `Cannot use ${what} as its buffer must have a fixed size: ` +
-        `current buffer can be resized up to ${buffer.maxByteLength} bytes`,
-    );
-  }
+  const { detached, maxByteLength } = array.buffer as ArrayBuffer;
+  if (detached) throw new TypeError(`Cannot use ${what} as its buffer is detached`);
+  throw new TypeError(
+    `Cannot use ${what} as its buffer must have a fixed size: ` +
+      `current buffer can be resized up to ${maxByteLength} bytes`,
+  );
 }
 
 /** What error messages call a parameter, such as `parameter 3 ("w")`. */
@@ -322,10 +335,24 @@ export function checkParameter(value: unknown, index: number): asserts value is 
       `Cannot use parameter ${index} as name must be a string: current value is ${describe(name)}`,
     );
   }
-  const what = label({ name }, index);
-  elementTypeOf(data, `data of ${what}`);
-  checkBuffer(data, `data of ${what}`);
-  if (shape !== undefined) checkShape(shape, data.length, what);
+  if (findElementType(data) === undefined || !isFixed(data)) {
+    const what = `data of ${label({ name }, index)}`;
+    elementTypeOf(data, what);
+    checkBuffer(data, what);
+  }
+  if (shape === undefined || isShape(shape, data.length)) return;
+  checkShape(shape, data.length, label({ name }, index));
+}
+
+/** Whether it is the shape of a tensor of so many elements: `checkShape` says why not. */
+function isShape(shape: unknown, length: number): shape is readonly number[] {
+  if (!Array.isArray(shape)) return false;
+  let product = 1;
+  for (let i = 0; i < shape.length; i++) {
+    if (!Number.isSafeInteger(shape[i]) || shape[i] < 0) return false;
+    product *= shape[i];
+  }
+  return product === length;
 }
 
 /**
@@ -335,6 +362,7 @@ export function checkParameter(value: unknown, index: number): asserts value is 
  * @throws {RangeError} If its product is not the number of elements.
  */
 export function checkShape(shape: unknown, length: number, what: string): void {
+  if (isShape(shape, length)) return;
   if (!Array.isArray(shape) || !shape.every((side) => Number.isSafeInteger(side) && side >= 0)) {
     throw new TypeError(
       `Cannot use ${what} as shape must be an array of whole numbers >= 0: ` +
@@ -342,10 +370,8 @@ export function checkShape(shape: unknown, length: number, what: string): void {
     );
   }
   const product = shape.reduce((a, b) => a * b, 1);
-  if (product !== length) {
-    throw new RangeError(
-      `Cannot use ${what} as its shape must have ${length} elements, like its data: ` +
-        `current shape [${shape.join(", ")}] has ${product}`,
-    );
-  }
+  throw new RangeError(
+    `Cannot use ${what} as its shape must have ${length} elements, like its data: ` +
+      `current shape [${shape.join(", ")}] has ${product}`,
+  );
 }

@@ -6,22 +6,18 @@
  * array whose address is in a table, so that none is collected.
  */
 
-import { detachedError, Entry } from "./entry.ts";
-import type { ParameterState } from "./entry.ts";
-import { checkAllFree, gradsOf, writtenOf } from "./entry_spans.ts";
+import { Entry } from "./entry.ts";
+import { checkAllFree, checkDataApart, gradsOf, writtenOf } from "./entry_spans.ts";
 import { isAnyInUse } from "./in_use.ts";
-import { checkLike } from "./like.ts";
-import { load } from "./convert.ts";
 import { checkCombination } from "./options.ts";
-import type { RuleOptions } from "./rule.ts";
-import { Written } from "./overlap.ts";
-import { FLOAT32, isSixteenBit } from "./parameter.ts";
-import type { Device, HostArray, Parameter, SparseGrad, Tensor } from "./parameter.ts";
+import { OwnArrays } from "./own_arrays.ts";
+import type { Written } from "./overlap.ts";
+import { isSixteenBit } from "./parameter.ts";
+import type { Device, Parameter, SparseGrad, Tensor } from "./parameter.ts";
 import type { Precision } from "./rounding.ts";
+import type { RuleOptions } from "./rule.ts";
 import { checkSparseOptions, isSparse, readSparse, SparseTable } from "./sparse.ts";
 import type { StepRequest } from "./step_options.ts";
-import { TensorTable } from "./tensor_table.ts";
-import type { TensorMemory } from "./tensor_table.ts";
 import {
   CALL_ROW,
   COEFFICIENT,
@@ -29,28 +25,30 @@ import {
   GRAD,
   GROUP_ROW,
   LATER,
-  MASTER,
+  MOMENTUM,
   readWord,
   ROW,
-  SKIP,
   writeCall,
   writeGroup,
 } from "./tables.ts";
+import type { TensorMemory } from "./tensor_memory.ts";
+import { BEGAN_DENSE, BEGAN_SPARSE, TensorTable } from "./tensor_table.ts";
 
-const NOTHING_WRITTEN = new Written({ count: 0, startOf: Number, bytesOf: Number, nameOf: String });
+/** Parameters, and what they are stepped by. */
+export type PlanGroup = RuleOptions & { readonly params: readonly Parameter<Tensor>[] };
 
 /** The tables of one optimizer. */
 export class Plan {
   /** The tensor table. */
   readonly table: TensorTable;
+  /** The momentum buffers and master weights of its rows. */
+  readonly own: OwnArrays;
   /** The group table: `GROUP_ROW` words per group. */
-  groupRows = new Float64Array(0);
+  groupRows: Float64Array<ArrayBuffer> = new Float64Array(0);
   /** What the step at hand was asked to do to its gradients: `CALL_ROW` words. */
-  readonly callRow = new Float64Array(CALL_ROW);
-  /** The parameters, in the order of the rows. */
-  readonly entries: Entry[] = [];
-  /** The groups' hyperparameters, in the order of the group rows. */
-  readonly groups: RuleOptions[] = [];
+  readonly callRow: Float64Array<ArrayBuffer> = new Float64Array(CALL_ROW);
+  /** The groups, in the order of the group rows; their parameters are in that of the tensor rows. */
+  groups: readonly PlanGroup[] = [];
   /** The parameters whose gradients are sparse; in `rows` they count as having none. */
   readonly sparse = new SparseTable();
   /** The devices that some of the rows are on. */
@@ -59,20 +57,24 @@ export class Plan {
   hasArrays = true;
 
   readonly #address: TensorMemory["address"];
-  readonly #allocate: TensorMemory["allocate"];
   readonly #precision: Precision;
-  readonly #started: Entry[] = [];
-  readonly #copied: Entry[] = [];
-  #written = NOTHING_WRITTEN;
+  /** The first row of each group. */
+  #firsts: readonly number[] = [];
+  /** Made again where it is needed: it takes a quarter of the table's memory. */
+  #written: Written | null = null;
 
   /**
    * @param memory Where arrays are, and come from.
    * @param precision What holds for parameters in 16-bit types.
    */
-  constructor({ address, allocate }: TensorMemory, precision: Precision) {
-    this.table = new TensorTable(address, precision);
+  constructor(memory: TensorMemory, precision: Precision) {
+    const { address } = memory;
+    this.table = new TensorTable({
+      ...{ address, precision },
+      parameterAt: (row) => this.parameterAt(row),
+    });
+    this.own = new OwnArrays(this.table, memory);
     this.#address = address;
-    this.#allocate = allocate;
     this.#precision = precision;
   }
 
@@ -81,26 +83,76 @@ export class Plan {
     return this.table.rows;
   }
 
+  /** The same in halves of words. */
+  get halves(): Uint32Array {
+    return this.table.halves;
+  }
+
+  /** The gradients, in the order of the rows; null where there is none, or a sparse one. */
+  get grads(): readonly (Tensor | null)[] {
+    return this.table.grads;
+  }
+
   /** Whether steps draw random bits: they need a call row then. */
   get isRandom(): boolean {
     return this.#precision.rounding === "stochastic";
   }
 
-  /** Adds a group and its parameters. */
-  add(
-    group: RuleOptions,
-    members: readonly { parameter: Parameter<Tensor>; state: ParameterState }[],
-  ) {
-    const index = this.groups.push(group) - 1;
-    for (const { parameter, state } of members) {
-      this.entries.push(new Entry(parameter, state, index, this.entries.length));
+  /** The parameter of a row. */
+  parameterAt(row: number): Parameter<Tensor> {
+    const group = this.#firsts.findLastIndex((first) => first <= row);
+    return this.groups[group].params[row - this.#firsts[group]];
+  }
+
+  /** A row as an object. */
+  entryAt(row: number): Entry {
+    return new Entry(this.table, this.parameterAt(row), row);
+  }
+
+  /** All rows as objects, one at a time. */
+  *entries(): Generator<Entry> {
+    for (let row = 0; row < this.table.count; row++) yield this.entryAt(row);
+  }
+
+  /**
+   * Adds groups and their parameters.
+   *
+   * @throws {RangeError} If their data overlap what there is, or a parameter is there twice; none is
+   * added then.
+   */
+  add(groups: readonly PlanGroup[]): void {
+    const { count } = this.table;
+    const before = [this.groups, this.#firsts] as const;
+    let end = count;
+    const firsts = groups.map(({ params }) => (end += params.length) - params.length);
+    this.groups = [...this.groups, ...groups];
+    this.#firsts = [...this.#firsts, ...firsts];
+    this.table.resize(end);
+    try {
+      this.refreshData();
+      checkDataApart(this.table, (row) => this.parameterAt(row));
+    } catch (error) {
+      this.table.resize(count);
+      [this.groups, this.#firsts] = before;
+      throw error;
     }
-    this.#forget();
+    this.own.grow();
+  }
+
+  /** Brings the data of all rows up to date. */
+  refreshData(): void {
+    let row = 0;
+    for (const [index, { params }] of this.groups.entries()) {
+      for (let i = 0; i < params.length; i++, row++) {
+        const { data } = params[i];
+        if (data !== this.table.datas[row]) this.table.bindData(row, data, index);
+      }
+    }
   }
 
   /**
    * Brings the tables up to date and checks everything that a step relies on. Momentum buffers that
-   * are needed for the first time are made, but belong to no state until `commit`.
+   * are needed for the first time are made, but not remembered until `commit`.
    *
    * @throws {TypeError} If an array is of another type or its buffer detached or resizable.
    * @throws {RangeError} If lengths differ, arrays overlap or hyperparameters do not fit together.
@@ -108,35 +160,26 @@ export class Plan {
    */
   refresh(): void {
     try {
-      empty(this.sparse.steps);
-      empty(this.#started);
-      empty(this.#copied);
-      this.table.resize(this.entries.length);
+      this.own.drop();
+      if (this.sparse.steps.length > 0) this.sparse.steps.length = 0;
       this.#refreshGroups();
-      this.#refreshEntries();
-      if (this.#started.length > 0) this.#start();
+      this.#refreshRows();
+      this.own.place();
+      if (this.table.writtenChanged) this.table.survey();
       this.#checkAttached();
       if (this.table.writtenChanged) this.#checkAll();
-      else for (const entry of this.table.newGrads) this.#checkGrad(entry);
-      empty(this.table.newGrads);
+      else if (this.table.newGrads.length > 0) this.#checkNewGrads();
       if (this.sparse.steps.length > 0) this.#finishSparse();
       if (isAnyInUse()) checkAllFree(this);
     } catch (error) {
-      this.#forget();
+      this.table.forget();
       throw error;
     }
   }
 
-  /** Records that the step has been taken: new momentum buffers and master weights become state. */
+  /** Records that the step has been taken: new momentum buffers and master weights are remembered. */
   commit(): void {
-    for (const entry of this.#started) {
-      entry.state.momentumBuffer = entry.buffer;
-      entry.begun = entry.buffer;
-      entry.begunSparse = entry.grad === null;
-    }
-    for (const entry of this.#copied) entry.state.masterWeight = entry.master;
-    empty(this.#started);
-    empty(this.#copied);
+    this.own.begin();
     if (this.isRandom) this.#precision.random.counter++;
   }
 
@@ -158,15 +201,13 @@ export class Plan {
    * @throws {RangeError} If two of them overlap.
    */
   checkGradsApart(): void {
-    const { entries, sparse } = this;
-    if (!this.table.gradsChanged && sparse.steps.length === 0) return;
-    const written = gradsOf(this);
+    const { table, sparse } = this;
+    if (!table.gradsChanged && sparse.steps.length === 0) return;
+    const grads = gradsOf(table);
     for (const { row, values } of sparse.steps) {
-      const start = this.#address(values);
-      const what = () => `values of ${entries[row].name("grad")}`;
-      written.check(start, start + values.byteLength, what);
+      this.#checkApart(grads, this.#address(values), values.byteLength, row, "values of ");
     }
-    this.table.gradsChanged = false;
+    table.gradsChanged = false;
   }
 
   #refreshGroups(): void {
@@ -181,145 +222,119 @@ export class Plan {
     }
   }
 
-  #refreshEntries(): void {
-    const { entries, table } = this;
-    for (let i = 0; i < entries.length; i++) {
-      const entry = entries[i];
-      const { parameter: { data, grad }, state: { momentumBuffer: buffer, masterWeight } } = entry;
-      const settled = grad !== null && buffer !== null && data === entry.data &&
-        grad === entry.grad && buffer === entry.buffer && masterWeight === entry.master;
-      if (settled) table.setState(entry, LATER);
-      else this.#refreshEntry(entry, data, grad, buffer);
+  #refreshRows(): void {
+    const { groups, own, table: { datas, grads, buffers } } = this;
+    for (let group = 0, row = 0; group < groups.length; group++) {
+      const { params } = groups[group];
+      const buffered = this.#isBuffered(group);
+      for (let i = 0; i < params.length; i++, row++) {
+        const { data, grad } = params[i];
+        const settled = data === datas[row] && grad === grads[row] &&
+          (buffers[row] !== null || grad === null || !buffered) && own.findReplaced(row) === null;
+        if (!settled) this.#refreshRow(row, group, data, grad);
+      }
     }
   }
 
-  #refreshEntry(
-    entry: Entry,
-    data: Tensor,
-    grad: Tensor | null,
-    buffer: Tensor | null,
-  ): void {
-    if (data !== entry.data) this.table.bindData(entry, data);
-    if (grad === null) {
-      entry.grad = null;
-      this.table.setState(entry, SKIP);
-      return;
-    }
-    if (grad !== entry.grad) {
-      if (isSparse(grad)) return this.#refreshSparse(entry, grad, buffer);
-      this.#checkKind(entry, buffer, false);
-      this.table.bindGrad(entry, grad);
-    }
-    this.#refreshMaster(entry);
-    this.table.setState(entry, this.#refreshBuffer(entry, buffer));
+  #isBuffered(group: number): boolean {
+    return this.groupRows[group * GROUP_ROW + MOMENTUM] !== 0;
   }
 
-  /** Brings the momentum buffer up to date and returns the row's state. */
-  #refreshBuffer(entry: Entry, buffer: Tensor | null): number {
-    if (buffer === null) {
-      if (this.groupRows[entry.group * GROUP_ROW + 1] !== 0) this.#started.push(entry);
-      return FIRST;
+  #refreshRow(row: number, group: number, data: Tensor, grad: Tensor | SparseGrad | null): void {
+    const { table, own } = this;
+    if (data !== table.datas[row]) table.bindData(row, data, group);
+    if (grad === null) return table.skip(row);
+    if (isSparse(grad)) return this.#refreshSparse(row, grad);
+    if (grad !== table.grads[row]) {
+      this.#checkKind(row, false);
+      table.bindGrad(row, grad);
     }
-    if (buffer !== entry.buffer) this.table.bindBuffer(entry, buffer);
-    return LATER;
+    const { dtype } = table.typesAt(row);
+    if (this.#precision.masterWeights && isSixteenBit(dtype)) own.refreshMaster(row);
+    table.setState(row, own.refreshBuffer(row, this.#isBuffered(group)) ? FIRST : LATER);
+    table.settle(row);
   }
 
-  /** Brings the master weight up to date; one that is made here is state once the step is taken. */
-  #refreshMaster(entry: Entry): void {
-    if (!this.#precision.masterWeights || !isSixteenBit(entry.dtype!)) return;
-    const { data, length, state: { masterWeight } } = entry;
-    if (masterWeight === null) {
-      const copy = new Float32Array(length);
-      load(data as HostArray, copy);
-      this.table.setMaster(entry, copy);
-      this.#copied.push(entry);
-    } else if (masterWeight !== entry.master) {
-      const like = { dtype: FLOAT32, length, reason: "as all master weights" };
-      checkLike(masterWeight, like, entry.name("master weight"));
-      this.table.setMaster(entry, masterWeight);
-    }
+  #refreshSparse(row: number, grad: SparseGrad): void {
+    const { table, own } = this;
+    const { dtype } = table.typesAt(row);
+    const length = table.lengthAt(row);
+    const { shape } = this.parameterAt(row);
+    const rows = readSparse(grad, { dtype, length, shape }, table.name(row, "grad"));
+    this.#checkKind(row, true);
+    table.skip(row);
+    const first = own.refreshBuffer(row, this.#isBuffered(table.groupAt(row)));
+    table.settle(row);
+    if (length > 0) this.sparse.steps.push({ ...rows, row, first });
   }
 
-  #refreshSparse(entry: Entry, grad: SparseGrad, buffer: Tensor | null): void {
-    const { length, index, dtype, parameter: { shape } } = entry;
-    const rows = readSparse(grad, { dtype: dtype!, length, shape }, entry.name("grad"));
-    this.#checkKind(entry, buffer, true);
-    entry.grad = null;
-    this.table.setState(entry, SKIP);
-    if (buffer === null) entry.buffer = null; // only new buffers are all zeros
-    const first = this.#refreshBuffer(entry, buffer) === FIRST;
-    if (length > 0) this.sparse.steps.push({ ...rows, row: index, first });
-  }
-
-  /** As `#checkAttached` and the checks of overlap, for sparse gradients; completes their table. */
-  #finishSparse(): void {
-    for (const { row, values, indices, columns } of this.sparse.steps) {
-      const entry = this.entries[row];
-      const what = `values of ${entry.name("grad")}`;
-      if (values.length !== indices.length * columns) throw detachedError(what);
-      entry.checkAttached();
-      const start = this.#address(values);
-      this.#written.check(start, start + values.byteLength, () => what);
-    }
-    this.sparse.write(
-      ({ row }) => this.rows.subarray(row * ROW, row * ROW + MASTER),
-      this.#address,
-    );
-  }
-
-  #checkKind(entry: Entry, buffer: Tensor | null, sparse: boolean): void {
-    const began = buffer === null || entry.begun !== buffer ? null : entry.begunSparse;
+  /** Refuses a gradient of another kind than the one that the momentum buffer began with. */
+  #checkKind(row: number, sparse: boolean): void {
+    const { table, own } = this;
+    const isKnown = own.findReplaced(row) === null && table.has(row, BEGAN_DENSE | BEGAN_SPARSE);
+    const began = isKnown ? table.has(row, BEGAN_SPARSE) : null;
     if (!sparse && began !== true) return;
-    checkSparseOptions(this.groups[entry.group], sparse, began, entry.name("grad"));
+    checkSparseOptions(this.groups[table.groupAt(row)], sparse, began, table.name(row, "grad"));
   }
 
   /** Runs after everything that could call the user's code, on the arrays that will be used. */
   #checkAttached(): void {
-    const { entries } = this;
-    for (let i = 0; i < entries.length; i++) {
-      if (entries[i].grad !== null) entries[i].checkAttached();
-    }
-  }
-
-  /** First steps with momentum: the buffers are made here, and are state once the step is taken. */
-  #start(): void {
-    const wanted = this.#started.map(({ bufferType, length }) => ({ dtype: bufferType!, length }));
-    const buffers = this.#allocate(wanted);
-    this.#started.forEach((entry, i) => this.table.setBuffer(entry, buffers[i]));
+    const detached = this.table.findDetached();
+    if (detached !== null) throw detachedError(detached);
   }
 
   #checkAll(): void {
-    const places = new Set(this.entries.map(({ dtype }) => dtype!.device));
+    const { table } = this;
+    const places = new Set<Device | undefined>();
+    for (let row = 0; row < table.count; row++) places.add(table.typesAt(row).dtype.device);
     this.hasArrays = places.delete(undefined);
     this.devices = [...places] as Device[];
-    this.#written = writtenOf(this);
-    for (const entry of this.entries) {
-      if (entry.grad !== null) this.#checkGrad(entry);
-    }
-    this.table.writtenChanged = false;
+    this.#written = writtenOf(table);
+    for (let row = 0; row < table.count; row++) this.#checkGrad(row, this.#written);
+    if (this.sparse.steps.length === 0) this.#written = null;
+    table.newGrads.length = 0;
+    table.writtenChanged = false;
   }
 
-  #checkGrad(entry: Entry): void {
-    const start = readWord(this.table.halves, entry.index * ROW + GRAD);
-    const end = start + entry.length * entry.dtype!.bytes;
-    this.#written.check(start, end, () => entry.name("grad"));
+  #checkNewGrads(): void {
+    const { newGrads } = this.table;
+    this.#written ??= writtenOf(this.table);
+    for (const row of newGrads) this.#checkGrad(row, this.#written);
+    newGrads.length = 0;
   }
 
-  /** After an error nothing that was half checked is trusted: the next step checks all again. */
-  #forget(): void {
-    for (const entry of this.entries) {
-      entry.data =
-        entry.grad =
-        entry.buffer =
-        entry.master =
-          null;
+  #checkGrad(row: number, written: Written): void {
+    const { table } = this;
+    if (table.grads[row] === null) return;
+    const bytes = table.lengthAt(row) * table.typesAt(row).dtype.bytes;
+    this.#checkApart(written, readWord(table.halves, row * ROW + GRAD), bytes, row, "");
+  }
+
+  #checkApart(written: Written, start: number, bytes: number, row: number, part: string): void {
+    if (!written.meets(start, start + bytes)) return;
+    throw written.refusal(start, start + bytes, part + this.table.name(row, "grad"));
+  }
+
+  /** As `#checkAttached` and the checks of overlap, for sparse gradients; completes their table. */
+  #finishSparse(): void {
+    this.#written ??= writtenOf(this.table);
+    for (const { row, values, indices, columns } of this.sparse.steps) {
+      const isAttached = values.length === indices.length * columns;
+      const detached = isAttached
+        ? this.table.findDetachedOf(row)
+        : `values of ${this.table.name(row, "grad")}`;
+      if (detached !== null) throw detachedError(detached);
+      this.#checkApart(this.#written, this.#address(values), values.byteLength, row, "values of ");
     }
-    empty(this.table.newGrads);
-    this.table.writtenChanged = this.table.gradsChanged = true;
+    this.sparse.write(
+      ({ row }) => this.rows.subarray(row * ROW, (row + 1) * ROW),
+      this.#address,
+    );
   }
 }
 
-/** Setting a length costs as much as the rest of a small step. */
-function empty(array: unknown[]): void {
-  if (array.length > 0) array.length = 0;
+function detachedError(what: string): TypeError {
+  return new TypeError(
+    `Cannot step as the buffer of ${what} was detached or resized since the last step`,
+  );
 }

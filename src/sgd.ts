@@ -2,7 +2,6 @@
 
 import { chooseBackend } from "./backends/choose.ts";
 import type { Backend } from "./backends/backend.ts";
-import { addressOf, memoryOf } from "./backends/devices.ts";
 import { goBackThrough } from "./differentiable/backward.ts";
 import type { BackwardOptions, BackwardResult, Cotangents } from "./differentiable/backward.ts";
 import { checkLimit, Recorder } from "./differentiable/recorder.ts";
@@ -10,10 +9,9 @@ import type { ParamGroup, ParamGroupOptions } from "./group.ts";
 import { checkKeys, checkShared } from "./options.ts";
 import type { BackendName, GroupOptions, SGDOptions } from "./options.ts";
 import { createGroups, toGroups } from "./members.ts";
-import { describe, deviceOf, label } from "./parameter.ts";
+import { describe, deviceOf } from "./parameter.ts";
 import type { FloatArray, Parameter, SparseParameter, Tensor } from "./parameter.ts";
-import { Written } from "./overlap.ts";
-import type { ParameterState } from "./entry.ts";
+import type { ParameterState } from "./own_arrays.ts";
 import { readRounding, ROUNDING_KEYS } from "./rounding.ts";
 import type { Precision } from "./rounding.ts";
 import { share } from "./state/live.ts";
@@ -69,7 +67,8 @@ export class SGD<T extends Tensor = FloatArray> {
   readonly #defaults: GroupOptions;
   readonly #precision: Precision;
   readonly #stepper: Stepper;
-  readonly #state = new Map<Parameter<Tensor>, ParameterState>();
+  /** Objects for what is remembered; null as long as nobody asks for them. */
+  #state: Map<Parameter<Tensor>, ParameterState> | null = null;
   #groups: readonly ParamGroup<Tensor>[] = Object.freeze([]);
   readonly #recorder: Recorder;
   /**
@@ -114,7 +113,8 @@ export class SGD<T extends Tensor = FloatArray> {
   /** The backend that runs the steps: `gpu` if all parameters are tensors of a GPU. */
   get backend(): BackendName | "gpu" {
     const isOnDevice = ({ data }: Parameter<Tensor>) => deviceOf(data) !== undefined;
-    return [...this.#state.keys()].every(isOnDevice) ? "gpu" : this.#backend.name;
+    const isOnGpu = this.#groups.every(({ params }) => params.every(isOnDevice));
+    return isOnGpu ? "gpu" : this.#backend.name;
   }
 
   /** The groups, in order. Their hyperparameters can be assigned between steps. */
@@ -127,6 +127,7 @@ export class SGD<T extends Tensor = FloatArray> {
     Parameter<T | FloatArray> | SparseParameter,
     ParameterStateView<T | FloatArray>
   > {
+    if (this.#state === null) this.#showState(this.#state = new Map());
     const state: ReadonlyMap<Parameter<Tensor>, ParameterState> = this.#state;
     return state as ReadonlyMap<
       Parameter<T | FloatArray> | SparseParameter,
@@ -261,7 +262,7 @@ export class SGD<T extends Tensor = FloatArray> {
    */
   backward(cotangents: Cotangents, options: BackwardOptions = {}): BackwardResult {
     this.#stepper.checkIdle("go back");
-    const members = [...this.#state.keys()] as Parameter[];
+    const members = this.#members as Parameter[];
     return this.#recorder.goBack((steps) =>
       goBackThrough({ steps, members, backend: this.#backend }, cotangents, options)
     );
@@ -278,7 +279,7 @@ export class SGD<T extends Tensor = FloatArray> {
    */
   zeroGrad(options: { setToNull?: boolean } = {}): void {
     this.#stepper.checkIdle("zero gradients");
-    zeroGradients(this.#groups.flatMap((group) => group.params), options);
+    zeroGradients(this.#members, options);
   }
 
   /**
@@ -350,34 +351,25 @@ export class SGD<T extends Tensor = FloatArray> {
 
   #owner(doing: string): Owner {
     this.#stepper.checkIdle(doing);
-    const { allocate } = memoryOf(this.#backend);
-    return { groups: this.#groups, memories: this.#state, precision: this.#precision, allocate };
+    return { groups: this.#groups, plan: this.#stepper.plan, precision: this.#precision };
+  }
+
+  get #members(): Parameter<Tensor>[] {
+    return this.#groups.flatMap(({ params }) => params);
   }
 
   /** Everything is checked before anything is added. */
   #addGroups(groups: readonly ParamGroupOptions<Tensor>[]): void {
-    const known = new Set(this.#state.keys());
-    const added = createGroups(groups, this.#defaults, known);
-    this.#checkOverlap([...known]);
-    for (const group of added) {
-      const members = group.params.map((parameter) => {
-        const state = { momentumBuffer: null, masterWeight: null };
-        this.#state.set(parameter, state);
-        return { parameter, state };
-      });
-      this.#stepper.plan.add(group, members);
-    }
+    const added = createGroups(groups, this.#defaults, this.#members.length);
+    this.#stepper.plan.add(added);
     this.#groups = Object.freeze([...this.#groups, ...added]);
+    if (this.#state !== null) this.#showState(this.#state);
     this.#stepper.revision++;
   }
 
-  #checkOverlap(params: readonly Parameter<Tensor>[]): void {
-    new Written({
-      count: params.length,
-      startOf: (i) => addressOf(this.#backend, params[i].data),
-      bytesOf: (i) => params[i].data.byteLength,
-      nameOf: (i) => `data of ${label(params[i], i)}`,
-    });
+  #showState(state: Map<Parameter<Tensor>, ParameterState>): void {
+    const states = this.#stepper.plan.own.show();
+    this.#members.forEach((parameter, row) => state.set(parameter, states[row]));
   }
 
   #call(closure: () => unknown): unknown {

@@ -7,17 +7,15 @@
 
 import { checkBuffer, checkShape, describe, dtypeOf, isSixteenBit } from "./parameter.ts";
 import type { ElementType, FloatArray, SparseGrad } from "./parameter.ts";
+import { FIRST, GRAD, KIND, LATER, ROW, stateWord } from "./tables.ts";
 
 /** Words of a row, as `kernels/src/ffi/sparse.rs` reads them: those of a tensor's row, and more. */
-const SPARSE_ROW = 10;
-const VALUES = 1;
-const STATE = 6;
-const INDICES = 7;
-const COUNT = 8;
-const COLUMNS = 9;
-
-const FIRST = 1n;
-const LATER = 2n;
+const SPARSE_ROW = ROW + 3;
+/** In the place of the gradient. */
+const VALUES = GRAD;
+const INDICES = ROW;
+const COUNT = ROW + 1;
+const COLUMNS = ROW + 2;
 
 /** Stands for a 64-bit index that 32 bits do not hold. */
 const WIDER = 2 ** 32 - 1;
@@ -60,7 +58,7 @@ export class SparseTable {
       const at = i * SPARSE_ROW;
       this.rows.set(tensor(step), at);
       this.rows[at + VALUES] = BigInt(address(step.values));
-      this.rows[at + STATE] = step.first ? FIRST : LATER;
+      this.rows[at + KIND] += stateWord(step.first ? FIRST : LATER); // it counts as skipped
       this.rows[at + INDICES] = BigInt(address(step.indices));
       this.rows[at + COUNT] = BigInt(step.indices.length);
       this.rows[at + COLUMNS] = BigInt(step.columns);

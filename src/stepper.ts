@@ -6,7 +6,7 @@ import type { Recorder } from "./differentiable/recorder.ts";
 import { checkRequest, runStep, runStepAsync, zeroRest } from "./fused_step.ts";
 import type { FusedStep } from "./fused_step.ts";
 import type { ParamGroup } from "./group.ts";
-import { arraysOf } from "./entry_spans.ts";
+import { tensorsIn } from "./entry_spans.ts";
 import { occupy } from "./in_use.ts";
 import type { Tensor } from "./parameter.ts";
 import { Plan } from "./plan.ts";
@@ -68,7 +68,7 @@ export class Stepper {
   async stepAsync(groups: Groups, request: StepRequest): Promise<StepReport> {
     const step = this.#begin(groups, request);
     this.#isRunning = true;
-    const release = occupy(arraysOf(this.plan));
+    const release = occupy(tensorsIn(this.plan));
     try {
       const arrays = watch(this.plan);
       const report = await runStepAsync(step, arrays);

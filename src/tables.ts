@@ -6,16 +6,19 @@ import type { RandomState } from "./rounding.ts";
 import type { RuleOptions } from "./rule.ts";
 
 /** Words of a row of the tensor table. */
-export const ROW = 8;
+export const ROW = 6;
 export const DATA = 0;
 export const GRAD = 1;
 export const BUFFER = 2;
-export const LENGTH = 3;
-export const DTYPE = 4;
-export const GROUP = 5;
-export const STATE = 6;
 /** The float32 copy of a parameter in a 16-bit type, or 0. */
-export const MASTER = 7;
+export const MASTER = 3;
+export const LENGTH = 4;
+/** In the lower half the dtype's number and above it the state, in the upper half the group. */
+export const KIND = 5;
+const STATE_BITS = 24;
+const DTYPE_MASK = (1 << STATE_BITS) - 1;
+/** Rows from this dtype on are on a device. */
+const DEVICE = 16;
 
 /** The row has no gradient. */
 export const SKIP = 0;
@@ -26,6 +29,7 @@ export const LATER = 2;
 
 /** Words of a row of the group table. */
 export const GROUP_ROW = 6;
+export const MOMENTUM = 1;
 /** What the group's gradients are multiplied by to clip their norm. */
 export const COEFFICIENT = 5;
 const FLAG_NESTEROV = 1;
@@ -60,10 +64,47 @@ export function readWord(halves: Uint32Array, word: number): number {
   return halves[2 * word] + halves[2 * word + 1] * 2 ** 32;
 }
 
+/** Writes what kind of row it is; it is skipped until it gets another state. */
+export function writeKind(halves: Uint32Array, row: number, code: number, group: number): void {
+  halves[2 * (row * ROW + KIND)] = code;
+  halves[2 * (row * ROW + KIND) + 1] = group;
+}
+
+/** Writes a row's state: `SKIP`, `FIRST` or `LATER`. */
+export function writeState(halves: Uint32Array, row: number, state: number): void {
+  const at = 2 * (row * ROW + KIND);
+  halves[at] = (halves[at] & DTYPE_MASK) + state * 2 ** STATE_BITS;
+}
+
+/** What a state adds to the word of a row that is skipped. */
+export function stateWord(state: number): bigint {
+  return BigInt(state * 2 ** STATE_BITS);
+}
+
+/** A row's state. */
+export function stateOf(halves: Uint32Array, row: number): number {
+  return halves[2 * (row * ROW + KIND)] >>> STATE_BITS;
+}
+
+/** The number of a row's dtype. */
+export function codeIn(halves: Uint32Array, row: number): number {
+  return halves[2 * (row * ROW + KIND)] & DTYPE_MASK;
+}
+
+/** The number of a row's group. */
+export function groupOf(halves: Uint32Array, row: number): number {
+  return halves[2 * (row * ROW + KIND) + 1];
+}
+
+/** Whether a row has a gradient in JavaScript's memory. */
+export function isOnHost(halves: Uint32Array, row: number): boolean {
+  return stateOf(halves, row) !== SKIP && codeIn(halves, row) < DEVICE;
+}
+
 /** Writes a group's row of the group table, from word `at` on. Its gradients are not clipped. */
 export function writeGroup(rows: Float64Array, at: number, h: Readonly<RuleOptions>): void {
   rows[at] = h.lr;
-  rows[at + 1] = h.momentum;
+  rows[at + MOMENTUM] = h.momentum;
   rows[at + 2] = h.dampening;
   rows[at + 3] = h.weightDecay;
   rows[at + 4] = (h.nesterov ? FLAG_NESTEROV : 0) |
@@ -77,7 +118,7 @@ export function readGroup(rows: Float64Array, group: number): RuleOptions {
   const flags = rows[at + 4];
   return {
     lr: rows[at],
-    momentum: rows[at + 1],
+    momentum: rows[at + MOMENTUM],
     dampening: rows[at + 2],
     weightDecay: rows[at + 3],
     nesterov: (flags & FLAG_NESTEROV) !== 0,
@@ -104,14 +145,12 @@ export function writeCall(
 export interface Gradients {
   /** The tensor table. */
   readonly rows: BigUint64Array<ArrayBuffer>;
+  /** The same in halves of words. */
+  readonly halves: Uint32Array;
   /** The group table. */
   readonly groupRows: Float64Array<ArrayBuffer>;
-  /** What the rows of the tensor table were written from. */
-  readonly entries: readonly {
-    readonly grad: Tensor | null;
-    readonly dtype: ElementType | null;
-    readonly group: number;
-  }[];
+  /** What the rows of the tensor table were written from; null where there is no gradient. */
+  readonly grads: readonly (Tensor | null)[];
   /** As many as the group table has rows. */
   readonly groups: { readonly length: number };
 }
@@ -123,15 +162,15 @@ export function tabulate(
 ): Gradients {
   const rows = new BigUint64Array(Math.max(1, gradients.length) * ROW);
   const halves = new Uint32Array(rows.buffer);
-  gradients.forEach(({ grad, dtype }, i) => {
+  gradients.forEach(({ grad, dtype: { code } }, i) => {
     writeWord(halves, i * ROW + DATA, address(grad));
     writeWord(halves, i * ROW + GRAD, address(grad));
     writeWord(halves, i * ROW + LENGTH, grad.length);
-    writeWord(halves, i * ROW + DTYPE, dtype.code);
-    writeWord(halves, i * ROW + STATE, FIRST);
+    writeKind(halves, i, code, 0);
+    writeState(halves, i, FIRST);
   });
   const groupRows = new Float64Array(GROUP_ROW);
   groupRows[COEFFICIENT] = 1;
-  const entries = gradients.map((each) => ({ ...each, group: 0 }));
-  return { rows, groupRows, entries, groups: { length: 1 } };
+  const grads = gradients.map(({ grad }) => grad);
+  return { rows, halves, groupRows, grads, groups: { length: 1 } };
 }

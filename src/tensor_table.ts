@@ -1,124 +1,339 @@
 /** The tensor table of a plan: how an array gets into a row, and what is known of it by then. */
 
-import type { Entry } from "./entry.ts";
-import { checkLike } from "./like.ts";
-import { checkBuffer, elementTypeOf } from "./parameter.ts";
-import type { ElementType, Tensor } from "./parameter.ts";
+import { nameArray } from "./array_name.ts";
+import type { ArrayName } from "./array_name.ts";
+import { checkLike, isLike } from "./like.ts";
+import { checkBuffer, elementTypeOf, findElementType, FLOAT32, isFixed } from "./parameter.ts";
+import type { ElementType, Parameter, Tensor } from "./parameter.ts";
 import { bufferTypeOf, checkDevice, codeOf } from "./rounding.ts";
 import type { Precision } from "./rounding.ts";
+import { Slab } from "./slab.ts";
+import { isObject, objectOf } from "./tensor_memory.ts";
+import type { Held } from "./tensor_memory.ts";
 import {
   BUFFER,
+  codeIn,
   DATA,
-  DTYPE,
   GRAD,
-  GROUP,
+  groupOf,
   LENGTH,
   MASTER,
+  readWord,
   ROW,
-  STATE,
+  SKIP,
+  writeKind,
+  writeState,
   writeWord,
 } from "./tables.ts";
 
-/** A tensor to be made. */
-export interface Wanted {
+/** What rows of one number for a dtype have in common. */
+interface Types {
   readonly dtype: ElementType;
-  readonly length: number;
+  /** That of momentum buffers. */
+  readonly bufferType: ElementType;
 }
 
-/** The memory of the tensors of a plan. */
-export interface TensorMemory {
-  /** Where an array's bytes begin, as the backend reads it from the tables. */
-  address(array: Tensor | Uint32Array<ArrayBuffer>): number;
-  /** Makes momentum buffers of zeros. */
-  allocate(wanted: readonly Wanted[]): Tensor[];
+/** Where a plan finds what its rows are about. */
+interface Source {
+  /** Where an array's bytes begin, as the backend reads it from the table. */
+  readonly address: (array: Tensor) => number;
+  readonly parameterAt: (row: number) => Parameter<Tensor>;
+  readonly precision: Precision;
 }
 
-/** Rows that are written when an array of a parameter changes. */
+/** The momentum buffer is made for the step at hand, and no state before that is taken. */
+export const BUFFER_IS_NEW = 1;
+/** The master weight likewise. */
+export const MASTER_IS_NEW = 2;
+/** The momentum buffer began with a dense gradient, or with a sparse one, if that is known. */
+export const BEGAN_DENSE = 4;
+export const BEGAN_SPARSE = 8;
+/** Data was replaced, and what is held with it may no longer fit. */
+const UNCHECKED = 16;
+
+/** Stands for data that a row has to be written anew for. */
+const UNBOUND: Tensor = new Float32Array(0);
+
+/** Columns of what rows are written from. Together with its row a parameter takes some 80 bytes. */
 export class TensorTable {
   /** `ROW` words of 64 bits per parameter. */
-  rows = new BigUint64Array(0);
+  rows: BigUint64Array<ArrayBuffer> = new BigUint64Array(0);
   /** The same words in halves, which take numbers as they are. */
-  halves = new Uint32Array(0);
+  halves: Uint32Array = new Uint32Array(0);
+  /** The arrays of the parameters. */
+  datas: Tensor[] = [];
+  /** Their gradients; null where there is none, or a sparse one. */
+  grads: (Tensor | null)[] = [];
+  buffers: (Held | null)[] = [];
+  /** Empty if there are none at all. */
+  masters: (Held<Float32Array> | null)[] = [];
+  /** Bits such as `BUFFER_IS_NEW`. */
+  marks: Uint8Array = new Uint8Array(0);
   /** Whether what a step writes is not known to lie apart from everything else. */
   writtenChanged = true;
   /** Whether the gradients are not known to lie apart from each other. */
   gradsChanged = true;
-  /** The parameters whose gradients are not known to lie apart from what a step writes. */
-  readonly newGrads: Entry[] = [];
-  readonly #address: TensorMemory["address"];
-  readonly #precision: Precision;
+  /** The rows whose gradients are not known to lie apart from what a step writes. */
+  readonly newGrads: number[] = [];
+  /** What some of the optimizer's own arrays lie on. */
+  slabs: readonly Slab[] = [];
+  /** Whether others of them are objects. */
+  hasObjects = false;
+  readonly #types: Types[] = [];
+  readonly #source: Source;
 
-  constructor(address: TensorMemory["address"], precision: Precision) {
-    this.#address = address;
-    this.#precision = precision;
+  constructor(source: Source) {
+    this.#source = source;
   }
 
-  /** Makes room for so many parameters; the rows have to be written anew then. */
+  /** The number of rows. */
+  get count(): number {
+    return this.datas.length;
+  }
+
+  /** Makes room for so many rows; those that stay are as they were. */
   resize(count: number): void {
-    if (this.rows.length === count * ROW) return;
-    this.rows = new BigUint64Array(count * ROW);
-    this.halves = new Uint32Array(this.rows.buffer);
+    const kept = Math.min(count, this.count);
+    const rows = new BigUint64Array(count * ROW);
+    rows.set(this.rows.subarray(0, kept * ROW));
+    this.rows = rows;
+    this.halves = new Uint32Array(rows.buffer);
+    const marks = new Uint8Array(count);
+    marks.set(this.marks.subarray(0, kept));
+    this.marks = marks;
+    this.datas = resized(this.datas, count, UNBOUND);
+    this.grads = resized(this.grads, count, null);
+    this.buffers = resized(this.buffers, count, null);
+    if (this.#source.precision.masterWeights) this.masters = resized(this.masters, count, null);
   }
 
-  /** The word's upper half stays 0. */
-  setState(entry: Entry, state: number): void {
-    this.halves[2 * (entry.index * ROW + STATE)] = state;
+  lengthAt(row: number): number {
+    return readWord(this.halves, row * ROW + LENGTH);
   }
 
-  #write(entry: Entry, word: number, value: number): void {
-    writeWord(this.halves, entry.index * ROW + word, value);
+  typesAt(row: number): Types {
+    return this.#types[codeIn(this.halves, row)];
   }
 
-  /** A parameter's data, with which everything else begins anew. */
-  bindData(entry: Entry, data: Tensor): void {
-    const what = entry.name("data");
-    const dtype = elementTypeOf(data, what);
-    checkBuffer(data, what);
-    checkDevice(dtype, this.#precision, what);
-    entry.data = data;
-    entry.grad = entry.buffer = entry.master = null;
-    entry.length = data.length;
-    entry.dtype = dtype;
-    entry.bufferType = bufferTypeOf(dtype, this.#precision.rounding);
-    this.#write(entry, DATA, this.#address(data));
-    this.#write(entry, BUFFER, 0);
-    this.#write(entry, MASTER, 0);
-    this.#write(entry, LENGTH, data.length);
-    this.#write(entry, DTYPE, codeOf(dtype, this.#precision.rounding));
-    this.#write(entry, GROUP, entry.group);
+  groupAt(row: number): number {
+    return groupOf(this.halves, row);
+  }
+
+  /** Whether a step with a gradient is the first one with it. */
+  isFirst(row: number): boolean {
+    return this.buffers[row] === null || this.has(row, BUFFER_IS_NEW);
+  }
+
+  /** The momentum buffer; one on a slab is made an object for the caller. */
+  bufferAt(row: number): Tensor | null {
+    const held = this.buffers[row];
+    if (held === null) return null;
+    const address = readWord(this.halves, row * ROW + BUFFER);
+    return objectOf(held, this.typesAt(row).bufferType, address, this.lengthAt(row));
+  }
+
+  /** The master weight, likewise. */
+  masterAt(row: number): Float32Array | null {
+    const held = this.masters[row] ?? null;
+    if (held === null) return null;
+    const address = readWord(this.halves, row * ROW + MASTER);
+    return objectOf(held, FLOAT32, address, this.lengthAt(row)) as Float32Array;
+  }
+
+  has(row: number, mark: number): boolean {
+    return (this.marks[row] & mark) !== 0;
+  }
+
+  mark(row: number, mark: number): void {
+    this.marks[row] |= mark;
+  }
+
+  unmark(row: number, marks: number): void {
+    this.marks[row] &= ~marks;
+  }
+
+  setState(row: number, state: number): void {
+    writeState(this.halves, row, state);
+  }
+
+  /** A row without a gradient. The next one is new to it. */
+  skip(row: number): void {
+    this.grads[row] = null;
+    this.setState(row, SKIP);
+  }
+
+  /** A parameter's data, with which everything else is looked at anew. */
+  bindData(row: number, data: Tensor, group: number): void {
+    const { precision, address } = this.#source;
+    const dtype = findElementType(data);
+    if (dtype === undefined || !isFixed(data)) return this.#refuseData(row, data);
+    if (dtype.device !== undefined) checkDevice(dtype, precision, this.name(row, "data"));
+    const code = codeOf(dtype, precision.rounding);
+    const { length } = data;
+    if (code !== codeIn(this.halves, row) || length !== this.lengthAt(row)) this.objectify(row);
+    this.#types[code] ??= { dtype, bufferType: bufferTypeOf(dtype, precision.rounding) };
+    this.datas[row] = data;
+    this.grads[row] = null;
+    writeWord(this.halves, row * ROW + DATA, address(data));
+    writeWord(this.halves, row * ROW + LENGTH, length);
+    writeKind(this.halves, row, code, group);
+    this.mark(row, UNCHECKED);
     this.writtenChanged = true;
+  }
+
+  #refuseData(row: number, data: Tensor): void {
+    const what = this.name(row, "data");
+    elementTypeOf(data, what);
+    checkBuffer(data, what);
   }
 
   /** Its gradient. */
-  bindGrad(entry: Entry, grad: Tensor): void {
-    checkLike(grad, entry, entry.name("grad"));
-    entry.grad = grad;
+  bindGrad(row: number, grad: Tensor): void {
+    const { dtype } = this.typesAt(row);
+    const length = this.lengthAt(row);
+    if (!isLike(grad, dtype, length)) checkLike(grad, { dtype, length }, this.name(row, "grad"));
+    this.grads[row] = grad;
     this.gradsChanged = true;
-    this.#write(entry, GRAD, this.#address(grad));
-    this.newGrads.push(entry);
+    writeWord(this.halves, row * ROW + GRAD, this.#source.address(grad));
+    if (!this.writtenChanged) this.newGrads.push(row); // else all are looked at
   }
 
-  /** Its momentum buffer, as it was given. */
-  bindBuffer(entry: Entry, buffer: Tensor): void {
-    const { bufferType: dtype, length } = entry;
-    const reason = dtype === entry.dtype
+  /** Its momentum buffer, if that is not the one it had. */
+  bindBuffer(row: number, buffer: Held): void {
+    if (buffer === this.buffers[row] && !this.has(row, UNCHECKED)) return;
+    if (buffer instanceof Slab) return; // it is on it
+    const { dtype, bufferType } = this.typesAt(row);
+    const length = this.lengthAt(row);
+    const reason = dtype === bufferType
       ? undefined
-      : `as rounding "${this.#precision.rounding}" needs it`;
-    checkLike(buffer, { dtype, length, reason }, entry.name("momentum buffer"));
-    this.setBuffer(entry, buffer);
+      : `as rounding "${this.#source.precision.rounding}" needs it`;
+    checkLike(buffer, { dtype: bufferType, length, reason }, this.name(row, "momentum buffer"));
+    if (buffer !== this.buffers[row]) this.holdBuffer(row, buffer, this.#source.address(buffer));
   }
 
-  /** Its momentum buffer, which fits. */
-  setBuffer(entry: Entry, buffer: Tensor): void {
-    entry.buffer = buffer;
-    this.#write(entry, BUFFER, this.#address(buffer));
+  /** Its master weight, if that is not the one it had. */
+  bindMaster(row: number, master: Held<Float32Array>): void {
+    if (master === this.masters[row] && !this.has(row, UNCHECKED)) return;
+    if (master instanceof Slab) return;
+    const like = { dtype: FLOAT32, length: this.lengthAt(row), reason: "as all master weights" };
+    checkLike(master, like, this.name(row, "master weight"));
+    if (master !== this.masters[row]) this.holdMaster(row, master, this.#source.address(master));
+  }
+
+  /** What is held with data that was replaced has been looked at. */
+  settle(row: number): void {
+    this.unmark(row, UNCHECKED);
+  }
+
+  /** A momentum buffer that fits, and its address; null for none. */
+  holdBuffer(row: number, buffer: Held | null, address: number): void {
+    this.buffers[row] = buffer;
+    this.unmark(row, BEGAN_DENSE | BEGAN_SPARSE);
+    writeWord(this.halves, row * ROW + BUFFER, address);
     this.writtenChanged = true;
   }
 
-  /** Its master weight, which fits. */
-  setMaster(entry: Entry, master: Float32Array): void {
-    entry.master = master;
-    this.#write(entry, MASTER, this.#address(master));
+  /** A master weight likewise. */
+  holdMaster(row: number, master: Held<Float32Array> | null, address: number): void {
+    this.masters[row] = master;
+    writeWord(this.halves, row * ROW + MASTER, address);
     this.writtenChanged = true;
   }
+
+  /** Makes objects of what the row has on slabs. */
+  objectify(row: number): void {
+    this.buffers[row] = this.bufferAt(row);
+    if (this.masters.length > 0) this.masters[row] = this.masterAt(row);
+    this.writtenChanged = true;
+  }
+
+  /** Takes out what the row has of the optimizer's own. */
+  empty(row: number): void {
+    this.holdBuffer(row, null, 0);
+    if (this.masters.length > 0) this.holdMaster(row, null, 0);
+    this.skip(row);
+  }
+
+  /** After an error nothing that was half checked is trusted: the next step checks all again. */
+  forget(): void {
+    this.datas.fill(UNBOUND);
+    this.grads.fill(null);
+    this.newGrads.length = 0;
+    this.writtenChanged = this.gradsChanged = true;
+  }
+
+  /** Finds out where the optimizer's own arrays are. */
+  survey(): void {
+    const slabs = new Set<Slab>();
+    this.hasObjects = false;
+    for (const column of [this.buffers, this.masters]) {
+      for (let row = 0; row < column.length; row++) {
+        const held = column[row];
+        if (isObject(held)) this.hasObjects = true;
+        else if (held !== null) slabs.add(held);
+      }
+    }
+    this.slabs = [...slabs];
+  }
+
+  /**
+   * Looks for arrays of a step that are not as long as they were when their rows were written.
+   *
+   * @returns The name of the first one; null if there is none.
+   */
+  findDetached(): string | null {
+    const { grads, slabs } = this;
+    for (let row = 0; row < grads.length; row++) {
+      if (grads[row] === null) continue;
+      const name = this.findDetachedOf(row);
+      if (name !== null) return name;
+    }
+    for (let i = 0; i < slabs.length; i++) {
+      if (!slabs[i].isAttached) return this.nameOn(slabs[i], 0, Infinity);
+    }
+    return null;
+  }
+
+  /** The same for one row, beside slabs. */
+  findDetachedOf(row: number): string | null {
+    const length = this.lengthAt(row);
+    const grad = this.grads[row];
+    if (this.datas[row].length !== length) return this.name(row, "data");
+    if (grad !== null && grad.length !== length) return this.name(row, "grad");
+    if (!this.hasObjects) return null;
+    const [buffer, master] = [this.buffers[row], this.masters[row] ?? null];
+    if (isObject(buffer) && buffer.length !== length) return this.name(row, "momentum buffer");
+    if (isObject(master) && master.length !== length) return this.name(row, "master weight");
+    return null;
+  }
+
+  /** What error messages call the first array on a slab that lies between two addresses. */
+  nameOn(slab: Slab, start: number, end: number): string {
+    for (let row = 0; row < this.count; row++) {
+      const length = this.lengthAt(row);
+      const lies = (word: number, { bytes }: ElementType) => {
+        const address = readWord(this.halves, row * ROW + word);
+        return address < end && start < address + length * bytes;
+      };
+      if (this.buffers[row] === slab && lies(BUFFER, this.typesAt(row).bufferType)) {
+        return this.name(row, "momentum buffer");
+      }
+      if (this.masters[row] === slab && lies(MASTER, FLOAT32)) {
+        return this.name(row, "master weight");
+      }
+    }
+    return "the memory of momentum buffers";
+  }
+
+  /** What error messages call one of a parameter's arrays. */
+  name(row: number, array: ArrayName): string {
+    return nameArray(this.#source.parameterAt(row), row, array);
+  }
+}
+
+/** The same column of another length. Pushing would leave room for half as many more. */
+function resized<T>(column: readonly T[], count: number, empty: T): T[] {
+  const other: T[] = new Array(count).fill(empty);
+  for (let i = 0; i < Math.min(count, column.length); i++) other[i] = column[i];
+  return other;
 }

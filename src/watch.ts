@@ -1,18 +1,6 @@
 /** Sees to it that the arrays of a step stay as they are while it runs. */
 
-import type { Tensor } from "./parameter.ts";
-import type { Entry } from "./entry.ts";
 import type { Plan } from "./plan.ts";
-
-/** An array of a step, and what it was when the step began. */
-interface Held {
-  readonly name: string;
-  readonly length: number;
-  readonly array: Tensor;
-  /** What the parameter holds now in its place. */
-  readonly now: () => unknown;
-  readonly then: unknown;
-}
 
 /** What can be asked of the arrays of a step while it runs. */
 export interface Watch {
@@ -22,49 +10,32 @@ export interface Watch {
   checkAttached(): void;
 }
 
-/**
- * Remembers the arrays of a plan that is about to be stepped, and holds them, so that none is
- * collected.
- */
-export function watch({ entries, sparse }: Plan): Watch {
-  const values = new Map(sparse.steps.map(({ row, values }) => [row, values]));
-  const held = entries.flatMap((entry) => holdEntry(entry, values.get(entry.index) ?? null));
+/** Watches the arrays of a plan that is about to be stepped, which holds them until it is refreshed. */
+export function watch(plan: Plan): Watch {
+  const { table, sparse, own } = plan;
+  const matrices = new Map(sparse.steps.map(({ row, values }) => {
+    return [row, { grad: plan.parameterAt(row).grad, values, length: values.length }] as const;
+  }));
   const checkAttached = () => {
-    for (const { name, length, array } of held) {
-      if (array.length !== length) throw changeError(name, "detached or resized");
+    const name = table.findDetached();
+    if (name !== null) throw changeError(name, "detached or resized");
+    for (const [row, { values, length }] of matrices) {
+      const name = values.length === length ? table.findDetachedOf(row) : table.name(row, "grad");
+      if (name !== null) throw changeError(name, "detached or resized");
     }
   };
   const checkAll = () => {
-    for (const { name, now, then } of held) {
-      if (now() !== then) throw changeError(name, "replaced");
+    for (const { index, parameter, data, grad } of plan.entries()) {
+      if (parameter.data !== data) throw changeError(table.name(index, "data"), "replaced");
+      const then = matrices.get(index)?.grad ?? grad;
+      if (then === null) continue;
+      if (parameter.grad !== then) throw changeError(table.name(index, "grad"), "replaced");
+      const name = own.findReplaced(index);
+      if (name !== null) throw changeError(table.name(index, name), "replaced");
     }
     checkAttached();
   };
   return { checkAll, checkAttached };
-}
-
-function holdEntry(entry: Entry, values: Tensor | null): Held[] {
-  const { data, grad, buffer, master, length, parameter, state } = entry;
-  const held = [hold(entry.name("data"), data!, length, () => parameter.data)];
-  if (values !== null) {
-    const then = parameter.grad;
-    const now = () => parameter.grad;
-    held.push({ name: entry.name("grad"), length: values.length, array: values, now, then });
-  } else if (grad !== null) {
-    held.push(hold(entry.name("grad"), grad, length, () => parameter.grad));
-  }
-  if (buffer !== null && state.momentumBuffer === buffer) {
-    const name = entry.name("momentum buffer");
-    held.push(hold(name, buffer, length, () => state.momentumBuffer));
-  }
-  if (master !== null && state.masterWeight === master) {
-    held.push(hold(entry.name("master weight"), master, length, () => state.masterWeight));
-  }
-  return held;
-}
-
-function hold(name: string, array: Tensor, length: number, now: () => unknown): Held {
-  return { name, length, array, now, then: array };
 }
 
 function changeError(name: string, what: string): Error {

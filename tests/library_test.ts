@@ -141,11 +141,12 @@ Deno.test({
     void w.buffer;
     const at = BigInt(descent_address(w));
     const groups = new Float64Array([1, 0, 0, 0, 0]);
+    const later = (dtype: bigint, group: bigint) => dtype | 2n << 24n | group << 32n;
     const rows: [string, bigint[]][] = [
-      ["null data", [0n, at, 0n, 2n, 1n, 0n, 2n]],
-      ["unaligned data", [at + 1n, at, 0n, 1n, 1n, 0n, 2n]],
-      ["an unknown dtype", [at, at, 0n, 2n, 9n, 0n, 2n]],
-      ["a group that is not there", [at, at, 0n, 2n, 1n, 1n, 2n]],
+      ["null data", [0n, at, 0n, 0n, 2n, later(1n, 0n)]],
+      ["unaligned data", [at + 1n, at, 0n, 0n, 1n, later(1n, 0n)]],
+      ["an unknown dtype", [at, at, 0n, 0n, 2n, later(9n, 0n)]],
+      ["a group that is not there", [at, at, 0n, 0n, 2n, later(1n, 1n)]],
     ];
     for (const [what, row] of rows) {
       assertEquals(descent_step(new BigUint64Array(row), 0, 1, groups, 1), 2, what);

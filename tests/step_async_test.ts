@@ -186,8 +186,8 @@ testOnBackends("an array that changes while a step runs rejects it, by name", as
     ['grad of parameter 1 ("p1") was replaced', (p) => p.grad = null],
     ['data of parameter 1 ("p1") was detached or resized', (p) => transfer(p.data)],
     ['grad of parameter 1 ("p1") was detached or resized', (p) => transfer(p.grad!)],
-    [
-      'momentum buffer of parameter 1 ("p1") was detached or resized',
+    [ // momentum buffers share memory: all of them are detached, and the first is named
+      'momentum buffer of parameter 0 ("p0") was detached or resized',
       (p, optimizer) => transfer(optimizer.state.get(p)!.momentumBuffer!),
     ],
   ];

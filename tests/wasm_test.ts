@@ -38,7 +38,7 @@ for (const make of [Float32Array, Float64Array]) {
       const expected = [param, grad, buffer].map((tile) => tile.slice());
       const f = factorsOf(h, dtype.round);
       compile(dtype, lines, workspace.memory, false)(TILE, f);
-      sweepElements(dtype, lines, f, expected[0], expected[1], expected[2]);
+      sweepElements(dtype, lines, f, expected[0], expected[1], expected[2], 0);
       for (const [i, tile] of [param, grad, buffer].entries()) {
         assertEquals(firstDifference(tile, expected[i]), -1);
       }

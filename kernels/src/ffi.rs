@@ -32,20 +32,43 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Changes with every change of a signature or of a table's layout.
-const ABI: u32 = 3;
+const ABI: u32 = 4;
 
-/// Words of a row that describes a tensor: addresses of data, gradient and buffer, length, dtype,
-/// group, state, address of the master copy.
-const ROW: usize = 8;
+/// A row that describes a tensor: six words, of which the last one is in two halves.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Row {
+    data: u64,
+    grad: u64,
+    buffer: u64,
+    master: u64,
+    length: u64,
+    /// The dtype in 24 bits, and above it the state.
+    kind: u32,
+    group: u32,
+}
+
+impl Row {
+    #[inline(always)]
+    fn dtype(&self) -> u32 {
+        self.kind & 0x00ff_ffff
+    }
+
+    #[inline(always)]
+    fn state(&self) -> u32 {
+        self.kind >> 24
+    }
+}
+
 /// Words of a row that describes a group: lr, momentum, dampening, weight decay, flags, and the
 /// factor that clips the norm of its gradients.
 const GROUP_ROW: usize = 6;
 
 /// Rows from this dtype on describe tensors of a device, which `gpu` steps.
-const DEVICE: u64 = 16;
+const DEVICE: u32 = 16;
 
-const STATE_SKIP: u64 = 0;
-const STATE_FIRST: u64 = 1;
+const STATE_SKIP: u32 = 0;
+const STATE_FIRST: u32 = 1;
 
 const FLAG_NESTEROV: u32 = 1;
 const FLAG_MAXIMIZE: u32 = 2;
@@ -230,22 +253,22 @@ unsafe extern "C" fn descent_roofline(
     })
 }
 
-/// Rows of so many words, and groups.
-type Tables<'a, const WORDS: usize> = (&'a [[u64; WORDS]], &'a [[f64; GROUP_ROW]]);
+/// Rows, and groups.
+type Tables<'a, R> = (&'a [R], &'a [[f64; GROUP_ROW]]);
 
 /// The tables of a call: all rows up to the end of a range, and the groups.
 ///
 /// # Safety
-/// The addresses are null or valid for reads of as many rows of `WORDS` words, and of as many groups,
-/// for as long as `'a`.
+/// The addresses are null or valid for reads of as many rows, and of as many groups, for as long as
+/// `'a`; rows are words and nothing else.
 #[inline(always)]
-unsafe fn tables<'a, const WORDS: usize>(
+unsafe fn tables<'a, R>(
     rows: *const u64,
     range: Range<u32>,
     groups: *const f64,
     group_count: u32,
     doing: &str,
-) -> Result<Tables<'a, WORDS>, Error> {
+) -> Result<Tables<'a, R>, Error> {
     if rows.is_null() || groups.is_null() || range.start > range.end {
         return Err(missing(doing));
     }

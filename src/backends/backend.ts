@@ -1,19 +1,25 @@
 /** What a backend does. */
 
 import type { BackendName } from "../options.ts";
-import type { Dtype, HostArray } from "../parameter.ts";
+import type { HostArray } from "../parameter.ts";
 import type { HyperGradients, Pullback } from "../pullback.ts";
 import type { Plan } from "../plan.ts";
 import type { RuleOptions } from "../rule.ts";
 import type { Gradients } from "../tables.ts";
+
+/** Memory for arrays: so many bytes of a buffer, from an offset on. */
+export interface Room {
+  readonly buffer: ArrayBuffer;
+  readonly offset: number;
+}
 
 /** An implementation of the rule over the tables of a plan, and of the way back through it. */
 export interface Backend {
   readonly name: BackendName;
   /** Where an array's bytes begin, on a scale on which arrays that share memory overlap. */
   address(array: HostArray | Uint32Array<ArrayBuffer>): number;
-  /** Makes arrays of zeros for momentum buffers, where its steps are fast. */
-  allocate(wanted: readonly { readonly dtype: Dtype; readonly length: number }[]): HostArray[];
+  /** Makes memory of zeros for arrays of the optimizer's own, where its steps are fast. */
+  allocate(bytes: number): Room;
   /** One step of the rows `from <= row < to` of a refreshed plan. */
   step(plan: Plan, from: number, to: number): void;
   /** The same, with what the plan's call row and the groups' coefficients do to gradients. */

@@ -40,7 +40,7 @@ function createCpu({ symbols }: Library): Backend {
       void array.buffer;
       return descent_address(array as Uint32Array<ArrayBuffer>);
     },
-    allocate: (wanted) => wanted.map(({ dtype, length }) => dtype.zeros(length)),
+    allocate: (bytes) => ({ buffer: new ArrayBuffer(bytes), offset: 0 }),
     step(plan: Plan, from: number, to: number): void {
       const status = descent_step(plan.rows, from, to, plan.groupRows, plan.groups.length);
       if (status !== 0) unwrap(symbols, status);
@@ -52,14 +52,14 @@ function createCpu({ symbols }: Library): Backend {
       unwrap(symbols, descent_step_with(rows, from, to, groupRows, groups.length, callRow));
       if (plan.sparse.steps.length > 0) stepSparse(plan, from, to);
     },
-    norm({ rows, entries, groups }, inverseScale, sums): void {
+    norm({ rows, grads, groups }, inverseScale, sums): void {
       const { descent_norm } = symbols;
-      const { length } = entries;
+      const { length } = grads;
       unwrap(symbols, descent_norm(rows, 0, length, inverseScale, sums, groups.length));
     },
-    scale({ rows, entries, groupRows, groups }): void {
+    scale({ rows, grads, groupRows, groups }): void {
       const { descent_scale } = symbols;
-      unwrap(symbols, descent_scale(rows, 0, entries.length, groupRows, groups.length));
+      unwrap(symbols, descent_scale(rows, 0, grads.length, groupRows, groups.length));
     },
     ...createAsync(symbols),
     goBack(pullbacks: readonly Pullback[], h: Readonly<RuleOptions>): HyperGradients {
@@ -86,9 +86,9 @@ function createAsync(symbols: Library["symbols"]): Pick<Backend, "stepAsync" | "
       if (first === end) return;
       unwrap(symbols, await descent_sparse_step_async(sparse.rows, first, end, groupRows, count));
     },
-    async normAsync({ rows, entries, groups }, inverseScale, sums): Promise<void> {
+    async normAsync({ rows, grads, groups }, inverseScale, sums): Promise<void> {
       const { descent_norm_async } = symbols;
-      const { length } = entries;
+      const { length } = grads;
       unwrap(
         symbols,
         await descent_norm_async(rows, 0, length, inverseScale, sums, groups.length),

@@ -1,9 +1,10 @@
 /** Parameters on devices: their rows of a plan go to their device, the others to a host backend. */
 
 import { deviceOf } from "../parameter.ts";
-import type { Device, DeviceTensor, Dtype, HostArray, Tensor } from "../parameter.ts";
+import type { Device, DeviceTensor, HostArray, Tensor } from "../parameter.ts";
 import type { Plan } from "../plan.ts";
-import type { TensorMemory, Wanted } from "../tensor_table.ts";
+import { Slab } from "../slab.ts";
+import type { TensorMemory } from "../tensor_memory.ts";
 import type { Backend } from "./backend.ts";
 
 /** Where a tensor's bytes begin, on one scale for all memory. */
@@ -18,15 +19,11 @@ export function addressOf(host: Backend, tensor: Tensor | Uint32Array<ArrayBuffe
 export function memoryOf(host: Backend): TensorMemory {
   return {
     address: (tensor) => addressOf(host, tensor),
-    allocate: (wanted) => allocate(host, wanted),
+    allocate(bytes) {
+      const { buffer, offset } = host.allocate(bytes);
+      return new Slab(buffer, host.address(new Uint32Array(buffer)), offset);
+    },
   };
-}
-
-function allocate(host: Backend, wanted: readonly Wanted[]): Tensor[] {
-  const isArray = ({ dtype }: Wanted) => dtype.device === undefined;
-  const arrays = host.allocate(wanted.filter(isArray) as { dtype: Dtype; length: number }[]);
-  let next = 0;
-  return wanted.map((each) => isArray(each) ? arrays[next++] : each.dtype.zeros(each.length));
 }
 
 /**

@@ -5,7 +5,8 @@ import type { FloatArray, WideDtype } from "../parameter.ts";
 import type { Plan } from "../plan.ts";
 import { factorsOf, linesOf } from "../rule.ts";
 import type { Factors, Lines } from "../rule.ts";
-import { readGroup } from "../tables.ts";
+import { Slab } from "../slab.ts";
+import { BUFFER, groupOf, isOnHost, readGroup, readWord, ROW } from "../tables.ts";
 import { TILE } from "../wasm/kernel.ts";
 import { allocate } from "../wasm/workspace.ts";
 import type { Backend } from "./backend.ts";
@@ -13,19 +14,13 @@ import { addNorms, preparationOf, prepare, scaleGradients } from "./js_gradients
 import type { Preparation } from "./js_gradients.ts";
 import { stepSixteenBit } from "./js_sixteen_bit.ts";
 import { stepSparse } from "./js_sparse.ts";
+import type { Matrix } from "./js_sparse.ts";
 import { chooseSweep } from "./js_sweep.ts";
 import { goBack } from "./js_vjp.ts";
 
 /** Each buffer gets a range of addresses of its own, as JavaScript does not tell the real ones. */
 const bases = new WeakMap<ArrayBufferLike, number>();
 let nextBase = 1;
-
-/** What an entry of a plan holds that is on no device. */
-interface HostArrays {
-  readonly data: FloatArray;
-  readonly grad: FloatArray;
-  readonly buffer: FloatArray | null;
-}
 
 /** What rows of one dtype, group and state have in common. */
 interface Choice {
@@ -58,11 +53,11 @@ export const js: Backend = {
     stepRows(plan, from, to, stepPlain);
   },
   stepWith(plan: Plan, from: number, to: number): void {
-    stepRows(plan, from, to, ({ dtype, lines, factors, group }, data, grad, buffer) => {
+    stepRows(plan, from, to, ({ dtype, lines, factors, group }, data, grad, buffer, at) => {
       const preparation = preparationOf(plan, group, dtype);
       const sweep = chooseSweep(data.length);
-      sweepPrepared(preparation, data, grad, buffer, (p, g, b) => {
-        sweep(dtype, lines, factors, p, g, b);
+      sweepPrepared(preparation, data, grad, (p, g, from) => {
+        sweep(dtype, lines, factors, p, g, buffer, at + from);
       });
     });
   },
@@ -73,34 +68,40 @@ export const js: Backend = {
   goBack,
 };
 
-/** Steps one tensor. */
+/** Steps one tensor, whose momentum buffer begins at element `at` of an array. */
 type StepTensor = (
   choice: Choice,
   data: FloatArray,
   grad: FloatArray,
   buffer: FloatArray | null,
+  at: number,
 ) => void;
 
-const stepPlain: StepTensor = ({ dtype, lines, factors }, data, grad, buffer) =>
-  chooseSweep(data.length)(dtype, lines, factors, data, grad, buffer);
+const stepPlain: StepTensor = ({ dtype, lines, factors }, data, grad, buffer, at) =>
+  chooseSweep(data.length)(dtype, lines, factors, data, grad, buffer, at);
 
 function stepRows(plan: Plan, from: number, to: number, stepTensor: StepTensor): void {
+  const { table, halves } = plan;
   let choice: Choice | undefined;
-  for (let i = from; i < to; i++) {
-    const entry = plan.entries[i];
-    if (entry.grad === null || entry.dtype!.device !== undefined) continue;
-    const { data, grad, buffer } = entry as HostArrays;
-    const dtype = entry.dtype as WideDtype;
+  for (let row = from; row < to; row++) {
+    if (!isOnHost(halves, row)) continue;
+    const dtype = table.typesAt(row).dtype as WideDtype;
+    const group = groupOf(halves, row);
     if (isSixteenBit(dtype)) {
-      const preparation = stepTensor === stepPlain ? null : preparationOf(plan, entry.group, dtype);
-      stepSixteenBit(plan, entry, preparation);
+      const preparation = stepTensor === stepPlain ? null : preparationOf(plan, group, dtype);
+      stepSixteenBit(plan, plan.entryAt(row), preparation);
       continue;
     }
-    const first = entry.state.momentumBuffer === null;
-    if (choice?.dtype !== dtype || choice.group !== entry.group || choice.first !== first) {
-      choice = choose(plan, dtype, entry.group, first);
+    const first = table.isFirst(row);
+    if (choice?.dtype !== dtype || choice.group !== group || choice.first !== first) {
+      choice = choose(plan, dtype, group, first);
     }
-    stepTensor(choice, data, grad, buffer);
+    const [data, grad] = [table.datas[row] as FloatArray, table.grads[row] as FloatArray];
+    const held = table.buffers[row];
+    if (held instanceof Slab) {
+      const at = (readWord(halves, row * ROW + BUFFER) - held.start) / dtype.bytes;
+      stepTensor(choice, data, grad, held.whole(dtype) as FloatArray, at);
+    } else stepTensor(choice, data, grad, held as FloatArray | null, 0);
   }
   if (plan.sparse.steps.length > 0) stepMatrices(plan, from, to);
 }
@@ -110,15 +111,14 @@ function sweepPrepared(
   preparation: Preparation,
   data: FloatArray,
   grad: FloatArray,
-  buffer: FloatArray | null,
-  sweep: (data: FloatArray, grad: FloatArray, buffer: FloatArray | null) => void,
+  sweep: (data: FloatArray, grad: FloatArray, from: number) => void,
 ): void {
   const tile = grad.slice(0, TILE);
   for (let from = 0; from < grad.length; from += TILE) {
     const to = Math.min(from + TILE, grad.length);
     const [part, prepared] = [grad.subarray(from, to), tile.subarray(0, to - from)];
     prepare(part, prepared, preparation);
-    sweep(data.subarray(from, to), prepared, buffer && buffer.subarray(from, to));
+    sweep(data.subarray(from, to), prepared, from);
     if (preparation.zero) part.fill(0);
   }
 }
@@ -127,12 +127,12 @@ function sweepPrepared(
 function stepMatrices(plan: Plan, from: number, to: number): void {
   const [first, end] = plan.sparse.range(from, to);
   for (const step of plan.sparse.steps.slice(first, end)) {
-    const entry = plan.entries[step.row];
-    const { data, buffer } = entry as HostArrays;
-    const dtype = entry.dtype as WideDtype;
-    const { lines, factors } = choose(plan, dtype, entry.group, step.first);
-    const matrix = { data, buffer, dtype };
+    const { data, buffer, dtype, group } = plan.entryAt(step.row);
+    const { lines, factors } = choose(plan, dtype as WideDtype, group, step.first);
+    const matrix = { data, buffer, dtype } as Matrix;
     const sweep = chooseSweep(data.length);
-    stepSparse(step, lines, matrix, (p, g, b) => sweep(dtype, lines, factors, p, g, b));
+    stepSparse(step, lines, matrix, (p, g, b) => {
+      sweep(dtype as WideDtype, lines, factors, p, g, b, 0);
+    });
   }
 }

@@ -1,14 +1,16 @@
 /** What a step does to gradients before they meet the rule, on the `js` backend. */
 
 import { load, store } from "../convert.ts";
-import { FLOAT32, isSixteenBit } from "../parameter.ts";
+import { dtypeOf, FLOAT32, isSixteenBit } from "../parameter.ts";
 import type { Dtype, HostArray } from "../parameter.ts";
 import {
   CALL_FLAGS,
   COEFFICIENT,
   FLAG_ZERO,
   GROUP_ROW,
+  groupOf,
   INVERSE_SCALE,
+  isOnHost,
   MAX_VALUE,
 } from "../tables.ts";
 import type { Gradients } from "../tables.ts";
@@ -67,13 +69,15 @@ function clamp(array: HostArray, limit: number): void {
 
 /** Does what `Backend.norm` says. */
 export function addNorms(
-  { entries }: Gradients,
+  { grads, halves }: Gradients,
   inverseScale: number,
   sums: Float64Array,
 ): void {
-  for (const { grad, dtype, group } of entries) {
-    if (grad === null || dtype!.device !== undefined) continue;
-    const squares = sumSquares(grad as HostArray, dtype as Dtype, inverseScale);
+  for (let row = 0; row < grads.length; row++) {
+    if (!isOnHost(halves, row)) continue;
+    const grad = grads[row] as HostArray;
+    const squares = sumSquares(grad, dtypeOf(grad, "the gradient"), inverseScale);
+    const group = groupOf(halves, row);
     sums[2 * group] += squares.sum;
     if (!squares.finite) sums[2 * group + 1] = 1;
   }
@@ -124,14 +128,16 @@ function sumBlock(block: HostArray, lanes: Float64Array): number {
 }
 
 /** Does what `Backend.scale` says. */
-export function scaleGradients({ entries, groupRows }: Gradients): void {
-  for (const { grad, dtype, group } of entries) {
-    if (grad === null || dtype!.device !== undefined) continue;
-    const coefficient = groupRows[group * GROUP_ROW + COEFFICIENT];
+export function scaleGradients({ grads, halves, groupRows }: Gradients): void {
+  for (let row = 0; row < grads.length; row++) {
+    if (!isOnHost(halves, row)) continue;
+    const coefficient = groupRows[groupOf(halves, row) * GROUP_ROW + COEFFICIENT];
     if (coefficient === 1) continue;
-    const factor = computeTypeOf(dtype as Dtype).round(coefficient);
-    if (isSixteenBit(dtype!)) multiplySixteenBit(grad as HostArray, factor);
-    else multiply(grad as HostArray, factor);
+    const grad = grads[row] as HostArray;
+    const dtype = dtypeOf(grad, "the gradient");
+    const factor = computeTypeOf(dtype).round(coefficient);
+    if (isSixteenBit(dtype)) multiplySixteenBit(grad, factor);
+    else multiply(grad, factor);
   }
 }
 

@@ -42,14 +42,14 @@ export function stepSixteenBit(
   entry: Entry,
   preparation: Preparation | null,
 ): void {
-  const { index, group, length, master, state } = entry;
+  const { index, group, length, master } = entry;
   const { data, grad, buffer } = entry as unknown as Record<"data" | "grad" | "buffer", HostArray>;
   const h = readGroup(groupRows, group);
   const step: Step = {
     dtype: entry.dtype as Dtype,
     isEach: entry.bufferType === entry.dtype,
     sweep: chooseSweep(length),
-    lines: linesOf(h, state.momentumBuffer === null),
+    lines: linesOf(h, entry.isFirst),
     factors: factorsOf(h, Math.fround),
     preparation,
   };
@@ -85,10 +85,10 @@ function stepTile(
 ): void {
   if (isEach) {
     if (preparation !== null) prepareEach(grad, preparation, dtype.round);
-    sweepElements(dtype, lines, factors, data, grad, buffer);
+    sweepElements(dtype, lines, factors, data, grad, buffer, 0);
   } else {
     if (preparation !== null) prepare(grad, grad, preparation);
-    sweep(FLOAT32, lines, factors, data, grad, buffer);
+    sweep(FLOAT32, lines, factors, data, grad, buffer, 0);
   }
 }
 

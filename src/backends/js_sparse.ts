@@ -8,7 +8,7 @@ import type { SparseStep } from "../sparse.ts";
 type Sweep = (data: FloatArray, grad: FloatArray, buffer: FloatArray | null) => void;
 
 /** What a step writes. */
-interface Matrix {
+export interface Matrix {
   readonly data: FloatArray;
   readonly buffer: FloatArray | null;
   readonly dtype: WideDtype;

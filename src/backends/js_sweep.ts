@@ -4,13 +4,13 @@ import type { Dtype, FloatArray, WideDtype } from "../parameter.ts";
 import { descend, gradient, velocity } from "../rule.ts";
 import type { Factors, Lines } from "../rule.ts";
 import { isAvailable, TILE, VECTOR } from "../wasm/kernel.ts";
-import { placeOf, workspaceOf } from "../wasm/workspace.ts";
+import { commonWorkspace, findWorkspace } from "../wasm/workspace.ts";
 import { arithmeticOf } from "./arithmetic.ts";
 
 /** Elements below which a plain loop is faster than copies into WebAssembly's memory and back. */
 const SMALL = 64;
 
-/** Steps one tensor, or a part of one. */
+/** Steps one tensor, or a part of one. Its momentum buffer begins at element `at` of an array. */
 export type Sweep = (
   dtype: WideDtype,
   lines: Lines,
@@ -18,6 +18,7 @@ export type Sweep = (
   data: FloatArray,
   grad: FloatArray,
   buffer: FloatArray | null,
+  at: number,
 ) => void;
 
 /** The way that is faster for a tensor of this length; its parts have the same bits by it. */
@@ -36,11 +37,13 @@ function sweepTiles(
   data: FloatArray,
   grad: FloatArray,
   buffer: FloatArray | null,
+  at: number,
 ): void {
-  const workspace = workspaceOf(buffer);
+  const own = buffer === null ? undefined : findWorkspace(buffer.buffer);
+  const workspace = own ?? commonWorkspace();
   const kernel = workspace.kernelOf(dtype, lines);
   const tiles = workspace.tilesOf(dtype);
-  const place = buffer === null ? null : placeOf(buffer);
+  const place = own === undefined ? null : buffer!.byteOffset + at * dtype.bytes;
   for (let from = 0; from < data.length; from += TILE) {
     const to = Math.min(from + TILE, data.length);
     const part = (tile: FloatArray) => to - from === TILE ? tile : tile.subarray(0, to - from);
@@ -49,9 +52,9 @@ function sweepTiles(
     if (place !== null && (to - from) * dtype.bytes % VECTOR === 0) {
       kernel(to - from, f, place + from * dtype.bytes);
     } else {
-      if (lines.momentum === "later") tiles.buffer.set(buffer!.subarray(from, to));
+      if (lines.momentum === "later") tiles.buffer.set(buffer!.subarray(at + from, at + to));
       kernel(to - from, f);
-      if (lines.momentum !== "none") buffer!.set(part(tiles.buffer), from);
+      if (lines.momentum !== "none") buffer!.set(part(tiles.buffer), at + from);
     }
     data.set(part(tiles.param), from);
   }
@@ -65,6 +68,7 @@ export function sweepElements(
   data: FloatArray,
   grad: FloatArray,
   buffer: FloatArray | null,
+  at: number,
 ): void {
   const a = arithmeticOf(dtype);
   const buffered = lines.momentum !== "none";
@@ -72,7 +76,7 @@ export function sweepElements(
     const p = data[i];
     const g = gradient(a, f, lines, p, grad[i]);
     let b = g;
-    if (buffered) buffer![i] = b = velocity(a, f, lines, g, buffer![i]);
+    if (buffered) buffer![at + i] = b = velocity(a, f, lines, g, buffer![at + i]);
     data[i] = descend(a, f, lines, p, g, b);
   }
 }

@@ -93,8 +93,9 @@ function copyAll(plan: Plan, groups: readonly ParamGroup<Tensor>[]): RecordedSte
     const { lr, momentum, dampening, weightDecay, nesterov, maximize, sign } = group;
     const options = { lr, momentum, dampening, weightDecay, nesterov, maximize, sign };
     if (!group.differentiable) return { options, tensors: null };
-    const members = plan.entries.filter((entry) => entry.group === index);
-    const stepping = members.filter((entry) => entry.grad !== null || sparse.has(entry.index));
+    const stepping = [...plan.entries()].filter((entry) =>
+      entry.group === index && (entry.grad !== null || sparse.has(entry.index))
+    );
     return { options, tensors: stepping.map(copy) };
   });
 }
@@ -102,15 +103,15 @@ function copyAll(plan: Plan, groups: readonly ParamGroup<Tensor>[]): RecordedSte
 function copy(entry: Entry): RecordedTensor {
   const { grad, dtype } = entry;
   if (grad === null) throw refusal(entry, "sparse");
-  if (dtype!.device !== undefined) throw refusal(entry, "on a GPU");
-  if (isSixteenBit(dtype!)) throw refusal(entry, dtype!.name);
+  if (dtype.device !== undefined) throw refusal(entry, "on a GPU");
+  if (isSixteenBit(dtype)) throw refusal(entry, dtype.name);
   return {
     parameter: entry.parameter as Parameter,
     name: label(entry.parameter, entry.index),
     dtype: dtype as WideDtype,
     data: (entry.data as FloatArray).slice(),
     grad: (grad as FloatArray).slice(),
-    buffer: (entry.state.momentumBuffer as FloatArray | null)?.slice() ?? null,
+    buffer: entry.isFirst ? null : (entry.buffer as FloatArray).slice(),
   };
 }
 

@@ -1,7 +1,7 @@
 /** The C interface of the native library, one entry per function of `kernels/src/ffi.rs` and below. */
 
 /** The interface's number; a library with another one is refused. */
-export const ABI = 3;
+export const ABI = 4;
 
 const STEP_WITH = {
   parameters: ["buffer", "u32", "u32", "buffer", "u32", "buffer"],

@@ -3,7 +3,7 @@
 import type { ParamGroup } from "../group.ts";
 import { checkKnown, HYPERPARAMETERS, resolve } from "../options.ts";
 import type { Hyperparameters } from "../options.ts";
-import { copyFromHost, copyToHost, hostDtypeOf, readable, storedType } from "../host_copy.ts";
+import { copyFromHost, copyToHost, hostDtypeOf, readable } from "../host_copy.ts";
 import { checkBuffer, describe, dtypeOf, FLOAT32, isSixteenBit, label } from "../parameter.ts";
 import type { ElementType, HostArray, Parameter, Tensor } from "../parameter.ts";
 import { bufferTypeOf } from "../rounding.ts";
@@ -12,27 +12,17 @@ import { match } from "./match.ts";
 import type { Match, Problem } from "./match.ts";
 import { checkStateDict, KEYS } from "./state_dict.ts";
 import { checkFree } from "../in_use.ts";
-import type { TensorMemory } from "../tensor_table.ts";
+import type { Plan } from "../plan.ts";
 import type { CheckedDict, CheckedTensor, ParamGroupStateDict, StateDict } from "./state_dict.ts";
-
-/** What is remembered of a parameter. */
-export interface Memory {
-  /** The momentum buffer, or null if the parameter has not stepped. */
-  momentumBuffer: Tensor | null;
-  /** The float32 copy that is stepped in its place, or null if there is none. */
-  masterWeight: Float32Array | null;
-}
 
 /** The parts of an optimizer that are its state. */
 export interface Owner {
   /** The groups, in order. */
   readonly groups: readonly ParamGroup<Tensor>[];
-  /** What is remembered of each parameter, in the order of the groups. */
-  readonly memories: ReadonlyMap<Parameter<Tensor>, Memory>;
+  /** What remembers momentum buffers and master weights, by the parameters' order. */
+  readonly plan: Pick<Plan, "own" | "refreshData">;
   /** What holds for parameters in 16-bit types. */
   readonly precision: Precision;
-  /** Makes momentum buffers. */
-  readonly allocate: TensorMemory["allocate"];
 }
 
 /** The options of `stateDict`. */
@@ -65,7 +55,7 @@ export function shareState(owner: Owner, options: StateDictOptions = {}): StateD
 }
 
 function takeState(
-  { groups, memories, precision: { rounding, random } }: Owner,
+  { groups, plan: { own }, precision: { rounding, random } }: Owner,
   options: StateDictOptions,
   take: (tensor: Tensor) => HostArray,
 ): StateDict {
@@ -76,7 +66,7 @@ function takeState(
   for (const group of groups) {
     for (const [i, parameter] of group.params.entries()) {
       const shape = shapeOf(parameter);
-      const { momentumBuffer, masterWeight } = memories.get(parameter)!;
+      const [momentumBuffer, masterWeight] = [own.bufferAt(first + i), own.masterAt(first + i)];
       if (momentumBuffer !== null || masterWeight !== null) {
         dict.state[first + i] = {
           ...(momentumBuffer && { momentum_buffer: take(momentumBuffer) }),
@@ -144,7 +134,7 @@ export function loadState(owner: Owner, dict: unknown, options: LoadOptions = {}
   const changes = [
     ...pairs.map(({ here, there }) => changeGroup(here, resolve(there.values))),
     () => Object.assign(owner.precision.random, checked.rounding),
-    ...changeMemories(owner, fitting, checked),
+    changeMemories(owner, fitting, checked),
     ...(parameters ? fitting.filter(isValued).map((found) => changeData(found, checked)) : []),
   ];
   for (const change of changes) change();
@@ -246,22 +236,16 @@ function changeGroup(group: ParamGroup<Tensor>, values: Hyperparameters): () => 
 }
 
 function changeMemories(
-  { memories, allocate }: Owner,
+  { plan }: Owner,
   matches: readonly Match[],
   { buffers, masters }: CheckedDict,
-): (() => void)[] {
-  const buffered = matches.filter(({ id }) => buffers.has(id));
-  const copies = allocate(buffered.map(({ parameter, id }) => {
-    const { data } = buffers.get(id)!;
-    return { dtype: storedType(parameter.data, data), length: data.length };
-  }));
-  buffered.forEach(({ id }, i) => copyFromHost(copies[i], buffers.get(id)!.data));
-  const copyOf = new Map(buffered.map(({ parameter }, i) => [parameter, copies[i]]));
-  return matches.map(({ parameter, id }) => {
-    const masterWeight = masters.get(id)?.data.slice() as Float32Array | undefined ?? null;
-    const momentumBuffer = copyOf.get(parameter) ?? null;
-    return () => Object.assign(memories.get(parameter)!, { momentumBuffer, masterWeight });
-  });
+): () => void {
+  plan.refreshData();
+  return plan.own.copy(matches.map(({ index, id }) => ({
+    row: index,
+    momentumBuffer: buffers.get(id)?.data ?? null,
+    masterWeight: masters.get(id)?.data ?? null,
+  })));
 }
 
 function changeData({ parameter, id }: Match, dict: CheckedDict): () => void {

@@ -4,9 +4,9 @@
  * and are stepped in place.
  */
 
-import type { Dtype, FloatArray, HostArray, WideDtype } from "../parameter.ts";
+import type { FloatArray, WideDtype } from "../parameter.ts";
 import type { Lines } from "../rule.ts";
-import { compile, isAvailable, newMemory, STRIDE, TILE, VECTOR } from "./kernel.ts";
+import { compile, isAvailable, newMemory, STRIDE, TILE } from "./kernel.ts";
 import type { Kernel } from "./kernel.ts";
 
 /** A tile of parameters, one of gradients, one of buffers. */
@@ -60,38 +60,31 @@ export class Workspace {
 let common: Workspace | undefined;
 const workspaces = new WeakMap<ArrayBufferLike, Workspace>();
 
-/** The workspace that an array lies in, or one that all others share. */
-export function workspaceOf(array: FloatArray | null): Workspace {
-  const own = array === null ? undefined : workspaces.get(array.buffer);
-  return own ?? (common ??= new Workspace());
+/** The workspace that a buffer is the memory of; undefined if it is none. */
+export function findWorkspace(buffer: ArrayBufferLike): Workspace | undefined {
+  return workspaces.get(buffer);
 }
 
-/** Where an array begins in its workspace; null if it lies elsewhere. */
-export function placeOf(array: FloatArray): number | null {
-  return workspaces.has(array.buffer) ? array.byteOffset : null;
+/** A workspace for arrays that lie elsewhere. */
+export function commonWorkspace(): Workspace {
+  return common ??= new Workspace();
 }
 
-/** Makes arrays of zeros, in a workspace if that is worth it and there is memory for one. */
-export function allocate(
-  wanted: readonly { readonly dtype: Dtype; readonly length: number }[],
-): HostArray[] {
-  const places: number[] = [];
-  let bytes = 0;
-  for (const { dtype, length } of wanted) {
-    places.push(3 * STRIDE + bytes);
-    bytes += Math.ceil(length * dtype.bytes / VECTOR) * VECTOR;
-  }
-  const buffer = bytes >= SMALL && bytes <= LARGE && isAvailable() ? room(bytes) : null;
-  return wanted.map(({ dtype, length }, i) =>
-    buffer === null ? dtype.zeros(length) : dtype.view(buffer, places[i], length)
-  );
+/** Makes memory of zeros, in a workspace if that is worth it and there is one to be had. */
+export function allocate(bytes: number): { buffer: ArrayBuffer; offset: number } {
+  const worthIt = bytes >= SMALL && bytes <= LARGE && isAvailable();
+  const memory = worthIt ? createMemory(bytes) : null;
+  return memory === null
+    ? { buffer: new ArrayBuffer(bytes), offset: 0 }
+    : { buffer: memory, offset: 3 * STRIDE };
 }
 
-function room(bytes: number): ArrayBufferLike | null {
+function createMemory(bytes: number): ArrayBuffer | null {
   try {
     const workspace = new Workspace(bytes);
-    workspaces.set(workspace.memory.buffer, workspace);
-    return workspace.memory.buffer;
+    const { buffer } = workspace.memory;
+    workspaces.set(buffer, workspace);
+    return buffer as ArrayBuffer;
   } catch (error) {
     if (error instanceof RangeError) return null; // a memory reserves more addresses than it uses
     throw error;

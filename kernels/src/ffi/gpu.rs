@@ -6,10 +6,10 @@ mod registry;
 mod timing;
 mod waits;
 
-use super::{DEVICE, GROUP_ROW, ROW, STATE_FIRST, STATE_SKIP, guard, hand_out, hyperparameters};
+use super::{DEVICE, GROUP_ROW, Row, STATE_FIRST, STATE_SKIP, guard, hand_out, hyperparameters};
 use crate::error::Error;
 use crate::gpu::context::Choice;
-use crate::gpu::step::Row;
+use crate::gpu::step;
 use crate::gpu::tensor::Dtype;
 use crate::gpu::{Gpu, Tuning, View};
 use pointers::{read, store, text};
@@ -19,7 +19,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Words of a row that describes a binding: handle, offset, length.
 const VIEW: usize = 3;
 /// How many dtypes a device has; its rows have the dtypes `DEVICE + number * DTYPES` and on.
-const DTYPES: u64 = 4;
+const DTYPES: u32 = 4;
 
 static GPUS: Registry<Gpu> = Registry::new();
 
@@ -241,11 +241,11 @@ unsafe extern "C" fn descent_gpu_step(
         // SAFETY: the caller vouches for `to` rows and `group_count` rows.
         let (rows, groups) = unsafe {
             (
-                read(rows, to as usize * ROW, "rows")?,
+                read(rows.cast::<Row>(), to as usize, "rows")?,
                 read(groups, group_count as usize * GROUP_ROW, "groups")?,
             )
         };
-        let rows = rows.as_chunks::<ROW>().0.iter().skip(from as usize);
+        let rows = rows.iter().skip(from as usize);
         let rows: Vec<_> = rows.filter_map(|row| device_row(gpu, row)).collect();
         let groups = groups.as_chunks::<GROUP_ROW>().0.iter();
         let groups: Vec<_> = groups.map(hyperparameters).collect();
@@ -253,16 +253,16 @@ unsafe extern "C" fn descent_gpu_step(
     })
 }
 
-fn device_row(gpu: u32, row: &[u64; ROW]) -> Option<Row> {
-    let &[data, grad, buffer, length, dtype, group, state, _] = row;
-    let own = DEVICE + u64::from(gpu) * DTYPES;
-    let here = (own..own + DTYPES).contains(&dtype);
-    (here && state != STATE_SKIP && length != 0).then_some(Row {
+fn device_row(gpu: u32, row: &Row) -> Option<step::Row> {
+    let &Row { data, grad, buffer, length, group, .. } = row;
+    let own = DEVICE + gpu * DTYPES;
+    let here = (own..own + DTYPES).contains(&row.dtype());
+    (here && row.state() != STATE_SKIP && length != 0).then_some(step::Row {
         data,
         grad,
         buffer,
         group: group as usize,
-        first: state == STATE_FIRST,
+        first: row.state() == STATE_FIRST,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use super::rows::{is_idle, pointer};
 use super::staged::{EACH_F16, F16, F32, F64, Rows, STOCHASTIC_F16, check};
-use super::{GROUP_ROW, ROW, config, guard, missing, tables};
+use super::{GROUP_ROW, Row, config, guard, missing, tables};
 use crate::error::Error;
 use crate::norm::{self, Total};
 use crate::scale::{self, Values};
@@ -32,7 +32,7 @@ unsafe extern "C" fn descent_norm(
         // SAFETY: not null, and the caller vouches for the numbers of rows.
         let (rows, sums) = unsafe {
             (
-                std::slice::from_raw_parts(rows.cast::<[u64; ROW]>(), to as usize),
+                std::slice::from_raw_parts(rows.cast::<Row>(), to as usize),
                 std::slice::from_raw_parts_mut(sums.cast::<[f64; 2]>(), group_count as usize),
             )
         };
@@ -97,14 +97,14 @@ impl Tensors for Gradients<'_> {
 
     fn at(&mut self, index: usize) -> Option<scale::Gradient<'_>> {
         let row = &self.0.rows[index];
-        let &[_, grad, _, length, dtype, group, ..] = row;
+        let &Row { grad, length, group, .. } = row;
         let length = length as usize;
         if is_idle(row) {
             return None;
         }
         // SAFETY: as in `Rows::at`.
         let values = unsafe {
-            match dtype {
+            match row.dtype() {
                 F32 => Values::F32(ArrayViewMut1::from_shape_ptr(length, pointer(grad))),
                 F64 => Values::F64(ArrayViewMut1::from_shape_ptr(length, pointer(grad))),
                 F16 | EACH_F16 | STOCHASTIC_F16 => {
@@ -122,8 +122,8 @@ impl Tensors for Gradients<'_> {
     }
 }
 
-fn group_of(index: usize, row: &[u64; ROW], count: usize) -> Result<usize, Error> {
-    let group = row[5] as usize;
+fn group_of(index: usize, row: &Row, count: usize) -> Result<usize, Error> {
+    let group = row.group as usize;
     if group < count {
         return Ok(group);
     }
@@ -132,11 +132,12 @@ fn group_of(index: usize, row: &[u64; ROW], count: usize) -> Result<usize, Error
 
 /// # Safety
 /// The row has been checked, and its gradient is valid for `length` elements, for as long as `'a`.
-unsafe fn gradient<'a>(&[_, grad, _, length, dtype, ..]: &[u64; ROW]) -> norm::Gradient<'a> {
+unsafe fn gradient<'a>(row: &Row) -> norm::Gradient<'a> {
+    let &Row { grad, length, .. } = row;
     let length = length as usize;
     // SAFETY: the caller's promise.
     unsafe {
-        match dtype {
+        match row.dtype() {
             F32 => norm::Gradient::F32(ArrayView1::from_shape_ptr(length, pointer(grad))),
             F64 => norm::Gradient::F64(ArrayView1::from_shape_ptr(length, pointer(grad))),
             F16 | EACH_F16 | STOCHASTIC_F16 => {

@@ -1,6 +1,6 @@
 //! The rows of the tensor table of a plain step, and the checks of addresses that all tables share.
 
-use super::{DEVICE, ROW, STATE_FIRST, STATE_SKIP};
+use super::{DEVICE, Row, STATE_FIRST, STATE_SKIP};
 use crate::cpu::{Slot, Tensor};
 use crate::error::Error;
 use crate::rule::Real;
@@ -10,7 +10,7 @@ use ndarray::{ArrayView1, ArrayViewMut1};
 
 /// Rows of the tensor table, checked. Whoever has it has the arrays of its rows to itself.
 #[derive(Clone, Copy)]
-pub struct Rows<'a>(&'a [[u64; ROW]]);
+pub struct Rows<'a>(&'a [Row]);
 
 impl<'a> Rows<'a> {
     /// Checks all rows from one on.
@@ -18,7 +18,7 @@ impl<'a> Rows<'a> {
     /// # Safety
     /// The rows' addresses are null or valid for `length` elements of their type, exclusive for data
     /// and buffer, for as long as `'a`.
-    pub unsafe fn new(rows: &'a [[u64; ROW]], from: usize) -> Result<Self, Error> {
+    pub unsafe fn new(rows: &'a [Row], from: usize) -> Result<Self, Error> {
         for (index, row) in rows.iter().enumerate().skip(from) {
             check_row(index, row)?;
         }
@@ -40,11 +40,10 @@ impl Tensors for Rows<'_> {
     #[inline(always)]
     fn at(&mut self, index: usize) -> Option<Tensor<'_>> {
         let row = &self.0[index];
-        let [_, _, _, _, dtype, ..] = *row;
         // SAFETY: `check_row` has found the addresses neither null nor unaligned, `Rows::new`'s caller
         // vouches for them, and the view lives no longer than the exclusive borrow of these rows.
         unsafe {
-            match dtype {
+            match row.dtype() {
                 _ if is_idle(row) => None,
                 0 => Some(Tensor::F32(slot(row))),
                 _ => Some(Tensor::F64(slot(row))),
@@ -60,30 +59,26 @@ impl Tensors for Rows<'_> {
 
 /// Whether a row has no part in a step of the CPU.
 #[inline(always)]
-pub fn is_idle(&[_, _, _, length, dtype, _, state, _]: &[u64; ROW]) -> bool {
-    state == STATE_SKIP || length == 0 || dtype >= DEVICE
+pub fn is_idle(row: &Row) -> bool {
+    row.state() == STATE_SKIP || row.length == 0 || row.dtype() >= DEVICE
 }
 
 #[inline(always)]
-fn check_row(index: usize, row: &[u64; ROW]) -> Result<(), Error> {
-    let [_, _, _, _, dtype, ..] = *row;
-    match dtype {
+fn check_row(index: usize, row: &Row) -> Result<(), Error> {
+    match row.dtype() {
         _ if is_idle(row) => Ok(()),
         0 => check_addresses::<f32>(index, row),
         1 => check_addresses::<f64>(index, row),
-        _ => Err(Error::Table(format!("Cannot step row {index}: dtype {dtype}"))),
+        dtype => Err(Error::Table(format!("Cannot step row {index}: dtype {dtype}"))),
     }
 }
 
 #[inline(always)]
-pub fn check_addresses<T>(
-    index: usize,
-    &[data, grad, buffer, ..]: &[u64; ROW],
-) -> Result<(), Error> {
-    address::<T>(index, "data", data)?;
-    address::<T>(index, "grad", grad)?;
-    if buffer != 0 {
-        address::<T>(index, "buffer", buffer)?;
+pub fn check_addresses<T>(index: usize, row: &Row) -> Result<(), Error> {
+    address::<T>(index, "data", row.data)?;
+    address::<T>(index, "grad", row.grad)?;
+    if row.buffer != 0 {
+        address::<T>(index, "buffer", row.buffer)?;
     }
     Ok(())
 }
@@ -112,20 +107,19 @@ fn address_error(index: usize, name: &str, word: u64) -> Error {
 /// The row's addresses are aligned and valid for `length` elements of `T`, exclusive for data and
 /// buffer, for as long as `'a`; that of the buffer may be null.
 #[inline(always)]
-unsafe fn slot<'a, T: Real>(row: &[u64; ROW]) -> Slot<'a, T> {
-    let [data, grad, buffer, length, _, group, state, _] = *row;
-    let length = length as usize;
+unsafe fn slot<'a, T: Real>(row: &Row) -> Slot<'a, T> {
+    let length = row.length as usize;
     // SAFETY: the caller's promise.
     unsafe {
         Slot {
-            param: ArrayViewMut1::from_shape_ptr(length, pointer(data)),
-            grad: ArrayView1::from_shape_ptr(length, pointer(grad)),
-            buffer: match buffer {
+            param: ArrayViewMut1::from_shape_ptr(length, pointer(row.data)),
+            grad: ArrayView1::from_shape_ptr(length, pointer(row.grad)),
+            buffer: match row.buffer {
                 0 => None,
-                _ => Some(ArrayViewMut1::from_shape_ptr(length, pointer(buffer))),
+                buffer => Some(ArrayViewMut1::from_shape_ptr(length, pointer(buffer))),
             },
-            first: state == STATE_FIRST,
-            group: group as usize,
+            first: row.state() == STATE_FIRST,
+            group: row.group as usize,
         }
     }
 }

@@ -1,15 +1,24 @@
 //! The boundary of [`crate::sparse`].
 
 use super::rows::address;
-use super::{STATE_FIRST, config, guard, hyperparameters, tables};
+use super::{Row, STATE_FIRST, Tables, config, guard, hyperparameters, tables};
 use crate::error::Error;
 use crate::rule::{Hyperparameters, Real};
 use crate::sparse::{self, Scratch, SparseSlot, SparseTensor};
 use std::cell::RefCell;
 
-/// Words of a row: those of a tensor's row, with the address of the values for the gradient's, then
-/// the address of the indices (uint32), their number, and the elements of a row of the matrix.
-const SPARSE_ROW: usize = 10;
+/// A row that describes a matrix and some rows of its gradient.
+#[repr(C)]
+struct SparseRow {
+    /// As of a tensor, with the values for the gradient.
+    matrix: Row,
+    /// The address of the indices: uint32.
+    indices: u64,
+    /// How many there are.
+    count: u64,
+    /// The elements of a row of the matrix.
+    columns: u64,
+}
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
@@ -32,13 +41,14 @@ unsafe extern "C" fn descent_sparse_step(
 ) -> i32 {
     guard(|| {
         // SAFETY: the caller vouches for `to` rows and `group_count` rows.
-        let (rows, groups) = unsafe { tables(rows, from..to, groups, group_count, "step") }?;
+        let (rows, groups): Tables<SparseRow> =
+            unsafe { tables(rows, from..to, groups, group_count, "step") }?;
         let groups: Vec<Hyperparameters> = groups.iter().map(hyperparameters).collect();
         let mut tensors = Vec::new();
         for (index, row) in rows.iter().enumerate().skip(from as usize) {
             // SAFETY: the caller vouches for the addresses, until this function returns.
             tensors.push(unsafe {
-                match row[4] {
+                match row.matrix.dtype() {
                     0 => SparseTensor::F32(slot(index, row, &groups)?),
                     1 => SparseTensor::F64(slot(index, row, &groups)?),
                     dtype => {
@@ -57,17 +67,18 @@ unsafe extern "C" fn descent_sparse_step(
 /// buffer, for as long as the slot is used.
 unsafe fn slot<'a, T: Real>(
     index: usize,
-    row: &[u64; SPARSE_ROW],
+    row: &SparseRow,
     groups: &[Hyperparameters],
 ) -> Result<SparseSlot<'a, T>, Error> {
-    let &[data, values, buffer, length, _, group, state, indices, count, columns] = row;
-    let [length, count, columns, group] = [length, count, columns, group].map(|n| n as usize);
+    let Row { data, grad: values, buffer, length, group, .. } = row.matrix;
+    let group = group as usize;
+    let [length, count, columns] = [length, row.count, row.columns].map(|n| n as usize);
     let buffered = groups.get(group).is_some_and(|h| h.momentum != 0.0);
     let data = address::<T>(index, "data", data)?;
     // Arrays without elements may lie nowhere.
     let entries = match count {
         0 => None,
-        _ => Some((address(index, "indices", indices)?, address(index, "values", values)?)),
+        _ => Some((address(index, "indices", row.indices)?, address(index, "values", values)?)),
     };
     let buffer = if buffered { Some(address::<T>(index, "buffer", buffer)?) } else { None };
     // SAFETY: not null and aligned; the rest is the caller's promise.
@@ -82,7 +93,7 @@ unsafe fn slot<'a, T: Real>(
             indices,
             values,
             columns,
-            first: state == STATE_FIRST,
+            first: row.matrix.state() == STATE_FIRST,
             group,
         })
     }

@@ -1,7 +1,7 @@
 //! The boundary of [`crate::staged`].
 
 use super::rows::{address, check_addresses, is_idle, pointer};
-use super::{GROUP_ROW, ROW, STATE_FIRST, config, guard, hyperparameters, missing, tables};
+use super::{GROUP_ROW, Row, STATE_FIRST, config, guard, hyperparameters, missing, tables};
 use crate::element::Element;
 use crate::error::Error;
 use crate::random::Source;
@@ -19,19 +19,19 @@ const FLAG_CLEAR: u32 = 1;
 /// Nothing besides the rule.
 const NOTHING: [f64; CALL_ROW] = [1.0, f64::INFINITY, 0.0, 0.0, 0.0, 0.0];
 
-pub const F32: u64 = 0;
-pub const F64: u64 = 1;
-pub const F16: u64 = 2;
-const BF16: u64 = 3;
-pub const EACH_F16: u64 = 4;
-const EACH_BF16: u64 = 5;
-pub const STOCHASTIC_F16: u64 = 6;
-const STOCHASTIC_BF16: u64 = 7;
+pub const F32: u32 = 0;
+pub const F64: u32 = 1;
+pub const F16: u32 = 2;
+const BF16: u32 = 3;
+pub const EACH_F16: u32 = 4;
+const EACH_BF16: u32 = 5;
+pub const STOCHASTIC_F16: u32 = 6;
+const STOCHASTIC_BF16: u32 = 7;
 
 /// Whether a row can only be stepped here.
 #[inline(always)]
-pub fn is_staged(&[_, _, _, _, dtype, ..]: &[u64; ROW]) -> bool {
-    (F16..=STOCHASTIC_BF16).contains(&dtype)
+pub fn is_staged(row: &Row) -> bool {
+    (F16..=STOCHASTIC_BF16).contains(&row.dtype())
 }
 
 /// `int32_t descent_step_with(const uint64_t *rows, uint32_t from, uint32_t to,
@@ -67,7 +67,7 @@ unsafe extern "C" fn descent_step_with(
 /// # Safety
 /// As `descent_step`.
 pub unsafe fn plain(
-    rows: &[[u64; ROW]],
+    rows: &[Row],
     from: usize,
     groups: &[[f64; GROUP_ROW]],
 ) -> Result<(), Error> {
@@ -78,7 +78,7 @@ pub unsafe fn plain(
 /// # Safety
 /// As `descent_step_with`.
 unsafe fn step(
-    rows: &[[u64; ROW]],
+    rows: &[Row],
     from: usize,
     groups: &[[f64; GROUP_ROW]],
     &[scale, limit, flags, seed_low, seed_high, number]: &[f64; CALL_ROW],
@@ -95,7 +95,7 @@ unsafe fn step(
 /// Rows of the tensor table, checked. Whoever has it has the arrays of its rows to itself.
 #[derive(Clone, Copy)]
 pub struct Rows<'a> {
-    pub rows: &'a [[u64; ROW]],
+    pub rows: &'a [Row],
     /// The number of the first row in the whole table.
     from: usize,
     clear: bool,
@@ -107,7 +107,7 @@ impl<'a> Rows<'a> {
     /// # Safety
     /// The rows' addresses are null or valid for `length` elements of their type, exclusive for all that
     /// is written, for as long as `'a`.
-    pub unsafe fn new(rows: &'a [[u64; ROW]], from: usize, clear: bool) -> Result<Self, Error> {
+    pub unsafe fn new(rows: &'a [Row], from: usize, clear: bool) -> Result<Self, Error> {
         for (index, row) in rows.iter().enumerate().skip(from) {
             if !is_idle(row) {
                 check(index, row)?;
@@ -117,8 +117,9 @@ impl<'a> Rows<'a> {
     }
 }
 
-pub fn check(index: usize, row: &[u64; ROW]) -> Result<(), Error> {
-    let &[_, _, buffer, _, dtype, _, _, master] = row;
+pub fn check(index: usize, row: &Row) -> Result<(), Error> {
+    let &Row { buffer, master, .. } = row;
+    let dtype = row.dtype();
     match dtype {
         F32 => return check_addresses::<f32>(index, row),
         F64 => return check_addresses::<f64>(index, row),
@@ -151,7 +152,7 @@ impl Tensors for Rows<'_> {
         // SAFETY: `check` has found the addresses neither null nor unaligned, `Rows::new`'s caller
         // vouches for them, and the view lives no longer than the exclusive borrow of these rows.
         unsafe {
-            match row[4] {
+            match row.dtype() {
                 _ if is_idle(row) => None,
                 F32 => Some(Tensor::F32(slot(row, number, self.clear))),
                 F64 => Some(Tensor::F64(slot(row, number, self.clear))),
@@ -172,13 +173,13 @@ impl Tensors for Rows<'_> {
 /// # Safety
 /// The row's addresses are null or aligned and valid for `length` elements of `H`, the buffer's of `B`,
 /// the master copy's of `T`, exclusive for all that is written, for as long as `'a`.
-unsafe fn slot<'a, H, B, T>(row: &[u64; ROW], number: u32, clear: bool) -> Slot<'a, H, B, T>
+unsafe fn slot<'a, H, B, T>(row: &Row, number: u32, clear: bool) -> Slot<'a, H, B, T>
 where
     H: Element<T>,
     B: Element<T>,
     T: Real,
 {
-    let &[data, grad, buffer, length, dtype, group, state, master] = row;
+    let &Row { data, grad, buffer, master, length, group, .. } = row;
     let length = length as usize;
     // SAFETY: the caller's promise.
     unsafe {
@@ -190,8 +191,8 @@ where
             },
             buffer: view(buffer, length),
             master: view(master, length),
-            first: state == STATE_FIRST,
-            stochastic: dtype >= STOCHASTIC_F16,
+            first: row.state() == STATE_FIRST,
+            stochastic: row.dtype() >= STOCHASTIC_F16,
             group: group as usize,
             number,
             offset: 0,

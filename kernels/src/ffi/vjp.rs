@@ -71,7 +71,7 @@ unsafe fn pullback<'a, T: Real>(
 ) -> Result<Pullback<'a, T>, Error> {
     let [param, grad, buffer, dq, dc, dp, dg, db, length, _, state] = *row;
     let length = length as usize;
-    let later = buffered && state != STATE_FIRST;
+    let later = buffered && state != u64::from(STATE_FIRST);
     let read = |name, word, wanted: bool| {
         if !wanted {
             return Ok(&[][..]);

@@ -1,0 +1,215 @@
+/**
+ * The arrays that an optimizer makes: momentum buffers and master weights, how they begin, and how
+ * they become objects for whoever asks for the state.
+ */
+
+import type { ArrayName } from "./array_name.ts";
+import { load } from "./convert.ts";
+import { copyFromHost, storedType } from "./host_copy.ts";
+import { FLOAT32 } from "./parameter.ts";
+import type { HostArray, Tensor } from "./parameter.ts";
+import { LATER } from "./tables.ts";
+import { makeArrays, objectOf } from "./tensor_memory.ts";
+import type { Held, TensorMemory } from "./tensor_memory.ts";
+import { BEGAN_DENSE, BEGAN_SPARSE, BUFFER_IS_NEW, MASTER_IS_NEW } from "./tensor_table.ts";
+import type { TensorTable } from "./tensor_table.ts";
+
+const IS_NEW = BUFFER_IS_NEW | MASTER_IS_NEW;
+
+/** What the optimizer remembers of a parameter. */
+export interface ParameterState {
+  /** The momentum buffer, or null before the first step with momentum. */
+  momentumBuffer: Tensor | null;
+  /** The float32 copy that steps go into, or null if there is none. */
+  masterWeight: Float32Array | null;
+}
+
+/** What a state dict has of a parameter. */
+export interface Saved {
+  readonly row: number;
+  readonly momentumBuffer: HostArray | null;
+  readonly masterWeight: HostArray | null;
+}
+
+/** Momentum buffers and master weights of the rows of a plan. */
+export class OwnArrays {
+  /** What is remembered of each parameter; null as long as nobody has asked for objects. */
+  states: ParameterState[] | null = null;
+  #hasNew = false;
+  readonly #table: TensorTable;
+  readonly #memory: TensorMemory;
+
+  constructor(table: TensorTable, memory: TensorMemory) {
+    this.#table = table;
+    this.#memory = memory;
+  }
+
+  /** Makes objects of everything. From then on a row has what its state is assigned. */
+  show(): ParameterState[] {
+    if (this.states !== null) return this.states;
+    const states = Array.from({ length: this.#table.count }, (_, row) => {
+      this.#table.objectify(row);
+      return { momentumBuffer: this.bufferAt(row), masterWeight: this.masterAt(row) };
+    });
+    this.#table.survey();
+    return this.states = states;
+  }
+
+  /** Makes states for rows that were added, where objects are shown. */
+  grow(): void {
+    const { states } = this;
+    while (states !== null && states.length < this.#table.count) {
+      states.push({ momentumBuffer: null, masterWeight: null });
+    }
+  }
+
+  /** The momentum buffer that is remembered; one on a slab is made an object for the caller. */
+  bufferAt(row: number): Tensor | null {
+    if (this.states !== null) return this.states[row].momentumBuffer;
+    return this.#table.has(row, BUFFER_IS_NEW) ? null : this.#table.bufferAt(row);
+  }
+
+  /** The master weight that is remembered, likewise. */
+  masterAt(row: number): Float32Array | null {
+    if (this.states !== null) return this.states[row].masterWeight;
+    return this.#table.has(row, MASTER_IS_NEW) ? null : this.#table.masterAt(row);
+  }
+
+  /** What of a row's state is not what the row has, as something else was assigned; else null. */
+  findReplaced(row: number): ArrayName | null {
+    if (this.states === null) return null;
+    const { momentumBuffer, masterWeight } = this.states[row];
+    const table = this.#table;
+    const isSame = momentumBuffer === table.buffers[row] || table.has(row, BUFFER_IS_NEW);
+    if (!isSame) return "momentum buffer";
+    if (table.masters.length === 0 || table.has(row, MASTER_IS_NEW)) return null;
+    return masterWeight === table.masters[row] ? null : "master weight";
+  }
+
+  /**
+   * Brings a row's momentum buffer up to date. One that is needed for the first time gets its memory
+   * from `place`, and is remembered from `begin` on.
+   *
+   * @returns Whether it has never been written.
+   */
+  refreshBuffer(row: number, isNeeded: boolean): boolean {
+    const table = this.#table;
+    const buffer = this.states === null ? table.buffers[row] : this.states[row].momentumBuffer;
+    if (buffer !== null) {
+      table.bindBuffer(row, buffer);
+      return false;
+    }
+    if (table.buffers[row] !== null) table.holdBuffer(row, null, 0);
+    if (isNeeded) this.#want(row, BUFFER_IS_NEW);
+    return true;
+  }
+
+  /** Brings a row's master weight up to date, likewise. */
+  refreshMaster(row: number): void {
+    const table = this.#table;
+    const master = this.states === null ? table.masters[row] : this.states[row].masterWeight;
+    if (master !== null) return table.bindMaster(row, master);
+    if (table.masters[row] !== null) table.holdMaster(row, null, 0);
+    this.#want(row, MASTER_IS_NEW);
+  }
+
+  #want(row: number, mark: number): void {
+    this.#table.mark(row, mark);
+    this.#hasNew = true;
+  }
+
+  /** Makes what is new. */
+  place(): void {
+    if (!this.#hasNew) return;
+    const table = this.#table;
+    const { count } = table;
+    const lengthOf = (row: number) => table.lengthAt(row);
+    makeArrays(this.#memory, {
+      ...{ count, lengthOf },
+      typeOf: (row) => table.has(row, BUFFER_IS_NEW) ? table.typesAt(row).bufferType : null,
+      hold: (row, held, address) => table.holdBuffer(row, held, address),
+    });
+    makeArrays(this.#memory, {
+      ...{ count, lengthOf },
+      typeOf: (row) => table.has(row, MASTER_IS_NEW) ? FLOAT32 : null,
+      hold: (row, held, address) => {
+        table.holdMaster(row, held as Held<Float32Array>, address);
+        load(table.datas[row] as HostArray, table.masterAt(row)!);
+      },
+    });
+  }
+
+  /** The step has been taken: what was new is remembered. */
+  begin(): void {
+    if (!this.#hasNew) return;
+    const table = this.#table;
+    for (let row = 0; row < table.count; row++) {
+      if (!table.has(row, IS_NEW)) continue;
+      if (table.has(row, BUFFER_IS_NEW)) {
+        const isSparse = table.grads[row] === null;
+        table.mark(row, isSparse ? BEGAN_SPARSE : BEGAN_DENSE);
+        if (!isSparse) table.setState(row, LATER);
+      }
+      table.unmark(row, IS_NEW);
+      this.#tell(row);
+    }
+    this.#hasNew = false;
+  }
+
+  /** Forgets what `begin` has not reached, as the step that it was for was not taken. */
+  drop(): void {
+    if (!this.#hasNew) return;
+    const table = this.#table;
+    for (let row = 0; row < table.count; row++) {
+      if (!table.has(row, IS_NEW)) continue;
+      if (table.has(row, BUFFER_IS_NEW)) table.holdBuffer(row, null, 0);
+      if (table.has(row, MASTER_IS_NEW)) table.holdMaster(row, null, 0);
+      table.unmark(row, IS_NEW);
+      table.skip(row);
+    }
+    this.#hasNew = false;
+  }
+
+  /**
+   * Copies what a state dict has of parameters whose data are in the table.
+   *
+   * @returns Gives the rows the copies for what they have.
+   */
+  copy(saved: readonly Saved[]): () => void {
+    const table = this.#table;
+    const holders: (() => void)[] = [];
+    const lengthOf = (i: number) => table.lengthAt(saved[i].row);
+    const copyAll = <T extends Tensor>(
+      name: "momentumBuffer" | "masterWeight",
+      hold: (row: number, held: Held<T>, address: number) => void,
+    ) => {
+      const typeOf = (i: number) => {
+        const { row, [name]: values } = saved[i];
+        return values === null ? null : storedType(table.datas[row], values);
+      };
+      makeArrays(this.#memory, {
+        ...{ count: saved.length, lengthOf, typeOf },
+        hold(i, held, address) {
+          copyFromHost(objectOf(held, typeOf(i)!, address, lengthOf(i)), saved[i][name]!);
+          holders.push(() => hold(saved[i].row, held as Held<T>, address));
+        },
+      });
+    };
+    copyAll("momentumBuffer", (row, held, address) => table.holdBuffer(row, held, address));
+    copyAll<Float32Array>("masterWeight", (...args) => table.holdMaster(...args));
+    return () => {
+      for (const { row } of saved) table.empty(row);
+      for (const hold of holders) hold();
+      for (const { row } of saved) this.#tell(row);
+    };
+  }
+
+  /** Lets the state of a row say what the row has. */
+  #tell(row: number): void {
+    if (this.states === null) return;
+    this.#table.objectify(row);
+    const state = this.states[row];
+    state.momentumBuffer = this.#table.bufferAt(row);
+    state.masterWeight = this.#table.masterAt(row);
+  }
+}
