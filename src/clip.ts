@@ -4,7 +4,7 @@ import { chooseBackend } from "./backends/choose.ts";
 import { checkFree } from "./in_use.ts";
 import type { BackendName } from "./options.ts";
 import { checkKnown } from "./options.ts";
-import { Written } from "./overlap.ts";
+import { findOverlap, overlapError } from "./overlap.ts";
 import { checkBuffer, describe, deviceOf, dtypeOf, label } from "./parameter.ts";
 import type { Dtype, HostArray, Parameter, SparseParameter } from "./parameter.ts";
 import { isSparse } from "./sparse.ts";
@@ -106,10 +106,10 @@ function readGradient(grad: unknown, name: string): Named {
 }
 
 function checkApart(named: readonly Named[], address: (array: HostArray) => number): void {
-  new Written({
-    count: named.length,
-    startOf: (i) => address(named[i].grad),
-    bytesOf: (i) => named[i].grad.byteLength,
-    nameOf: (i) => named[i].name,
+  const list = named.map(({ grad, name }) => {
+    const start = address(grad);
+    return { start, end: start + grad.byteLength, name };
   });
+  const overlap = findOverlap(list);
+  if (overlap !== null) throw overlapError(list[overlap[0]].name, list[overlap[1]].name);
 }

@@ -1,7 +1,9 @@
 /** The memory that the rows of a plan are about. */
 
+import type { ArrayName } from "./array_name.ts";
 import { checkFree } from "./in_use.ts";
-import { findOverlap, overlapError, Written } from "./overlap.ts";
+import { createSpans, findOverlap, overlapError, sortApart, Written } from "./overlap.ts";
+import type { NamedSpan, Spans } from "./overlap.ts";
 import { FLOAT32, label } from "./parameter.ts";
 import type { Parameter, Tensor } from "./parameter.ts";
 import type { SparseTable } from "./sparse.ts";
@@ -9,47 +11,63 @@ import { BUFFER, DATA, GRAD, MASTER, readWord, ROW } from "./tables.ts";
 import { isObject } from "./tensor_memory.ts";
 import type { TensorTable } from "./tensor_table.ts";
 
-/** The arrays that a step writes of a parameter, and where their addresses are in a row. */
-const WRITTEN = [
-  { word: DATA, name: "data" },
-  { word: BUFFER, name: "momentum buffer" },
-  { word: MASTER, name: "master weight" },
-] as const;
+/** The arrays that a step writes. */
+const WRITTEN = ["data", "momentum buffer", "master weight"] as const;
+
+/** Whether all that a step reads or writes lies apart, which is so if no gradients are shared. */
+export function isAllApart(table: TensorTable): boolean {
+  const { count, grads } = table;
+  const spans = spansOfWritten(table, count);
+  const first = spans.starts.length - count;
+  for (let row = 0; row < count; row++) {
+    const isThere = grads[row] !== null;
+    if (isThere) fill(spans, first + row, table, row, GRAD, table.typesAt(row).dtype.bytes);
+  }
+  return sortApart(spans);
+}
 
 /**
- * What a step writes: all data, the slabs of the optimizer's own arrays, and those that lie elsewhere.
+ * What a step writes.
  *
  * @throws {RangeError} If some of it overlaps.
  */
 export function writtenOf(table: TensorTable): Written {
-  const { count, halves, slabs } = table;
-  const ofRows = (table.hasObjects ? WRITTEN.length : 1) * count;
-  const arrayOf = (span: number) => WRITTEN[Math.floor(span / count)];
-  return new Written({
-    count: ofRows + slabs.length,
-    startOf: (span) =>
-      span < ofRows
-        ? readWord(halves, span % count * ROW + arrayOf(span).word)
-        : slabs[span - ofRows].start,
-    bytesOf: (span) =>
-      span < ofRows
-        ? bytesOf(table, span % count, arrayOf(span).word)
-        : slabs[span - ofRows].byteLength,
-    nameOf: (span, start, end) =>
-      span < ofRows
-        ? table.name(span % count, arrayOf(span).name)
-        : table.nameOn(slabs[span - ofRows], start, end),
-  });
+  const list = () => WRITTEN.flatMap((name) => listArrays(table, name));
+  return new Written(spansOfWritten(table, 0), list);
 }
 
-/** Bytes of an array of a row that is an object. */
-function bytesOf(table: TensorTable, row: number, word: number): number {
-  const length = table.lengthAt(row);
-  const { dtype, bufferType } = table.typesAt(row);
-  if (word === DATA) return length * dtype.bytes;
-  const held = word === BUFFER ? table.buffers[row] : table.masters[row] ?? null;
-  if (!isObject(held)) return 0;
-  return length * (word === BUFFER ? bufferType : FLOAT32).bytes;
+/**
+ * All data, the slabs of the optimizer's own arrays, and those of these that lie elsewhere; then room
+ * for more spans.
+ */
+function spansOfWritten(table: TensorTable, room: number): Spans {
+  const { count, slabs, hasObjects, buffers, masters } = table;
+  const ofRows = hasObjects ? WRITTEN.length * count : count;
+  const spans = createSpans(ofRows + slabs.length + room);
+  for (let row = 0; row < count; row++) {
+    const { dtype, bufferType } = table.typesAt(row);
+    fill(spans, row, table, row, DATA, dtype.bytes);
+    if (!hasObjects) continue;
+    if (isObject(buffers[row])) fill(spans, count + row, table, row, BUFFER, bufferType.bytes);
+    const isMaster = isObject(masters[row] ?? null);
+    if (isMaster) fill(spans, 2 * count + row, table, row, MASTER, FLOAT32.bytes);
+  }
+  for (const [i, { start, byteLength }] of slabs.entries()) {
+    spans.starts[ofRows + i] = start;
+    spans.ends[ofRows + i] = start + byteLength;
+  }
+  return spans;
+}
+
+/** The spans of the gradients of some rows, or of all; empty where there is none. */
+export function spansOfGrads(table: TensorTable, rows: readonly number[] | null): Spans {
+  const count = rows === null ? table.count : rows.length;
+  const spans = createSpans(count);
+  for (let i = 0; i < count; i++) {
+    const row = rows === null ? i : rows[i];
+    if (table.grads[row] !== null) fill(spans, i, table, row, GRAD, table.typesAt(row).dtype.bytes);
+  }
+  return spans;
 }
 
 /**
@@ -58,42 +76,63 @@ function bytesOf(table: TensorTable, row: number, word: number): number {
  * @throws {RangeError} If two of them overlap.
  */
 export function gradsOf(table: TensorTable): Written {
-  const { count, halves, grads } = table;
-  return new Written({
-    count,
-    startOf: (row) => readWord(halves, row * ROW + GRAD),
-    bytesOf: (row) =>
-      grads[row] === null ? 0 : table.lengthAt(row) * table.typesAt(row).dtype.bytes,
-    nameOf: (row) => table.name(row, "grad"),
-  });
+  return new Written(spansOfGrads(table, null), () => listArrays(table, "grad"));
 }
 
 /**
- * Checks the data of parameters that become members.
+ * Checks the data of all parameters, some of which are to become members.
  *
  * @throws {RangeError} If they overlap, or a parameter is there twice.
  */
 export function checkDataApart(
   table: TensorTable,
-  parameterAt: (row: number) => Parameter<Tensor>,
+  parameters: readonly Parameter<Tensor>[],
 ): void {
-  const { count, halves } = table;
-  const bytesOf = (row: number) => table.lengthAt(row) * table.typesAt(row).dtype.bytes;
-  const startOf = (row: number) => readWord(halves, row * ROW + DATA);
-  const nameOf = (row: number) => table.name(row, "data");
-  const overlap = findOverlap({ count, startOf, bytesOf, nameOf });
-  if (overlap !== null) {
-    const [a, b] = overlap.sort((a, b) => a - b);
-    if (parameterAt(a) === parameterAt(b)) throw repeated(parameterAt(b), b);
-    throw overlapError(nameOf(a), nameOf(b));
+  const spans = createSpans(table.count);
+  const empty = new Set<Parameter<Tensor>>();
+  for (let row = 0; row < table.count; row++) {
+    fill(spans, row, table, row, DATA, table.typesAt(row).dtype.bytes);
+    if (table.lengthAt(row) > 0) continue; // what has no data overlaps nothing
+    if (empty.has(parameters[row])) throw repeated(parameters[row], row);
+    empty.add(parameters[row]);
   }
-  const empty = new Set<Parameter<Tensor>>(); // what has no data overlaps nothing
-  for (let row = 0; row < count; row++) {
-    if (table.lengthAt(row) > 0) continue;
-    const parameter = parameterAt(row);
-    if (empty.has(parameter)) throw repeated(parameter, row);
-    empty.add(parameter);
+  if (sortApart(spans)) return;
+  const [a, b] = findOverlap(listArrays(table, "data"))!;
+  if (parameters[a] === parameters[b]) throw repeated(parameters[b], b);
+  throw overlapError(table.name(a, "data"), table.name(b, "data"));
+}
+
+/** Fills in the span of an array whose address is in a row. */
+function fill(
+  { starts, ends }: Spans,
+  span: number,
+  table: TensorTable,
+  row: number,
+  word: number,
+  bytes: number,
+): void {
+  const length = table.lengthAt(row);
+  if (length === 0) return;
+  starts[span] = readWord(table.halves, row * ROW + word);
+  ends[span] = starts[span] + length * bytes;
+}
+
+/** One array of each row, by its name and in order; an empty span where there is none. */
+function listArrays(table: TensorTable, name: ArrayName): NamedSpan[] {
+  const spans = createSpans(table.count);
+  for (let row = 0; row < table.count; row++) {
+    const { dtype, bufferType } = table.typesAt(row);
+    const [column, word, { bytes }] = ({
+      "data": [table.datas, DATA, dtype],
+      "grad": [table.grads, GRAD, dtype],
+      "momentum buffer": [table.buffers, BUFFER, bufferType],
+      "master weight": [table.masters, MASTER, FLOAT32],
+    } as const)[name];
+    if ((column[row] ?? null) !== null) fill(spans, row, table, row, word, bytes);
   }
+  return Array.from(spans.starts, (start, row) => {
+    return { start, end: spans.ends[row], name: table.name(row, name) };
+  });
 }
 
 function repeated(parameter: Parameter<Tensor>, row: number): RangeError {

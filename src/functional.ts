@@ -86,7 +86,7 @@ export function sgd(
   if (hyperparameters.momentum !== 0) checkWritable(momentumBufferList);
   const parameters = params.map((data, i) => ({ data, grad: gradList[i] }) as Parameter<Tensor>);
   const plan = new Plan({ ...memoryOf(backend), allocate: null }, precision); // the caller's own
-  plan.add([{ ...hyperparameters, params: parameters }]);
+  plan.add([{ group: hyperparameters, params: parameters }]);
   plan.own.states = params.map((_, i) => {
     return { momentumBuffer: momentumBufferList[i], masterWeight: null };
   });

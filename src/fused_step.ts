@@ -6,7 +6,6 @@
 import type { Backend } from "./backends/backend.ts";
 import { fillZero, stepRowsAsync, stepRowsWith } from "./backends/devices.ts";
 import type { RecordedStep } from "./differentiable/recorder.ts";
-import type { ParamGroup } from "./group.ts";
 import type { SparseParameter, Tensor } from "./parameter.ts";
 import type { Entry } from "./entry.ts";
 import type { Plan } from "./plan.ts";
@@ -22,7 +21,6 @@ export interface FusedStep {
   readonly backend: Backend;
   /** Refreshed, and not stepped yet. */
   readonly plan: Plan;
-  readonly groups: readonly ParamGroup<Tensor>[];
   readonly request: StepRequest;
   /** What `differentiable` keeps of it. */
   readonly record: RecordedStep | null;
@@ -35,13 +33,11 @@ export interface FusedStep {
  * is differentiable.
  * @throws {RangeError} If gradients are to be zeroed and share memory.
  */
-export function checkRequest(
-  { plan, groups, request }: Omit<FusedStep, "backend" | "record">,
-): void {
+export function checkRequest(plan: Plan, request: StepRequest): void {
   const { reads, zeroGrad } = request;
   const option = reads ?? (zeroGrad ? "zeroGrad" : null);
   if (option === null) return;
-  if (groups.some(({ differentiable }) => differentiable)) {
+  if (plan.groups.some(({ differentiable }) => differentiable)) {
     throw new TypeError(
       `Cannot step with ${option} as no group may be differentiable then: one has ` +
         "differentiable true",
@@ -65,16 +61,16 @@ function checkArrays(plan: Plan, option: string): void {
 }
 
 /** Takes a step. */
-export function runStep({ backend, plan, groups, request }: FusedStep): StepReport {
+export function runStep({ backend, plan, request }: FusedStep): StepReport {
   let report = NOTHING_MEASURED;
   if (isMeasured(request)) {
-    const sums = new Float64Array(2 * groups.length);
+    const sums = new Float64Array(2 * plan.groups.length);
     backend.norm(plan, request.inverseScale, sums);
     report = judge(sums, request);
   }
   if (report.skipped) return report;
   plan.ask(request, report.clipCoefficients);
-  forEachSpan(groups, (from, to) => stepRowsWith(backend, plan, from, to));
+  forEachSpan(plan, (from, to) => stepRowsWith(backend, plan, from, to));
   return report;
 }
 
@@ -83,11 +79,11 @@ export function runStep({ backend, plan, groups, request }: FusedStep): StepRepo
  * ends it; from then on only one that is no longer there does, so that no step is left half taken.
  */
 export async function runStepAsync(step: FusedStep, arrays: Watch): Promise<StepReport> {
-  const { backend, plan, groups, request } = step;
+  const { backend, plan, request } = step;
   let report = NOTHING_MEASURED;
   arrays.checkAll();
   if (isMeasured(request)) {
-    const sums = new Float64Array(2 * groups.length);
+    const sums = new Float64Array(2 * plan.groups.length);
     await backend.normAsync(plan, request.inverseScale, sums);
     report = judge(sums, request);
     if (!report.skipped) arrays.checkAll();
@@ -95,7 +91,7 @@ export async function runStepAsync(step: FusedStep, arrays: Watch): Promise<Step
   if (report.skipped) return report;
   plan.ask(request, report.clipCoefficients);
   const spans: [from: number, to: number][] = [];
-  forEachSpan(groups, (from, to) => spans.push([from, to]));
+  forEachSpan(plan, (from, to) => spans.push([from, to]));
   for (const [i, [from, to]] of spans.entries()) {
     if (i > 0) arrays.checkAttached();
     await stepRowsAsync(backend, plan, from, to);

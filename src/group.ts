@@ -25,14 +25,18 @@ export interface ParamGroup<T extends Tensor = FloatArray> extends Hyperparamete
 /**
  * Makes a group whose hyperparameters are checked at every assignment.
  *
- * @param params Belongs to the group from now on.
+ * @param members Makes a list of its parameters, which is kept from when somebody asks for it.
  */
 export function createGroup(
-  params: readonly Parameter<Tensor>[],
+  members: () => Parameter<Tensor>[],
   values: Hyperparameters,
 ): ParamGroup<Tensor> {
   const current = { ...values };
-  const group = { params: Object.freeze(params) };
+  let params: readonly Parameter<Tensor>[] | undefined;
+  const group = Object.defineProperty({}, "params", {
+    enumerable: true,
+    get: () => params ??= Object.freeze(members()),
+  });
   for (const name of HYPERPARAMETERS) {
     Object.defineProperty(group, name, {
       enumerable: true,
@@ -43,6 +47,5 @@ export function createGroup(
       },
     });
   }
-  Object.defineProperty(group, "params", { writable: false });
   return Object.preventExtensions(group) as ParamGroup<Tensor>;
 }

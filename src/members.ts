@@ -25,28 +25,37 @@ function isGroup(member: unknown): boolean {
   return typeof member === "object" && member !== null && "params" in member;
 }
 
+/** A group that is to be added, with its parameters. */
+export interface NewGroup {
+  readonly group: ParamGroup<Tensor>;
+  readonly params: readonly Parameter<Tensor>[];
+}
+
 /**
  * Makes groups. Whether their parameters are there already is seen when they get into the plan.
  *
  * @param defaults The options that hold where a group has none of its own.
- * @param count How many parameters the optimizer has already.
+ * @param known The parameters of the optimizer, to which those of the groups will be added.
  * @throws {TypeError} If something is of another type.
  * @throws {RangeError} If an option is out of range.
  */
 export function createGroups(
   groups: readonly ParamGroupOptions<Tensor>[],
   defaults: GroupOptions,
-  count: number,
-): ParamGroup<Tensor>[] {
-  return groups.map((group) => {
-    if (typeof group !== "object" || group === null) {
-      throw new TypeError(`Cannot add a group as it must be an object: it is ${describe(group)}`);
+  known: () => readonly Parameter<Tensor>[],
+): NewGroup[] {
+  let end = known().length;
+  return groups.map((options) => {
+    if (typeof options !== "object" || options === null) {
+      throw new TypeError(`Cannot add a group as it must be an object: it is ${describe(options)}`);
     }
-    checkKeys(group, ["params"]);
-    const hyperparameters = resolve(group, defaults);
-    const params = toArray(group.params, "params of the group");
-    for (let i = 0; i < params.length; i++) checkParameter(params[i], count++);
-    return createGroup(params as Parameter<Tensor>[], hyperparameters);
+    checkKeys(options, ["params"]);
+    const hyperparameters = resolve(options, defaults);
+    const params = toArray(options.params, "params of the group");
+    for (let i = 0; i < params.length; i++) checkParameter(params[i], end + i);
+    const [first, last] = [end, end += params.length];
+    const group = createGroup(() => known().slice(first, last), hyperparameters);
+    return { group, params: params as Parameter<Tensor>[] };
   });
 }
 

@@ -1,72 +1,45 @@
 /** Finds arrays that share memory. */
 
-/** Spans of memory, by numbers from 0 on. */
+/**
+ * Spans of memory by numbers from 0 on: addresses of the first byte and of the one after the last, on
+ * a backend's own scale. Both are 0 for what is empty, which overlaps nothing.
+ */
 export interface Spans {
-  readonly count: number;
-  /** The address of the first byte, on a backend's own scale. */
-  readonly startOf: (span: number) => number;
-  /** An empty span overlaps nothing. */
-  readonly bytesOf: (span: number) => number;
-  /** What error messages call it, or the part of it that lies between two addresses. */
-  readonly nameOf: (span: number, start: number, end: number) => string;
+  readonly starts: Float64Array;
+  readonly ends: Float64Array;
 }
 
-/** Spans of memory that overlap nothing, such as those that a step writes. */
-export class Written {
-  readonly #starts: Float64Array;
-  readonly #ends: Float64Array;
-  readonly #spans: Spans;
-
-  /**
-   * @throws {RangeError} If two of the spans overlap.
-   */
-  constructor(spans: Spans) {
-    const { starts, ends } = sortEdges(spans);
-    this.#starts = starts;
-    this.#ends = ends;
-    this.#spans = spans;
-    if (areApart(starts, ends)) return;
-    const [a, b] = findOverlap(spans)!;
-    throw overlapError(nameBeside(spans, a, b), nameBeside(spans, b, a));
-  }
-
-  /** Whether a span overlaps one of these. */
-  meets(start: number, end: number): boolean {
-    if (start >= end) return false;
-    const ends = this.#ends;
-    let low = 0;
-    let high = ends.length;
-    while (low < high) { // the first span that ends after this one's start
-      const middle = (low + high) >> 1;
-      if (ends[middle] <= start) low = middle + 1;
-      else high = middle;
-    }
-    return this.#starts[low] < end; // not if there is none
-  }
-
-  /** The error of a span that `meets` one of these. */
-  refusal(start: number, end: number, what: string): RangeError {
-    const { count, startOf, bytesOf, nameOf } = this.#spans;
-    let span = 0;
-    const isApart = () => startOf(span) >= end || startOf(span) + bytesOf(span) <= start;
-    while (span < count && (bytesOf(span) === 0 || isApart())) span++;
-    return overlapError(nameOf(span, start, end), what);
-  }
+/** An array as error messages need it. */
+export interface NamedSpan {
+  readonly start: number;
+  readonly end: number;
+  readonly name: string;
 }
 
-/** Two spans that overlap, or null if there are none. */
-export function findOverlap(spans: Spans): [a: number, b: number] | null {
-  const { starts, ends } = sortEdges(spans);
-  if (areApart(starts, ends)) return null;
-  const { count, startOf, bytesOf } = spans;
-  const numbers = Array.from({ length: count }, (_, i) => i).filter((i) => bytesOf(i) > 0);
-  numbers.sort((a, b) => startOf(a) - startOf(b));
-  let last = numbers[0];
-  for (const span of numbers.slice(1)) {
-    if (startOf(span) < startOf(last) + bytesOf(last)) return [last, span];
-    last = span;
+/** Room for so many spans, all of them empty. */
+export function createSpans(count: number): Spans {
+  return { starts: new Float64Array(count), ends: new Float64Array(count) };
+}
+
+/** Sorts spans, each of their edges by itself, and tells whether no two overlap. */
+export function sortApart({ starts, ends }: Spans): boolean {
+  starts.sort();
+  ends.sort();
+  // Where two spans share a place, one more has begun before it than has ended.
+  for (let i = 1; i < starts.length; i++) {
+    if (starts[i] < ends[i - 1]) return false;
   }
-  return null;
+  return true;
+}
+
+/** Two arrays that overlap, in the order of the list; null if there are none. */
+export function findOverlap(list: readonly NamedSpan[]): [a: number, b: number] | null {
+  const numbers = [...list.keys()].filter((i) => list[i].start < list[i].end);
+  numbers.sort((a, b) => list[a].start - list[b].start);
+  const at = numbers.findIndex((span, i) => i > 0 && list[span].start < list[numbers[i - 1]].end);
+  if (at < 0) return null;
+  const [a, b] = [numbers[at - 1], numbers[at]];
+  return a < b ? [a, b] : [b, a];
 }
 
 /** The error of two arrays that share memory. */
@@ -74,30 +47,45 @@ export function overlapError(a: string, b: string): RangeError {
   return new RangeError(`Cannot use ${a} and ${b} as they must not share memory: they overlap`);
 }
 
-/** Where spans begin and where they end, each in order and without those that are empty. */
-function sortEdges({ count, startOf, bytesOf }: Spans) {
-  const [starts, ends] = [new Float64Array(count), new Float64Array(count)];
-  let filled = 0;
-  for (let i = 0; i < count; i++) {
-    const bytes = bytesOf(i);
-    if (bytes === 0) continue;
-    starts[filled] = startOf(i);
-    ends[filled++] = startOf(i) + bytes;
-  }
-  return { starts: starts.subarray(0, filled).sort(), ends: ends.subarray(0, filled).sort() };
-}
+/** Memory that overlaps nothing, such as what a step writes. */
+export class Written {
+  readonly #spans: Spans;
+  readonly #list: () => readonly NamedSpan[];
 
-/**
- * No two overlap if each begins when all that began before it have ended. If two of them share a
- * place, one more has begun there than has ended.
- */
-function areApart(starts: Float64Array, ends: Float64Array): boolean {
-  for (let i = 1; i < starts.length; i++) {
-    if (starts[i] < ends[i - 1]) return false;
+  /**
+   * @param spans The memory; they are sorted in place.
+   * @param list The arrays on it, for errors.
+   * @throws {RangeError} If two of the spans overlap.
+   */
+  constructor(spans: Spans, list: () => readonly NamedSpan[]) {
+    this.#spans = spans;
+    this.#list = list;
+    if (sortApart(spans)) return;
+    const arrays = list();
+    const [a, b] = findOverlap(arrays)!;
+    throw overlapError(arrays[a].name, arrays[b].name);
   }
-  return true;
-}
 
-function nameBeside({ startOf, bytesOf, nameOf }: Spans, span: number, other: number): string {
-  return nameOf(span, startOf(other), startOf(other) + bytesOf(other));
+  /** The number of the first of other spans that overlaps this memory; -1 if none does. */
+  findMeeting({ starts, ends }: Spans): number {
+    const own = this.#spans;
+    for (let i = 0; i < starts.length; i++) {
+      if (starts[i] >= ends[i]) continue;
+      let low = 0;
+      let high = own.ends.length;
+      while (low < high) { // the first span that ends after this one's start
+        const middle = (low + high) >> 1;
+        if (own.ends[middle] <= starts[i]) low = middle + 1;
+        else high = middle;
+      }
+      if (own.starts[low] < ends[i]) return i; // not if there is none
+    }
+    return -1;
+  }
+
+  /** The error of a span that `findMeeting` has found. */
+  refusal(start: number, end: number, name: string): RangeError {
+    const other = this.#list().find((span) => span.start < end && start < span.end);
+    return overlapError(other?.name ?? "the memory of momentum buffers", name);
+  }
 }

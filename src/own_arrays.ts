@@ -35,7 +35,8 @@ export interface Saved {
 export class OwnArrays {
   /** What is remembered of each parameter; null as long as nobody has asked for objects. */
   states: ParameterState[] | null = null;
-  #hasNew = false;
+  /** Whether some of them are made for the step at hand, and not remembered before it is taken. */
+  hasNew = false;
   readonly #table: TensorTable;
   readonly #memory: TensorMemory;
 
@@ -115,12 +116,11 @@ export class OwnArrays {
 
   #want(row: number, mark: number): void {
     this.#table.mark(row, mark);
-    this.#hasNew = true;
+    this.hasNew = true;
   }
 
   /** Makes what is new. */
   place(): void {
-    if (!this.#hasNew) return;
     const table = this.#table;
     const { count } = table;
     const lengthOf = (row: number) => table.lengthAt(row);
@@ -141,7 +141,6 @@ export class OwnArrays {
 
   /** The step has been taken: what was new is remembered. */
   begin(): void {
-    if (!this.#hasNew) return;
     const table = this.#table;
     for (let row = 0; row < table.count; row++) {
       if (!table.has(row, IS_NEW)) continue;
@@ -153,12 +152,11 @@ export class OwnArrays {
       table.unmark(row, IS_NEW);
       this.#tell(row);
     }
-    this.#hasNew = false;
+    this.hasNew = false;
   }
 
   /** Forgets what `begin` has not reached, as the step that it was for was not taken. */
   drop(): void {
-    if (!this.#hasNew) return;
     const table = this.#table;
     for (let row = 0; row < table.count; row++) {
       if (!table.has(row, IS_NEW)) continue;
@@ -167,7 +165,7 @@ export class OwnArrays {
       table.unmark(row, IS_NEW);
       table.skip(row);
     }
-    this.#hasNew = false;
+    this.hasNew = false;
   }
 
   /**

@@ -7,9 +7,17 @@
  */
 
 import { Entry } from "./entry.ts";
-import { checkAllFree, checkDataApart, gradsOf, writtenOf } from "./entry_spans.ts";
+import {
+  checkAllFree,
+  checkDataApart,
+  gradsOf,
+  isAllApart,
+  spansOfGrads,
+  writtenOf,
+} from "./entry_spans.ts";
 import { isAnyInUse } from "./in_use.ts";
 import { checkCombination } from "./options.ts";
+import type { Hyperparameters } from "./options.ts";
 import { OwnArrays } from "./own_arrays.ts";
 import type { Written } from "./overlap.ts";
 import { isSixteenBit } from "./parameter.ts";
@@ -34,8 +42,8 @@ import {
 import type { TensorMemory } from "./tensor_memory.ts";
 import { BEGAN_DENSE, BEGAN_SPARSE, TensorTable } from "./tensor_table.ts";
 
-/** Parameters, and what they are stepped by. */
-export type PlanGroup = RuleOptions & { readonly params: readonly Parameter<Tensor>[] };
+/** What parameters are stepped by. */
+type Group = RuleOptions & Pick<Hyperparameters, "foreach" | "differentiable">;
 
 /** The tables of one optimizer. */
 export class Plan {
@@ -47,8 +55,12 @@ export class Plan {
   groupRows: Float64Array<ArrayBuffer> = new Float64Array(0);
   /** What the step at hand was asked to do to its gradients: `CALL_ROW` words. */
   readonly callRow: Float64Array<ArrayBuffer> = new Float64Array(CALL_ROW);
-  /** The groups, in the order of the group rows; their parameters are in that of the tensor rows. */
-  groups: readonly PlanGroup[] = [];
+  /** The parameters, in the order of the tensor rows. */
+  parameters: readonly Parameter<Tensor>[] = [];
+  /** The groups, in the order of the group rows. */
+  groups: readonly Group[] = [];
+  /** The row after the last one of each group. */
+  ends: readonly number[] = [];
   /** The parameters whose gradients are sparse; in `rows` they count as having none. */
   readonly sparse = new SparseTable();
   /** The devices that some of the rows are on. */
@@ -58,8 +70,6 @@ export class Plan {
 
   readonly #address: TensorMemory["address"];
   readonly #precision: Precision;
-  /** The first row of each group. */
-  #firsts: readonly number[] = [];
   /** Made again where it is needed: it takes a quarter of the table's memory. */
   #written: Written | null = null;
 
@@ -71,7 +81,7 @@ export class Plan {
     const { address } = memory;
     this.table = new TensorTable({
       ...{ address, precision },
-      parameterAt: (row) => this.parameterAt(row),
+      parameterAt: (row) => this.parameters[row],
     });
     this.own = new OwnArrays(this.table, memory);
     this.#address = address;
@@ -98,15 +108,9 @@ export class Plan {
     return this.#precision.rounding === "stochastic";
   }
 
-  /** The parameter of a row. */
-  parameterAt(row: number): Parameter<Tensor> {
-    const group = this.#firsts.findLastIndex((first) => first <= row);
-    return this.groups[group].params[row - this.#firsts[group]];
-  }
-
   /** A row as an object. */
   entryAt(row: number): Entry {
-    return new Entry(this.table, this.parameterAt(row), row);
+    return new Entry(this.table, this.parameters[row], row);
   }
 
   /** All rows as objects, one at a time. */
@@ -120,20 +124,19 @@ export class Plan {
    * @throws {RangeError} If their data overlap what there is, or a parameter is there twice; none is
    * added then.
    */
-  add(groups: readonly PlanGroup[]): void {
-    const { count } = this.table;
-    const before = [this.groups, this.#firsts] as const;
-    let end = count;
-    const firsts = groups.map(({ params }) => (end += params.length) - params.length);
-    this.groups = [...this.groups, ...groups];
-    this.#firsts = [...this.#firsts, ...firsts];
-    this.table.resize(end);
+  add(added: readonly { group: Group; params: readonly Parameter<Tensor>[] }[]): void {
+    const { parameters, groups, ends } = this;
+    let end = parameters.length;
+    this.parameters = [parameters, ...added.map(({ params }) => params)].flat();
+    this.groups = [...groups, ...added.map(({ group }) => group)];
+    this.ends = [...ends, ...added.map(({ params }) => end += params.length)];
+    this.table.resize(this.parameters.length);
     try {
       this.refreshData();
-      checkDataApart(this.table, (row) => this.parameterAt(row));
+      checkDataApart(this.table, this.parameters);
     } catch (error) {
-      this.table.resize(count);
-      [this.groups, this.#firsts] = before;
+      Object.assign(this, { parameters, groups, ends });
+      this.table.resize(parameters.length);
       throw error;
     }
     this.own.grow();
@@ -141,11 +144,11 @@ export class Plan {
 
   /** Brings the data of all rows up to date. */
   refreshData(): void {
-    let row = 0;
-    for (const [index, { params }] of this.groups.entries()) {
-      for (let i = 0; i < params.length; i++, row++) {
-        const { data } = params[i];
-        if (data !== this.table.datas[row]) this.table.bindData(row, data, index);
+    const { parameters, ends, table } = this;
+    for (let group = 0, row = 0; group < ends.length; group++) {
+      for (; row < ends[group]; row++) {
+        const { data } = parameters[row];
+        if (data !== table.datas[row]) table.bindData(row, data, group);
       }
     }
   }
@@ -160,11 +163,11 @@ export class Plan {
    */
   refresh(): void {
     try {
-      this.own.drop();
+      if (this.own.hasNew) this.own.drop();
       if (this.sparse.steps.length > 0) this.sparse.steps.length = 0;
       this.#refreshGroups();
       this.#refreshRows();
-      this.own.place();
+      if (this.own.hasNew) this.own.place();
       if (this.table.writtenChanged) this.table.survey();
       this.#checkAttached();
       if (this.table.writtenChanged) this.#checkAll();
@@ -179,7 +182,7 @@ export class Plan {
 
   /** Records that the step has been taken: new momentum buffers and master weights are remembered. */
   commit(): void {
-    this.own.begin();
+    if (this.own.hasNew) this.own.begin();
     if (this.isRandom) this.#precision.random.counter++;
   }
 
@@ -204,9 +207,7 @@ export class Plan {
     const { table, sparse } = this;
     if (!table.gradsChanged && sparse.steps.length === 0) return;
     const grads = gradsOf(table);
-    for (const { row, values } of sparse.steps) {
-      this.#checkApart(grads, this.#address(values), values.byteLength, row, "values of ");
-    }
+    this.#checkValuesApart(grads);
     table.gradsChanged = false;
   }
 
@@ -223,15 +224,17 @@ export class Plan {
   }
 
   #refreshRows(): void {
-    const { groups, own, table: { datas, grads, buffers } } = this;
-    for (let group = 0, row = 0; group < groups.length; group++) {
-      const { params } = groups[group];
+    const { parameters, ends, own, table: { datas, grads, buffers } } = this;
+    const areShown = own.states !== null;
+    for (let group = 0, row = 0; group < ends.length; group++) {
       const buffered = this.#isBuffered(group);
-      for (let i = 0; i < params.length; i++, row++) {
-        const { data, grad } = params[i];
+      const end = ends[group];
+      for (; row < end; row++) {
+        const { data, grad } = parameters[row];
         const settled = data === datas[row] && grad === grads[row] &&
-          (buffers[row] !== null || grad === null || !buffered) && own.findReplaced(row) === null;
-        if (!settled) this.#refreshRow(row, group, data, grad);
+          (buffers[row] !== null || grad === null || !buffered);
+        if (settled && (!areShown || own.findReplaced(row) === null)) continue;
+        this.#refreshRow(row, group, data, grad);
       }
     }
   }
@@ -259,7 +262,7 @@ export class Plan {
     const { table, own } = this;
     const { dtype } = table.typesAt(row);
     const length = table.lengthAt(row);
-    const { shape } = this.parameterAt(row);
+    const { shape } = this.parameters[row];
     const rows = readSparse(grad, { dtype, length, shape }, table.name(row, "grad"));
     this.#checkKind(row, true);
     table.skip(row);
@@ -289,9 +292,8 @@ export class Plan {
     for (let row = 0; row < table.count; row++) places.add(table.typesAt(row).dtype.device);
     this.hasArrays = places.delete(undefined);
     this.devices = [...places] as Device[];
-    this.#written = writtenOf(table);
-    for (let row = 0; row < table.count; row++) this.#checkGrad(row, this.#written);
-    if (this.sparse.steps.length === 0) this.#written = null;
+    this.#written = null;
+    if (!isAllApart(table)) this.#checkApart(writtenOf(table), null);
     table.newGrads.length = 0;
     table.writtenChanged = false;
   }
@@ -299,33 +301,41 @@ export class Plan {
   #checkNewGrads(): void {
     const { newGrads } = this.table;
     this.#written ??= writtenOf(this.table);
-    for (const row of newGrads) this.#checkGrad(row, this.#written);
+    this.#checkApart(this.#written, newGrads);
     newGrads.length = 0;
   }
 
-  #checkGrad(row: number, written: Written): void {
-    const { table } = this;
-    if (table.grads[row] === null) return;
-    const bytes = table.lengthAt(row) * table.typesAt(row).dtype.bytes;
-    this.#checkApart(written, readWord(table.halves, row * ROW + GRAD), bytes, row, "");
+  /** Checks the gradients of some rows, or of all. */
+  #checkApart(written: Written, rows: readonly number[] | null): void {
+    const spans = spansOfGrads(this.table, rows);
+    const at = written.findMeeting(spans);
+    if (at < 0) return;
+    const name = this.table.name(rows === null ? at : rows[at], "grad");
+    throw written.refusal(spans.starts[at], spans.ends[at], name);
   }
 
-  #checkApart(written: Written, start: number, bytes: number, row: number, part: string): void {
-    if (!written.meets(start, start + bytes)) return;
-    throw written.refusal(start, start + bytes, part + this.table.name(row, "grad"));
+  /** Checks the values of sparse gradients. */
+  #checkValuesApart(written: Written): void {
+    for (const { row, values } of this.sparse.steps) {
+      const start = this.#address(values);
+      const end = start + values.byteLength;
+      if (written.findMeeting({ starts: Float64Array.of(start), ends: Float64Array.of(end) }) < 0) {
+        continue;
+      }
+      throw written.refusal(start, end, `values of ${this.table.name(row, "grad")}`);
+    }
   }
 
   /** As `#checkAttached` and the checks of overlap, for sparse gradients; completes their table. */
   #finishSparse(): void {
-    this.#written ??= writtenOf(this.table);
     for (const { row, values, indices, columns } of this.sparse.steps) {
       const isAttached = values.length === indices.length * columns;
       const detached = isAttached
         ? this.table.findDetachedOf(row)
         : `values of ${this.table.name(row, "grad")}`;
       if (detached !== null) throw detachedError(detached);
-      this.#checkApart(this.#written, this.#address(values), values.byteLength, row, "values of ");
     }
+    this.#checkValuesApart(this.#written ??= writtenOf(this.table));
     this.sparse.write(
       ({ row }) => this.rows.subarray(row * ROW, (row + 1) * ROW),
       this.#address,

@@ -113,8 +113,7 @@ export class SGD<T extends Tensor = FloatArray> {
   /** The backend that runs the steps: `gpu` if all parameters are tensors of a GPU. */
   get backend(): BackendName | "gpu" {
     const isOnDevice = ({ data }: Parameter<Tensor>) => deviceOf(data) !== undefined;
-    const isOnGpu = this.#groups.every(({ params }) => params.every(isOnDevice));
-    return isOnGpu ? "gpu" : this.#backend.name;
+    return this.#stepper.plan.parameters.every(isOnDevice) ? "gpu" : this.#backend.name;
   }
 
   /** The groups, in order. Their hyperparameters can be assigned between steps. */
@@ -179,8 +178,8 @@ export class SGD<T extends Tensor = FloatArray> {
     const plain = first === undefined && options === undefined;
     const request = plain ? null : readStepArguments(first, options);
     const loss = typeof first === "function" ? this.#call(first) : undefined;
-    if (request === null) this.#stepper.stepPlain(this.#groups);
-    else this.#stepper.stepWith(this.#groups, request);
+    if (request === null) this.#stepper.stepPlain();
+    else this.#stepper.stepWith(request);
     return loss;
   }
 
@@ -215,7 +214,7 @@ export class SGD<T extends Tensor = FloatArray> {
     this.#recorder.checkFree("stepAsync");
     this.#stepper.checkIdle("step");
     const request = options === undefined ? NOTHING_ASKED : readStepOptions(options);
-    return await this.#stepper.stepAsync(this.#groups, request);
+    return await this.#stepper.stepAsync(request);
   }
 
   /** What the last step did; null before the first one. */
@@ -262,7 +261,7 @@ export class SGD<T extends Tensor = FloatArray> {
    */
   backward(cotangents: Cotangents, options: BackwardOptions = {}): BackwardResult {
     this.#stepper.checkIdle("go back");
-    const members = this.#members as Parameter[];
+    const members = this.#stepper.plan.parameters as Parameter[];
     return this.#recorder.goBack((steps) =>
       goBackThrough({ steps, members, backend: this.#backend }, cotangents, options)
     );
@@ -279,7 +278,7 @@ export class SGD<T extends Tensor = FloatArray> {
    */
   zeroGrad(options: { setToNull?: boolean } = {}): void {
     this.#stepper.checkIdle("zero gradients");
-    zeroGradients(this.#members, options);
+    zeroGradients(this.#stepper.plan.parameters, options);
   }
 
   /**
@@ -354,22 +353,20 @@ export class SGD<T extends Tensor = FloatArray> {
     return { groups: this.#groups, plan: this.#stepper.plan, precision: this.#precision };
   }
 
-  get #members(): Parameter<Tensor>[] {
-    return this.#groups.flatMap(({ params }) => params);
-  }
-
   /** Everything is checked before anything is added. */
   #addGroups(groups: readonly ParamGroupOptions<Tensor>[]): void {
-    const added = createGroups(groups, this.#defaults, this.#members.length);
-    this.#stepper.plan.add(added);
-    this.#groups = Object.freeze([...this.#groups, ...added]);
+    const { plan } = this.#stepper;
+    const added = createGroups(groups, this.#defaults, () => plan.parameters);
+    plan.add(added);
+    this.#groups = Object.freeze([...this.#groups, ...added.map(({ group }) => group)]);
     if (this.#state !== null) this.#showState(this.#state);
     this.#stepper.revision++;
   }
 
   #showState(state: Map<Parameter<Tensor>, ParameterState>): void {
-    const states = this.#stepper.plan.own.show();
-    this.#members.forEach((parameter, row) => state.set(parameter, states[row]));
+    const { own, parameters } = this.#stepper.plan;
+    const states = own.show();
+    parameters.forEach((parameter, row) => state.set(parameter, states[row]));
   }
 
   #call(closure: () => unknown): unknown {

@@ -5,10 +5,8 @@ import { memoryOf, stepRows } from "./backends/devices.ts";
 import type { Recorder } from "./differentiable/recorder.ts";
 import { checkRequest, runStep, runStepAsync, zeroRest } from "./fused_step.ts";
 import type { FusedStep } from "./fused_step.ts";
-import type { ParamGroup } from "./group.ts";
 import { tensorsIn } from "./entry_spans.ts";
 import { occupy } from "./in_use.ts";
-import type { Tensor } from "./parameter.ts";
 import { Plan } from "./plan.ts";
 import type { Precision } from "./rounding.ts";
 import { forEachSpan } from "./spans.ts";
@@ -17,8 +15,6 @@ import type { StepRequest } from "./step_options.ts";
 import { NOTHING_MEASURED } from "./step_report.ts";
 import type { StepReport } from "./step_report.ts";
 import { watch } from "./watch.ts";
-
-type Groups = readonly ParamGroup<Tensor>[];
 
 /** What takes an optimizer's steps, one at a time. */
 export class Stepper {
@@ -45,28 +41,28 @@ export class Stepper {
   }
 
   /** A step without options. It allocates nothing, unless it draws random bits. */
-  stepPlain(groups: Groups): void {
-    if (this.plan.isRandom) return this.stepWith(groups, NOTHING_ASKED);
+  stepPlain(): void {
+    if (this.plan.isRandom) return this.stepWith(NOTHING_ASKED);
     this.#refresh();
-    const record = this.#recorder.record(this.plan, groups);
+    const record = this.#recorder.record(this.plan);
     this.revision++;
-    forEachSpan(groups, this.#stepSpan);
+    forEachSpan(this.plan, this.#stepSpan);
     this.plan.commit();
     if (record !== null) this.#recorder.keep(record);
     this.lastStep = NOTHING_MEASURED;
   }
 
   /** A step with options. */
-  stepWith(groups: Groups, request: StepRequest): void {
-    const step = this.#begin(groups, request);
+  stepWith(request: StepRequest): void {
+    const step = this.#begin(request);
     const report = runStep(step);
     this.#finish(step, report);
     zeroRest(step, report);
   }
 
   /** A step with options, beside JavaScript's thread. */
-  async stepAsync(groups: Groups, request: StepRequest): Promise<StepReport> {
-    const step = this.#begin(groups, request);
+  async stepAsync(request: StepRequest): Promise<StepReport> {
+    const step = this.#begin(request);
     this.#isRunning = true;
     const release = occupy(tensorsIn(this.plan));
     try {
@@ -94,13 +90,13 @@ export class Stepper {
   }
 
   /** Checks everything that a step relies on. */
-  #begin(groups: Groups, request: StepRequest): FusedStep {
+  #begin(request: StepRequest): FusedStep {
     const { plan } = this;
     this.#refresh();
-    checkRequest({ plan, groups, request });
-    const record = this.#recorder.record(plan, groups);
+    checkRequest(plan, request);
+    const record = this.#recorder.record(plan);
     this.revision++;
-    return { backend: this.#backend, plan, groups, request, record };
+    return { backend: this.#backend, plan, request, record };
   }
 
   #finish({ record }: FusedStep, report: StepReport): void {

@@ -282,9 +282,12 @@ export class TensorTable {
    * @returns The name of the first one; null if there is none.
    */
   findDetached(): string | null {
-    const { grads, slabs } = this;
+    const { datas, grads, halves, slabs, hasObjects } = this;
     for (let row = 0; row < grads.length; row++) {
-      if (grads[row] === null) continue;
+      const grad = grads[row];
+      if (grad === null) continue;
+      const length = readWord(halves, row * ROW + LENGTH);
+      if (datas[row].length === length && grad.length === length && !hasObjects) continue;
       const name = this.findDetachedOf(row);
       if (name !== null) return name;
     }

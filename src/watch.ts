@@ -14,7 +14,7 @@ export interface Watch {
 export function watch(plan: Plan): Watch {
   const { table, sparse, own } = plan;
   const matrices = new Map(sparse.steps.map(({ row, values }) => {
-    return [row, { grad: plan.parameterAt(row).grad, values, length: values.length }] as const;
+    return [row, { grad: plan.parameters[row].grad, values, length: values.length }] as const;
   }));
   const checkAttached = () => {
     const name = table.findDetached();

@@ -60,7 +60,9 @@ function takeSteps(parameters: readonly Parameter[], steps: number): SGD {
 /** Compiles the code and starts the threads, which are there once per process. */
 function warmUp(): void {
   takeSteps(createParameters(createWorkload("large", repeat(2, [1 << 20])), "float32"), 20);
-  takeSteps(createParameters(createWorkload("small", repeat(100, [10])), "float32"), 2000);
+  const small = createWorkload("small", repeat(100, [10]));
+  takeSteps(createParameters(small, "float32"), 2000);
+  for (let i = 0; i < 300; i++) takeSteps(createParameters(small, "float32"), 2);
 }
 
 /** Memory of arrays is given back by another thread, some time after they have been collected. */

@@ -1,8 +1,7 @@
 /** What `differentiable: true` keeps of each step, so that gradients can flow back through it. */
 
-import type { ParamGroup } from "../group.ts";
 import { describe, isSixteenBit, label } from "../parameter.ts";
-import type { FloatArray, Parameter, Tensor, WideDtype } from "../parameter.ts";
+import type { FloatArray, Parameter, WideDtype } from "../parameter.ts";
 import type { Entry } from "../entry.ts";
 import type { Plan } from "../plan.ts";
 import type { RuleOptions } from "../rule.ts";
@@ -46,9 +45,10 @@ export class Recorder {
    * @param plan Refreshed, and not stepped yet.
    * @throws {TypeError} If a gradient is sparse, on a device or of a 16-bit type.
    */
-  record(plan: Plan, groups: readonly ParamGroup<Tensor>[]): RecordedStep | null {
+  record(plan: Plan): RecordedStep | null {
+    const { groups } = plan;
     for (let i = 0; i < groups.length; i++) {
-      if (groups[i].differentiable) return copyAll(plan, groups);
+      if (groups[i].differentiable) return copyAll(plan);
     }
     return null;
   }
@@ -87,9 +87,9 @@ export class Recorder {
   }
 }
 
-function copyAll(plan: Plan, groups: readonly ParamGroup<Tensor>[]): RecordedStep {
+function copyAll(plan: Plan): RecordedStep {
   const sparse = new Set(plan.sparse.steps.map(({ row }) => row));
-  return groups.map((group, index): RecordedGroup => {
+  return plan.groups.map((group, index): RecordedGroup => {
     const { lr, momentum, dampening, weightDecay, nesterov, maximize, sign } = group;
     const options = { lr, momentum, dampening, weightDecay, nesterov, maximize, sign };
     if (!group.differentiable) return { options, tensors: null };
