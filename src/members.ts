@@ -7,18 +7,38 @@ import type { GroupOptions } from "./options.ts";
 import { checkParameter, describe } from "./parameter.ts";
 import type { Parameter, Tensor } from "./parameter.ts";
 
+/** The options of a group, and its parameters in a list of their own. */
+export interface Members {
+  readonly options: GroupOptions;
+  readonly params: unknown[];
+}
+
 /**
- * The groups that a list of groups, or of parameters, stands for.
+ * Reads a list of groups, or of parameters, which are one group then.
  *
  * @throws {TypeError} If it is not iterable, is empty, or holds both.
  */
-export function toGroups(params: unknown): ParamGroupOptions<Tensor>[] {
+export function readMembers(params: unknown): Members[] {
   const members = toArray(params, "params");
-  if (members.every(isGroup)) return members as ParamGroupOptions<Tensor>[];
+  if (members.every(isGroup)) return members.map(readGroup);
   if (members.some(isGroup)) {
     throw new TypeError("Cannot use params as it must hold parameters or groups, not both");
   }
-  return [{ params: members as Parameter<Tensor>[] }];
+  return [{ options: {}, params: members }];
+}
+
+/**
+ * Reads a group.
+ *
+ * @throws {TypeError} If it is no object, has an unknown option, or its parameters are not iterable.
+ */
+export function readGroup(group: unknown): Members {
+  if (typeof group !== "object" || group === null) {
+    throw new TypeError(`Cannot add a group as it must be an object: it is ${describe(group)}`);
+  }
+  checkKeys(group, ["params"]);
+  const options = group as ParamGroupOptions<Tensor>;
+  return { options, params: toArray(options.params, "params of the group") };
 }
 
 function isGroup(member: unknown): boolean {
@@ -40,18 +60,13 @@ export interface NewGroup {
  * @throws {RangeError} If an option is out of range.
  */
 export function createGroups(
-  groups: readonly ParamGroupOptions<Tensor>[],
+  members: readonly Members[],
   defaults: GroupOptions,
   known: () => readonly Parameter<Tensor>[],
 ): NewGroup[] {
   let end = known().length;
-  return groups.map((options) => {
-    if (typeof options !== "object" || options === null) {
-      throw new TypeError(`Cannot add a group as it must be an object: it is ${describe(options)}`);
-    }
-    checkKeys(options, ["params"]);
+  return members.map(({ options, params }) => {
     const hyperparameters = resolve(options, defaults);
-    const params = toArray(options.params, "params of the group");
     for (let i = 0; i < params.length; i++) checkParameter(params[i], end + i);
     const [first, last] = [end, end += params.length];
     const group = createGroup(() => known().slice(first, last), hyperparameters);

@@ -8,7 +8,8 @@ import { checkLimit, Recorder } from "./differentiable/recorder.ts";
 import type { ParamGroup, ParamGroupOptions } from "./group.ts";
 import { checkKeys, checkShared } from "./options.ts";
 import type { BackendName, GroupOptions, SGDOptions } from "./options.ts";
-import { createGroups, toGroups } from "./members.ts";
+import { createGroups, readGroup, readMembers } from "./members.ts";
+import type { Members } from "./members.ts";
 import { describe, deviceOf } from "./parameter.ts";
 import type { FloatArray, Parameter, SparseParameter, Tensor } from "./parameter.ts";
 import type { ParameterState } from "./own_arrays.ts";
@@ -97,13 +98,13 @@ export class SGD<T extends Tensor = FloatArray> {
     const { backend, recordSteps = Infinity, rounding, masterWeights, seed, ...defaults } = options;
     checkLimit(recordSteps);
     this.#precision = readRounding({ rounding, masterWeights, seed });
-    const groups = toGroups(params);
+    const members = readMembers(params);
     checkShared(defaults);
     this.#defaults = defaults;
     this.#backend = chooseBackend(backend);
     this.#recorder = new Recorder(recordSteps);
     this.#stepper = new Stepper(this.#backend, this.#recorder, this.#precision);
-    this.#addGroups(groups);
+    this.#addGroups(members);
     share(this, {
       dict: (options) => shareState(this.#owner("save the state"), options),
       revision: () => this.#stepper.revision,
@@ -145,7 +146,7 @@ export class SGD<T extends Tensor = FloatArray> {
   addParamGroup(group: ParamGroupOptions<T | FloatArray>): void {
     this.#recorder.checkFree("addParamGroup");
     this.#stepper.checkIdle("add a group");
-    this.#addGroups([group]);
+    this.#addGroups([readGroup(group)]);
   }
 
   /**
@@ -354,9 +355,9 @@ export class SGD<T extends Tensor = FloatArray> {
   }
 
   /** Everything is checked before anything is added. */
-  #addGroups(groups: readonly ParamGroupOptions<Tensor>[]): void {
+  #addGroups(members: readonly Members[]): void {
     const { plan } = this.#stepper;
-    const added = createGroups(groups, this.#defaults, () => plan.parameters);
+    const added = createGroups(members, this.#defaults, () => plan.parameters);
     plan.add(added);
     this.#groups = Object.freeze([...this.#groups, ...added.map(({ group }) => group)]);
     if (this.#state !== null) this.#showState(this.#state);

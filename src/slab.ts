@@ -5,8 +5,11 @@
 
 import type { Dtype, HostArray } from "./parameter.ts";
 
-/** What addresses of arrays are multiples of: a vector of WebAssembly's, and any element. */
-const ALIGNMENT = 16;
+/** What places of arrays are multiples of: any element, and for larger arrays a vector of WebAssembly's. */
+const ELEMENT = 8;
+const VECTOR = 16;
+/** Bytes from which an array is one of the larger ones. */
+const LARGER = 64;
 
 /** Bytes of the largest slab of more than one array. */
 const LARGEST = 2 ** 30;
@@ -69,26 +72,30 @@ export function placeAll(
   { count, bytesOf, place }: Unplaced,
   allocate: (bytes: number) => Slab,
 ): void {
-  let from = 0;
-  while (from < count) {
-    let [to, bytes] = [from, 0];
+  for (let from = 0, to = 0; from < count; from = to) {
+    let end = -1;
     for (; to < count; to++) {
-      const more = roomOf(bytesOf(to));
-      if (bytes > 0 && bytes + more > LARGEST) break;
-      bytes += more;
+      const bytes = bytesOf(to);
+      if (bytes < 0) continue;
+      const next = beginOf(bytes, Math.max(0, end)) + bytes;
+      if (end >= 0 && next > LARGEST) break;
+      end = next;
     }
-    if (bytes === 0) return;
-    const slab = allocate(bytes);
-    let address = slab.start + slab.offset;
-    for (; from < to; from++) {
-      if (bytesOf(from) < 0) continue;
-      place(from, slab, address);
-      address += roomOf(bytesOf(from));
+    if (end < 0) return;
+    const slab = allocate(Math.max(1, Math.ceil(end / ELEMENT)) * ELEMENT);
+    let at = 0;
+    for (let i = from; i < to; i++) {
+      const bytes = bytesOf(i);
+      if (bytes < 0) continue;
+      at = beginOf(bytes, at);
+      place(i, slab, slab.start + slab.offset + at);
+      at += bytes;
     }
   }
 }
 
-/** An array without elements takes room too, so that no two begin at one address. */
-function roomOf(bytes: number): number {
-  return bytes < 0 ? 0 : Math.max(1, Math.ceil(bytes / ALIGNMENT)) * ALIGNMENT;
+/** The first place from one on where an array can begin. */
+function beginOf(bytes: number, place: number): number {
+  const step = bytes < LARGER ? ELEMENT : VECTOR;
+  return Math.ceil(place / step) * step;
 }

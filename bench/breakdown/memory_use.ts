@@ -1,6 +1,6 @@
 /**
- * Prints as JSON what memory an optimizer takes beyond the caller's arrays. Arguments: how many
- * tensors of how many elements, or the name of a workload. Needs --expose-gc.
+ * Prints as JSON what memory an optimizer takes beyond the caller's arrays. Arguments: the backend,
+ * then how many tensors of how many elements, or the name of a workload. Needs --expose-gc.
  */
 
 import { type BackendName, type Parameter, SGD } from "@descent/sgd";
@@ -16,53 +16,77 @@ export interface MemoryUse {
   readonly callers: number;
   /** The momentum buffers. */
   readonly buffers: number;
-  /** By how much the process grew at its peak, beyond the momentum buffers. */
+  /** What JavaScript's objects and tables take for good, beyond both. */
+  readonly kept: number;
+  /** The same at its peak, in which what could have been collected counts too. */
   readonly peak: number;
-  /** By how much JavaScript's heap grew for good; array contents are not in it. */
-  readonly heap: number;
+  /** By how much the process grew at its peak, likewise; exact to about a megabyte. */
+  readonly process: number;
 }
 
-const BACKEND: BackendName = "cpu";
-const STEPS = 5;
+const STEPS = 3;
 
-if (import.meta.main) console.log(JSON.stringify(await measureMemory(readWorkload(Deno.args))));
+if (import.meta.main) {
+  const [backend, ...what] = Deno.args;
+  console.log(JSON.stringify(await measureMemory(backend as BackendName, readWorkload(what))));
+}
 
 function readWorkload([first, length]: readonly string[]): Workload {
   if (length === undefined) return findWorkload(first);
   return createWorkload(`${first} x ${length}`, repeat(Number(first), [Number(length)]));
 }
 
-async function measureMemory(workload: Workload): Promise<MemoryUse> {
+async function measureMemory(backend: BackendName, workload: Workload): Promise<MemoryUse> {
   const { name, shapes, elements } = workload;
   const parameters = createParameters(workload, "float32");
-  warmUp();
+  for (const { data, grad } of parameters) void [data.buffer, grad!.buffer]; // V8 makes them late
+  warmUp(backend);
   await settle();
-  const before = { rss: startPeak(), heap: Deno.memoryUsage().heapUsed };
-  const optimizer = takeSteps(parameters, STEPS);
-  const peak = readPeak();
+  const before = { rss: startPeak(), taken: memoryTaken() };
+  let peak = 0;
+  const optimizer = takeSteps(backend, parameters, STEPS, () => {
+    peak = Math.max(peak, memoryTaken());
+  });
+  const rss = readPeak();
   await settle();
-  const heap = Deno.memoryUsage().heapUsed - before.heap;
+  const kept = memoryTaken();
   optimizer.step(); // keeps it from being collected before
   const buffers = 4 * elements;
   return {
     ...{ workload: name, tensors: shapes.length, callers: 2 * buffers, buffers },
-    peak: peak - before.rss - buffers,
-    heap,
+    kept: kept - before.taken - buffers,
+    peak: peak - before.taken - buffers,
+    process: rss - before.rss - buffers,
   };
 }
 
-function takeSteps(parameters: readonly Parameter[], steps: number): SGD {
-  const optimizer = new SGD(parameters, { lr: LR, ...MODES[MAIN_MODE], backend: BACKEND });
-  for (let i = 0; i < steps; i++) optimizer.step();
+function memoryTaken(): number {
+  const { heapUsed, external } = Deno.memoryUsage();
+  return heapUsed + external;
+}
+
+function takeSteps(
+  backend: BackendName,
+  parameters: readonly Parameter[],
+  steps: number,
+  after = () => {},
+): SGD {
+  const optimizer = new SGD(parameters, { lr: LR, ...MODES[MAIN_MODE], backend });
+  after();
+  for (let i = 0; i < steps; i++) {
+    optimizer.step();
+    after();
+  }
   return optimizer;
 }
 
 /** Compiles the code and starts the threads, which are there once per process. */
-function warmUp(): void {
-  takeSteps(createParameters(createWorkload("large", repeat(2, [1 << 20])), "float32"), 20);
-  const small = createWorkload("small", repeat(100, [10]));
-  takeSteps(createParameters(small, "float32"), 2000);
-  for (let i = 0; i < 300; i++) takeSteps(createParameters(small, "float32"), 2);
+function warmUp(backend: BackendName): void {
+  const create = (count: number, length: number) =>
+    createParameters(createWorkload("", repeat(count, [length])), "float32");
+  takeSteps(backend, create(2, 1 << 20), 20);
+  takeSteps(backend, create(100, 10), 2000);
+  for (let i = 0; i < 30; i++) takeSteps(backend, create(100, 10), 2);
 }
 
 /** Memory of arrays is given back by another thread, some time after they have been collected. */
