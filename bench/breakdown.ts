@@ -6,6 +6,7 @@
  */
 
 import { fromFileUrl } from "@std/path/from-file-url";
+import type { BackendName } from "@descent/sgd";
 import type { MemoryUse } from "./breakdown/memory_use.ts";
 import { MANY, type Parts } from "./breakdown/step_parts.ts";
 import { readFlags } from "./flags.ts";
@@ -72,36 +73,35 @@ function formatTimes(parts: readonly Parts[], alone: readonly Parts[]): string[]
 
 function formatMemory(): string[] {
   const names = WORKLOADS.map(({ name }) => name).filter((name) => name.includes(only));
-  const uses = names.map((name) => memoryOf(name));
-  const [few, many] = TENSORS.map((count) => memoryOf(String(count), "10"));
-  const head = [
-    "memory",
-    "caller's arrays",
-    "momentum buffers",
-    "peak beyond both",
-    "on V8's heap",
-  ];
+  const uses = names.map((name) => memoryOf("cpu", name));
+  const ranges = (["cpu", "js"] as const).map((backend) =>
+    TENSORS.map((count) => memoryOf(backend, String(count), "10"))
+  );
+  const head = ["memory", "caller's arrays", "momentum buffers", "kept beyond both"];
   const table = formatTable(
-    head,
-    [...uses, few, many].map(({ workload, callers, buffers, peak, heap }) => [
+    [...head, "at the peak", "peak of the process"],
+    [...uses, ...ranges[0]].map(({ workload, callers, buffers, kept, peak, process }) => [
       workload,
-      ...[callers, buffers, peak, heap].map((bytes) => `${(bytes / 1000).toFixed(0)} kB`),
+      ...[callers, buffers, kept, peak, process].map((bytes) => `${(bytes / 1000).toFixed(0)} kB`),
     ]),
   );
-  const slope = (key: "peak" | "heap") =>
-    `${((many[key] - few[key]) / (many.tensors - few.tensors) / 10).toFixed(1)} kB`;
-  const text = `A hundred more tensors: ${slope("heap")} on V8's heap, ${
-    slope("peak")
-  } at the peak.`;
-  return [table, text];
+  return [table, `A hundred more tensors: ${ranges.map(formatSlope).join("; ")}.`];
+}
+
+function formatSlope([few, many]: readonly MemoryUse[]): string {
+  const [kept, peak] = (["kept", "peak"] as const).map((key) => {
+    const bytes = (many[key] - few[key]) / (many.tensors - few.tensors) * 100;
+    return `${(bytes / 1000).toFixed(1)} kB`;
+  });
+  return `${kept} kept and ${peak} at the peak on ${few.backend}`;
 }
 
 function partsOn(threads: number): Parts[] {
   return run("breakdown/step_parts.ts", [only], { DESCENT_THREADS: String(threads) });
 }
 
-function memoryOf(...args: string[]): MemoryUse {
-  return run("breakdown/memory_use.ts", args, {});
+function memoryOf(backend: BackendName, ...args: string[]): MemoryUse {
+  return run("breakdown/memory_use.ts", [backend, ...args], {});
 }
 
 /** A process of its own has compiled no other workload's code, and its heap is nobody else's. */

@@ -6,20 +6,13 @@
  * array whose address is in a table, so that none is collected.
  */
 
+import { Apart } from "./apart.ts";
 import { Entry } from "./entry.ts";
-import {
-  checkAllFree,
-  checkDataApart,
-  gradsOf,
-  isAllApart,
-  spansOfGrads,
-  writtenOf,
-} from "./entry_spans.ts";
+import { checkAllFree, checkDataApart } from "./entry_spans.ts";
 import { isAnyInUse } from "./in_use.ts";
 import { checkCombination } from "./options.ts";
 import type { Hyperparameters } from "./options.ts";
 import { OwnArrays } from "./own_arrays.ts";
-import type { Written } from "./overlap.ts";
 import { isSixteenBit } from "./parameter.ts";
 import type { Device, Parameter, SparseGrad, Tensor } from "./parameter.ts";
 import type { Precision } from "./rounding.ts";
@@ -30,11 +23,9 @@ import {
   CALL_ROW,
   COEFFICIENT,
   FIRST,
-  GRAD,
   GROUP_ROW,
   LATER,
   MOMENTUM,
-  readWord,
   ROW,
   writeCall,
   writeGroup,
@@ -70,8 +61,7 @@ export class Plan {
 
   readonly #address: TensorMemory["address"];
   readonly #precision: Precision;
-  /** Made again where it is needed: it takes a quarter of the table's memory. */
-  #written: Written | null = null;
+  readonly #apart: Apart;
 
   /**
    * @param memory Where arrays are, and come from.
@@ -84,6 +74,7 @@ export class Plan {
       parameterAt: (row) => this.parameters[row],
     });
     this.own = new OwnArrays(this.table, memory);
+    this.#apart = new Apart(this.table, this.sparse, address);
     this.#address = address;
     this.#precision = precision;
   }
@@ -170,8 +161,8 @@ export class Plan {
       if (this.own.hasNew) this.own.place();
       if (this.table.writtenChanged) this.table.survey();
       this.#checkAttached();
-      if (this.table.writtenChanged) this.#checkAll();
-      else if (this.table.newGrads.length > 0) this.#checkNewGrads();
+      if (this.table.writtenChanged) this.#findPlaces();
+      this.#apart.check();
       if (this.sparse.steps.length > 0) this.#finishSparse();
       if (isAnyInUse()) checkAllFree(this);
     } catch (error) {
@@ -204,11 +195,7 @@ export class Plan {
    * @throws {RangeError} If two of them overlap.
    */
   checkGradsApart(): void {
-    const { table, sparse } = this;
-    if (!table.gradsChanged && sparse.steps.length === 0) return;
-    const grads = gradsOf(table);
-    this.#checkValuesApart(grads);
-    table.gradsChanged = false;
+    this.#apart.checkGrads();
   }
 
   #refreshGroups(): void {
@@ -286,44 +273,13 @@ export class Plan {
     if (detached !== null) throw detachedError(detached);
   }
 
-  #checkAll(): void {
+  /** Finds out where the rows are. */
+  #findPlaces(): void {
     const { table } = this;
     const places = new Set<Device | undefined>();
     for (let row = 0; row < table.count; row++) places.add(table.typesAt(row).dtype.device);
     this.hasArrays = places.delete(undefined);
     this.devices = [...places] as Device[];
-    this.#written = null;
-    if (!isAllApart(table)) this.#checkApart(writtenOf(table), null);
-    table.newGrads.length = 0;
-    table.writtenChanged = false;
-  }
-
-  #checkNewGrads(): void {
-    const { newGrads } = this.table;
-    this.#written ??= writtenOf(this.table);
-    this.#checkApart(this.#written, newGrads);
-    newGrads.length = 0;
-  }
-
-  /** Checks the gradients of some rows, or of all. */
-  #checkApart(written: Written, rows: readonly number[] | null): void {
-    const spans = spansOfGrads(this.table, rows);
-    const at = written.findMeeting(spans);
-    if (at < 0) return;
-    const name = this.table.name(rows === null ? at : rows[at], "grad");
-    throw written.refusal(spans.starts[at], spans.ends[at], name);
-  }
-
-  /** Checks the values of sparse gradients. */
-  #checkValuesApart(written: Written): void {
-    for (const { row, values } of this.sparse.steps) {
-      const start = this.#address(values);
-      const end = start + values.byteLength;
-      if (written.findMeeting({ starts: Float64Array.of(start), ends: Float64Array.of(end) }) < 0) {
-        continue;
-      }
-      throw written.refusal(start, end, `values of ${this.table.name(row, "grad")}`);
-    }
   }
 
   /** As `#checkAttached` and the checks of overlap, for sparse gradients; completes their table. */
@@ -335,7 +291,7 @@ export class Plan {
         : `values of ${this.table.name(row, "grad")}`;
       if (detached !== null) throw detachedError(detached);
     }
-    this.#checkValuesApart(this.#written ??= writtenOf(this.table));
+    this.#apart.checkValues();
     this.sparse.write(
       ({ row }) => this.rows.subarray(row * ROW, (row + 1) * ROW),
       this.#address,

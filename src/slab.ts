@@ -16,7 +16,8 @@ const LARGEST = 2 ** 30;
 
 /** One `ArrayBuffer` with arrays on it. */
 export class Slab {
-  readonly #whole = new Map<Dtype, HostArray>();
+  /** By the number of a dtype. */
+  readonly #wholes: HostArray[] = [];
   readonly #bytes: number;
 
   /**
@@ -47,14 +48,15 @@ export class Slab {
     return dtype.view(this.buffer, address - this.start, length);
   }
 
+  /** Where in `whole` the array at an address begins: a small integer also for V8. */
+  indexOf({ bytes }: Dtype, address: number): number {
+    return ((address - this.start) / bytes) | 0;
+  }
+
   /** All of the memory as one array, for whoever steps parts of it. */
   whole(dtype: Dtype): HostArray {
-    let whole = this.#whole.get(dtype);
-    if (whole === undefined) {
-      whole = dtype.view(this.buffer, 0, Math.floor(this.#bytes / dtype.bytes));
-      this.#whole.set(dtype, whole);
-    }
-    return whole;
+    const length = Math.floor(this.#bytes / dtype.bytes);
+    return this.#wholes[dtype.code] ??= dtype.view(this.buffer, 0, length);
   }
 }
 

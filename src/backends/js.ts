@@ -6,7 +6,7 @@ import type { Plan } from "../plan.ts";
 import { factorsOf, linesOf } from "../rule.ts";
 import type { Factors, Lines } from "../rule.ts";
 import { Slab } from "../slab.ts";
-import { BUFFER, groupOf, isOnHost, readGroup, readWord, ROW } from "../tables.ts";
+import { BUFFER, FIRST, groupOf, isOnHost, readGroup, readWord, ROW, stateOf } from "../tables.ts";
 import { TILE } from "../wasm/kernel.ts";
 import { allocate } from "../wasm/workspace.ts";
 import type { Backend } from "./backend.ts";
@@ -92,14 +92,15 @@ function stepRows(plan: Plan, from: number, to: number, stepTensor: StepTensor):
       stepSixteenBit(plan, plan.entryAt(row), preparation);
       continue;
     }
-    const first = table.isFirst(row);
+    const first = stateOf(halves, row) === FIRST;
     if (choice?.dtype !== dtype || choice.group !== group || choice.first !== first) {
       choice = choose(plan, dtype, group, first);
     }
-    const [data, grad] = [table.datas[row] as FloatArray, table.grads[row] as FloatArray];
+    const data = table.datas[row] as FloatArray;
+    const grad = table.grads[row] as FloatArray;
     const held = table.buffers[row];
     if (held instanceof Slab) {
-      const at = (readWord(halves, row * ROW + BUFFER) - held.start) / dtype.bytes;
+      const at = held.indexOf(dtype, readWord(halves, row * ROW + BUFFER));
       stepTensor(choice, data, grad, held.whole(dtype) as FloatArray, at);
     } else stepTensor(choice, data, grad, held as FloatArray | null, 0);
   }
