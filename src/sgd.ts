@@ -28,8 +28,9 @@ import { zeroGradients } from "./zero_grad.ts";
 /** What an optimizer remembers of a parameter. */
 export interface ParameterStateView<T extends Tensor = FloatArray> {
   /**
-   * The momentum buffer; null before the first step with momentum. On the `js` backend many of them
-   * lie on one `ArrayBuffer`, which cannot be transferred and which `structuredClone` copies whole.
+   * The momentum buffer; null before the first step with momentum. Those that began in one step lie
+   * on one `ArrayBuffer`, which `structuredClone` copies whole and whose transfer ends all of them;
+   * on the `js` backend it may be a WebAssembly memory's, which cannot be transferred.
    */
   readonly momentumBuffer: T | null;
   /**
@@ -122,7 +123,10 @@ export class SGD<T extends Tensor = FloatArray> {
     return this.#groups as readonly ParamGroup<T | FloatArray>[];
   }
 
-  /** What the optimizer remembers of each parameter, in the order of the groups. */
+  /**
+   * What the optimizer remembers of each parameter, in the order of the groups. The objects are made
+   * when this is read first, and kept: about 400 bytes per parameter.
+   */
   get state(): ReadonlyMap<
     Parameter<T | FloatArray> | SparseParameter,
     ParameterStateView<T | FloatArray>
