@@ -27,7 +27,7 @@ Usage: deno task bench:peers [options]
   --python FILE  a Python that has torch (default: $DESCENT_PYTHON, or python3)
   --only TEXT    only the workloads that have this text in their name
   --rounds N     samples per program and workload (default: ${ROUNDS})
-  --readme       put the tables into bench/README.md
+  --readme       put the tables into bench/README.md and README.md
   --chart FILE   where the chart goes (default: bench/peers.svg)
   --help         show this text`;
 
@@ -55,7 +55,10 @@ const setting = `${describeMachine()}, ${today()}: ${versions.join(", ")}`;
 const tables = [formatSummary(workloads, results), formatAll(workloads, results)];
 const report = [setting, ...tables].join("\n\n");
 console.log(`\n${report}`);
-if (flags.readme) writeSection("peers", report);
+if (flags.readme) {
+  writeSection("peers", report);
+  writeSection("speed", `${setting}\n\n${tables[0]}`, "../README.md");
+}
 const title = "One step of SGD: Nesterov momentum and weight decay, float32";
 await Deno.writeTextFile(flags.chart ?? CHART, drawChart(title, setting, results));
 console.log(`\nChart: ${flags.chart ?? CHART}`);
