@@ -30,16 +30,16 @@ export class Apart {
     const { writtenChanged, newGrads } = this.#table;
     if (writtenChanged) {
       this.#written = null;
-      if (!isAllApart(this.#table)) this.#checkGrads(writtenOf(this.#table), null);
+      if (!isAllApart(this.#table)) this.#compareGrads(writtenOf(this.#table), null);
       this.#table.writtenChanged = false;
     } else if (newGrads.length > 0) {
-      this.#checkGrads(this.#written ??= writtenOf(this.#table), newGrads);
+      this.#compareGrads(this.#written ??= writtenOf(this.#table), newGrads);
     }
     if (newGrads.length > 0) newGrads.length = 0;
   }
 
-  /** Checks the gradients of some rows, or of all. */
-  #checkGrads(written: Written, rows: readonly number[] | null): void {
+  /** Refuses gradients, of some rows or of all, that overlap other memory. */
+  #compareGrads(written: Written, rows: readonly number[] | null): void {
     const spans = spansOfGrads(this.#table, rows);
     const at = written.findMeeting(spans);
     if (at < 0) return;
@@ -53,10 +53,10 @@ export class Apart {
    * @throws {RangeError} If they overlap what the step writes.
    */
   checkValues(): void {
-    this.#checkValues(this.#written ??= writtenOf(this.#table));
+    this.#compareValues(this.#written ??= writtenOf(this.#table));
   }
 
-  #checkValues(written: Written): void {
+  #compareValues(written: Written): void {
     for (const { row, values } of this.#sparse.steps) {
       const start = this.#address(values);
       const end = start + values.byteLength;
@@ -73,7 +73,7 @@ export class Apart {
    */
   checkGrads(): void {
     if (!this.#table.gradsChanged && this.#sparse.steps.length === 0) return;
-    this.#checkValues(gradsOf(this.#table));
+    this.#compareValues(gradsOf(this.#table));
     this.#table.gradsChanged = false;
   }
 }

@@ -91,6 +91,7 @@ export function checkDataApart(
   const spans = createSpans(table.count);
   const empty = new Set<Parameter<Tensor>>();
   for (let row = 0; row < table.count; row++) {
+    if (table.datas[row] !== parameters[row].data) continue; // it cannot be used, and is no danger
     fill(spans, row, table, row, DATA, table.typesAt(row).dtype.bytes);
     if (table.lengthAt(row) > 0) continue; // what has no data overlaps nothing
     if (empty.has(parameters[row])) throw repeated(parameters[row], row);

@@ -6,7 +6,7 @@
 import type { ArrayName } from "./array_name.ts";
 import { load } from "./convert.ts";
 import { copyFromHost, storedType } from "./host_copy.ts";
-import { FLOAT32 } from "./parameter.ts";
+import { FLOAT32, isSixteenBit } from "./parameter.ts";
 import type { HostArray, Tensor } from "./parameter.ts";
 import { LATER } from "./tables.ts";
 import { makeArrays, objectOf } from "./tensor_memory.ts";
@@ -84,7 +84,20 @@ export class OwnArrays {
     const isSame = momentumBuffer === table.buffers[row] || table.has(row, BUFFER_IS_NEW);
     if (!isSame) return "momentum buffer";
     if (table.masters.length === 0 || table.has(row, MASTER_IS_NEW)) return null;
+    if (!isSixteenBit(table.typesAt(row).dtype)) return null;
     return masterWeight === table.masters[row] ? null : "master weight";
+  }
+
+  /**
+   * Lets go of what a row holds, which the states still have: it comes back where it fits, and is
+   * refused where a step needs it and it does not.
+   */
+  release(row: number): void {
+    const { buffers, masters } = this.#table;
+    const isHolding = buffers[row] !== null || (masters[row] ?? null) !== null;
+    if (!isHolding) return;
+    this.show();
+    this.#table.empty(row);
   }
 
   /**
@@ -173,7 +186,7 @@ export class OwnArrays {
    *
    * @returns Gives the rows the copies for what they have.
    */
-  copy(saved: readonly Saved[]): () => void {
+  prepareCopies(saved: readonly Saved[]): () => void {
     const table = this.#table;
     const holders: (() => void)[] = [];
     const lengthOf = (i: number) => table.lengthAt(saved[i].row);

@@ -271,6 +271,11 @@ export function isFixed(tensor: Tensor | SparseGrad["indices"]): boolean {
   return isHonest(array) && !buffer.detached && !buffer.resizable && !buffer.growable;
 }
 
+/** Whether it is a tensor whose memory is fixed. */
+export function isUsable(value: unknown): value is Tensor {
+  return findElementType(value) !== undefined && isFixed(value as Tensor);
+}
+
 function isHonest(array: HostArray): boolean {
   return array.length === lengthOf(array) && array.buffer === bufferOf(array) &&
     array.byteOffset === byteOffsetOf(array) && array.byteLength === byteLengthOf(array);
@@ -335,7 +340,7 @@ export function checkParameter(value: unknown, index: number): asserts value is 
       `Cannot use parameter ${index} as name must be a string: current value is ${describe(name)}`,
     );
   }
-  if (findElementType(data) === undefined || !isFixed(data)) {
+  if (!isUsable(data)) {
     const what = `data of ${label({ name }, index)}`;
     elementTypeOf(data, what);
     checkBuffer(data, what);

@@ -13,7 +13,7 @@ import { isAnyInUse } from "./in_use.ts";
 import { checkCombination } from "./options.ts";
 import type { Hyperparameters } from "./options.ts";
 import { OwnArrays } from "./own_arrays.ts";
-import { isSixteenBit } from "./parameter.ts";
+import { isSixteenBit, isUsable } from "./parameter.ts";
 import type { Device, Parameter, SparseGrad, Tensor } from "./parameter.ts";
 import type { Precision } from "./rounding.ts";
 import type { RuleOptions } from "./rule.ts";
@@ -72,6 +72,7 @@ export class Plan {
     this.table = new TensorTable({
       ...{ address, precision },
       parameterAt: (row) => this.parameters[row],
+      release: (row) => this.own.release(row),
     });
     this.own = new OwnArrays(this.table, memory);
     this.#apart = new Apart(this.table, this.sparse, address);
@@ -123,7 +124,7 @@ export class Plan {
     this.ends = [...ends, ...added.map(({ params }) => end += params.length)];
     this.table.resize(this.parameters.length);
     try {
-      this.refreshData();
+      this.#bindAdded(parameters.length);
       checkDataApart(this.table, this.parameters);
     } catch (error) {
       Object.assign(this, { parameters, groups, ends });
@@ -133,15 +134,24 @@ export class Plan {
     this.own.grow();
   }
 
-  /** Brings the data of all rows up to date. */
-  refreshData(): void {
-    const { parameters, ends, table } = this;
+  /** Binds the data of new rows, and of others where they have changed and can be used. */
+  #bindAdded(first: number): void {
+    const { parameters, ends } = this;
     for (let group = 0, row = 0; group < ends.length; group++) {
       for (; row < ends[group]; row++) {
         const { data } = parameters[row];
-        if (data !== table.datas[row]) table.bindData(row, data, group);
+        if (row >= first || isUsable(data)) this.#bindData(row, data, group);
       }
     }
+  }
+
+  /** Brings the data of a row up to date. */
+  bindData(row: number): void {
+    this.#bindData(row, this.parameters[row].data, this.table.groupAt(row));
+  }
+
+  #bindData(row: number, data: Tensor, group: number): void {
+    if (data !== this.table.datas[row]) this.table.bindData(row, data, group);
   }
 
   /**
@@ -232,9 +242,12 @@ export class Plan {
 
   #refreshRow(row: number, group: number, data: Tensor, grad: Tensor | SparseGrad | null): void {
     const { table, own } = this;
-    if (data !== table.datas[row]) table.bindData(row, data, group);
-    if (grad === null) return table.skip(row);
-    if (isSparse(grad)) return this.#refreshSparse(row, grad);
+    this.#bindData(row, data, group);
+    if (grad === null) {
+      if (own.findReplaced(row) !== null) own.release(row);
+      return table.skip(row);
+    }
+    if (isSparse(grad)) return this.#refreshSparse(row, group, grad);
     if (grad !== table.grads[row]) {
       this.#checkKind(row, false);
       table.bindGrad(row, grad);
@@ -242,10 +255,9 @@ export class Plan {
     const { dtype } = table.typesAt(row);
     if (this.#precision.masterWeights && isSixteenBit(dtype)) own.refreshMaster(row);
     table.setState(row, own.refreshBuffer(row, this.#isBuffered(group)) ? FIRST : LATER);
-    table.settle(row);
   }
 
-  #refreshSparse(row: number, grad: SparseGrad): void {
+  #refreshSparse(row: number, group: number, grad: SparseGrad): void {
     const { table, own } = this;
     const { dtype } = table.typesAt(row);
     const length = table.lengthAt(row);
@@ -253,8 +265,7 @@ export class Plan {
     const rows = readSparse(grad, { dtype, length, shape }, table.name(row, "grad"));
     this.#checkKind(row, true);
     table.skip(row);
-    const first = own.refreshBuffer(row, this.#isBuffered(table.groupAt(row)));
-    table.settle(row);
+    const first = own.refreshBuffer(row, this.#isBuffered(group));
     if (length > 0) this.sparse.steps.push({ ...rows, row, first });
   }
 
@@ -301,6 +312,6 @@ export class Plan {
 
 function detachedError(what: string): TypeError {
   return new TypeError(
-    `Cannot step as the buffer of ${what} was detached or resized since the last step`,
+    `Cannot step as the buffer of ${what} was detached or resized since it was checked`,
   );
 }

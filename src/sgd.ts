@@ -361,9 +361,11 @@ export class SGD<T extends Tensor = FloatArray> {
   /** Everything is checked before anything is added. */
   #addGroups(members: readonly Members[]): void {
     const { plan } = this.#stepper;
-    const added = createGroups(members, this.#defaults, () => plan.parameters);
-    plan.add(added);
-    this.#groups = Object.freeze([...this.#groups, ...added.map(({ group }) => group)]);
+    this.#stepper.alone(() => {
+      const added = createGroups(members, this.#defaults, () => plan.parameters);
+      plan.add(added);
+      this.#groups = Object.freeze([...this.#groups, ...added.map(({ group }) => group)]);
+    });
     if (this.#state !== null) this.#showState(this.#state);
     this.#stepper.revision++;
   }

@@ -5,13 +5,16 @@
 
 import type { Dtype, HostArray } from "./parameter.ts";
 
-/** What places of arrays are multiples of: any element, and for larger arrays a vector of WebAssembly's. */
+/** What places of arrays are multiples of: of any element, and for larger arrays of a SIMD vector. */
 const ELEMENT = 8;
 const VECTOR = 16;
 /** Bytes from which an array is one of the larger ones. */
 const LARGER = 64;
 
-/** Bytes of the largest slab of more than one array. */
+/**
+ * Bytes of the largest slab of more than one array: one block of memory is easier to get than a much
+ * larger one, and 32 bits hold every index.
+ */
 const LARGEST = 2 ** 30;
 
 /** One `ArrayBuffer` with arrays on it. */
@@ -48,7 +51,7 @@ export class Slab {
     return dtype.view(this.buffer, address - this.start, length);
   }
 
-  /** Where in `whole` the array at an address begins: a small integer also for V8. */
+  /** Where in `whole` the array at an address begins. As an integer of 32 bits it is a fast index. */
   indexOf({ bytes }: Dtype, address: number): number {
     return ((address - this.start) / bytes) | 0;
   }

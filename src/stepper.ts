@@ -26,6 +26,7 @@ export class Stepper {
   #isRunning = false;
   readonly #backend: Backend;
   readonly #recorder: Recorder;
+  readonly #refresh = () => this.plan.refresh();
   readonly #stepSpan = (from: number, to: number) => stepRows(this.#backend, this.plan, from, to);
 
   constructor(backend: Backend, recorder: Recorder, precision: Precision) {
@@ -43,7 +44,7 @@ export class Stepper {
   /** A step without options. It allocates nothing, unless it draws random bits. */
   stepPlain(): void {
     if (this.plan.isRandom) return this.stepWith(NOTHING_ASKED);
-    this.#refresh();
+    this.alone(this.#refresh);
     const record = this.#recorder.record(this.plan);
     this.revision++;
     forEachSpan(this.plan, this.#stepSpan);
@@ -79,11 +80,11 @@ export class Stepper {
     }
   }
 
-  /** Brings the plan up to date. Getters of parameters can call anything, but no step or new group. */
-  #refresh(): void {
+  /** Does what reads parameters, whose getters may call anything but a step or a new group. */
+  alone(body: () => void): void {
     this.#isRunning = true;
     try {
-      this.plan.refresh();
+      body();
     } finally {
       this.#isRunning = false;
     }
@@ -92,7 +93,7 @@ export class Stepper {
   /** Checks everything that a step relies on. */
   #begin(request: StepRequest): FusedStep {
     const { plan } = this;
-    this.#refresh();
+    this.alone(this.#refresh);
     checkRequest(plan, request);
     const record = this.#recorder.record(plan);
     this.revision++;

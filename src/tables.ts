@@ -17,7 +17,7 @@ export const LENGTH = 4;
 export const KIND = 5;
 const STATE_BITS = 24;
 const DTYPE_MASK = (1 << STATE_BITS) - 1;
-/** Rows from this dtype on are on a device. */
+/** Rows from this dtype on are on a device; `kernels/src/ffi.rs` has it too. */
 const DEVICE = 16;
 
 /** The row has no gradient. */

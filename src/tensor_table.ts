@@ -38,6 +38,8 @@ interface Source {
   /** Where an array's bytes begin, as the backend reads it from the table. */
   readonly address: (array: Tensor) => number;
   readonly parameterAt: (row: number) => Parameter<Tensor>;
+  /** Lets go of what the row holds of the optimizer's own, as its type or length changes. */
+  readonly release: (row: number) => void;
   readonly precision: Precision;
 }
 
@@ -48,8 +50,6 @@ export const MASTER_IS_NEW = 2;
 /** The momentum buffer began with a dense gradient, or with a sparse one, if that is known. */
 export const BEGAN_DENSE = 4;
 export const BEGAN_SPARSE = 8;
-/** Data was replaced, and what is held with it may no longer fit. */
-const UNCHECKED = 16;
 
 /** Stands for data that a row has to be written anew for. */
 const UNBOUND: Tensor = new Float32Array(0);
@@ -64,6 +64,7 @@ export class TensorTable {
   datas: Tensor[] = [];
   /** Their gradients; null where there is none, or a sparse one. */
   grads: (Tensor | null)[] = [];
+  /** Their momentum buffers; null before they have one. */
   buffers: (Held | null)[] = [];
   /** Empty if there are none at all. */
   masters: (Held<Float32Array> | null)[] = [];
@@ -107,14 +108,17 @@ export class TensorTable {
     if (this.#source.precision.masterWeights) this.masters = resized(this.masters, count, null);
   }
 
+  /** The number of elements. */
   lengthAt(row: number): number {
     return readWord(this.halves, row * ROW + LENGTH);
   }
 
+  /** The types of its arrays. */
   typesAt(row: number): Types {
     return this.#types[codeIn(this.halves, row)];
   }
 
+  /** The number of its group. */
   groupAt(row: number): number {
     return groupOf(this.halves, row);
   }
@@ -140,18 +144,22 @@ export class TensorTable {
     return objectOf(held, FLOAT32, address, this.lengthAt(row)) as Float32Array;
   }
 
+  /** Whether it has one of some marks. */
   has(row: number, mark: number): boolean {
     return (this.marks[row] & mark) !== 0;
   }
 
+  /** Sets a mark. */
   mark(row: number, mark: number): void {
     this.marks[row] |= mark;
   }
 
+  /** Takes marks away. */
   unmark(row: number, marks: number): void {
     this.marks[row] &= ~marks;
   }
 
+  /** Sets its state: `SKIP`, `FIRST` or `LATER`. */
   setState(row: number, state: number): void {
     writeState(this.halves, row, state);
   }
@@ -162,22 +170,21 @@ export class TensorTable {
     this.setState(row, SKIP);
   }
 
-  /** A parameter's data, with which everything else is looked at anew. */
+  /** A parameter's data, with which its gradient is looked at anew. */
   bindData(row: number, data: Tensor, group: number): void {
-    const { precision, address } = this.#source;
+    const { precision, address, release } = this.#source;
     const dtype = findElementType(data);
     if (dtype === undefined || !isFixed(data)) return this.#refuseData(row, data);
     if (dtype.device !== undefined) checkDevice(dtype, precision, this.name(row, "data"));
     const code = codeOf(dtype, precision.rounding);
     const { length } = data;
-    if (code !== codeIn(this.halves, row) || length !== this.lengthAt(row)) this.objectify(row);
+    if (code !== codeIn(this.halves, row) || length !== this.lengthAt(row)) release(row);
     this.#types[code] ??= { dtype, bufferType: bufferTypeOf(dtype, precision.rounding) };
     this.datas[row] = data;
     this.grads[row] = null;
     writeWord(this.halves, row * ROW + DATA, address(data));
     writeWord(this.halves, row * ROW + LENGTH, length);
     writeKind(this.halves, row, code, group);
-    this.mark(row, UNCHECKED);
     this.writtenChanged = true;
   }
 
@@ -200,29 +207,22 @@ export class TensorTable {
 
   /** Its momentum buffer, if that is not the one it had. */
   bindBuffer(row: number, buffer: Held): void {
-    if (buffer === this.buffers[row] && !this.has(row, UNCHECKED)) return;
-    if (buffer instanceof Slab) return; // it is on it
+    if (buffer === this.buffers[row] || buffer instanceof Slab) return;
     const { dtype, bufferType } = this.typesAt(row);
     const length = this.lengthAt(row);
     const reason = dtype === bufferType
       ? undefined
       : `as rounding "${this.#source.precision.rounding}" needs it`;
     checkLike(buffer, { dtype: bufferType, length, reason }, this.name(row, "momentum buffer"));
-    if (buffer !== this.buffers[row]) this.holdBuffer(row, buffer, this.#source.address(buffer));
+    this.holdBuffer(row, buffer, this.#source.address(buffer));
   }
 
   /** Its master weight, if that is not the one it had. */
   bindMaster(row: number, master: Held<Float32Array>): void {
-    if (master === this.masters[row] && !this.has(row, UNCHECKED)) return;
-    if (master instanceof Slab) return;
+    if (master === this.masters[row] || master instanceof Slab) return;
     const like = { dtype: FLOAT32, length: this.lengthAt(row), reason: "as all master weights" };
     checkLike(master, like, this.name(row, "master weight"));
-    if (master !== this.masters[row]) this.holdMaster(row, master, this.#source.address(master));
-  }
-
-  /** What is held with data that was replaced has been looked at. */
-  settle(row: number): void {
-    this.unmark(row, UNCHECKED);
+    this.holdMaster(row, master, this.#source.address(master));
   }
 
   /** A momentum buffer that fits, and its address; null for none. */
@@ -247,14 +247,15 @@ export class TensorTable {
     this.writtenChanged = true;
   }
 
-  /** Takes out what the row has of the optimizer's own. */
+  /** Takes out what the row has of the optimizer's own, also what is new. */
   empty(row: number): void {
     this.holdBuffer(row, null, 0);
     if (this.masters.length > 0) this.holdMaster(row, null, 0);
+    this.unmark(row, BUFFER_IS_NEW | MASTER_IS_NEW);
     this.skip(row);
   }
 
-  /** After an error nothing that was half checked is trusted: the next step checks all again. */
+  /** After an error no data and no gradient is trusted: the next step checks all of them again. */
   forget(): void {
     this.datas.fill(UNBOUND);
     this.grads.fill(null);
@@ -295,6 +296,12 @@ export class TensorTable {
       if (!slabs[i].isAttached) return this.nameOn(slabs[i], 0, Infinity);
     }
     return null;
+  }
+
+  /** The same for the data of all parameters, also of those that are skipped. */
+  findDetachedData(): string | null {
+    const row = this.datas.findIndex(({ length }, row) => length !== this.lengthAt(row));
+    return row < 0 ? null : this.name(row, "data");
   }
 
   /** The same for one row, beside slabs. */

@@ -17,7 +17,7 @@ export function watch(plan: Plan): Watch {
     return [row, { grad: plan.parameters[row].grad, values, length: values.length }] as const;
   }));
   const checkAttached = () => {
-    const name = table.findDetached();
+    const name = table.findDetached() ?? table.findDetachedData();
     if (name !== null) throw changeError(name, "detached or resized");
     for (const [row, { values, length }] of matrices) {
       const name = values.length === length ? table.findDetachedOf(row) : table.name(row, "grad");

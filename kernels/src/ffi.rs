@@ -34,7 +34,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 /// Changes with every change of a signature or of a table's layout.
 const ABI: u32 = 4;
 
-/// A row that describes a tensor: six words, of which the last one is in two halves.
+/// A row that describes a tensor: six words, of which the last one is in two halves, the lower one first
+/// as on every platform that Deno runs on.
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Row {
@@ -47,6 +48,8 @@ struct Row {
     kind: u32,
     group: u32,
 }
+
+const _: () = assert!(size_of::<Row>() == 6 * size_of::<u64>());
 
 impl Row {
     #[inline(always)]
@@ -64,7 +67,7 @@ impl Row {
 /// factor that clips the norm of its gradients.
 const GROUP_ROW: usize = 6;
 
-/// Rows from this dtype on describe tensors of a device, which `gpu` steps.
+/// Rows from this dtype on describe tensors of a device, which `gpu` steps; `src/tables.ts` has it too.
 const DEVICE: u32 = 16;
 
 const STATE_SKIP: u32 = 0;
@@ -205,7 +208,7 @@ unsafe extern "C" fn descent_step(
 ) -> i32 {
     guard(|| {
         // SAFETY: the caller vouches for `to` rows and `group_count` rows.
-        let (rows, groups) = unsafe { tables(rows, from..to, groups, group_count, "step") }?;
+        let (rows, groups) = unsafe { tables::<Row>(rows, from..to, groups, group_count, "step") }?;
         if rows[from as usize..].iter().any(staged::is_staged) {
             // SAFETY: what the caller vouches for.
             return unsafe { staged::plain(rows, from as usize, groups) };

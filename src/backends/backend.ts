@@ -6,12 +6,7 @@ import type { HyperGradients, Pullback } from "../pullback.ts";
 import type { Plan } from "../plan.ts";
 import type { RuleOptions } from "../rule.ts";
 import type { Gradients } from "../tables.ts";
-
-/** Memory for arrays: so many bytes of a buffer, from an offset on. */
-export interface Room {
-  readonly buffer: ArrayBuffer;
-  readonly offset: number;
-}
+import type { Room } from "../wasm/workspace.ts";
 
 /** An implementation of the rule over the tables of a plan, and of the way back through it. */
 export interface Backend {

@@ -20,7 +20,7 @@ export interface Owner {
   /** The groups, in order. */
   readonly groups: readonly ParamGroup<Tensor>[];
   /** What remembers momentum buffers and master weights, by the parameters' order. */
-  readonly plan: Pick<Plan, "own" | "refreshData">;
+  readonly plan: Pick<Plan, "own" | "bindData">;
   /** What holds for parameters in 16-bit types. */
   readonly precision: Precision;
 }
@@ -240,8 +240,8 @@ function changeMemories(
   matches: readonly Match[],
   { buffers, masters }: CheckedDict,
 ): () => void {
-  plan.refreshData();
-  return plan.own.copy(matches.map(({ index, id }) => ({
+  for (const { index } of matches) plan.bindData(index);
+  return plan.own.prepareCopies(matches.map(({ index, id }) => ({
     row: index,
     momentumBuffer: buffers.get(id)?.data ?? null,
     masterWeight: masters.get(id)?.data ?? null,

@@ -70,8 +70,14 @@ export function commonWorkspace(): Workspace {
   return common ??= new Workspace();
 }
 
+/** Memory for arrays: so many bytes of a buffer, from an offset on. */
+export interface Room {
+  readonly buffer: ArrayBuffer;
+  readonly offset: number;
+}
+
 /** Makes memory of zeros, in a workspace if that is worth it and there is one to be had. */
-export function allocate(bytes: number): { buffer: ArrayBuffer; offset: number } {
+export function allocate(bytes: number): Room {
   const worthIt = bytes >= SMALL && bytes <= LARGE && isAvailable();
   const memory = worthIt ? createMemory(bytes) : null;
   return memory === null

@@ -143,6 +143,19 @@ Deno.test("the buffer of a float64 parameter stays float64", () => {
   assertEquals(optimizer.state.get(w)!.momentumBuffer, buffer);
 });
 
+Deno.test("a state that is loaded after a skipped first step is not lost with that step", () => {
+  const w = { data: new Float32Array(1), grad: Float32Array.of(NaN), name: "w" };
+  const optimizer = new SGD([w], { lr: 1, momentum: 0.5 });
+  optimizer.step({ checkFinite: true });
+  optimizer.loadStateDict({
+    state: { 0: { momentum_buffer: Float32Array.of(8) } },
+    param_groups: [{ ...group([0]), momentum: 0.5 }],
+  });
+  w.grad[0] = 1;
+  optimizer.step();
+  assertEquals(optimizer.state.get(w)!.momentumBuffer, Float32Array.of(5));
+});
+
 Deno.test("parameters are loaded in place where that is asked for", () => {
   const [a, b] = named("a", "b");
   const arrays = [a.data, b.data];

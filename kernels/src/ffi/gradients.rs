@@ -73,7 +73,7 @@ unsafe extern "C" fn descent_scale(
     guard(|| {
         // SAFETY: the caller vouches for the numbers of rows and for the addresses.
         let (rows, groups) = unsafe {
-            let (rows, groups) = tables(rows, from..to, groups, group_count, "scale")?;
+            let (rows, groups) = tables::<Row>(rows, from..to, groups, group_count, "scale")?;
             (Rows::new(rows, from as usize, true)?, groups)
         };
         let factors: Vec<f64> = groups.iter().map(|row| row[GROUP_ROW - 1]).collect();

@@ -20,6 +20,8 @@ struct SparseRow {
     columns: u64,
 }
 
+const _: () = assert!(size_of::<SparseRow>() == 9 * size_of::<u64>());
+
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }

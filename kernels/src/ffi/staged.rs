@@ -56,7 +56,7 @@ unsafe extern "C" fn descent_step_with(
         }
         // SAFETY: not null, and the caller vouches for the numbers of rows and for the addresses.
         unsafe {
-            let (rows, groups) = tables(rows, from..to, groups, group_count, "step")?;
+            let (rows, groups) = tables::<Row>(rows, from..to, groups, group_count, "step")?;
             step(rows, from as usize, groups, &*call.cast::<[f64; CALL_ROW]>())
         }
     })
@@ -66,11 +66,7 @@ unsafe extern "C" fn descent_step_with(
 ///
 /// # Safety
 /// As `descent_step`.
-pub unsafe fn plain(
-    rows: &[Row],
-    from: usize,
-    groups: &[[f64; GROUP_ROW]],
-) -> Result<(), Error> {
+pub unsafe fn plain(rows: &[Row], from: usize, groups: &[[f64; GROUP_ROW]]) -> Result<(), Error> {
     // SAFETY: the caller's promise.
     unsafe { step(rows, from, groups, &NOTHING) }
 }
@@ -190,7 +186,8 @@ where
                 false => Gradient::Kept(ArrayView1::from_shape_ptr(length, pointer(grad))),
             },
             buffer: view(buffer, length),
-            master: view(master, length),
+            // Wide tensors are stepped as they are, whatever the word says.
+            master: if is_staged(row) { view(master, length) } else { None },
             first: row.state() == STATE_FIRST,
             stochastic: row.dtype() >= STOCHASTIC_F16,
             group: group as usize,
