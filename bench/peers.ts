@@ -61,6 +61,7 @@ if (flags.readme) {
 }
 const title = "One step of SGD: Nesterov momentum and weight decay, float32";
 await Deno.writeTextFile(flags.chart ?? CHART, drawChart(title, setting, results));
+new Deno.Command(Deno.execPath(), { args: ["fmt", "-q", flags.chart ?? CHART] }).outputSync();
 console.log(`\nChart: ${flags.chart ?? CHART}`);
 
 async function measureAll(programs: readonly Program[]) {
