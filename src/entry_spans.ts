@@ -9,6 +9,7 @@ import type { Parameter, Tensor } from "./parameter.ts";
 import type { SparseTable } from "./sparse.ts";
 import { BUFFER, DATA, GRAD, MASTER, readWord, ROW } from "./tables.ts";
 import { isObject } from "./tensor_memory.ts";
+import type { Held } from "./tensor_memory.ts";
 import type { TensorTable } from "./tensor_table.ts";
 
 /** The arrays that a step writes. */
@@ -36,14 +37,10 @@ export function writtenOf(table: TensorTable): Written {
   return new Written(spansOfWritten(table, 0), list);
 }
 
-/**
- * All data, the slabs of the optimizer's own arrays, and those of these that lie elsewhere; then room
- * for more spans.
- */
+/** All data, and those of the optimizer's own arrays that others can see; then room for more spans. */
 function spansOfWritten(table: TensorTable, room: number): Spans {
-  const { count, slabs, hasObjects, buffers, masters } = table;
-  const ofRows = hasObjects ? WRITTEN.length * count : count;
-  const spans = createSpans(ofRows + slabs.length + room);
+  const { count, hasObjects, buffers, masters } = table;
+  const spans = createSpans((hasObjects ? WRITTEN.length * count : count) + room);
   for (let row = 0; row < count; row++) {
     const { dtype, bufferType } = table.typesAt(row);
     fill(spans, row, table, row, DATA, dtype.bytes);
@@ -51,10 +48,6 @@ function spansOfWritten(table: TensorTable, room: number): Spans {
     if (isObject(buffers[row])) fill(spans, count + row, table, row, BUFFER, bufferType.bytes);
     const isMaster = isObject(masters[row] ?? null);
     if (isMaster) fill(spans, 2 * count + row, table, row, MASTER, FLOAT32.bytes);
-  }
-  for (const [i, { start, byteLength }] of slabs.entries()) {
-    spans.starts[ofRows + i] = start;
-    spans.ends[ofRows + i] = start + byteLength;
   }
   return spans;
 }
@@ -148,22 +141,27 @@ interface Tables {
   readonly sparse: SparseTable;
 }
 
-/** All tensors of a step, slabs as one each, with their names. Nothing of the user's is asked. */
+/**
+ * All tensors of a step with their names, slabs as one each: somebody may ask for arrays on them while
+ * it runs. Nothing of the user's is asked.
+ */
 function* tensorsOf(
   { table, sparse }: Tables,
 ): Generator<readonly [tensor: Tensor, name: () => string]> {
   const matrices = new Map(sparse.steps.map(({ row, values }) => [row, values]));
-  for (const slab of table.slabs) {
-    yield [slab.whole(FLOAT32), () => table.nameOn(slab, 0, Infinity)];
-  }
+  const slabs = new Set<Held>();
   for (let row = 0; row < table.count; row++) {
     const grad = table.grads[row] ?? matrices.get(row);
     if (grad === undefined) continue;
-    const [buffer, master] = [table.buffers[row], table.masters[row] ?? null];
     yield [table.datas[row], () => table.name(row, "data")];
     yield [grad, () => table.name(row, "grad")];
-    if (isObject(buffer)) yield [buffer, () => table.name(row, "momentum buffer")];
-    if (isObject(master)) yield [master, () => table.name(row, "master weight")];
+    for (const name of ["momentum buffer", "master weight"] as const) {
+      const column = name === "momentum buffer" ? table.buffers : table.masters;
+      const held = column[row] ?? null;
+      if (held === null || slabs.has(held)) continue;
+      if (!isObject(held)) slabs.add(held);
+      yield [isObject(held) ? held : held.whole(FLOAT32), () => table.name(row, name)];
+    }
   }
 }
 

@@ -86,6 +86,6 @@ export class Written {
   /** The error of a span that `findMeeting` has found. */
   refusal(start: number, end: number, name: string): RangeError {
     const other = this.#list().find((span) => span.start < end && start < span.end);
-    return overlapError(other?.name ?? "the memory of momentum buffers", name);
+    return overlapError(other!.name, name);
   }
 }

@@ -21,7 +21,6 @@ const LARGEST = 2 ** 30;
 export class Slab {
   /** By the number of a dtype. */
   readonly #wholes: HostArray[] = [];
-  readonly #bytes: number;
 
   /**
    * @param buffer The memory.
@@ -32,19 +31,7 @@ export class Slab {
     readonly buffer: ArrayBufferLike,
     readonly start: number,
     readonly offset: number,
-  ) {
-    this.#bytes = buffer.byteLength;
-  }
-
-  /** Bytes, also of a buffer that was detached. */
-  get byteLength(): number {
-    return this.#bytes;
-  }
-
-  /** Whether the memory is still there. */
-  get isAttached(): boolean {
-    return this.buffer.byteLength === this.#bytes;
-  }
+  ) {}
 
   /** The array at an address. */
   view(dtype: Dtype, address: number, length: number): HostArray {
@@ -58,7 +45,7 @@ export class Slab {
 
   /** All of the memory as one array, for whoever steps parts of it. */
   whole(dtype: Dtype): HostArray {
-    const length = Math.floor(this.#bytes / dtype.bytes);
+    const length = Math.floor(this.buffer.byteLength / dtype.bytes);
     return this.#wholes[dtype.code] ??= dtype.view(this.buffer, 0, length);
   }
 }

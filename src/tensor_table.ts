@@ -76,9 +76,10 @@ export class TensorTable {
   gradsChanged = true;
   /** The rows whose gradients are not known to lie apart from what a step writes. */
   readonly newGrads: number[] = [];
-  /** What some of the optimizer's own arrays lie on. */
-  slabs: readonly Slab[] = [];
-  /** Whether others of them are objects. */
+  /**
+   * Whether some of the optimizer's own arrays are objects. Those on slabs have been seen by nobody:
+   * nothing can overlap or detach them.
+   */
   hasObjects = false;
   readonly #types: Types[] = [];
   readonly #source: Source;
@@ -263,18 +264,9 @@ export class TensorTable {
     this.writtenChanged = this.gradsChanged = true;
   }
 
-  /** Finds out where the optimizer's own arrays are. */
+  /** Finds out whether some of the optimizer's own arrays are objects. */
   survey(): void {
-    const slabs = new Set<Slab>();
-    this.hasObjects = false;
-    for (const column of [this.buffers, this.masters]) {
-      for (let row = 0; row < column.length; row++) {
-        const held = column[row];
-        if (isObject(held)) this.hasObjects = true;
-        else if (held !== null) slabs.add(held);
-      }
-    }
-    this.slabs = [...slabs];
+    this.hasObjects = this.buffers.some(isObject) || this.masters.some(isObject);
   }
 
   /**
@@ -283,7 +275,7 @@ export class TensorTable {
    * @returns The name of the first one; null if there is none.
    */
   findDetached(): string | null {
-    const { datas, grads, halves, slabs, hasObjects } = this;
+    const { datas, grads, halves, hasObjects } = this;
     for (let row = 0; row < grads.length; row++) {
       const grad = grads[row];
       if (grad === null) continue;
@@ -291,9 +283,6 @@ export class TensorTable {
       if (datas[row].length === length && grad.length === length && !hasObjects) continue;
       const name = this.findDetachedOf(row);
       if (name !== null) return name;
-    }
-    for (let i = 0; i < slabs.length; i++) {
-      if (!slabs[i].isAttached) return this.nameOn(slabs[i], 0, Infinity);
     }
     return null;
   }
@@ -304,7 +293,7 @@ export class TensorTable {
     return row < 0 ? null : this.name(row, "data");
   }
 
-  /** The same for one row, beside slabs. */
+  /** The same for one row. */
   findDetachedOf(row: number): string | null {
     const length = this.lengthAt(row);
     const grad = this.grads[row];
@@ -315,24 +304,6 @@ export class TensorTable {
     if (isObject(buffer) && buffer.length !== length) return this.name(row, "momentum buffer");
     if (isObject(master) && master.length !== length) return this.name(row, "master weight");
     return null;
-  }
-
-  /** What error messages call the first array on a slab that lies between two addresses. */
-  nameOn(slab: Slab, start: number, end: number): string {
-    for (let row = 0; row < this.count; row++) {
-      const length = this.lengthAt(row);
-      const lies = (word: number, { bytes }: ElementType) => {
-        const address = readWord(this.halves, row * ROW + word);
-        return address < end && start < address + length * bytes;
-      };
-      if (this.buffers[row] === slab && lies(BUFFER, this.typesAt(row).bufferType)) {
-        return this.name(row, "momentum buffer");
-      }
-      if (this.masters[row] === slab && lies(MASTER, FLOAT32)) {
-        return this.name(row, "master weight");
-      }
-    }
-    return "the memory of momentum buffers";
   }
 
   /** What error messages call one of a parameter's arrays. */

@@ -96,6 +96,18 @@ function make(lengths: readonly number[], options: Partial<SGDOptions>) {
   return { params, optimizer: new SGD(params, { ...MOMENTUM, ...options }) };
 }
 
+testOnBackends("a gradient that comes later is refused on data, and may be shared", (backend) => {
+  const { params: [a, b], optimizer } = make([3, 3], { backend });
+  optimizer.step();
+  a.grad = b.grad;
+  optimizer.step();
+  const data = a.data.slice();
+  b.grad = a.data;
+  const text = 'data of parameter 0 ("p0") and grad of parameter 1 ("p1")';
+  assertThrows(() => optimizer.step(), RangeError, text);
+  assertEquals(a.data, data);
+});
+
 testOnBackends("momentum buffers of one step share memory, and keep apart", (backend) => {
   const { params, optimizer } = make([3, 0, 100, 1], { backend });
   for (let step = 0; step < 2; step++) optimizer.step();
