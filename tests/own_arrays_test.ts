@@ -135,3 +135,18 @@ testOnBackends("a getter cannot add a group while one is added", (backend) => {
   assertThrows(() => optimizer.addParamGroup({ params: [nested] }), Error, "is running");
   assertEquals(optimizer.paramGroups.length, 1);
 });
+
+testOnBackends(
+  "a momentum buffer that is first seen while a step runs is in use",
+  async (backend) => {
+    const [w, other] = [ones(4), ones(4)];
+    const optimizer = optimizerOf([w], { momentum: 0.5, backend });
+    optimizer.step();
+    const second = optimizerOf([other], { backend });
+    const step = optimizer.stepAsync();
+    other.grad = [...optimizer.state.values()][0].momentumBuffer!;
+    assertThrows(() => second.step(), Error, "grad of parameter 0");
+    await step;
+    second.step();
+  },
+);
