@@ -162,8 +162,8 @@ export class OwnArrays {
         table.mark(row, isSparse ? BEGAN_SPARSE : BEGAN_DENSE);
         if (!isSparse) table.setState(row, LATER);
       }
-      table.unmark(row, IS_NEW);
       this.#tell(row);
+      table.unmark(row, IS_NEW);
     }
     this.hasNew = false;
   }
@@ -209,18 +209,24 @@ export class OwnArrays {
     copyAll("momentumBuffer", (row, held, address) => table.holdBuffer(row, held, address));
     copyAll<Float32Array>("masterWeight", (...args) => table.holdMaster(...args));
     return () => {
-      for (const { row } of saved) table.empty(row);
+      for (const { row } of saved) {
+        table.empty(row);
+        table.mark(row, IS_NEW);
+      }
       for (const hold of holders) hold();
-      for (const { row } of saved) this.#tell(row);
+      for (const { row } of saved) {
+        this.#tell(row);
+        table.unmark(row, IS_NEW);
+      }
     };
   }
 
-  /** Lets the state of a row say what the row has. */
+  /** Lets the state of a row say what the row has that is new. */
   #tell(row: number): void {
     if (this.states === null) return;
     this.#table.objectify(row);
-    const state = this.states[row];
-    state.momentumBuffer = this.#table.bufferAt(row);
-    state.masterWeight = this.#table.masterAt(row);
+    const [table, state] = [this.#table, this.states[row]];
+    if (table.has(row, BUFFER_IS_NEW)) state.momentumBuffer = table.bufferAt(row);
+    if (table.has(row, MASTER_IS_NEW)) state.masterWeight = table.masterAt(row);
   }
 }

@@ -150,3 +150,23 @@ testOnBackends(
     second.step();
   },
 );
+
+testOnBackends("a master weight comes back with the data that it belongs to", (backend) => {
+  const w = ones(4, Float16Array);
+  const optimizer = optimizerOf([w], { masterWeights: true, momentum: 0.5, backend });
+  optimizer.step();
+  const [state] = [...optimizer.state.values()] as {
+    masterWeight: unknown;
+    momentumBuffer: unknown;
+  }[];
+  const { masterWeight } = state;
+  state.momentumBuffer = null;
+  const { data, grad } = w;
+  [w.data, w.grad] = [new Float64Array(4), new Float64Array(4)];
+  optimizer.step();
+  assertEquals(state.masterWeight === masterWeight, true);
+  [w.data, w.grad, state.momentumBuffer] = [data, grad, null];
+  optimizer.step();
+  const lr = Math.fround(0.1);
+  assertEquals(masterWeight, new Float32Array(4).fill(Math.fround(1 - lr) - lr));
+});
