@@ -196,7 +196,15 @@ export class OwnArrays {
     ) => {
       const typeOf = (i: number) => {
         const { row, [name]: values } = saved[i];
-        return values === null ? null : storedType(table.datas[row], values);
+        if (values === null) return null;
+        const type = storedType(table.datas[row], values);
+        const expected = name === "momentumBuffer" ? table.typesAt(row).bufferType : FLOAT32;
+        if (type !== expected || values.length !== table.lengthAt(row)) { // a getter gave other data
+          throw new RangeError(
+            `Cannot load the state as ${table.name(row, "data")} changed meanwhile`,
+          );
+        }
+        return type;
       };
       makeArrays(this.#memory, {
         ...{ count: saved.length, lengthOf, typeOf },

@@ -170,3 +170,24 @@ testOnBackends("a master weight comes back with the data that it belongs to", (b
   const lr = Math.fround(0.1);
   assertEquals(masterWeight, new Float32Array(4).fill(Math.fround(1 - lr) - lr));
 });
+
+testOnBackends("a getter that gives other data while a state is loaded ends it", (backend) => {
+  const [narrow, wide] = [new Float32Array(4), new Float64Array(4)];
+  let left = Infinity;
+  const w = { ...ones(4), data: narrow };
+  Object.defineProperty(w, "data", { get: () => left-- > 0 ? narrow : wide });
+  const optimizer = optimizerOf([w], { momentum: 0.5, backend });
+  const dict = optimizer.stateDict();
+  dict.state = { 0: { momentum_buffer: new Float32Array(4) } };
+  for (let reads = 0; reads < 12; reads++) {
+    left = reads;
+    try {
+      optimizer.loadStateDict(dict);
+    } catch (error) {
+      assertStringIncludes(String(error), "RangeError");
+      continue;
+    }
+    left = Infinity;
+    assertEquals(optimizer.stateDict().state[0].momentum_buffer, new Float32Array(4));
+  }
+});
