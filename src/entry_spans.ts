@@ -83,15 +83,22 @@ export function checkDataApart(
 ): void {
   const spans = createSpans(table.count);
   const empty = new Set<Parameter<Tensor>>();
+  const unusable = new Set<number>();
   for (let row = 0; row < table.count; row++) {
-    if (table.datas[row] !== parameters[row].data) continue; // it cannot be used, and is no danger
+    const { data } = parameters[row];
+    if (data !== table.datas[row] || data.length !== table.lengthAt(row)) {
+      unusable.add(row); // such as detached data: its memory may be somebody else's by now
+      continue;
+    }
     fill(spans, row, table, row, DATA, table.typesAt(row).dtype.bytes);
     if (table.lengthAt(row) > 0) continue; // what has no data overlaps nothing
     if (empty.has(parameters[row])) throw repeated(parameters[row], row);
     empty.add(parameters[row]);
   }
   if (sortApart(spans)) return;
-  const [a, b] = findOverlap(listArrays(table, "data"))!;
+  const list = listArrays(table, "data");
+  for (const row of unusable) list[row] = { ...list[row], end: list[row].start };
+  const [a, b] = findOverlap(list)!;
   if (parameters[a] === parameters[b]) throw repeated(parameters[b], b);
   throw overlapError(table.name(a, "data"), table.name(b, "data"));
 }

@@ -102,6 +102,20 @@ testOnBackends("stepAsync sees that data without a gradient were detached", asyn
   assertEquals(kept.length, 4);
 });
 
+testOnBackends("an overlap beside data that were detached has the names of the pair", (backend) => {
+  const old = { data: new Float32Array(4), grad: null, name: "old" };
+  const optimizer = new SGD([old], { lr: 0.1, backend });
+  const buffer = old.data.buffer.transfer();
+  const params = [
+    { data: new Float32Array(buffer), grad: null, name: "x" },
+    { data: new Float32Array(buffer, 4, 2), grad: null, name: "y" },
+  ];
+  const text = 'data of parameter 1 ("x") and data of parameter 2 ("y")';
+  assertThrows(() => optimizer.addParamGroup({ params }), RangeError, text);
+  optimizer.addParamGroup({ params: params.slice(1) }); // where the data of the first one were
+  assertEquals(optimizer.paramGroups.length, 2);
+});
+
 testOnBackends(
   "other parameters are loaded and added beside one that cannot be used",
   (backend) => {
