@@ -189,28 +189,27 @@ export class OwnArrays {
   prepareCopies(saved: readonly Saved[]): () => void {
     const table = this.#table;
     const holders: (() => void)[] = [];
-    const lengthOf = (i: number) => table.lengthAt(saved[i].row);
     const copyAll = <T extends Tensor>(
       name: "momentumBuffer" | "masterWeight",
       hold: (row: number, held: Held<T>, address: number) => void,
     ) => {
-      const typeOf = (i: number) => {
-        const { row, [name]: values } = saved[i];
-        if (values === null) return null;
-        const type = storedType(table.datas[row], values);
-        const expected = name === "momentumBuffer" ? table.typesAt(row).bufferType : FLOAT32;
-        if (type !== expected || values.length !== table.lengthAt(row)) { // a getter gave other data
-          throw new RangeError(
-            `Cannot load the state as ${table.name(row, "data")} changed meanwhile`,
-          );
-        }
-        return type;
-      };
+      const wanted = saved.filter(({ [name]: values }) => values !== null);
+      const typeOf = (i: number) =>
+        name === "momentumBuffer" ? table.typesAt(wanted[i].row).bufferType : FLOAT32;
+      const lengthOf = (i: number) => table.lengthAt(wanted[i].row);
+      for (const [i, { row, [name]: values }] of wanted.entries()) {
+        const isOfType = storedType(table.datas[row], values!) === typeOf(i);
+        if (isOfType && values!.length === lengthOf(i)) continue;
+        // The dict fitted other data, which a getter gave.
+        throw new RangeError(
+          `Cannot load the state as ${table.name(row, "data")} changed meanwhile`,
+        );
+      }
       makeArrays(this.#memory, {
-        ...{ count: saved.length, lengthOf, typeOf },
+        ...{ count: wanted.length, lengthOf, typeOf },
         hold(i, held, address) {
-          copyFromHost(objectOf(held, typeOf(i)!, address, lengthOf(i)), saved[i][name]!);
-          holders.push(() => hold(saved[i].row, held as Held<T>, address));
+          copyFromHost(objectOf(held, typeOf(i), address, lengthOf(i)), wanted[i][name]!);
+          holders.push(() => hold(wanted[i].row, held as Held<T>, address));
         },
       });
     };

@@ -43,7 +43,7 @@ interface Source {
   readonly precision: Precision;
 }
 
-/** The momentum buffer is made for the step at hand, and no state before that is taken. */
+/** The momentum buffer is made for the step at hand; it is not remembered before that is taken. */
 export const BUFFER_IS_NEW = 1;
 /** The master weight likewise. */
 export const MASTER_IS_NEW = 2;
@@ -124,7 +124,7 @@ export class TensorTable {
     return groupOf(this.halves, row);
   }
 
-  /** Whether a step with a gradient is the first one with it. */
+  /** Whether the momentum buffer has never been written. */
   isFirst(row: number): boolean {
     return this.buffers[row] === null || this.has(row, BUFFER_IS_NEW);
   }
