@@ -1,5 +1,6 @@
 /** Parameter groups: parameters that share hyperparameters. */
 
+import { settledInitialLr, settleInitialLr } from "./initial_lr.ts";
 import { checkHyperparameter, HYPERPARAMETERS } from "./options.ts";
 import type { GroupOptions, Hyperparameters } from "./options.ts";
 import type { FloatArray, Parameter, SparseParameter, Tensor } from "./parameter.ts";
@@ -8,6 +9,12 @@ import type { FloatArray, Parameter, SparseParameter, Tensor } from "./parameter
 export interface ParamGroupOptions<T extends Tensor = FloatArray> extends GroupOptions {
   /** The parameters of the group: at least one. */
   params: Iterable<Parameter<T> | SparseParameter>;
+  /**
+   * The learning rate that schedules start from, finite and >= 0, where it is not the `lr` that the
+   * group has when the first `LRScheduler` is made.
+   * @default {lr}
+   */
+  initialLr?: number;
 }
 
 /**
@@ -20,16 +27,24 @@ export interface ParamGroupOptions<T extends Tensor = FloatArray> extends GroupO
 export interface ParamGroup<T extends Tensor = FloatArray> extends Hyperparameters {
   /** The parameters, in the order in which they were given. */
   readonly params: readonly Parameter<T>[];
+  /**
+   * The learning rate that schedules start from. It equals `lr`, and follows what is assigned to it,
+   * until an `LRScheduler` is made on the optimizer; from then on it stays, unless a state is loaded.
+   * A group that is added later starts from the `lr` that it is added with.
+   */
+  readonly initialLr: number;
 }
 
 /**
  * Makes a group whose hyperparameters are checked at every assignment.
  *
  * @param members Makes a list of its parameters, which is kept from when somebody asks for it.
+ * @param initialLr The learning rate that schedules start from, if it is given.
  */
 export function createGroup(
   members: () => Parameter<Tensor>[],
   values: Hyperparameters,
+  initialLr?: number,
 ): ParamGroup<Tensor> {
   const current = { ...values };
   let params: readonly Parameter<Tensor>[] | undefined;
@@ -47,5 +62,10 @@ export function createGroup(
       },
     });
   }
+  Object.defineProperty(group, "initialLr", {
+    enumerable: true,
+    get: () => settledInitialLr(group) ?? current.lr,
+  });
+  if (initialLr !== undefined) settleInitialLr(group, initialLr);
   return Object.preventExtensions(group) as ParamGroup<Tensor>;
 }

@@ -2,14 +2,14 @@
 
 import { createGroup } from "./group.ts";
 import type { ParamGroup, ParamGroupOptions } from "./group.ts";
-import { checkKeys, resolve } from "./options.ts";
+import { checkInitialLr, checkKeys, resolve } from "./options.ts";
 import type { GroupOptions } from "./options.ts";
 import { checkParameter, describe } from "./parameter.ts";
 import type { Parameter, Tensor } from "./parameter.ts";
 
 /** The options of a group, and its parameters in a list of their own. */
 export interface Members {
-  readonly options: GroupOptions;
+  readonly options: GroupOptions & Pick<ParamGroupOptions, "initialLr">;
   readonly params: unknown[];
 }
 
@@ -36,7 +36,7 @@ export function readGroup(group: unknown): Members {
   if (typeof group !== "object" || group === null) {
     throw new TypeError(`Cannot add a group as it must be an object: it is ${describe(group)}`);
   }
-  checkKeys(group, ["params"]);
+  checkKeys(group, ["params", "initialLr"]);
   const options = group as ParamGroupOptions<Tensor>;
   return { options, params: toArray(options.params, "params of the group") };
 }
@@ -67,9 +67,11 @@ export function createGroups(
   let end = known().length;
   return members.map(({ options, params }) => {
     const hyperparameters = resolve(options, defaults);
+    const { initialLr } = options;
+    if (initialLr !== undefined) checkInitialLr(initialLr);
     for (let i = 0; i < params.length; i++) checkParameter(params[i], end + i);
     const [first, last] = [end, end += params.length];
-    const group = createGroup(() => known().slice(first, last), hyperparameters);
+    const group = createGroup(() => known().slice(first, last), hyperparameters, initialLr);
     return { group, params: params as Parameter<Tensor>[] };
   });
 }

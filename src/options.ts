@@ -104,6 +104,16 @@ export function checkHyperparameter(name: keyof Hyperparameters, value: unknown)
 }
 
 /**
+ * Checks the learning rate that a group started with.
+ *
+ * @throws {TypeError} If it is of another type.
+ * @throws {RangeError} If it is negative, infinite or NaN.
+ */
+export function checkInitialLr(value: unknown): void {
+  checkNumber("initialLr", value);
+}
+
+/**
  * Checks what holds between hyperparameters.
  *
  * @throws {RangeError} If nesterov comes without momentum or with dampening.

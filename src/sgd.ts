@@ -6,6 +6,7 @@ import { goBackThrough } from "./differentiable/backward.ts";
 import type { BackwardOptions, BackwardResult, Cotangents } from "./differentiable/backward.ts";
 import { checkLimit, Recorder } from "./differentiable/recorder.ts";
 import type { ParamGroup, ParamGroupOptions } from "./group.ts";
+import { initialLrOf, isScheduled, settleScheduled } from "./initial_lr.ts";
 import { checkKeys, checkShared } from "./options.ts";
 import type { BackendName, GroupOptions, SGDOptions } from "./options.ts";
 import { createGroups, readGroup, readMembers } from "./members.ts";
@@ -140,7 +141,8 @@ export class SGD<T extends Tensor = FloatArray> {
   }
 
   /**
-   * Adds a group, for example a layer that is trained from now on.
+   * Adds a group, for example a layer that is trained from now on. Schedulers of the optimizer set its
+   * learning rate from their next step on.
    *
    * @param group Its parameters and the options in which it differs.
    * @throws {TypeError} If it has no parameters, or something is of another type.
@@ -364,6 +366,9 @@ export class SGD<T extends Tensor = FloatArray> {
     this.#stepper.alone(() => {
       const added = createGroups(members, this.#defaults, () => plan.parameters);
       plan.add(added);
+      if (this.#groups.some(isScheduled)) {
+        for (const { group } of added) settleScheduled(group, initialLrOf(group));
+      }
       this.#groups = Object.freeze([...this.#groups, ...added.map(({ group }) => group)]);
     });
     if (this.#state !== null) this.#showState(this.#state);

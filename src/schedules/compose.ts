@@ -2,7 +2,7 @@
 
 import { describe } from "../parameter.ts";
 import { checkMilestones } from "./decay.ts";
-import { fromRecurrence, recurrenceOf } from "./schedule.ts";
+import { fromRecurrence, lastReset, nextChange, recurrenceOf } from "./schedule.ts";
 import type { Recurrence, Schedule } from "./schedule.ts";
 
 /**
@@ -41,6 +41,15 @@ export function sequentialLR(
       const since = step - starts[part];
       return since === 0 ? restart(parts[part], baseLr) : parts[part].next(lr, since, baseLr);
     },
+    nextChange(step, lr) {
+      const part = partAt(step);
+      const change = starts[part] + nextChange(parts[part], step - starts[part], lr);
+      return Math.min(change, starts[part + 1] ?? Infinity);
+    },
+    lastReset(step) {
+      const part = partAt(step);
+      return starts[part] + lastReset(parts[part], step - starts[part]);
+    },
   });
 }
 
@@ -70,6 +79,8 @@ export function chainedScheduler(schedules: readonly Schedule[]): Schedule {
   return fromRecurrence({
     first: (lr, baseLr) => parts.reduce((lr, part) => part.first(lr, baseLr), lr),
     next: (lr, step, baseLr) => parts.reduce((lr, part) => part.next(lr, step, baseLr), lr),
+    nextChange: (step, lr) => Math.min(...parts.map((part) => nextChange(part, step, lr))),
+    lastReset: (step) => Math.max(...parts.map((part) => lastReset(part, step))),
   });
 }
 

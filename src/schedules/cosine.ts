@@ -52,7 +52,20 @@ export function cosineAnnealingLR(options: CosineAnnealingLROptions): Schedule {
       return height(step) / height(step - 1) * (lr - etaMin) + etaMin;
     },
     restart: (baseLr) => between(etaMin, baseLr, 0, tMax),
+    lastReset: (step) => lastLowest(step, tMax, height),
   });
+}
+
+/**
+ * The last step up to `step` at which the cosine is at its lowest point exactly, where `etaMin` is the
+ * learning rate whatever it was before; 0 if there is none. Up to these limits the angle is so exact
+ * that every lowest point before it has height 0 too, and no other point has.
+ */
+function lastLowest(step: number, tMax: number, height: (step: number) => number): number {
+  if (step < tMax || tMax > 1e6) return 0;
+  const cycle = Math.min(Math.floor((step - tMax) / (2 * tMax)), 6e6);
+  const lowest = (2 * cycle + 1) * tMax;
+  return height(lowest) === 0 ? lowest : 0;
 }
 
 /**

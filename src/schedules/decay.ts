@@ -2,7 +2,7 @@
 
 import { describe } from "../parameter.ts";
 import { checkOption, checkOptions, COUNT, NOT_NEGATIVE, WHOLE } from "./options.ts";
-import { fromRecurrence } from "./schedule.ts";
+import { fromRecurrence, unlessFixed } from "./schedule.ts";
 import type { Schedule } from "./schedule.ts";
 
 /** The options of `stepLR`. */
@@ -57,6 +57,7 @@ export function stepLR(options: StepLROptions): Schedule {
   return fromRecurrence({
     first: (lr) => lr,
     next: (lr, step) => step % stepSize === 0 ? lr * gamma : lr,
+    nextChange: (step, lr) => unlessFixed(lr, gamma, (Math.floor(step / stepSize) + 1) * stepSize),
   });
 }
 
@@ -81,7 +82,23 @@ export function multiStepLR(options: MultiStepLROptions): Schedule {
   const counts = new Map<number, number>();
   for (const step of checkMilestones(milestones)) counts.set(step, (counts.get(step) ?? 0) + 1);
   const decay = (lr: number, step: number) => lr * gamma ** (counts.get(step) ?? 0);
-  return fromRecurrence({ first: (lr) => decay(lr, 0), next: decay });
+  const ascending = [...counts.keys()].sort((a, b) => a - b);
+  return fromRecurrence({
+    first: (lr) => decay(lr, 0),
+    next: decay,
+    nextChange: (step) => firstAfter(step, ascending),
+  });
+}
+
+/** The first of ascending steps that comes after one; Infinity if none does. */
+function firstAfter(step: number, ascending: readonly number[]): number {
+  let [low, high] = [0, ascending.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (ascending[middle] > step) high = middle;
+    else low = middle + 1;
+  }
+  return ascending[low] ?? Infinity;
 }
 
 /**
@@ -119,7 +136,11 @@ export function exponentialLR(options: ExponentialLROptions): Schedule {
   checkOptions(options, ["gamma"]);
   const { gamma } = options;
   checkOption("gamma", gamma, NOT_NEGATIVE);
-  return fromRecurrence({ first: (lr) => lr, next: (lr) => lr * gamma });
+  return fromRecurrence({
+    first: (lr) => lr,
+    next: (lr) => lr * gamma,
+    nextChange: (step, lr) => unlessFixed(lr, gamma, step + 1),
+  });
 }
 
 /**
@@ -145,5 +166,6 @@ export function polynomialLR(options: PolynomialLROptions = {}): Schedule {
   return fromRecurrence({
     first: (lr) => lr,
     next: (lr, step) => step > totalIters ? lr : lr * (left(step) / left(step - 1)) ** power,
+    nextChange: (step) => step < totalIters ? step + 1 : Infinity,
   });
 }

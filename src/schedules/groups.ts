@@ -1,28 +1,37 @@
 /** The groups of the optimizer that a scheduler sets. */
 
-import { checkHyperparameter } from "../options.ts";
+import { initialLrOf, settleScheduled } from "../initial_lr.ts";
+import { checkHyperparameter, checkInitialLr } from "../options.ts";
 import { describe } from "../parameter.ts";
+import { placesOf } from "../state/scheduler_dict.ts";
 
 /** An optimizer, as far as schedulers go: `SGD`, or anything with such groups. */
 export interface ScheduledOptimizer {
-  /** The groups, in order. */
-  readonly paramGroups: readonly { lr: number; momentum: number }[];
+  /** The groups, in order: the same objects at every access, and added ones at the end. */
+  readonly paramGroups: readonly ScheduledGroup[];
+}
+
+/** A group, as far as schedulers go. */
+interface ScheduledGroup {
+  lr: number;
+  momentum: number;
+  readonly initialLr?: number;
 }
 
 /** What a scheduler sets in a group. */
 export interface Setting {
   readonly lr: number;
   readonly momentum?: number;
+  /** The learning rate that the group's schedules start from. */
+  readonly initialLr?: number;
 }
 
-/** The groups of an optimizer, which must have as many as the scheduler knows, if it knows some. */
+/** The groups of an optimizer: those that it has at the time, as groups may be added. */
 export class Groups {
   readonly #optimizer: ScheduledOptimizer;
-  /** How many there are. */
-  readonly count: number;
 
   /**
-   * Looks at the groups as they are now.
+   * Looks at the groups of an optimizer.
    *
    * @throws {TypeError} If it is no optimizer.
    */
@@ -33,23 +42,26 @@ export class Groups {
       );
     }
     this.#optimizer = optimizer;
-    this.count = optimizer.paramGroups.length;
   }
 
-  /**
-   * The learning rates as they are now.
-   *
-   * @throws {RangeError} If the optimizer has other groups than at first.
-   */
+  /** How many there are. */
+  get count(): number {
+    return this.#optimizer.paramGroups.length;
+  }
+
+  /** The learning rates as they are now. */
   lrs(): number[] {
-    const { length } = this.#optimizer.paramGroups;
-    if (length !== this.count) {
-      throw new RangeError(
-        `Cannot schedule as the optimizer must have ${this.count} groups, as it had when the ` +
-          `scheduler was made: it has ${length}`,
-      );
-    }
     return this.#optimizer.paramGroups.map(({ lr }) => lr);
+  }
+
+  /** The learning rates that schedules start from. */
+  initialLrs(): number[] {
+    return this.#optimizer.paramGroups.map(initialLrOf);
+  }
+
+  /** The place of each group in the lists of a scheduler's state; -1 for one that is not in it. */
+  placesIn(dict: object): number[] {
+    return placesOf(dict, this.#optimizer.paramGroups);
   }
 
   /**
@@ -59,37 +71,95 @@ export class Groups {
    * @throws {RangeError} If a value is negative, infinite or NaN.
    */
   set(settings: readonly Setting[]): void {
-    for (const { lr, momentum } of settings) {
+    for (const { lr, momentum, initialLr } of settings) {
       checkHyperparameter("lr", lr);
       if (momentum !== undefined) checkHyperparameter("momentum", momentum);
+      if (initialLr !== undefined) checkInitialLr(initialLr);
     }
-    for (const [i, setting] of settings.entries()) {
+    for (const [i, { lr, momentum, initialLr }] of settings.entries()) {
       const group = this.#optimizer.paramGroups[i];
-      group.lr = setting.lr;
-      if (setting.momentum !== undefined) group.momentum = setting.momentum;
+      if (initialLr !== undefined) settleScheduled(group, initialLr);
+      group.lr = lr;
+      if (momentum !== undefined) group.momentum = momentum;
     }
   }
 }
 
-/**
- * Completes a value that may be given once for all groups.
- *
- * @throws {RangeError} If a list has another length.
- */
-export function perGroup<T>(name: string, value: T | readonly T[], count: number): readonly T[] {
-  if (!Array.isArray(value)) return Array<T>(count).fill(value as T);
-  checkLength(name, value, count);
-  return [...value];
+/** How a list that has an item for each group gets one for a group that is added. */
+interface Extension {
+  /** What the items are, as errors call them. */
+  readonly name: string;
+  /** What one of them is called. */
+  readonly one: string;
+  /** The method that adds one. */
+  readonly method: string;
 }
 
-/**
- * Checks that a list has an item for each group.
- *
- * @throws {RangeError} If it has another length.
- */
-export function checkLength(name: string, list: readonly unknown[], count: number): void {
-  if (list.length === count) return;
-  throw new RangeError(
-    `Cannot set ${name} as there must be ${count}, one for each group: there are ${list.length}`,
-  );
+/** Something that holds for each group: one for all, or a list that grows with the groups. */
+export class PerGroup<T> {
+  readonly #what: Extension;
+  readonly #items: T[];
+  readonly #isShared: boolean;
+
+  /**
+   * Takes one item for all groups, or a list with one for each.
+   *
+   * @param check Makes an item of what was given.
+   * @throws {RangeError} If a list has another length than there are groups.
+   */
+  constructor(what: Extension, given: unknown, count: number, check: (item: unknown) => T) {
+    this.#what = what;
+    this.#isShared = !Array.isArray(given);
+    const list: unknown[] = this.#isShared ? [given] : [...given as unknown[]];
+    if (!this.#isShared && list.length !== count) {
+      throw new RangeError(
+        `Cannot set ${what.one} as there must be ${count}, one for each group: ` +
+          `there are ${list.length}`,
+      );
+    }
+    this.#items = list.map(check);
+  }
+
+  /** The item of a group, if there is one. */
+  at(i: number): T | undefined {
+    return this.#items[this.#isShared ? 0 : i];
+  }
+
+  /**
+   * The items of all groups.
+   *
+   * @throws {RangeError} If a group has none.
+   */
+  all(count: number): readonly T[] {
+    if (this.#isShared) return Array<T>(count).fill(this.#items[0]);
+    if (this.#items.length === count) return this.#items;
+    const { name, one, method } = this.#what;
+    throw new RangeError(
+      `Cannot step as each group must have a ${one}: there are ${count} groups and ` +
+        `${this.#items.length} ${name}. A group that was added gets its own by ${method}`,
+    );
+  }
+
+  /**
+   * Adds the item of the first group that has none.
+   *
+   * @throws {TypeError} If there is one for all groups.
+   * @throws {RangeError} If every group has one.
+   */
+  add(item: T, count: number): void {
+    const { name, one } = this.#what;
+    if (this.#isShared) {
+      throw new TypeError(
+        `Cannot add a ${one} as the scheduler must have a list of ${name}: it has one for all ` +
+          "groups, those that are added too",
+      );
+    }
+    if (this.#items.length >= count) {
+      throw new RangeError(
+        `Cannot add a ${one} as there must be a group without one: there are ${count} groups ` +
+          `and ${this.#items.length} ${name}; add the group first`,
+      );
+    }
+    this.#items.push(item);
+  }
 }

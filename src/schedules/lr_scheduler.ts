@@ -3,20 +3,30 @@
 import { describe } from "../parameter.ts";
 import { checkSchedulerDict } from "../state/scheduler_dict.ts";
 import type { LRSchedulerStateDict } from "../state/scheduler_dict.ts";
-import { checkLength, Groups, perGroup } from "./groups.ts";
+import { Groups, PerGroup } from "./groups.ts";
 import type { ScheduledOptimizer } from "./groups.ts";
-import { recurrenceOf } from "./schedule.ts";
+import { checkOption, WHOLE } from "./options.ts";
+import { initialLrFor, recurrenceOf } from "./schedule.ts";
 import type { Recurrence, Schedule } from "./schedule.ts";
 
 /** A schedule as a group follows it. */
-interface Course extends Recurrence {
+interface Course {
+  readonly schedule: Schedule;
+  readonly recurrence: Recurrence;
   readonly momentum?: (step: number) => number;
 }
+
+const SCHEDULES = { name: "schedules", one: "schedule", method: "addSchedule(schedule)" };
 
 /**
  * Sets the learning rate of each group of an optimizer by a schedule, from step to step as torch's
  * schedulers do: the numbers are those of torch, and so is what happens to a learning rate that is
- * assigned between two steps (schedules that multiply go on from it, the others override it).
+ * assigned between two steps (schedules that multiply continue from it, the others override it).
+ *
+ * The base of a schedule is the group's `initialLr`, so several schedulers of one optimizer, or a new
+ * one on an optimizer whose state was loaded, start from the same learning rate. A group that is
+ * added later is set from the next step on: schedules that multiply continue from its `lr`, and for
+ * the others the `lr` that it was added with is the base.
  *
  * @example One step per epoch
  * ```ts
@@ -49,26 +59,33 @@ interface Course extends Recurrence {
  */
 export class LRScheduler {
   readonly #groups: Groups;
-  readonly #courses: readonly Course[];
-  #baseLrs: readonly number[];
+  readonly #courses: PerGroup<Course>;
   #lastLr: readonly number[];
   #lastEpoch = 0;
 
   /**
-   * Takes the groups' learning rates as their base, and sets those of step 0.
+   * Sets the learning rates of step 0. If it throws, nothing has changed.
+   *
+   * The groups' `initialLr` stays from here on; `oneCycleLR` makes it `maxLr / divFactor`, as in torch.
    *
    * @param optimizer The optimizer.
-   * @param schedule A schedule for all groups, or one for each, in order.
+   * @param schedule A schedule for all groups, also those that are added later, or a list with one
+   * for each, in order.
    * @throws {TypeError} If something is of another type.
    * @throws {RangeError} If there are not as many schedules as groups, or a schedule gives a value
    * that is out of range.
    */
   constructor(optimizer: ScheduledOptimizer, schedule: Schedule | readonly Schedule[]) {
     this.#groups = new Groups(optimizer);
-    this.#courses = perGroup("schedule", schedule, this.#groups.count).map(toCourse);
-    this.#baseLrs = this.#lastLr = this.#groups.lrs();
-    const first = ({ first }: Course, lr: number) => first(lr, lr);
-    this.#set(0, this.#courses.map((course, i) => first(course, this.#baseLrs[i])));
+    this.#courses = new PerGroup(SCHEDULES, schedule, this.#groups.count, toCourse);
+    const lrs = this.#lastLr = this.#groups.lrs();
+    const courses = this.#courses.all(lrs.length);
+    const bases = this.#groups.initialLrs();
+    this.#set(
+      0,
+      courses.map(({ recurrence }, i) => recurrence.first(lrs[i], bases[i])),
+      courses.map(({ schedule }, i) => initialLrFor(schedule) ?? bases[i]),
+    );
   }
 
   /**
@@ -77,12 +94,74 @@ export class LRScheduler {
    *
    * @throws {TypeError} If a schedule gives no number.
    * @throws {RangeError} If a schedule gives a value that is out of range, or has no such step, or if
-   * groups were added.
+   * a group was added that has no schedule: `addSchedule` gives it one.
    */
   step(): void {
     const step = this.#lastEpoch + 1;
     const lrs = this.#groups.lrs();
-    this.#set(step, this.#courses.map(({ next }, i) => next(lrs[i], step, this.#baseLrs[i])));
+    const bases = this.#groups.initialLrs();
+    const courses = this.#courses.all(lrs.length);
+    this.#set(
+      step,
+      courses.map(({ recurrence }, i) => recurrence.next(lrs[i], step, bases[i])),
+      bases,
+    );
+  }
+
+  /**
+   * Moves to a step of the schedules, forwards or backwards: the learning rate of each group becomes
+   * `schedule(step, group.initialLr)`, whatever it was before, and the next `step()` is the one after.
+   * If it throws, nothing has changed.
+   *
+   * @param step The step, counted from 0: a whole number.
+   * @throws {TypeError} If it is no number, or a schedule gives none.
+   * @throws {RangeError} If it is not whole or negative, or as for `step()`.
+   *
+   * @example Prolong a run whose cosine has ended
+   * ```ts
+   * import { cosineAnnealingLR, LRScheduler, SGD } from "@descent/sgd";
+   *
+   * const w = { data: new Float32Array(1), grad: new Float32Array(1) };
+   * const optimizer = new SGD([w], { lr: 1 });
+   * const finished = new LRScheduler(optimizer, cosineAnnealingLR({ tMax: 4 }));
+   * for (let epoch = 0; epoch < 4; epoch++) finished.step();
+   * console.log(finished.lastLr); // [ 0 ]
+   *
+   * const scheduler = new LRScheduler(optimizer, cosineAnnealingLR({ tMax: 8 }));
+   * scheduler.stepTo(finished.lastEpoch);
+   * console.log(scheduler.lastLr[0].toFixed(3)); // 0.500
+   * ```
+   */
+  stepTo(step: number): void {
+    checkOption("step", step, WHOLE);
+    const bases = this.#groups.initialLrs();
+    const courses = this.#courses.all(bases.length);
+    this.#set(step, courses.map(({ schedule }, i) => schedule(step, bases[i])), bases);
+  }
+
+  /**
+   * Gives a group that was added its schedule, where the scheduler was made with one for each group.
+   * The group follows it from the next step on.
+   *
+   * @param schedule The schedule of the first group that has none.
+   * @throws {TypeError} If it is no schedule, or the scheduler has one schedule for all groups.
+   * @throws {RangeError} If every group has a schedule.
+   *
+   * @example
+   * ```ts
+   * import { exponentialLR, LRScheduler, SGD, stepLR } from "@descent/sgd";
+   *
+   * const parameter = () => ({ data: new Float32Array(1), grad: new Float32Array(1) });
+   * const optimizer = new SGD([parameter()], { lr: 1 });
+   * const scheduler = new LRScheduler(optimizer, [stepLR({ stepSize: 10 })]);
+   * optimizer.addParamGroup({ params: [parameter()], lr: 0.5 });
+   * scheduler.addSchedule(exponentialLR({ gamma: 0.5 }));
+   * scheduler.step();
+   * console.log(scheduler.lastLr); // [ 1, 0.25 ]
+   * ```
+   */
+  addSchedule(schedule: Schedule): void {
+    this.#courses.add(toCourse(schedule), this.#groups.count);
   }
 
   /** The step that the schedules have come to, counted from 0. */
@@ -95,16 +174,14 @@ export class LRScheduler {
     return [...this.#lastLr];
   }
 
-  /** The learning rate that each group started with. */
+  /** The learning rate that each group started with: its `initialLr`. */
   get baseLrs(): number[] {
-    return [...this.#baseLrs];
+    return this.#groups.initialLrs();
   }
 
   /**
    * The state under torch's names, with the learning rates as they are now. The schedules are no
    * part of it.
-   *
-   * @throws {RangeError} If groups were added.
    */
   stateDict(): LRSchedulerStateDict {
     return {
@@ -115,14 +192,19 @@ export class LRScheduler {
   }
 
   /**
-   * Goes on from a state, whether the optimizer's own was loaded before or will be after: the groups
-   * get the learning rates of the state, and the momentum that their schedule says.
+   * Resumes from a state, whether the optimizer's own was loaded before or will be after: the groups
+   * get the learning rates and bases of the state, and the momentum that their schedule says.
+   *
+   * A state may be of more or fewer groups, where some were added before or after it was taken: those
+   * that are not in it keep what they have. Groups are matched as the optimizer matched them if it has
+   * loaded its own state from the same dict, and else in order.
    *
    * Keys that Descent does not know are left out. If it throws, nothing has changed.
    *
    * @param dict The state, of Descent or of torch.
    * @throws {TypeError} If it is not valid.
-   * @throws {RangeError} If it is of another number of groups, or a learning rate is out of range.
+   * @throws {RangeError} If it is of no groups, has more bases than learning rates, or one of them is
+   * out of range.
    *
    * @example
    * ```ts
@@ -139,15 +221,21 @@ export class LRScheduler {
   loadStateDict(dict: LRSchedulerStateDict): void {
     checkSchedulerDict(dict, ["last_epoch", "base_lrs", "_last_lr"]);
     const { last_epoch, base_lrs, _last_lr } = dict;
-    checkLength("base_lrs", base_lrs!, this.#groups.lrs().length);
-    checkLength("_last_lr", _last_lr, this.#groups.count);
-    this.#set(last_epoch, _last_lr);
-    this.#baseLrs = [...base_lrs!];
+    const places = this.#groups.placesIn(dict);
+    const bases = this.#groups.initialLrs();
+    const lrs = this.#groups.lrs();
+    this.#set(
+      last_epoch,
+      places.map((place, i) => _last_lr[place] ?? lrs[i]),
+      places.map((place, i) => base_lrs![place] ?? bases[i]),
+    );
   }
 
-  #set(step: number, lrs: readonly number[]): void {
-    const momenta = this.#courses.map(({ momentum }) => momentum?.(step));
-    this.#groups.set(lrs.map((lr, i) => ({ lr, momentum: momenta[i] })));
+  #set(step: number, lrs: readonly number[], bases: readonly number[]): void {
+    const momenta = lrs.map((_, i) => this.#courses.at(i)?.momentum?.(step));
+    this.#groups.set(
+      lrs.map((lr, i) => ({ lr, momentum: momenta[i], initialLr: bases[i] })),
+    );
     this.#lastLr = [...lrs];
     this.#lastEpoch = step;
   }
@@ -169,5 +257,9 @@ function toCourse(schedule: unknown): Course {
       }`,
     );
   }
-  return { ...recurrenceOf(schedule as Schedule), momentum };
+  return {
+    schedule: schedule as Schedule,
+    recurrence: recurrenceOf(schedule as Schedule),
+    momentum,
+  };
 }

@@ -11,7 +11,7 @@ import {
   SHARE,
   WHOLE,
 } from "./options.ts";
-import { fromFunction } from "./schedule.ts";
+import { fromFunction, setInitialLrFor } from "./schedule.ts";
 import type { Schedule } from "./schedule.ts";
 
 /** The options of `oneCycleLR`. Either `totalSteps` or both `epochs` and `stepsPerEpoch`. */
@@ -76,7 +76,8 @@ const LIMITS = {
  * Raises the learning rate to `maxLr` and lets it fall far below where it started, and momentum the
  * other way round: torch's `OneCycleLR`. One step is one batch.
  *
- * The learning rate that the group started with plays no part. With `cycleMomentum` the schedule has
+ * The learning rate that the group started with plays no part: an `LRScheduler` makes the group's
+ * `initialLr` that of the cycle, `maxLr / divFactor`, as torch does. With `cycleMomentum` the schedule has
  * a function `momentum` too, and an `LRScheduler` sets both. Step `totalSteps` is the last one that
  * has a value; it comes after the end of the cycle, where lines are kept from falling below zero.
  *
@@ -109,6 +110,7 @@ export function oneCycleLR(options: OneCycleLROptions): Schedule {
     return Math.max(0, anneal(phase[what], share));
   };
   const schedule = fromFunction((step) => at(step, "lr"));
+  setInitialLrFor(schedule, ends(cycle).firstLr);
   if (!cycle.cycleMomentum) return schedule;
   const momentum = (step: number) => {
     checkOption("step", step, WHOLE);

@@ -3,7 +3,7 @@
 import { describe } from "../parameter.ts";
 import { checkSchedulerDict } from "../state/scheduler_dict.ts";
 import type { LRSchedulerStateDict } from "../state/scheduler_dict.ts";
-import { checkLength, Groups, perGroup } from "./groups.ts";
+import { Groups, PerGroup } from "./groups.ts";
 import type { ScheduledOptimizer } from "./groups.ts";
 import { checkOption, checkOptions, checkWord, NOT_NEGATIVE, WHOLE } from "./options.ts";
 import type { Limit } from "./options.ts";
@@ -22,7 +22,11 @@ export interface ReduceLROnPlateauOptions {
   thresholdMode?: "rel" | "abs";
   /** Steps after a reduction that do not count, >= 0. @default {0} */
   cooldown?: number;
-  /** The lowest learning rate, >= 0: for all groups, or one for each. @default {0} */
+  /**
+   * The lowest learning rate, >= 0: for all groups, also those that are added later, or a list with
+   * one for each.
+   * @default {0}
+   */
   minLr?: number | readonly number[];
   /** Reductions by no more than this are not made, >= 0. @default {1e-8} */
   eps?: number;
@@ -49,6 +53,8 @@ const LIMITS = {
   cooldown: WHOLE,
   eps: NOT_NEGATIVE,
 } as const;
+
+const MIN_LRS = { name: "minLr", one: "minLr", method: "addMinLr(minLr)" };
 
 /** What is remembered between steps. */
 interface Memory {
@@ -80,7 +86,7 @@ interface Memory {
 export class ReduceLROnPlateau {
   readonly #groups: Groups;
   readonly #options: Options;
-  readonly #minLrs: readonly number[];
+  readonly #minLrs: PerGroup<number>;
   #lastLr: readonly number[];
   #memory: Memory;
 
@@ -95,8 +101,7 @@ export class ReduceLROnPlateau {
   constructor(optimizer: ScheduledOptimizer, options: ReduceLROnPlateauOptions = {}) {
     this.#groups = new Groups(optimizer);
     this.#options = complete(options);
-    this.#minLrs = perGroup("minLr", this.#options.minLr, this.#groups.count);
-    for (const minLr of this.#minLrs) checkOption("minLr", minLr, NOT_NEGATIVE);
+    this.#minLrs = new PerGroup(MIN_LRS, this.#options.minLr, this.#groups.count, checkMinLr);
     this.#lastLr = this.#groups.lrs();
     this.#memory = { lastEpoch: 0, best: worst(this.#options), badEpochs: 0, cooldown: 0 };
   }
@@ -108,16 +113,29 @@ export class ReduceLROnPlateau {
    * @param metric The metric of this step, such as the loss. NaN, and infinity on the worse side,
    * count as not better.
    * @throws {TypeError} If it is no number.
-   * @throws {RangeError} If it is infinity on the better side, or if groups were added.
+   * @throws {RangeError} If it is infinity on the better side, or if a group was added that has no
+   * `minLr`: `addMinLr` gives it one.
    */
   step(metric: number): void {
     checkMetric(metric, this.#options);
     const lrs = this.#groups.lrs();
+    const minLrs = this.#minLrs.all(lrs.length);
     const { memory, isDue } = advance(this.#memory, metric, this.#options);
-    const reduced = isDue ? lrs.map((lr, i) => reduce(lr, this.#minLrs[i], this.#options)) : lrs;
+    const reduced = isDue ? lrs.map((lr, i) => reduce(lr, minLrs[i], this.#options)) : lrs;
     this.#groups.set(reduced.map((lr) => ({ lr })));
     this.#lastLr = reduced;
     this.#memory = memory;
+  }
+
+  /**
+   * Gives a group that was added its lowest learning rate, where `minLr` is a list.
+   *
+   * @param minLr The lowest learning rate of the first group that has none, >= 0.
+   * @throws {TypeError} If it is no number, or `minLr` is one number for all groups.
+   * @throws {RangeError} If it is out of range, or every group has one.
+   */
+  addMinLr(minLr: number): void {
+    this.#minLrs.add(checkMinLr(minLr), this.#groups.count);
   }
 
   /** How many metrics there were. */
@@ -133,8 +151,6 @@ export class ReduceLROnPlateau {
   /**
    * The state under torch's names, with the learning rates as they are now. The options are no part
    * of it; nor is `best` before there was a metric.
-   *
-   * @throws {RangeError} If groups were added.
    */
   stateDict(): LRSchedulerStateDict {
     const { lastEpoch, best, badEpochs, cooldown } = this.#memory;
@@ -148,20 +164,21 @@ export class ReduceLROnPlateau {
   }
 
   /**
-   * Goes on from a state, whether the optimizer's own was loaded before or will be after: the groups
-   * get the learning rates of the state.
+   * Resumes from a state, whether the optimizer's own was loaded before or will be after: the groups
+   * get the learning rates of the state. It may be of more or fewer groups, as with `LRScheduler`.
    *
    * Keys that Descent does not know are left out. If it throws, nothing has changed.
    *
    * @param dict The state, of Descent or of torch.
    * @throws {TypeError} If it is not valid.
-   * @throws {RangeError} If it is of another number of groups, or a learning rate is out of range.
+   * @throws {RangeError} If it is of no groups, or a learning rate is out of range.
    */
   loadStateDict(dict: LRSchedulerStateDict): void {
     checkSchedulerDict(dict, ["last_epoch", "_last_lr", "num_bad_epochs", "cooldown_counter"]);
-    checkLength("_last_lr", dict._last_lr, this.#groups.lrs().length);
-    this.#groups.set(dict._last_lr.map((lr) => ({ lr })));
-    this.#lastLr = [...dict._last_lr];
+    const now = this.#groups.lrs();
+    const lrs = this.#groups.placesIn(dict).map((place, i) => dict._last_lr[place] ?? now[i]);
+    this.#groups.set(lrs.map((lr) => ({ lr })));
+    this.#lastLr = lrs;
     this.#memory = {
       lastEpoch: dict.last_epoch,
       best: dict.best ?? worst(this.#options),
@@ -181,6 +198,11 @@ function complete(options: ReduceLROnPlateauOptions): Options {
     checkOption(name, all[name as keyof typeof LIMITS], limit);
   }
   return all;
+}
+
+function checkMinLr(value: unknown): number {
+  checkOption("minLr", value, NOT_NEGATIVE);
+  return value as number;
 }
 
 function worst({ mode }: Options): number {

@@ -39,26 +39,72 @@ export interface Recurrence {
   next(lr: number, step: number, baseLr: number): number;
   /** The learning rate at its step 0 in a sequence. @default {first(baseLr, baseLr)} */
   restart?(baseLr: number): number;
+  /**
+   * The first step after `step` at which `next` may change this learning rate; Infinity if it stays.
+   * A jump leaves out the steps in between.
+   * @default {step + 1}
+   */
+  nextChange?(step: number, lr: number): number;
+  /**
+   * The last step up to `step` at which `next` does not look at the learning rate before. A jump
+   * begins there.
+   * @default {0}
+   */
+  lastReset?(step: number): number;
 }
 
 const recurrences = new WeakMap<Schedule, Recurrence>();
+const initialLrs = new WeakMap<Schedule, number>();
 
-/** The schedule of a recurrence. It goes on from the call before where it can. */
+/** The schedule of a recurrence. It continues from the call before where it can. */
 export function fromRecurrence(recurrence: Recurrence): Schedule {
   let reached = { step: Infinity, baseLr: NaN, lr: NaN };
   const schedule: Schedule = (step, baseLr) => {
     checkPlace(step, baseLr);
-    if (reached.baseLr !== baseLr || reached.step > step) {
-      reached = { step: 0, baseLr, lr: recurrence.first(baseLr, baseLr) };
-    }
-    while (reached.step < step) {
-      reached.lr = recurrence.next(reached.lr, reached.step + 1, baseLr);
-      reached.step++;
-    }
+    const reset = lastReset(recurrence, step);
+    const isUsable = reached.baseLr === baseLr && reached.step <= step && reached.step >= reset;
+    const start = isUsable ? reached : begin(recurrence, reset, baseLr);
+    reached = { step, baseLr, lr: walk(recurrence, start, step) };
     return reached.lr;
   };
   recurrences.set(schedule, recurrence);
   return schedule;
+}
+
+/** A learning rate, the step that it is of, and the one that it comes from. */
+interface Place {
+  readonly step: number;
+  readonly baseLr: number;
+  readonly lr: number;
+}
+
+function begin({ first, next }: Recurrence, step: number, baseLr: number): Place {
+  return { step, baseLr, lr: step === 0 ? first(baseLr, baseLr) : next(baseLr, step, baseLr) };
+}
+
+/** The learning rate at a later step. */
+function walk(recurrence: Recurrence, { step, baseLr, lr }: Place, end: number): number {
+  let at = nextChange(recurrence, step, lr);
+  while (at <= end) {
+    lr = recurrence.next(lr, at, baseLr);
+    at = nextChange(recurrence, at, lr);
+  }
+  return lr;
+}
+
+/** The first step after `step` at which a recurrence may change a learning rate. */
+export function nextChange(recurrence: Recurrence, step: number, lr: number): number {
+  return recurrence.nextChange === undefined ? step + 1 : recurrence.nextChange(step, lr);
+}
+
+/** The last step up to `step` at which a recurrence does not look at the learning rate before. */
+export function lastReset(recurrence: Recurrence, step: number): number {
+  return recurrence.lastReset?.(step) ?? 0;
+}
+
+/** When a learning rate changes that is multiplied by the same factor each time; never if it stays. */
+export function unlessFixed(lr: number, factor: number, step: number): number {
+  return Object.is(lr * factor, lr) ? Infinity : step;
 }
 
 /** The schedule of a function of the step, with its arguments checked. */
@@ -74,7 +120,18 @@ export function recurrenceOf(schedule: Schedule): Recurrence {
   return recurrences.get(schedule) ?? {
     first: (_, baseLr) => schedule(0, baseLr),
     next: (_, step, baseLr) => schedule(step, baseLr),
+    lastReset: (step) => step,
   };
+}
+
+/** Notes what a scheduler makes the `initialLr` of the groups that follow a schedule. */
+export function setInitialLrFor(schedule: Schedule, lr: number): void {
+  initialLrs.set(schedule, lr);
+}
+
+/** What a scheduler makes the `initialLr` of the groups that follow a schedule, if it changes it. */
+export function initialLrFor(schedule: Schedule): number | undefined {
+  return initialLrs.get(schedule);
 }
 
 function checkPlace(step: unknown, baseLr: unknown): void {

@@ -44,6 +44,7 @@ export function constantLR(options: ConstantLROptions = {}): Schedule {
   return fromRecurrence({
     first: (lr) => lr * factor,
     next: (lr, step) => step === totalIters ? lr * (1 / factor) : lr,
+    nextChange: (step) => step < totalIters ? totalIters : Infinity,
   });
 }
 
@@ -77,5 +78,6 @@ export function linearLR(options: LinearLROptions = {}): Schedule {
       if (step > totalIters) return lr;
       return Math.max(0, lr * (1 + slope / (totalIters * startFactor + (step - 1) * slope)));
     },
+    nextChange: (step) => step < totalIters ? step + 1 : Infinity,
   });
 }

@@ -1,6 +1,7 @@
 /** Takes an optimizer's state out of it and puts it back. */
 
 import type { ParamGroup } from "../group.ts";
+import { restoreInitialLr, settledInitialLr } from "../initial_lr.ts";
 import { checkKnown, HYPERPARAMETERS, resolve } from "../options.ts";
 import type { Hyperparameters } from "../options.ts";
 import { copyFromHost, copyToHost, hostDtypeOf, readable } from "../host_copy.ts";
@@ -10,10 +11,17 @@ import { bufferTypeOf } from "../rounding.ts";
 import type { Precision } from "../rounding.ts";
 import { match } from "./match.ts";
 import type { Match, Problem } from "./match.ts";
+import { baseLrsOf, linkGroups } from "./scheduler_dict.ts";
 import { checkStateDict, KEYS } from "./state_dict.ts";
 import { checkFree } from "../in_use.ts";
 import type { Plan } from "../plan.ts";
-import type { CheckedDict, CheckedTensor, ParamGroupStateDict, StateDict } from "./state_dict.ts";
+import type {
+  CheckedDict,
+  CheckedGroup,
+  CheckedTensor,
+  ParamGroupStateDict,
+  StateDict,
+} from "./state_dict.ts";
 
 /** The parts of an optimizer that are its state. */
 export interface Owner {
@@ -132,12 +140,15 @@ export function loadState(owner: Owner, dict: unknown, options: LoadOptions = {}
   }
   if (strict) refuse([...problems, ...strays(checked)]);
   const changes = [
-    ...pairs.map(({ here, there }) => changeGroup(here, resolve(there.values))),
+    ...pairs.map(({ here, there }) =>
+      changeGroup(here, resolve(there.values), savedInitialLr(there, checked))
+    ),
     () => Object.assign(owner.precision.random, checked.rounding),
     changeMemories(owner, fitting, checked),
     ...(parameters ? fitting.filter(isValued).map((found) => changeData(found, checked)) : []),
   ];
   for (const change of changes) change();
+  linkGroups((dict as StateDict).lr_scheduler, pairs, checked.groups);
   return report([...problems, ...strays(checked)]);
 }
 
@@ -147,9 +158,11 @@ function shapeOf({ shape }: Parameter<Tensor>): { shape?: number[] } {
 
 function groupDict(group: ParamGroup<Tensor>, first: number): ParamGroupStateDict {
   const values = HYPERPARAMETERS.map((name) => [KEYS[name], group[name]]);
+  const initialLr = settledInitialLr(group);
   const names = group.params.flatMap(({ name }) => name === undefined ? [] : [name]);
   return {
     ...Object.fromEntries(values),
+    ...(initialLr === undefined ? {} : { [KEYS.initialLr]: initialLr }),
     params: group.params.map((_, i) => first + i),
     ...(names.length === group.params.length ? { param_names: names } : {}),
   };
@@ -229,9 +242,19 @@ function report(problems: readonly Problem[]): LoadReport {
   };
 }
 
-function changeGroup(group: ParamGroup<Tensor>, values: Hyperparameters): () => void {
+/** The base of schedules that was saved with a group; older files have it with the scheduler only. */
+function savedInitialLr(group: CheckedGroup, { groups, scheduler }: CheckedDict) {
+  return group.values.initialLr ?? baseLrsOf(scheduler)[groups.indexOf(group)];
+}
+
+function changeGroup(
+  group: ParamGroup<Tensor>,
+  values: Hyperparameters,
+  initialLr: number | undefined,
+): () => void {
   return () => {
     for (const name of HYPERPARAMETERS) Object.assign(group, { [name]: values[name] });
+    restoreInitialLr(group, initialLr);
   };
 }
 

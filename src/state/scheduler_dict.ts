@@ -13,7 +13,10 @@ export interface LRSchedulerStateDict {
   last_epoch: number;
   /** The learning rate of each group. */
   _last_lr: number[];
-  /** What each group started with. Of an `LRScheduler` only. */
+  /**
+   * What each group started with; torch has none for groups that were added later. Of an
+   * `LRScheduler` only.
+   */
   base_lrs?: number[];
   /** The best metric so far, if there was one. Of a `ReduceLROnPlateau` only. */
   best?: number;
@@ -66,14 +69,68 @@ export function checkSchedulerDict(
     check(value, `lr_scheduler.${key}`);
     known.push([key, value]);
   }
+  checkCounts(known);
   const others = [...entries].filter(([, value]) => value !== undefined);
   for (const [key] of others) checkText(key, "a key of lr_scheduler");
   return { known, others };
 }
 
+/** The bases in the state of a scheduler; none if it is a plateau's, or there is no state. */
+export function baseLrsOf(scheduler: CheckedScheduler | null): readonly number[] {
+  return (scheduler?.known.find(([key]) => key === "base_lrs")?.[1] ?? []) as number[];
+}
+
+/** For states of schedulers that came with an optimizer's: the places in it of the groups. */
+const places = new WeakMap<object, WeakMap<object, number>>();
+
+/**
+ * Notes which group of an optimizer is which in the state of a scheduler, which counts groups only.
+ *
+ * @param scheduler The state that came with the optimizer's, if one did.
+ * @param pairs The groups of the optimizer, each with its counterpart.
+ * @param saved All counterparts, in the order of the state.
+ */
+export function linkGroups(
+  scheduler: object | undefined,
+  pairs: readonly { readonly here: object; readonly there: object }[],
+  saved: readonly object[],
+): void {
+  if (scheduler === undefined) return;
+  const known = places.get(scheduler) ?? new WeakMap<object, number>();
+  for (const { here, there } of pairs) known.set(here, saved.indexOf(there));
+  places.set(scheduler, known);
+}
+
+/**
+ * The place of each group in the lists of a scheduler's state: as they were matched if the optimizer
+ * has loaded its own from the same dict, and else in order; -1 for a group that is not in it.
+ */
+export function placesOf(scheduler: object, groups: readonly object[]): number[] {
+  const known = places.get(scheduler);
+  if (!groups.some((group) => known?.has(group))) return groups.map((_, i) => i);
+  return groups.map((group) => known!.get(group) ?? -1);
+}
+
 function checkCount(value: unknown, what: string): void {
   if (!Number.isSafeInteger(value) || value as number < 0) {
     throw wrong(what, "a whole number >= 0", value);
+  }
+}
+
+/** A group has a learning rate; it may have come after the bases were taken, in torch. */
+function checkCounts(known: readonly (readonly [string, unknown])[]): void {
+  const { base_lrs = [], _last_lr = [] } = Object.fromEntries(known) as Record<string, unknown[]>;
+  if (_last_lr.length === 0) {
+    throw new RangeError(
+      "Cannot use the state dict as lr_scheduler._last_lr must have a learning rate for each " +
+        "group: it has 0",
+    );
+  }
+  if (base_lrs.length > _last_lr.length) {
+    throw new RangeError(
+      `Cannot use the state dict as lr_scheduler.base_lrs must have at most ${_last_lr.length}, ` +
+        `like _last_lr: it has ${base_lrs.length}`,
+    );
   }
 }
 

@@ -1,6 +1,6 @@
 /** State dicts: what an optimizer remembers, in torch's shape and under torch's names. */
 
-import { checkHyperparameter, HYPERPARAMETERS } from "../options.ts";
+import { checkHyperparameter, checkInitialLr, HYPERPARAMETERS } from "../options.ts";
 import type { Hyperparameters } from "../options.ts";
 import { checkBuffer, checkShape, dtypeOf, FLOAT32 } from "../parameter.ts";
 import type { HostArray } from "../parameter.ts";
@@ -80,6 +80,8 @@ export interface ParamGroupStateDict {
   differentiable?: boolean;
   /** Sign-SGD. @default {false} */
   sign?: boolean;
+  /** The learning rate that schedules start from, once there is a scheduler. @default {lr} */
+  initial_lr?: number;
   /** The indices of the parameters, in order. */
   params: number[];
   /** The names of the parameters, in order, if all of the group have one. */
@@ -88,8 +90,11 @@ export interface ParamGroupStateDict {
   [other: string]: unknown;
 }
 
-/** Torch's name of each hyperparameter, in torch's order. */
-export const KEYS: Readonly<Record<keyof Hyperparameters, string>> = {
+/** What a state dict has of a group beside its parameters. */
+type GroupValues = Hyperparameters & { initialLr: number };
+
+/** Torch's name of each value of a group, in torch's order. */
+export const KEYS: Readonly<Record<keyof GroupValues, string>> = {
   lr: "lr",
   momentum: "momentum",
   dampening: "dampening",
@@ -99,6 +104,7 @@ export const KEYS: Readonly<Record<keyof Hyperparameters, string>> = {
   foreach: "foreach",
   differentiable: "differentiable",
   sign: "sign",
+  initialLr: "initial_lr",
 };
 const KNOWN = new Set(Object.values(KEYS));
 const REQUIRED: readonly string[] = ["lr", "momentum", "dampening", "weight_decay"];
@@ -112,7 +118,7 @@ export interface CheckedTensor {
 
 /** A group that has been checked. */
 export interface CheckedGroup {
-  readonly values: Partial<Hyperparameters>;
+  readonly values: Partial<GroupValues>;
   /** Keys that Descent does not know. */
   readonly others: readonly (readonly [string, unknown])[];
   readonly params: readonly number[];
@@ -199,7 +205,7 @@ function checkNames(names: unknown, what: string, length: number): readonly stri
 }
 
 function checkValues(group: Record<string, unknown>, what: string) {
-  const values: Partial<Hyperparameters> = {};
+  const values: Partial<GroupValues> = {};
   for (const name of HYPERPARAMETERS) {
     const key = KEYS[name];
     const value = Object.hasOwn(group, key) ? group[key] : undefined;
@@ -207,6 +213,11 @@ function checkValues(group: Record<string, unknown>, what: string) {
       inside(what, () => checkHyperparameter(name, value));
       Object.assign(values, { [name]: value });
     } else if (REQUIRED.includes(key)) throw wrong(`${what}.${key}`, "a number", value);
+  }
+  const initialLr = Object.hasOwn(group, KEYS.initialLr) ? group[KEYS.initialLr] : undefined;
+  if (initialLr !== undefined) {
+    inside(what, () => checkInitialLr(initialLr));
+    values.initialLr = initialLr as number;
   }
   const others = Object.entries(group)
     .filter(([key, value]) => !KNOWN.has(key) && value !== undefined)
