@@ -79,8 +79,9 @@ export function chainedScheduler(schedules: readonly Schedule[]): Schedule {
   return fromRecurrence({
     first: (lr, baseLr) => parts.reduce((lr, part) => part.first(lr, baseLr), lr),
     next: (lr, step, baseLr) => parts.reduce((lr, part) => part.next(lr, step, baseLr), lr),
-    nextChange: (step, lr) => Math.min(...parts.map((part) => nextChange(part, step, lr))),
-    lastReset: (step) => Math.max(...parts.map((part) => lastReset(part, step))),
+    nextChange: (step, lr) =>
+      parts.reduce((first, part) => Math.min(first, nextChange(part, step, lr)), Infinity),
+    lastReset: (step) => parts.reduce((last, part) => Math.max(last, lastReset(part, step)), 0),
   });
 }
 

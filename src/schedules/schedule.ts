@@ -104,7 +104,7 @@ export function lastReset(recurrence: Recurrence, step: number): number {
 
 /** When a learning rate changes that is multiplied by the same factor each time; never if it stays. */
 export function unlessFixed(lr: number, factor: number, step: number): number {
-  return Object.is(lr * factor, lr) ? Infinity : step;
+  return lr * factor === lr ? Infinity : step;
 }
 
 /** The schedule of a function of the step, with its arguments checked. */

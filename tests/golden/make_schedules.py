@@ -5,9 +5,14 @@
 Needs torch 2.13 (CPU); the tests need neither torch nor Python. Every line is one optimizer with a
 group per base learning rate. A schedule is written as Descent makes it: [function, ...arguments].
 Numbers are those that torch's schedulers set from step to step, not their closed forms.
+
+The lines with "acts" are of several schedulers, groups that are added, and states that are loaded:
+what is done, and after each act the learning rates and what torch's groups have as `initial_lr`.
 """
 
+import copy
 import json
+import random
 import re
 import warnings
 from pathlib import Path
@@ -135,6 +140,137 @@ PLATEAUS = [
     {"mode": "max", "patience": 3, "threshold": 0.02, "thresholdMode": "abs", "cooldown": 2},
 ]
 
+# --- several schedulers, more groups, loaded states ---------------------------------------------
+
+RESTARTS = ["cosineAnnealingWarmRestarts", {"t0": 4}]
+CONSTANT = ["constantLR", {"factor": 0.5, "totalIters": 3}]
+LINE = ["polynomialLR", {"totalIters": 12}]
+SHORT = ["cosineAnnealingLR", {"tMax": 5, "etaMin": 0.001}]
+SEQUENCE = ["sequentialLR", [WARM, EXPONENTIAL], [6]]
+CYCLE = ["oneCycleLR", {"maxLr": 0.6, "totalSteps": 40, "cycleMomentum": False}]
+PATIENT = ["plateau", {"patience": 1, "factor": 0.5}]
+MULTIPLYING = [STEP, MULTI, WARM, EXPONENTIAL, CONSTANT, LINE, COSINE,
+               ["chainedScheduler", [CONSTANT, EXPONENTIAL]]]  # fmt: skip
+# Those that look at the base: a group of torch's that was added has none until they are made.
+BASED = [RESTARTS, SHORT, SEQUENCE, CYCLE, ["chainedScheduler", [RESTARTS, STEP]],
+         ["sequentialLR", [CONSTANT, SHORT], [4]]]  # fmt: skip
+
+
+class Torch:
+    """An optimizer with its schedulers, and what can be done with them."""
+
+    def __init__(self, lrs):
+        self.optimizer = optimizer_of(lrs)
+        self.schedulers, self.specs = [], []
+
+    def make(self, spec):
+        name, *arguments = spec
+        self.specs.append(spec)
+        self.schedulers.append(
+            lr_scheduler.ReduceLROnPlateau(self.optimizer, **snake(arguments[0]))
+            if name == "plateau" else build(self.optimizer, spec)
+        )  # fmt: skip
+
+    def step(self, i, *metric):
+        self.schedulers[i].step(*metric)
+
+    def add(self, lr):
+        self.optimizer.add_param_group({"params": [torch.zeros(1)], "lr": lr})
+
+    def assign(self, group, lr):
+        self.optimizer.param_groups[group]["lr"] = lr
+
+    def load(self):
+        """Loads the optimizer's state into a new one, which has no schedulers."""
+        saved = copy.deepcopy(self.optimizer.state_dict())
+        self.__init__([1.0] * len(saved["param_groups"]))
+        self.optimizer.load_state_dict(saved)
+
+    def resume(self):
+        """Loads all states into new objects."""
+        states = [copy.deepcopy(scheduler.state_dict()) for scheduler in self.schedulers]
+        saved, specs = copy.deepcopy(self.optimizer.state_dict()), self.specs
+        self.__init__([1.0] * len(saved["param_groups"]))
+        for spec in specs:
+            self.make(spec)
+        self.optimizer.load_state_dict(saved)
+        for scheduler, state in zip(self.schedulers, states, strict=True):
+            scheduler.load_state_dict(state)
+
+
+def perform(acts, lrs=(0.3, 1)):
+    """What torch makes of acts, each the name of a method with its arguments."""
+    run = Torch(lrs)
+    rows = []
+    for name, *arguments in acts:
+        getattr(run, name)(*arguments)
+        groups = run.optimizer.param_groups
+        rows.append([[g["lr"] for g in groups], [g.get("initial_lr") for g in groups]])
+    exact = all(is_exact(act[1]) for act in acts if act[0] == "make")
+    return {"acts": acts, "exact": exact, "lrs": lrs, "rows": rows}
+
+
+def is_exact(spec):
+    return "osine" not in str(spec) and "oneCycle" not in str(spec)
+
+
+def both(count, *schedulers):
+    return [["step", i] for _ in range(count) for i in schedulers]
+
+
+def added(spec):
+    """A group is added in the middle of one schedule, another later, and all is resumed."""
+    steps = [["step", 0, 1.0]] * 4 if spec[0] == "plateau" else both(4, 0)
+    return [["make", spec], *steps, ["add", 3], *steps, ["resume"], ["add", 0.07], *steps]
+
+
+def drawn(rng):
+    """Acts at random; those that look at the base come before a group is added."""
+    acts, schedulers, groups = [], [], 2
+    for _ in range(rng.randrange(15, 40)):
+        kind = rng.choice(["make", *["step"] * 9, "add", "assign", "load", "resume"])
+        if kind == "make" and len(schedulers) < 3:
+            schedulers.append(rng.choice(MULTIPLYING + [PATIENT] + BASED * (groups == 2)))
+            acts.append(["make", schedulers[-1]])
+        elif kind == "step" and schedulers:
+            i = rng.randrange(len(schedulers))
+            acts.append(["step", i, *([1.0] if schedulers[i] is PATIENT else [])])
+        elif kind == "add" and schedulers and groups < 4:
+            groups += 1
+            acts.append(["add", rng.choice([0.05, 0.7, 2])])
+        elif kind == "assign":
+            acts.append(["assign", rng.randrange(groups), rng.choice([0.2, 0.9])])
+        elif kind == "resume" or kind == "load" and groups == 2:
+            acts.append([kind])
+            schedulers = schedulers if kind == "resume" else []
+    return acts
+
+
+def try_perform(acts):
+    """None where torch raises, or where it sets a negative learning rate, which Descent refuses."""
+    try:
+        line = perform(acts)
+    except (KeyError, ValueError, RuntimeError, ZeroDivisionError):
+        return None
+    return line if all(lr >= 0 for lrs, _ in line["rows"] for lr in lrs) else None
+
+
+def several():
+    """The lines with acts."""
+    pairs = [[a, b] for a in [WARM, EXPONENTIAL, RESTARTS, CYCLE] for b in [STEP, SHORT, RESTARTS, SEQUENCE]]
+    yield perform([["make", ["linearLR", {"totalIters": 2}]], ["make", RESTARTS], *both(9, 0, 1)], (0.3,))
+    for pair in pairs:
+        yield perform([*(["make", spec] for spec in pair), *both(9, 0, 1)])
+    for spec in [*MULTIPLYING, PATIENT]:
+        yield perform(added(spec))
+    for spec in [*MULTIPLYING, *BASED]:
+        yield perform([["make", EXPONENTIAL], *both(5, 0), ["load"], ["make", spec], *both(9, 0)])
+    yield perform([["assign", 0, 0.9], ["make", RESTARTS], ["assign", 0, 0.1], ["make", RESTARTS], *both(3, 1)])
+    rng = random.Random(2026)
+    lines = (try_perform(drawn(rng)) for _ in range(600))
+    yield from [line for line in lines if line is not None][:150]
+
+
 # --- output -------------------------------------------------------------------------------------
 
 
@@ -188,6 +324,7 @@ def main():
         *(cycle(exact, options) for exact, options in CYCLES),
         cycle(False, PER_GROUP, lrs=[1, 1]),
         *(plateau(options) for options in PLATEAUS),
+        *several(),
     ]
     with OUTPUT.open("w") as out:
         for each in records:

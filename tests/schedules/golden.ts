@@ -4,7 +4,7 @@ import * as descent from "@descent/sgd";
 import type { Parameter, ReduceLROnPlateauOptions, Schedule } from "@descent/sgd";
 
 /** A schedule as `make_schedules.py` writes it: the function that makes it, and its arguments. */
-type Spec = [name: string, ...args: unknown[]];
+export type Spec = [name: string, ...args: unknown[]];
 
 /** What a scheduler of torch made of an optimizer with a group per learning rate. */
 export interface Course {
@@ -31,11 +31,31 @@ export interface Plateau {
   ])[];
 }
 
+/** What is done to schedulers of one optimizer, and what torch makes of it. */
+export interface Acts {
+  readonly acts: readonly Act[];
+  readonly exact: boolean;
+  readonly lrs: readonly number[];
+  /** After each act the learning rates, and what torch has as `initial_lr`. */
+  readonly rows: readonly (readonly [lrs: number[], initialLrs: (number | null)[]])[];
+}
+
+/** An act, as `make_schedules.py` describes it. */
+export type Act =
+  | ["make", Spec]
+  | ["step", scheduler: number, metric?: number]
+  | ["add", lr: number]
+  | ["assign", group: number, lr: number]
+  | ["load"]
+  | ["resume"];
+
 const lines = Deno.readTextFileSync(new URL("../golden/schedules.jsonl", import.meta.url))
   .trim().split("\n").map((line) => JSON.parse(line));
 
 export const courses: readonly Course[] = lines.filter((line) => "schedule" in line);
 export const plateaus: readonly Plateau[] = lines.filter((line) => "plateau" in line);
+
+export const several: readonly Acts[] = lines.filter((line) => "acts" in line);
 
 /** The schedules of a course, one for each group. */
 export function schedulesOf({ schedule: [name, options], schedule, lrs }: Course): Schedule[] {
@@ -49,7 +69,8 @@ function memberOf(options: object, i: number): object {
   );
 }
 
-function make([name, first, ...rest]: Spec): Schedule {
+/** Makes a schedule. */
+export function make([name, first, ...rest]: Spec): Schedule {
   const create = descent[name as keyof typeof descent] as (...args: unknown[]) => Schedule;
   const isComposed = name === "sequentialLR" || name === "chainedScheduler";
   return create(isComposed ? (first as Spec[]).map(make) : first, ...rest);
