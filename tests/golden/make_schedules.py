@@ -268,7 +268,7 @@ def several():
     yield perform([["assign", 0, 0.9], ["make", RESTARTS], ["assign", 0, 0.1], ["make", RESTARTS], *both(3, 1)])
     rng = random.Random(2026)
     lines = (try_perform(drawn(rng)) for _ in range(600))
-    yield from [line for line in lines if line is not None][:150]
+    yield from [line for line in lines if line and "step" in str(line["acts"])][:150]
 
 
 # --- output -------------------------------------------------------------------------------------

@@ -192,12 +192,12 @@ const others: Fault[] = [
   ["a metric without bounds", () => plateau({}).step(-Infinity), RangeError, "-Infinity"],
   ["a state that is none", () => plateau({}).loadStateDict(null as never), TypeError, "null"],
   [
-    "a state of fewer groups",
-    restore({ base_lrs: [1] }),
+    "a state of more bases than learning rates",
+    restore({ base_lrs: [1, 1, 1] }),
     RangeError,
-    "base_lrs as there must be 2",
+    "lr_scheduler.base_lrs must have at most 2, like _last_lr: it has 3",
   ],
-  ["a state of more groups", restore({ _last_lr: [1, 1, 1] }), RangeError, "there are 3"],
+  ["a state of no groups", restore({ _last_lr: [], base_lrs: [] }), RangeError, "it has 0"],
   ["a state without a base", restore({ base_lrs: undefined }), TypeError, "lr_scheduler.base_lrs"],
   ["a state of half a step", restore({ last_epoch: 0.5 }), TypeError, "lr_scheduler.last_epoch"],
   ["a state below zero", restore({ _last_lr: [1, -1] }), RangeError, "in lr_scheduler._last_lr"],
@@ -208,7 +208,49 @@ const others: Fault[] = [
     TypeError,
     "lr_scheduler.num_bad_epochs must be a whole number >= 0",
   ],
-  ["a plateau's state of another length", restorePlateau({ _last_lr: [] }), RangeError, "are 0"],
+  ["a plateau's state of no groups", restorePlateau({ _last_lr: [] }), RangeError, "it has 0"],
+  ...[-1, 0.5, NaN, Infinity, 2 ** 53].map((step): Fault => [
+    `a jump to step ${step}`,
+    () => new LRScheduler(optimizerOf([1]).optimizer, stepLR({ stepSize: 2 })).stepTo(step),
+    RangeError,
+    `Cannot set step as it must be a whole number >= 0: current value is ${step}`,
+  ]),
+  [
+    "a jump to text",
+    () => new LRScheduler(optimizerOf([1]).optimizer, step).stepTo("3" as never),
+    TypeError,
+    'Cannot set step as it must be a number: current value is "3"',
+  ],
+  [
+    "a jump behind a cycle",
+    () => {
+      const cycle = oneCycleLR({ maxLr: 1, totalSteps: 9 });
+      new LRScheduler(optimizerOf([1]).optimizer, cycle).stepTo(10);
+    },
+    RangeError,
+    "at most totalSteps, which is 9: current value is 10",
+  ],
+  [
+    "an added schedule where one is for all groups",
+    () => new LRScheduler(optimizerOf([1]).optimizer, step).addSchedule(step),
+    TypeError,
+    "Cannot add a schedule as the scheduler must have a list of schedules",
+  ],
+  [
+    "an added schedule where each group has one",
+    () => new LRScheduler(optimizerOf([1]).optimizer, [step]).addSchedule(step),
+    RangeError,
+    "there are 1 groups and 1 schedules; add the group first",
+  ],
+  [
+    "an added schedule that is none",
+    () => new LRScheduler(optimizerOf([1]).optimizer, [step]).addSchedule(3 as never),
+    TypeError,
+    "current value is 3",
+  ],
+  ["an added floor below zero", () => plateau({ minLr: [0, 0] }).addMinLr(-1), RangeError, "is -1"],
+  ["an added floor too many", () => plateau({ minLr: [0, 0] }).addMinLr(0), RangeError, "2 minLr"],
+  ["an added floor to one for all", () => plateau({}).addMinLr(0), TypeError, "a list of minLr"],
 ];
 
 for (const [what, fault, kind, message] of [...numbers, ...keys, ...missing]) {
@@ -221,23 +263,6 @@ for (const [what, fault, kind, message] of others) {
   });
 }
 
-Deno.test("a group that was added later is refused, and nothing changes", () => {
-  const { optimizer } = optimizerOf([1]);
-  const scheduler = new LRScheduler(optimizer, step);
-  const watching = new ReduceLROnPlateau(optimizer, { patience: 0 });
-  const dicts = [scheduler.stateDict(), watching.stateDict()];
-  optimizer.addParamGroup({ params: [{ data: new Float32Array(1), grad: null }] });
-  const uses = [
-    () => scheduler.step(),
-    () => scheduler.stateDict(),
-    () => scheduler.loadStateDict(dicts[0]),
-    () => watching.step(1),
-    () => watching.loadStateDict(dicts[1]),
-  ];
-  for (const use of uses) assertThrows(use, RangeError, "must have 1 groups, as it had when");
-  assertEquals([scheduler.lastEpoch, watching.lastEpoch], [0, 0]);
-});
-
 Deno.test("a state that is refused changes nothing", () => {
   const { optimizer } = optimizerOf([1, 1]);
   const cycle = oneCycleLR({ maxLr: 1, totalSteps: 9 });
@@ -249,3 +274,34 @@ Deno.test("a state that is refused changes nothing", () => {
     assertEquals(JSON.stringify([optimizer.stateDict(), scheduler.stateDict()]), before);
   }
 });
+
+Deno.test("a scheduler or a jump that fails changes nothing, the base neither", () => {
+  const { optimizer } = optimizerOf([1, 1]);
+  const before = JSON.stringify([optimizer.paramGroups, optimizer.stateDict()]);
+  const unchanged = () => JSON.stringify([optimizer.paramGroups, optimizer.stateDict()]);
+  assertThrows(() => new LRScheduler(optimizer, [step, () => NaN]), RangeError);
+  assertEquals(unchanged(), before);
+  optimizer.paramGroups[0].lr = 2;
+  assertEquals(optimizer.paramGroups[0].initialLr, 2);
+
+  const scheduler = new LRScheduler(optimizer, [step, (at) => at < 5 ? 1 : -1]);
+  scheduler.step();
+  const stepped = JSON.stringify([unchanged(), scheduler.stateDict(), scheduler.lastEpoch]);
+  assertThrows(() => scheduler.stepTo(7), RangeError, "Cannot set lr");
+  assertEquals(JSON.stringify([unchanged(), scheduler.stateDict(), scheduler.lastEpoch]), stepped);
+});
+
+for (const initialLr of [-1, NaN, Infinity, "1", null]) {
+  Deno.test(`an initialLr of ${initialLr} is refused where it comes in`, () => {
+    const kind = typeof initialLr === "number" ? RangeError : TypeError;
+    const group = { params: [{ data: new Float32Array(1), grad: null }], lr: 1, initialLr };
+    assertThrows(() => new descent.SGD([group as never], { lr: 1 }), kind, "Cannot set initialLr");
+    const { optimizer } = optimizerOf([1]);
+    const dict = optimizer.stateDict();
+    const broken = { ...dict, param_groups: [{ ...dict.param_groups[0], initial_lr: initialLr }] };
+    const message = assertThrows(() => optimizer.loadStateDict(broken as never), kind).message;
+    assertStringIncludes(message, "Cannot set initialLr");
+    assertStringIncludes(message, "in param_groups[0]");
+    assertEquals(optimizer.stateDict(), dict);
+  });
+}
