@@ -62,8 +62,8 @@ export function createGroup(
       },
     });
   }
+  // Not enumerable: spread, a group gives its hyperparameters, which other optimizers take as options.
   Object.defineProperty(group, "initialLr", {
-    enumerable: true,
     get: () => settledInitialLr(group) ?? current.lr,
   });
   if (initialLr !== undefined) settleInitialLr(group, initialLr);

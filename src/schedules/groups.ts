@@ -4,6 +4,7 @@ import { initialLrOf, settleScheduled } from "../initial_lr.ts";
 import { checkHyperparameter, checkInitialLr } from "../options.ts";
 import { describe } from "../parameter.ts";
 import { placesOf } from "../state/scheduler_dict.ts";
+import type { LRSchedulerStateDict } from "../state/scheduler_dict.ts";
 
 /** An optimizer, as far as schedulers go: `SGD`, or anything with such groups. */
 export interface ScheduledOptimizer {
@@ -82,6 +83,24 @@ export class Groups {
       group.lr = lr;
       if (momentum !== undefined) group.momentum = momentum;
     }
+  }
+}
+
+/**
+ * Checks how many groups a scheduler's state is of. There may be fewer bases than learning rates, as
+ * torch takes none of groups that are added.
+ *
+ * @throws {RangeError} If there are none, or more bases than learning rates.
+ */
+export function checkCounts({ _last_lr, base_lrs = [] }: LRSchedulerStateDict): void {
+  if (_last_lr.length === 0) {
+    throw new RangeError("Cannot set _last_lr as there must be one for each group: there are 0");
+  }
+  if (base_lrs.length > _last_lr.length) {
+    throw new RangeError(
+      `Cannot set base_lrs as there must be at most ${_last_lr.length}, like _last_lr: ` +
+        `there are ${base_lrs.length}`,
+    );
   }
 }
 

@@ -3,7 +3,7 @@
 import { describe } from "../parameter.ts";
 import { checkSchedulerDict } from "../state/scheduler_dict.ts";
 import type { LRSchedulerStateDict } from "../state/scheduler_dict.ts";
-import { Groups, PerGroup } from "./groups.ts";
+import { checkCounts, Groups, PerGroup } from "./groups.ts";
 import type { ScheduledOptimizer } from "./groups.ts";
 import { checkOption, WHOLE } from "./options.ts";
 import { initialLrFor, recurrenceOf } from "./schedule.ts";
@@ -220,6 +220,7 @@ export class LRScheduler {
    */
   loadStateDict(dict: LRSchedulerStateDict): void {
     checkSchedulerDict(dict, ["last_epoch", "base_lrs", "_last_lr"]);
+    checkCounts(dict);
     const { last_epoch, base_lrs, _last_lr } = dict;
     const places = this.#groups.placesIn(dict);
     const bases = this.#groups.initialLrs();

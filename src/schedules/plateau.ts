@@ -3,7 +3,7 @@
 import { describe } from "../parameter.ts";
 import { checkSchedulerDict } from "../state/scheduler_dict.ts";
 import type { LRSchedulerStateDict } from "../state/scheduler_dict.ts";
-import { Groups, PerGroup } from "./groups.ts";
+import { checkCounts, Groups, PerGroup } from "./groups.ts";
 import type { ScheduledOptimizer } from "./groups.ts";
 import { checkOption, checkOptions, checkWord, NOT_NEGATIVE, WHOLE } from "./options.ts";
 import type { Limit } from "./options.ts";
@@ -175,6 +175,7 @@ export class ReduceLROnPlateau {
    */
   loadStateDict(dict: LRSchedulerStateDict): void {
     checkSchedulerDict(dict, ["last_epoch", "_last_lr", "num_bad_epochs", "cooldown_counter"]);
+    checkCounts(dict);
     const now = this.#groups.lrs();
     const lrs = this.#groups.placesIn(dict).map((place, i) => dict._last_lr[place] ?? now[i]);
     this.#groups.set(lrs.map((lr) => ({ lr })));

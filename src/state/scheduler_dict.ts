@@ -69,7 +69,6 @@ export function checkSchedulerDict(
     check(value, `lr_scheduler.${key}`);
     known.push([key, value]);
   }
-  checkCounts(known);
   const others = [...entries].filter(([, value]) => value !== undefined);
   for (const [key] of others) checkText(key, "a key of lr_scheduler");
   return { known, others };
@@ -114,23 +113,6 @@ export function placesOf(scheduler: object, groups: readonly object[]): number[]
 function checkCount(value: unknown, what: string): void {
   if (!Number.isSafeInteger(value) || value as number < 0) {
     throw wrong(what, "a whole number >= 0", value);
-  }
-}
-
-/** A group has a learning rate; it may have come after the bases were taken, in torch. */
-function checkCounts(known: readonly (readonly [string, unknown])[]): void {
-  const { base_lrs = [], _last_lr = [] } = Object.fromEntries(known) as Record<string, unknown[]>;
-  if (_last_lr.length === 0) {
-    throw new RangeError(
-      "Cannot use the state dict as lr_scheduler._last_lr must have a learning rate for each " +
-        "group: it has 0",
-    );
-  }
-  if (base_lrs.length > _last_lr.length) {
-    throw new RangeError(
-      `Cannot use the state dict as lr_scheduler.base_lrs must have at most ${_last_lr.length}, ` +
-        `like _last_lr: it has ${base_lrs.length}`,
-    );
   }
 }
 

@@ -44,6 +44,8 @@ Deno.test("the base is the learning rate until there is a scheduler, and then st
   group.lr = 9;
   assertEquals([group.initialLr, scheduler.baseLrs, savedBases(optimizer)], [2, [2], [2]]);
   assertThrows(() => Object.assign(group, { initialLr: 3 }), TypeError);
+  const { params: _, ...options } = group;
+  assertEquals(new SGD(optimizerOf([1]).params, options).paramGroups[0].lr, 9);
 });
 
 Deno.test("a base may be given with a group", () => {
