@@ -317,7 +317,8 @@ export class SGD<T extends Tensor = FloatArray> {
    * Goes on from a state dict, of Descent or of torch's shape.
    *
    * The hyperparameters of the dict replace the optimizer's own, the constructor's `lr` included,
-   * as in torch; to go on with another lr, assign it afterwards. Keys that newer releases added
+   * as in torch; to go on with another lr, assign it afterwards. So does `initial_lr`, the learning
+   * rate that schedules start from; where the dict has none it is the dict's `lr`. Keys that newer releases added
    * get their defaults where the dict does not have them; keys that Descent does not know are left
    * out. Groups and parameters are matched in order, and by name where both sides have names.
    * Shapes are compared where both sides have one: an array of the dict without `shape` fits any

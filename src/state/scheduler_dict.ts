@@ -85,16 +85,16 @@ const places = new WeakMap<object, WeakMap<object, number>>();
 /**
  * Notes which group of an optimizer is which in the state of a scheduler, which counts groups only.
  *
- * @param scheduler The state that came with the optimizer's, if one did.
+ * @param scheduler The state that came with the optimizer's; what is not an object is left.
  * @param pairs The groups of the optimizer, each with its counterpart.
  * @param saved All counterparts, in the order of the state.
  */
 export function linkGroups(
-  scheduler: object | undefined,
+  scheduler: unknown,
   pairs: readonly { readonly here: object; readonly there: object }[],
   saved: readonly object[],
 ): void {
-  if (scheduler === undefined) return;
+  if (typeof scheduler !== "object" || scheduler === null) return;
   const known = places.get(scheduler) ?? new WeakMap<object, number>();
   for (const { here, there } of pairs) known.set(here, saved.indexOf(there));
   places.set(scheduler, known);
