@@ -170,6 +170,7 @@ export class NativeGpu {
   /** Queues one step of those rows of the tensor table that are on this device. */
   step(
     rows: BigUint64Array<ArrayBuffer>,
+    rowCount: number,
     from: number,
     to: number,
     groups: Float64Array<ArrayBuffer>,
@@ -178,6 +179,7 @@ export class NativeGpu {
     const status = this.#symbols.descent_gpu_step(
       this.#number,
       rows,
+      rowCount,
       from,
       to,
       groups,

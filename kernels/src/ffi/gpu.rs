@@ -6,7 +6,9 @@ mod registry;
 mod timing;
 mod waits;
 
-use super::{DEVICE, GROUP_ROW, Row, STATE_FIRST, STATE_SKIP, guard, hand_out, hyperparameters};
+use super::{
+    DEVICE, Row, STATE_FIRST, STATE_SKIP, group_table, guard, hand_out, hyperparameters, table,
+};
 use crate::error::Error;
 use crate::gpu::context::Choice;
 use crate::gpu::step;
@@ -222,33 +224,33 @@ unsafe extern "C" fn descent_gpu_dispatch(
     })
 }
 
-/// `int32_t descent_gpu_step(uint32_t gpu, const double *rows, uint32_t from, uint32_t to,
-/// const double *groups, uint32_t group_count)`: queues one step of those of the rows `from..to`
-/// that are on this device.
+/// `int32_t descent_gpu_step(uint32_t gpu, const uint64_t *rows, uint32_t row_count, uint32_t from,
+/// uint32_t to, const double *groups, uint32_t group_count)`: queues one step of those of the rows
+/// `from..to` that are on this device.
 ///
 /// # Safety
-/// `rows` is valid for reads of `to` rows, `groups` of `group_count` rows.
+/// `rows` is valid for reads of `row_count` rows, `groups` of `group_count` rows.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn descent_gpu_step(
     gpu: u32,
     rows: *const u64,
+    row_count: u32,
     from: u32,
     to: u32,
     groups: *const f64,
     group_count: u32,
 ) -> i32 {
     guard(|| {
-        // SAFETY: the caller vouches for `to` rows and `group_count` rows.
+        // SAFETY: the caller vouches for both tables.
         let (rows, groups) = unsafe {
             (
-                read(rows.cast::<Row>(), to as usize, "rows")?,
-                read(groups, group_count as usize * GROUP_ROW, "groups")?,
+                table::<Row>(rows, row_count, from..to, "step")?,
+                group_table(groups, group_count, "step")?,
             )
         };
         let rows = rows.iter().skip(from as usize);
         let rows: Vec<_> = rows.filter_map(|row| device_row(gpu, row)).collect();
-        let groups = groups.as_chunks::<GROUP_ROW>().0.iter();
-        let groups: Vec<_> = groups.map(hyperparameters).collect();
+        let groups: Vec<_> = groups.iter().map(hyperparameters).collect();
         GPUS.get(gpu)?.step(&rows, &groups)
     })
 }
