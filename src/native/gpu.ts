@@ -1,5 +1,6 @@
 /** An open device of the native library: numbers and buffers in, errors out. */
 
+import { isolateNumber } from "./isolate.ts";
 import { lastError, openGpuPath, readText } from "./library.ts";
 import type { Library } from "./library.ts";
 import type { GpuSymbols } from "./gpu_symbols.ts";
@@ -60,6 +61,7 @@ export class NativeGpu {
         lowPower ? 1 : 0,
         maxBlockBytes,
         chunkElements,
+        isolateNumber(path.library.path),
         out,
       )
     );

@@ -7,10 +7,10 @@
 export const GPU_SYMBOLS = {
   /**
    * `int32_t descent_gpu_open(const uint8_t *name, uint32_t length, uint32_t low_power,
-   * double max_block, double chunk, uint32_t *gpu)`
+   * double max_block, double chunk, uint32_t isolate, uint32_t *gpu)`
    */
   descent_gpu_open: {
-    parameters: ["buffer", "u32", "u32", "f64", "f64", "buffer"],
+    parameters: ["buffer", "u32", "u32", "f64", "f64", "u32", "buffer"],
     result: "i32",
   },
   /** `int32_t descent_gpu_close(uint32_t gpu)` */

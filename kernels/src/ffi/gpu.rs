@@ -1,6 +1,7 @@
 //! The boundary of the GPU path. Devices are numbers here, tensors the handles that [`Gpu`] gives
 //! out, as float64 words.
 
+mod isolate;
 mod pointers;
 mod registry;
 mod timing;
@@ -26,7 +27,8 @@ const DTYPES: u32 = 4;
 static GPUS: Registry<Gpu> = Registry::new();
 
 /// `int32_t descent_gpu_open(const uint8_t *name, uint32_t length, uint32_t low_power,
-/// double max_block, double chunk, uint32_t *gpu)`: opens the adapter whose name contains `name`.
+/// double max_block, double chunk, uint32_t isolate, uint32_t *gpu)`: opens the adapter whose name
+/// contains `name`. It is closed with the isolate, if that has a number.
 ///
 /// # Safety
 /// `name` is valid for `length` bytes, `gpu` for a write.
@@ -37,6 +39,7 @@ unsafe extern "C" fn descent_gpu_open(
     low_power: u32,
     max_block: f64,
     chunk: f64,
+    isolate: u32,
     gpu: *mut u32,
 ) -> i32 {
     // SAFETY: the caller vouches for both pointers.
@@ -45,7 +48,7 @@ unsafe extern "C" fn descent_gpu_open(
             let name = text(name, length, "name")?.to_owned();
             let choice = Choice { name, low_power: low_power != 0 };
             let tuning = Tuning { max_block: max_block as u64, chunk_elements: chunk as u64 };
-            Ok(GPUS.add(Gpu::open(&choice, tuning)?))
+            Ok(GPUS.add(isolate, Gpu::open(&choice, tuning)?))
         })
     }
 }
@@ -54,8 +57,7 @@ unsafe extern "C" fn descent_gpu_open(
 #[unsafe(no_mangle)]
 extern "C" fn descent_gpu_close(gpu: u32) -> i32 {
     guard(|| {
-        let closed = GPUS.things().remove(&gpu);
-        drop(closed); // outside of the lock
+        drop(GPUS.remove(gpu));
         Ok(())
     })
 }
