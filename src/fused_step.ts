@@ -84,7 +84,7 @@ export async function runStepAsync(step: FusedStep, arrays: Watch): Promise<Step
   arrays.checkAll();
   if (isMeasured(request)) {
     const sums = new Float64Array(2 * plan.groups.length);
-    await backend.normAsync(plan, request.inverseScale, sums);
+    await backend.normAsync(plan, request.inverseScale, sums, arrays.checkAttached);
     report = judge(sums, request);
     if (!report.skipped) arrays.checkAll();
   }

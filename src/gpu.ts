@@ -201,7 +201,7 @@ function createDevice(native: NativeGpu): Device {
   const handleOf = (tensor: DeviceTensor) => placeOf(tensor as GpuTensor<GpuDtype>).handle;
   return {
     address: handleOf,
-    step: (rows, from, to, groups, groupCount) => native.step(rows, from, to, groups, groupCount),
+    step: (...tables) => native.step(...tables),
     zero: (tensors) => native.zero(tensors.map(handleOf)),
     synchronize: () => native.synchronize(),
   };

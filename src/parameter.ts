@@ -18,6 +18,7 @@ export interface Device {
   /** Queues one step of those rows of a plan's tables that are on this device. */
   step(
     rows: BigUint64Array<ArrayBuffer>,
+    rowCount: number,
     from: number,
     to: number,
     groups: Float64Array<ArrayBuffer>,
@@ -154,7 +155,8 @@ function intrinsic(name: typeof PROPERTIES[number] | typeof Symbol.toStringTag) 
 
 const tagOf = intrinsic(Symbol.toStringTag);
 const lengthOf = intrinsic("length");
-const bufferOf = intrinsic("buffer");
+/** The buffer that an array lies in. */
+export const bufferOf = intrinsic("buffer");
 const byteOffsetOf = intrinsic("byteOffset");
 const byteLengthOf = intrinsic("byteLength");
 

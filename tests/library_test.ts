@@ -1,6 +1,12 @@
 /** Finding, loading and refusing the native library, each in a process with its own permissions. */
 
-import { assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
+import {
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { fromFileUrl } from "@std/path/from-file-url";
 import { openLibrary, unwrap } from "../src/native/library.ts";
 import { cpuMissing } from "./backends.ts";
@@ -149,9 +155,62 @@ Deno.test({
       ["a group that is not there", [at, at, 0n, 0n, 2n, later(1n, 1n)]],
     ];
     for (const [what, row] of rows) {
-      assertEquals(descent_step(new BigUint64Array(row), 0, 1, groups, 1), 2, what);
+      assertEquals(descent_step(new BigUint64Array(row), 1, 0, 1, groups, 1), 2, what);
     }
     assertEquals(w, new Float64Array(2));
+  },
+});
+
+Deno.test({
+  name: "rows that a table does not have are refused, whatever lies behind it",
+  ignore: cpuMissing !== null,
+  fn() {
+    if (!("symbols" in library)) throw new Error(library.reason);
+    const { symbols } = library;
+    const w = new Float64Array([1, 2]);
+    void w.buffer;
+    const at = BigInt(symbols.descent_address(w));
+    const later = 1n | 2n << 24n;
+    const row = [at, at, 0n, 0n, 2n, later];
+    const rows = new BigUint64Array([...row, ...row]);
+    const matrices = new BigUint64Array([...row, at, 1n, 2n, ...row, at, 1n, 2n]);
+    const groups = new Float64Array([1, 0, 0, 0, 0, 1]);
+    const call = new Float64Array([1, Infinity, 0, 0, 0, 0]);
+    const sums = new Float64Array(2);
+    const calls: Record<string, () => number> = {
+      step: () => symbols.descent_step(rows, 1, 0, 2, groups, 1),
+      "step with options": () => symbols.descent_step_with(rows, 1, 0, 2, groups, 1, call),
+      "sparse step": () => symbols.descent_sparse_step(matrices, 1, 1, 2, groups, 1),
+      norm: () => symbols.descent_norm(rows, 1, 1, 2, 1, sums, 1),
+      scale: () => symbols.descent_scale(rows, 1, 0, 2, groups, 1),
+      "no row, behind its end": () => symbols.descent_step(rows, 1, 2, 2, groups, 1),
+    };
+    for (const [name, refused] of Object.entries(calls)) {
+      const text = "row 1 as the table has 1 rows";
+      assertThrows(() => unwrap(symbols, refused()), Error, text, name);
+    }
+    assertEquals([...w, ...sums], [1, 2, 0, 0]);
+  },
+});
+
+Deno.test({
+  name: "an asynchronous call refuses rows that a table does not have",
+  ignore: cpuMissing !== null,
+  async fn() {
+    if (!("symbols" in library)) throw new Error(library.reason);
+    const { symbols, pinned } = library;
+    const rows = new BigUint64Array(6);
+    const groups = new Float64Array(6);
+    const tables = [groups, 1, new Float64Array(6)] as const;
+    const calls = [
+      () => pinned.stepAll([rows, 1, 0, 2, ...tables, rows, 0, 0, 0], []),
+      () => pinned.stepAll([rows, 1, 0, 1, ...tables, rows, 0, 0, 1], []),
+      () => pinned.norm([rows, 1, 0, 2, 1, new Float64Array(2), 1], []),
+    ];
+    for (const call of calls) {
+      await assertRejects(async () => unwrap(symbols, await call()), Error, "as the table has");
+    }
+    unwrap(symbols, await pinned.stepAll([rows, 1, 0, 1, ...tables, rows, 0, 0, 0], []));
   },
 });
 

@@ -4,15 +4,17 @@
 //! number of an [`Error`] whose text [`descent_error`] then hands out on the same thread. Tables are rows of
 //! 64-bit words: integers for tensors, float64 for groups.
 //!
-//! What the caller promises, because no check here can see it: an address in a table points to
-//! `length` elements of the row's type that stay where they are until the call returns, nobody else
-//! writes to them meanwhile, and no data or buffer overlaps any other array of the same step.
-//! `src/plan.ts` keeps these promises: it holds the arrays, refuses resizable, detached and
-//! overlapping ones, and JavaScript's own thread waits for the call.
+//! What the caller promises, because no check here can see it: a table has as many rows as its count
+//! says, an address in it points to `length` elements of the row's type that stay where they are until
+//! the call returns, nobody else writes to them meanwhile, and no data or buffer overlaps any other
+//! array of the same step. `src/plan.ts` keeps these promises: it holds the arrays and refuses
+//! resizable, detached and overlapping ones. In most calls JavaScript's own thread waits for the
+//! result; `src/native/pinned.ts` makes the others, and keeps the memory alive until they return.
 
 #[cfg(feature = "gpu")]
 mod gpu;
 mod gradients;
+mod resident;
 mod rows;
 mod sparse;
 mod staged;
@@ -32,7 +34,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Changes with every change of a signature or of a table's layout.
-const ABI: u32 = 4;
+const ABI: u32 = 5;
 
 /// A row that describes a tensor: six words, of which the last one is in two halves, the lower one first
 /// as on every platform that Deno runs on.
@@ -128,10 +130,11 @@ extern "C" fn descent_abi() -> u32 {
 }
 
 /// `int32_t descent_open(void)`: reads the settings from the environment and starts the
-/// threads, once for the process.
+/// threads, once for the process, in which the library then stays.
 #[unsafe(no_mangle)]
 extern "C" fn descent_open() -> i32 {
     guard(|| {
+        resident::stay()?;
         let config = config()?;
         if config.threads() > 1 {
             config.pool()?; // fails here, not in the middle of a step
@@ -192,23 +195,29 @@ extern "C" fn descent_panic() -> i32 {
     guard(|| panic!("asked for by descent_panic"))
 }
 
-/// `int32_t descent_step(const uint64_t *rows, uint32_t from, uint32_t to, const double *groups,
-/// uint32_t group_count)`: one step of the rows `from..to`.
+/// `int32_t descent_step(const uint64_t *rows, uint32_t row_count, uint32_t from, uint32_t to,
+/// const double *groups, uint32_t group_count)`: one step of the rows `from..to`.
 ///
 /// # Safety
-/// `rows` is valid for reads of `to` rows, `groups` of `group_count` rows, and what the module's
-/// documentation says of the addresses in them is true.
+/// `rows` is valid for reads of `row_count` rows, `groups` of `group_count` rows, and what the
+/// module's documentation says of the addresses in them is true.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn descent_step(
     rows: *const u64,
+    row_count: u32,
     from: u32,
     to: u32,
     groups: *const f64,
     group_count: u32,
 ) -> i32 {
     guard(|| {
-        // SAFETY: the caller vouches for `to` rows and `group_count` rows.
-        let (rows, groups) = unsafe { tables::<Row>(rows, from..to, groups, group_count, "step") }?;
+        // SAFETY: the caller vouches for both tables.
+        let (rows, groups) = unsafe {
+            (
+                table::<Row>(rows, row_count, from..to, "step")?,
+                group_table(groups, group_count, "step")?,
+            )
+        };
         if rows[from as usize..].iter().any(staged::is_staged) {
             // SAFETY: what the caller vouches for.
             return unsafe { staged::plain(rows, from as usize, groups) };
@@ -256,37 +265,53 @@ unsafe extern "C" fn descent_roofline(
     })
 }
 
-/// Rows, and groups.
-type Tables<'a, R> = (&'a [R], &'a [[f64; GROUP_ROW]]);
-
-/// The tables of a call: all rows up to the end of a range, and the groups.
+/// The rows of a table up to the end of a range, which the table must have.
 ///
 /// # Safety
-/// The addresses are null or valid for reads of as many rows, and of as many groups, for as long as
-/// `'a`; rows are words and nothing else.
+/// `rows` is null or valid for reads of `count` rows for as long as `'a`; rows are words and nothing
+/// else.
 #[inline(always)]
-unsafe fn tables<'a, R>(
+unsafe fn table<'a, R>(
     rows: *const u64,
+    count: u32,
     range: Range<u32>,
-    groups: *const f64,
-    group_count: u32,
     doing: &str,
-) -> Result<Tables<'a, R>, Error> {
-    if rows.is_null() || groups.is_null() || range.start > range.end {
+) -> Result<&'a [R], Error> {
+    if rows.is_null() || range.start > range.end {
+        return Err(missing(doing));
+    }
+    if range.end > count {
+        return Err(beyond(doing, range.end, count));
+    }
+    // SAFETY: not null, and no longer than the table; the rest is the caller's promise.
+    Ok(unsafe { std::slice::from_raw_parts(rows.cast(), range.end as usize) })
+}
+
+/// All rows of the group table.
+///
+/// # Safety
+/// `groups` is null or valid for reads of `count` rows for as long as `'a`.
+#[inline(always)]
+unsafe fn group_table<'a>(
+    groups: *const f64,
+    count: u32,
+    doing: &str,
+) -> Result<&'a [[f64; GROUP_ROW]], Error> {
+    if groups.is_null() {
         return Err(missing(doing));
     }
     // SAFETY: not null; the rest is the caller's promise.
-    unsafe {
-        Ok((
-            std::slice::from_raw_parts(rows.cast(), range.end as usize),
-            std::slice::from_raw_parts(groups.cast(), group_count as usize),
-        ))
-    }
+    Ok(unsafe { std::slice::from_raw_parts(groups.cast(), count as usize) })
 }
 
 #[cold]
 fn missing(doing: &str) -> Error {
     Error::Table(format!("Cannot {doing} as a table is missing"))
+}
+
+#[cold]
+fn beyond(doing: &str, end: u32, count: u32) -> Error {
+    Error::Table(format!("Cannot {doing} row {} as the table has {count} rows", end - 1))
 }
 
 fn group(row: &[f64; GROUP_ROW]) -> Group {

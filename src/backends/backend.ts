@@ -19,18 +19,27 @@ export interface Backend {
   step(plan: Plan, from: number, to: number): void;
   /** The same, with what the plan's call row and the groups' coefficients do to gradients. */
   stepWith(plan: Plan, from: number, to: number): void;
-  /** As `stepWith`, beside JavaScript's thread where there is another one. */
+  /**
+   * As `stepWith`, beside JavaScript's thread where there is another one. The memory of all that is
+   * stepped stays alive from the call on until the promise settles.
+   */
   stepAsync(plan: Plan, from: number, to: number): Promise<void>;
   /**
    * Adds up the squares of gradients times `inverseScale`: group g's sum is added to `sums[2g]`, and
    * `sums[2g + 1]` becomes 1 if one of them is infinite or NaN, before or after that.
    */
   norm(gradients: Gradients, inverseScale: number, sums: Float64Array<ArrayBuffer>): void;
-  /** As `norm`, beside JavaScript's thread where there is another one. */
+  /**
+   * As `norm`, beside JavaScript's thread where there is another one.
+   *
+   * @param checkAttached Throws if an array is no longer there: what is measured bit by bit is checked
+   * in between.
+   */
   normAsync(
-    gradients: Gradients,
+    plan: Plan,
     inverseScale: number,
     sums: Float64Array<ArrayBuffer>,
+    checkAttached: () => void,
   ): Promise<void>;
   /** Multiplies gradients, in place, by the coefficient of their group. */
   scale(gradients: Gradients): void;

@@ -4,7 +4,10 @@ import { checkPullbacks } from "../pullback.ts";
 import type { HyperGradients, Pullback } from "../pullback.ts";
 import { openLibrary, unwrap } from "../native/library.ts";
 import type { Absent, Library } from "../native/library.ts";
+import type { PinnedCalls } from "../native/pinned.ts";
 import type { HostArray } from "../parameter.ts";
+import { partsOf } from "../parts.ts";
+import type { Part } from "../parts.ts";
 import type { Plan } from "../plan.ts";
 import type { RuleOptions } from "../rule.ts";
 import { GROUP_ROW, writeGroup } from "../tables.ts";
@@ -25,12 +28,16 @@ export function openCpu(): Backend | Absent {
   return backend = createCpu(library);
 }
 
-function createCpu({ symbols }: Library): Backend {
+function createCpu({ symbols, pinned }: Library): Backend {
   const { descent_step, descent_sparse_step, descent_address } = symbols;
   function stepSparse({ sparse, groupRows, groups }: Plan, from: number, to: number): void {
     const [first, end] = sparse.range(from, to);
     if (first === end) return;
-    unwrap(symbols, descent_sparse_step(sparse.rows, first, end, groupRows, groups.length));
+    const { rows, steps } = sparse;
+    unwrap(
+      symbols,
+      descent_sparse_step(rows, steps.length, first, end, groupRows, groups.length),
+    );
   }
   return {
     name: "cpu",
@@ -42,26 +49,28 @@ function createCpu({ symbols }: Library): Backend {
     },
     allocate: (bytes) => ({ buffer: new ArrayBuffer(bytes), offset: 0 }),
     step(plan: Plan, from: number, to: number): void {
-      const status = descent_step(plan.rows, from, to, plan.groupRows, plan.groups.length);
+      const { rows, table, groupRows, groups } = plan;
+      const status = descent_step(rows, table.count, from, to, groupRows, groups.length);
       if (status !== 0) unwrap(symbols, status);
       if (plan.sparse.steps.length > 0) stepSparse(plan, from, to);
     },
     stepWith(plan: Plan, from: number, to: number): void {
-      const { rows, groupRows, groups, callRow } = plan;
+      const { rows, table: { count }, groupRows, groups, callRow } = plan;
       const { descent_step_with } = symbols;
-      unwrap(symbols, descent_step_with(rows, from, to, groupRows, groups.length, callRow));
+      unwrap(symbols, descent_step_with(rows, count, from, to, groupRows, groups.length, callRow));
       if (plan.sparse.steps.length > 0) stepSparse(plan, from, to);
     },
     norm({ rows, grads, groups }, inverseScale, sums): void {
       const { descent_norm } = symbols;
       const { length } = grads;
-      unwrap(symbols, descent_norm(rows, 0, length, inverseScale, sums, groups.length));
+      unwrap(symbols, descent_norm(rows, length, 0, length, inverseScale, sums, groups.length));
     },
     scale({ rows, grads, groupRows, groups }): void {
       const { descent_scale } = symbols;
-      unwrap(symbols, descent_scale(rows, 0, grads.length, groupRows, groups.length));
+      const { length } = grads;
+      unwrap(symbols, descent_scale(rows, length, 0, length, groupRows, groups.length));
     },
-    ...createAsync(symbols),
+    ...createAsync(symbols, pinned),
     goBack(pullbacks: readonly Pullback[], h: Readonly<RuleOptions>): HyperGradients {
       checkPullbacks(pullbacks);
       const group = new Float64Array(GROUP_ROW);
@@ -75,24 +84,39 @@ function createCpu({ symbols }: Library): Backend {
   };
 }
 
-/** Calls on other threads. The tables are the plan's, which whoever awaits the call holds. */
-function createAsync(symbols: Library["symbols"]): Pick<Backend, "stepAsync" | "normAsync"> {
+/** Calls on other threads. The tables are arguments too, so that they stay alive as well. */
+function createAsync(
+  symbols: Library["symbols"],
+  { stepAll, norm, maxPins }: PinnedCalls,
+): Pick<Backend, "stepAsync" | "normAsync"> {
   return {
-    async stepAsync({ rows, groupRows, groups, callRow, sparse }, from, to): Promise<void> {
-      const { descent_step_with_async, descent_sparse_step_async } = symbols;
+    async stepAsync(plan: Plan, from, to): Promise<void> {
+      const { rows, table, groupRows, groups, callRow, sparse } = plan;
       const count = groups.length;
-      unwrap(symbols, await descent_step_with_async(rows, from, to, groupRows, count, callRow));
-      const [first, end] = sparse.range(from, to);
-      if (first === end) return;
-      unwrap(symbols, await descent_sparse_step_async(sparse.rows, first, end, groupRows, count));
+      const call = async ({ from, to, pins }: Part) => {
+        const matrices = [sparse.rows, sparse.steps.length, ...sparse.range(from, to)] as const;
+        return await stepAll(
+          [rows, table.count, from, to, groupRows, count, callRow, ...matrices],
+          pins,
+        );
+      };
+      // All calls are made at once: none finds that memory has gone while another one ran.
+      const calls = await Promise.allSettled(partsOf(plan, from, to, maxPins()).map(call));
+      for (const result of calls) {
+        if (result.status === "rejected") throw result.reason;
+        unwrap(symbols, result.value);
+      }
     },
-    async normAsync({ rows, grads, groups }, inverseScale, sums): Promise<void> {
-      const { descent_norm_async } = symbols;
-      const { length } = grads;
-      unwrap(
-        symbols,
-        await descent_norm_async(rows, 0, length, inverseScale, sums, groups.length),
-      );
+    async normAsync(plan: Plan, inverseScale, sums, checkAttached): Promise<void> {
+      const { rows, table, groups } = plan;
+      // One after the other, so that the numbers are added up in the order of the rows.
+      for (const { from, to, pins } of partsOf(plan, 0, table.count, maxPins())) {
+        if (from > 0) checkAttached();
+        unwrap(
+          symbols,
+          await norm([rows, table.count, from, to, inverseScale, sums, groups.length], pins),
+        );
+      }
     },
   };
 }

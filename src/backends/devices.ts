@@ -52,9 +52,9 @@ export async function stepRowsAsync(
   if (plan.hasArrays) await host.stepAsync(plan, from, to);
 }
 
-function queueRows({ devices, rows, groupRows, groups }: Plan, from: number, to: number): void {
+function queueRows({ devices, rows, table, groupRows, groups }: Plan, from: number, to: number) {
   for (let i = 0; i < devices.length; i++) {
-    devices[i].step(rows, from, to, groupRows, groups.length);
+    devices[i].step(rows, table.count, from, to, groupRows, groups.length);
   }
 }
 

@@ -63,7 +63,7 @@ export const js: Backend = {
   },
   stepAsync: (plan, from, to) => Promise.try(() => js.stepWith(plan, from, to)),
   norm: addNorms,
-  normAsync: (...args) => Promise.try(() => addNorms(...args)),
+  normAsync: (plan, inverseScale, sums) => Promise.try(() => addNorms(plan, inverseScale, sums)),
   scale: scaleGradients,
   goBack,
 };

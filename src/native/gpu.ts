@@ -1,5 +1,6 @@
 /** An open device of the native library: numbers and buffers in, errors out. */
 
+import { isolateNumber } from "./isolate.ts";
 import { lastError, openGpuPath, readText } from "./library.ts";
 import type { Library } from "./library.ts";
 import type { GpuSymbols } from "./gpu_symbols.ts";
@@ -60,6 +61,7 @@ export class NativeGpu {
         lowPower ? 1 : 0,
         maxBlockBytes,
         chunkElements,
+        isolateNumber(path.library.path),
         out,
       )
     );
@@ -170,6 +172,7 @@ export class NativeGpu {
   /** Queues one step of those rows of the tensor table that are on this device. */
   step(
     rows: BigUint64Array<ArrayBuffer>,
+    rowCount: number,
     from: number,
     to: number,
     groups: Float64Array<ArrayBuffer>,
@@ -178,6 +181,7 @@ export class NativeGpu {
     const status = this.#symbols.descent_gpu_step(
       this.#number,
       rows,
+      rowCount,
       from,
       to,
       groups,

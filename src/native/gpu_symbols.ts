@@ -7,10 +7,10 @@
 export const GPU_SYMBOLS = {
   /**
    * `int32_t descent_gpu_open(const uint8_t *name, uint32_t length, uint32_t low_power,
-   * double max_block, double chunk, uint32_t *gpu)`
+   * double max_block, double chunk, uint32_t isolate, uint32_t *gpu)`
    */
   descent_gpu_open: {
-    parameters: ["buffer", "u32", "u32", "f64", "f64", "buffer"],
+    parameters: ["buffer", "u32", "u32", "f64", "f64", "u32", "buffer"],
     result: "i32",
   },
   /** `int32_t descent_gpu_close(uint32_t gpu)` */
@@ -65,11 +65,11 @@ export const GPU_SYMBOLS = {
     result: "i32",
   },
   /**
-   * `int32_t descent_gpu_step(uint32_t gpu, const uint64_t *rows, uint32_t from, uint32_t to,
-   * const double *groups, uint32_t group_count)`
+   * `int32_t descent_gpu_step(uint32_t gpu, const uint64_t *rows, uint32_t row_count, uint32_t from,
+   * uint32_t to, const double *groups, uint32_t group_count)`
    */
   descent_gpu_step: {
-    parameters: ["u32", "buffer", "u32", "u32", "buffer", "u32"],
+    parameters: ["u32", "buffer", "u32", "u32", "u32", "buffer", "u32"],
     result: "i32",
   },
   /** `int32_t descent_gpu_start_timing(uint32_t gpu)` */

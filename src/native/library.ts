@@ -5,6 +5,8 @@ import { allowed, CHOICE, hiddenCacheVariables, listCandidates } from "./candida
 import type { Candidate } from "./candidates.ts";
 import { ABI, SYMBOLS } from "./symbols.ts";
 import type { Symbols } from "./symbols.ts";
+import { openPinned } from "./pinned.ts";
+import type { PinnedCalls } from "./pinned.ts";
 import { GPU_SYMBOLS } from "./gpu_symbols.ts";
 import type { GpuSymbols } from "./gpu_symbols.ts";
 
@@ -14,6 +16,8 @@ export interface Library {
   readonly path: string;
   /** Its functions. */
   readonly symbols: Symbols;
+  /** Those that run beside JavaScript's thread. */
+  readonly pinned: PinnedCalls;
   /** What it says of itself: version, SIMD level, number of threads, and if it has a GPU path. */
   readonly info: {
     readonly version: string;
@@ -142,7 +146,7 @@ function load(path: string): Library {
   const { symbols } = open(path, SYMBOLS);
   unwrap(symbols, symbols.descent_open());
   const info = JSON.parse(readText((out, capacity) => symbols.descent_info(out, capacity)));
-  return { path, symbols, info };
+  return { path, symbols, pinned: openPinned(path, open), info };
 }
 
 function open<S extends Deno.ForeignLibraryInterface>(path: string, symbols: S) {

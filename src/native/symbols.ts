@@ -1,18 +1,27 @@
 /** The C interface of the native library, one entry per function of `kernels/src/ffi.rs` and below. */
 
 /** The interface's number; a library with another one is refused. */
-export const ABI = 4;
+export const ABI = 5;
 
-const STEP_WITH = {
-  parameters: ["buffer", "u32", "u32", "buffer", "u32", "buffer"],
+/**
+ * `int32_t descent_norm(const uint64_t *rows, uint32_t row_count, uint32_t from, uint32_t to,
+ * double inverse_scale, double *sums, uint32_t group_count)`
+ */
+export const NORM = {
+  parameters: ["buffer", "u32", "u32", "u32", "f64", "buffer", "u32"],
   result: "i32",
 } as const;
-const NORM = {
-  parameters: ["buffer", "u32", "u32", "f64", "buffer", "u32"],
-  result: "i32",
-} as const;
-const SPARSE_STEP = {
-  parameters: ["buffer", "u32", "u32", "buffer", "u32"],
+
+/**
+ * `int32_t descent_step_all(const uint64_t *rows, uint32_t row_count, uint32_t from, uint32_t to,
+ * const double *groups, uint32_t group_count, const double *call, const uint64_t *matrices,
+ * uint32_t matrix_count, uint32_t first, uint32_t end)`
+ */
+export const STEP_ALL = {
+  parameters: [
+    ...["buffer", "u32", "u32", "u32", "buffer", "u32", "buffer"] as const,
+    ...["buffer", "u32", "u32", "u32"] as const,
+  ],
   result: "i32",
 } as const;
 
@@ -31,36 +40,32 @@ export const SYMBOLS = {
   /** `int32_t descent_panic(void)` */
   descent_panic: { parameters: [], result: "i32" },
   /**
-   * `int32_t descent_step(const uint64_t *rows, uint32_t from, uint32_t to, const double *groups,
-   * uint32_t group_count)`
-   */
-  descent_step: { parameters: ["buffer", "u32", "u32", "buffer", "u32"], result: "i32" },
-  /**
-   * `int32_t descent_sparse_step(const uint64_t *rows, uint32_t from, uint32_t to,
+   * `int32_t descent_step(const uint64_t *rows, uint32_t row_count, uint32_t from, uint32_t to,
    * const double *groups, uint32_t group_count)`
    */
-  descent_sparse_step: SPARSE_STEP,
-  /** As above, on another thread. */
-  descent_sparse_step_async: { name: "descent_sparse_step", nonblocking: true, ...SPARSE_STEP },
+  descent_step: { parameters: ["buffer", "u32", "u32", "u32", "buffer", "u32"], result: "i32" },
   /**
-   * `int32_t descent_step_with(const uint64_t *rows, uint32_t from, uint32_t to,
+   * `int32_t descent_sparse_step(const uint64_t *rows, uint32_t row_count, uint32_t from,
+   * uint32_t to, const double *groups, uint32_t group_count)`
+   */
+  descent_sparse_step: {
+    parameters: ["buffer", "u32", "u32", "u32", "buffer", "u32"],
+    result: "i32",
+  },
+  /**
+   * `int32_t descent_step_with(const uint64_t *rows, uint32_t row_count, uint32_t from, uint32_t to,
    * const double *groups, uint32_t group_count, const double *call)`
    */
-  descent_step_with: STEP_WITH,
-  /** As above, on another thread. */
-  descent_step_with_async: { name: "descent_step_with", nonblocking: true, ...STEP_WITH },
-  /**
-   * `int32_t descent_norm(const uint64_t *rows, uint32_t from, uint32_t to, double inverse_scale,
-   * double *sums, uint32_t group_count)`
-   */
+  descent_step_with: {
+    parameters: ["buffer", "u32", "u32", "u32", "buffer", "u32", "buffer"],
+    result: "i32",
+  },
   descent_norm: NORM,
-  /** As above, on another thread. */
-  descent_norm_async: { name: "descent_norm", nonblocking: true, ...NORM },
   /**
-   * `int32_t descent_scale(const uint64_t *rows, uint32_t from, uint32_t to, const double *groups,
-   * uint32_t group_count)`
+   * `int32_t descent_scale(const uint64_t *rows, uint32_t row_count, uint32_t from, uint32_t to,
+   * const double *groups, uint32_t group_count)`
    */
-  descent_scale: { parameters: ["buffer", "u32", "u32", "buffer", "u32"], result: "i32" },
+  descent_scale: { parameters: ["buffer", "u32", "u32", "u32", "buffer", "u32"], result: "i32" },
   /**
    * `int32_t descent_vjp(const uint64_t *rows, uint32_t count, const double *group, double *sums)`
    */

@@ -1,12 +1,15 @@
 //! The boundary of the GPU path. Devices are numbers here, tensors the handles that [`Gpu`] gives
 //! out, as float64 words.
 
+mod isolate;
 mod pointers;
 mod registry;
 mod timing;
 mod waits;
 
-use super::{DEVICE, GROUP_ROW, Row, STATE_FIRST, STATE_SKIP, guard, hand_out, hyperparameters};
+use super::{
+    DEVICE, Row, STATE_FIRST, STATE_SKIP, group_table, guard, hand_out, hyperparameters, table,
+};
 use crate::error::Error;
 use crate::gpu::context::Choice;
 use crate::gpu::step;
@@ -24,7 +27,8 @@ const DTYPES: u32 = 4;
 static GPUS: Registry<Gpu> = Registry::new();
 
 /// `int32_t descent_gpu_open(const uint8_t *name, uint32_t length, uint32_t low_power,
-/// double max_block, double chunk, uint32_t *gpu)`: opens the adapter whose name contains `name`.
+/// double max_block, double chunk, uint32_t isolate, uint32_t *gpu)`: opens the adapter whose name
+/// contains `name`. It is closed with the isolate, if that has a number.
 ///
 /// # Safety
 /// `name` is valid for `length` bytes, `gpu` for a write.
@@ -35,6 +39,7 @@ unsafe extern "C" fn descent_gpu_open(
     low_power: u32,
     max_block: f64,
     chunk: f64,
+    isolate: u32,
     gpu: *mut u32,
 ) -> i32 {
     // SAFETY: the caller vouches for both pointers.
@@ -43,7 +48,7 @@ unsafe extern "C" fn descent_gpu_open(
             let name = text(name, length, "name")?.to_owned();
             let choice = Choice { name, low_power: low_power != 0 };
             let tuning = Tuning { max_block: max_block as u64, chunk_elements: chunk as u64 };
-            Ok(GPUS.add(Gpu::open(&choice, tuning)?))
+            Ok(GPUS.add(isolate, Gpu::open(&choice, tuning)?))
         })
     }
 }
@@ -52,8 +57,7 @@ unsafe extern "C" fn descent_gpu_open(
 #[unsafe(no_mangle)]
 extern "C" fn descent_gpu_close(gpu: u32) -> i32 {
     guard(|| {
-        let closed = GPUS.things().remove(&gpu);
-        drop(closed); // outside of the lock
+        drop(GPUS.remove(gpu));
         Ok(())
     })
 }
@@ -222,33 +226,33 @@ unsafe extern "C" fn descent_gpu_dispatch(
     })
 }
 
-/// `int32_t descent_gpu_step(uint32_t gpu, const double *rows, uint32_t from, uint32_t to,
-/// const double *groups, uint32_t group_count)`: queues one step of those of the rows `from..to`
-/// that are on this device.
+/// `int32_t descent_gpu_step(uint32_t gpu, const uint64_t *rows, uint32_t row_count, uint32_t from,
+/// uint32_t to, const double *groups, uint32_t group_count)`: queues one step of those of the rows
+/// `from..to` that are on this device.
 ///
 /// # Safety
-/// `rows` is valid for reads of `to` rows, `groups` of `group_count` rows.
+/// `rows` is valid for reads of `row_count` rows, `groups` of `group_count` rows.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn descent_gpu_step(
     gpu: u32,
     rows: *const u64,
+    row_count: u32,
     from: u32,
     to: u32,
     groups: *const f64,
     group_count: u32,
 ) -> i32 {
     guard(|| {
-        // SAFETY: the caller vouches for `to` rows and `group_count` rows.
+        // SAFETY: the caller vouches for both tables.
         let (rows, groups) = unsafe {
             (
-                read(rows.cast::<Row>(), to as usize, "rows")?,
-                read(groups, group_count as usize * GROUP_ROW, "groups")?,
+                table::<Row>(rows, row_count, from..to, "step")?,
+                group_table(groups, group_count, "step")?,
             )
         };
         let rows = rows.iter().skip(from as usize);
         let rows: Vec<_> = rows.filter_map(|row| device_row(gpu, row)).collect();
-        let groups = groups.as_chunks::<GROUP_ROW>().0.iter();
-        let groups: Vec<_> = groups.map(hyperparameters).collect();
+        let groups: Vec<_> = groups.iter().map(hyperparameters).collect();
         GPUS.get(gpu)?.step(&rows, &groups)
     })
 }

@@ -2,15 +2,15 @@
 
 use super::rows::{is_idle, pointer};
 use super::staged::{EACH_F16, F16, F32, F64, Rows, STOCHASTIC_F16, check};
-use super::{GROUP_ROW, Row, config, guard, missing, tables};
+use super::{GROUP_ROW, Row, config, group_table, guard, missing, table};
 use crate::error::Error;
 use crate::norm::{self, Total};
 use crate::scale::{self, Values};
 use crate::share::Tensors;
 use ndarray::{ArrayView1, ArrayViewMut1};
 
-/// `int32_t descent_norm(const uint64_t *rows, uint32_t from, uint32_t to, double scale,
-/// double *sums, uint32_t group_count)`: adds to two numbers per group: the squares of its gradients
+/// `int32_t descent_norm(const uint64_t *rows, uint32_t row_count, uint32_t from, uint32_t to,
+/// double scale, double *sums, uint32_t group_count)`: adds to two numbers per group: the squares of its gradients
 /// times `scale`, and 1 if one of these is infinite or NaN.
 ///
 /// # Safety
@@ -19,6 +19,7 @@ use ndarray::{ArrayView1, ArrayViewMut1};
 #[unsafe(no_mangle)]
 unsafe extern "C" fn descent_norm(
     rows: *const u64,
+    row_count: u32,
     from: u32,
     to: u32,
     scale: f64,
@@ -26,13 +27,13 @@ unsafe extern "C" fn descent_norm(
     group_count: u32,
 ) -> i32 {
     guard(|| {
-        if rows.is_null() || sums.is_null() || from > to {
+        if sums.is_null() {
             return Err(missing("sum up"));
         }
-        // SAFETY: not null, and the caller vouches for the numbers of rows.
+        // SAFETY: `sums` is not null, and the caller vouches for the numbers of rows.
         let (rows, sums) = unsafe {
             (
-                std::slice::from_raw_parts(rows.cast::<Row>(), to as usize),
+                table::<Row>(rows, row_count, from..to, "sum up")?,
                 std::slice::from_raw_parts_mut(sums.cast::<[f64; 2]>(), group_count as usize),
             )
         };
@@ -57,14 +58,15 @@ unsafe extern "C" fn descent_norm(
     })
 }
 
-/// `int32_t descent_scale(const uint64_t *rows, uint32_t from, uint32_t to, const double *groups,
-/// uint32_t group_count)`: multiplies the gradients of the rows `from..to` by the factor of their group.
+/// `int32_t descent_scale(const uint64_t *rows, uint32_t row_count, uint32_t from, uint32_t to,
+/// const double *groups, uint32_t group_count)`: multiplies the gradients of the rows `from..to` by the factor of their group.
 ///
 /// # Safety
 /// As `descent_step`, but that gradients are all that is written, and overlap nothing.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn descent_scale(
     rows: *const u64,
+    row_count: u32,
     from: u32,
     to: u32,
     groups: *const f64,
@@ -73,7 +75,8 @@ unsafe extern "C" fn descent_scale(
     guard(|| {
         // SAFETY: the caller vouches for the numbers of rows and for the addresses.
         let (rows, groups) = unsafe {
-            let (rows, groups) = tables::<Row>(rows, from..to, groups, group_count, "scale")?;
+            let rows = table::<Row>(rows, row_count, from..to, "scale")?;
+            let groups = group_table(groups, group_count, "scale")?;
             (Rows::new(rows, from as usize, true)?, groups)
         };
         let factors: Vec<f64> = groups.iter().map(|row| row[GROUP_ROW - 1]).collect();

@@ -1,7 +1,7 @@
 //! The boundary of [`crate::sparse`].
 
 use super::rows::address;
-use super::{Row, STATE_FIRST, Tables, config, guard, hyperparameters, tables};
+use super::{GROUP_ROW, Row, STATE_FIRST, config, group_table, guard, hyperparameters, table};
 use crate::error::Error;
 use crate::rule::{Hyperparameters, Real};
 use crate::sparse::{self, Scratch, SparseSlot, SparseTensor};
@@ -9,7 +9,7 @@ use std::cell::RefCell;
 
 /// A row that describes a matrix and some rows of its gradient.
 #[repr(C)]
-struct SparseRow {
+pub struct SparseRow {
     /// As of a tensor, with the values for the gradient.
     matrix: Row,
     /// The address of the indices: uint32.
@@ -26,42 +26,56 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// `int32_t descent_sparse_step(const uint64_t *rows, uint32_t from, uint32_t to,
+/// `int32_t descent_sparse_step(const uint64_t *rows, uint32_t row_count, uint32_t from, uint32_t to,
 /// const double *groups, uint32_t group_count)`: one step of the matrices `from..to`.
 ///
 /// # Safety
-/// `rows` is valid for reads of `to` rows, `groups` of `group_count` rows, and what the parent
+/// `rows` is valid for reads of `row_count` rows, `groups` of `group_count` rows, and what the parent
 /// module's documentation says of the addresses is true, with `count * columns` values and `count`
 /// indices.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn descent_sparse_step(
     rows: *const u64,
+    row_count: u32,
     from: u32,
     to: u32,
     groups: *const f64,
     group_count: u32,
 ) -> i32 {
     guard(|| {
-        // SAFETY: the caller vouches for `to` rows and `group_count` rows.
-        let (rows, groups): Tables<SparseRow> =
-            unsafe { tables(rows, from..to, groups, group_count, "step") }?;
-        let groups: Vec<Hyperparameters> = groups.iter().map(hyperparameters).collect();
-        let mut tensors = Vec::new();
-        for (index, row) in rows.iter().enumerate().skip(from as usize) {
-            // SAFETY: the caller vouches for the addresses, until this function returns.
-            tensors.push(unsafe {
-                match row.matrix.dtype() {
-                    0 => SparseTensor::F32(slot(index, row, &groups)?),
-                    1 => SparseTensor::F64(slot(index, row, &groups)?),
-                    dtype => {
-                        let text = format!("Cannot step matrix {index}: dtype {dtype}");
-                        return Err(Error::Table(text));
-                    }
-                }
-            });
+        // SAFETY: the caller vouches for both tables, and for the addresses in them.
+        unsafe {
+            let rows = table(rows, row_count, from..to, "step")?;
+            step_matrices(rows, from as usize, group_table(groups, group_count, "step")?)
         }
-        SCRATCH.with_borrow_mut(|scratch| sparse::step(&mut tensors, &groups, scratch, config()?))
     })
+}
+
+/// One step of the matrices from one on.
+///
+/// # Safety
+/// What `descent_sparse_step` says of addresses is true.
+pub unsafe fn step_matrices(
+    rows: &[SparseRow],
+    from: usize,
+    groups: &[[f64; GROUP_ROW]],
+) -> Result<(), Error> {
+    let groups: Vec<Hyperparameters> = groups.iter().map(hyperparameters).collect();
+    let mut tensors = Vec::new();
+    for (index, row) in rows.iter().enumerate().skip(from) {
+        // SAFETY: the caller vouches for the addresses, until this function returns.
+        tensors.push(unsafe {
+            match row.matrix.dtype() {
+                0 => SparseTensor::F32(slot(index, row, &groups)?),
+                1 => SparseTensor::F64(slot(index, row, &groups)?),
+                dtype => {
+                    let text = format!("Cannot step matrix {index}: dtype {dtype}");
+                    return Err(Error::Table(text));
+                }
+            }
+        });
+    }
+    SCRATCH.with_borrow_mut(|scratch| sparse::step(&mut tensors, &groups, scratch, config()?))
 }
 
 /// # Safety

@@ -1,7 +1,10 @@
 //! The boundary of [`crate::staged`].
 
 use super::rows::{address, check_addresses, is_idle, pointer};
-use super::{GROUP_ROW, Row, STATE_FIRST, config, guard, hyperparameters, missing, tables};
+use super::sparse::step_matrices;
+use super::{
+    GROUP_ROW, Row, STATE_FIRST, config, group_table, guard, hyperparameters, missing, table,
+};
 use crate::element::Element;
 use crate::error::Error;
 use crate::random::Source;
@@ -34,7 +37,7 @@ pub fn is_staged(row: &Row) -> bool {
     (F16..=STOCHASTIC_BF16).contains(&row.dtype())
 }
 
-/// `int32_t descent_step_with(const uint64_t *rows, uint32_t from, uint32_t to,
+/// `int32_t descent_step_with(const uint64_t *rows, uint32_t row_count, uint32_t from, uint32_t to,
 /// const double *groups, uint32_t group_count, const double *call)`: as `descent_step`, with what the
 /// call row asks for.
 ///
@@ -44,6 +47,7 @@ pub fn is_staged(row: &Row) -> bool {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn descent_step_with(
     rows: *const u64,
+    row_count: u32,
     from: u32,
     to: u32,
     groups: *const f64,
@@ -51,15 +55,56 @@ unsafe extern "C" fn descent_step_with(
     call: *const f64,
 ) -> i32 {
     guard(|| {
-        if call.is_null() {
-            return Err(missing("step"));
-        }
-        // SAFETY: not null, and the caller vouches for the numbers of rows and for the addresses.
+        // SAFETY: the caller vouches for all tables, and for the addresses in them.
         unsafe {
-            let (rows, groups) = tables::<Row>(rows, from..to, groups, group_count, "step")?;
-            step(rows, from as usize, groups, &*call.cast::<[f64; CALL_ROW]>())
+            let rows = table::<Row>(rows, row_count, from..to, "step")?;
+            step(rows, from as usize, group_table(groups, group_count, "step")?, call_row(call)?)
         }
     })
+}
+
+/// `int32_t descent_step_all(const uint64_t *rows, uint32_t row_count, uint32_t from, uint32_t to,
+/// const double *groups, uint32_t group_count, const double *call, const uint64_t *matrices,
+/// uint32_t matrix_count, uint32_t first, uint32_t end)`: as `descent_step_with`, and then as
+/// `descent_sparse_step` for the matrices `first..end`. It is one call, so that JavaScript, which does
+/// not wait for it, cannot take the memory of the matrices away between two.
+///
+/// # Safety
+/// As `descent_step_with` and `descent_sparse_step`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_step_all(
+    rows: *const u64,
+    row_count: u32,
+    from: u32,
+    to: u32,
+    groups: *const f64,
+    group_count: u32,
+    call: *const f64,
+    matrices: *const u64,
+    matrix_count: u32,
+    first: u32,
+    end: u32,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the caller vouches for all tables, and for the addresses in them.
+        unsafe {
+            let rows = table::<Row>(rows, row_count, from..to, "step")?;
+            let groups = group_table(groups, group_count, "step")?;
+            step(rows, from as usize, groups, call_row(call)?)?;
+            if first == end {
+                return Ok(()); // without matrices there need not be a table of them
+            }
+            let matrices = table(matrices, matrix_count, first..end, "step")?;
+            step_matrices(matrices, first as usize, groups)
+        }
+    })
+}
+
+/// # Safety
+/// `call` is null or valid for reads of a call row for as long as `'a`.
+unsafe fn call_row<'a>(call: *const f64) -> Result<&'a [f64; CALL_ROW], Error> {
+    // SAFETY: the caller's promise.
+    unsafe { call.cast::<[f64; CALL_ROW]>().as_ref() }.ok_or_else(|| missing("step"))
 }
 
 /// A plain step of rows of which some are of 16-bit types.

@@ -23,13 +23,13 @@ struct Wait {
 /// # Safety
 /// `wait` is valid for a write.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn descent_gpu_read(gpu: u32, handle: f64, wait: *mut u32) -> i32 {
+unsafe extern "C" fn descent_gpu_read(number: u32, handle: f64, wait: *mut u32) -> i32 {
     // SAFETY: the caller vouches for `wait`.
     unsafe {
         store(wait, || {
-            let gpu = GPUS.get(gpu)?;
+            let gpu = GPUS.get(number)?;
             let pending = if handle == 0.0 { gpu.everything()? } else { gpu.read(handle as u64)? };
-            Ok(WAITS.add(Wait { pending, result: Mutex::new(Ok(())) }))
+            Ok(WAITS.add(number, Wait { pending, result: Mutex::new(Ok(())) }))
         })
     }
 }
@@ -67,9 +67,14 @@ unsafe extern "C" fn descent_gpu_wait(wait: u32, out: *mut u8, capacity: f64) ->
 #[unsafe(no_mangle)]
 extern "C" fn descent_gpu_finish(wait: u32) -> i32 {
     guard(|| {
-        let removed = WAITS.things().remove(&wait);
-        let wait = removed.ok_or_else(|| null("wait"))?;
+        let wait = WAITS.remove(wait).ok_or_else(|| null("wait"))?;
         let result = wait.result.lock().unwrap_or_else(PoisonError::into_inner);
         result.clone()
     })
+}
+
+/// Takes out the waits for a device, which nobody is left to finish. A thread that is in one of them
+/// keeps it until it is done.
+pub fn remove_of(gpu: u32) -> impl Sized {
+    WAITS.remove_of(gpu)
 }

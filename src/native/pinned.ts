@@ -1,0 +1,79 @@
+/**
+ * Calls that run beside JavaScript's thread, and what keeps their memory alive.
+ *
+ * Tables hold addresses, which keep nothing alive: without further care `buffer.transfer(n)`, or the
+ * end of the isolate by an error, `worker.terminate()` or a restart, frees memory that a thread is
+ * still writing to. What Deno does keep until a call returns is the memory of each argument of type
+ * `buffer`. So the arrays whose addresses are in the tables are further arguments of the call, one
+ * for each buffer: pins.
+ *
+ * The library's functions do not declare these arguments and never look at them. That is sound: by
+ * the calling conventions of all released platforms (System V and Microsoft's on x86-64, AAPCS64 and
+ * Apple's variant of it) the caller puts arguments into registers, and further ones onto the stack,
+ * from the first one on, and takes them away again itself. A function that declares fewer finds its
+ * own where it expects them, and leaves the others alone.
+ */
+
+import { allowed } from "./candidates.ts";
+import { NORM, STEP_ALL } from "./symbols.ts";
+
+/** What a call keeps alive: one array on each buffer. */
+export type Pins = readonly ArrayBufferView[];
+
+/** A function of the library as a call on another thread. It takes up to `maxPins` pins. */
+export type PinnedCall<S extends Deno.ForeignFunction> = (
+  args: Parameters<Deno.FromForeignFunction<S>>,
+  pins: Pins,
+) => Promise<number>;
+
+/** The calls that run beside JavaScript's thread. */
+export interface PinnedCalls {
+  readonly stepAll: PinnedCall<typeof STEP_ALL>;
+  readonly norm: PinnedCall<typeof NORM>;
+  /** The most pins that one call can have. */
+  readonly maxPins: () => number;
+}
+
+/**
+ * How many pins there is room for, by symbol. A pin takes 0.1 us of a call, room that is not used
+ * 0.07 us: 8 pins are what two tensors need, 384 what the 161 of a ResNet-50 need.
+ */
+const ROOMS = [8, 64, 384, 1024, 4096] as const;
+/** Opened with the library; the others take longer to open, and few programs need them. */
+const FIRST_ROOMS = 2;
+
+type Symbols = Record<"stepAll" | "norm", (...args: unknown[]) => Promise<number>>;
+
+/**
+ * Opens the calls.
+ *
+ * @param path The library's file.
+ * @param open `Deno.dlopen` of it.
+ */
+export function openPinned(
+  path: string,
+  open: (path: string, symbols: Deno.ForeignLibraryInterface) => { symbols: unknown },
+): PinnedCalls {
+  const openRoom = (room: number) => open(path, symbolsOf(room)).symbols as Symbols;
+  const opened = ROOMS.slice(0, FIRST_ROOMS).map(openRoom);
+  const call = (name: keyof Symbols) => (args: readonly unknown[], pins: Pins) => {
+    const i = ROOMS.findIndex((room) => room >= pins.length);
+    const { [name]: symbol } = opened[i] ??= openRoom(ROOMS[i]);
+    const unused = new Array<null>(ROOMS[i] - pins.length).fill(null);
+    return symbol(...args, ...pins, ...unused);
+  };
+  return {
+    stepAll: call("stepAll"),
+    norm: call("norm"),
+    // Nothing can be opened once the permission has been revoked.
+    maxPins: () => ROOMS[(allowed({ name: "ffi", path }) ? ROOMS.length : opened.length) - 1],
+  };
+}
+
+function symbolsOf(room: number) {
+  const pins = new Array<"buffer">(room).fill("buffer");
+  const pinned = (name: string, { parameters, result }: typeof STEP_ALL | typeof NORM) => {
+    return { name, result, nonblocking: true, parameters: [...parameters, ...pins] } as const;
+  };
+  return { stepAll: pinned("descent_step_all", STEP_ALL), norm: pinned("descent_norm", NORM) };
+}
