@@ -10,13 +10,15 @@ import { BUFFER, FIRST, groupOf, isOnHost, readGroup, readWord, ROW, stateOf } f
 import { TILE } from "../wasm/kernel.ts";
 import { allocate } from "../wasm/workspace.ts";
 import type { Backend } from "./backend.ts";
-import { addNorms, preparationOf, prepare, scaleGradients } from "./js_gradients.ts";
-import type { Preparation } from "./js_gradients.ts";
+import { addNorms, scaleGradients } from "./js_gradients.ts";
 import { stepSixteenBit } from "./js_sixteen_bit.ts";
 import { stepSparse } from "./js_sparse.ts";
 import type { Matrix } from "./js_sparse.ts";
 import { chooseSweep } from "./js_sweep.ts";
 import { goBack } from "./js_vjp.ts";
+import { loopsOf } from "./loops/loops.ts";
+import { preparationOf } from "./preparation.ts";
+import type { Preparation } from "./preparation.ts";
 
 /** Each buffer gets a range of addresses of its own, as JavaScript does not tell the real ones. */
 const bases = new WeakMap<ArrayBufferLike, number>();
@@ -56,7 +58,7 @@ export const js: Backend = {
     stepRows(plan, from, to, ({ dtype, lines, factors, group }, data, grad, buffer, at) => {
       const preparation = preparationOf(plan, group, dtype);
       const sweep = chooseSweep(data.length);
-      sweepPrepared(preparation, data, grad, (p, g, from) => {
+      sweepPrepared(dtype, preparation, data, grad, (p, g, from) => {
         sweep(dtype, lines, factors, p, g, buffer, at + from);
       });
     });
@@ -109,11 +111,13 @@ function stepRows(plan: Plan, from: number, to: number, stepTensor: StepTensor):
 
 /** Steps one tensor by gradients that are prepared a tile at a time. */
 function sweepPrepared(
+  dtype: WideDtype,
   preparation: Preparation,
   data: FloatArray,
   grad: FloatArray,
   sweep: (data: FloatArray, grad: FloatArray, from: number) => void,
 ): void {
+  const { prepare } = loopsOf(dtype);
   const tile = grad.slice(0, TILE);
   for (let from = 0; from < grad.length; from += TILE) {
     const to = Math.min(from + TILE, grad.length);
