@@ -31,13 +31,14 @@ function sumSquares(grad: HostArray, dtype: Dtype, inverseScale: number) {
   const type = computeTypeOf(dtype);
   const loops = loopsOf(type);
   const factor = type.round(inverseScale);
-  const block = type.zeros(Math.min(BLOCK, grad.length));
+  const half = isSixteenBit(dtype);
+  const isRead = factor === 1 && !half; // else a copy is multiplied
+  const block = isRead ? null : type.zeros(Math.min(BLOCK, grad.length));
   let sum = 0;
   let finite = true;
   for (let from = 0; from < grad.length; from += BLOCK) {
-    const part = grad.subarray(from, from + BLOCK);
-    const half = isSixteenBit(dtype);
-    const scaled = factor === 1 && !half ? part as FloatArray : block.subarray(0, part.length);
+    const part = grad.length <= BLOCK ? grad : grad.subarray(from, from + BLOCK);
+    const scaled = block?.subarray(0, part.length) ?? part as FloatArray;
     if (half) load(part, scaled as Float32Array);
     else if (factor !== 1) scaled.set(part);
     if (factor !== 1) loops.multiply(scaled, factor);

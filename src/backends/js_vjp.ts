@@ -17,13 +17,14 @@ export function goBack(
 ): HyperGradients {
   checkPullbacks(pullbacks);
   const sums = [0, 0, 0, 0];
+  const lanes = new Float64Array(sums.length * LANES);
   for (const pullback of pullbacks) {
     const loops = loopsOf(pullback.dtype);
     const lines = linesOf(h, pullback.buffer === null);
     const factors = factorsOf(h, pullback.dtype.round);
     for (let from = 0; from < pullback.param.length; from += CHUNK) {
       const to = Math.min(from + CHUNK, pullback.param.length);
-      const lanes = loops.goBack(lines, factors, pullback, from, to);
+      loops.goBack(lines, factors, pullback, from, to, lanes);
       for (let k = 0; k < sums.length; k++) sums[k] += total(lanes, k * LANES);
     }
   }
@@ -33,6 +34,6 @@ export function goBack(
 
 /** Adds up running sums in the order in which the native library does. */
 function total(lanes: Float64Array, at: number): number {
-  const [a, b, c, d, e, f, g, h] = lanes.subarray(at, at + LANES);
-  return ((a + b) + (c + d)) + ((e + f) + (g + h));
+  const pair = (i: number) => lanes[at + i] + lanes[at + i + 1];
+  return (pair(0) + pair(2)) + (pair(4) + pair(6));
 }

@@ -33,20 +33,21 @@ export interface StepLoops {
     buffer: FloatArray | null,
     at: number,
   ): void;
-  /** Writes prepared gradients to an array of the same length, with each product rounded. */
+  /** Writes prepared gradients to an array that is at least as long, with each product rounded. */
   prepare(grad: FloatArray, out: FloatArray, preparation: Preparation): void;
 }
 
 /** The loops of a dtype that is computed in as it is. */
 export interface WideLoops extends StepLoops {
-  /** Goes back through some elements, and returns the running sums of the four derivatives. */
+  /** Goes back through some elements, and writes the running sums of the four derivatives. */
   goBack(
     lines: Lines,
     f: Factors<number>,
     pullback: Pullback,
     from: number,
     to: number,
-  ): Float64Array;
+    lanes: Float64Array,
+  ): void;
   /** Multiplies each element. */
   multiply(array: FloatArray, factor: number): void;
   /** Adds an array to another of the same length. */

@@ -10,18 +10,19 @@ type Arrays = { readonly [name in keyof Pullback]: Float32Array };
 /** Running sums of each derivative, as in the native library. */
 export const LANES = 8;
 
-/** Goes back through some elements, and returns the running sums of the four derivatives. */
+/** Goes back through some elements, and writes the running sums of the four derivatives. */
 export function goBack(
   lines: Lines,
   f: Factors<number>,
   pullback: Pullback,
   from: number,
   to: number,
-): Float64Array {
+  lanes: Float64Array,
+): void {
   const t = pullback as unknown as Arrays; // those that are null are not touched
   const buffered = lines.momentum !== "none";
   const later = lines.momentum === "later";
-  const lanes = new Float64Array(4 * LANES);
+  lanes.fill(0);
   for (let i = from; i < to; i++) {
     const lane = (i - from) % LANES;
     const [p, dq] = [t.param[i], t.paramCotangent[i]];
@@ -46,5 +47,4 @@ export function goBack(
     t.dParam[i] = lines.decay ? a.fma(f.weightDecay, dg, dq) : dq;
     t.dGrad[i] = a.mul(f.orientation, dg);
   }
-  return lanes;
 }

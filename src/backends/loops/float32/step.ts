@@ -24,26 +24,15 @@ export function step(
   }
 }
 
-/** Writes prepared gradients to an array of the same length, with each product rounded. */
+/** Writes prepared gradients to an array that is at least as long, with each product rounded. */
 export function prepare(
   grad: Float32Array,
   out: Float32Array,
   { inverseScale, coefficient, maxValue }: Preparation,
 ): void {
-  if (inverseScale === 1) out.set(grad);
-  else for (let i = 0; i < grad.length; i++) out[i] = a.mul(grad[i], inverseScale);
-  if (coefficient !== 1) {
-    for (let i = 0; i < out.length; i++) {
-      out[i] = a.mul(out[i], coefficient);
-    }
-  }
-  if (maxValue < Infinity) clamp(out, a.mul(maxValue, 1)); // rounded to what the values are
-}
-
-/** NaN is neither larger nor smaller, and stays. */
-function clamp(values: Float32Array, limit: number): void {
-  for (let i = 0; i < values.length; i++) {
-    if (values[i] > limit) values[i] = limit;
-    else if (values[i] < -limit) values[i] = -limit;
+  const limit = a.mul(maxValue, 1);
+  for (let i = 0; i < grad.length; i++) {
+    const value = a.mul(a.mul(grad[i], inverseScale), coefficient);
+    out[i] = value > limit ? limit : value < -limit ? -limit : value; // NaN stays
   }
 }
