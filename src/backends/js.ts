@@ -5,6 +5,7 @@ import type { FloatArray, WideDtype } from "../parameter.ts";
 import type { Plan } from "../plan.ts";
 import { factorsOf, linesOf } from "../rule.ts";
 import type { Factors, Lines } from "../rule.ts";
+import { promiseOf } from "../runtime.ts";
 import { Slab } from "../slab.ts";
 import { BUFFER, FIRST, groupOf, isOnHost, readGroup, readWord, ROW, stateOf } from "../tables.ts";
 import { TILE } from "../wasm/kernel.ts";
@@ -61,9 +62,9 @@ export const js: Backend = {
   stepWith(plan: Plan, from: number, to: number): void {
     stepRows(plan, from, to, stepPrepared);
   },
-  stepAsync: (plan, from, to) => Promise.try(() => js.stepWith(plan, from, to)),
+  stepAsync: (plan, from, to) => promiseOf(() => js.stepWith(plan, from, to)),
   norm: addNorms,
-  normAsync: (...args) => Promise.try(() => addNorms(...args)),
+  normAsync: (...args) => promiseOf(() => addNorms(...args)),
   scale: scaleGradients,
   goBack,
 };
