@@ -22,6 +22,7 @@ import { allowed, CHOICE, hiddenCacheVariables, listCandidates } from "./src/nat
 import { openGpu } from "./src/gpu.ts";
 import { judge, openLibrary } from "./src/native/library.ts";
 import { cacheVariables } from "./src/native/release.ts";
+import { checkDeno } from "./src/runtime.ts";
 import { VERSION } from "./src/version.ts";
 
 type Line = readonly [label: string, text: string];
@@ -30,8 +31,10 @@ type Line = readonly [label: string, text: string];
  * The report, for the process that asks.
  *
  * @returns Lines of text, a label and what there is to say about it.
+ * @throws {Error} Where there is no Deno.
  */
 export function diagnose(): string {
+  checkDeno("diagnose", 'elsewhere there is no native library, and backend "auto" is js');
   const lines = [...versions(), ...places(), ...library(), ...gpu(), ...choice(), ...permissions()];
   const width = Math.max(...lines.map(([label]) => label.length)) + 2;
   return lines.map(([label, text]) => label.padEnd(width) + text).join("\n");
@@ -79,8 +82,9 @@ function library(): Line[] {
 /** The adapter that `openGpu()` opens. */
 function gpu(): Line[] {
   try {
-    using opened = openGpu();
+    const opened = openGpu();
     const { name, type, backend, driver, float16 } = opened.info;
+    opened[Symbol.dispose](); // not every runtime that imports this can parse `using`
     const traits = [type, backend, driver, `float16: ${float16 ? "yes" : "no"}`];
     return [["gpu", `${name} (${traits.join(", ")})`]];
   } catch (error) {

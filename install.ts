@@ -15,10 +15,10 @@
  * @module
  */
 
-import { parseArgs } from "node:util";
 import { installKernels, RELEASES, uninstallKernels } from "./src/install/install.ts";
 import { KernelInstallError } from "./src/install/error.ts";
 import { drawProgress } from "./src/install/progress.ts";
+import { checkDeno } from "./src/runtime.ts";
 import { VERSION } from "./src/version.ts";
 
 export { KernelInstallError } from "./src/install/error.ts";
@@ -49,7 +49,8 @@ const OPTIONS = {
   help: { type: "boolean" },
 } as const;
 
-function readOptions(args: string[]) {
+async function readOptions(args: string[]) {
+  const { parseArgs } = await import("node:util"); // a browser can import the rest
   try {
     return parseArgs({ args, options: OPTIONS }).values;
   } catch (error) {
@@ -58,7 +59,7 @@ function readOptions(args: string[]) {
   }
 }
 
-async function run(options: ReturnType<typeof readOptions>): Promise<void> {
+async function run(options: Awaited<ReturnType<typeof readOptions>>): Promise<void> {
   if (options.help) return console.log(USAGE);
   const folder = options.to;
   if (options.uninstall) {
@@ -85,8 +86,9 @@ function findFlag(folder: string | undefined): string {
 }
 
 if (import.meta.main) {
+  checkDeno("install the native library", "the js backend runs everywhere");
   try {
-    await run(readOptions(Deno.args));
+    await run(await readOptions(Deno.args));
   } catch (error) {
     if (!(error instanceof KernelInstallError)) throw error;
     console.error(error.message);

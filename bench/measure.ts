@@ -1,6 +1,7 @@
 /** Measures rows: the step, and the loops that it is compared with, in turn. */
 
 import { type HostArray, type Parameter, SGD } from "@descent/sgd";
+import { stepCompany } from "./company.ts";
 import { closeRoofline, library, openRoofline, scalarLoop } from "./references.ts";
 import { collectGarbage, createParameters } from "./memory.ts";
 import { BYTES, type DtypeName, hasMomentum, nameOf, optionsOf } from "./rows.ts";
@@ -9,7 +10,7 @@ import { type Effort, median, sampleInTurn } from "./sampler.ts";
 import type { Workload } from "./workloads.ts";
 
 /** What a row is compared with. */
-export type Reference = "roofline" | "scalar loop";
+export type Reference = "roofline" | "scalar loop" | "itself before";
 
 /** A measured row; times are medians, in nanoseconds per step. */
 export interface Figure {
@@ -51,8 +52,19 @@ export function openStep(row: Row): () => void {
   return () => optimizer.step();
 }
 
-/** Measures a step of the row in turn with the roofline and the scalar loop. */
-export function measure(row: Row, step: () => void, effort: Effort): Figure {
+/**
+ * Measures a step of the row in turn with the roofline and the scalar loop.
+ *
+ * @param times How many steps are taken where one is timed, to plant a slow-down.
+ */
+export function measure(row: Row, step: () => void, effort: Effort, times = 1): Figure {
+  const timed = times === 1 ? step : () => {
+    for (let i = 0; i < times; i++) step();
+  };
+  return row.company ? measureCompany(row, step, timed, effort) : measureInTurn(row, timed, effort);
+}
+
+function measureInTurn(row: Row, step: () => void, effort: Effort): Figure {
   const { workload: { elements }, mode } = row;
   const roofline = elements >= LARGE
     ? openRoofline(trafficOf(row) / passesOf(mode), hasMomentum(mode))
@@ -69,6 +81,23 @@ export function measure(row: Row, step: () => void, effort: Effort): Figure {
     ns,
     throughput: trafficOf(row) / ns,
     roofline: roofline === null ? null : trafficOf(row) / median(rooflines),
+  };
+}
+
+/** The fastest of many samples are compared: other programs of the machine only make some slower. */
+function measureCompany(row: Row, step: () => void, timed: () => void, effort: Effort): Figure {
+  const many = { ...effort, maxRounds: 10 * effort.maxRounds };
+  const [before] = sampleInTurn([step], many);
+  stepCompany(row.backend);
+  const [after] = sampleInTurn([timed], many);
+  const ns = median(after);
+  return {
+    row: nameOf(row),
+    reference: "itself before",
+    ratio: Math.min(...after) / Math.min(...before),
+    ns,
+    throughput: trafficOf(row) / ns,
+    roofline: null,
   };
 }
 

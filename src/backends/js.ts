@@ -5,18 +5,21 @@ import type { FloatArray, WideDtype } from "../parameter.ts";
 import type { Plan } from "../plan.ts";
 import { factorsOf, linesOf } from "../rule.ts";
 import type { Factors, Lines } from "../rule.ts";
+import { promiseOf } from "../runtime.ts";
 import { Slab } from "../slab.ts";
 import { BUFFER, FIRST, groupOf, isOnHost, readGroup, readWord, ROW, stateOf } from "../tables.ts";
 import { TILE } from "../wasm/kernel.ts";
 import { allocate } from "../wasm/workspace.ts";
 import type { Backend } from "./backend.ts";
-import { addNorms, preparationOf, prepare, scaleGradients } from "./js_gradients.ts";
-import type { Preparation } from "./js_gradients.ts";
+import { addNorms, scaleGradients } from "./js_gradients.ts";
 import { stepSixteenBit } from "./js_sixteen_bit.ts";
 import { stepSparse } from "./js_sparse.ts";
 import type { Matrix } from "./js_sparse.ts";
 import { chooseSweep } from "./js_sweep.ts";
 import { goBack } from "./js_vjp.ts";
+import { loopsOf } from "./loops/loops.ts";
+import { preparationOf } from "./preparation.ts";
+import type { Preparation } from "./preparation.ts";
 
 /** Each buffer gets a range of addresses of its own, as JavaScript does not tell the real ones. */
 const bases = new WeakMap<ArrayBufferLike, number>();
@@ -29,11 +32,15 @@ interface Choice {
   readonly first: boolean;
   readonly lines: Lines;
   readonly factors: Factors<number>;
+  readonly preparation: Preparation;
 }
 
 function choose(plan: Plan, dtype: WideDtype, group: number, first: boolean): Choice {
   const h = readGroup(plan.groupRows, group);
-  return { dtype, group, first, lines: linesOf(h, first), factors: factorsOf(h, dtype.round) };
+  return {
+    ...{ dtype, group, first, lines: linesOf(h, first), factors: factorsOf(h, dtype.round) },
+    preparation: preparationOf(plan, group, dtype),
+  };
 }
 
 /** The backend. */
@@ -53,17 +60,11 @@ export const js: Backend = {
     stepRows(plan, from, to, stepPlain);
   },
   stepWith(plan: Plan, from: number, to: number): void {
-    stepRows(plan, from, to, ({ dtype, lines, factors, group }, data, grad, buffer, at) => {
-      const preparation = preparationOf(plan, group, dtype);
-      const sweep = chooseSweep(data.length);
-      sweepPrepared(preparation, data, grad, (p, g, from) => {
-        sweep(dtype, lines, factors, p, g, buffer, at + from);
-      });
-    });
+    stepRows(plan, from, to, stepPrepared);
   },
-  stepAsync: (plan, from, to) => Promise.try(() => js.stepWith(plan, from, to)),
+  stepAsync: (plan, from, to) => promiseOf(() => js.stepWith(plan, from, to)),
   norm: addNorms,
-  normAsync: (plan, inverseScale, sums) => Promise.try(() => addNorms(plan, inverseScale, sums)),
+  normAsync: (plan, inverseScale, sums) => promiseOf(() => addNorms(plan, inverseScale, sums)),
   scale: scaleGradients,
   goBack,
 };
@@ -79,6 +80,31 @@ type StepTensor = (
 
 const stepPlain: StepTensor = ({ dtype, lines, factors }, data, grad, buffer, at) =>
   chooseSweep(data.length)(dtype, lines, factors, data, grad, buffer, at);
+
+/** Steps one tensor by gradients that are prepared a tile at a time. */
+const stepPrepared: StepTensor = (choice, data, grad, buffer, at) => {
+  const { dtype, lines, factors, preparation } = choice;
+  const sweep = chooseSweep(data.length);
+  const { prepare } = loopsOf(dtype);
+  const tile = tileOf(dtype);
+  for (let from = 0; from < data.length; from += TILE) {
+    const part = (array: FloatArray) =>
+      array.length <= TILE ? array : array.subarray(from, from + TILE);
+    const unprepared = part(grad);
+    prepare(unprepared, tile, preparation);
+    sweep(dtype, lines, factors, part(data), tile, buffer, at + from);
+    if (preparation.zero) unprepared.fill(0);
+  }
+};
+
+/** What a tile of gradients is prepared in, by dtype. */
+const tiles = new Map<WideDtype, FloatArray>();
+
+function tileOf(dtype: WideDtype): FloatArray {
+  let tile = tiles.get(dtype);
+  if (tile === undefined) tiles.set(dtype, tile = dtype.zeros(TILE));
+  return tile;
+}
 
 function stepRows(plan: Plan, from: number, to: number, stepTensor: StepTensor): void {
   const { table, halves } = plan;
@@ -105,23 +131,6 @@ function stepRows(plan: Plan, from: number, to: number, stepTensor: StepTensor):
     } else stepTensor(choice, data, grad, held as FloatArray | null, 0);
   }
   if (plan.sparse.steps.length > 0) stepMatrices(plan, from, to);
-}
-
-/** Steps one tensor by gradients that are prepared a tile at a time. */
-function sweepPrepared(
-  preparation: Preparation,
-  data: FloatArray,
-  grad: FloatArray,
-  sweep: (data: FloatArray, grad: FloatArray, from: number) => void,
-): void {
-  const tile = grad.slice(0, TILE);
-  for (let from = 0; from < grad.length; from += TILE) {
-    const to = Math.min(from + TILE, grad.length);
-    const [part, prepared] = [grad.subarray(from, to), tile.subarray(0, to - from)];
-    prepare(part, prepared, preparation);
-    sweep(data.subarray(from, to), prepared, from);
-    if (preparation.zero) part.fill(0);
-  }
 }
 
 /** Steps the matrices with sparse gradients. */

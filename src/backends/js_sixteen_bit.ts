@@ -9,10 +9,10 @@ import { factorsOf, linesOf } from "../rule.ts";
 import type { Factors, Lines } from "../rule.ts";
 import { readGroup } from "../tables.ts";
 import { TILE } from "../wasm/kernel.ts";
-import { prepare } from "./js_gradients.ts";
-import type { Preparation } from "./js_gradients.ts";
-import { chooseSweep, sweepElements } from "./js_sweep.ts";
+import { chooseSweep } from "./js_sweep.ts";
 import type { Sweep } from "./js_sweep.ts";
+import { loopsOf } from "./loops/loops.ts";
+import type { Preparation } from "./preparation.ts";
 import { randomOf, storeAtRandom } from "./stochastic.ts";
 
 /** What a tile is loaded into where its arrays are of another type. */
@@ -83,28 +83,8 @@ function stepTile(
   { dtype, isEach, sweep, lines, factors, preparation }: Step,
   { data, grad, buffer }: Tile,
 ): void {
-  if (isEach) {
-    if (preparation !== null) prepareEach(grad, preparation, dtype.round);
-    sweepElements(dtype, lines, factors, data, grad, buffer, 0);
-  } else {
-    if (preparation !== null) prepare(grad, grad, preparation);
-    sweep(FLOAT32, lines, factors, data, grad, buffer, 0);
-  }
-}
-
-/** As `prepare`, with each product and limit rounded. */
-function prepareEach(
-  grad: Float32Array,
-  { inverseScale, coefficient, maxValue }: Preparation,
-  round: (value: number) => number,
-): void {
-  const steps: Preparation[] = [
-    { inverseScale, coefficient: 1, maxValue: Infinity, zero: false },
-    { inverseScale: 1, coefficient, maxValue: Infinity, zero: false },
-    { inverseScale: 1, coefficient: 1, maxValue, zero: false },
-  ];
-  for (const step of steps) {
-    prepare(grad, grad, step);
-    for (let i = 0; i < grad.length; i++) grad[i] = round(grad[i]);
-  }
+  const loops = loopsOf(isEach ? dtype : FLOAT32);
+  if (preparation !== null) loops.prepare(grad, grad, preparation);
+  if (isEach) loops.step(lines, factors, data, grad, buffer, 0);
+  else sweep(FLOAT32, lines, factors, data, grad, buffer, 0);
 }

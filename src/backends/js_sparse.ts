@@ -3,6 +3,7 @@
 import type { FloatArray, WideDtype } from "../parameter.ts";
 import type { Lines } from "../rule.ts";
 import type { SparseStep } from "../sparse.ts";
+import { loopsOf } from "./loops/loops.ts";
 
 /** Steps neighbouring elements. */
 type Sweep = (data: FloatArray, grad: FloatArray, buffer: FloatArray | null) => void;
@@ -30,10 +31,10 @@ export function stepSparse(
     indices.forEach((row, entry) => stepRow(row, entryOf(step, entry)));
     return;
   }
-  if (lines.momentum !== "later") return forEachRow(step, stepRow);
+  if (lines.momentum !== "later") return forEachRow(step, dtype, stepRow);
   const quiet = dtype.zeros(columns);
   let next = 0;
-  forEachRow(step, (row, grad) => {
+  forEachRow(step, dtype, (row, grad) => {
     for (; next < row; next++) stepRow(next, quiet);
     stepRow(next++, grad);
   });
@@ -41,8 +42,13 @@ export function stepSparse(
 }
 
 /** Calls `body` once for each row that has entries, in rising order, with the sum of these. */
-function forEachRow(step: SparseStep, body: (row: number, grad: FloatArray) => void): void {
+function forEachRow(
+  step: SparseStep,
+  dtype: WideDtype,
+  body: (row: number, grad: FloatArray) => void,
+): void {
   const { indices } = step;
+  const { add } = loopsOf(dtype);
   const order = Array.from(indices.keys()).sort((a, b) => indices[a] - indices[b] || a - b);
   for (let i = 0; i < order.length;) {
     const row = indices[order[i]];
@@ -55,8 +61,4 @@ function forEachRow(step: SparseStep, body: (row: number, grad: FloatArray) => v
 
 function entryOf({ values, columns }: SparseStep, entry: number): FloatArray {
   return values.subarray(entry * columns, (entry + 1) * columns);
-}
-
-function add(sum: FloatArray, term: FloatArray): void {
-  for (let i = 0; i < sum.length; i++) sum[i] += term[i];
 }

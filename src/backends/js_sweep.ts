@@ -1,11 +1,10 @@
 /** The rule over whole arrays on the `js` backend, in the way that is faster for their length. */
 
-import type { Dtype, FloatArray, WideDtype } from "../parameter.ts";
-import { descend, gradient, velocity } from "../rule.ts";
+import type { FloatArray, WideDtype } from "../parameter.ts";
 import type { Factors, Lines } from "../rule.ts";
 import { isAvailable, TILE, VECTOR } from "../wasm/kernel.ts";
 import { commonWorkspace, findWorkspace } from "../wasm/workspace.ts";
-import { arithmeticOf } from "./arithmetic.ts";
+import { loopsOf } from "./loops/loops.ts";
 
 /** Elements below which a plain loop is faster than copies into WebAssembly's memory and back. */
 const SMALL = 64;
@@ -60,23 +59,6 @@ function sweepTiles(
   }
 }
 
-/** Steps one tensor element by element; of a 16-bit type, its values as float32. */
-export function sweepElements(
-  dtype: Dtype,
-  lines: Lines,
-  f: Factors<number>,
-  data: FloatArray,
-  grad: FloatArray,
-  buffer: FloatArray | null,
-  at: number,
-): void {
-  const a = arithmeticOf(dtype);
-  const buffered = lines.momentum !== "none";
-  for (let i = 0; i < data.length; i++) {
-    const p = data[i];
-    const g = gradient(a, f, lines, p, grad[i]);
-    let b = g;
-    if (buffered) buffer![at + i] = b = velocity(a, f, lines, g, buffer![at + i]);
-    data[i] = descend(a, f, lines, p, g, b);
-  }
-}
+/** Steps one tensor element by element. */
+export const sweepElements: Sweep = (dtype, lines, f, data, grad, buffer, at) =>
+  loopsOf(dtype).step(lines, f, data, grad, buffer, at);

@@ -1,8 +1,8 @@
 /** The folder of installed libraries: complete files only, under names that no other file has. */
 
-import { join } from "node:path";
 import { STEM } from "../native/release.ts";
 import { KernelInstallError } from "./error.ts";
+import { nodePath } from "./node_path.ts";
 
 /**
  * Puts a file into the folder in one step: whoever looks sees all of it or nothing.
@@ -15,7 +15,7 @@ export async function place(
   name: string,
   bytes: Uint8Array<ArrayBuffer>,
 ): Promise<string> {
-  const path = join(folder, name);
+  const path = (await nodePath()).join(folder, name);
   const part = `${path}.${crypto.randomUUID()}.part`;
   try {
     await Deno.mkdir(folder, { recursive: true });
@@ -53,6 +53,7 @@ export async function readIfThere(path: string): Promise<Uint8Array<ArrayBuffer>
  * @throws {KernelInstallError} If a file cannot be removed.
  */
 export async function removeAll(folder: string, prefix: string): Promise<string[]> {
+  const { join } = await nodePath();
   const removed: string[] = [];
   for (const name of await listNames(folder)) {
     if (!name.startsWith(`${STEM}-`) || !name.startsWith(prefix)) continue;
@@ -70,11 +71,15 @@ export async function removeAll(folder: string, prefix: string): Promise<string[
 }
 
 async function writeSynced(path: string, bytes: Uint8Array): Promise<void> {
-  using file = await Deno.open(path, { write: true, createNew: true, mode: 0o644 });
-  for (let written = 0; written < bytes.length;) {
-    written += await file.write(bytes.subarray(written));
+  const file = await Deno.open(path, { write: true, createNew: true, mode: 0o644 });
+  try {
+    for (let written = 0; written < bytes.length;) {
+      written += await file.write(bytes.subarray(written));
+    }
+    await file.sync(); // a full disk may show only here
+  } finally {
+    file.close();
   }
-  await file.sync(); // a full disk may show only here
 }
 
 async function listNames(folder: string): Promise<string[]> {

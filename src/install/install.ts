@@ -1,13 +1,13 @@
 /** Installing and removing the native library of this version. */
 
-import { join, resolve } from "node:path";
-import { pathToFileURL } from "node:url";
 import { CHECKSUMS } from "../native/checksums.ts";
 import { cachedName, cacheFolder, cacheVariables, releasedName, STEM } from "../native/release.ts";
 import type { ReleasedFile } from "../native/release.ts";
+import { checkDeno } from "../runtime.ts";
 import { VERSION } from "../version.ts";
 import { KernelInstallError } from "./error.ts";
 import { place, readIfThere, removeAll } from "./folder.ts";
+import { nodePath } from "./node_path.ts";
 import { hash, readReleased } from "./source.ts";
 import type { InstallProgress } from "./source.ts";
 
@@ -91,16 +91,18 @@ export interface UninstallOptions {
  * the released one, or it cannot be written. Nothing half-installed is left behind.
  */
 export async function installKernels(options: InstallOptions = {}): Promise<InstalledKernels> {
+  checkDeno("install the native library", INSTEAD);
   const { cpuOnly = false, onProgress = () => {} } = options;
   const name = releasedName(VERSION, Deno.build, cpuOnly);
   const file = releasedFile(name);
+  const { join, resolve } = await nodePath();
   const folder = resolve(options.folder ?? defaultFolder());
   const cached = cachedName(name, file.sha256);
   const installed = { version: VERSION, sha256: file.sha256, size: file.size };
   if (await isComplete(join(folder, cached), file)) {
     return { path: join(folder, cached), ...installed, wasThere: true };
   }
-  const bytes = await readReleased(urlOf(name, options.from), file, onProgress);
+  const bytes = await readReleased(await urlOf(name, options.from), file, onProgress);
   return { path: await place(folder, cached, bytes), ...installed, wasThere: false };
 }
 
@@ -119,10 +121,14 @@ export async function installKernels(options: InstallOptions = {}): Promise<Inst
  * @returns The removed files; empty if there were none.
  * @throws {KernelInstallError} If a file cannot be removed.
  */
-export function uninstallKernels(options: UninstallOptions = {}): Promise<string[]> {
+export async function uninstallKernels(options: UninstallOptions = {}): Promise<string[]> {
+  checkDeno("uninstall the native library", INSTEAD);
   const { folder = defaultFolder(), all = false } = options;
-  return removeAll(folder, all ? `${STEM}-` : `${STEM}-${VERSION}-`);
+  return await removeAll(folder, all ? `${STEM}-` : `${STEM}-${VERSION}-`);
 }
+
+/** What runs where no native library does. */
+const INSTEAD = "the js backend runs everywhere";
 
 function releasedFile(name: string): ReleasedFile {
   const file = CHECKSUMS[name];
@@ -145,10 +151,15 @@ function defaultFolder(): string {
   );
 }
 
-function urlOf(name: string, from: string | URL = `${RELEASES}/v${VERSION}`): URL {
+async function urlOf(name: string, from: string | URL = `${RELEASES}/v${VERSION}`): Promise<URL> {
   const isUrl = from instanceof URL || /^(https?|file):/.test(from);
-  const base = isUrl ? String(from) : pathToFileURL(resolve(from)).href;
+  const base = isUrl ? String(from) : await toFileUrl(from);
   return new URL(name, base.endsWith("/") ? base : `${base}/`);
+}
+
+async function toFileUrl(path: string): Promise<string> {
+  const [{ resolve }, { pathToFileURL }] = [await nodePath(), await import("node:url")];
+  return pathToFileURL(resolve(path)).href;
 }
 
 async function isComplete(path: string, file: ReleasedFile): Promise<boolean> {

@@ -2,6 +2,7 @@
 
 import { checkKnown } from "../options.ts";
 import { describe } from "../parameter.ts";
+import { checkDeno } from "../runtime.ts";
 import { explain, removeLeftovers, replaceFile } from "./atomic_file.ts";
 import { layOutState, readState } from "./encoding.ts";
 import { unreadable } from "./errors.ts";
@@ -69,7 +70,8 @@ export interface StatefulScaler {
  * arrays, without a copy of them; if the optimizer steps meanwhile, the promise is rejected and the
  * old file stays, so await it before the next step.
  *
- * Needs read and write permission for the folder of the file.
+ * Needs Deno, with read and write permission for the folder of the file; elsewhere
+ * `encodeStateDict` makes the bytes.
  *
  * @param path The file. Two processes may save to it: the last one wins.
  * @param source An optimizer or a state dict; a dict is saved as it is, parameters included.
@@ -100,6 +102,7 @@ export async function saveState(
   source: Stateful | StateDict,
   options: SaveStateOptions = {},
 ): Promise<void> {
+  checkDeno("save the state", "use encodeStateDict and write its bytes");
   checkKnown(options, ["parameters", "scheduler", "scaler", "metadata", "onProgress"]);
   const { onProgress, metadata, parameters } = options;
   const file = toPath(path);
@@ -117,7 +120,7 @@ export async function saveState(
  * Loads what `saveState` has saved. The file may be hostile: everything is checked before it is
  * used, and no more memory is taken than the file is long.
  *
- * Needs read permission for the file. Where there is write permission for its folder, what a killed
+ * Needs Deno, with read permission for the file; elsewhere `decodeStateDict` takes the bytes. Where there is write permission for its folder, what a killed
  * process left there of saving this file is removed.
  *
  * @param path The file.
@@ -144,14 +147,13 @@ export async function loadState(
   path: string | URL,
   options: LoadStateOptions = {},
 ): Promise<StateDict> {
+  checkDeno("load the state", "read the bytes and use decodeStateDict");
   checkKnown(options, ["onProgress"]);
   const name = toPath(path);
   try {
     // Opening a pipe would wait for its other end.
     if (!(await Deno.stat(name)).isFile) throw unreadable("it is no regular file");
-    using file = await Deno.open(name, { read: true });
-    const { size } = await file.stat();
-    const dict = await readAll(file, size, options.onProgress);
+    const dict = await readFile(name, options.onProgress);
     await removeLeftovers(name).catch(() => {}); // the state is there all the same
     return dict;
   } catch (error) {
@@ -246,6 +248,20 @@ async function writeAll(
       `Cannot save the state as an array was detached meanwhile: ${total} bytes were to be ` +
         `written, and ${done} were`,
     );
+  }
+}
+
+/** `using` would close the file too, but Node.js and some browsers cannot parse it. */
+async function readFile(
+  name: string,
+  onProgress?: (progress: Progress) => void,
+): Promise<StateDict> {
+  const file = await Deno.open(name, { read: true });
+  try {
+    const { size } = await file.stat();
+    return await readAll(file, size, onProgress);
+  } finally {
+    file.close();
   }
 }
 

@@ -346,6 +346,11 @@ function allocate(name: string, { dtype, start, end }: TensorInfo): HostArray {
       `the dtype of tensor ${quote(name)} must be F16, BF16, F32 or F64: it is ${dtype}`,
     );
   }
+  if (dtype === "F16" && typeof Float16Array === "undefined") {
+    throw unreadable(
+      `its tensor ${quote(name)} is float16, and this runtime has no Float16Array: use a newer one`,
+    );
+  }
   try {
     return create(end - start);
   } catch (cause) {

@@ -22,6 +22,70 @@ const program = (setUp = "") => `
   globalThis.document?.body.append(result);
   console.log(result);`;
 
+const ENTRIES = { mod: "mod.ts", install: "install.ts", doctor: "doctor.ts" } as const;
+type Entries = Readonly<Record<keyof typeof ENTRIES, string>>;
+
+/** A program that imports everything, does what runs anywhere, and tries what needs Deno. */
+const wholeProgram = ({ mod, install, doctor }: Entries) => `
+  import * as descent from "${mod}";
+  import * as installer from "${install}";
+  import * as doctor from "${doctor}";
+  const { BFloat16Array, decodeStateDict, encodeStateDict, SGD } = descent;
+  const said = [];
+  for (const array of [Float32Array, Float64Array, BFloat16Array]) {
+    const params = [10, 100].map((length) => ({
+      data: array.from({ length }, () => 1),
+      grad: array.from({ length }, () => 0.5),
+    }));
+    const optimizer = new SGD(params, { lr: 0.125, momentum: 0.5 });
+    optimizer.step();
+    optimizer.step({ maxNorm: 100, gradScale: 1 });
+    optimizer.loadStateDict(decodeStateDict(encodeStateDict(optimizer.stateDict())));
+    await optimizer.stepAsync();
+    const values = params.map(({ data }) => array.from(data).at(-1));
+    said.push(optimizer.backend + " " + values.join(" "));
+  }
+  const w = { data: new Float32Array(1), grad: null };
+  const optimizer = new SGD([w], { lr: 0.1 });
+  for (const attempt of [
+    () => descent.saveState("state", optimizer),
+    () => descent.loadState("state"),
+    () => descent.openGpu(),
+    () => new SGD([w], { lr: 0.1, backend: "cpu" }),
+    () => installer.installKernels(),
+    () => installer.uninstallKernels(),
+    () => doctor.diagnose(),
+  ]) {
+    try {
+      await attempt();
+      said.push("nothing thrown");
+    } catch (error) {
+      said.push(error.message);
+    }
+  }
+  const lines = said.join("\\n");
+  globalThis.document?.body.append(lines);
+  console.log(lines);`;
+
+/** What it says: three steps from 1 go down by 0.0625, 0.09375 and 0.109375. */
+const SAID = [
+  "js 0.734375 0.734375",
+  "js 0.734375 0.734375",
+  "js 16188 16188", // the bits of 0.734375
+  "Cannot save the state as it needs Deno: use encodeStateDict and write its bytes",
+  "Cannot load the state as it needs Deno: read the bytes and use decodeStateDict",
+  "Cannot open a GPU as the native library needs Deno: use the js backend here",
+  'Cannot use backend "cpu" as the native library needs Deno: use the js backend here',
+  "Cannot install the native library as it needs Deno: the js backend runs everywhere",
+  "Cannot uninstall the native library as it needs Deno: the js backend runs everywhere",
+  'Cannot diagnose as it needs Deno: elsewhere there is no native library, and backend "auto" is js',
+].join("\n");
+
+const urlOf = (entry: string) => new URL(`../../${entry}`, import.meta.url).href;
+const SOURCES: Entries = {
+  ...{ mod: urlOf(ENTRIES.mod), install: urlOf(ENTRIES.install), doctor: urlOf(ENTRIES.doctor) },
+};
+
 async function firstThatRuns(programs: readonly string[], ...args: string[]) {
   for (const program of programs) {
     const { code } = await run(program, args).catch(() => ({ code: 1 }));
@@ -36,10 +100,15 @@ const chromium = await firstThatRuns([
   "C:\\Program Files\\Google\\Chrome\\Application\\chrome.exe",
 ], "--version");
 const node = await firstThatRuns(["node"], "--version");
+const npm = node && await firstThatRuns(["npm"], "--version");
 
-async function bundle(folder: string, platform: "browser" | "deno"): Promise<string> {
+async function bundle(
+  folder: string,
+  platform: "browser" | "deno",
+  text: string,
+): Promise<string> {
   const [source, output] = [join(folder, "program.ts"), join(folder, "program.mjs")];
-  await Deno.writeTextFile(source, program());
+  await Deno.writeTextFile(source, text);
   const { code, err } = await run(deno, [
     ...["bundle", "--quiet", "--platform", platform, "--output", output, source],
   ], { cwd: ROOT });
@@ -47,29 +116,70 @@ async function bundle(folder: string, platform: "browser" | "deno"): Promise<str
   return output;
 }
 
+Deno.test("everything that the package exports is imported here", async () => {
+  const { exports } = JSON.parse(await Deno.readTextFile(join(ROOT, "deno.json")));
+  const files = Object.values<string>(exports).map((file) => file.slice("./".length));
+  assertEquals(files.sort(), Object.values<string>(ENTRIES).sort());
+});
+
 Deno.test({
-  name: `a bundle runs in a browser${chromium ? "" : " (skipped: no Chromium or Chrome)"}`,
+  name: `a bundle of the whole package runs in a browser${
+    chromium ? "" : " (skipped: no Chromium or Chrome)"
+  }`,
   ignore: chromium === undefined,
   async fn() {
     await using folder = await temporaryFolder();
-    const code = await Deno.readTextFile(await bundle(folder.path, "browser"));
+    const bundled = await bundle(folder.path, "browser", wholeProgram(SOURCES));
+    const code = await Deno.readTextFile(bundled);
     const page = join(folder.path, "page.html");
     await Deno.writeTextFile(page, `<body><script type="module">${code}</script></body>`);
     const { out, err } = await run(chromium!, [
-      ...["--headless", "--no-sandbox", "--disable-gpu", `--user-data-dir=${folder.path}/profile`],
+      ...["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"],
+      ...[
+        "--disable-background-networking",
+        "--disable-quic",
+        `--user-data-dir=${folder.path}/profile`,
+      ],
       ...["--virtual-time-budget=10000", "--dump-dom", `file://${page}`],
     ], { signal: AbortSignal.timeout(120_000) });
-    assertEquals(out.match(/<\/script>(.*)<\/body>/s)?.[1].trim(), "3.000 js", err);
+    assertEquals(out.match(/<\/script>(.*)<\/body>/s)?.[1].trim(), SAID, err);
   },
 });
 
 Deno.test({
-  name: `a bundle runs in Node.js${node ? "" : " (skipped: no node)"}`,
+  name: `a bundle of the whole package runs in Node.js${node ? "" : " (skipped: no node)"}`,
   ignore: node === undefined,
   async fn() {
     await using folder = await temporaryFolder();
-    const { out, err } = await run(node!, [await bundle(folder.path, "browser")]);
-    assertEquals(out, "3.000 js\n", err);
+    const bundled = await bundle(folder.path, "browser", wholeProgram(SOURCES));
+    const { out, err } = await run(node!, [bundled]);
+    assertEquals(out, `${SAID}\n`, err);
+  },
+});
+
+Deno.test({
+  name: `the tarball of deno pack runs in Node.js, every entry of it${
+    npm ? "" : " (skipped: no node or npm)"
+  }`,
+  ignore: npm === undefined,
+  async fn() {
+    await using folder = await temporaryFolder();
+    const [tarball, project] = [join(folder.path, "sgd.tgz"), join(folder.path, "project")];
+    const packed = await run(deno, ["pack", "--allow-dirty", "--output", tarball], { cwd: ROOT });
+    assertEquals(packed.code, 0, packed.err);
+    await Deno.mkdir(project);
+    await Deno.writeTextFile(join(project, "package.json"), '{ "type": "module" }');
+    const quiet = ["--offline", "--no-audit", "--no-fund", "--ignore-scripts"];
+    const installed = await run(npm!, ["install", ...quiet, tarball], {
+      cwd: project,
+      env: { npm_config_cache: join(folder.path, "npm"), npm_config_update_notifier: "false" },
+    });
+    assertEquals(installed.code, 0, installed.err);
+    const name = "@descent/sgd";
+    const text = wholeProgram({ mod: name, install: `${name}/install`, doctor: `${name}/doctor` });
+    await Deno.writeTextFile(join(project, "main.js"), text);
+    const { out, err } = await run(node!, ["main.js"], { cwd: project });
+    assertEquals(out, `${SAID}\n`, err);
   },
 });
 
@@ -79,7 +189,7 @@ Deno.test("a bundle for Deno does not look for a build beside itself", async () 
   const build = join(folder.path, "kernels", "target", "release");
   for (const path of [bundled, build]) await Deno.mkdir(path, { recursive: true });
   await Deno.writeTextFile(join(build, builtName(Deno.build.os)), "not Descent's");
-  const args = ["run", "-A", await bundle(bundled, "deno")];
+  const args = ["run", "-A", await bundle(bundled, "deno", program())];
   const { out, err } = await run(deno, args, { env: { DENO_DESCENT_KERNELS: "" } });
   assertEquals(out, "3.000 js\n", err);
 });
