@@ -7,22 +7,15 @@ import { layOutState, readState } from "./encoding.ts";
 import { unreadable } from "./errors.ts";
 import { liveOf } from "./live.ts";
 import type { StateDictOptions } from "./load.ts";
+import { PIECE, PieceReader } from "./piece_reader.ts";
+import type { Progress } from "./piece_reader.ts";
 import { bytesOf, PREFIX, readHeaderLength } from "./safetensors.ts";
 import type { Layout } from "./safetensors.ts";
 import type { GradScalerStateDict } from "./scaler_dict.ts";
 import type { LRSchedulerStateDict } from "./scheduler_dict.ts";
 import type { StateDict } from "./state_dict.ts";
 
-/** Bytes that are read or written at once. */
-const PIECE = 1 << 22;
-
-/** How far saving or loading has come, in bytes. */
-export interface Progress {
-  /** Bytes read or written so far. */
-  readonly done: number;
-  /** Bytes of the file. */
-  readonly total: number;
-}
+export type { Progress } from "./piece_reader.ts";
 
 /** The options of `loadState`. */
 export interface LoadStateOptions {
@@ -215,17 +208,31 @@ function stateOf<D>(what: string, owner: { stateDict(): D } | undefined): D | un
   );
 }
 
-/** Copies of the file's bytes, piece by piece, into memory that the next piece uses again. */
+/**
+ * Copies of the file's bytes, in memory that the next piece uses again. Small tensors share a piece,
+ * as each call of the system costs more than they do.
+ */
 function* piecesOf({ head, tensors, size }: Layout, check: () => void): Generator<Uint8Array> {
   const piece = new Uint8Array(Math.min(PIECE, size));
-  for (const bytes of [head, ...tensors.map(({ array }) => bytesOf(array))]) {
-    for (let at = 0; at < bytes.length; at += PIECE) {
+  let filled = 0;
+  check();
+  for (const bytes of bytesOfFile(head, tensors)) {
+    for (let at = 0; at < bytes.length;) {
+      const part = bytes.subarray(at, at + piece.length - filled);
+      piece.set(part, filled);
+      [at, filled] = [at + part.length, filled + part.length];
+      if (filled < piece.length) continue;
+      yield piece;
       check();
-      const part = bytes.subarray(at, at + PIECE);
-      piece.set(part);
-      yield piece.subarray(0, part.length);
+      filled = 0;
     }
   }
+  if (filled > 0) yield piece.subarray(0, filled);
+}
+
+function* bytesOfFile(head: Uint8Array, tensors: Layout["tensors"]): Generator<Uint8Array> {
+  yield head;
+  for (const { array } of tensors) yield bytesOf(array);
 }
 
 async function writeAll(
@@ -254,20 +261,16 @@ async function readAll(
   total: number,
   onProgress?: (progress: Progress) => void,
 ): Promise<StateDict> {
-  let done = 0;
-  const fill = async (bytes: Uint8Array): Promise<Uint8Array> => {
-    for (let at = 0; at < bytes.length;) {
-      const count = await file.read(bytes.subarray(at, at + PIECE));
-      if (count === null) throw unreadable(`it ends at byte ${done}, and was longer when opened`);
-      at += count;
-      done += count;
-      onProgress?.({ done, total });
-    }
-    return bytes;
-  };
-  const length = readHeaderLength(await fill(new Uint8Array(Math.min(PREFIX, total))), total);
-  const header = await fill(new Uint8Array(length));
+  const reader = new PieceReader(file, total, onProgress);
+  const prefix = new Uint8Array(Math.min(PREFIX, total));
+  await reader.fill(prefix);
+  const length = readHeaderLength(prefix, total);
+  const header = new Uint8Array(length);
+  await reader.fill(header);
   const { dict, arrays } = readState(header, total - PREFIX - length);
-  for (const array of arrays) await fill(bytesOf(array));
+  for (const array of arrays) {
+    const bytes = bytesOf(array);
+    if (!reader.take(bytes)) await reader.fill(bytes);
+  }
   return dict;
 }
