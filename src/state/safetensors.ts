@@ -27,7 +27,8 @@ const MAX_RANK = 64;
 const MAX_TENSORS = 250_000;
 /** Its name, its three fields and two offsets. */
 const VALUES_PER_TENSOR = 6;
-const METADATA = "__metadata__";
+/** The key of a header that is not a tensor. */
+export const METADATA = "__metadata__";
 
 /** Bits per element. */
 const BITS: ReadonlyMap<string, number> = new Map([
@@ -121,9 +122,11 @@ export function layOut(
   for (const { name, array, shape } of sorted) {
     const start = end;
     end += array.byteLength;
-    const dtype = WRITTEN[dtypeOf(array, quote(name)).name];
-    const info = JSON.stringify({ dtype, shape, data_offsets: [start, end] });
-    entries.push(`${JSON.stringify(name)}:${info}`);
+    const dtype = WRITTEN[dtypeOf(array, "a tensor").name];
+    entries.push(
+      `${JSON.stringify(name)}:{"dtype":"${dtype}","shape":[${shape.join(",")}],` +
+        `"data_offsets":[${start},${end}]}`,
+    );
   }
   const head = createHead(`{${entries.join(",")}}`);
   return { head, tensors: sorted, size: head.length + end };
@@ -134,7 +137,9 @@ function checkReadable(tensors: readonly Tensor[], metadata: Readonly<Record<str
   checkLimit("it", MAX_TENSORS, "tensors", tensors.length);
   let values = 1 + Object.keys(metadata).length;
   for (const { name, array, shape } of tensors) {
-    checkLimit(`tensor ${quote(name)}`, MAX_RANK, "dimensions", shape.length);
+    if (shape.length > MAX_RANK) {
+      checkLimit(`tensor ${quote(name)}`, MAX_RANK, "dimensions", shape.length);
+    }
     if (bitsOf(8 * array.BYTES_PER_ELEMENT, shape) > Number.MAX_SAFE_INTEGER) {
       throw new RangeError(
         `Cannot encode the state as tensor ${quote(name)} is too large: ` +
@@ -227,15 +232,15 @@ function readTensorInfo(reader: JsonReader, name: string): TensorInfo {
   let dtype: string | undefined;
   const shape: number[] = [];
   const offsets: number[] = [];
-  const fields = new Set<string>();
+  let fields = 0;
   reader.object((field) => {
-    fields.add(field);
+    fields++;
     if (field === "dtype") dtype = reader.string();
     else if (field === "shape") readCounts(reader, shape, MAX_RANK);
     else if (field === "data_offsets") readCounts(reader, offsets, 2);
     else throw reader.error(`a tensor has no field ${quote(field)}`);
   });
-  if (fields.size < 3 || offsets.length < 2) {
+  if (fields < 3 || offsets.length < 2) {
     throw reader.error(`tensor ${quote(name)} must have dtype, shape and two data_offsets`);
   }
   const info = { dtype: dtype!, shape, start: offsets[0], end: offsets[1] };
