@@ -1,5 +1,6 @@
 /** Checkpoint files: state on disk, written so that no crash can spoil it. */
 
+import { toAbsolute } from "../absolute_path.ts";
 import { checkKnown } from "../options.ts";
 import { describe } from "../parameter.ts";
 import { explain, removeLeftovers, replaceFile } from "./atomic_file.ts";
@@ -140,10 +141,12 @@ export async function loadState(
   checkKnown(options, ["onProgress"]);
   const name = toPath(path);
   try {
-    // Opening a pipe would wait for its other end.
+    // Opening a pipe would wait for its other end; one that takes the file's place after this look
+    // still does.
     if (!(await Deno.stat(name)).isFile) throw unreadable("it is no regular file");
     using file = await Deno.open(name, { read: true });
-    const { size } = await file.stat();
+    const { isFile, size } = await file.stat();
+    if (!isFile) throw unreadable("it is no regular file");
     const dict = await readAll(file, size, options.onProgress);
     await removeLeftovers(name).catch(() => {}); // the state is there all the same
     return dict;
@@ -153,15 +156,23 @@ export async function loadState(
   }
 }
 
+/** The file's path, which a change of the current folder does not change. */
 function toPath(path: unknown): string {
-  if (typeof path === "string" && path !== "") return path;
+  if (typeof path === "string" && path !== "") return toAbsolute(path);
   if (!(path instanceof URL) || path.protocol !== "file:") {
     throw new TypeError(
       `Cannot use path as it must be a path or a file: URL: current value is ${describe(path)}`,
     );
   }
   const decoded = decodePath(path);
-  return Deno.build.os === "windows" ? decoded.slice(1).replaceAll("/", "\\") : decoded;
+  if (Deno.build.os === "windows") {
+    const named = path.hostname === "" ? decoded.slice(1) : `//${path.hostname}${decoded}`;
+    return named.replaceAll("/", "\\");
+  }
+  if (path.hostname === "") return decoded;
+  throw new TypeError(
+    `Cannot use path as a file: URL must not name a host here: current value is ${path}`,
+  );
 }
 
 function decodePath(url: URL): string {
