@@ -31,15 +31,23 @@ export async function place(
 
 /** Whether a file has exactly these bytes. */
 async function holds(path: string, bytes: Uint8Array): Promise<boolean> {
-  const present = await readIfThere(path);
-  return present !== undefined && present.length === bytes.length &&
-    present.every((byte, i) => byte === bytes[i]);
+  const present = await readIfThere(path, bytes.length);
+  return present !== undefined && present.every((byte, i) => byte === bytes[i]);
 }
 
-/** A file's bytes, or undefined if there is no file that can be read. */
-export async function readIfThere(path: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
+/**
+ * A file's bytes, or undefined if there is no file of so many bytes that can be read. What is not a
+ * file may have no end, and is not opened.
+ */
+export async function readIfThere(
+  path: string,
+  size: number,
+): Promise<Uint8Array<ArrayBuffer> | undefined> {
   try {
-    return await Deno.readFile(path);
+    const { isFile, size: present } = await Deno.stat(path);
+    if (!isFile || present !== size) return undefined;
+    const bytes = await Deno.readFile(path);
+    return bytes.length === size ? bytes : undefined;
   } catch (error) {
     if (error instanceof Deno.errors.NotCapable) throw error;
     return undefined;
