@@ -344,7 +344,11 @@ const STRANGERS: [string, (path: string) => Promise<unknown> | void][] = [
     await new Deno.Command("mkfifo", { args: [`${path}.pipe`] }).output();
     await Deno.symlink(`${path}.pipe`, path);
   }],
-  ["socket", (path) => Deno.listen({ transport: "unix", path }).close()],
+  ["socket", async (path) => {
+    const socket = Deno.listen({ transport: "unix", path: `${path}.socket` });
+    await Deno.rename(`${path}.socket`, path); // what has its old name goes with it
+    socket.close();
+  }],
   ["folder", (path) => Deno.mkdir(path)],
   ["link to a device", (path) => Deno.symlink("/dev/zero", path)],
   ["link to nothing", (path) => Deno.symlink("nowhere", path)],
