@@ -173,21 +173,43 @@ export function readState(header: Uint8Array, dataSize: number): Unfilled {
   const scaler = metadata.get(SCALER);
   if (scaler !== undefined) dict.grad_scaler = readScaler(scaler);
   const places = place(tensors, new Slots(checked));
-  const filled = places.map((place) => ({ ...place, data: allocate(place.name, place.info) }));
-  // V8 keeps objects whose indices come in order as arrays, and others as much slower tables.
-  for (const { name, info, slot, data } of filled.toSorted((a, b) => a.slot.index - b.slot.index)) {
-    const tensor = info.shape.length === 1 ? { data } : { data, shape: info.shape };
-    if (slot.kind === "parameter") (dict.parameters ??= {})[slot.index] = tensor;
-    else addState(dict.state, slot, tensor, name);
-  }
+  const arrays = places.map(({ name, info }) => allocate(name, info));
+  addTensors(dict, places, arrays);
   const notes = [...metadata].filter(([key]) => !RESERVED.includes(key));
   if (notes.length > 0) dict.metadata = Object.fromEntries(notes);
-  return { dict, arrays: filled.map(({ data }) => data) };
+  return { dict, arrays };
+}
+
+/**
+ * Puts tensors into a dict, in the order of the groups: V8 keeps objects whose indices come in order
+ * as arrays, and others as much slower tables.
+ */
+function addTensors(dict: StateDict, places: readonly Place[], arrays: readonly HostArray[]): void {
+  const states = new Map<number, StateDict["state"][number]>();
+  const parameters = new Map<number, TensorDict>();
+  for (let i = 0; i < places.length; i++) {
+    const { name, info, slot } = places[i];
+    const data = arrays[i];
+    const tensor = info.shape.length === 1 ? { data } : { data, shape: info.shape };
+    if (slot.kind === "parameter") parameters.set(slot.index, tensor);
+    else addState(states, slot, tensor, name);
+  }
+  const indices = dict.param_groups.flatMap(({ params }) => params);
+  for (const index of states.size > 0 ? indices : []) {
+    const state = states.get(index);
+    if (state !== undefined) dict.state[index] = state;
+  }
+  if (parameters.size === 0) return;
+  dict.parameters = {};
+  for (const index of indices) {
+    const tensor = parameters.get(index);
+    if (tensor !== undefined) dict.parameters[index] = tensor;
+  }
 }
 
 /** Adds a momentum buffer or a master weight, which have one shape in the dict. */
 function addState(
-  state: StateDict["state"],
+  states: Map<number, StateDict["state"][number]>,
   { kind, index }: Slot,
   { data, shape }: TensorDict,
   name: string,
@@ -195,27 +217,29 @@ function addState(
   if (kind === "master" && !(data instanceof Float32Array)) {
     throw unreadable(`the dtype of tensor ${quote(name)} must be F32`);
   }
-  const other = state[index];
-  if (other !== undefined && String(other.shape) !== String(shape)) {
+  let state = states.get(index);
+  if (state === undefined) states.set(index, state = {});
+  else if (String(state.shape) !== String(shape)) {
     throw unreadable(
       `tensor ${quote(name)} must have the shape of the other state of its parameter`,
     );
   }
-  const entry = other ?? (state[index] = {});
-  if (kind === "buffer") entry.momentum_buffer = data;
-  else entry.master_weight = data as Float32Array;
-  if (shape !== undefined) entry.shape = shape;
+  if (kind === "buffer") state.momentum_buffer = data;
+  else state.master_weight = data as Float32Array;
+  if (shape !== undefined) state.shape = shape;
 }
 
 /** All tensors of a dict, each under its name in the file. */
 function nameTensors(dict: CheckedDict): Tensor[] {
   const { groups, buffers, masters, parameters } = dict;
   const slots = new Slots(groups);
+  const { doubled } = slots;
   const tensors: Tensor[] = [];
   const add = (kind: Slot["kind"], held: ReadonlyMap<number, CheckedTensor>) => {
     for (const [index, { data, shape }] of held) {
       const name = slots.nameOf(kind, index);
-      if (name === undefined || slots.find(name) === null) throw unplaced(dict, slots);
+      const isDoubled = doubled.size > 0 && doubled.has(name!);
+      if (name === undefined || isDoubled) throw unplaced(dict, slots);
       if (name === METADATA) {
         throw new TypeError(`Cannot encode the state as no parameter may be called "${METADATA}"`);
       }
@@ -236,7 +260,7 @@ function unplaced({ buffers, masters, parameters }: CheckedDict, slots: Slots): 
     strays.length > 0
       ? `Cannot encode the state as no group has the parameters ${strays.join(", ")}`
       : `Cannot encode the state as the names of tensors must differ: ${
-        slots.doubled().map(quote).join(", ")
+        [...slots.doubled].map(quote).join(", ")
       }`,
   );
 }
@@ -309,13 +333,22 @@ function check<T>(checks: () => T): T {
   }
 }
 
-function place(tensors: Header["tensors"], slots: Slots) {
-  const places = [...tensors].map(([name, info]) => {
+/** A tensor of a file, and what it is. */
+interface Place {
+  readonly name: string;
+  readonly info: TensorInfo;
+  readonly slot: Slot;
+}
+
+/** Finds what the tensors are, in the order of the file. */
+function place(tensors: Header["tensors"], slots: Slots): Place[] {
+  const places: Place[] = [];
+  for (const [name, info] of tensors) {
     const slot = slots.find(name);
     if (slot === undefined) throw unreadable(`its tensor ${quote(name)} belongs to no parameter`);
     if (slot === null) throw unreadable(`several parameters are called ${quote(name)}`);
-    return { name, info, slot };
-  });
+    places.push({ name, info, slot });
+  }
   return places.sort((a, b) => a.info.start - b.info.start || a.info.end - b.info.end);
 }
 

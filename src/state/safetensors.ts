@@ -18,10 +18,12 @@
 import { dtypeOf } from "../parameter.ts";
 import type { HostArray } from "../parameter.ts";
 import { quote, unreadable } from "./errors.ts";
+import { HeaderWriter, PREFIX } from "./header_writer.ts";
 import { JsonReader, MAX_VALUES } from "./json_reader.ts";
+import { sortTensors } from "./tensor_order.ts";
 
-/** Bytes before the header. */
-export const PREFIX = 8;
+export { PREFIX } from "./header_writer.ts";
+
 const MAX_HEADER = 100_000_000;
 const MAX_RANK = 64;
 const MAX_TENSORS = 250_000;
@@ -56,7 +58,13 @@ const BITS: ReadonlyMap<string, number> = new Map([
   ["U64", 64],
 ]);
 
-const WRITTEN = { float16: "F16", bfloat16: "BF16", float32: "F32", float64: "F64" } as const;
+/** What follows a tensor's name, up to its shape. */
+const DTYPE_FIELDS = {
+  float16: ':{"dtype":"F16","shape":[',
+  bfloat16: ':{"dtype":"BF16","shape":[',
+  float32: ':{"dtype":"F32","shape":[',
+  float64: ':{"dtype":"F64","shape":[',
+} as const;
 
 /** A tensor to be written. */
 export interface Tensor {
@@ -111,25 +119,48 @@ export function layOut(
   metadata: Readonly<Record<string, string>> = {},
 ): Layout {
   checkReadable(tensors, metadata);
-  // Widest first, so that each is aligned.
-  const sorted = [...tensors].sort((a, b) =>
-    b.array.BYTES_PER_ELEMENT - a.array.BYTES_PER_ELEMENT || (a.name < b.name ? -1 : 1)
-  );
-  const entries = Object.keys(metadata).length > 0
-    ? [`"${METADATA}":${JSON.stringify(metadata)}`]
-    : [];
+  const sorted = sortTensors(tensors);
+  const writer = new HeaderWriter();
+  const notes = Object.keys(metadata).length > 0;
+  writer.raw("{");
+  if (notes) writeMetadata(writer, metadata);
   let end = 0;
-  for (const { name, array, shape } of sorted) {
+  for (const [i, { name, array, shape }] of sorted.entries()) {
     const start = end;
     end += array.byteLength;
-    const dtype = WRITTEN[dtypeOf(array, "a tensor").name];
-    entries.push(
-      `${JSON.stringify(name)}:{"dtype":"${dtype}","shape":[${shape.join(",")}],` +
-        `"data_offsets":[${start},${end}]}`,
-    );
+    if (notes || i > 0) writer.raw(",");
+    writer.string(name);
+    writer.raw(DTYPE_FIELDS[dtypeOf(array, "a tensor").name]);
+    writeCounts(writer, shape);
+    writer.raw(',"data_offsets":[');
+    writer.count(start);
+    writer.raw(",");
+    writer.count(end);
+    writer.raw("]}");
   }
-  const head = createHead(`{${entries.join(",")}}`);
+  writer.raw("}");
+  checkLimit("its header", MAX_HEADER, "bytes", Math.ceil(writer.length / 8) * 8);
+  const head = writer.finish();
   return { head, tensors: sorted, size: head.length + end };
+}
+
+function writeMetadata(writer: HeaderWriter, metadata: Readonly<Record<string, string>>): void {
+  writer.string(METADATA);
+  for (const [i, key] of Object.keys(metadata).entries()) {
+    writer.raw(i === 0 ? ":{" : ",");
+    writer.string(key);
+    writer.raw(":");
+    writer.string(metadata[key]);
+  }
+  writer.raw("}");
+}
+
+function writeCounts(writer: HeaderWriter, shape: readonly number[]): void {
+  for (let i = 0; i < shape.length; i++) {
+    if (i > 0) writer.raw(",");
+    writer.count(shape[i]);
+  }
+  writer.raw("]");
 }
 
 /** Refuses what `readHeader` would refuse. */
@@ -208,16 +239,6 @@ export function readHeader(bytes: Uint8Array, dataSize: number): Header {
   reader.end();
   checkCover(tensors, dataSize);
   return { metadata, tensors };
-}
-
-function createHead(json: string): Uint8Array<ArrayBuffer> {
-  const header = new TextEncoder().encode(json);
-  const length = Math.ceil(header.length / 8) * 8;
-  checkLimit("its header", MAX_HEADER, "bytes", length);
-  const head = new Uint8Array(PREFIX + length).fill(0x20);
-  new DataView(head.buffer).setBigUint64(0, BigInt(length), true);
-  head.set(header, PREFIX);
-  return head;
 }
 
 function decodeText(bytes: Uint8Array): string {

@@ -20,39 +20,49 @@ const OWN =
 export class Slots {
   /** Names by index; undefined for a parameter that has none. */
   readonly #names = new Map<number, string | undefined>();
-  /** The index of the parameter of a name; null if there are several. */
-  readonly #indices = new Map<string, number | null>();
+  /** The index of the parameter of a name. */
+  readonly #indices = new Map<string, number>();
+  /** The names that several tensors would have. */
+  readonly #doubled = new Set<string>();
 
   /** @param groups The groups. */
   constructor(groups: readonly CheckedGroup[]) {
     for (const { params, names } of groups) {
-      for (const [i, index] of params.entries()) {
+      for (let i = 0; i < params.length; i++) {
         const name = names?.[i] ?? undefined;
-        this.#names.set(index, name);
-        if (name !== undefined) this.#indices.set(name, this.#indices.has(name) ? null : index);
+        this.#names.set(params[i], name);
+        if (name === undefined) continue;
+        const before = this.#indices.size;
+        this.#indices.set(name, params[i]);
+        if (this.#indices.size === before) this.#doubled.add(name);
       }
     }
+    for (const name of this.#indices.keys()) {
+      if (this.#findOwn(name) !== undefined) this.#doubled.add(name);
+    }
+  }
+
+  /** The names that several tensors would have. */
+  get doubled(): ReadonlySet<string> {
+    return this.#doubled;
   }
 
   /** The name of a tensor; undefined if no group has the parameter. */
   nameOf(kind: Slot["kind"], index: number): string | undefined {
-    if (!this.#names.has(index)) return undefined;
+    const name = this.#names.get(index);
+    if (name === undefined && !this.#names.has(index)) return undefined;
     if (kind === "buffer") return `state.${index}.momentum_buffer`;
     if (kind === "master") return `state.${index}.master_weight`;
-    return this.#names.get(index) ?? `param.${index}`;
+    return name ?? `param.${index}`;
   }
 
   /** What a tensor is; undefined if nothing has its name, null if several have. */
   find(name: string): Slot | null | undefined {
-    const index = this.#indices.get(name);
+    if (this.#doubled.size > 0 && this.#doubled.has(name)) return null;
     const own = this.#findOwn(name);
-    if (index === undefined) return own;
-    return index === null || own !== undefined ? null : { kind: "parameter", index };
-  }
-
-  /** The names that several have. */
-  doubled(): string[] {
-    return [...this.#indices.keys()].filter((name) => this.find(name) === null);
+    if (own !== undefined) return own;
+    const index = this.#indices.get(name);
+    return index === undefined ? undefined : { kind: "parameter", index };
   }
 
   #findOwn(name: string): Slot | undefined {
