@@ -19,6 +19,7 @@
 import { chooseBackend } from "./src/backends/choose.ts";
 import { openCpu } from "./src/backends/cpu.ts";
 import { allowed, CHOICE, hiddenCacheVariables, listCandidates } from "./src/native/candidates.ts";
+import type { Candidate } from "./src/native/candidates.ts";
 import { openGpu } from "./src/gpu.ts";
 import { judge, openLibrary } from "./src/native/library.ts";
 import { cacheVariables } from "./src/native/release.ts";
@@ -49,20 +50,37 @@ function versions(): Line[] {
   ];
 }
 
-const VERDICTS = {
-  ready: "there",
-  missing: "not there",
-  forbidden: "not allowed, add --allow-ffi=",
-} as const;
-
 function places(): Line[] {
-  const lines: Line[] = listCandidates().map(({ source, path }) => {
-    const verdict = judge(path);
-    return [source, `${path}: ${VERDICTS[verdict]}${verdict === "forbidden" ? path : ""}`];
-  });
+  const lines: Line[] = listCandidates().map((candidate) => [
+    candidate.source,
+    `${candidate.path}: ${describePlace(candidate)}`,
+  ]);
   const hidden = hiddenCacheVariables();
   if (hidden.length > 0) lines.push(["cache", `not known, add --allow-env=${hidden}`]);
   return lines;
+}
+
+function describePlace(candidate: Candidate): string {
+  const { path, released } = candidate;
+  const verdict = judge(candidate);
+  if (verdict === "forbidden") return `not allowed, add --allow-ffi=${path}`;
+  if (verdict !== "ready") {
+    const { kind, reason } = verdict;
+    return kind === "missing" ? "not there" : kind === "damaged" ? `damaged: ${reason}` : reason;
+  }
+  const sha256 = released && hashOf(path);
+  return sha256 === undefined || sha256 === released?.sha256
+    ? "there"
+    : `there, but not the released file: its SHA-256 must be ${released?.sha256}: current value ` +
+      `is ${sha256}: run deno run -A jsr:@descent/sgd@${VERSION}/install`;
+}
+
+/** The SHA-256 of a file, if it may be read. */
+function hashOf(path: string): string | undefined {
+  if (!allowed({ name: "read", path })) return undefined;
+  // An import of the module would be looked for by bundlers for browsers.
+  const { createHash } = process.getBuiltinModule("node:crypto");
+  return createHash("sha256").update(Deno.readFileSync(path)).digest("hex");
 }
 
 function library(): Line[] {
@@ -99,7 +117,7 @@ function choice(): Line[] {
     const why = "reason" in cpu ? cpu.reason : "the native library is there and allowed";
     return [['backend "auto"', `${name}, as ${why}`]];
   } catch {
-    return [['backend "auto"', "an error, as the library is there but broken"]];
+    return [['backend "auto"', "an error, as the library cannot be used"]];
   }
 }
 

@@ -17,6 +17,7 @@
 
 import { installKernels, RELEASES, uninstallKernels } from "./src/install/install.ts";
 import { KernelInstallError } from "./src/install/error.ts";
+import { DEFAULT_TIMEOUT } from "./src/install/patience.ts";
 import { drawProgress } from "./src/install/progress.ts";
 import { checkDeno } from "./src/runtime.ts";
 import { VERSION } from "./src/version.ts";
@@ -35,6 +36,8 @@ deno run -A jsr:@descent/sgd@${VERSION}/install [options]
   --from DIR|URL  a folder or a mirror that holds the released files
                   (default: ${RELEASES}/v${VERSION})
   --to DIR        another folder; DENO_DESCENT_KERNELS has to name the file then
+  --timeout SECONDS
+                  give up if fewer than 64 KiB come in so much time (default: ${DEFAULT_TIMEOUT})
   --cpu-only      the smaller library, without the GPU path
   --uninstall     remove this version's libraries
   --all           with --uninstall: remove the libraries of every version
@@ -43,6 +46,7 @@ deno run -A jsr:@descent/sgd@${VERSION}/install [options]
 const OPTIONS = {
   from: { type: "string" },
   to: { type: "string" },
+  timeout: { type: "string" },
   "cpu-only": { type: "boolean" },
   uninstall: { type: "boolean" },
   all: { type: "boolean" },
@@ -52,7 +56,11 @@ const OPTIONS = {
 async function readOptions(args: string[]) {
   const { parseArgs } = await import("node:util"); // a browser can import the rest
   try {
-    return parseArgs({ args, options: OPTIONS }).values;
+    const { timeout, ...values } = parseArgs({ args, options: OPTIONS }).values;
+    if (timeout !== undefined && !/^[0-9]+(\.[0-9]+)?$/.test(timeout)) {
+      throw new TypeError(`Option '--timeout' must be a number of seconds: it is '${timeout}'`);
+    }
+    return { ...values, timeout: timeout === undefined ? undefined : Number(timeout) };
   } catch (error) {
     console.error(`${(error as Error).message}\n\n${USAGE}`);
     Deno.exit(2);
@@ -70,6 +78,7 @@ async function run(options: Awaited<ReturnType<typeof readOptions>>): Promise<vo
     from: options.from,
     folder,
     cpuOnly: options["cpu-only"],
+    timeout: options.timeout,
     onProgress: Deno.stderr.isTerminal() ? drawProgress : undefined,
   });
   const verb = wasThere ? "Already installed" : "Installed";
@@ -90,7 +99,7 @@ if (import.meta.main) {
   try {
     await run(await readOptions(Deno.args));
   } catch (error) {
-    if (!(error instanceof KernelInstallError)) throw error;
+    if (!(error instanceof KernelInstallError || error instanceof RangeError)) throw error;
     console.error(error.message);
     Deno.exit(1);
   }

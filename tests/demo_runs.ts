@@ -12,19 +12,35 @@ export interface Outcome {
   readonly err: string;
 }
 
-/** Runs `deno` in the repository. */
+/** Runs `deno` in the repository, or in another folder. */
 export async function deno(
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
+  cwd: URL | string = ROOT,
 ): Promise<Outcome> {
   const command = new Deno.Command(Deno.execPath(), {
     args: [...args],
-    cwd: ROOT,
+    cwd,
     env: { NO_COLOR: "1", ...env },
   });
   const { code, stdout, stderr } = await command.output();
   const decoder = new TextDecoder();
   return { code, out: decoder.decode(stdout), err: decoder.decode(stderr) };
+}
+
+/** Copies what the demo needs into a folder, as a clone has it that was never built. */
+export async function copyClone(folder: string): Promise<void> {
+  for (const path of ["deno.json", "deno.lock", "mod.ts", "src", "examples", "tools"]) {
+    await copy(new URL(path, ROOT), `${folder}/${path}`);
+  }
+}
+
+async function copy(from: URL, to: string): Promise<void> {
+  if (!(await Deno.stat(from)).isDirectory) return await Deno.copyFile(from, to);
+  await Deno.mkdir(to);
+  for await (const { name } of Deno.readDir(from)) {
+    await copy(new URL(`${from}/${name}`), `${to}/${name}`);
+  }
 }
 
 /** Runs a task that trains, with a picture in a folder of its own; it has to succeed. */

@@ -19,10 +19,13 @@ interface Run {
   readonly backend?: "auto" | "cpu";
   readonly permissions?: readonly string[];
   readonly env?: Record<string, string>;
+  readonly cwd?: string;
 }
 
 /** The backend that a new process gets, or the error that it gets instead. */
-async function choose({ backend = "auto", permissions = [], env = {} }: Run): Promise<string> {
+async function choose(
+  { backend = "auto", permissions = [], env = {}, cwd = root }: Run,
+): Promise<string> {
   const code = `import { SGD } from "${new URL("../mod.ts", import.meta.url)}";
     const w = { data: new Float32Array(1), grad: new Float32Array(1) };
     try {
@@ -34,9 +37,14 @@ async function choose({ backend = "auto", permissions = [], env = {} }: Run): Pr
   try {
     await Deno.writeTextFile(file, code);
     const { stdout, stderr, success } = await new Deno.Command(Deno.execPath(), {
-      args: ["run", "--quiet", "--no-check", "--no-prompt", ...permissions, file],
-      cwd: root,
+      args: [
+        ...["run", "--quiet", "--no-check", "--no-prompt", "--config", `${root}deno.json`],
+        ...permissions,
+        file,
+      ],
+      cwd,
       env: { DENO_DESCENT_KERNELS: "", ...env },
+      signal: AbortSignal.timeout(60_000),
     }).output();
     if (!success) throw new Error(new TextDecoder().decode(stderr));
     return new TextDecoder().decode(stdout).trim();
@@ -68,9 +76,10 @@ const cases: [name: string, run: Run, expected: string | RegExp][] = [
     `Error: Cannot use backend "cpu" as loading ${path} is not allowed: run with --allow-ffi=${path}`,
   ],
   [
-    "a chosen file that is missing is js for auto",
+    "a chosen file that is missing is an error for auto too",
     { permissions: ["-A"], env: { DENO_DESCENT_KERNELS: "/nowhere/lib.so" } },
-    "js",
+    'Error: Cannot use backend "auto" as /nowhere/lib.so does not exist: ' +
+    "DENO_DESCENT_KERNELS names it",
   ],
   [
     "a chosen file that is missing is an error for cpu",
@@ -100,6 +109,71 @@ for (const [name, run, expected] of cases) {
     else assertMatch(result, expected);
   });
 }
+
+/** A folder with the library in it, whole and spoiled, and what is not a library. */
+async function makeFolder(): Promise<string> {
+  const folder = await Deno.realPath(await Deno.makeTempDir());
+  const bytes = await Deno.readFile(path);
+  await Deno.writeFile(`${folder}/whole.so`, bytes);
+  await Deno.writeFile(`${folder}/short.so`, bytes.subarray(0, -1));
+  await Deno.writeFile(`${folder}/half.so`, bytes.subarray(0, bytes.length / 2));
+  await Deno.writeFile(`${folder}/header.so`, bytes.subarray(0, 40));
+  await Deno.writeFile(`${folder}/empty.so`, new Uint8Array());
+  await Deno.mkdir(`${folder}/folder.so`);
+  if (Deno.build.os === "windows") return folder;
+  await Deno.symlink("whole.so", `${folder}/link.so`);
+  await Deno.symlink("nothing.so", `${folder}/dangling.so`);
+  await Deno.symlink("loop.so", `${folder}/loop.so`);
+  await Deno.symlink("/dev/zero", `${folder}/device.so`);
+  await new Deno.Command("mkfifo", { args: [`${folder}/pipe.so`] }).output();
+  const socket = Deno.listen({ transport: "unix", path: `${folder}/socket` });
+  await Deno.rename(`${folder}/socket`, `${folder}/socket.so`); // what has its old name goes with it
+  socket.close();
+  return folder;
+}
+
+const names = (what: string) => (folder: string, name: string) =>
+  `as ${folder}/${name} ${what}: DENO_DESCENT_KERNELS names it`;
+const isDamaged = (folder: string, name: string) =>
+  `Cannot load ${folder}/${name} as a native library of Descent: the file is damaged, as it must have`;
+const CHOSEN: [name: string, expected: (folder: string, name: string) => string][] = [
+  ["whole.so", () => "cpu"],
+  ["./whole.so", () => "cpu"],
+  ["folder.so/../whole.so", () => "cpu"],
+  ["link.so", () => "cpu"],
+  ["typo.so", names("does not exist")],
+  ["whole.so/typo.so", names("does not exist")],
+  ["dangling.so", names("does not exist")],
+  ["loop.so", (folder, name) => `as ${folder}/${name} cannot be looked at: `],
+  ["folder.so", names("is a folder, not a file")],
+  ["pipe.so", names("is a pipe, not a file")],
+  ["socket.so", names("is a socket, not a file")],
+  ["device.so", names("is a device, not a file")],
+  ["short.so", isDamaged],
+  ["half.so", isDamaged],
+  ["header.so", isDamaged],
+  ["empty.so", (folder, name) => `Cannot load ${folder}/${name} as a native library of Descent: `],
+];
+
+Deno.test({
+  name: "what DENO_DESCENT_KERNELS names is opened, or is an error that names it",
+  ignore: cpuMissing !== null || Deno.build.os === "windows",
+  async fn(test) {
+    const folder = await makeFolder();
+    for (const [name, expected] of CHOSEN) {
+      for (const backend of ["auto", "cpu"] as const) {
+        for (const prefix of ["", `${folder}/`]) {
+          await test.step(`${prefix && "the full path of "}${name} for ${backend}`, async () => {
+            const env = { DENO_DESCENT_KERNELS: prefix + name };
+            const result = await choose({ backend, permissions: ["-A"], env, cwd: folder });
+            assertStringIncludes(result, expected(folder, name));
+          });
+        }
+      }
+    }
+    await Deno.remove(folder, { recursive: true });
+  },
+});
 
 Deno.test({
   name: "a library with another interface number is refused by that number",

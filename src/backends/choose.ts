@@ -10,7 +10,8 @@ import { js } from "./js.ts";
  * Chooses a backend; `"auto"` is `cpu` where the library is there and allowed, else `js`.
  *
  * @throws {TypeError} If there is no such backend.
- * @throws {Error} If `"cpu"` cannot be had, or a library is there that does not work.
+ * @throws {Error} If `"cpu"` cannot be had, a library is there that does not work, or
+ * `DENO_DESCENT_KERNELS` names what is not a file.
  */
 export function chooseBackend(choice: "auto" | BackendName = "auto"): Backend {
   if (choice === "js") return js;
@@ -23,6 +24,6 @@ export function chooseBackend(choice: "auto" | BackendName = "auto"): Backend {
   }
   const cpu = openCpu();
   if (!("reason" in cpu)) return cpu;
-  if (choice === "auto") return js;
-  throw new Error(`Cannot use backend "cpu" as ${cpu.reason}`);
+  if (choice === "auto" && !cpu.isFault) return js;
+  throw new Error(`Cannot use backend "${choice}" as ${cpu.reason}`);
 }

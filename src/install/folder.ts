@@ -2,7 +2,7 @@
 
 import { STEM } from "../native/release.ts";
 import { KernelInstallError } from "./error.ts";
-import { nodePath } from "./node_path.ts";
+import { nodePath } from "./node.ts";
 
 /**
  * Puts a file into the folder in one step: whoever looks sees all of it or nothing.
@@ -15,7 +15,7 @@ export async function place(
   name: string,
   bytes: Uint8Array<ArrayBuffer>,
 ): Promise<string> {
-  const path = (await nodePath()).join(folder, name);
+  const path = nodePath().join(folder, name);
   const part = `${path}.${crypto.randomUUID()}.part`;
   try {
     await Deno.mkdir(folder, { recursive: true });
@@ -31,15 +31,23 @@ export async function place(
 
 /** Whether a file has exactly these bytes. */
 async function holds(path: string, bytes: Uint8Array): Promise<boolean> {
-  const present = await readIfThere(path);
-  return present !== undefined && present.length === bytes.length &&
-    present.every((byte, i) => byte === bytes[i]);
+  const present = await readIfThere(path, bytes.length);
+  return present !== undefined && present.every((byte, i) => byte === bytes[i]);
 }
 
-/** A file's bytes, or undefined if there is no file that can be read. */
-export async function readIfThere(path: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
+/**
+ * A file's bytes, or undefined if there is no file of so many bytes that can be read. What is not a
+ * file may have no end, and is not opened.
+ */
+export async function readIfThere(
+  path: string,
+  size: number,
+): Promise<Uint8Array<ArrayBuffer> | undefined> {
   try {
-    return await Deno.readFile(path);
+    const { isFile, size: present } = await Deno.stat(path);
+    if (!isFile || present !== size) return undefined;
+    const bytes = await Deno.readFile(path);
+    return bytes.length === size ? bytes : undefined;
   } catch (error) {
     if (error instanceof Deno.errors.NotCapable) throw error;
     return undefined;
@@ -53,7 +61,7 @@ export async function readIfThere(path: string): Promise<Uint8Array<ArrayBuffer>
  * @throws {KernelInstallError} If a file cannot be removed.
  */
 export async function removeAll(folder: string, prefix: string): Promise<string[]> {
-  const { join } = await nodePath();
+  const { join } = nodePath();
   const removed: string[] = [];
   for (const name of await listNames(folder)) {
     if (!name.startsWith(`${STEM}-`) || !name.startsWith(prefix)) continue;

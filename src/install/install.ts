@@ -6,8 +6,11 @@ import type { ReleasedFile } from "../native/release.ts";
 import { checkDeno } from "../runtime.ts";
 import { VERSION } from "../version.ts";
 import { KernelInstallError } from "./error.ts";
+import { checkKnown } from "../options.ts";
 import { place, readIfThere, removeAll } from "./folder.ts";
-import { nodePath } from "./node_path.ts";
+import { nodePath } from "./node.ts";
+import { checkTimeout, DEFAULT_TIMEOUT } from "./patience.ts";
+import { folderOf, urlOf } from "./places.ts";
 import { hash, readReleased } from "./source.ts";
 import type { InstallProgress } from "./source.ts";
 
@@ -35,6 +38,12 @@ export interface InstallOptions {
    * @default {false}
    */
   readonly cpuOnly?: boolean;
+  /**
+   * How long to wait, in seconds: installing fails if fewer than 64 KiB come in so much time.
+   *
+   * @default {30}
+   */
+  readonly timeout?: number;
   /** Is told after each piece of the download how far it is. */
   readonly onProgress?: (progress: InstallProgress) => void;
 }
@@ -87,22 +96,28 @@ export interface UninstallOptions {
  *
  * @param options Where from, where to, and which library.
  * @returns What was installed, and where.
- * @throws {KernelInstallError} If there is no library for this platform, it cannot be had, it is not
- * the released one, or it cannot be written. Nothing half-installed is left behind.
+ * @throws {KernelInstallError} If there is no library for this platform, it cannot be had or does not
+ * come in time, it is not the released one, or it cannot be written. Nothing half-installed is left
+ * behind.
+ * @throws {TypeError} If an option is of another type or does not exist.
+ * @throws {RangeError} If `timeout` is not above 0.
  */
 export async function installKernels(options: InstallOptions = {}): Promise<InstalledKernels> {
   checkDeno("install the native library", INSTEAD);
-  const { cpuOnly = false, onProgress = () => {} } = options;
+  checkKnown(options, ["from", "folder", "cpuOnly", "timeout", "onProgress"]);
+  const { cpuOnly = false, timeout = DEFAULT_TIMEOUT, onProgress = () => {} } = options;
+  checkTimeout(timeout);
   const name = releasedName(VERSION, Deno.build, cpuOnly);
+  const url = urlOf(options.from ?? `${RELEASES}/v${VERSION}`, name);
+  const folder = folderOf(options.folder ?? defaultFolder());
   const file = releasedFile(name);
-  const { join, resolve } = await nodePath();
-  const folder = resolve(options.folder ?? defaultFolder());
+  const { join } = nodePath();
   const cached = cachedName(name, file.sha256);
   const installed = { version: VERSION, sha256: file.sha256, size: file.size };
   if (await isComplete(join(folder, cached), file)) {
     return { path: join(folder, cached), ...installed, wasThere: true };
   }
-  const bytes = await readReleased(await urlOf(name, options.from), file, onProgress);
+  const bytes = await readReleased(url, file, { timeout, onProgress });
   return { path: await place(folder, cached, bytes), ...installed, wasThere: false };
 }
 
@@ -123,8 +138,9 @@ export async function installKernels(options: InstallOptions = {}): Promise<Inst
  */
 export async function uninstallKernels(options: UninstallOptions = {}): Promise<string[]> {
   checkDeno("uninstall the native library", INSTEAD);
+  checkKnown(options, ["folder", "all"]);
   const { folder = defaultFolder(), all = false } = options;
-  return await removeAll(folder, all ? `${STEM}-` : `${STEM}-${VERSION}-`);
+  return await removeAll(folderOf(folder), all ? `${STEM}-` : `${STEM}-${VERSION}-`);
 }
 
 /** What runs where no native library does. */
@@ -151,18 +167,7 @@ function defaultFolder(): string {
   );
 }
 
-async function urlOf(name: string, from: string | URL = `${RELEASES}/v${VERSION}`): Promise<URL> {
-  const isUrl = from instanceof URL || /^(https?|file):/.test(from);
-  const base = isUrl ? String(from) : await toFileUrl(from);
-  return new URL(name, base.endsWith("/") ? base : `${base}/`);
-}
-
-async function toFileUrl(path: string): Promise<string> {
-  const [{ resolve }, { pathToFileURL }] = [await nodePath(), await import("node:url")];
-  return pathToFileURL(resolve(path)).href;
-}
-
 async function isComplete(path: string, file: ReleasedFile): Promise<boolean> {
-  const bytes = await readIfThere(path);
-  return bytes !== undefined && bytes.length === file.size && await hash(bytes) === file.sha256;
+  const bytes = await readIfThere(path, file.size);
+  return bytes !== undefined && await hash(bytes) === file.sha256;
 }

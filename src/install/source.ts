@@ -2,6 +2,7 @@
 
 import type { ReleasedFile } from "../native/release.ts";
 import { KernelInstallError } from "./error.ts";
+import { Patience } from "./patience.ts";
 
 /** How far a download is. */
 export interface InstallProgress {
@@ -11,22 +12,34 @@ export interface InstallProgress {
   readonly total: number;
 }
 
+/** How a library is read. */
+export interface ReadOptions {
+  /** Seconds in each of which 64 KiB have to come. */
+  readonly timeout: number;
+  /** Is told after each piece. */
+  readonly onProgress: (progress: InstallProgress) => void;
+}
+
 /**
  * Reads a library and checks its size and SHA-256.
  *
- * @throws {KernelInstallError} If it cannot be read, or is not the released file.
+ * @throws {KernelInstallError} If it cannot be read, does not come in time, or is not the released
+ * file.
  */
 export async function readReleased(
   url: URL,
   file: ReleasedFile,
-  onProgress: (progress: InstallProgress) => void,
+  { timeout, onProgress }: ReadOptions,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const bytes = await collect(url, await open(url), file.size, onProgress);
-  const sha256 = await hash(bytes);
-  if (sha256 !== file.sha256) {
-    throw refuse(url, `its SHA-256 must be ${file.sha256}: current value is ${sha256}`);
+  const source: Source = { url, total: file.size, patience: new Patience(timeout) };
+  try {
+    const bytes = await collect(source, await open(source), onProgress);
+    const sha256 = await hash(bytes);
+    if (sha256 === file.sha256) return bytes;
+    throw refuse(source, `its SHA-256 must be ${file.sha256}: current value is ${sha256}`);
+  } finally {
+    source.patience.stop();
   }
-  return bytes;
 }
 
 /** The SHA-256 of some bytes, in lower-case hexadecimal. */
@@ -34,64 +47,102 @@ export async function hash(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
   return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
 }
 
+/** Where a library comes from, and how long it is waited for. */
+interface Source {
+  readonly url: URL;
+  /** Bytes of the released file. */
+  readonly total: number;
+  readonly patience: Patience;
+}
+
 type Body = ReadableStream<Uint8Array>;
 
-async function open(url: URL): Promise<Body> {
-  if (url.protocol === "file:") return await openFile(url);
-  const response = await request(url);
+async function open(source: Source): Promise<Body> {
+  if (source.url.protocol === "file:") return await openFile(source);
+  const response = await request(source);
   const type = response.headers.get("content-type") ?? "";
-  if (response.ok && response.body !== null && !type.startsWith("text/html")) return response.body;
-  await response.body?.cancel();
+  const { ok, body, status, statusText } = response;
+  if (ok && body !== null && !type.startsWith("text/html")) return body;
+  await body?.cancel().catch(() => {});
   throw refuse(
-    url,
-    response.ok
+    source,
+    ok && body !== null
       ? `the answer is a web page (${type}), not a library: a proxy or a login page may stand between`
-      : `the server answered ${response.status} ${response.statusText}`.trimEnd(),
+      : `the server answered ${`${status} ${statusText}`.trimEnd()}${ok ? ", without a file" : ""}`,
   );
 }
 
-async function openFile(url: URL): Promise<Body> {
+async function openFile(source: Source): Promise<Body> {
+  const { url, patience } = source;
   try {
-    return (await Deno.open(url)).readable;
+    const { isFile, isDirectory } = await patience.race(Deno.stat(url));
+    // A pipe would be waited for, and a device has no end.
+    if (!isFile) throw refuse(source, `it is ${isDirectory ? "a folder" : "no regular file"}`);
+    return (await patience.race(Deno.open(url))).readable;
   } catch (cause) {
-    throw refuse(url, `the file cannot be read: ${message(cause)}`, cause);
+    throw explain(source, "the file cannot be read", cause);
   }
 }
 
-async function request(url: URL): Promise<Response> {
+async function request(source: Source): Promise<Response> {
+  const { url, patience } = source;
   try {
-    return await fetch(url);
+    return await patience.race(fetch(url, { signal: patience.signal }));
   } catch (cause) {
     const advice = "without a network, use --from with a folder or a mirror";
-    throw refuse(url, `the server cannot be reached (${advice}): ${message(cause)}`, cause);
+    throw explain(source, `the server cannot be reached (${advice})`, cause);
   }
 }
 
 async function collect(
-  url: URL,
+  source: Source,
   body: Body,
-  total: number,
   onProgress: (progress: InstallProgress) => void,
 ): Promise<Uint8Array<ArrayBuffer>> {
+  const { total, patience } = source;
   const bytes = new Uint8Array(total);
-  let received = 0;
+  const reader = body.getReader();
   try {
-    for await (const chunk of body) {
-      if (received + chunk.length > total) throw refuse(url, `it is longer than ${total} bytes`);
+    for (let chunk = await next(source, reader); chunk !== undefined;) {
+      const { received } = patience;
+      if (received + chunk.length > total) throw refuse(source, `it is longer than ${total} bytes`);
       bytes.set(chunk, received);
-      received += chunk.length;
-      onProgress({ received, total });
+      patience.count(chunk.length);
+      onProgress({ received: patience.received, total });
+      chunk = await next(source, reader);
     }
-  } catch (cause) {
-    if (cause instanceof KernelInstallError) throw cause;
-    const why = `the download broke off after ${received} of ${total} bytes: ${message(cause)}`;
-    throw refuse(url, why, cause);
+  } catch (error) {
+    await reader.cancel().catch(() => {});
+    throw error;
   }
-  if (received < total) throw refuse(url, `it ends after ${received} of ${total} bytes`);
-  return bytes;
+  if (patience.received === total) return bytes;
+  throw refuse(source, `it ends after ${patience.received} of ${total} bytes`);
 }
 
-function refuse(url: URL, why: string, cause?: unknown): KernelInstallError {
+/** The next bytes; undefined at the end. */
+async function next(
+  source: Source,
+  reader: ReadableStreamDefaultReader<Uint8Array>,
+): Promise<Uint8Array | undefined> {
+  const { patience, total } = source;
+  try {
+    return (await patience.race(reader.read())).value;
+  } catch (cause) {
+    const progress = `${patience.received} of ${total} bytes`;
+    throw explain(source, `the download broke off after ${progress}`, cause);
+  }
+}
+
+/** The error of a call that failed, or took too long. */
+function explain(source: Source, what: string, cause: unknown): KernelInstallError {
+  if (cause instanceof KernelInstallError) return cause;
+  const { patience: { reason, received }, total } = source;
+  if (reason === undefined) return refuse(source, `${what}: ${message(cause)}`, cause);
+  const advice = "try again, give it more time with --timeout, or use --from";
+  return refuse(source, `${reason} (${received} of ${total} bytes in all): ${advice}`, cause);
+}
+
+function refuse({ url }: Source, why: string, cause?: unknown): KernelInstallError {
   return new KernelInstallError(`Cannot install ${url} as ${why}`, { cause });
 }
 

@@ -1,8 +1,10 @@
 /** Where a native library may be, in the order in which it is looked for; nothing is opened. */
 
+import { toAbsolute } from "../absolute_path.ts";
 import { VERSION } from "../version.ts";
 import { CHECKSUMS } from "./checksums.ts";
 import { builtName, cachedName, cacheFolder, cacheVariables, releasedName } from "./release.ts";
+import type { ReleasedFile } from "./release.ts";
 
 /** The environment variable that names a library's file. */
 export const CHOICE = "DENO_DESCENT_KERNELS";
@@ -11,8 +13,10 @@ export const CHOICE = "DENO_DESCENT_KERNELS";
 export interface Candidate {
   /** Why it is looked for there. */
   readonly source: typeof CHOICE | "own build" | "cache";
-  /** The file. */
+  /** The file, from the root on: the system's loader looks elsewhere for names without a folder. */
   readonly path: string;
+  /** What was released, if it comes from a release. */
+  readonly released?: ReleasedFile;
 }
 
 /** Whether a permission is granted; never prompts. */
@@ -28,9 +32,9 @@ export function readVariable(variable: string): string | undefined {
 /** All places: the chosen file alone, or else the repository's own build, then the cache. */
 export function listCandidates(): Candidate[] {
   const chosen = readVariable(CHOICE);
-  if (chosen !== undefined) return [{ source: CHOICE, path: chosen }];
+  if (chosen !== undefined) return [{ source: CHOICE, path: toAbsolute(chosen) }];
   const build = ownBuild();
-  const candidates: Candidate[] = cachedPaths().map((path) => ({ source: "cache", path }));
+  const candidates = listCached();
   if (build !== undefined) candidates.unshift({ source: "own build", path: build });
   return candidates;
 }
@@ -52,13 +56,15 @@ function ownBuild(): string | undefined {
 }
 
 /** The full library first: it can do all that the one without the GPU path can. */
-function cachedPaths(): string[] {
+function listCached(): Candidate[] {
   const folder = cacheFolder(Deno.build.os, readVariable);
   if (folder === undefined) return [];
   const separator = Deno.build.os === "windows" ? "\\" : "/";
   return [false, true].flatMap((cpuOnly) => {
     const name = releasedName(VERSION, Deno.build, cpuOnly);
-    const file = CHECKSUMS[name];
-    return file === undefined ? [] : [folder + separator + cachedName(name, file.sha256)];
+    const released = CHECKSUMS[name];
+    if (released === undefined) return [];
+    const path = folder + separator + cachedName(name, released.sha256);
+    return [{ source: "cache", path, released }];
   });
 }

@@ -3,6 +3,8 @@
 import { VERSION } from "../version.ts";
 import { allowed, CHOICE, hiddenCacheVariables, listCandidates } from "./candidates.ts";
 import type { Candidate } from "./candidates.ts";
+import { findFlaw, MISSING } from "./library_file.ts";
+import type { Flaw } from "./library_file.ts";
 import { ABI, SYMBOLS } from "./symbols.ts";
 import type { Symbols } from "./symbols.ts";
 import { openPinned } from "./pinned.ts";
@@ -27,10 +29,12 @@ export interface Library {
   };
 }
 
-/** Why there is no library: not there, or not allowed. Anything else is an error. */
+/** Why there is no library: not there, not a file, or not allowed. Anything else is an error. */
 export interface Absent {
   /** A sentence for the user, with what to do about it. */
   readonly reason: string;
+  /** Whether the file was named on purpose, so that another backend must not stand in for it. */
+  readonly isFault: boolean;
 }
 
 let opened: Library | undefined;
@@ -54,7 +58,7 @@ export function openLibrary(): Library | Absent {
 export function openGpuPath(): { library: Library; symbols: GpuSymbols } | Absent {
   const library = openLibrary();
   if ("reason" in library) return library;
-  if (!library.info.gpu) return { reason: `${library.path} was built without its feature "gpu"` };
+  if (!library.info.gpu) return absent(`${library.path} was built without its feature "gpu"`);
   openedGpu ??= open(library.path, GPU_SYMBOLS).symbols;
   return { library, symbols: openedGpu };
 }
@@ -78,36 +82,56 @@ export function unwrap(symbols: Symbols, status: number): void {
 
 function findLibrary(): { path: string } | Absent {
   if (typeof Deno === "undefined" || Deno.dlopen === undefined) {
-    return { reason: "the native library needs Deno: use the js backend here" };
+    return absent("the native library needs Deno: use the js backend here");
   }
   const candidates = listCandidates();
-  const ready = candidates.find(({ path }) => judge(path) === "ready");
-  return ready ?? { reason: explain(candidates) };
+  for (const candidate of candidates) {
+    const { source, path } = candidate;
+    const verdict = judge(candidate);
+    if (verdict === "ready") return { path };
+    if (typeof verdict === "string") continue;
+    if (verdict.kind === "damaged") throw damaged(candidate, verdict.reason);
+    if (source === CHOICE) return absent(`${path} ${verdict.reason}: ${CHOICE} names it`, true);
+  }
+  return absent(explain(candidates));
 }
 
-/** Whether a library can be opened, is not there, or may be there but must not be opened. */
-export function judge(path: string): "ready" | "missing" | "forbidden" {
+function absent(reason: string, isFault = false): Absent {
+  return { reason, isFault };
+}
+
+/** Whether a library can be opened, may be there but must not be opened, or what is wrong with it. */
+export function judge({ path, released }: Candidate): "ready" | "forbidden" | Flaw {
   const permitted = allowed({ name: "ffi", path });
   if (allowed({ name: "read", path })) {
-    if (!isFile(path)) return "missing";
+    const flaw = findFlaw(path, released?.size);
+    if (flaw !== null && (permitted || flaw.kind !== "damaged")) return flaw;
   } else if (permitted && !canOpen(path)) {
-    return "missing";
+    return MISSING;
   }
   return permitted ? "ready" : "forbidden";
 }
 
+function damaged({ source, path }: Candidate, reason: string): Error {
+  const remedies = {
+    cache: `run deno run -A jsr:@descent/sgd@${VERSION}/install`,
+    "own build": "build it again with deno task build",
+    [CHOICE]: `copy it again, or correct ${CHOICE}`,
+  };
+  return new Error(
+    `Cannot load ${path} as a native library of Descent: the file is damaged, as it ${reason}: ` +
+      remedies[source],
+  );
+}
+
 function explain(candidates: readonly Candidate[]): string {
-  const forbidden = candidates.find(({ path }) => judge(path) === "forbidden");
+  const forbidden = candidates.find((candidate) => judge(candidate) === "forbidden");
   if (forbidden !== undefined) {
     const { path } = forbidden;
     return `loading ${path} is not allowed: run with --allow-ffi=${path}`;
   }
-  const missing = candidates.find(({ source }) => source !== "cache");
-  if (missing !== undefined) {
-    const { source, path } = missing;
-    const remedy = source === CHOICE ? `${CHOICE} names it` : "build it with deno task build";
-    return `${path} does not exist: ${remedy}`;
-  }
+  const build = candidates.find(({ source }) => source === "own build");
+  if (build !== undefined) return `${build.path} does not exist: build it with deno task build`;
   const install = `run deno run -A jsr:@descent/sgd@${VERSION}/install`;
   const hidden = hiddenCacheVariables();
   return hidden.length === 0
@@ -116,15 +140,10 @@ function explain(candidates: readonly Candidate[]): string {
       `; if it is not installed yet, ${install}`;
 }
 
-function isFile(path: string): boolean {
-  try {
-    return Deno.statSync(path).isFile;
-  } catch {
-    return false; // what cannot be looked at cannot be opened either
-  }
-}
-
-/** Without the permission to look, the loader's own message is the only way to know. */
+/**
+ * Without the permission to look, the loader's own message is the only way to know. It waits for the
+ * other end of a pipe, and a file that is cut short may end the process.
+ */
 function canOpen(path: string): boolean {
   try {
     Deno.dlopen(path, { descent_abi: SYMBOLS.descent_abi });

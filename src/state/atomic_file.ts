@@ -6,6 +6,7 @@
  * file of such a name that is not locked was left behind, and whoever comes next removes it.
  */
 
+import { isAbsolute } from "../absolute_path.ts";
 import { CheckpointError } from "./errors.ts";
 
 const SUFFIX = ".descent-tmp";
@@ -22,7 +23,8 @@ interface Target {
 /**
  * Writes a file in full or not at all.
  *
- * @param path Where it goes. A symbolic link is followed, permission bits of an old file are kept.
+ * @param path Where it goes, from the root on: the current folder may change meanwhile. A symbolic
+ * link is followed, permission bits of an old file are kept.
  * @param write Writes the content to the file that it gets.
  * @throws {CheckpointError} If the system does not let the file be written; the old one is unchanged.
  */
@@ -113,10 +115,6 @@ async function followLink(path: string): Promise<string> {
   return await followLink(isAbsolute(next) ? next : splitPath(path).folder + next);
 }
 
-function isAbsolute(path: string): boolean {
-  return Deno.build.os === "windows" ? /^([a-z]:)?[\\/]/i.test(path) : path.startsWith("/");
-}
-
 async function statOrNull(path: string): Promise<Deno.FileInfo | null> {
   try {
     return await Deno.stat(path);
@@ -161,7 +159,7 @@ async function sweep({ folder, prefix }: Target): Promise<void> {
   for await (const { name } of Deno.readDir(folder)) {
     if (!name.startsWith(prefix) || !name.endsWith(SUFFIX)) continue;
     const path = folder + name;
-    const file = await openOrNull(path);
+    const file = await openLeftover(path);
     if (file === null) continue;
     try {
       if (await lock(file) === "held") await Deno.remove(path).catch(() => {});
@@ -171,12 +169,25 @@ async function sweep({ folder, prefix }: Target): Promise<void> {
   }
 }
 
-async function openOrNull(path: string): Promise<Deno.FsFile | null> {
+/**
+ * Opens a file that may have been left behind; null if it cannot be one. Anybody may put a pipe, a
+ * socket, a device, a folder or a link under such a name: opening those could wait for ever.
+ *
+ * Between the look and the opening a pipe may take the file's place. Opened for both directions, it
+ * does not wait for its other end on Linux, macOS and Windows. Only a device whose driver waits could
+ * still stop the caller, and who can place one there is root.
+ */
+async function openLeftover(path: string): Promise<Deno.FsFile | null> {
+  let file: Deno.FsFile | undefined;
   try {
-    return await Deno.open(path, { write: true });
+    if (!(await Deno.lstat(path)).isFile) return null;
+    file = await Deno.open(path, { read: true, write: true });
+    if ((await file.stat()).isFile) return file;
   } catch {
-    return null;
+    // It is gone, or somebody else's.
   }
+  file?.close();
+  return null;
 }
 
 /** Locks a file without waiting. Some network file systems have no locks. */

@@ -1,5 +1,6 @@
 /** Checkpoint files: state on disk, written so that no crash can spoil it. */
 
+import { toAbsolute } from "../absolute_path.ts";
 import { checkKnown } from "../options.ts";
 import { describe } from "../parameter.ts";
 import { checkDeno } from "../runtime.ts";
@@ -8,22 +9,15 @@ import { layOutState, readState } from "./encoding.ts";
 import { unreadable } from "./errors.ts";
 import { liveOf } from "./live.ts";
 import type { StateDictOptions } from "./load.ts";
+import { PIECE, PieceReader } from "./piece_reader.ts";
+import type { Progress } from "./piece_reader.ts";
 import { bytesOf, PREFIX, readHeaderLength } from "./safetensors.ts";
 import type { Layout } from "./safetensors.ts";
 import type { GradScalerStateDict } from "./scaler_dict.ts";
 import type { LRSchedulerStateDict } from "./scheduler_dict.ts";
 import type { StateDict } from "./state_dict.ts";
 
-/** Bytes that are read or written at once. */
-const PIECE = 1 << 22;
-
-/** How far saving or loading has come, in bytes. */
-export interface Progress {
-  /** Bytes read or written so far. */
-  readonly done: number;
-  /** Bytes of the file. */
-  readonly total: number;
-}
+export type { Progress } from "./piece_reader.ts";
 
 /** The options of `loadState`. */
 export interface LoadStateOptions {
@@ -151,7 +145,8 @@ export async function loadState(
   checkKnown(options, ["onProgress"]);
   const name = toPath(path);
   try {
-    // Opening a pipe would wait for its other end.
+    // Opening a pipe would wait for its other end; one that takes the file's place after this look
+    // still does.
     if (!(await Deno.stat(name)).isFile) throw unreadable("it is no regular file");
     const dict = await readFile(name, options.onProgress);
     await removeLeftovers(name).catch(() => {}); // the state is there all the same
@@ -162,15 +157,23 @@ export async function loadState(
   }
 }
 
+/** The file's path, which a change of the current folder does not change. */
 function toPath(path: unknown): string {
-  if (typeof path === "string" && path !== "") return path;
+  if (typeof path === "string" && path !== "") return toAbsolute(path);
   if (!(path instanceof URL) || path.protocol !== "file:") {
     throw new TypeError(
       `Cannot use path as it must be a path or a file: URL: current value is ${describe(path)}`,
     );
   }
   const decoded = decodePath(path);
-  return Deno.build.os === "windows" ? decoded.slice(1).replaceAll("/", "\\") : decoded;
+  if (Deno.build.os === "windows") {
+    const named = path.hostname === "" ? decoded.slice(1) : `//${path.hostname}${decoded}`;
+    return named.replaceAll("/", "\\");
+  }
+  if (path.hostname === "") return decoded;
+  throw new TypeError(
+    `Cannot use path as a file: URL must not name a host here: current value is ${path}`,
+  );
 }
 
 function decodePath(url: URL): string {
@@ -217,17 +220,31 @@ function stateOf<D>(what: string, owner: { stateDict(): D } | undefined): D | un
   );
 }
 
-/** Copies of the file's bytes, piece by piece, into memory that the next piece uses again. */
+/**
+ * Copies of the file's bytes, in memory that the next piece uses again. Small tensors share a piece,
+ * as each call of the system costs more than they do.
+ */
 function* piecesOf({ head, tensors, size }: Layout, check: () => void): Generator<Uint8Array> {
   const piece = new Uint8Array(Math.min(PIECE, size));
-  for (const bytes of [head, ...tensors.map(({ array }) => bytesOf(array))]) {
-    for (let at = 0; at < bytes.length; at += PIECE) {
+  let filled = 0;
+  check();
+  for (const bytes of bytesOfFile(head, tensors)) {
+    for (let at = 0; at < bytes.length;) {
+      const part = bytes.subarray(at, at + piece.length - filled);
+      piece.set(part, filled);
+      [at, filled] = [at + part.length, filled + part.length];
+      if (filled < piece.length) continue;
+      yield piece;
       check();
-      const part = bytes.subarray(at, at + PIECE);
-      piece.set(part);
-      yield piece.subarray(0, part.length);
+      filled = 0;
     }
   }
+  if (filled > 0) yield piece.subarray(0, filled);
+}
+
+function* bytesOfFile(head: Uint8Array, tensors: Layout["tensors"]): Generator<Uint8Array> {
+  yield head;
+  for (const { array } of tensors) yield bytesOf(array);
 }
 
 async function writeAll(
@@ -258,7 +275,8 @@ async function readFile(
 ): Promise<StateDict> {
   const file = await Deno.open(name, { read: true });
   try {
-    const { size } = await file.stat();
+    const { isFile, size } = await file.stat();
+    if (!isFile) throw unreadable("it is no regular file");
     return await readAll(file, size, onProgress);
   } finally {
     file.close();
@@ -270,20 +288,16 @@ async function readAll(
   total: number,
   onProgress?: (progress: Progress) => void,
 ): Promise<StateDict> {
-  let done = 0;
-  const fill = async (bytes: Uint8Array): Promise<Uint8Array> => {
-    for (let at = 0; at < bytes.length;) {
-      const count = await file.read(bytes.subarray(at, at + PIECE));
-      if (count === null) throw unreadable(`it ends at byte ${done}, and was longer when opened`);
-      at += count;
-      done += count;
-      onProgress?.({ done, total });
-    }
-    return bytes;
-  };
-  const length = readHeaderLength(await fill(new Uint8Array(Math.min(PREFIX, total))), total);
-  const header = await fill(new Uint8Array(length));
+  const reader = new PieceReader(file, total, onProgress);
+  const prefix = new Uint8Array(Math.min(PREFIX, total));
+  await reader.fill(prefix);
+  const length = readHeaderLength(prefix, total);
+  const header = new Uint8Array(length);
+  await reader.fill(header);
   const { dict, arrays } = readState(header, total - PREFIX - length);
-  for (const array of arrays) await fill(bytesOf(array));
+  for (const array of arrays) {
+    const bytes = bytesOf(array);
+    if (!reader.take(bytes)) await reader.fill(bytes);
+  }
   return dict;
 }

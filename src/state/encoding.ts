@@ -10,6 +10,7 @@ import {
   bytesOf,
   checkLimit,
   layOut,
+  METADATA,
   PREFIX,
   readHeader,
   readHeaderLength,
@@ -18,10 +19,13 @@ import type { Header, Layout, Tensor, TensorInfo } from "./safetensors.ts";
 import { readRounding, ROUNDING, writeRounding } from "./rounding_json.ts";
 import { readScaler, SCALER, writeScaler } from "./scaler_json.ts";
 import { readScheduler, SCHEDULER, writeScheduler } from "./scheduler_json.ts";
+import { Slots } from "./slots.ts";
+import type { Slot } from "./slots.ts";
 import { checkGroup, checkStateDict, KEYS } from "./state_dict.ts";
 import type {
   CheckedDict,
   CheckedGroup,
+  CheckedTensor,
   ParamGroupStateDict,
   StateDict,
   TensorDict,
@@ -38,12 +42,6 @@ const ARRAYS: Readonly<Record<string, (bytes: number) => HostArray>> = {
   F32: (bytes) => new Float32Array(bytes / 4),
   F64: (bytes) => new Float64Array(bytes / 8),
 };
-
-/** Where a tensor of a file belongs. */
-interface Slot {
-  readonly kind: "buffer" | "master" | "parameter";
-  readonly index: number;
-}
 
 /** A state dict whose arrays are still to be filled from the data of a file. */
 export interface Unfilled {
@@ -135,13 +133,7 @@ export function decodeStateDict(bytes: Uint8Array): StateDict {
 export function layOutState(dict: unknown): Layout {
   const checked = checkStateDict(dict);
   checkLimit("param_groups", MAX_VALUES, "keys and items", countValues(checked.groups));
-  const slots = nameSlots(checked.groups);
-  const tensors: Tensor[] = [];
-  for (const [name, slot] of slots) {
-    if (slot !== null) pushTensor(tensors, name, slot, checked);
-  }
-  const total = checked.buffers.size + checked.masters.size + checked.parameters.size;
-  if (tensors.length !== total) throw unplaced(checked, slots);
+  const tensors = nameTensors(checked);
   const notes = [...checked.metadata].sort(([a], [b]) => a < b ? -1 : 1);
   for (const [key] of notes) {
     if (RESERVED.includes(key)) {
@@ -180,22 +172,44 @@ export function readState(header: Uint8Array, dataSize: number): Unfilled {
   if (scheduler !== undefined) dict.lr_scheduler = readScheduler(scheduler);
   const scaler = metadata.get(SCALER);
   if (scaler !== undefined) dict.grad_scaler = readScaler(scaler);
-  const places = place(tensors, nameSlots(checked, (name) => tensors.has(name)));
-  const arrays = places.map(({ name, info, slot }) => {
-    const data = allocate(name, info);
-    const shape = info.shape.length === 1 ? {} : { shape: info.shape };
-    if (slot.kind === "parameter") (dict.parameters ??= {})[slot.index] = { data, ...shape };
-    else addState(dict.state, slot, { data, ...shape }, name);
-    return data;
-  });
+  const places = place(tensors, new Slots(checked));
+  const arrays = places.map(({ name, info }) => allocate(name, info));
+  addTensors(dict, places, arrays);
   const notes = [...metadata].filter(([key]) => !RESERVED.includes(key));
   if (notes.length > 0) dict.metadata = Object.fromEntries(notes);
   return { dict, arrays };
 }
 
+/**
+ * Puts tensors into a dict, in the order of the groups: V8 keeps objects whose indices come in order
+ * as arrays, and others as much slower tables.
+ */
+function addTensors(dict: StateDict, places: readonly Place[], arrays: readonly HostArray[]): void {
+  const states = new Map<number, StateDict["state"][number]>();
+  const parameters = new Map<number, TensorDict>();
+  for (let i = 0; i < places.length; i++) {
+    const { name, info, slot } = places[i];
+    const data = arrays[i];
+    const tensor = info.shape.length === 1 ? { data } : { data, shape: info.shape };
+    if (slot.kind === "parameter") parameters.set(slot.index, tensor);
+    else addState(states, slot, tensor, name);
+  }
+  const indices = dict.param_groups.flatMap(({ params }) => params);
+  for (const index of states.size > 0 ? indices : []) {
+    const state = states.get(index);
+    if (state !== undefined) dict.state[index] = state;
+  }
+  if (parameters.size === 0) return;
+  dict.parameters = {};
+  for (const index of indices) {
+    const tensor = parameters.get(index);
+    if (tensor !== undefined) dict.parameters[index] = tensor;
+  }
+}
+
 /** Adds a momentum buffer or a master weight, which have one shape in the dict. */
 function addState(
-  state: StateDict["state"],
+  states: Map<number, StateDict["state"][number]>,
   { kind, index }: Slot,
   { data, shape }: TensorDict,
   name: string,
@@ -203,61 +217,51 @@ function addState(
   if (kind === "master" && !(data instanceof Float32Array)) {
     throw unreadable(`the dtype of tensor ${quote(name)} must be F32`);
   }
-  const other = state[index];
-  if (other !== undefined && String(other.shape) !== String(shape)) {
+  let state = states.get(index);
+  if (state === undefined) states.set(index, state = {});
+  else if (String(state.shape) !== String(shape)) {
     throw unreadable(
       `tensor ${quote(name)} must have the shape of the other state of its parameter`,
     );
   }
-  const tensor = kind === "buffer"
-    ? { momentum_buffer: data }
-    : { master_weight: data as Float32Array };
-  state[index] = { ...other, ...tensor, ...(shape && { shape }) };
+  if (kind === "buffer") state.momentum_buffer = data;
+  else state.master_weight = data as Float32Array;
+  if (shape !== undefined) state.shape = shape;
 }
 
-/**
- * What a dict of these groups may hold, by its name in a file; null if the name is doubled.
- *
- * @param isWanted Which names matter.
- */
-function nameSlots(
-  groups: readonly CheckedGroup[],
-  isWanted: (name: string) => boolean = () => true,
-): Map<string, Slot | null> {
-  const slots = new Map<string, Slot | null>();
-  const add = (name: string, slot: Slot) => {
-    if (isWanted(name)) slots.set(name, slots.has(name) ? null : slot);
-  };
-  for (const { params, names } of groups) {
-    for (const [i, index] of params.entries()) {
-      add(`state.${index}.momentum_buffer`, { kind: "buffer", index });
-      add(`state.${index}.master_weight`, { kind: "master", index });
-      add(names?.[i] ?? `param.${index}`, { kind: "parameter", index });
+/** All tensors of a dict, each under its name in the file. */
+function nameTensors(dict: CheckedDict): Tensor[] {
+  const { groups, buffers, masters, parameters } = dict;
+  const slots = new Slots(groups);
+  const { doubled } = slots;
+  const tensors: Tensor[] = [];
+  const add = (kind: Slot["kind"], held: ReadonlyMap<number, CheckedTensor>) => {
+    for (const [index, { data, shape }] of held) {
+      const name = slots.nameOf(kind, index);
+      const isDoubled = doubled.size > 0 && doubled.has(name!);
+      if (name === undefined || isDoubled) throw unplaced(dict, slots);
+      if (name === METADATA) {
+        throw new TypeError(`Cannot encode the state as no parameter may be called "${METADATA}"`);
+      }
+      tensors.push({ name, array: data, shape: shape ?? [data.length] });
     }
-  }
-  return slots;
-}
-
-function pushTensor(into: Tensor[], name: string, { kind, index }: Slot, dict: CheckedDict): void {
-  const { buffers: buffer, masters: master, parameters: parameter } = dict;
-  const tensor = { buffer, master, parameter }[kind].get(index);
-  if (tensor === undefined) return;
-  if (name === "__metadata__") {
-    throw new TypeError(`Cannot encode the state as no parameter may be called ${quote(name)}`);
-  }
-  into.push({ name, array: tensor.data, shape: tensor.shape ?? [tensor.data.length] });
+  };
+  add("buffer", buffers);
+  add("master", masters);
+  add("parameter", parameters);
+  return tensors;
 }
 
 /** Says which tensor has no place in the file: of no group, or of a doubled name. */
-function unplaced(dict: CheckedDict, slots: ReadonlyMap<string, Slot | null>): TypeError {
-  const doubled = [...slots].filter(([, slot]) => slot === null).map(([name]) => quote(name));
-  const members = new Set(dict.groups.flatMap(({ params }) => params));
-  const tensors = [dict.buffers, dict.masters, dict.parameters];
-  const strays = tensors.flatMap((each) => [...each.keys()]).filter((index) => !members.has(index));
+function unplaced({ buffers, masters, parameters }: CheckedDict, slots: Slots): TypeError {
+  const indices = [buffers, masters, parameters].flatMap((held) => [...held.keys()]);
+  const strays = indices.filter((index) => slots.nameOf("buffer", index) === undefined);
   return new TypeError(
     strays.length > 0
       ? `Cannot encode the state as no group has the parameters ${strays.join(", ")}`
-      : `Cannot encode the state as the names of tensors must differ: ${doubled.join(", ")}`,
+      : `Cannot encode the state as the names of tensors must differ: ${
+        [...slots.doubled].map(quote).join(", ")
+      }`,
   );
 }
 
@@ -329,13 +333,22 @@ function check<T>(checks: () => T): T {
   }
 }
 
-function place(tensors: Header["tensors"], slots: ReadonlyMap<string, Slot | null>) {
-  const places = [...tensors].map(([name, info]) => {
-    const slot = slots.get(name);
+/** A tensor of a file, and what it is. */
+interface Place {
+  readonly name: string;
+  readonly info: TensorInfo;
+  readonly slot: Slot;
+}
+
+/** Finds what the tensors are, in the order of the file. */
+function place(tensors: Header["tensors"], slots: Slots): Place[] {
+  const places: Place[] = [];
+  for (const [name, info] of tensors) {
+    const slot = slots.find(name);
     if (slot === undefined) throw unreadable(`its tensor ${quote(name)} belongs to no parameter`);
     if (slot === null) throw unreadable(`several parameters are called ${quote(name)}`);
-    return { name, info, slot };
-  });
+    places.push({ name, info, slot });
+  }
   return places.sort((a, b) => a.info.start - b.info.start || a.info.end - b.info.end);
 }
 

@@ -5,7 +5,8 @@ import { quote, unreadable } from "./errors.ts";
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
 /** The most keys and items of a text: 16 for each of 250,000 tensors. */
 export const MAX_VALUES = 1 << 22;
-const SPACES: readonly number[] = [0x20, 0x09, 0x0a, 0x0d];
+/** Keys up to which a list is searched faster than a set is made. */
+const FEW_KEYS = 8;
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const WORD = /true|false|null/y;
@@ -35,13 +36,17 @@ export class JsonReader {
 
   /** Reads an object; `onKey` must read the value that belongs to the key. */
   object(onKey: (key: string) => void): void {
-    const seen = new Set<string>();
+    const first: string[] = [];
+    let seen: Set<string> | undefined;
     this.#expect("{");
     if (this.#skip("}")) return;
     do {
       const key = this.string();
-      if (seen.has(key)) throw this.error(`the key ${quote(key)} is doubled`);
-      seen.add(key);
+      if (seen?.has(key) ?? first.includes(key)) {
+        throw this.error(`the key ${quote(key)} is doubled`);
+      }
+      if (seen !== undefined) seen.add(key);
+      else if (first.push(key) > FEW_KEYS) seen = new Set(first);
       this.#count();
       this.#expect(":");
       onKey(key);
@@ -120,7 +125,7 @@ export class JsonReader {
   }
 
   #space(): void {
-    while (SPACES.includes(this.#text.charCodeAt(this.#at))) this.#at++;
+    while (isSpace(this.#text.charCodeAt(this.#at))) this.#at++;
   }
 
   #match(pattern: RegExp): string | undefined {
@@ -150,4 +155,8 @@ export class JsonReader {
       throw this.error("a string is not valid JSON", cause);
     }
   }
+}
+
+function isSpace(code: number): boolean {
+  return code === 0x20 || code === 0x09 || code === 0x0a || code === 0x0d;
 }

@@ -18,16 +18,19 @@
 import { dtypeOf } from "../parameter.ts";
 import type { HostArray } from "../parameter.ts";
 import { quote, unreadable } from "./errors.ts";
+import { HeaderWriter, PREFIX } from "./header_writer.ts";
 import { JsonReader, MAX_VALUES } from "./json_reader.ts";
+import { sortTensors } from "./tensor_order.ts";
 
-/** Bytes before the header. */
-export const PREFIX = 8;
+export { PREFIX } from "./header_writer.ts";
+
 const MAX_HEADER = 100_000_000;
 const MAX_RANK = 64;
 const MAX_TENSORS = 250_000;
 /** Its name, its three fields and two offsets. */
 const VALUES_PER_TENSOR = 6;
-const METADATA = "__metadata__";
+/** The key of a header that is not a tensor. */
+export const METADATA = "__metadata__";
 
 /** Bits per element. */
 const BITS: ReadonlyMap<string, number> = new Map([
@@ -55,7 +58,13 @@ const BITS: ReadonlyMap<string, number> = new Map([
   ["U64", 64],
 ]);
 
-const WRITTEN = { float16: "F16", bfloat16: "BF16", float32: "F32", float64: "F64" } as const;
+/** What follows a tensor's name, up to its shape. */
+const DTYPE_FIELDS = {
+  float16: ':{"dtype":"F16","shape":[',
+  bfloat16: ':{"dtype":"BF16","shape":[',
+  float32: ':{"dtype":"F32","shape":[',
+  float64: ':{"dtype":"F64","shape":[',
+} as const;
 
 /** A tensor to be written. */
 export interface Tensor {
@@ -110,23 +119,48 @@ export function layOut(
   metadata: Readonly<Record<string, string>> = {},
 ): Layout {
   checkReadable(tensors, metadata);
-  // Widest first, so that each is aligned.
-  const sorted = [...tensors].sort((a, b) =>
-    b.array.BYTES_PER_ELEMENT - a.array.BYTES_PER_ELEMENT || (a.name < b.name ? -1 : 1)
-  );
-  const entries = Object.keys(metadata).length > 0
-    ? [`"${METADATA}":${JSON.stringify(metadata)}`]
-    : [];
+  const sorted = sortTensors(tensors);
+  const writer = new HeaderWriter();
+  const notes = Object.keys(metadata).length > 0;
+  writer.raw("{");
+  if (notes) writeMetadata(writer, metadata);
   let end = 0;
-  for (const { name, array, shape } of sorted) {
+  for (const [i, { name, array, shape }] of sorted.entries()) {
     const start = end;
     end += array.byteLength;
-    const dtype = WRITTEN[dtypeOf(array, quote(name)).name];
-    const info = JSON.stringify({ dtype, shape, data_offsets: [start, end] });
-    entries.push(`${JSON.stringify(name)}:${info}`);
+    if (notes || i > 0) writer.raw(",");
+    writer.string(name);
+    writer.raw(DTYPE_FIELDS[dtypeOf(array, "a tensor").name]);
+    writeCounts(writer, shape);
+    writer.raw(',"data_offsets":[');
+    writer.count(start);
+    writer.raw(",");
+    writer.count(end);
+    writer.raw("]}");
   }
-  const head = createHead(`{${entries.join(",")}}`);
+  writer.raw("}");
+  checkLimit("its header", MAX_HEADER, "bytes", Math.ceil(writer.length / 8) * 8);
+  const head = writer.finish();
   return { head, tensors: sorted, size: head.length + end };
+}
+
+function writeMetadata(writer: HeaderWriter, metadata: Readonly<Record<string, string>>): void {
+  writer.string(METADATA);
+  for (const [i, key] of Object.keys(metadata).entries()) {
+    writer.raw(i === 0 ? ":{" : ",");
+    writer.string(key);
+    writer.raw(":");
+    writer.string(metadata[key]);
+  }
+  writer.raw("}");
+}
+
+function writeCounts(writer: HeaderWriter, shape: readonly number[]): void {
+  for (let i = 0; i < shape.length; i++) {
+    if (i > 0) writer.raw(",");
+    writer.count(shape[i]);
+  }
+  writer.raw("]");
 }
 
 /** Refuses what `readHeader` would refuse. */
@@ -134,7 +168,9 @@ function checkReadable(tensors: readonly Tensor[], metadata: Readonly<Record<str
   checkLimit("it", MAX_TENSORS, "tensors", tensors.length);
   let values = 1 + Object.keys(metadata).length;
   for (const { name, array, shape } of tensors) {
-    checkLimit(`tensor ${quote(name)}`, MAX_RANK, "dimensions", shape.length);
+    if (shape.length > MAX_RANK) {
+      checkLimit(`tensor ${quote(name)}`, MAX_RANK, "dimensions", shape.length);
+    }
     if (bitsOf(8 * array.BYTES_PER_ELEMENT, shape) > Number.MAX_SAFE_INTEGER) {
       throw new RangeError(
         `Cannot encode the state as tensor ${quote(name)} is too large: ` +
@@ -205,16 +241,6 @@ export function readHeader(bytes: Uint8Array, dataSize: number): Header {
   return { metadata, tensors };
 }
 
-function createHead(json: string): Uint8Array<ArrayBuffer> {
-  const header = new TextEncoder().encode(json);
-  const length = Math.ceil(header.length / 8) * 8;
-  checkLimit("its header", MAX_HEADER, "bytes", length);
-  const head = new Uint8Array(PREFIX + length).fill(0x20);
-  new DataView(head.buffer).setBigUint64(0, BigInt(length), true);
-  head.set(header, PREFIX);
-  return head;
-}
-
 function decodeText(bytes: Uint8Array): string {
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
@@ -227,15 +253,15 @@ function readTensorInfo(reader: JsonReader, name: string): TensorInfo {
   let dtype: string | undefined;
   const shape: number[] = [];
   const offsets: number[] = [];
-  const fields = new Set<string>();
+  let fields = 0;
   reader.object((field) => {
-    fields.add(field);
+    fields++;
     if (field === "dtype") dtype = reader.string();
     else if (field === "shape") readCounts(reader, shape, MAX_RANK);
     else if (field === "data_offsets") readCounts(reader, offsets, 2);
     else throw reader.error(`a tensor has no field ${quote(field)}`);
   });
-  if (fields.size < 3 || offsets.length < 2) {
+  if (fields < 3 || offsets.length < 2) {
     throw reader.error(`tensor ${quote(name)} must have dtype, shape and two data_offsets`);
   }
   const info = { dtype: dtype!, shape, start: offsets[0], end: offsets[1] };

@@ -1,6 +1,12 @@
 /** Installing: what arrives is the released file, whole, or nothing. */
 
-import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
 import { join } from "@std/path/join";
 import { basename } from "node:path";
 import type * as Install from "../../install.ts";
@@ -149,6 +155,11 @@ const failures: [name: string, start: () => Server, message: RegExp][] = [
     /as the server answered 404 Not Found$/,
   ],
   ["an empty answer", respond(null), /as it ends after 0 of 1048576 bytes$/],
+  [
+    "an answer that has no body",
+    respond(null, { status: 204 }),
+    /as the server answered 204 No Content, without a file$/,
+  ],
 ];
 
 for (const [name, start, message] of failures) {
@@ -164,6 +175,197 @@ for (const [name, start, message] of failures) {
     assertEquals(await list(folder), []);
   });
 }
+
+/** Answers with these texts, a pause after each, and then with nothing more. */
+function drip(texts: Iterable<string | Uint8Array<ArrayBuffer>>, pause: number): Server {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const ended = Promise.withResolvers<void>();
+  let isOver = false;
+  const answered = (async () => {
+    using connection = await listener.accept();
+    const writer = connection.writable.getWriter();
+    for (const text of texts) {
+      if (isOver) return;
+      await writer.write(typeof text === "string" ? new TextEncoder().encode(text) : text);
+      await new Promise((resolve) => setTimeout(resolve, pause));
+    }
+    await ended.promise;
+  })().catch(() => {}); // the other end hangs up
+  return {
+    url: `http://127.0.0.1:${listener.addr.port}/`,
+    async [Symbol.asyncDispose]() {
+      isOver = true;
+      ended.resolve();
+      await answered;
+      listener.close();
+    },
+  };
+}
+
+const HEAD = `HTTP/1.1 200 OK\r\ncontent-length: ${SIZE}\r\n\r\n`;
+const slow: [name: string, texts: () => Iterable<string | Uint8Array<ArrayBuffer>>, of: RegExp][] =
+  [
+    ["is silent", () => [], /^0$/],
+    ["begins an answer, and is silent then", () => ["HTTP/1.1 200 OK\r\n"], /^0$/],
+    ["sends headers, and nothing then", () => [HEAD], /^0$/],
+    ["sends headers a byte at a time", () => HEAD, /^0$/],
+    ["sends a byte at a time", () => [HEAD, ..."x".repeat(1000)], /^[1-9][0-9]*$/],
+    ["stops in the middle", () => [HEAD, FULL.slice(0, SIZE / 2)], /^524288$/],
+  ];
+
+for (const [name, texts, received] of slow) {
+  Deno.test(`a server that ${name} is given up after the timeout`, async () => {
+    await using server = drip(texts(), 20);
+    const folder = newFolder();
+    const start = performance.now();
+    const error = await assertRejects(
+      () => install.installKernels({ from: server.url, folder, timeout: 0.4 }),
+      install.KernelInstallError,
+    );
+    const took = performance.now() - start;
+    const [, bytes] = error.message.match(
+      /as fewer than 64 KiB came in 0\.4 s \((\d+) of 1048576 bytes in all\): try again, give it more/,
+    ) ?? [error.message, error.message];
+    assertMatch(bytes, received);
+    assert(took >= 400 && took < 5000, `it took ${took} ms`);
+    assertEquals(await list(folder), []);
+  });
+}
+
+Deno.test("a server that is slow, but not too slow, is waited for", async () => {
+  const pieces = Array.from({ length: 8 }, (_, i) => FULL.slice(i * SIZE / 8, (i + 1) * SIZE / 8));
+  await using server = drip([HEAD, ...pieces], 150);
+  const { path } = await install.installKernels({
+    from: server.url,
+    folder: newFolder(),
+    timeout: 0.6, // half of what all of it takes
+  });
+  assertEquals(await Deno.readFile(path), FULL);
+});
+
+Deno.test("the program has a timeout too, and ends when it is over", async () => {
+  await using server = drip([], 0);
+  const args = ["--from", server.url, "--to", newFolder(), "--timeout", "0.3"];
+  const { code, err } = await program(...args);
+  assertEquals(code, 1, err);
+  assertStringIncludes(err, "as fewer than 64 KiB came in 0.3 s");
+});
+
+/** The program, which is ended if it hangs. */
+function program(...args: string[]) {
+  return run(Deno.execPath(), ["run", "-A", "--no-check", `${staged.root}/install.ts`, ...args], {
+    signal: AbortSignal.timeout(60_000),
+  });
+}
+
+const TIMEOUTS: [timeout: unknown, error: ErrorConstructor, message: string][] = [
+  [0, RangeError, "current value is 0"],
+  [-1, RangeError, "current value is -1"],
+  [NaN, RangeError, "current value is NaN"],
+  [Infinity, RangeError, "current value is Infinity"],
+  [1e10, RangeError, "must be > 0 and <= 2147483 seconds: current value is 10000000000"],
+  ["30", TypeError, "must be a number of seconds: current value is string"],
+];
+
+for (const [timeout, error, message] of TIMEOUTS) {
+  Deno.test(`a timeout of ${Deno.inspect(timeout)} is refused`, async () => {
+    const options = { from: staged.dist, folder: newFolder(), timeout: timeout as number };
+    await assertRejects(() => install.installKernels(options), error, message);
+  });
+}
+
+const ODD: [option: "--from" | "--to" | "--timeout", value: string, message: string][] = [
+  ["--from", "", "Cannot set from (--from) as it must not be empty"],
+  ["--from", "http://:::/", "must be a folder or a valid URL"],
+  ["--from", "data:,library", "must be a folder, or a URL with http:, https:, file:"],
+  ["--from", "ftp://127.0.0.1/", "must be a folder, or a URL with http:, https:, file:"],
+  ["--from", "blob:null/1", "must be a folder, or a URL with http:, https:, file:"],
+  ["--from", "file://elsewhere/folder", "as the file cannot be read: "],
+  ["--from", "a\0b", "as the file cannot be read: "],
+  ["--from", join(staged.root, "mod.ts"), "as the file cannot be read: "],
+  ["--to", "", "Cannot set folder (--to) as it must not be empty"],
+  ["--to", "https://127.0.0.1/", "must be a folder, not a URL"],
+  ["--to", join(staged.root, "mod.ts"), "must be a folder, and what is there is something else"],
+  ["--timeout", "soon", "'--timeout' must be a number of seconds: it is 'soon'"],
+  ["--timeout", "", "'--timeout' must be a number of seconds: it is ''"],
+  ["--timeout", "0", "as it must be > 0 and <= 2147483 seconds: current value is 0"],
+];
+
+for (const [option, value, message] of ODD) {
+  Deno.test(`${option} ${JSON.stringify(value)} is refused in words`, async () => {
+    if (option !== "--timeout") {
+      const chosen = { from: staged.dist, folder: newFolder(), timeout: 5 };
+      const options = { ...chosen, [option === "--from" ? "from" : "folder"]: value };
+      const { installKernels, KernelInstallError } = install;
+      await assertRejects(() => installKernels(options), KernelInstallError, message);
+    }
+    if (value.includes("\0")) return; // no argument of a program can be so
+    const others = option === "--to" ? ["--from", staged.dist] : ["--to", newFolder()];
+    const { code, err } = await program(...others, option, value);
+    assertEquals(code, option === "--timeout" && value !== "0" ? 2 : 1, err);
+    assertStringIncludes(err, message);
+    assert(!/^\s+at /m.test(err), err);
+  });
+}
+
+Deno.test("schemes may be in capitals, and mirrors may have a query", async () => {
+  await using server = serveFolder(staged.dist);
+  for (const from of [server.url.replace("http", "HTTP"), `${server.url}?token=1`]) {
+    const { path } = await install.installKernels({ from, folder: newFolder() });
+    assertEquals(await Deno.readFile(path), FULL);
+  }
+});
+
+const mkfifo = await run("mkfifo", ["--version"]).then(({ code }) => code === 0, () => false);
+
+Deno.test({
+  name: `what is not a file is not waited for${mkfifo ? "" : " (skipped: no mkfifo)"}`,
+  ignore: !mkfifo,
+  async fn() {
+    const from = newFolder();
+    await Deno.mkdir(from);
+    await run("mkfifo", [join(from, staged.names[0])]);
+    await Deno.mkdir(join(from, staged.names[1]));
+    for (const [kind, ...more] of [["no regular file"], ["a folder", "--cpu-only"]]) {
+      const { code, err } = await program("--from", from, "--to", newFolder(), ...more);
+      assertEquals(code, 1, err);
+      assertStringIncludes(err, `as it is ${kind}`);
+    }
+  },
+});
+
+const cached = cachedName(staged.names[0], checksums[staged.names[0]].sha256);
+const CACHED: [name: string, make: (path: string) => Promise<unknown>, ignore?: boolean][] = [
+  ["a huge file", (path) => Deno.writeFile(path, FULL).then(() => Deno.truncate(path, 2 ** 40))],
+  ["a longer file", (path) => Deno.writeFile(path, new Uint8Array(SIZE + 1))],
+  ["a shorter file", (path) => Deno.writeFile(path, FULL.slice(1))],
+  ["a link to a device", (path) => Deno.symlink("/dev/zero", path), Deno.build.os === "windows"],
+  ["a link to itself", (path) => Deno.symlink(path, path), Deno.build.os === "windows"],
+  ["a pipe", (path) => run("mkfifo", [path]), !mkfifo],
+];
+
+for (const [name, make, ignore] of CACHED) {
+  Deno.test({
+    name: `${name} in the library's place is not read, but replaced`,
+    ignore,
+    async fn() {
+      const folder = newFolder();
+      await Deno.mkdir(folder);
+      await make(join(folder, cached));
+      const { code, err } = await program("--from", staged.dist, "--to", folder);
+      assertEquals(code, 0, err);
+      assertEquals(await Deno.readFile(join(folder, cached)), FULL);
+    },
+  });
+}
+
+Deno.test("an error of the caller's own is not taken for one of the download", async () => {
+  const onProgress = () => {
+    throw new SyntaxError("stop");
+  };
+  const options = { from: staged.dist, folder: newFolder(), onProgress };
+  await assertRejects(() => install.installKernels(options), SyntaxError, "stop");
+});
 
 Deno.test("no network is an error that says how to do without", async () => {
   const server = serveFolder(staged.dist);

@@ -173,15 +173,21 @@ const NOTES = `const original = Deno.dlopen;
     return library;
   };`;
 
-async function start(scene: Scene, permissions: string[], code = program(scene.url)) {
+async function start(
+  scene: Scene,
+  permissions: string[],
+  { code = program(scene.url), chosen = "" } = {},
+) {
   await Deno.writeTextFile(join(scene.home, "notes.mjs"), NOTES);
   const file = join(scene.home, "main.mjs");
   await Deno.writeTextFile(file, `import "./notes.mjs";\n${code}`);
   const args = ["run", "--quiet", "--no-prompt", "--no-check", "--allow-import=127.0.0.1"];
   // Everything is allowed to be imported with -A, and Deno refuses to hear it twice.
   const flags = permissions.includes("-A") ? args.slice(0, -1) : args;
-  const environment = { [VARIABLE]: scene.home, XDG_CACHE_HOME: "", DENO_DESCENT_KERNELS: "" };
+  const environment = { [VARIABLE]: scene.home, XDG_CACHE_HOME: "", DENO_DESCENT_KERNELS: chosen };
   return await run(Deno.execPath(), [...flags, ...permissions, file], {
+    cwd: scene.home,
+    signal: AbortSignal.timeout(60_000),
     env: { ...environment, DENO_DIR: join(scene.home, "deno") },
   });
 }
@@ -219,7 +225,7 @@ Deno.test({
     await using scene = await setScene();
     const code = `import { diagnose } from "${scene.url}doctor.ts"; console.log(diagnose());`;
     const report = async (...permissions: string[]) => {
-      const { out, err } = await start(scene, permissions, code);
+      const { out, err } = await start(scene, permissions, { code });
       assertStringIncludes(out, "descent", err);
       return out;
     };
@@ -231,11 +237,123 @@ Deno.test({
     const loading = await report(env, `--allow-ffi=${scene.full}`);
     assertMatch(loading, /\n {2}simd +\w+\n {2}threads +\d+\n/);
     assertMatch(loading, /\nbackend "auto" +cpu, as /);
+    assertStringIncludes(await report("-A"), `${scene.full}: there\n`);
+    const bytes = await Deno.readFile(scene.full);
+    await Deno.writeFile(scene.full, bytes.with(-1, bytes.at(-1)! ^ 1)); // of the last section's name
+    assertMatch(
+      await report("-A"),
+      /: there, but not the released file: its SHA-256 must be [0-9a-f]{64}: current value is [0-9a-f]{64}: run deno run -A jsr:@descent\/sgd@0\.1\.0\/install\n/,
+    );
+    await Deno.truncate(scene.full, 2_000_000);
+    const short = `must have ${bytes.length} bytes: it has 2000000`;
+    const cut = await report("-A");
+    assertStringIncludes(cut, `${scene.full}: damaged: ${short}\n`);
+    assertStringIncludes(
+      cut,
+      `as a native library of Descent: the file is damaged, as it ${short}`,
+    );
+    assertMatch(cut, /\nbackend "auto" +an error, /);
     await Deno.writeTextFile(scene.full, "not a library");
     assertMatch(
       await report("-A"),
       /\nlibrary +broken: Cannot load .*\ngpu +none: .*\nbackend "auto" +an error, /,
     );
+  },
+});
+
+const variable = "--allow-env=DENO_DESCENT_KERNELS";
+const noFile = (path: string) => `${path} does not exist: DENO_DESCENT_KERNELS names it`;
+
+/** What DENO_DESCENT_KERNELS gets with a set of permissions, and what `auto` and `cpu` say to it. */
+const CHOSEN: {
+  readonly name: string;
+  readonly chosen: (scene: Scene) => string;
+  readonly permissions: (scene: Scene) => string[];
+  readonly auto: "cpu" | "js" | "an error";
+  readonly error?: (scene: Scene) => string;
+}[] = [
+  {
+    name: "ffi for a file that is there",
+    chosen: ({ full }) => full,
+    permissions: ({ full }) => [`--allow-ffi=${full}`, variable],
+    auto: "cpu",
+  },
+  {
+    name: "ffi for a file that is there, by its name alone",
+    chosen: () => "lib.so",
+    permissions: () => ["--allow-ffi=lib.so", variable],
+    auto: "cpu",
+  },
+  {
+    name: "everything for a name alone",
+    chosen: () => "lib.so",
+    permissions: () => ["-A"],
+    auto: "cpu",
+  },
+  {
+    name: "no ffi for a file that is there",
+    chosen: () => "lib.so",
+    permissions: () => [variable, "--allow-read"],
+    auto: "js",
+    error: ({ home }) => forbidden(join(home, "lib.so")),
+  },
+  {
+    name: "nothing but the variable for a file that is not there",
+    chosen: () => "typo.so",
+    permissions: () => [variable],
+    auto: "js",
+    error: ({ home }) => forbidden(join(home, "typo.so")),
+  },
+  {
+    name: "read for a file that is not there",
+    chosen: () => "typo.so",
+    permissions: () => [variable, "--allow-read"],
+    auto: "an error",
+    error: ({ home }) => noFile(join(home, "typo.so")),
+  },
+  {
+    name: "ffi for a file that is not there",
+    chosen: () => "typo.so",
+    permissions: () => [variable, "--allow-ffi"],
+    auto: "an error",
+    error: ({ home }) => noFile(join(home, "typo.so")),
+  },
+  {
+    name: "everything for a folder",
+    chosen: ({ home }) => home,
+    permissions: () => ["-A"],
+    auto: "an error",
+    error: ({ home }) => `${home} is a folder, not a file: DENO_DESCENT_KERNELS names it`,
+  },
+  {
+    name: "everything but the variable for a file that is not there",
+    chosen: () => "typo.so",
+    permissions: ({ full }) => [`--allow-ffi=${full}`, env],
+    auto: "cpu",
+  },
+];
+
+Deno.test({
+  name: `permissions decide what is known of the file that DENO_DESCENT_KERNELS names${
+    cpuMissing === null ? "" : ` (skipped: ${cpuMissing})`
+  }`,
+  ignore: cpuMissing !== null,
+  async fn(test) {
+    await using scene = await setScene();
+    await Deno.copyFile(scene.full, join(scene.home, "lib.so"));
+    for (const { name, chosen, permissions, auto, error } of CHOSEN) {
+      await test.step(`${name}: ${auto}`, async () => {
+        const options = { chosen: chosen(scene) };
+        const { code, out, err } = await start(scene, permissions(scene), options);
+        assertEquals(code, 0, err);
+        const refusal = (backend: string) =>
+          `Error: Cannot use backend "${backend}" as ${error!(scene)}`;
+        assertEquals(out.split("\n").slice(0, 2), [
+          auto === "an error" ? refusal("auto") : auto,
+          error === undefined ? "cpu" : refusal("cpu"),
+        ]);
+      });
+    }
   },
 });
 

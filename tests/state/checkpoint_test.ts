@@ -4,7 +4,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { CheckpointError, encodeStateDict, loadState, saveState, SGD } from "@descent/sgd";
 import type { Parameter, Progress, StateDict, StatefulScheduler } from "@descent/sgd";
 import { fileOf, headerOf } from "./hostile_files.ts";
-import { leftoverOf, saver } from "./process.ts";
+import { leftoverOf, saver, script } from "./process.ts";
 
 const LARGE = 3 << 20; // elements: 12 MiB, three pieces
 
@@ -97,18 +97,63 @@ test("paths may be URLs, with spaces and signs in them", ["a %20 ü.st"], async 
 });
 
 test("relative paths are relative to the current folder", ["a", "in"], async (folder) => {
-  const before = Deno.cwd();
-  Deno.chdir(folder);
-  try {
+  await inside(folder, async () => {
     await Deno.mkdir("in");
     for (const path of ["a", "./in/../a", "in/b"]) {
       await saveState(path, DICT);
       assertEquals(await loadState(path), DICT);
     }
+  });
+});
+
+/** Runs in a folder, and puts the current folder back. */
+async function inside(folder: string, run: () => Promise<void>): Promise<void> {
+  const before = Deno.cwd();
+  Deno.chdir(folder);
+  try {
+    await run();
   } finally {
     Deno.chdir(before);
   }
-});
+}
+
+const MOVES: [string, (folder: string, onProgress: () => void) => Promise<unknown>][] = [
+  ["a save", (_, onProgress) => saveState("a", stepped(LARGE).optimizer, { onProgress })],
+  ["a save through a link", async (folder, onProgress) => {
+    await Deno.symlink("a", `${folder}/link`);
+    await saveState("link", stepped(LARGE).optimizer, { onProgress });
+    await Deno.remove(`${folder}/link`);
+  }],
+  ["a load's look for leftovers", async (folder, onProgress) => {
+    await saveState("a", DICT);
+    await Deno.writeTextFile(`${folder}/${await leftoverOf("a")}`, "half a file");
+    await loadState("a", { onProgress });
+  }],
+];
+
+for (const [what, run] of MOVES) {
+  test(`${what} is not moved by a change of the folder`, ["a", "in"], async (folder) => {
+    await Deno.mkdir(`${folder}/in`);
+    await inside(folder, async () => {
+      await run(folder, () => Deno.chdir(`${folder}/in`));
+      assertEquals(filesIn(`${folder}/in`), []);
+    });
+  });
+}
+
+test(
+  "a save is not moved by a change of the folder right after the call",
+  ["a", "in"],
+  async (folder) => {
+    await Deno.mkdir(`${folder}/in`);
+    await inside(folder, async () => {
+      const saving = saveState("a", DICT);
+      Deno.chdir("in");
+      await saving;
+      assertEquals(filesIn(`${folder}/in`), []);
+    });
+  },
+);
 
 test("a symbolic link is followed, and stays", ["link", "real"], async (folder) => {
   await saveState(`${folder}/real`, DICT);
@@ -292,6 +337,43 @@ for (const next of ["saveState", "loadState"] as const) {
   });
 }
 
+/** What is not a file, under the name of a leftover. */
+const STRANGERS: [string, (path: string) => Promise<unknown> | void][] = [
+  ["pipe", (path) => new Deno.Command("mkfifo", { args: [path] }).output()],
+  ["link to a pipe", async (path) => {
+    await new Deno.Command("mkfifo", { args: [`${path}.pipe`] }).output();
+    await Deno.symlink(`${path}.pipe`, path);
+  }],
+  ["socket", async (path) => {
+    const socket = Deno.listen({ transport: "unix", path: `${path}.socket` });
+    await Deno.rename(`${path}.socket`, path); // what has its old name goes with it
+    socket.close();
+  }],
+  ["folder", (path) => Deno.mkdir(path)],
+  ["link to a device", (path) => Deno.symlink("/dev/zero", path)],
+  ["link to nothing", (path) => Deno.symlink("nowhere", path)],
+];
+
+for (const [kind, make] of STRANGERS) {
+  Deno.test({
+    name: `a ${kind} under a leftover's name stops neither saving nor loading, and stays`,
+    ignore: Deno.build.os === "windows",
+    async fn() {
+      const folder = await Deno.makeTempDir();
+      const path = `${folder}/a`;
+      await make(`${folder}/${await leftoverOf("a")}`);
+      const before = filesIn(folder);
+      // In processes of their own, which can be ended if they wait.
+      const signal = AbortSignal.timeout(20_000);
+      assertEquals((await saver(path, 2, 7, { signal }).output()).code, 0);
+      const { stdout } = await script("loader.ts", [path], ["-A"], { signal }).output();
+      assertEquals(new TextDecoder().decode(stdout), "8\n");
+      assertEquals(filesIn(folder), [...before, "a"].sort());
+      await Deno.remove(folder, { recursive: true });
+    },
+  });
+}
+
 test("a file that another process is writing is no leftover", ["a"], async (folder) => {
   const { optimizer } = stepped(LARGE);
   await saveState(`${folder}/a`, DICT);
@@ -372,6 +454,11 @@ test("a terabyte that is not there takes no memory", ["a"], async (folder) => {
 const WRONG: [string, () => Promise<unknown>, string][] = [
   ["no path", () => saveState("", DICT), "Cannot use path"],
   ["a URL of the web", () => loadState(new URL("https://a/b")), "file: URL"],
+  [
+    "a file: URL of another machine",
+    () => saveState(new URL("file://elsewhere/a"), DICT),
+    "must not name a host",
+  ],
   [
     "a URL that does not decode",
     () => loadState(new URL("file:///a%ff")),

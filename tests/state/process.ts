@@ -12,6 +12,7 @@ export function script(
   name: string,
   args: readonly string[],
   permissions: readonly string[] = ["-A"],
+  options: Pick<Deno.CommandOptions, "signal"> = {},
 ): Deno.Command {
   const config = new URL("../../deno.json", import.meta.url).pathname;
   const file = new URL(name, import.meta.url).pathname;
@@ -20,12 +21,18 @@ export function script(
       ...["run", "-q", "--no-check", "--no-prompt", ...permissions],
       ...["--config", config, file, ...args],
     ],
+    ...options,
     stdout: "piped",
     stderr: "inherit",
   });
 }
 
 /** A process that saves to a path, so many times from number `first` on; see `saver.ts`. */
-export function saver(path: string, times: number, first = 0): Deno.Command {
-  return script("saver.ts", [path, String(times), String(first)]);
+export function saver(
+  path: string,
+  times: number,
+  first = 0,
+  options: Pick<Deno.CommandOptions, "signal"> = {},
+): Deno.Command {
+  return script("saver.ts", [path, String(times), String(first)], ["-A"], options);
 }

@@ -1,0 +1,17 @@
+/** Paths that stay the same when the program changes its current folder. */
+
+/** Whether the current folder does not matter to a path; on Windows its drive may. */
+export function isAbsolute(path: string): boolean {
+  return Deno.build.os === "windows" ? /^([a-z]:|[\\/])/i.test(path) : path.startsWith("/");
+}
+
+/** The path from the root on. It stays as it is if the current folder is not there any more. */
+export function toAbsolute(path: string): string {
+  if (isAbsolute(path)) return path;
+  try {
+    const folder = Deno.cwd();
+    return /[\\/]$/.test(folder) ? folder + path : `${folder}/${path}`;
+  } catch {
+    return path;
+  }
+}
