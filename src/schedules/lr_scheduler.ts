@@ -1,7 +1,7 @@
 /** The class that moves the groups of an optimizer along schedules. */
 
 import { describe } from "../parameter.ts";
-import { checkSchedulerDict } from "../state/scheduler_dict.ts";
+import { readSchedulerDict } from "../state/scheduler_dict.ts";
 import type { LRSchedulerStateDict } from "../state/scheduler_dict.ts";
 import { checkLength, Groups, perGroup } from "./groups.ts";
 import type { ScheduledOptimizer } from "./groups.ts";
@@ -137,8 +137,8 @@ export class LRScheduler {
    * ```
    */
   loadStateDict(dict: LRSchedulerStateDict): void {
-    checkSchedulerDict(dict, ["last_epoch", "base_lrs", "_last_lr"]);
-    const { last_epoch, base_lrs, _last_lr } = dict;
+    const required = ["last_epoch", "base_lrs", "_last_lr"];
+    const { last_epoch, base_lrs, _last_lr } = readSchedulerDict(dict, required);
     checkLength("base_lrs", base_lrs!, this.#groups.lrs().length);
     checkLength("_last_lr", _last_lr, this.#groups.count);
     this.#set(last_epoch, _last_lr);

@@ -9,6 +9,7 @@ const SPACES: readonly number[] = [0x20, 0x09, 0x0a, 0x0d];
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const WORD = /true|false|null/y;
+const INFINITY = /-?Infinity/y;
 
 /** A JSON value without parts. */
 export type Scalar = string | number | boolean | null;
@@ -91,6 +92,13 @@ export class JsonReader {
     const value = Number(digits);
     if (!Number.isFinite(value)) throw this.error("the number before this place is too large");
     return value;
+  }
+
+  /** Reads a scalar, or `Infinity` or `-Infinity`, which JSON does not have but Python's `json` writes. */
+  extended(): Scalar {
+    this.#space();
+    const word = this.#match(INFINITY);
+    return word === undefined ? this.scalar() : Number(word);
   }
 
   /** Makes sure that nothing follows. */

@@ -36,6 +36,12 @@ export const SCALER_KEYS = Object.keys(CHECKS) as (keyof GradScalerStateDict)[];
  */
 export function checkScalerDict(dict: unknown): GradScalerStateDict {
   const entries = asObject(dict, "grad_scaler");
+  if (Object.keys(entries).length === 0) {
+    throw new TypeError(
+      "Cannot use the state dict as grad_scaler must have the state of a scaler: current value is {}, " +
+        "which torch's GradScaler gives if it is disabled (enabled=False)",
+    );
+  }
   for (const [key, [kind, fits]] of Object.entries(CHECKS)) {
     const value = Object.hasOwn(entries, key) ? entries[key] : undefined;
     if (typeof value !== "number" || !fits(value)) throw wrong(`grad_scaler.${key}`, kind, value);
