@@ -69,20 +69,18 @@ export function createGroups(
   known: () => readonly Parameter<Tensor>[],
   knownNames: readonly (string | undefined)[],
 ): NewGroup[] {
-  const names = readNames(members.flatMap(({ params }) => params), known(), knownNames);
   const start = known().length;
   let end = start;
-  return members.map(({ options, params }) => {
+  const added = members.map(({ options, params }) => {
     const hyperparameters = resolve(options, defaults);
     for (let i = 0; i < params.length; i++) checkParameter(params[i], end + i);
     const [first, last] = [end, end += params.length];
     const group = createGroup(() => known().slice(first, last), hyperparameters);
-    return {
-      group,
-      params: params as Parameter<Tensor>[],
-      names: names.slice(first - start, last - start),
-    };
+    return { group, params: params as Parameter<Tensor>[] };
   });
+  const names = readNames(added.flatMap(({ params }) => params), known(), knownNames);
+  let next = 0;
+  return added.map((each) => ({ ...each, names: names.slice(next, next += each.params.length) }));
 }
 
 function toArray(value: unknown, what: string): unknown[] {
