@@ -2,6 +2,7 @@
 
 import { createGroup } from "./group.ts";
 import type { ParamGroup, ParamGroupOptions } from "./group.ts";
+import { readNames } from "./names.ts";
 import { checkInitialLr, checkKeys, resolve } from "./options.ts";
 import type { GroupOptions } from "./options.ts";
 import { checkParameter, describe } from "./parameter.ts";
@@ -49,6 +50,8 @@ function isGroup(member: unknown): boolean {
 export interface NewGroup {
   readonly group: ParamGroup<Tensor>;
   readonly params: readonly Parameter<Tensor>[];
+  /** Their names, in order. */
+  readonly names: readonly (string | undefined)[];
 }
 
 /**
@@ -56,16 +59,19 @@ export interface NewGroup {
  *
  * @param defaults The options that hold where a group has none of its own.
  * @param known The parameters of the optimizer, to which those of the groups will be added.
+ * @param knownNames Their names.
  * @throws {TypeError} If something is of another type.
- * @throws {RangeError} If an option is out of range.
+ * @throws {RangeError} If an option is out of range, or a name is not one's own.
  */
 export function createGroups(
   members: readonly Members[],
   defaults: GroupOptions,
   known: () => readonly Parameter<Tensor>[],
+  knownNames: readonly (string | undefined)[],
 ): NewGroup[] {
-  let end = known().length;
-  return members.map(({ options, params }) => {
+  const start = known().length;
+  let end = start;
+  const added = members.map(({ options, params }) => {
     const hyperparameters = resolve(options, defaults);
     const { initialLr } = options;
     if (initialLr !== undefined) checkInitialLr(initialLr);
@@ -74,6 +80,9 @@ export function createGroups(
     const group = createGroup(() => known().slice(first, last), hyperparameters, initialLr);
     return { group, params: params as Parameter<Tensor>[] };
   });
+  const names = readNames(added.flatMap(({ params }) => params), known(), knownNames);
+  let next = 0;
+  return added.map((each) => ({ ...each, names: names.slice(next, next += each.params.length) }));
 }
 
 function toArray(value: unknown, what: string): unknown[] {

@@ -73,6 +73,8 @@ export class SGD<T extends Tensor = FloatArray> {
   /** Objects for what is remembered; null as long as nobody asks for them. */
   #state: Map<Parameter<Tensor>, ParameterState> | null = null;
   #groups: readonly ParamGroup<Tensor>[] = Object.freeze([]);
+  /** The parameters' names, as they were when the parameters were added. */
+  #names: readonly (string | undefined)[] = [];
   readonly #recorder: Recorder;
   /**
    * Makes an optimizer; no parameter changes before the first step.
@@ -80,7 +82,8 @@ export class SGD<T extends Tensor = FloatArray> {
    * @param params Parameters, or groups `{ params, lr?, momentum?, ... }`, not both.
    * @param options Options that hold where a group has none of its own, and the backend.
    * @throws {TypeError} If there are no parameters, lr is missing, or something is of another type.
-   * @throws {RangeError} If a hyperparameter is out of range, or parameters repeat or overlap.
+   * @throws {RangeError} If a hyperparameter is out of range, if parameters repeat or overlap, or if
+   * two have the same name or one has a name that no checkpoint could hold.
    * @throws {Error} If backend `"cpu"` is asked for and cannot be had; the message says what to do.
    */
   constructor(
@@ -146,8 +149,8 @@ export class SGD<T extends Tensor = FloatArray> {
    *
    * @param group Its parameters and the options in which it differs.
    * @throws {TypeError} If it has no parameters, or something is of another type.
-   * @throws {RangeError} If a hyperparameter is out of range, a parameter is here already or overlaps
-   * another.
+   * @throws {RangeError} If a hyperparameter is out of range, if a parameter is here already or overlaps
+   * another, or if its name is another's or one that no checkpoint could hold.
    */
   addParamGroup(group: ParamGroupOptions<T | FloatArray>): void {
     this.#recorder.checkFree("addParamGroup");
@@ -291,8 +294,8 @@ export class SGD<T extends Tensor = FloatArray> {
   /**
    * The optimizer's state in torch's shape: a snapshot, which later steps do not change.
    *
-   * Names are part of it where all parameters of a group have one, and shapes where they have more
-   * or fewer than one dimension.
+   * Names are part of it where parameters of a group have one, as they were when the parameters were
+   * given to the optimizer; shapes are where they have more or fewer than one dimension.
    *
    * @param options With `parameters`, the parameters' own values are part of it too.
    * @throws {TypeError} If an array is detached.
@@ -320,20 +323,29 @@ export class SGD<T extends Tensor = FloatArray> {
    * as in torch; to go on with another lr, assign it afterwards. So does `initial_lr`, the learning
    * rate that schedules start from; where the dict has none it is the dict's `lr`. Keys that newer releases added
    * get their defaults where the dict does not have them; keys that Descent does not know are left
-   * out. Groups and parameters are matched in order, and by name where both sides have names.
-   * Shapes are compared where both sides have one: an array of the dict without `shape` fits any
+   * out. Shapes are compared where both sides have one: an array of the dict without `shape` fits any
    * shape of its length. Groups stay the objects that they are, and the dict's arrays are copied.
+   *
+   * A parameter whose name both sides have is matched by it, and its state goes with it, also into
+   * another group. The others are matched in order, within groups that belong together: those which
+   * share the most names, and then, in order, those which share none. So an optimizer without names
+   * takes a dict with names, as in torch, and one with names takes a dict without. A parameter with a
+   * name is matched in order only if the dict has no name that the optimizer lacks and as many
+   * parameters are left in the group on both sides: so it never gets what has another name. Names that
+   * several parameters of a dict have, as torch allows, count as none. A group takes the dict's
+   * hyperparameters if it has the same parameters there, and else keeps its own.
    *
    * Everything is checked before anything changes: if this throws, nothing has changed.
    *
    * @param dict The state dict.
-   * @param options With `strict: false`, what matches is loaded and the rest stays as it is; with
-   * `parameters`, the parameters' own values are loaded too, in place.
+   * @param options With `strict: false`, what matches is loaded, also into other groups, and the rest
+   * stays as it is; with `parameters`, the parameters' own values are loaded too, in place.
    * @returns What did not match; empty lists if all did.
    * @throws {TypeError} If the dict or an option is not valid, or if the dict has no parameters
    * where they are asked for, and `strict` is not false.
    * @throws {RangeError} If a hyperparameter is out of range, or if the dict does not fit: the
-   * message lists each parameter that is missing, doubled or of another length, shape or dtype.
+   * message lists each parameter that is missing, in another group, or of another length, shape or
+   * dtype.
    *
    * @example
    * ```ts
@@ -358,15 +370,19 @@ export class SGD<T extends Tensor = FloatArray> {
 
   #owner(doing: string): Owner {
     this.#stepper.checkIdle(doing);
-    return { groups: this.#groups, plan: this.#stepper.plan, precision: this.#precision };
+    return {
+      ...{ groups: this.#groups, names: this.#names },
+      ...{ plan: this.#stepper.plan, precision: this.#precision },
+    };
   }
 
   /** Everything is checked before anything is added. */
   #addGroups(members: readonly Members[]): void {
     const { plan } = this.#stepper;
     this.#stepper.alone(() => {
-      const added = createGroups(members, this.#defaults, () => plan.parameters);
+      const added = createGroups(members, this.#defaults, () => plan.parameters, this.#names);
       plan.add(added);
+      this.#names = [this.#names, ...added.map(({ names }) => names)].flat();
       if (this.#groups.some(isScheduled)) {
         for (const { group } of added) settleScheduled(group, initialLrOf(group));
       }

@@ -99,6 +99,34 @@ const constructorFaults: Fault[] = [
   ["a shape that does not fit", () => make([{ ...good(), shape: [3] }]), RangeError, "[3]"],
   ["a shape of fractions", () => make([{ ...good(), shape: [0.5, 4] }]), TypeError, "[0.5, 4]"],
   [
+    "two parameters of one name, in two groups",
+    () => make([{ params: [good("a")] }, { params: [good(), good("a")] }]),
+    RangeError,
+    'Cannot use parameter 2 as name must differ from that of parameter 0: current value is "a"',
+  ],
+  [
+    "a name with a lone surrogate",
+    () => make([good("a\ud800")]),
+    RangeError,
+    'parameter 0 as name must have no lone surrogates: current value is "a\\ud800"',
+  ],
+  ["a name of 65,536 units", () => make([good("n".repeat(65_536))]), RangeError, "is 65536"],
+  ...[
+    "__metadata__",
+    "param.3",
+    "state.0.momentum_buffer",
+    "state.12.master_weight",
+    "state.0.momentum8",
+    "state.0.momentum_scales",
+    "state.0.correction",
+  ].map((name): Fault => [
+    `a parameter called ${name}, as tensors of a file are`,
+    () => make([good("v"), good(name)]),
+    RangeError,
+    `Cannot use parameter 1 as name must not be one that checkpoint files use for tensors of ` +
+    `Descent: current value is "${name}"`,
+  ]),
+  [
     "the same parameter twice",
     () => {
       const w = good();
@@ -180,7 +208,7 @@ for (const [what, spoil, kind, message] of stepFaults) {
   for (const stepped of [false, true]) {
     const when = stepped ? "after a good step" : "at the first step";
     testOnBackends(`a step refuses ${what} ${when} and changes nothing`, (backend) => {
-      const [before, w] = [good(), good()];
+      const [before, w] = [good("before"), good()];
       const optimizer = new SGD([before, w], { lr: 0.1, momentum: 0.9, backend });
       if (stepped) optimizer.step();
       spoil(w);

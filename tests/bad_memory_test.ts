@@ -30,7 +30,7 @@ testOnBackends("parameters that overlap are refused and both named", (backend) =
 });
 
 testOnBackends("a step refuses a momentum buffer used as a gradient", (backend) => {
-  const [a, b] = [good(), good()];
+  const [a, b] = [good("a"), good("b")];
   const optimizer = new SGD([a, b], { lr: 0.1, momentum: 0.9, backend });
   optimizer.step();
   b.grad = optimizer.state.get(a)!.momentumBuffer;
@@ -97,10 +97,10 @@ testOnBackends("a momentum buffer detached between two steps is an error", (back
 
 testOnBackends("zeroGrad refuses a detached or plain gradient and zeroes none", (backend) => {
   for (const grad of [detach(array(1, 2)), [1, 2] as unknown as FloatArray]) {
-    const [a, b] = [good(), good()];
+    const [a, b] = [good("a"), good("b")];
     const optimizer = new SGD([a, b], { lr: 1, backend });
     b.grad = grad;
-    assertThrows(() => optimizer.zeroGrad(), TypeError, 'grad of parameter 1 ("w")');
+    assertThrows(() => optimizer.zeroGrad(), TypeError, 'grad of parameter 1 ("b")');
     assertEquals(a.grad, array(3, 4));
     assertThrows(() => optimizer.zeroGrad({ set_to_null: true } as never), TypeError, "setToNull");
   }

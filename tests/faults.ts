@@ -6,7 +6,7 @@ import type { FloatArray, Parameter } from "@descent/sgd";
 export type Fault = [what: string, make: () => unknown, kind: ErrorConstructor, message: string];
 
 export const array = (...values: number[]) => new Float32Array(values);
-export const good = (): Parameter => ({ data: array(1, 2), grad: array(3, 4), name: "w" });
+export const good = (name = "w"): Parameter => ({ data: array(1, 2), grad: array(3, 4), name });
 
 /** An array whose buffer has gone elsewhere. */
 export function detach<T extends FloatArray>(view: T): T {

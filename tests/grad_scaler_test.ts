@@ -157,6 +157,7 @@ Deno.test("a state that is not valid is refused, and nothing has changed", () =>
       {},
       "grad_scaler.scale must be a finite number > 0 with an inverse in float32: current value is undefined",
     ],
+    [{}, "grad_scaler is {}, as torch's GradScaler gives it if it is disabled (enabled=False)"],
     [{ ...STATE, scale: 1e-45 }, "an inverse in float32: current value is 1e-45"],
     [{ ...STATE, scale: Infinity }, "grad_scaler.scale must be"],
     [{ ...STATE, growth_factor: 1 }, "grad_scaler.growth_factor must be"],

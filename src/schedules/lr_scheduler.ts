@@ -1,7 +1,7 @@
 /** The class that moves the groups of an optimizer along schedules. */
 
 import { describe } from "../parameter.ts";
-import { checkSchedulerDict } from "../state/scheduler_dict.ts";
+import { readSchedulerDict } from "../state/scheduler_dict.ts";
 import type { LRSchedulerStateDict } from "../state/scheduler_dict.ts";
 import { checkCounts, Groups, PerGroup } from "./groups.ts";
 import type { ScheduledOptimizer } from "./groups.ts";
@@ -219,9 +219,9 @@ export class LRScheduler {
    * ```
    */
   loadStateDict(dict: LRSchedulerStateDict): void {
-    checkSchedulerDict(dict, ["last_epoch", "base_lrs", "_last_lr"]);
-    checkCounts(dict);
-    const { last_epoch, base_lrs, _last_lr } = dict;
+    const given = readSchedulerDict(dict, ["last_epoch", "base_lrs", "_last_lr"]);
+    checkCounts(given);
+    const { last_epoch, base_lrs, _last_lr } = given;
     const places = this.#groups.placesIn(dict);
     const bases = this.#groups.initialLrs();
     const lrs = this.#groups.lrs();

@@ -1,7 +1,7 @@
 /** The scheduler that watches a metric. */
 
 import { describe } from "../parameter.ts";
-import { checkSchedulerDict } from "../state/scheduler_dict.ts";
+import { readSchedulerDict } from "../state/scheduler_dict.ts";
 import type { LRSchedulerStateDict } from "../state/scheduler_dict.ts";
 import { checkCounts, Groups, PerGroup } from "./groups.ts";
 import type { ScheduledOptimizer } from "./groups.ts";
@@ -171,20 +171,24 @@ export class ReduceLROnPlateau {
    *
    * @param dict The state, of Descent or of torch.
    * @throws {TypeError} If it is not valid.
-   * @throws {RangeError} If it is of no groups, or a learning rate is out of range.
+   * @throws {RangeError} If it is of no groups, a learning rate is out of range, or the best metric is
+   * infinitely good: before the first one torch has infinity on the worse side.
    */
   loadStateDict(dict: LRSchedulerStateDict): void {
-    checkSchedulerDict(dict, ["last_epoch", "_last_lr", "num_bad_epochs", "cooldown_counter"]);
-    checkCounts(dict);
+    const required = ["last_epoch", "_last_lr", "num_bad_epochs", "cooldown_counter"];
+    const given = readSchedulerDict(dict, required);
+    const { _last_lr, best = worst(this.#options), ...counts } = given;
+    checkCounts(given);
+    checkBest(best, this.#options);
     const now = this.#groups.lrs();
-    const lrs = this.#groups.placesIn(dict).map((place, i) => dict._last_lr[place] ?? now[i]);
+    const lrs = this.#groups.placesIn(dict).map((place, i) => _last_lr[place] ?? now[i]);
     this.#groups.set(lrs.map((lr) => ({ lr })));
     this.#lastLr = lrs;
     this.#memory = {
-      lastEpoch: dict.last_epoch,
-      best: dict.best ?? worst(this.#options),
-      badEpochs: dict.num_bad_epochs!,
-      cooldown: dict.cooldown_counter!,
+      lastEpoch: counts.last_epoch,
+      best,
+      badEpochs: counts.num_bad_epochs!,
+      cooldown: counts.cooldown_counter!,
     };
   }
 }
@@ -221,6 +225,15 @@ function checkMetric(metric: unknown, options: Options): void {
       `Cannot step as metric must not be infinitely good: current value is ${metric}`,
     );
   }
+}
+
+/** After a metric that is infinitely good none would ever be better. */
+function checkBest(best: number, options: Options): void {
+  if (best !== -worst(options)) return;
+  throw new RangeError(
+    `Cannot use the state dict as lr_scheduler.best must not be infinitely good for the mode ` +
+      `"${options.mode}": current value is ${best}`,
+  );
 }
 
 /** What is remembered after a metric, and whether the learning rates are to be reduced. */

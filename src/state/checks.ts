@@ -2,12 +2,23 @@
 
 import { describe } from "../parameter.ts";
 
+/** The most that rounding leaves of a learning rate that should have come to 0. */
+const RESIDUE = 1e-12;
+
 /** Checks a string that goes into a file. */
-export function checkText(value: unknown, what: string): string {
+export function checkText(value: unknown, what: string, orElse = ""): string {
   if (typeof value !== "string" || !value.isWellFormed()) {
-    throw wrong(what, "a string without lone surrogates", value);
+    throw wrong(what, `a string without lone surrogates${orElse}`, value);
   }
   return value;
+}
+
+/**
+ * A learning rate as it is meant: torch's schedules end at about -1e-18 where they come to 0, and torch
+ * puts that into its state dicts. Other values stay as they are, to be checked.
+ */
+export function withoutResidue(lr: unknown): unknown {
+  return typeof lr === "number" && lr < 0 && lr >= -RESIDUE ? 0 : lr;
 }
 
 /** Checks an object without a class. */

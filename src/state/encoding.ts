@@ -5,12 +5,12 @@ import { BFloat16Array } from "../bfloat16.ts";
 import type { HostArray } from "../parameter.ts";
 import { quote, unreadable } from "./errors.ts";
 import { JsonReader, MAX_VALUES } from "./json_reader.ts";
+import type { Scalar } from "./json_reader.ts";
 import { writeScalar } from "./json_writer.ts";
 import {
   bytesOf,
   checkLimit,
   layOut,
-  METADATA,
   PREFIX,
   readHeader,
   readHeaderLength,
@@ -30,9 +30,11 @@ import type {
   StateDict,
   TensorDict,
 } from "./state_dict.ts";
+import { METADATA } from "./tensor_names.ts";
 
 const FORMAT = "descent-sgd-state";
-const VERSION = 1;
+/** Version 2 has null in `param_names`. */
+const VERSION = 2;
 const RESERVED = ["format", "version", "param_groups", ROUNDING, SCHEDULER, SCALER];
 
 /** Arrays of so many bytes, by the format's name of their dtype. */
@@ -56,8 +58,8 @@ export interface Unfilled {
  *
  * Momentum buffers are the tensors `state.<index>.momentum_buffer`, master weights
  * `state.<index>.master_weight`. Parameters, if the dict has them, go under their own names, or as
- * `param.<index>` in groups without names. Hyperparameters are JSON under `param_groups` in the
- * file's metadata, and so are, if the dict has them, the seed and counter of stochastic rounding and
+ * `param.<index>` if they have none. Hyperparameters are JSON under `param_groups` in the file's
+ * metadata, and so are, if the dict has them, the seed and counter of stochastic rounding and
  * the states of a scheduler and a scaler, under `rounding`, `lr_scheduler` and `grad_scaler`, beside
  * `format`, `version` and the caller's own metadata. Numbers survive exactly, and the same dict
  * always gives the same bytes.
@@ -320,9 +322,16 @@ function readGroups(json: string | undefined) {
 
 function readGroupValue(reader: JsonReader, key: string): unknown {
   if (key !== "params" && key !== "param_names") return reader.scalar();
-  const values: (string | number)[] = [];
-  reader.array(() => values.push(key === "params" ? reader.count() : reader.string()));
+  const values: Scalar[] = [];
+  reader.array(() => values.push(key === "params" ? reader.count() : readName(reader)));
   return values;
+}
+
+/** A name, or null. */
+function readName(reader: JsonReader): Scalar {
+  const name = reader.scalar();
+  if (name === null || typeof name === "string") return name;
+  throw reader.error("there must be a name or null before this place");
 }
 
 function check<T>(checks: () => T): T {

@@ -10,6 +10,7 @@ const FEW_KEYS = 8;
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const WORD = /true|false|null/y;
+const INFINITY = /-?Infinity/y;
 
 /** A JSON value without parts. */
 export type Scalar = string | number | boolean | null;
@@ -96,6 +97,13 @@ export class JsonReader {
     const value = Number(digits);
     if (!Number.isFinite(value)) throw this.error("the number before this place is too large");
     return value;
+  }
+
+  /** Reads a scalar, or `Infinity` or `-Infinity`, which JSON does not have but Python's `json` writes. */
+  extended(): Scalar {
+    this.#space();
+    const word = this.#match(INFINITY);
+    return word === undefined ? this.scalar() : Number(word);
   }
 
   /** Makes sure that nothing follows. */

@@ -9,8 +9,10 @@ import { checkBuffer, describe, dtypeOf, FLOAT32, isSixteenBit, label } from "..
 import type { ElementType, HostArray, Parameter, Tensor } from "../parameter.ts";
 import { bufferTypeOf } from "../rounding.ts";
 import type { Precision } from "../rounding.ts";
+import { quote } from "./errors.ts";
 import { match } from "./match.ts";
-import type { Match, Problem } from "./match.ts";
+import type { Match } from "./match.ts";
+import type { Problem } from "./misfits.ts";
 import { baseLrsOf, linkGroups } from "./scheduler_dict.ts";
 import { checkStateDict, KEYS } from "./state_dict.ts";
 import { checkFree } from "../in_use.ts";
@@ -27,8 +29,10 @@ import type {
 export interface Owner {
   /** The groups, in order. */
   readonly groups: readonly ParamGroup<Tensor>[];
+  /** The names of their parameters, in order; undefined where there is none. */
+  readonly names: readonly (string | undefined)[];
   /** What remembers momentum buffers and master weights, by the parameters' order. */
-  readonly plan: Pick<Plan, "own" | "bindData">;
+  readonly plan: Pick<Plan, "own" | "bindData" | "table">;
   /** What holds for parameters in 16-bit types. */
   readonly precision: Precision;
 }
@@ -53,8 +57,13 @@ export interface LoadReport {
   missing: string[];
   /** Parameters of the dict that the optimizer does not have. */
   unexpected: string[];
-  /** Parameters of both that differ in length, shape or dtype, or whose name is doubled. */
+  /** Parameters of both that differ in length, shape or dtype. */
   mismatched: string[];
+  /**
+   * Parameters that are in another group of the dict: what fits of their state is loaded, and the
+   * groups keep their hyperparameters.
+   */
+  regrouped: string[];
 }
 
 /** A state dict that shares the optimizer's arrays, and has copies of tensors on devices. */
@@ -63,7 +72,7 @@ export function shareState(owner: Owner, options: StateDictOptions = {}): StateD
 }
 
 function takeState(
-  { groups, plan: { own }, precision: { rounding, random } }: Owner,
+  { groups, names, plan: { own }, precision: { rounding, random } }: Owner,
   options: StateDictOptions,
   take: (tensor: Tensor) => HostArray,
 ): StateDict {
@@ -87,8 +96,9 @@ function takeState(
         dict.parameters[first + i] = { data: take(parameter.data), ...shape };
       }
     }
-    dict.param_groups.push(groupDict(group, first));
-    first += group.params.length;
+    const next = first + group.params.length;
+    dict.param_groups.push(groupDict(group, first, names.slice(first, next)));
+    first = next;
   }
   return dict;
 }
@@ -127,25 +137,29 @@ export function loadState(owner: Owner, dict: unknown, options: LoadOptions = {}
   if (strict && parameters && checked.parameters.size === 0) {
     throw new TypeError("Cannot load the parameters as the state dict has none");
   }
-  const { pairs, matches, problems } = match(owner.groups, checked.groups);
+  const { pairs, matches, problems } = match(owner.groups, owner.names, checked.groups);
   const fitting = matches.filter((found) => {
     const reason = misfit(owner, found, checked, parameters);
     if (reason === null) return true;
-    problems.push({ kind: "mismatched", name: found.name, reason });
+    problems.push(problemOf("mismatched", found.name, reason));
     return false;
   });
   const isValued = ({ id }: Match) => checked.parameters.has(id);
   for (const { name } of parameters ? fitting.filter((found) => !isValued(found)) : []) {
-    problems.push({ kind: "missing", name, reason: "has no values in the dict" });
+    problems.push(problemOf("missing", name, "has no values in the dict"));
   }
   if (strict) refuse([...problems, ...strays(checked)]);
+  const settings = pairs.map(({ here, there }) =>
+    changeGroup(here, resolve(there.values), savedInitialLr(there, checked))
+  );
+  const memories = changeMemories(owner, fitting, checked); // binds the data of all that fit
   const changes = [
-    ...pairs.map(({ here, there }) =>
-      changeGroup(here, resolve(there.values), savedInitialLr(there, checked))
-    ),
+    ...(parameters
+      ? fitting.filter(isValued).map((found) => changeData(owner, found, checked))
+      : []),
+    memories,
+    ...settings,
     () => Object.assign(owner.precision.random, checked.rounding),
-    changeMemories(owner, fitting, checked),
-    ...(parameters ? fitting.filter(isValued).map((found) => changeData(found, checked)) : []),
   ];
   for (const change of changes) change();
   linkGroups((dict as StateDict).lr_scheduler, pairs, checked.groups);
@@ -156,15 +170,19 @@ function shapeOf({ shape }: Parameter<Tensor>): { shape?: number[] } {
   return shape === undefined || shape.length === 1 ? {} : { shape: [...shape] };
 }
 
-function groupDict(group: ParamGroup<Tensor>, first: number): ParamGroupStateDict {
+function groupDict(
+  group: ParamGroup<Tensor>,
+  first: number,
+  names: readonly (string | undefined)[],
+): ParamGroupStateDict {
   const values = HYPERPARAMETERS.map((name) => [KEYS[name], group[name]]);
   const initialLr = settledInitialLr(group);
-  const names = group.params.flatMap(({ name }) => name === undefined ? [] : [name]);
+  const isNamed = names.some((name) => name !== undefined);
   return {
     ...Object.fromEntries(values),
     ...(initialLr === undefined ? {} : { [KEYS.initialLr]: initialLr }),
     params: group.params.map((_, i) => first + i),
-    ...(names.length === group.params.length ? { param_names: names } : {}),
+    ...(isNamed ? { param_names: names.map((name) => name ?? null) } : {}),
   };
 }
 
@@ -217,18 +235,20 @@ function difference(
 function strays({ groups, buffers, masters, parameters }: CheckedDict): Problem[] {
   const members = new Set(groups.flatMap(({ params }) => params));
   const indices = new Set([...buffers.keys(), ...masters.keys(), ...parameters.keys()]);
-  return [...indices].filter((index) => !members.has(index)).map((index) => ({
-    kind: "unexpected",
-    name: String(index),
-    reason: "is in none of the dict's own param_groups",
-  }));
+  return [...indices].filter((index) => !members.has(index)).map((index) =>
+    problemOf("unexpected", String(index), "is in none of the dict's own param_groups")
+  );
+}
+
+function problemOf(kind: Problem["kind"], name: string, reason: string): Problem {
+  return { kind, name, line: `${quote(name)} ${reason}` };
 }
 
 function refuse(problems: readonly Problem[]): void {
   if (problems.length === 0) return;
-  const lines = problems.map(({ name, reason }) => `\n- "${name}" ${reason}`);
+  const lines = new Set(problems.map(({ line }) => `\n- ${line}`));
   throw new RangeError(
-    `Cannot load the state dict as it must fit the optimizer:${lines.join("")}`,
+    `Cannot load the state dict as it must fit the optimizer:${[...lines].join("")}`,
   );
 }
 
@@ -239,6 +259,7 @@ function report(problems: readonly Problem[]): LoadReport {
     missing: of("missing"),
     unexpected: of("unexpected"),
     mismatched: of("mismatched"),
+    regrouped: of("regrouped"),
   };
 }
 
@@ -271,7 +292,15 @@ function changeMemories(
   })));
 }
 
-function changeData({ parameter, id }: Match, dict: CheckedDict): () => void {
+/** The data that the row was bound to are written: a getter could give others by now. */
+function changeData({ plan }: Owner, { index, id }: Match, dict: CheckedDict): () => void {
   const values = dict.parameters.get(id)!.data;
-  return () => copyFromHost(parameter.data, values);
+  const data = plan.table.datas[index];
+  const isOfType = hostDtypeOf(data, "data") === dtypeOf(values, "the values");
+  if (!isOfType || plan.table.lengthAt(index) !== values.length) {
+    throw new RangeError(
+      `Cannot load the state as ${plan.table.name(index, "data")} changed meanwhile`,
+    );
+  }
+  return () => copyFromHost(data, values);
 }

@@ -1,10 +1,27 @@
-/** Finds which parameter of an optimizer is which of a state dict. */
+/**
+ * Finds which parameter of an optimizer is which of a state dict.
+ *
+ * A name that both sides have decides. What is left is matched in order, group by group; a name that
+ * only one side has does not keep a parameter from that, as long as the other side has no such name
+ * too, and as many are left: else it could get the state of a parameter that is called otherwise.
+ */
 
 import type { ParamGroup } from "../group.ts";
 import type { Parameter, Tensor } from "../parameter.ts";
+import { pairGroups, rowsOf } from "./group_pairs.ts";
+import type { Member, Row } from "./group_pairs.ts";
+import {
+  compareSizes,
+  emptyGroup,
+  isWithoutName,
+  regrouped,
+  strayName,
+  surplus,
+} from "./misfits.ts";
+import type { Problem } from "./misfits.ts";
 import type { CheckedGroup } from "./state_dict.ts";
 
-/** A group of the optimizer and the group of the dict whose hyperparameters it gets. */
+/** A group of the optimizer and the group of the dict that has the same parameters. */
 export interface Pair {
   readonly here: ParamGroup<Tensor>;
   readonly there: CheckedGroup;
@@ -21,15 +38,6 @@ export interface Match {
   readonly name: string;
 }
 
-/** Something that has no counterpart. */
-export interface Problem {
-  readonly kind: "missing" | "unexpected" | "mismatched";
-  /** Its name, or its index where there are no names. */
-  readonly name: string;
-  /** What is wrong with it, to go after its name. */
-  readonly reason: string;
-}
-
 /** What belongs together, and what does not. */
 export interface Matching {
   readonly pairs: Pair[];
@@ -37,139 +45,145 @@ export interface Matching {
   readonly problems: Problem[];
 }
 
-/** A group of either side. */
-interface Side<Group, Member> {
-  readonly group: Group;
-  readonly members: readonly Member[];
-  /** The members' names, if all have one. */
-  readonly names: readonly string[] | null;
-  /** What reports call the members. */
-  readonly labels: readonly string[];
+interface Here extends Member {
+  readonly parameter: Parameter<Tensor>;
+  readonly index: number;
 }
 
-type Here = Side<
-  ParamGroup<Tensor>,
-  { readonly parameter: Parameter<Tensor>; readonly index: number }
->;
-type There = Side<CheckedGroup, number>;
+interface There extends Member {
+  readonly id: number;
+}
+
+interface Sides {
+  readonly here: readonly Here[];
+  readonly there: readonly There[];
+}
 
 /**
- * Matches groups and parameters: by name where both sides have names, else in order. If all groups
- * of both sides have names, groups are matched by the names in them, and else in order too.
+ * Matches groups and parameters.
+ *
+ * @param groups The groups of the optimizer.
+ * @param names The names of its parameters, in order.
+ * @param saved The groups of the dict. A name that several of its parameters have identifies none.
  */
 export function match(
   groups: readonly ParamGroup<Tensor>[],
+  names: readonly (string | undefined)[],
   saved: readonly CheckedGroup[],
 ): Matching {
-  const here = describeHere(groups);
-  const there = describeThere(saved);
-  const named = [...here, ...there].every(({ names }) => names !== null);
-  const doubled = new Set([...repeatedNames(here), ...repeatedNames(there)]);
-  const partners = named ? pairByName(here, there, doubled) : here.map((_, i) => there[i]);
-  const found: Matching = { pairs: [], matches: [], problems: [] };
-  const alone = (kind: typeof missing) => (name: string) =>
-    named && doubled.has(name) ? ambiguous(name) : kind(name);
-  for (const [i, side] of here.entries()) {
-    const partner = partners[i];
-    if (partner !== undefined) matchMembers(side, partner, doubled, found);
-    else found.problems.push(...side.labels.map(alone(missing)));
-  }
-  for (const side of there.filter((side) => !partners.includes(side))) {
-    found.problems.push(
-      ...(side.labels.length > 0 ? side.labels : ["(no name)"]).map(alone(unexpected)),
-    );
-  }
-  return { ...found, problems: withoutRepeats(found.problems) };
+  const sides = { here: membersHere(groups, names), there: membersThere(saved) };
+  const byName = matchByName(sides);
+  const { problems, ...left } = findLeft(sides, byName);
+  const partners = pairGroups(byName, left);
+  const [sizesHere, sizesThere] = [groups, saved].map((all) =>
+    all.map(({ params }) => params.length)
+  );
+  const isPlain = byName.size + problems.length === 0;
+  const sizes = isPlain ? compareSizes(sizesHere, sizesThere) : null;
+  const found = new Map(byName);
+  for (const row of rowsOf(left, partners)) problems.push(...matchRow(row, found, sizes));
+  for (const [j, size] of sizesThere.entries()) if (size === 0) problems.push(emptyGroup(j, sizes));
+  problems.push(...findRegrouped(byName, partners));
+  const equal = findEqual(found, partners, sizesHere, sizesThere);
+  return {
+    pairs: equal.map(([i, j]) => ({ here: groups[i], there: saved[j] })),
+    matches: sides.here.filter((member) => found.has(member)).map((member) => {
+      const { parameter, index, label: name } = member;
+      return { parameter, index, id: found.get(member)!.id, name };
+    }),
+    problems,
+  };
 }
 
-/** A doubled name is found once for each parameter that has it, and listed once. */
-function withoutRepeats(problems: readonly Problem[]): Problem[] {
-  const listed = new Set<string>();
-  return problems.filter(({ kind, name }) =>
-    kind !== "mismatched" || !listed.has(name) && listed.add(name)
+function membersHere(
+  groups: readonly ParamGroup<Tensor>[],
+  names: readonly (string | undefined)[],
+): Here[] {
+  let next = 0;
+  return groups.flatMap(({ params }, group) =>
+    params.map((parameter) => {
+      const index = next++;
+      const name = names[index] ?? null;
+      return { group, name, label: name ?? String(index), parameter, index };
+    })
   );
 }
 
-function describeHere(groups: readonly ParamGroup<Tensor>[]): Here[] {
-  let index = 0;
-  return groups.map((group) => {
-    const members = group.params.map((parameter) => ({ parameter, index: index++ }));
-    const names = group.params.flatMap(({ name }) => name === undefined ? [] : [name]);
-    const labels = members.map(({ parameter, index }) => parameter.name ?? String(index));
-    return { group, members, labels, names: names.length === members.length ? names : null };
-  });
+function membersThere(groups: readonly CheckedGroup[]): There[] {
+  const seen = new Set<string | null>();
+  const doubled = new Set<string | null>(
+    groups.flatMap(({ names }) => names ?? []).filter((name) => seen.has(name) || !seen.add(name)),
+  );
+  return groups.flatMap(({ params, names }, group) =>
+    params.map((id, i) => {
+      const own = names?.[i] ?? null;
+      const name = doubled.has(own) ? null : own;
+      return { group, name, label: name ?? String(id), id };
+    })
+  );
 }
 
-function describeThere(groups: readonly CheckedGroup[]): There[] {
-  return groups.map((group) => {
-    const { params, names } = group;
-    return { group, members: params, names, labels: names ?? params.map(String) };
-  });
+function matchByName({ here, there }: Sides): Map<Here, There> {
+  const holders = new Map(there.map((member) => [member.name, member]));
+  const shared = here.filter(({ name }) => name !== null && holders.has(name));
+  return new Map(shared.map((member) => [member, holders.get(member.name)!]));
 }
 
-/** For each group here its counterpart, if there is one; each group there is used once. */
-function pairByName(
-  here: readonly Here[],
-  there: readonly There[],
-  doubled: ReadonlySet<string>,
-): (There | undefined)[] {
-  const holders = new Map<string, There>();
-  for (const side of there) {
-    for (const name of side.names!) {
-      if (!doubled.has(name)) holders.set(name, side);
-    }
+/** What may be matched in order. If each side has names that the other lacks, these are problems. */
+function findLeft(sides: Sides, byName: ReadonlyMap<Here, There>) {
+  const taken = new Set(byName.values());
+  const here = sides.here.filter((member) => !byName.has(member));
+  const there = sides.there.filter((member) => !taken.has(member));
+  const problems: Problem[] = [];
+  if (here.every(isWithoutName) || there.every(isWithoutName)) return { here, there, problems };
+  const isNamed = (member: Member) => !isWithoutName(member);
+  problems.push(...here.filter(isNamed).map((member) => strayName("missing", member)));
+  problems.push(...there.filter(isNamed).map((member) => strayName("unexpected", member)));
+  return { here: here.filter(isWithoutName), there: there.filter(isWithoutName), problems };
+}
+
+/** Matches what is left of two groups, if it is as much on both sides; else what has no name. */
+function matchRow(
+  row: Row<Here, There>,
+  found: Map<Here, There>,
+  sizes: string | null,
+): Problem[] {
+  let { here, there } = row;
+  if (here.length !== there.length) {
+    [here, there] = [here.filter(isWithoutName), there.filter(isWithoutName)];
   }
-  const free = new Set(there);
-  return here.map(({ names }) => {
-    const partner = names!.map((name) => holders.get(name)).find((side) => free.has(side!));
-    if (partner !== undefined) free.delete(partner);
-    return partner;
-  });
+  const count = Math.min(here.length, there.length);
+  for (let i = 0; i < count; i++) found.set(here[i], there[i]);
+  const matched = new Set<There>(there.slice(0, count));
+  const rest = {
+    here: row.here.filter((member) => !found.has(member)),
+    there: row.there.filter((member) => !matched.has(member)),
+  };
+  return surplus(row, rest, sizes);
 }
 
-function matchMembers(
-  here: Here,
-  there: There,
-  doubled: ReadonlySet<string>,
-  { pairs, matches, problems }: Matching,
-): void {
-  pairs.push({ here: here.group, there: there.group });
-  const byName = here.names !== null && there.names !== null;
-  const keysHere = byName ? here.names : positions(here);
-  const keysThere = byName ? there.names : positions(there);
-  const ids = new Map(keysThere.map((key, i) => [key, there.members[i]]));
-  for (const [i, key] of keysHere.entries()) {
-    const name = here.labels[i];
-    const id = ids.get(key);
-    if (byName && doubled.has(key)) problems.push(ambiguous(name));
-    else if (id === undefined) problems.push(missing(name));
-    else matches.push({ ...here.members[i], id, name });
+/** The pairs of groups that have the same parameters. */
+function findEqual(
+  found: ReadonlyMap<Here, There>,
+  partners: ReadonlyMap<number, number>,
+  sizesHere: readonly number[],
+  sizesThere: readonly number[],
+): [number, number][] {
+  const shared = new Map<number, number>();
+  for (const [{ group }, there] of found) {
+    if (partners.get(group) === there.group) shared.set(group, (shared.get(group) ?? 0) + 1);
   }
-  const known = new Set(keysHere);
-  for (const [i, key] of keysThere.entries()) {
-    const kind = byName && doubled.has(key) ? ambiguous : unexpected;
-    if (!known.has(key)) problems.push(kind(there.labels[i]));
-  }
+  return [...partners].filter(([i, j]) =>
+    shared.get(i) === sizesHere[i] && shared.get(i) === sizesThere[j]
+  );
 }
 
-function positions({ members }: { readonly members: readonly unknown[] }): string[] {
-  return members.map((_, i) => String(i));
-}
-
-function repeatedNames(sides: readonly { readonly names: readonly string[] | null }[]): string[] {
-  const seen = new Set<string>();
-  return sides.flatMap(({ names }) => names ?? [])
-    .filter((name) => seen.has(name) || !seen.add(name));
-}
-
-function missing(name: string): Problem {
-  return { kind: "missing", name, reason: "is missing in the dict" };
-}
-
-function unexpected(name: string): Problem {
-  return { kind: "unexpected", name, reason: "is only in the dict" };
-}
-
-function ambiguous(name: string): Problem {
-  return { kind: "mismatched", name, reason: "is the name of several parameters" };
+function findRegrouped(
+  byName: ReadonlyMap<Here, There>,
+  partners: ReadonlyMap<number, number>,
+): Problem[] {
+  const counterparts = new Map([...partners].map(([i, j]) => [j, i]));
+  return [...byName]
+    .filter(([here, there]) => partners.get(here.group) !== there.group)
+    .map(([here, { group }]) => regrouped(here, group, counterparts.get(group)));
 }

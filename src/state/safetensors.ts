@@ -18,6 +18,7 @@
 import { dtypeOf } from "../parameter.ts";
 import type { HostArray } from "../parameter.ts";
 import { quote, unreadable } from "./errors.ts";
+import { METADATA } from "./tensor_names.ts";
 import { HeaderWriter, PREFIX } from "./header_writer.ts";
 import { JsonReader, MAX_VALUES } from "./json_reader.ts";
 import { sortTensors } from "./tensor_order.ts";
@@ -30,7 +31,6 @@ const MAX_TENSORS = 250_000;
 /** Its name, its three fields and two offsets. */
 const VALUES_PER_TENSOR = 6;
 /** The key of a header that is not a tensor. */
-export const METADATA = "__metadata__";
 
 /** Bits per element. */
 const BITS: ReadonlyMap<string, number> = new Map([

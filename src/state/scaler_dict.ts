@@ -26,6 +26,10 @@ const CHECKS: Readonly<Record<keyof GradScalerStateDict, [string, (value: number
   _growth_tracker: ["a whole number >= 0", (value) => Number.isSafeInteger(value) && value >= 0],
 };
 
+const EMPTY =
+  ". grad_scaler is {}, as torch's GradScaler gives it if it is disabled (enabled=False): " +
+  "there is no state to go on from";
+
 /** The keys of the state, in torch's order. */
 export const SCALER_KEYS = Object.keys(CHECKS) as (keyof GradScalerStateDict)[];
 
@@ -38,7 +42,10 @@ export function checkScalerDict(dict: unknown): GradScalerStateDict {
   const entries = asObject(dict, "grad_scaler");
   for (const [key, [kind, fits]] of Object.entries(CHECKS)) {
     const value = Object.hasOwn(entries, key) ? entries[key] : undefined;
-    if (typeof value !== "number" || !fits(value)) throw wrong(`grad_scaler.${key}`, kind, value);
+    if (typeof value === "number" && fits(value)) continue;
+    const error = wrong(`grad_scaler.${key}`, kind, value);
+    if (Object.keys(entries).length === 0) error.message += EMPTY;
+    throw error;
   }
   const other = Object.keys(entries).find((key) => !Object.hasOwn(CHECKS, key));
   if (other !== undefined) {

@@ -1,7 +1,7 @@
 /** What a scheduler remembers, in torch's shape and under torch's names. */
 
 import { checkHyperparameter } from "../options.ts";
-import { asObject, checkText, inside, wrong } from "./checks.ts";
+import { asObject, checkText, inside, withoutResidue, wrong } from "./checks.ts";
 
 /**
  * The state of an `LRScheduler` or a `ReduceLROnPlateau`. The schedule itself is no part of it: it
@@ -18,7 +18,7 @@ export interface LRSchedulerStateDict {
    * `LRScheduler` only.
    */
   base_lrs?: number[];
-  /** The best metric so far, if there was one. Of a `ReduceLROnPlateau` only. */
+  /** The best metric so far; absent or infinite, as torch has it, before the first one. Of a `ReduceLROnPlateau` only. */
   best?: number;
   /** Steps since then, or since the last reduction. Of a `ReduceLROnPlateau` only. */
   num_bad_epochs?: number;
@@ -35,13 +35,14 @@ export interface CheckedScheduler {
   readonly others: readonly (readonly [string, unknown])[];
 }
 
-const CHECKS: Readonly<Record<string, (value: unknown, what: string) => void>> = {
-  last_epoch: checkCount,
-  base_lrs: checkLrs,
-  _last_lr: checkLrs,
-  best: checkFinite,
-  num_bad_epochs: checkCount,
-  cooldown_counter: checkCount,
+/** Each returns the value as it is meant. */
+const READERS: Readonly<Record<string, (value: unknown, what: string) => unknown>> = {
+  last_epoch: readCount,
+  base_lrs: readLrs,
+  _last_lr: readLrs,
+  best: readBest,
+  num_bad_epochs: readCount,
+  cooldown_counter: readCount,
 };
 const REQUIRED: readonly string[] = ["last_epoch", "_last_lr"];
 
@@ -62,12 +63,11 @@ export function checkSchedulerDict(
 ): CheckedScheduler {
   const entries = new Map(Object.entries(asObject(dict, "lr_scheduler")));
   const known: [string, unknown][] = [];
-  for (const [key, check] of Object.entries(CHECKS)) {
+  for (const [key, read] of Object.entries(READERS)) {
     const value = entries.get(key);
     entries.delete(key);
     if (value === undefined && !required.includes(key)) continue;
-    check(value, `lr_scheduler.${key}`);
-    known.push([key, value]);
+    known.push([key, read(value, `lr_scheduler.${key}`)]);
   }
   const others = [...entries].filter(([, value]) => value !== undefined);
   for (const [key] of others) checkText(key, "a key of lr_scheduler");
@@ -110,17 +110,36 @@ export function placesOf(scheduler: object, groups: readonly object[]): number[]
   return groups.map((group) => known!.get(group) ?? -1);
 }
 
-function checkCount(value: unknown, what: string): void {
-  if (!Number.isSafeInteger(value) || value as number < 0) {
-    throw wrong(what, "a whole number >= 0", value);
-  }
+/**
+ * Reads what a scheduler goes on from.
+ *
+ * @param dict The state.
+ * @param required The keys that it must have.
+ * @throws {TypeError} If something is missing or of another type.
+ * @throws {RangeError} If a learning rate is out of range.
+ */
+export function readSchedulerDict(
+  dict: unknown,
+  required: readonly string[],
+): LRSchedulerStateDict {
+  return Object.fromEntries(checkSchedulerDict(dict, required).known) as LRSchedulerStateDict;
 }
 
-function checkFinite(value: unknown, what: string): void {
-  if (!Number.isFinite(value)) throw wrong(what, "a finite number", value);
+function readCount(value: unknown, what: string): unknown {
+  if (Number.isSafeInteger(value) && value as number >= 0) return value;
+  throw wrong(what, "a whole number >= 0", value);
 }
 
-function checkLrs(values: unknown, what: string): void {
+function readBest(value: unknown, what: string): unknown {
+  if (typeof value === "number" && !Number.isNaN(value)) return value;
+  throw wrong(what, "a number that is not NaN", value);
+}
+
+function readLrs(values: unknown, what: string): unknown {
   if (!Array.isArray(values)) throw wrong(what, "an array", values);
-  for (const value of values) inside(what, () => checkHyperparameter("lr", value));
+  return Array.from(values, (given) => {
+    const value = withoutResidue(given);
+    inside(what, () => checkHyperparameter("lr", value));
+    return value;
+  });
 }

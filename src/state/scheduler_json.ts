@@ -10,15 +10,18 @@ import type { CheckedScheduler, LRSchedulerStateDict } from "./scheduler_dict.ts
 
 /** Its key in the metadata. */
 export const SCHEDULER = "lr_scheduler";
+const BEST = "best";
 
 /**
- * Writes the state of a scheduler: the same state always gives the same text.
+ * Writes the state of a scheduler: the same state always gives the same text. A best metric that is
+ * infinite, as torch has it before the first one, is left out: JSON has no infinity.
  *
  * @throws {TypeError} If a value is none that JSON has.
  * @throws {RangeError} If there are more values than are read.
  */
 export function writeScheduler({ known, others }: CheckedScheduler): string {
-  const entries = [...known, ...[...others].sort(([a], [b]) => a < b ? -1 : 1)];
+  const written = known.filter(([key, value]) => key !== BEST || Number.isFinite(value));
+  const entries = [...written, ...[...others].sort(([a], [b]) => a < b ? -1 : 1)];
   const lists = entries.filter(([key]) => isList(key)) as [string, number[]][];
   const count = lists.reduce((total, [, { length }]) => total + length, entries.length);
   checkLimit(SCHEDULER, MAX_VALUES, "keys and items", count);
@@ -50,6 +53,7 @@ export function readScheduler(json: string): LRSchedulerStateDict {
 }
 
 function readValue(reader: JsonReader, key: string): unknown {
+  if (key === BEST) return reader.extended();
   if (!isList(key)) return reader.scalar();
   const values: Scalar[] = [];
   reader.array(() => values.push(reader.scalar()));

@@ -1,6 +1,7 @@
 /** Which tensor of a file is what of which parameter. */
 
 import type { CheckedGroup } from "./state_dict.ts";
+import { masterName, momentumName, parameterName } from "./tensor_names.ts";
 
 /** What a tensor of a file is. */
 export interface Slot {
@@ -51,9 +52,9 @@ export class Slots {
   nameOf(kind: Slot["kind"], index: number): string | undefined {
     const name = this.#names.get(index);
     if (name === undefined && !this.#names.has(index)) return undefined;
-    if (kind === "buffer") return `state.${index}.momentum_buffer`;
-    if (kind === "master") return `state.${index}.master_weight`;
-    return name ?? `param.${index}`;
+    if (kind === "buffer") return momentumName(index);
+    if (kind === "master") return masterName(index);
+    return parameterName(name, index);
   }
 
   /** What a tensor is; undefined if nothing has its name, null if several have. */

@@ -4,7 +4,7 @@ import { checkHyperparameter, checkInitialLr, HYPERPARAMETERS } from "../options
 import type { Hyperparameters } from "../options.ts";
 import { checkBuffer, checkShape, dtypeOf, FLOAT32 } from "../parameter.ts";
 import type { HostArray } from "../parameter.ts";
-import { asObject, checkText, inside, wrong } from "./checks.ts";
+import { asObject, checkText, inside, withoutResidue, wrong } from "./checks.ts";
 import { checkRoundingDict } from "./rounding_dict.ts";
 import type { RoundingStateDict } from "./rounding_dict.ts";
 import { checkScalerDict } from "./scaler_dict.ts";
@@ -84,8 +84,8 @@ export interface ParamGroupStateDict {
   initial_lr?: number;
   /** The indices of the parameters, in order. */
   params: number[];
-  /** The names of the parameters, in order, if all of the group have one. */
-  param_names?: string[];
+  /** The names of the parameters, in order, if some of the group have one; null for the others. */
+  param_names?: (string | null)[];
   /** Keys that Descent does not know. */
   [other: string]: unknown;
 }
@@ -122,7 +122,8 @@ export interface CheckedGroup {
   /** Keys that Descent does not know. */
   readonly others: readonly (readonly [string, unknown])[];
   readonly params: readonly number[];
-  readonly names: readonly string[] | null;
+  /** Null if none of them has a name, and for each that has none. */
+  readonly names: readonly (string | null)[] | null;
 }
 
 /** A state dict that has been checked. */
@@ -193,7 +194,7 @@ export function checkGroup(group: unknown, position: number, indices: Set<number
   return { ...checkValues(rest, what), params, names };
 }
 
-function checkNames(names: unknown, what: string, length: number): readonly string[] {
+function checkNames(names: unknown, what: string, length: number): readonly (string | null)[] {
   if (!Array.isArray(names)) throw wrong(`${what}.param_names`, "an array", names);
   if (names.length !== length) {
     throw new RangeError(
@@ -201,14 +202,18 @@ function checkNames(names: unknown, what: string, length: number): readonly stri
         `it has ${names.length}`,
     );
   }
-  return names.map((name, i) => checkText(name, `${what}.param_names[${i}]`));
+  return Array.from(
+    names,
+    (name, i) => name === null ? null : checkText(name, `${what}.param_names[${i}]`, " or null"),
+  );
 }
 
 function checkValues(group: Record<string, unknown>, what: string) {
   const values: Partial<GroupValues> = {};
   for (const name of HYPERPARAMETERS) {
     const key = KEYS[name];
-    const value = Object.hasOwn(group, key) ? group[key] : undefined;
+    const given = Object.hasOwn(group, key) ? group[key] : undefined;
+    const value = name === "lr" ? withoutResidue(given) : given;
     if (value !== undefined) {
       inside(what, () => checkHyperparameter(name, value));
       Object.assign(values, { [name]: value });

@@ -262,10 +262,11 @@ test("a callback that throws leaves the old file and nothing else", ["a"], async
   assertEquals(await loadState(`${folder}/a`), DICT);
 });
 
+const late = { data: new Float32Array(1), grad: null };
 const CHANGES: [string, (optimizer: SGD) => void][] = [
   ["steps", (optimizer) => optimizer.step()],
   ["loads", (optimizer) => optimizer.loadStateDict(optimizer.stateDict())],
-  ["grows", (optimizer) => optimizer.addParamGroup({ params: parameters(1) })],
+  ["grows", (optimizer) => optimizer.addParamGroup({ params: [late] })],
 ];
 
 for (const [name, change] of CHANGES) {

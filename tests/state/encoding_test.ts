@@ -38,6 +38,7 @@ function example(): StateDict {
         fused: null,
         mode: "x",
         params: [2, 3, 4, 5],
+        param_names: [null, "three", null, null],
       },
     ],
     parameters: {
@@ -139,7 +140,7 @@ Deno.test("a file says what it is, and calls tensors by the names that are docum
   const bytes = encodeStateDict(example());
   const { length, metadata, tensors } = headerOf(bytes);
   assertEquals(length % 8, 0);
-  assertEquals([metadata.format, metadata.version], ["descent-sgd-state", "1"]);
+  assertEquals([metadata.format, metadata.version], ["descent-sgd-state", "2"]);
   assertEquals(Object.keys(tensors), [
     "__proto__",
     "state.10.momentum_buffer",
@@ -212,6 +213,7 @@ const UNWRITABLE: [string, object, string][] = [
     "metadata.grad_scaler is Descent's",
   ],
   ["a scaler's state without a scale", { grad_scaler: {} }, "grad_scaler.scale must be"],
+  ["the state of torch's disabled scaler", { grad_scaler: {} }, "disabled (enabled=False)"],
   ["a scheduler's state without a step", { lr_scheduler: { _last_lr: [] } }, "last_epoch must be"],
   [
     "a scheduler's state with a list of its own",
@@ -246,12 +248,12 @@ Deno.test("parameters of one name are no obstacle as long as they are not in the
 
 Deno.test("a file of a newer version is refused with both versions named", () => {
   const bytes = encodeStateDict(example());
-  const at = new TextDecoder("latin1").decode(bytes).indexOf('"version":"1"') + 11;
+  const at = new TextDecoder("latin1").decode(bytes).indexOf('"version":"2"') + 11;
   bytes[at] = "7".charCodeAt(0);
   assertThrows(
     () => decodeStateDict(bytes),
     CheckpointError,
-    "it has version 7 of its format, and this release of Descent knows versions up to 1",
+    "it has version 7 of its format, and this release of Descent knows versions up to 2",
   );
 });
 

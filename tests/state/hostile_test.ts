@@ -214,6 +214,8 @@ const HOSTILE: [string, Uint8Array, string][] = [
     ["with an lr that is no list", schedulerOf("1", "1"), 'there must be "["'],
     ["with lists in a list", schedulerOf("1", "[[1]]"), "number, boolean or null"],
     ["with another list", schedulerOf("1", '[1],"gamma":[1]'), "number, boolean or null"],
+    ["with a best of NaN", schedulerOf("1", '[1],"best":NaN'), "number, boolean or null"],
+    ["with an infinite step", schedulerOf("Infinity"), "number, boolean or null"],
     ["with a best of null", schedulerOf("1", '[1],"best":null'), "lr_scheduler.best must be"],
     ["with a key twice", schedulerOf("1", '[1],"last_epoch":1'), '"last_epoch" is doubled'],
     ["with something behind it", `${schedulerOf("1")}{}`, "nothing must follow"],
@@ -225,6 +227,7 @@ const HOSTILE: [string, Uint8Array, string][] = [
   ...([
     ["that is no object", "[]", "grad_scaler is not valid at character 0"],
     ["that is empty", "{}", "grad_scaler.scale must be a finite number > 0"],
+    ["of torch's that was disabled", "{}", "if it is disabled (enabled=False)"],
     ["with a scale of 0", scalerOf("0"), "current value is 0"],
     ["with a scale that overflows", scalerOf("1e999"), "is too large"],
     ["with a text for a scale", scalerOf('"1"'), 'current value is "1"'],

@@ -57,9 +57,25 @@ Deno.test("torch's keys come in torch's order", () => {
   );
 });
 
-Deno.test("a group has param_names only if all of its parameters have a name", () => {
-  const optimizer = new SGD([parameter([1], { name: "a" }), parameter([2])], { lr: 0.1 });
-  assertEquals("param_names" in optimizer.stateDict().param_groups[0], false);
+Deno.test("a group has param_names if one of its parameters has a name, null for the others", () => {
+  const [a, b, c] = [parameter([1]), parameter([2], { name: "b" }), parameter([3])];
+  const optimizer = new SGD([{ params: [a, b] }, { params: [c] }], { lr: 0.1 });
+  const [first, second] = optimizer.stateDict().param_groups;
+  assertEquals(first.param_names, [null, "b"]);
+  assertEquals("param_names" in second, false);
+});
+
+Deno.test("names are those that parameters had when they were given to the optimizer", () => {
+  const [a, b] = [parameter([1], { name: "a" }), parameter([2])];
+  const optimizer = new SGD([a, b], { lr: 0.1, momentum: 0.5 });
+  optimizer.step();
+  a.name = "b";
+  b.name = "a";
+  const dict = optimizer.stateDict();
+  assertEquals(dict.param_groups[0].param_names, ["a", null]);
+  dict.state[0].momentum_buffer!.fill(7);
+  optimizer.loadStateDict(dict);
+  assertEquals(optimizer.state.get(a)!.momentumBuffer, Float32Array.of(7));
 });
 
 Deno.test("shapes of other than one dimension go along", () => {

@@ -1,0 +1,80 @@
+/** Says what of an optimizer and of a state dict has no counterpart. */
+
+import { quote } from "./errors.ts";
+import type { Member, Row } from "./group_pairs.ts";
+
+/** Something that does not match. */
+export interface Problem {
+  readonly kind: "missing" | "unexpected" | "mismatched" | "regrouped";
+  /** Its name, or its index where there is no name. */
+  readonly name: string;
+  /** The sentence about it; several may share one. */
+  readonly line: string;
+}
+
+/** Whether nothing identifies a parameter. */
+export function isWithoutName({ name }: Member): boolean {
+  return name === null;
+}
+
+/** A name that only one side has. */
+export function strayName(kind: "missing" | "unexpected", { label }: Member): Problem {
+  const where = kind === "missing" ? "is missing in the dict" : "is only in the dict";
+  return { kind, name: label, line: `${quote(label)} ${where}` };
+}
+
+/** A group of the dict without parameters. */
+export function emptyGroup(number: number, sizes: string | null): Problem {
+  const line = sizes ?? `group ${number} there has no parameters, and no counterpart here`;
+  return { kind: "unexpected", name: `group ${number}`, line };
+}
+
+/** A parameter whose group in the dict is not the counterpart of its group in the optimizer. */
+export function regrouped(
+  { label, group }: Member,
+  there: number,
+  counterpart: number | undefined,
+): Problem {
+  const which = counterpart === undefined || counterpart === there
+    ? ""
+    : `, the counterpart of group ${counterpart} here,`;
+  const line = `${quote(label)} is in group ${there} there${which} and in group ${group} here`;
+  return { kind: "regrouped", name: label, line };
+}
+
+/** All sizes in one sentence, for a dict and an optimizer where nothing but the order counts. */
+export function compareSizes(here: readonly number[], there: readonly number[]): string {
+  return `without names, groups must have the same sizes: ` +
+    `they are [${there.join(", ")}] there and [${here.join(", ")}] here`;
+}
+
+/**
+ * What the order has not matched in a group, as there are more parameters on one side. If all have
+ * names these say which, else the numbers are compared.
+ *
+ * @param row What was to be matched.
+ * @param rest What was not.
+ * @param sizes The sentence about sizes, if there is one for all groups.
+ */
+export function surplus(
+  row: Row<Member, Member>,
+  rest: Pick<Row<Member, Member>, "here" | "there">,
+  sizes: string | null,
+): Problem[] {
+  const sides = [["missing", rest.here], ["unexpected", rest.there]] as const;
+  const isNamed = ![...rest.here, ...rest.there].some(isWithoutName);
+  const line = isNamed ? "" : sizes ?? compareRow(row);
+  return sides.flatMap(([kind, members]) =>
+    members.map((member) => isNamed ? strayName(kind, member) : { kind, name: member.label, line })
+  );
+}
+
+function compareRow({ groupHere, groupThere, here, there }: Row<Member, Member>): string {
+  const side = (group: number | undefined, where: string, { length }: readonly unknown[]) =>
+    group === undefined
+      ? `no group ${where} is its counterpart`
+      : `group ${group} ${where} has ${length} that no name matches`;
+  const sides = [side(groupThere, "there", there), side(groupHere, "here", here)];
+  if (groupThere === undefined) sides.reverse();
+  return sides.join(", and ");
+}
