@@ -4,7 +4,15 @@ import type { ParamGroup } from "../group.ts";
 import { checkKnown, HYPERPARAMETERS, resolve } from "../options.ts";
 import type { Hyperparameters } from "../options.ts";
 import { copyFromHost, copyToHost, hostDtypeOf, readable } from "../host_copy.ts";
-import { checkBuffer, describe, dtypeOf, FLOAT32, isSixteenBit, label } from "../parameter.ts";
+import {
+  checkBuffer,
+  describe,
+  dtypeOf,
+  elementTypeOf,
+  FLOAT32,
+  isSixteenBit,
+  label,
+} from "../parameter.ts";
 import type { ElementType, HostArray, Parameter, Tensor } from "../parameter.ts";
 import { bufferTypeOf } from "../rounding.ts";
 import type { Precision } from "../rounding.ts";
@@ -75,8 +83,7 @@ function takeState(
         };
       }
       if (dict.parameters) {
-        checkFree(parameter.data, () => `data of ${label(parameter, first + i)}`);
-        dict.parameters[first + i] = { data: take(parameter.data), ...shape };
+        dict.parameters[first + i] = { data: take(dataOf(parameter, first + i)), ...shape };
       }
     }
     dict.param_groups.push(groupDict(group, first));
@@ -139,6 +146,16 @@ export function loadState(owner: Owner, dict: unknown, options: LoadOptions = {}
   ];
   for (const change of changes) change();
   return report([...problems, ...strays(checked)]);
+}
+
+/** The data of a parameter, which whoever owns it may have replaced by anything. */
+function dataOf(parameter: Parameter<Tensor>, index: number): Tensor {
+  const { data } = parameter;
+  const what = `data of ${label(parameter, index)}`;
+  elementTypeOf(data, what);
+  checkBuffer(data, what);
+  checkFree(data, () => what);
+  return data;
 }
 
 function shapeOf({ shape }: Parameter<Tensor>): { shape?: number[] } {
