@@ -114,6 +114,7 @@ function sweepPrepared(
   grad: FloatArray,
   sweep: (data: FloatArray, grad: FloatArray, from: number) => void,
 ): void {
+  if (grad.length === 0) return; // also one that was detached without having had elements
   const tile = grad.slice(0, TILE);
   for (let from = 0; from < grad.length; from += TILE) {
     const to = Math.min(from + TILE, grad.length);

@@ -62,9 +62,9 @@ export interface RunOptions {
 
 /** What an operation did on one backend. */
 interface Outcome {
-  readonly result?: unknown;
-  readonly refusal?: string;
   readonly notes: readonly unknown[];
+  readonly refusal?: string;
+  readonly result?: unknown;
   readonly seen: Snapshot;
 }
 
@@ -108,6 +108,9 @@ async function runCase(
     for (const [w, world] of worlds.entries()) {
       outcomes.push(await perform(world, operation, new Random(seedOf(own, done.length)), seen[w]));
     }
+    if (worlds[0].memory.hostile.length > 0) {
+      done[done.length - 1] += ` (${worlds[0].memory.hostile.splice(0).join(", ")})`;
+    }
     compare(worlds, outcomes);
     seen = outcomes.map(({ seen }) => seen);
     counts.operations++;
@@ -142,7 +145,7 @@ async function perform(
       );
     }
   }
-  return { ...outcome, notes: [...world.notes], seen };
+  return { notes: [...world.notes], ...outcome, seen };
 }
 
 function compare(worlds: readonly World[], outcomes: readonly Outcome[]): void {

@@ -156,7 +156,8 @@ export function present<T extends { readonly name: string }>(list: readonly T[])
 
 /** A hostile array. */
 export function hostile(need: Need): HostArray {
-  const { make } = need.random.weighted(present(HOSTILITIES));
+  const { name, make } = need.random.weighted(present(HOSTILITIES));
+  need.memory.hostile.push(name);
   return make(need) as HostArray;
 }
 

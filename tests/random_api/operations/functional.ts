@@ -98,7 +98,7 @@ function functional(world: World, random: Random): void {
   for (let i = random.int(1, 3); i > 0; i--) sgd(params as [], grads as [], buffers, options);
   if (world.disturbed) return;
   for (const [i, buffer] of buffers.entries()) {
-    const isMade = buffer !== null && trueLength(buffer) === buffer.length;
+    const isMade = isArray(buffer) && trueLength(buffer) === buffer.length;
     if (isMade) world.memory.watch(buffer, lists.kinds[i].bytes === 2 ? KINDS[0] : lists.kinds[i]);
   }
 }

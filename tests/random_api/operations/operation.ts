@@ -35,12 +35,12 @@ export async function attemptAsync(
   name: string,
   body: () => Promise<unknown>,
 ): Promise<unknown> {
+  const note = [name, "done"]; // in the order of the calls, not in that in which they settle
+  world.notes.push(note);
   try {
-    const result = await body();
-    world.notes.push([name, "done"]);
-    return result;
+    return await body();
   } catch (error) {
-    world.notes.push([name, textOf(error)]);
+    note[1] = textOf(error);
     return undefined;
   }
 }
