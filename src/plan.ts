@@ -168,7 +168,7 @@ export class Plan {
       if (this.sparse.steps.length > 0) this.sparse.steps.length = 0;
       this.#refreshGroups();
       this.#refreshRows();
-      if (this.own.hasNew) this.own.place();
+      if (this.own.hasNew) this.#place();
       if (this.table.writtenChanged) this.table.survey();
       this.#checkAttached();
       if (this.table.writtenChanged) this.#findPlaces();
@@ -276,6 +276,13 @@ export class Plan {
     const began = isKnown ? table.has(row, BEGAN_SPARSE) : null;
     if (!sparse && began !== true) return;
     checkSparseOptions(this.groups[table.groupAt(row)], sparse, began, table.name(row, "grad"));
+  }
+
+  /** Makes what is new, master weights as copies of their data, which must be there. */
+  #place(): void {
+    this.table.survey();
+    this.#checkAttached();
+    this.own.place();
   }
 
   /** Runs after everything that could call the user's code, on the arrays that will be used. */

@@ -1,11 +1,20 @@
 /** Takes an optimizer's state out of it and puts it back. */
 
+import { nameArray } from "../array_name.ts";
+import type { ArrayName } from "../array_name.ts";
 import type { ParamGroup } from "../group.ts";
 import { restoreInitialLr, settledInitialLr } from "../initial_lr.ts";
 import { checkKnown, HYPERPARAMETERS, resolve } from "../options.ts";
 import type { Hyperparameters } from "../options.ts";
 import { copyFromHost, copyToHost, hostDtypeOf, readable } from "../host_copy.ts";
-import { checkBuffer, describe, dtypeOf, FLOAT32, isSixteenBit, label } from "../parameter.ts";
+import {
+  checkBuffer,
+  describe,
+  dtypeOf,
+  elementTypeOf,
+  FLOAT32,
+  isSixteenBit,
+} from "../parameter.ts";
 import type { ElementType, HostArray, Parameter, Tensor } from "../parameter.ts";
 import { bufferTypeOf } from "../rounding.ts";
 import type { Precision } from "../rounding.ts";
@@ -84,6 +93,9 @@ function takeState(
     for (const [i, parameter] of group.params.entries()) {
       const shape = shapeOf(parameter);
       const [momentumBuffer, masterWeight] = [own.bufferAt(first + i), own.masterAt(first + i)];
+      const nameOf = (array: ArrayName) => nameArray(parameter, first + i, array);
+      if (momentumBuffer !== null) checkTensor(momentumBuffer, nameOf("momentum buffer"));
+      if (masterWeight !== null) checkTensor(masterWeight, nameOf("master weight"));
       if (momentumBuffer !== null || masterWeight !== null) {
         dict.state[first + i] = {
           ...(momentumBuffer && { momentum_buffer: take(momentumBuffer) }),
@@ -92,8 +104,7 @@ function takeState(
         };
       }
       if (dict.parameters) {
-        checkFree(parameter.data, () => `data of ${label(parameter, first + i)}`);
-        dict.parameters[first + i] = { data: take(parameter.data), ...shape };
+        dict.parameters[first + i] = { data: take(dataOf(parameter, first + i)), ...shape };
       }
     }
     const next = first + group.params.length;
@@ -166,6 +177,20 @@ export function loadState(owner: Owner, dict: unknown, options: LoadOptions = {}
   return report([...problems, ...strays(checked)]);
 }
 
+/** The data of a parameter, which whoever owns it may have replaced by anything. */
+function dataOf(parameter: Parameter<Tensor>, index: number): Tensor {
+  const { data } = parameter;
+  const what = nameArray(parameter, index, "data");
+  checkTensor(data, what);
+  checkFree(data, () => what);
+  return data;
+}
+
+function checkTensor(tensor: unknown, what: string): asserts tensor is Tensor {
+  elementTypeOf(tensor, what);
+  checkBuffer(tensor as Tensor, what);
+}
+
 function shapeOf({ shape }: Parameter<Tensor>): { shape?: number[] } {
   return shape === undefined || shape.length === 1 ? {} : { shape: [...shape] };
 }
@@ -193,15 +218,16 @@ function misfit(
   dict: CheckedDict,
   parameters: boolean,
 ): string | null {
-  checkBuffer(parameter.data, `data of ${label(parameter, index)}`);
-  const own = hostDtypeOf(parameter.data, "data");
+  const what = nameArray(parameter, index, "data");
+  checkTensor(parameter.data, what);
+  const own = hostDtypeOf(parameter.data, what);
   const bufferType = bufferTypeOf(own, precision.rounding);
   const master = dict.masters.get(id);
   if (master !== undefined && !(isSixteenBit(own) && precision.masterWeights)) {
     return "has no master weight, but there is one in the dict";
   }
   const values = parameters ? dict.parameters.get(id) : undefined;
-  if (values !== undefined) checkFree(parameter.data, () => `data of ${label(parameter, index)}`);
+  if (values !== undefined) checkFree(parameter.data, () => what);
   return difference("momentum buffer", dict.buffers.get(id), parameter, bufferType) ??
     difference("master weight", master, parameter, FLOAT32) ??
     difference("values", values, parameter, own);
