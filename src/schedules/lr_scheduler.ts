@@ -3,9 +3,10 @@
 import { describe } from "../parameter.ts";
 import { readSchedulerDict } from "../state/scheduler_dict.ts";
 import type { LRSchedulerStateDict } from "../state/scheduler_dict.ts";
-import { checkCounts, Groups, PerGroup } from "./groups.ts";
+import { checkCounts, Groups } from "./groups.ts";
 import type { ScheduledOptimizer } from "./groups.ts";
 import { checkOption, WHOLE } from "./options.ts";
+import { PerGroup } from "./per_group.ts";
 import { initialLrFor, recurrenceOf } from "./schedule.ts";
 import type { Recurrence, Schedule } from "./schedule.ts";
 

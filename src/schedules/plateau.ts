@@ -3,10 +3,11 @@
 import { describe } from "../parameter.ts";
 import { readSchedulerDict } from "../state/scheduler_dict.ts";
 import type { LRSchedulerStateDict } from "../state/scheduler_dict.ts";
-import { checkCounts, Groups, PerGroup } from "./groups.ts";
+import { checkCounts, Groups } from "./groups.ts";
 import type { ScheduledOptimizer } from "./groups.ts";
 import { checkOption, checkOptions, checkWord, NOT_NEGATIVE, WHOLE } from "./options.ts";
 import type { Limit } from "./options.ts";
+import { PerGroup } from "./per_group.ts";
 
 /** The options of `new ReduceLROnPlateau(optimizer, options)`. */
 export interface ReduceLROnPlateauOptions {
