@@ -6,7 +6,7 @@ import { SGD } from "@descent/sgd";
 export type Memory = "own" | "shared" | "wasm";
 
 /** Elements that step at the same time, so that small steps are under way at any moment too. */
-const AT_ONCE = 4_000_000;
+const AT_ONCE = 1_000_000;
 const MOST_OPTIMIZERS = 32;
 
 /** Makes data of zeros. */

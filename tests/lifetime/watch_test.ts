@@ -5,6 +5,8 @@ import { cpuMissing } from "../backends.ts";
 import { ATTEMPTS, SIZES, start, THREADS } from "./attempts.ts";
 
 const SAVES = 3;
+/** The watcher may miss what is written while it restarts: the file is saved until it has seen it. */
+const PATIENCE = 1_000;
 
 Deno.test({
   name: "a program that steps under --watch starts anew whenever its file is saved",
@@ -21,33 +23,32 @@ Deno.test({
 async function watch(elements: number, threads: number): Promise<void> {
   const folder = await Deno.makeTempDir();
   const file = `${folder}/main.ts`;
-  const save = async (n: number) => {
-    await Deno.writeTextFile(
+  let saves = 0;
+  const save = () =>
+    Deno.writeTextFileSync(
       file,
       `import { delay, stepForEver } from "${new URL("stepping.ts", import.meta.url)}";
       stepForEver(${elements});
-      await delay(20);
-      console.log("save ${n}");`,
+      await delay(10);
+      console.log("save ${saves}"); // ${performance.now()}`,
     );
-  };
-  await save(0);
+  save();
   const flags = ["--quiet", "--no-check", "--no-prompt", "--allow-all", "--watch"];
   const config = new URL("../../deno.json", import.meta.url).pathname;
   const child = start(["run", ...flags, "--config", config, file], threads);
-  const lines: string[] = [];
   const errors = new Response(child.stderr).text();
+  const again = setInterval(save, PATIENCE);
+  let out = "";
   for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
-    lines.push(...text.trim().split("\n"));
-    if (lines.length > SAVES) break;
-    await save(lines.length);
+    out += text;
+    if (!out.includes(`save ${saves}\n`)) continue;
+    if (++saves > SAVES) break;
+    save();
   }
-  try {
-    child.kill("SIGTERM");
-  } catch {
-    // It has ended by itself, which the lines say.
-  }
-  const { signal } = await child.status;
+  clearInterval(again);
+  const isAlive = saves > SAVES;
+  if (isAlive) child.kill("SIGKILL");
+  await child.status;
   await Deno.remove(folder, { recursive: true });
-  const expected = Array.from({ length: SAVES + 1 }, (_, n) => `save ${n}`);
-  assertEquals([lines, signal], [expected, "SIGTERM"], await errors);
+  assertEquals(isAlive, true, `it ended after save ${saves}: ${await errors}`);
 }
