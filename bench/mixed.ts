@@ -2,7 +2,8 @@
  * Measures steps of mixed precision against torch's, in turn: `deno task bench:mixed`.
  *
  * Gradients are unscaled, checked, clipped by their norm, used and zeroed: by Descent in two passes
- * over memory, by torch in `unscale_`, `clip_grad_norm_`, `step` and `zero_grad`.
+ * over memory, by torch in `unscale_`, `clip_grad_norm_`, `step` and `zero_grad`. What plain
+ * asynchronous steps of tiny tensors cost is measured after that.
  *
  * @module
  */
@@ -25,6 +26,8 @@ Usage: deno task bench:mixed [options]
   --help         show this text`;
 
 const NAMES = ["MLP 784-256-128-10", "ResNet-50"];
+/** What is measured of these are plain steps: the arithmetic takes next to none of their time. */
+const TINY = ["2 x 10", "161 x 10"];
 
 const flags = readFlags(Deno.args, {
   switches: ["readme"],
@@ -52,22 +55,34 @@ const programs: Program[] = [
   })),
 ];
 
+const tinyPrograms = THREADS.map((threads): Program => ({
+  name: `${descentOn(threads)}, plain`,
+  command: ({ name }) => deno(here("async_steps.ts"), name),
+  env: { DESCENT_THREADS: String(threads) },
+}));
+
 const tables: string[] = [];
 const versions = new Set<string>();
-for (const workload of NAMES.map(findWorkload)) {
-  console.log(`Measuring ${workload.name} ...`);
-  const { results, about } = await duel(programs, workload, flags.rounds ?? 15);
-  about.filter((text) => text !== "").forEach((text) => versions.add(text));
-  tables.push(formatResults(workload.name, results));
-}
+await measure(NAMES, programs, descentOn(THREADS.at(-1)!));
+await measure(TINY, tinyPrograms, tinyPrograms.at(-1)!.name);
 const setting = `${describeMachine()}, ${today()}: ${[...versions].join(", ")}`;
 const report = [setting, ...tables].join("\n\n");
 console.log(`\n${report}`);
 if (flags.readme) writeSection("mixed", report);
 
-/** Times, and how often Descent's step on all threads fits into each. */
-function formatResults(name: string, results: readonly Result[]): string {
-  const own = results.find(({ contender }) => contender === descentOn(THREADS.at(-1)!))!;
+/** Adds a table for each workload. */
+async function measure(names: readonly string[], programs: readonly Program[], own: string) {
+  for (const workload of names.map(findWorkload)) {
+    console.log(`Measuring ${workload.name} ...`);
+    const { results, about } = await duel(programs, workload, flags.rounds ?? 15);
+    about.filter((text) => text !== "").forEach((text) => versions.add(text));
+    tables.push(formatResults(workload.name, results, own));
+  }
+}
+
+/** Times, and how often those of one contender fit into each. */
+function formatResults(name: string, results: readonly Result[], reference: string): string {
+  const own = results.find(({ contender }) => contender === reference)!;
   const rows = results.map((result) => [
     result.contender,
     formatTime(result.ns),

@@ -1,0 +1,3 @@
+/** A test that passes, for `suite_test.ts`. */
+
+Deno.test("a test that passes", () => {});
