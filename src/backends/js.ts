@@ -15,9 +15,10 @@ import { addNorms, scaleGradients } from "./js_gradients.ts";
 import { stepSixteenBit } from "./js_sixteen_bit.ts";
 import { stepSparse } from "./js_sparse.ts";
 import type { Matrix } from "./js_sparse.ts";
-import { chooseSweep } from "./js_sweep.ts";
+import { chooseSweep, isSmall, sweepTiles } from "./js_sweep.ts";
 import { goBack } from "./js_vjp.ts";
 import { loopsOf } from "./loops/loops.ts";
+import type { WideLoops } from "./loops/loops.ts";
 import { preparationOf } from "./preparation.ts";
 import type { Preparation } from "./preparation.ts";
 
@@ -33,6 +34,7 @@ interface Choice {
   readonly lines: Lines;
   readonly factors: Factors<number>;
   readonly preparation: Preparation;
+  readonly loops: WideLoops;
 }
 
 function choose(plan: Plan, dtype: WideDtype, group: number, first: boolean): Choice {
@@ -40,6 +42,7 @@ function choose(plan: Plan, dtype: WideDtype, group: number, first: boolean): Ch
   return {
     ...{ dtype, group, first, lines: linesOf(h, first), factors: factorsOf(h, dtype.round) },
     preparation: preparationOf(plan, group, dtype),
+    loops: loopsOf(dtype),
   };
 }
 
@@ -78,8 +81,10 @@ type StepTensor = (
   at: number,
 ) => void;
 
-const stepPlain: StepTensor = ({ dtype, lines, factors }, data, grad, buffer, at) =>
-  chooseSweep(data.length)(dtype, lines, factors, data, grad, buffer, at);
+const stepPlain: StepTensor = ({ dtype, lines, factors, loops }, data, grad, buffer, at) => {
+  if (isSmall(data.length)) loops.step(lines, factors, data, grad, buffer, at);
+  else sweepTiles(dtype, lines, factors, data, grad, buffer, at);
+};
 
 /** Steps one tensor by gradients that are prepared a tile at a time. */
 const stepPrepared: StepTensor = (choice, data, grad, buffer, at) => {

@@ -22,14 +22,19 @@ export type Sweep = (
 
 /** The way that is faster for a tensor of this length; its parts have the same bits by it. */
 export function chooseSweep(length: number): Sweep {
-  return length >= SMALL && isAvailable() ? sweepTiles : sweepElements;
+  return isSmall(length) ? sweepElements : sweepTiles;
+}
+
+/** Whether a plain loop is the faster way. */
+export function isSmall(length: number): boolean {
+  return length < SMALL || !isAvailable();
 }
 
 /**
  * Steps one tensor in WebAssembly, a tile at a time. A buffer that lies there is stepped in place,
  * as long as whole vectors do not go beyond its end.
  */
-function sweepTiles(
+export function sweepTiles(
   dtype: WideDtype,
   lines: Lines,
   f: Factors<number>,
