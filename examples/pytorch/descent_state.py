@@ -1,20 +1,23 @@
 """Descent's checkpoint files as state dicts of torch.optim.SGD, and back."""
 
 import json
+import math
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 FORMAT = "descent-sgd-state"
-VERSION = 1
+VERSION = 2
+SCHEDULER = ("last_epoch", "base_lrs", "_last_lr", "best", "num_bad_epochs", "cooldown_counter")
 
 
 def load(path):
     """Reads a file of Descent's saveState.
 
     Returns the state dict for torch.optim.SGD.load_state_dict, the parameters by name (empty if the
-    file was saved without them), and the caller's own notes.
+    file was saved without them), and the caller's own notes. Parameters without a name are
+    "param.<index>", and None in the `param_names` of their group.
     """
     with safe_open(path, framework="pt") as file:
         notes = dict(file.metadata() or {})
@@ -22,6 +25,9 @@ def load(path):
     if notes.pop("format", None) != FORMAT or int(notes.pop("version")) > VERSION:
         raise ValueError(f"{path} is no Descent checkpoint of version {VERSION} or older")
     groups = json.loads(notes.pop("param_groups"))
+    if any("param_names" in group for group in groups):  # torch wants all groups with names, or none
+        for group in groups:
+            group.setdefault("param_names", [None] * len(group["params"]))
     state = {}
     for group in groups:
         if group.pop("sign", False):
@@ -35,11 +41,12 @@ def load(path):
     return {"state": state, "param_groups": groups}, tensors, notes
 
 
-def save(path, state_dict, parameters=None, notes=None):
+def save(path, state_dict, parameters=None, notes=None, scheduler=None):
     """Writes a file for Descent's loadState.
 
     `state_dict` is that of a torch.optim.SGD. `parameters` are tensors by the names that the
-    optimizer was given, or by "param.<index>" if it was given none.
+    optimizer was given, or by "param.<index>" where it was given none. `scheduler` is the state dict
+    of a scheduler, of which the file gets what Descent knows.
     """
     tensors = dict(parameters or {})
     for index, entry in state_dict["state"].items():
@@ -48,6 +55,8 @@ def save(path, state_dict, parameters=None, notes=None):
     groups = [
         {key: plain(value) for key, value in group.items()} for group in state_dict["param_groups"]
     ]
+    if scheduler is not None:
+        notes = {**(notes or {}), "lr_scheduler": json.dumps(known(scheduler), allow_nan=False)}
     metadata = {
         "format": FORMAT,
         "version": str(VERSION),
@@ -55,6 +64,17 @@ def save(path, state_dict, parameters=None, notes=None):
         **(notes or {}),
     }
     save_file({name: t.detach().contiguous() for name, t in tensors.items()}, path, metadata)
+
+
+def known(scheduler):
+    """What Descent has of a scheduler's state too. A plateau's best is infinite before a metric."""
+    state = {key: scheduler[key] for key in SCHEDULER if key in scheduler}
+    if math.isinf(state.get("best", 0)):
+        del state["best"]
+    return {
+        key: [plain(item) for item in value] if isinstance(value, list) else plain(value)
+        for key, value in state.items()
+    }
 
 
 def plain(value):

@@ -69,12 +69,17 @@ export function surplus(
   );
 }
 
+/** The numbers of parameters in two groups, or in one that has no counterpart. */
 function compareRow({ groupHere, groupThere, here, there }: Row<Member, Member>): string {
-  const side = (group: number | undefined, where: string, { length }: readonly unknown[]) =>
-    group === undefined
-      ? `no group ${where} is its counterpart`
-      : `group ${group} ${where} has ${length} that no name matches`;
-  const sides = [side(groupThere, "there", there), side(groupHere, "here", here)];
-  if (groupThere === undefined) sides.reverse();
-  return sides.join(", and ");
+  const count = ({ length }: readonly unknown[]) =>
+    `${length} ${length === 1 ? "parameter" : "parameters"} that no name matches`;
+  if (groupHere === undefined) {
+    return `group ${groupThere} there has ${count(there)}, and no counterpart here`;
+  }
+  if (groupThere === undefined) {
+    return `group ${groupHere} here has ${count(here)}, and no counterpart there`;
+  }
+  return `group ${groupThere} there has ${
+    count(there)
+  }, and group ${groupHere} here has ${here.length}`;
 }

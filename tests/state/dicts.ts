@@ -17,7 +17,11 @@ export function optimizerOf(...groups: Parameter[][]): SGD {
   return new SGD(groups.map((params) => ({ params })), { lr: 0.1, momentum: 0.9 });
 }
 
-export function group(params: number[], names?: string[], more: object = {}): ParamGroupStateDict {
+export function group(
+  params: number[],
+  names?: (string | null)[],
+  more: object = {},
+): ParamGroupStateDict {
   return { ...HYPER, ...more, params, ...(names === undefined ? {} : { param_names: names }) };
 }
 

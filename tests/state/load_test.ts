@@ -123,7 +123,7 @@ Deno.test("with names on both sides, reordered parameters and groups find their 
   );
   assertEquals(firstOfBuffers(optimizer), [4, 3, 1, 2]);
   assertEquals(optimizer.paramGroups.map(({ lr }) => lr), [0.25, 0.5]);
-  assertEquals(report, { missing: [], unexpected: [], mismatched: [] });
+  assertEquals(report, { missing: [], unexpected: [], mismatched: [], regrouped: [] });
 });
 
 Deno.test("a group without names is matched in order, and others of the dict by name", () => {
@@ -168,5 +168,3 @@ Deno.test("parameters are loaded in place where that is asked for", () => {
   assertEquals([a.data, b.data], [Float32Array.of(7, 8), Float32Array.of(5, 6)]);
   assert(a.data === arrays[0] && b.data === arrays[1]);
 });
-
-/** What does not fit an optimizer of the groups ["a", "b"] and ["c"], and the lines that say so. */

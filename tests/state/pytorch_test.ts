@@ -1,7 +1,16 @@
 /** The run that examples/pytorch documents. Python is `python3`, or what DESCENT_PYTHON names. */
 
 import { assert, assertEquals } from "@std/assert";
-import { BFloat16Array, loadState, LRScheduler, saveState, SGD, stepLR } from "@descent/sgd";
+import {
+  BFloat16Array,
+  linearLR,
+  loadState,
+  LRScheduler,
+  ReduceLROnPlateau,
+  saveState,
+  SGD,
+  stepLR,
+} from "@descent/sgd";
 
 const examples = new URL("../../examples/pytorch/", import.meta.url).pathname;
 const python = Deno.env.get("DESCENT_PYTHON") ?? "python3";
@@ -74,6 +83,114 @@ Deno.test({
     other.loadStateDict(dict.lr_scheduler!);
     assertEquals(other.stateDict(), scheduler.stateDict());
     await Deno.remove(path);
+  },
+});
+
+/** Goes on with a run of two groups in torch, in which some parameters have no name. */
+const GO_ON_MIXED = `
+import json, sys, torch
+from descent_state import load, save
+state, parameters, notes = load(sys.argv[1])
+tensors = [torch.nn.Parameter(parameters[n]) for n in ("w", "param.1", "v", "param.3")]
+optimizer = torch.optim.SGD([{"params": tensors[:3]}, {"params": tensors[3:]}], lr=9, momentum=0.9)
+optimizer.load_state_dict(state)
+for _ in range(3):
+    for tensor in tensors:
+        tensor.grad = tensor.detach() / 2
+    optimizer.step()
+state = optimizer.state_dict()
+print(json.dumps([group["param_names"] for group in state["param_groups"]]))
+optimizer.add_param_group({"params": [("u", torch.nn.Parameter(torch.ones(1)))]})
+save(sys.argv[1], state, dict(zip(("w", "param.1", "v", "param.3"), tensors)), notes)
+`;
+
+Deno.test({
+  name: "torch goes on with a run in which some parameters have names, and Descent with torch's" +
+    (ready ? "" : ` (skipped: ${python} has no torch and safetensors)`),
+  ignore: !ready,
+  async fn() {
+    const path = await Deno.makeTempFile();
+    const names = ["w", undefined, "v", undefined];
+    const start = (order: number[]) => {
+      const params = names.map((name, i) => {
+        const data = Float32Array.from({ length: 64 }, (_, k) => Math.sin(64 * i + k));
+        return { data, grad: data.slice(), ...(name === undefined ? {} : { name }) };
+      });
+      const groups = [{ params: order.map((i) => params[i]) }, { params: [params[3]], lr: 0.1 }];
+      return { params, optimizer: new SGD(groups, { lr: 0.3, momentum: 0.9, backend: "js" }) };
+    };
+    const train = ({ params, optimizer }: ReturnType<typeof start>) => {
+      for (let i = 0; i < 3; i++) {
+        for (const w of params) w.grad = w.data.map((p) => p / 2);
+        optimizer.step();
+      }
+    };
+    const [first, whole, last] = [start([0, 1, 2]), start([0, 1, 2]), start([2, 0, 1])];
+    train(first);
+    await saveState(path, first.optimizer, { parameters: true });
+    const command = new Deno.Command(python, {
+      args: ["-B", "-c", GO_ON_MIXED, path],
+      cwd: examples,
+    });
+    const { success, stdout, stderr } = await command.output();
+    assert(success, new TextDecoder().decode(stderr));
+    assertEquals(JSON.parse(new TextDecoder().decode(stdout)), [["w", null, "v"], [null]]);
+    last.optimizer.loadStateDict(await loadState(path), { parameters: true });
+    train(last);
+    for (let i = 0; i < 3; i++) train(whole);
+    assertEquals(last.params, whole.params);
+    await Deno.remove(path);
+  },
+});
+
+/** Schedulers of torch at odd places: a plateau before its first metric, a line at its end. */
+const ODD_SCHEDULERS = `
+import sys, torch
+from descent_state import save
+def run(path, make, steps):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+    scheduler = make(optimizer)
+    for _ in range(steps):
+        optimizer.step()
+        scheduler.step()
+    print(optimizer.param_groups[0]["lr"])
+    save(path, optimizer.state_dict(), scheduler=scheduler.state_dict())
+run(sys.argv[1], torch.optim.lr_scheduler.ReduceLROnPlateau, 0)
+run(sys.argv[2], lambda o: torch.optim.lr_scheduler.LinearLR(o, 0.9, 0, 7), 7)
+`;
+
+Deno.test({
+  name: "a plateau of torch's without a metric is taken, and a learning rate just below 0 is 0" +
+    (ready ? "" : ` (skipped: ${python} has no torch and safetensors)`),
+  ignore: !ready,
+  async fn() {
+    const paths = [await Deno.makeTempFile(), await Deno.makeTempFile()];
+    const args = ["-B", "-c", ODD_SCHEDULERS, ...paths];
+    const { success, stdout, stderr } = await new Deno.Command(python, { args, cwd: examples })
+      .output();
+    assert(success, new TextDecoder().decode(stderr));
+    const lrs = new TextDecoder().decode(stdout).trim().split("\n").map(Number);
+    assert(lrs[1] < 0 && lrs[1] > -1e-15, `torch's is ${lrs[1]}`);
+    const dicts = await Promise.all(paths.map((path) => loadState(path)));
+    const optimizer = new SGD([{ data: new Float32Array(1), grad: null }], {
+      lr: 9,
+      backend: "js",
+    });
+
+    const plateau = new ReduceLROnPlateau(optimizer, { patience: 0 });
+    optimizer.loadStateDict(dicts[0]);
+    plateau.loadStateDict(dicts[0].lr_scheduler!);
+    for (const metric of [5, 5]) plateau.step(metric); // the first one is better than none
+    assertEquals(optimizer.paramGroups[0].lr, 0.1 * 0.1);
+
+    const line = new LRScheduler(
+      optimizer,
+      linearLR({ startFactor: 0.9, endFactor: 0, totalIters: 7 }),
+    );
+    optimizer.loadStateDict(dicts[1]);
+    line.loadStateDict(dicts[1].lr_scheduler!);
+    assertEquals([optimizer.paramGroups[0].lr, line.lastLr], [0, [0]]);
+    await Promise.all(paths.map((path) => Deno.remove(path)));
   },
 });
 
