@@ -19,7 +19,13 @@ interface Keyed {
  * a whole took a quarter of a second.
  */
 export function sortTensors(tensors: readonly Tensor[]): Tensor[] {
-  const byWidth = Map.groupBy(tensors, ({ array }) => array.BYTES_PER_ELEMENT);
+  const byWidth = new Map<number, Tensor[]>();
+  for (const tensor of tensors) {
+    const bytes = tensor.array.BYTES_PER_ELEMENT;
+    const group = byWidth.get(bytes);
+    if (group === undefined) byWidth.set(bytes, [tensor]);
+    else group.push(tensor);
+  }
   return [...byWidth].sort(([a], [b]) => b - a).flatMap(([, group]) => {
     const keyed = group.map((tensor): Keyed => ({ tensor, name: tensor.name, key: 0 }));
     return sortFrom(keyed, 0).map(({ tensor }) => tensor);
