@@ -70,7 +70,10 @@ export interface Parameter<T extends Tensor = FloatArray> {
   data: T;
   /** The gradient: length, dtype and device of `data`, or null for "none this time". */
   grad: T | null;
-  /** What error messages call the parameter. */
+  /**
+   * What the parameter is called: its own name within an optimizer, which reads it once, as it gets
+   * the parameter. State dicts and files carry it, and state is loaded by it.
+   */
   name?: string;
   /** The tensor's shape; its product is `data.length`. The step does not depend on it. */
   shape?: readonly number[];

@@ -203,6 +203,13 @@ const others: Fault[] = [
   ["a state below zero", restore({ _last_lr: [1, -1] }), RangeError, "in lr_scheduler._last_lr"],
   ["a plateau's best that is NaN", restorePlateau({ best: NaN }), TypeError, "lr_scheduler.best"],
   [
+    "a plateau's best that is infinitely good",
+    restorePlateau({ best: -Infinity }),
+    RangeError,
+    'lr_scheduler.best must not be infinitely good for the mode "min": current value is -Infinity',
+  ],
+  ["a base of -1e-6", restore({ base_lrs: [-1e-6] }), RangeError, "in lr_scheduler.base_lrs"],
+  [
     "a plateau's state without a count",
     restorePlateau({ num_bad_epochs: undefined }),
     TypeError,

@@ -219,3 +219,56 @@ Deno.test("keys that only torch has are kept in a file and left out by loading",
   scheduler.step();
   assertEquals(scheduler.stateDict(), { last_epoch: 4, base_lrs: [1], _last_lr: [0.0625] });
 });
+
+/** What torch gives of a plateau before its first metric. */
+const FRESH = {
+  ...{ factor: 0.1, default_min_lr: 0, min_lrs: [0], patience: 10, cooldown: 0, eps: 1e-8 },
+  ...{ last_epoch: 0, _last_lr: [0.1], mode: "min", threshold: 1e-4, threshold_mode: "rel" },
+  ...{ mode_worse: Infinity, best: Infinity, cooldown_counter: 0, num_bad_epochs: 0 },
+};
+
+for (const mode of ["min", "max"] as const) {
+  Deno.test(`a plateau with mode "${mode}" goes on from torch's state before the first metric`, () => {
+    const { optimizer } = optimizerOf([1]);
+    const plateau = new ReduceLROnPlateau(optimizer, { mode, patience: 0 });
+    plateau.step(0);
+    const best = mode === "min" ? Infinity : -Infinity;
+    plateau.loadStateDict({ ...FRESH, mode, mode_worse: best, best });
+    assertEquals([plateau.lastEpoch, plateau.lastLr, "best" in plateau.stateDict()], [
+      0,
+      [0.1],
+      false,
+    ]);
+    plateau.step(mode === "min" ? 1e300 : -1e300); // better than none
+    assertEquals(optimizer.paramGroups[0].lr, 0.1);
+  });
+}
+
+Deno.test("an infinite best goes into a file as none, and one that Python wrote comes out", () => {
+  const { optimizer } = optimizerOf([0.1]);
+  const lr_scheduler = {
+    ...{ last_epoch: 0, _last_lr: [0.1], best: Infinity },
+    ...{ num_bad_epochs: 0, cooldown_counter: 0 },
+  };
+  const bytes = encodeStateDict({ ...optimizer.stateDict(), lr_scheduler });
+  const { best: _, ...others } = lr_scheduler;
+  assertEquals(decodeStateDict(bytes).lr_scheduler, others);
+  for (const best of ["Infinity", "-Infinity"]) {
+    const text = new TextDecoder("latin1").decode(bytes);
+    const written = text.replace('\\"num_bad_epochs', `\\"best\\":${best},\\"num_bad_epochs`);
+    const file = Uint8Array.from(written, (char) => char.charCodeAt(0));
+    new DataView(file.buffer).setUint32(0, file.length - 8, true);
+    assertEquals(decodeStateDict(file).lr_scheduler!.best, Number(best));
+  }
+});
+
+Deno.test("learning rates just below 0, as torch's lines end, become 0", () => {
+  const { optimizer } = optimizerOf(LRS);
+  const lr = -8.56457761853692e-18; // torch 2.13: LinearLR(optimizer, 0.9, 0, 7) at its end
+  const scheduler = new LRScheduler(optimizer, halve);
+  scheduler.loadStateDict({ last_epoch: 7, base_lrs: LRS, _last_lr: [lr, 0.1] });
+  assertEquals([scheduler.lastLr, optimizer.paramGroups.map(({ lr }) => lr)], [[0, 0.1], [0, 0.1]]);
+  const plateau = new ReduceLROnPlateau(optimizer);
+  plateau.loadStateDict({ ...FRESH, _last_lr: [0.1, lr] });
+  assertEquals(plateau.lastLr, [0.1, 0]);
+});

@@ -166,3 +166,47 @@ for (const [here, there, fits] of SHAPES) {
     else assertThrows(load, RangeError, "has shape [");
   });
 }
+
+/** Loads a dict into an optimizer, one of whose parameters gives its data so many times only. */
+function loadWithReads(limit: number) {
+  const [a, b] = named("a", "b");
+  const optimizer = optimizerOf([a], [b]);
+  optimizer.step();
+  const before = everything(optimizer);
+  const dict = dictOf(group([0], ["a"], { lr: 7 }), group([1], ["b"], { lr: 8 }));
+  dict.parameters = { 0: { data: Float32Array.of(5, 6) }, 1: { data: Float32Array.of(7, 8) } };
+  const { data } = b;
+  let reads = 0;
+  Object.defineProperty(b, "data", {
+    configurable: true,
+    get() {
+      if (++reads > limit) throw new Error("data are gone");
+      return data;
+    },
+  });
+  const error = thrownBy(() => optimizer.loadStateDict(dict, { parameters: true }));
+  Object.defineProperty(b, "data", { value: data, writable: true });
+  return { error, before, after: everything(optimizer) };
+}
+
+function thrownBy(run: () => void): unknown {
+  try {
+    run();
+    return null;
+  } catch (error) {
+    return error;
+  }
+}
+
+Deno.test("data that can no longer be read while a dict is loaded leave everything as it was", () => {
+  for (let limit = 0; limit < 100; limit++) {
+    const { error, before, after } = loadWithReads(limit);
+    if (error === null) {
+      assertEquals(after.dict.parameters![1].data, Float32Array.of(7, 8));
+      return assert(limit > 0);
+    }
+    assertEquals((error as Error).message, "data are gone");
+    assertEquals(after, before);
+  }
+  throw new Error("the dict was never loaded");
+});
