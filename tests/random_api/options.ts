@@ -3,7 +3,8 @@
 import type { GroupOptions, RoundingOptions, StepOptions } from "@descent/sgd";
 import type { Random } from "./random.ts";
 
-const BAD_NUMBERS = [-1, NaN, Infinity, "0.1", null, 1e39, {}];
+/** The last one fits float64 alone; it is a power of two, as `exact` hyperparameters are. */
+const BAD_NUMBERS = [-1, NaN, Infinity, "0.1", null, {}, 2 ** 130];
 
 /**
  * Hyperparameters of a group.
