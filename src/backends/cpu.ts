@@ -4,6 +4,7 @@ import { checkPullbacks } from "../pullback.ts";
 import type { HyperGradients, Pullback } from "../pullback.ts";
 import { openLibrary, unwrap } from "../native/library.ts";
 import type { Absent, Library } from "../native/library.ts";
+import { bufferOf } from "../intrinsics.ts";
 import type { HostArray } from "../parameter.ts";
 import type { Plan } from "../plan.ts";
 import type { RuleOptions } from "../rule.ts";
@@ -37,7 +38,7 @@ function createCpu({ symbols }: Library): Backend {
     address(array: HostArray | Uint32Array<ArrayBuffer>): number {
       // V8 keeps small arrays inside its own heap, where they move. Asking for the buffer, as every
       // check of an array has done before this, puts them where they stay.
-      void array.buffer;
+      bufferOf(array);
       return descent_address(array as Uint32Array<ArrayBuffer>);
     },
     allocate: (bytes) => ({ buffer: new ArrayBuffer(bytes), offset: 0 }),
