@@ -1,6 +1,7 @@
 /** Sees to it that what a step writes lies apart from everything else that it uses. */
 
 import { gradsOf, isAllApart, spansOfGrads, writtenOf } from "./entry_spans.ts";
+import { byteLengthOf } from "./intrinsics.ts";
 import type { Written } from "./overlap.ts";
 import type { FloatArray } from "./parameter.ts";
 import type { SparseTable } from "./sparse.ts";
@@ -59,7 +60,7 @@ export class Apart {
   #compareValues(written: Written): void {
     for (const { row, values } of this.#sparse.steps) {
       const start = this.#address(values);
-      const end = start + values.byteLength;
+      const end = start + byteLengthOf(values);
       const span = { starts: Float64Array.of(start), ends: Float64Array.of(end) };
       if (written.findMeeting(span) < 0) continue;
       throw written.refusal(start, end, `values of ${this.#table.name(row, "grad")}`);

@@ -86,7 +86,7 @@ export function checkDataApart(
   const unusable = new Set<number>();
   for (let row = 0; row < table.count; row++) {
     const { data } = parameters[row];
-    if (data !== table.datas[row] || data.length !== table.lengthAt(row)) {
+    if (data !== table.datas[row] || !table.hasDataAt(row)) {
       unusable.add(row); // such as detached data: its memory may be somebody else's by now
       continue;
     }

@@ -4,7 +4,8 @@ import { arrayDtype, FORMATS } from "./gpu/dtype.ts";
 import type { GpuDtype } from "./gpu/dtype.ts";
 import { createKernel } from "./gpu/kernel.ts";
 import type { GpuKernel } from "./gpu/kernel.ts";
-import { createTensor, type GpuTensor, placeOf } from "./gpu/tensor.ts";
+import { countIn, createTensor, type GpuTensor, placeOf } from "./gpu/tensor.ts";
+import { lengthOf } from "./intrinsics.ts";
 import { readInfo } from "./gpu/info.ts";
 import type { GpuInfo } from "./gpu/info.ts";
 import { NativeGpu } from "./native/gpu.ts";
@@ -122,7 +123,8 @@ export class Gpu {
     { dtype = "float32" }: { dtype?: GpuDtype } = {},
   ): GpuTensor<GpuDtype> {
     if (typeof content === "number") return this.#create(content, dtype, true);
-    const tensor = this.#create(content.length, arrayDtype(content), false);
+    const name = arrayDtype(content);
+    const tensor = this.#create(lengthOf(content), name, false);
     tensor.write(content);
     return tensor;
   }
@@ -201,6 +203,7 @@ function createDevice(native: NativeGpu): Device {
   const handleOf = (tensor: DeviceTensor) => placeOf(tensor as GpuTensor<GpuDtype>).handle;
   return {
     address: handleOf,
+    length: (tensor) => countIn(tensor as GpuTensor<GpuDtype>),
     step: (...tables) => native.step(...tables),
     zero: (tensors) => native.zero(tensors.map(handleOf)),
     synchronize: () => native.synchronize(),

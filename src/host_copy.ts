@@ -1,5 +1,6 @@
 /** Elements of tensors, wherever they lie, as arrays of JavaScript's. */
 
+import { copyOf, setAll } from "./intrinsics.ts";
 import { deviceOf, dtypeOf, elementTypeOf } from "./parameter.ts";
 import type { DeviceTensor, Dtype, ElementType, HostArray, Tensor } from "./parameter.ts";
 
@@ -15,7 +16,7 @@ export function readable(tensor: Tensor): HostArray {
 
 /** A copy of all elements. A tensor on a device is waited for. */
 export function copyToHost(tensor: Tensor): HostArray {
-  if (deviceOf(tensor) === undefined) return (tensor as HostArray).slice();
+  if (deviceOf(tensor) === undefined) return copyOf(tensor as HostArray);
   const elements = (tensor as DeviceTensor).readSync();
   return elements instanceof Float32Array ? elements : Float32Array.from(elements);
 }
@@ -23,7 +24,7 @@ export function copyToHost(tensor: Tensor): HostArray {
 /** Replaces all elements, in place. The values have the length and `hostDtypeOf` of the tensor. */
 export function copyFromHost(tensor: Tensor, values: HostArray): void {
   if (deviceOf(tensor) === undefined) {
-    (tensor as HostArray).set(values);
+    setAll(tensor as HostArray, values);
     return;
   }
   const half = elementTypeOf(tensor, "the tensor").name === "float16";

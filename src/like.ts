@@ -1,6 +1,6 @@
 /** Checks that an array fits a parameter. */
 
-import { checkBuffer, describe, findElementType, isFixed } from "./parameter.ts";
+import { checkBuffer, describe, findElementType, isFixed, lengthIn } from "./parameter.ts";
 import type { ElementType, Tensor } from "./parameter.ts";
 
 /** What an array has to be like: the data of a parameter. */
@@ -14,7 +14,8 @@ export interface Like {
 /** Whether it fits: `checkLike` says why not. */
 export function isLike(tensor: Tensor, dtype: ElementType | null, length: number): boolean {
   const own = findElementType(tensor);
-  return own !== undefined && own === dtype && isFixed(tensor) && tensor.length === length;
+  return own !== undefined && own === dtype && isFixed(tensor) &&
+    lengthIn(tensor, own) === length;
 }
 
 /**
@@ -33,10 +34,11 @@ export function checkLike(tensor: Tensor, like: Like, what: string): void {
         `current value is ${describe(tensor)}`,
     );
   }
-  if (tensor.length !== length) {
+  const current = lengthIn(tensor, own!);
+  if (current !== length) {
     throw new RangeError(
       `Cannot use ${what} as its length must be ${length}, like its data: ` +
-        `current length is ${tensor.length}`,
+        `current length is ${current}`,
     );
   }
 }

@@ -6,7 +6,7 @@
 import type { ArrayName } from "./array_name.ts";
 import { load } from "./convert.ts";
 import { copyFromHost, storedType } from "./host_copy.ts";
-import { FLOAT32, isSixteenBit } from "./parameter.ts";
+import { countOf, FLOAT32, isSixteenBit } from "./parameter.ts";
 import type { HostArray, Tensor } from "./parameter.ts";
 import { LATER } from "./tables.ts";
 import { makeArrays, objectOf } from "./tensor_memory.ts";
@@ -199,7 +199,7 @@ export class OwnArrays {
       const lengthOf = (i: number) => table.lengthAt(wanted[i].row);
       for (const [i, { row, [name]: values }] of wanted.entries()) {
         const isOfType = storedType(table.datas[row], values!) === typeOf(i);
-        if (isOfType && values!.length === lengthOf(i)) continue;
+        if (isOfType && countOf(values!) === lengthOf(i)) continue;
         // The dict fitted other data, which a getter gave.
         throw new RangeError(
           `Cannot load the state as ${table.name(row, "data")} changed meanwhile`,

@@ -1,6 +1,14 @@
 /** What the optimizer steps: parameters, their arrays, and the dtypes these may have. */
 
 import { BFloat16Array, isBFloat16Array, roundToBFloat16 } from "./bfloat16.ts";
+import {
+  bufferOf,
+  byteLengthOf,
+  byteOffsetOf,
+  lengthOf,
+  stateOfBuffer,
+  tagOf,
+} from "./intrinsics.ts";
 
 /** An array of float32 or float64. */
 export type FloatArray = Float32Array | Float64Array;
@@ -15,6 +23,8 @@ export type HostArray = FloatArray | HalfArray;
 export interface Device {
   /** The tensor's place on a scale that all memory shares, above the host's addresses. */
   address(tensor: DeviceTensor): number;
+  /** The number of the tensor's elements, whatever its properties say. */
+  length(tensor: DeviceTensor): number;
   /** Queues one step of those rows of a plan's tables that are on this device. */
   step(
     rows: BigUint64Array<ArrayBuffer>,
@@ -149,20 +159,6 @@ export interface WideDtype extends Dtype {
 /** What says where the elements of an array are. */
 const PROPERTIES = ["length", "buffer", "byteOffset", "byteLength"] as const;
 
-/** Reads a property of a typed array as the language defines it, whatever a subclass says. */
-function intrinsic(name: typeof PROPERTIES[number] | typeof Symbol.toStringTag) {
-  const prototype = Object.getPrototypeOf(Float32Array.prototype);
-  const { get } = Object.getOwnPropertyDescriptor(prototype, name)!;
-  return (array: unknown): unknown => get!.call(array);
-}
-
-const tagOf = intrinsic(Symbol.toStringTag);
-const lengthOf = intrinsic("length");
-/** The buffer that an array lies in. */
-export const bufferOf = intrinsic("buffer");
-const byteOffsetOf = intrinsic("byteOffset");
-const byteLengthOf = intrinsic("byteLength");
-
 const DTYPES = {
   Float32Array: {
     code: 0,
@@ -202,7 +198,8 @@ const DTYPES = {
 /** float32, for what needs a dtype and has no array. */
 export const FLOAT32: WideDtype = DTYPES.Float32Array;
 
-const placed = new WeakMap<DeviceTensor, ElementType>();
+const placed = new WeakMap<unknown & WeakKey, ElementType>();
+const placeOf = placed.get.bind(placed) as (value: unknown) => ElementType | undefined;
 
 /** Makes a tensor known as one of a device's. */
 export function place(tensor: DeviceTensor, type: ElementType): void {
@@ -211,7 +208,17 @@ export function place(tensor: DeviceTensor, type: ElementType): void {
 
 /** The device of a tensor; undefined for an array. */
 export function deviceOf(value: unknown): Device | undefined {
-  return placed.get(value as DeviceTensor)?.device;
+  return placeOf(value)?.device;
+}
+
+/** The number of elements of a tensor of a type. */
+export function lengthIn(tensor: Tensor, { device }: ElementType): number {
+  return device === undefined ? lengthOf(tensor) : device.length(tensor as DeviceTensor);
+}
+
+/** The number of elements of an array or of a tensor on a device. */
+export function countOf(tensor: Tensor): number {
+  return deviceOf(tensor)?.length(tensor as DeviceTensor) ?? lengthOf(tensor);
 }
 
 /**
@@ -230,7 +237,7 @@ export function elementTypeOf(value: unknown, what: string): ElementType {
 
 /** The same; undefined if the value is neither. */
 export function findElementType(value: unknown): ElementType | undefined {
-  return placed.get(value as DeviceTensor) ?? findDtype(value);
+  return placeOf(value) ?? findDtype(value);
 }
 
 /**
@@ -244,9 +251,16 @@ export function dtypeOf(value: unknown, what: string): Dtype {
 }
 
 function findDtype(value: unknown): Dtype | undefined {
-  const tag = tagOf(value) as string | undefined;
-  if (tag === "Uint16Array") return isBFloat16Array(value) ? DTYPES.BFloat16Array : undefined;
-  return (DTYPES as Record<string, Dtype | undefined>)[tag ?? ""];
+  switch (tagOf(value)) {
+    case "Float32Array":
+      return DTYPES.Float32Array;
+    case "Float64Array":
+      return DTYPES.Float64Array;
+    case "Float16Array":
+      return DTYPES.Float16Array;
+    case "Uint16Array":
+      return isBFloat16Array(value) ? DTYPES.BFloat16Array : undefined;
+  }
 }
 
 function refuse(value: unknown, what: string, kinds: string): never {
@@ -271,9 +285,9 @@ export function isFixed(tensor: Tensor | SparseGrad["indices"]): boolean {
     device.address(tensor as DeviceTensor);
     return true;
   }
-  const array = tensor as HostArray;
-  const buffer = array.buffer as ArrayBuffer & { readonly growable?: boolean };
-  return isHonest(array) && !buffer.detached && !buffer.resizable && !buffer.growable;
+  if (!isHonest(tensor as HostArray)) return false;
+  const { detached, resizableTo } = stateOfBuffer(bufferOf(tensor));
+  return !detached && resizableTo === null;
 }
 
 /** Whether it is a tensor whose memory is fixed. */
@@ -281,6 +295,7 @@ export function isUsable(value: unknown): value is Tensor {
   return findElementType(value) !== undefined && isFixed(value as Tensor);
 }
 
+/** Whether its properties are what it is. Nothing goes by them; it only saves the caller a surprise. */
 function isHonest(array: HostArray): boolean {
   return array.length === lengthOf(array) && array.buffer === bufferOf(array) &&
     array.byteOffset === byteOffsetOf(array) && array.byteLength === byteLengthOf(array);
@@ -293,19 +308,22 @@ function isHonest(array: HostArray): boolean {
  * its true length or buffer.
  */
 export function checkBuffer(tensor: Tensor | SparseGrad["indices"], what: string): void {
-  if (isFixed(tensor)) return;
-  const array = tensor as HostArray;
-  if (!isHonest(array)) {
-    throw new TypeError(
-      `Cannot use ${what} as it must not redefine ${PROPERTIES.join(", ")}: ` +
-        `current length is ${array.length}, of ${lengthOf(array)} elements`,
+  if (!isFixed(tensor)) throw bufferError(tensor, what);
+}
+
+/** Why memory is not fixed. */
+export function bufferError(tensor: Tensor | SparseGrad["indices"], what: string): TypeError {
+  const { detached, resizableTo } = stateOfBuffer(bufferOf(tensor));
+  if (detached) return new TypeError(`Cannot use ${what} as its buffer is detached`);
+  if (resizableTo !== null) {
+    return new TypeError(
+      `Cannot use ${what} as its buffer must have a fixed size: ` +
+        `current buffer can be resized up to ${resizableTo} bytes`,
     );
   }
-  const { detached, maxByteLength } = array.buffer as ArrayBuffer;
-  if (detached) throw new TypeError(`Cannot use ${what} as its buffer is detached`);
-  throw new TypeError(
-    `Cannot use ${what} as its buffer must have a fixed size: ` +
-      `current buffer can be resized up to ${maxByteLength} bytes`,
+  return new TypeError(
+    `Cannot use ${what} as it must not redefine ${PROPERTIES.join(", ")}: ` +
+      `current length is ${tensor.length}, of ${lengthOf(tensor)} elements`,
   );
 }
 
@@ -350,8 +368,9 @@ export function checkParameter(value: unknown, index: number): asserts value is 
     elementTypeOf(data, what);
     checkBuffer(data, what);
   }
-  if (shape === undefined || isShape(shape, data.length)) return;
-  checkShape(shape, data.length, label({ name }, index));
+  if (shape === undefined) return;
+  const length = countOf(data);
+  if (!isShape(shape, length)) checkShape(shape, length, label({ name }, index));
 }
 
 /** Whether it is the shape of a tensor of so many elements: `checkShape` says why not. */

@@ -3,7 +3,8 @@
  * keep the memory of all of them alive.
  */
 
-import { bufferOf, FLOAT32 } from "./parameter.ts";
+import { bufferOf } from "./intrinsics.ts";
+import { FLOAT32 } from "./parameter.ts";
 import type { HostArray } from "./parameter.ts";
 import type { Plan } from "./plan.ts";
 import type { SparseStep } from "./sparse.ts";

@@ -10,6 +10,7 @@ import { Apart } from "./apart.ts";
 import { Entry } from "./entry.ts";
 import { checkAllFree, checkDataApart } from "./entry_spans.ts";
 import { isAnyInUse } from "./in_use.ts";
+import { lengthOf } from "./intrinsics.ts";
 import { checkCombination } from "./options.ts";
 import type { Hyperparameters } from "./options.ts";
 import { OwnArrays } from "./own_arrays.ts";
@@ -303,7 +304,7 @@ export class Plan {
   /** As `#checkAttached` and the checks of overlap, for sparse gradients; completes their table. */
   #finishSparse(): void {
     for (const { row, values, indices, columns } of this.sparse.steps) {
-      const isAttached = values.length === indices.length * columns;
+      const isAttached = lengthOf(values) === indices.length * columns;
       const detached = isAttached
         ? this.table.findDetachedOf(row)
         : `values of ${this.table.name(row, "grad")}`;

@@ -1,5 +1,6 @@
 /** What it takes to go back through one step; `kernels/src/vjp.rs` says how. */
 
+import { lengthOf } from "./intrinsics.ts";
 import { checkLike } from "./like.ts";
 import type { Like } from "./like.ts";
 import type { FloatArray, WideDtype } from "./parameter.ts";
@@ -56,7 +57,7 @@ export interface Taken {
 /** Makes room for the results of going back through a step. */
 export function pullbackOf(taken: Taken, momentum: number): Pullback {
   const { name, dtype, param, grad } = taken;
-  const zeros = () => dtype.zeros(param.length);
+  const zeros = () => dtype.zeros(lengthOf(param));
   const buffer = momentum === 0 ? null : taken.buffer;
   return {
     ...{ name, dtype, param, grad, buffer },
@@ -101,7 +102,7 @@ export function checkArrays(arrays: Arrays, like: Like, name: string): void {
  */
 export function checkPullbacks(pullbacks: readonly Pullback[]): void {
   for (const { name, dtype, ...arrays } of pullbacks) {
-    checkArrays(arrays, { dtype, length: arrays.param.length }, name);
+    checkArrays(arrays, { dtype, length: lengthOf(arrays.param) }, name);
   }
 }
 

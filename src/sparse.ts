@@ -5,6 +5,7 @@
  * a sparse gradient goes on with sparse ones.
  */
 
+import { bufferOf, byteOffsetOf, lengthOf, tagOf } from "./intrinsics.ts";
 import { checkBuffer, checkShape, describe, dtypeOf, isSixteenBit } from "./parameter.ts";
 import type { ElementType, FloatArray, SparseGrad } from "./parameter.ts";
 import { FIRST, GRAD, KIND, LATER, ROW, stateWord } from "./tables.ts";
@@ -86,10 +87,10 @@ export function isSparse(grad: unknown): grad is SparseGrad {
  * @throws {TypeError} If indices or values are of another type, detached or resizable.
  */
 export function withoutEntries({ indices, values, shape }: SparseGrad, what: string): SparseGrad {
-  checkIndicesType(indices, `indices of ${what}`);
-  dtypeOf(values, `values of ${what}`);
+  const { none } = checkIndicesType(indices, `indices of ${what}`);
+  const { zeros } = dtypeOf(values, `values of ${what}`);
   checkBuffer(values, `values of ${what}`);
-  return { indices: indices.slice(0, 0), values: values.slice(0, 0), shape };
+  return { indices: none(), values: zeros(0) as FloatArray, shape };
 }
 
 /**
@@ -115,7 +116,7 @@ export function readSparse(
     );
   }
   const [rows, columns] = readShape(shape, like, what);
-  checkIndicesType(indices, `indices of ${what}`);
+  const type = checkIndicesType(indices, `indices of ${what}`);
   if (dtypeOf(values, `values of ${what}`) !== like.dtype) {
     throw new TypeError(
       `Cannot use values of ${what} as they must be ${like.dtype.name}, like its data: ` +
@@ -123,13 +124,14 @@ export function readSparse(
     );
   }
   checkBuffer(values, `values of ${what}`);
-  if (values.length !== indices.length * columns) {
+  const copy = copyIndices(indices, type, rows, what);
+  if (lengthOf(values) !== copy.length * columns) {
     throw new RangeError(
-      `Cannot use values of ${what} as their length must be ${indices.length} x ${columns}, ` +
-        `a row for each index: current length is ${values.length}`,
+      `Cannot use values of ${what} as their length must be ${copy.length} x ${columns}, ` +
+        `a row for each index: current length is ${lengthOf(values)}`,
     );
   }
-  return { indices: copyIndices(indices, rows, what), values, columns };
+  return { indices: copy, values, columns };
 }
 
 function readShape(
@@ -139,7 +141,7 @@ function readShape(
 ): readonly [rows: number, columns: number] {
   const sides = Array.isArray(shape) ? [...shape] : shape as number[];
   checkShape(sides, like.length, what);
-  const own = like.shape ?? sides;
+  const own = Array.isArray(like.shape) ? [...like.shape] : sides;
   if (sides.length !== 2 || own.length !== 2 || own[0] !== sides[0] || own[1] !== sides[1]) {
     throw new RangeError(
       `Cannot use ${what} as its shape must be [rows, columns], like that of its data: ` +
@@ -149,26 +151,44 @@ function readShape(
   return [sides[0], sides[1]];
 }
 
-function checkIndicesType(indices: unknown, what: string): void {
-  const fits = indices instanceof Int32Array || indices instanceof Uint32Array ||
-    indices instanceof BigInt64Array;
-  if (!fits) {
+/** A type of indices. */
+interface IndexType {
+  /** As uint32, what is negative or wider comes from here on. */
+  readonly limit: number;
+  readonly copy: (indices: SparseGrad["indices"]) => Uint32Array<ArrayBuffer>;
+  /** An array without elements. */
+  readonly none: () => SparseGrad["indices"];
+}
+
+/** A typed array is read from its memory, whatever its properties say. */
+const copyWords = (indices: SparseGrad["indices"]) => new Uint32Array(indices as Uint32Array);
+
+const INDEX_TYPES: ReadonlyMap<string | undefined, IndexType> = new Map([
+  ["Int32Array", { limit: 2 ** 31, copy: copyWords, none: () => new Int32Array(0) }],
+  ["Uint32Array", { limit: WIDER, copy: copyWords, none: () => new Uint32Array(0) }],
+  ["BigInt64Array", { limit: WIDER, copy: narrow, none: () => new BigInt64Array(0) }],
+]);
+
+function checkIndicesType(indices: unknown, what: string): IndexType {
+  const type = INDEX_TYPES.get(tagOf(indices));
+  if (type === undefined) {
     throw new TypeError(
       `Cannot use ${what} as they must be an Int32Array, a Uint32Array or a BigInt64Array: ` +
         `current value is ${describe(indices)}`,
     );
   }
-  checkBuffer(indices, what);
+  checkBuffer(indices as SparseGrad["indices"], what);
+  return type;
 }
 
 function copyIndices(
   indices: SparseGrad["indices"],
+  type: IndexType,
   rows: number,
   what: string,
 ): Uint32Array<ArrayBuffer> {
-  const copy = indices instanceof BigInt64Array ? narrow(indices) : new Uint32Array(indices);
-  // As uint32, what is negative or wider comes after all that an index can be.
-  const limit = Math.min(rows, indices instanceof Int32Array ? 2 ** 31 : WIDER);
+  const copy = type.copy(indices);
+  const limit = Math.min(rows, type.limit);
   const outside = findFrom(limit, copy);
   if (outside < copy.length) throw indexError(indices, outside, rows, what);
   return copy;
@@ -182,8 +202,9 @@ function findFrom(limit: number, indices: Uint32Array): number {
 }
 
 /** Reads halves, as a loop over BigInts would make an object of each. */
-function narrow({ buffer, byteOffset, length }: BigInt64Array): Uint32Array<ArrayBuffer> {
-  const halves = new Uint32Array(buffer, byteOffset, 2 * length);
+function narrow(indices: SparseGrad["indices"]): Uint32Array<ArrayBuffer> {
+  const length = lengthOf(indices);
+  const halves = new Uint32Array(bufferOf(indices), byteOffsetOf(indices), 2 * length);
   // Every platform of Deno is little-endian: the low half comes first.
   const copy = new Uint32Array(length);
   for (let i = 0; i < length; i++) copy[i] = halves[2 * i + 1] === 0 ? halves[2 * i] : WIDER;

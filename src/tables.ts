@@ -1,6 +1,7 @@
 /** The layout of the tables that cross the boundary, as `kernels/src/ffi.rs` reads them. */
 
 import type { StepRequest } from "./step_options.ts";
+import { countOf } from "./parameter.ts";
 import type { ElementType, Tensor } from "./parameter.ts";
 import type { RandomState } from "./rounding.ts";
 import type { RuleOptions } from "./rule.ts";
@@ -165,7 +166,7 @@ export function tabulate(
   gradients.forEach(({ grad, dtype: { code } }, i) => {
     writeWord(halves, i * ROW + DATA, address(grad));
     writeWord(halves, i * ROW + GRAD, address(grad));
-    writeWord(halves, i * ROW + LENGTH, grad.length);
+    writeWord(halves, i * ROW + LENGTH, countOf(grad));
     writeKind(halves, i, code, 0);
     writeState(halves, i, FIRST);
   });

@@ -3,8 +3,15 @@
 import { nameArray } from "./array_name.ts";
 import type { ArrayName } from "./array_name.ts";
 import { checkLike, isLike } from "./like.ts";
-import { checkBuffer, elementTypeOf, findElementType, FLOAT32, isFixed } from "./parameter.ts";
-import type { ElementType, Parameter, Tensor } from "./parameter.ts";
+import {
+  bufferError,
+  elementTypeOf,
+  findElementType,
+  FLOAT32,
+  isFixed,
+  lengthIn,
+} from "./parameter.ts";
+import type { ElementType, HostArray, Parameter, Tensor } from "./parameter.ts";
 import { bufferTypeOf, checkDevice, codeOf } from "./rounding.ts";
 import type { Precision } from "./rounding.ts";
 import { Slab } from "./slab.ts";
@@ -178,7 +185,7 @@ export class TensorTable {
     if (dtype === undefined || !isFixed(data)) return this.#refuseData(row, data);
     if (dtype.device !== undefined) checkDevice(dtype, precision, this.name(row, "data"));
     const code = codeOf(dtype, precision.rounding);
-    const { length } = data;
+    const length = lengthIn(data, dtype);
     if (code !== codeIn(this.halves, row) || length !== this.lengthAt(row)) release(row);
     this.#types[code] ??= { dtype, bufferType: bufferTypeOf(dtype, precision.rounding) };
     this.datas[row] = data;
@@ -189,10 +196,10 @@ export class TensorTable {
     this.writtenChanged = true;
   }
 
-  #refuseData(row: number, data: Tensor): void {
+  #refuseData(row: number, data: Tensor): never {
     const what = this.name(row, "data");
     elementTypeOf(data, what);
-    checkBuffer(data, what);
+    throw bufferError(data, what);
   }
 
   /** Its gradient. */
@@ -272,15 +279,17 @@ export class TensorTable {
   /**
    * Looks for arrays of a step that are not as long as they were when their rows were written.
    *
+   * Their memory is fixed, so they are, or they have no elements left at all. No property and no class
+   * can pretend that a typed array has an element, and looking at one is faster than any getter.
+   *
    * @returns The name of the first one; null if there is none.
    */
   findDetached(): string | null {
-    const { datas, grads, halves, hasObjects } = this;
+    const { datas, grads, hasObjects } = this;
     for (let row = 0; row < grads.length; row++) {
       const grad = grads[row];
       if (grad === null) continue;
-      const length = readWord(halves, row * ROW + LENGTH);
-      if (datas[row].length === length && grad.length === length && !hasObjects) continue;
+      if (hasElements(datas[row]) && hasElements(grad) && !hasObjects) continue;
       const name = this.findDetachedOf(row);
       if (name !== null) return name;
     }
@@ -289,27 +298,42 @@ export class TensorTable {
 
   /** The same for the data of all parameters, also of those that are skipped. */
   findDetachedData(): string | null {
-    const row = this.datas.findIndex(({ length }, row) => length !== this.lengthAt(row));
+    const row = this.datas.findIndex((data, row) => !hasElements(data) && !this.hasDataAt(row));
     return row < 0 ? null : this.name(row, "data");
   }
 
   /** The same for one row. */
   findDetachedOf(row: number): string | null {
-    const length = this.lengthAt(row);
+    const { bufferType } = this.typesAt(row);
     const grad = this.grads[row];
-    if (this.datas[row].length !== length) return this.name(row, "data");
-    if (grad !== null && grad.length !== length) return this.name(row, "grad");
+    if (!this.hasDataAt(row)) return this.name(row, "data");
+    if (grad !== null && !this.#fits(row, grad)) return this.name(row, "grad");
     if (!this.hasObjects) return null;
     const [buffer, master] = [this.buffers[row], this.masters[row] ?? null];
-    if (isObject(buffer) && buffer.length !== length) return this.name(row, "momentum buffer");
-    if (isObject(master) && master.length !== length) return this.name(row, "master weight");
-    return null;
+    const isGone = isObject(buffer) && !this.#fits(row, buffer, bufferType);
+    if (isGone) return this.name(row, "momentum buffer");
+    const isMasterGone = isObject(master) && !this.#fits(row, master, FLOAT32);
+    return isMasterGone ? this.name(row, "master weight") : null;
+  }
+
+  /** Whether a row's data are as long as they were when it was written. */
+  hasDataAt(row: number): boolean {
+    return this.#fits(row, this.datas[row]);
+  }
+
+  #fits(row: number, tensor: Tensor, type: ElementType = this.typesAt(row).dtype): boolean {
+    return lengthIn(tensor, type) === this.lengthAt(row);
   }
 
   /** What error messages call one of a parameter's arrays. */
   name(row: number, array: ArrayName): string {
     return nameArray(this.#source.parameterAt(row), row, array);
   }
+}
+
+/** Whether it is an array that is not empty, and so not detached. Tensors on devices never seem so. */
+function hasElements(tensor: Tensor): boolean {
+  return (tensor as HostArray)[0] !== undefined;
 }
 
 /** The same column of another length. Pushing would leave room for half as many more. */

@@ -1,5 +1,6 @@
 /** Sees to it that the arrays of a step stay as they are while it runs. */
 
+import { lengthOf } from "./intrinsics.ts";
 import type { Plan } from "./plan.ts";
 
 /** What can be asked of the arrays of a step while it runs. */
@@ -14,13 +15,15 @@ export interface Watch {
 export function watch(plan: Plan): Watch {
   const { table, sparse, own } = plan;
   const matrices = new Map(sparse.steps.map(({ row, values }) => {
-    return [row, { grad: plan.parameters[row].grad, values, length: values.length }] as const;
+    return [row, { grad: plan.parameters[row].grad, values, length: lengthOf(values) }] as const;
   }));
   const checkAttached = () => {
     const name = table.findDetached() ?? table.findDetachedData();
     if (name !== null) throw changeError(name, "detached or resized");
     for (const [row, { values, length }] of matrices) {
-      const name = values.length === length ? table.findDetachedOf(row) : table.name(row, "grad");
+      const name = lengthOf(values) === length
+        ? table.findDetachedOf(row)
+        : table.name(row, "grad");
       if (name !== null) throw changeError(name, "detached or resized");
     }
   };

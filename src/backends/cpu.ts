@@ -5,6 +5,7 @@ import type { HyperGradients, Pullback } from "../pullback.ts";
 import { openLibrary, unwrap } from "../native/library.ts";
 import type { Absent, Library } from "../native/library.ts";
 import type { PinnedCalls } from "../native/pinned.ts";
+import { bufferOf } from "../intrinsics.ts";
 import type { HostArray } from "../parameter.ts";
 import { partsOf } from "../parts.ts";
 import type { Part } from "../parts.ts";
@@ -44,7 +45,7 @@ function createCpu({ symbols, pinned }: Library): Backend {
     address(array: HostArray | Uint32Array<ArrayBuffer>): number {
       // V8 keeps small arrays inside its own heap, where they move. Asking for the buffer, as every
       // check of an array has done before this, puts them where they stay.
-      void array.buffer;
+      bufferOf(array);
       return descent_address(array as Uint32Array<ArrayBuffer>);
     },
     allocate: (bytes) => ({ buffer: new ArrayBuffer(bytes), offset: 0 }),

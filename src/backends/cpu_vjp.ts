@@ -1,6 +1,7 @@
 /** The table with which the native library goes back through a step. */
 
 import type { Pullback } from "../pullback.ts";
+import { lengthOf } from "../intrinsics.ts";
 import type { FloatArray } from "../parameter.ts";
 
 /** States of a row, as `kernels/src/ffi/vjp.rs` reads them. */
@@ -16,7 +17,7 @@ export function toRows(
   const words = pullbacks.flatMap((p) => [
     ...[p.param, p.grad, p.buffer, p.paramCotangent, p.bufferCotangent].map(at),
     ...[p.dParam, p.dGrad, p.dBuffer].map(at),
-    BigInt(p.param.length),
+    BigInt(lengthOf(p.param)),
     BigInt(p.dtype.code),
     p.buffer === null ? FIRST : LATER,
   ]);

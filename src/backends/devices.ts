@@ -1,5 +1,6 @@
 /** Parameters on devices: their rows of a plan go to their device, the others to a host backend. */
 
+import { fillAll } from "../intrinsics.ts";
 import { deviceOf } from "../parameter.ts";
 import type { Device, DeviceTensor, HostArray, Tensor } from "../parameter.ts";
 import type { Plan } from "../plan.ts";
@@ -63,7 +64,7 @@ export function fillZero(tensors: readonly Tensor[]): void {
   const onDevices = new Map<Device, DeviceTensor[]>();
   for (const tensor of tensors) {
     const device = deviceOf(tensor);
-    if (device === undefined) (tensor as HostArray).fill(0);
+    if (device === undefined) fillAll(tensor as HostArray, 0);
     else if (onDevices.get(device)?.push(tensor as DeviceTensor) === undefined) {
       onDevices.set(device, [tensor as DeviceTensor]);
     }

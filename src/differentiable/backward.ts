@@ -1,6 +1,7 @@
 /** Going back through recorded steps. */
 
 import type { Backend } from "../backends/backend.ts";
+import { copyOf, lengthOf } from "../intrinsics.ts";
 import { checkLike } from "../like.ts";
 import { checkBuffer, describe, label } from "../parameter.ts";
 import type { FloatArray, Parameter } from "../parameter.ts";
@@ -181,7 +182,7 @@ function findTensors(steps: readonly RecordedStep[]): Map<Parameter, RecordedTen
   const found = new Map<Parameter, RecordedTensor>();
   for (const tensor of steps.flatMap((step) => step.flatMap(({ tensors }) => tensors ?? []))) {
     const before = found.get(tensor.parameter) ?? tensor;
-    if (before.dtype !== tensor.dtype || before.data.length !== tensor.data.length) {
+    if (before.dtype !== tensor.dtype || lengthOf(before.data) !== lengthOf(tensor.data)) {
       throw new RangeError(
         `Cannot go back as data of ${tensor.name} must have one dtype and length in all recorded ` +
           `steps: there are ${before.dtype.name} x ${before.data.length} and ` +
@@ -209,9 +210,9 @@ function cotangentReader(
     for (const [parameter, array] of cotangents as Cotangents) {
       const tensor = known.get(parameter);
       if (tensor === undefined) throw strangerError(parameter, members, what);
-      const { dtype, name, data: { length } } = tensor;
-      checkLike(array, { dtype, length }, `${what} of ${name}`);
-      own.set(parameter, array.slice());
+      const { dtype, name, data } = tensor;
+      checkLike(array, { dtype, length: lengthOf(data) }, `${what} of ${name}`);
+      own.set(parameter, copyOf(array));
     }
     return own;
   };

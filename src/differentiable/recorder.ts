@@ -1,5 +1,6 @@
 /** What `differentiable: true` keeps of each step, so that gradients can flow back through it. */
 
+import { copyOf } from "../intrinsics.ts";
 import { describe, isSixteenBit, label } from "../parameter.ts";
 import type { FloatArray, Parameter, WideDtype } from "../parameter.ts";
 import type { Entry } from "../entry.ts";
@@ -109,9 +110,9 @@ function copy(entry: Entry): RecordedTensor {
     parameter: entry.parameter as Parameter,
     name: label(entry.parameter, entry.index),
     dtype: dtype as WideDtype,
-    data: (entry.data as FloatArray).slice(),
-    grad: (grad as FloatArray).slice(),
-    buffer: entry.isFirst ? null : (entry.buffer as FloatArray).slice(),
+    data: copyOf(entry.data as FloatArray),
+    grad: copyOf(grad as FloatArray),
+    buffer: entry.isFirst ? null : copyOf(entry.buffer as FloatArray),
   };
 }
 

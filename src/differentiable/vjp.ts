@@ -2,6 +2,7 @@
 
 import { checkLists, readOptions } from "../functional.ts";
 import type { SgdOptions } from "../functional.ts";
+import { copyOf, fillAll, lengthOf } from "../intrinsics.ts";
 import { checkBuffer, describe, dtypeOf, isSixteenBit } from "../parameter.ts";
 import type { FloatArray, WideDtype } from "../parameter.ts";
 import { checkArrays, pullbackOf } from "../pullback.ts";
@@ -120,12 +121,21 @@ function stepped(arrays: Arrays, index: number, momentum: number): Outcome {
 /** A parameter that the step skips. */
 function passed(arrays: Arrays, index: number): Outcome {
   const dtype = check(arrays, index);
-  const dParam = arrays.paramCotangent?.slice() ?? dtype.zeros(arrays.param.length);
+  const dParam = arrays.paramCotangent === null
+    ? dtype.zeros(lengthOf(arrays.param))
+    : copyOf(arrays.paramCotangent);
   return { dParam, dGrad: null, dBuffer: passedBuffer(arrays) };
 }
 
 function passedBuffer({ buffer, bufferCotangent }: Arrays): FloatArray | null {
-  return buffer && (bufferCotangent?.slice() ?? (buffer as Float64Array).slice().fill(0));
+  if (buffer === null) return null;
+  return bufferCotangent === null ? zerosLike(buffer) : copyOf(bufferCotangent);
+}
+
+function zerosLike(array: FloatArray): FloatArray {
+  const zeros = copyOf(array);
+  fillAll(zeros, 0);
+  return zeros;
 }
 
 function check(arrays: Arrays, index: number): WideDtype {
@@ -137,8 +147,8 @@ function check(arrays: Arrays, index: number): WideDtype {
     );
   }
   checkBuffer(arrays.param, what);
-  const { param: { length }, ...others } = arrays;
-  checkArrays(others, { dtype, length }, what);
+  const { param, ...others } = arrays;
+  checkArrays(others, { dtype, length: lengthOf(param) }, what);
   return dtype as WideDtype;
 }
 

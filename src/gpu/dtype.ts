@@ -1,6 +1,7 @@
 /** The dtypes that tensors on a GPU may have. */
 
 import type { DtypeCode } from "../native/gpu.ts";
+import { tagOf } from "../intrinsics.ts";
 import { describe } from "../parameter.ts";
 
 /** The arrays that hold a GPU tensor's elements on the host, by dtype. */
@@ -33,9 +34,7 @@ export const FORMATS: Readonly<Record<GpuDtype, GpuFormat>> = {
  * @throws {TypeError} If they cannot; float64 is never narrowed.
  */
 export function arrayDtype(array: unknown): GpuDtype {
-  const tag = ArrayBuffer.isView(array)
-    ? (array as { [Symbol.toStringTag]?: string })[Symbol.toStringTag]
-    : undefined;
+  const tag = tagOf(array);
   if (tag === "Float32Array") return "float32";
   if (tag === "Float16Array") return "float16";
   const hint = tag === "Float64Array" ? ", and float64 is not narrowed" : "";

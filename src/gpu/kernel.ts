@@ -3,7 +3,7 @@
 import type { NativeGpu, NativeView } from "../native/gpu.ts";
 import { describe } from "../parameter.ts";
 import type { GpuDtype } from "./dtype.ts";
-import { GpuTensor, placeOf } from "./tensor.ts";
+import { countIn, GpuTensor, placeOf } from "./tensor.ts";
 
 /** A range of a tensor, as a kernel sees it: from a multiple of the offset alignment on. */
 export interface GpuView {
@@ -102,10 +102,11 @@ export class GpuKernel {
         `Cannot dispatch as tensor ${index} must be on the kernel's GPU: it is on another one`,
       );
     }
-    const { length = tensor.length - offset } = view;
-    if (!isRange(offset, length, tensor.length)) {
+    const count = countIn(tensor);
+    const { length = count - offset } = view;
+    if (!isRange(offset, length, count)) {
       throw new RangeError(
-        `Cannot dispatch as tensor ${index} must be a range of its ${tensor.length} elements, and ` +
+        `Cannot dispatch as tensor ${index} must be a range of its ${count} elements, and ` +
           `not empty: its offset is ${offset} and its length ${length}`,
       );
     }

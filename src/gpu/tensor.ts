@@ -1,6 +1,7 @@
 /** Tensors on a GPU. */
 
 import type { NativeGpu } from "../native/gpu.ts";
+import { lengthOf } from "../intrinsics.ts";
 import { describe, place } from "../parameter.ts";
 import type { DeviceTensor, ElementType } from "../parameter.ts";
 import { arrayDtype, FORMATS } from "./dtype.ts";
@@ -21,6 +22,9 @@ export let createTensor: <D extends GpuDtype>(parts: Parts<D>) => GpuTensor<D>;
 /** The device of a tensor, and the number that stands for it there; throws after disposal. */
 export let placeOf: (tensor: GpuTensor<GpuDtype>) => { native: NativeGpu; handle: number };
 
+/** The number of elements, whatever the tensor's properties say; throws after disposal. */
+export let countIn: (tensor: GpuTensor<GpuDtype>) => number;
+
 /** Frees tensors that were forgotten instead of disposed. */
 const forgotten = new FinalizationRegistry<() => void>((free) => free());
 
@@ -38,6 +42,10 @@ export class GpuTensor<D extends GpuDtype = "float32"> implements DeviceTensor {
 
   static {
     createTensor = (parts) => new GpuTensor(parts);
+    countIn = (tensor) => {
+      tensor.#open();
+      return tensor.#length;
+    };
     placeOf = (tensor) => ({ native: tensor.#native, handle: tensor.#open() });
   }
 
@@ -130,7 +138,7 @@ export class GpuTensor<D extends GpuDtype = "float32"> implements DeviceTensor {
           `current value is ${describe(array)}`,
       );
     }
-    const { length } = array as Float32Array;
+    const length = lengthOf(array);
     if (length !== this.#length) {
       throw new RangeError(
         `Cannot ${doing} the array as its length must be ${this.#length}, like the tensor's: ` +

@@ -1,5 +1,6 @@
 /** An open device of the native library: numbers and buffers in, errors out. */
 
+import { bufferOf, byteLengthOf } from "../intrinsics.ts";
 import { isolateNumber } from "./isolate.ts";
 import { lastError, openGpuPath, readText } from "./library.ts";
 import type { Library } from "./library.ts";
@@ -109,7 +110,7 @@ export class NativeGpu {
   /** Writes all elements. The array is copied before this returns. */
   write(handle: number, array: Float32Array | Float16Array): void {
     const bytes = array as Float32Array<ArrayBuffer>;
-    this.#unwrap(this.#symbols.descent_gpu_write(this.#number, handle, bytes, array.byteLength));
+    this.#unwrap(this.#symbols.descent_gpu_write(this.#number, handle, bytes, byteLengthOf(array)));
   }
 
   /** Fills tensors with zeros. */
@@ -127,7 +128,7 @@ export class NativeGpu {
   readSync(handle: number, out: Float32Array | Float16Array): void {
     const wait = this.#begin(handle);
     const bytes = out as Float32Array<ArrayBuffer>;
-    this.#unwrap(this.#symbols.descent_gpu_wait(wait, bytes, bytes.byteLength));
+    this.#unwrap(this.#symbols.descent_gpu_wait(wait, bytes, byteLengthOf(bytes)));
     this.#unwrap(this.#symbols.descent_gpu_finish(wait));
   }
 
@@ -231,8 +232,8 @@ export class NativeGpu {
 
   /** Another thread writes to `out`: asking for its buffer puts a small one where it stays. */
   async #wait(wait: number, out: Float32Array<ArrayBuffer>): Promise<void> {
-    void out.buffer;
-    await this.#symbols.descent_gpu_wait_async(wait, out, out.byteLength);
+    bufferOf(out);
+    await this.#symbols.descent_gpu_wait_async(wait, out, byteLengthOf(out));
     this.#unwrap(this.#symbols.descent_gpu_finish(wait));
   }
 
