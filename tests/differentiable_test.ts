@@ -13,7 +13,7 @@ import { testOnBackends } from "./backends.ts";
 import { assertNear, inputs, STEPS, vjpCases } from "./vjp_golden.ts";
 
 const one = (x: number) => new Float64Array([x]);
-const parameter = (x: number) => ({ data: one(x), grad: one(1), name: "w" });
+const parameter = (x: number, name = "w") => ({ data: one(x), grad: one(1), name });
 
 testOnBackends("going back through recorded steps gives what torch's autograd gives", (backend) => {
   for (const c of vjpCases) {
@@ -112,7 +112,7 @@ testOnBackends("recordSteps keeps the last steps only", (backend) => {
 testOnBackends(
   "groups, skipped parameters and groups added later each get their own",
   (backend) => {
-    const [a, b, c] = [parameter(1), parameter(2), parameter(3)] as [
+    const [a, b, c] = [parameter(1, "a"), parameter(2, "b"), parameter(3, "c")] as [
       Parameter,
       Parameter,
       Parameter,
@@ -138,7 +138,7 @@ testOnBackends(
 );
 
 testOnBackends("a group that is not differentiable is left out", (backend) => {
-  const [a, b] = [parameter(1), parameter(2)];
+  const [a, b] = [parameter(1, "a"), parameter(2, "b")];
   const groups = [{ params: [a], differentiable: true }, { params: [b] }];
   const optimizer = new SGD(groups, { lr: 1, backend });
   optimizer.step();
@@ -253,7 +253,7 @@ testOnBackends("within through nothing changes the steps, and all is well after 
     "step(closure)": () => optimizer.step(() => w.grad.fill(7)),
     backward: () => optimizer.backward(cotangents),
     loadStateDict: () => optimizer.loadStateDict(dict),
-    addParamGroup: () => optimizer.addParamGroup({ params: [parameter(1)] }),
+    addParamGroup: () => optimizer.addParamGroup({ params: [parameter(1, "late")] }),
   };
   for (const [name, call] of Object.entries(calls)) {
     const message = `Cannot call ${name.replace(/\(.*/, "")} as backward is going back`;
@@ -304,7 +304,7 @@ testOnBackends(
   "a group that was differentiable in some of the steps cannot be gone through",
   withSteps((optimizer, w) => {
     optimizer.paramGroups[0].differentiable = false;
-    optimizer.addParamGroup({ params: [parameter(2)], differentiable: true });
+    optimizer.addParamGroup({ params: [parameter(2, "late")], differentiable: true });
     optimizer.step();
     assertThrows(() => optimizer.backward(new Map([[w, one(1)]])), Error, "1 of 2");
   }),
