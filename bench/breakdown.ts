@@ -1,12 +1,13 @@
 /**
- * Prints what bounds a step of each workload, what one more tensor costs, and what memory an
- * optimizer takes: `deno task bench:breakdown`.
+ * Prints what bounds a step of each workload, what one more tensor costs, what memory an optimizer
+ * takes, and what saving and loading many small tensors take next to a large one: `deno task bench:breakdown`.
  *
  * @module
  */
 
 import { fromFileUrl } from "@std/path/from-file-url";
 import type { BackendName } from "@descent/sgd";
+import type { CheckpointTimes } from "./breakdown/checkpoints.ts";
 import type { MemoryUse } from "./breakdown/memory_use.ts";
 import { MANY, type Parts } from "./breakdown/step_parts.ts";
 import { readFlags } from "./flags.ts";
@@ -15,7 +16,8 @@ import { library } from "./references.ts";
 import { describeMachine, formatTable, formatTime, today } from "./text.ts";
 import { WORKLOADS } from "./workloads.ts";
 
-const HELP = `Measures the parts of a step on the cpu backend, and an optimizer's memory.
+const HELP =
+  `Measures the parts of a step on the cpu backend, an optimizer's memory, and checkpoints.
 
 Usage: deno task bench:breakdown [options]
 
@@ -39,6 +41,7 @@ const report = [
   `${describeMachine()}, Deno ${Deno.version.deno}, ${library.info.simd}, ${today()}`,
   ...formatTimes(partsOn(THREADS), partsOn(1)),
   ...formatMemory(),
+  formatCheckpoints(run("breakdown/checkpoints.ts", [], {})),
 ].join("\n\n");
 console.log(report);
 if (flags.readme) writeSection("breakdown", report);
@@ -94,6 +97,19 @@ function formatSlope([few, many]: readonly MemoryUse[]): string {
     return `${(bytes / 1000).toFixed(1)} kB`;
   });
   return `${kept} kept and ${peak} at the peak on ${few.backend}`;
+}
+
+function formatCheckpoints([one, many]: readonly CheckpointTimes[]): string {
+  const row = (what: string, { save, load, bytes }: CheckpointTimes) => [
+    what,
+    ...[`${(bytes / 1e6).toFixed(1)} MB`, formatTime(save), formatTime(load)],
+  ];
+  const ratios = [many.save / one.save, many.load / one.load].map((ratio) => ratio.toFixed(1));
+  return formatTable(["checkpoint", "file", "save", "load"], [
+    row("1 tensor and its momentum", one),
+    row(`${many.tensors} tensors of 8 elements, and theirs`, many),
+    ["ratio", (many.bytes / one.bytes).toFixed(1), ...ratios],
+  ]);
 }
 
 function partsOn(threads: number): Parts[] {

@@ -35,20 +35,19 @@ export class JsonReader {
     this.#what = what;
   }
 
-  /** Reads an object; `onKey` must read the value that belongs to the key. */
-  object(onKey: (key: string) => void): void {
-    const first: string[] = [];
-    let seen: Set<string> | undefined;
+  /**
+   * Reads an object.
+   *
+   * @param onKey Must read the value that belongs to the key.
+   * @param isDoubled Whether a key was there before, if the caller knows; else they are kept here.
+   */
+  object(onKey: (key: string) => void, isDoubled = createMemory()): void {
     this.#expect("{");
     if (this.#skip("}")) return;
     do {
       const key = this.string();
-      if (seen?.has(key) ?? first.includes(key)) {
-        throw this.error(`the key ${quote(key)} is doubled`);
-      }
-      if (seen !== undefined) seen.add(key);
-      else if (first.push(key) > FEW_KEYS) seen = new Set(first);
-      this.#count();
+      if (isDoubled(key)) throw this.error(`the key ${quote(key)} is doubled`);
+      this.#count(1);
       this.#expect(":");
       onKey(key);
     } while (this.#skip(","));
@@ -61,10 +60,26 @@ export class JsonReader {
     if (this.#skip("]")) return;
     let index = 0;
     do {
-      this.#count();
+      this.#count(1);
       onItem(index++);
     } while (this.#skip(","));
     this.#expect("]");
+  }
+
+  /**
+   * Reads what a pattern matches, if it does: a faster way to what is usual, which is valid JSON.
+   *
+   * @param pattern Sticky.
+   * @param values How many keys and items there are in a match.
+   */
+  usual(pattern: RegExp, values: (match: RegExpExecArray) => number): RegExpExecArray | null {
+    this.#space();
+    pattern.lastIndex = this.#at;
+    const match = pattern.exec(this.#text);
+    if (match === null) return null;
+    this.#at = pattern.lastIndex;
+    this.#count(values(match));
+    return match;
   }
 
   /** Reads a string. */
@@ -117,8 +132,9 @@ export class JsonReader {
     return unreadable(`${this.#what} is not valid at character ${this.#at}: ${reason}`, cause);
   }
 
-  #count(): void {
-    if (++this.#values > MAX_VALUES) throw this.error(`there must be at most ${MAX_VALUES} values`);
+  #count(more: number): void {
+    this.#values += more;
+    if (this.#values > MAX_VALUES) throw this.error(`there must be at most ${MAX_VALUES} values`);
   }
 
   #expect(char: string): void {
@@ -163,6 +179,18 @@ export class JsonReader {
       throw this.error("a string is not valid JSON", cause);
     }
   }
+}
+
+/** Says of each key whether it was asked for before. */
+function createMemory(): (key: string) => boolean {
+  const first: string[] = [];
+  let seen: Set<string> | undefined;
+  return (key) => {
+    if (seen?.has(key) ?? first.includes(key)) return true;
+    if (seen !== undefined) seen.add(key);
+    else if (first.push(key) > FEW_KEYS) seen = new Set(first);
+    return false;
+  };
 }
 
 function isSpace(code: number): boolean {

@@ -58,6 +58,17 @@ const BITS: ReadonlyMap<string, number> = new Map([
   ["U64", 64],
 ]);
 
+/** A whole number of at most 15 digits, which a double holds. */
+const COUNT = "(?:0|[1-9][0-9]{0,14})";
+const SHAPE = `(?:${COUNT}(?:,${COUNT}){0,${MAX_RANK - 1}})?`;
+/** The fields of a tensor without spaces and in the usual order. */
+const USUAL = new RegExp(
+  `\\{"dtype":"([A-Z0-9_]+)","shape":\\[(${SHAPE})\\],"data_offsets":\\[(${COUNT}),(${COUNT})\\]\\}`,
+  "y",
+);
+/** Three keys and two offsets. */
+const USUAL_VALUES = 5;
+
 /** What follows a tensor's name, up to its shape. */
 const DTYPE_FIELDS = {
   float16: ':{"dtype":"F16","shape":[',
@@ -230,15 +241,16 @@ export function readHeaderLength(prefix: Uint8Array, size: number): number {
  */
 export function readHeader(bytes: Uint8Array, dataSize: number): Header {
   const reader = new JsonReader(decodeText(bytes), "the header");
-  const metadata = new Map<string, string>();
+  let metadata: Map<string, string> | undefined;
   const tensors = new Map<string, TensorInfo>();
   reader.object((name) => {
-    if (name !== METADATA) tensors.set(name, readTensorInfo(reader, name));
-    else reader.object((key) => metadata.set(key, reader.string()));
-  });
+    if (name !== METADATA) return void tensors.set(name, readTensorInfo(reader, name));
+    const entries = metadata = new Map<string, string>();
+    reader.object((key) => entries.set(key, reader.string()));
+  }, (name) => name === METADATA ? metadata !== undefined : tensors.has(name));
   reader.end();
   checkCover(tensors, dataSize);
-  return { metadata, tensors };
+  return { metadata: metadata ?? new Map(), tensors };
 }
 
 function decodeText(bytes: Uint8Array): string {
@@ -250,6 +262,31 @@ function decodeText(bytes: Uint8Array): string {
 }
 
 function readTensorInfo(reader: JsonReader, name: string): TensorInfo {
+  const info = readUsual(reader) ?? readFields(reader, name);
+  const bytes = bytesOfInfo(info, name);
+  if (info.end - info.start === bytes) return info;
+  throw unreadable(
+    `tensor ${quote(name)} of dtype ${info.dtype} and shape [${info.shape.join(", ")}] must have ` +
+      `${bytes} bytes: its data_offsets are [${info.start}, ${info.end}]`,
+  );
+}
+
+/** The fields of a tensor as all writers write them, if they are written so. */
+function readUsual(reader: JsonReader): TensorInfo | null {
+  const match = reader.usual(USUAL, ([, , shape]) => USUAL_VALUES + countItems(shape));
+  if (match === null) return null;
+  const [, dtype, sides, start, end] = match;
+  const shape = sides === "" ? [] : sides.split(",").map(Number);
+  return { dtype, shape, start: Number(start), end: Number(end) };
+}
+
+function countItems(list: string): number {
+  let items = list === "" ? 0 : 1;
+  for (let at = list.indexOf(","); at >= 0; at = list.indexOf(",", at + 1)) items++;
+  return items;
+}
+
+function readFields(reader: JsonReader, name: string): TensorInfo {
   let dtype: string | undefined;
   const shape: number[] = [];
   const offsets: number[] = [];
@@ -264,15 +301,7 @@ function readTensorInfo(reader: JsonReader, name: string): TensorInfo {
   if (fields < 3 || offsets.length < 2) {
     throw reader.error(`tensor ${quote(name)} must have dtype, shape and two data_offsets`);
   }
-  const info = { dtype: dtype!, shape, start: offsets[0], end: offsets[1] };
-  const bytes = bytesOfInfo(info, name);
-  if (info.end - info.start !== bytes) {
-    throw unreadable(
-      `tensor ${quote(name)} of dtype ${info.dtype} and shape [${shape.join(", ")}] must have ` +
-        `${bytes} bytes: its data_offsets are [${offsets.join(", ")}]`,
-    );
-  }
-  return info;
+  return { dtype: dtype!, shape, start: offsets[0], end: offsets[1] };
 }
 
 function readCounts(reader: JsonReader, into: number[], limit: number): void {

@@ -77,13 +77,13 @@ function hasAll(name: string, at: number): boolean {
 
 /** The first place, from one on, at which not all names are equal. */
 function skipEqual(items: readonly Keyed[], place: number): number {
+  // The shortest first: then no letter is looked at that is not skipped, but for one of each name.
+  let end = items.reduce((shortest, { name }) => Math.min(shortest, name.length), Infinity);
   const { name: first = "" } = items[0] ?? {};
-  let end = first.length;
   for (const { name } of items) {
     let same = place;
     while (same < end && name.charCodeAt(same) === first.charCodeAt(same)) same++;
     end = same;
-    if (end === place) break;
   }
   return end;
 }
