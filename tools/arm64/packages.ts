@@ -41,6 +41,7 @@ export async function unpack(folder: string, byHand: string): Promise<string> {
   for await (const { name } of Deno.readDir(archives)) {
     if (name.endsWith(".deb")) await run(["dpkg-deb", "-x", join(archives, name), root]);
   }
+  await Deno.remove(archives, { recursive: true });
   await Deno.writeTextFile(done, "");
   return root;
 }
