@@ -21,7 +21,9 @@ export function watch(plan: Plan): Watch {
     const name = table.findDetached() ?? table.findDetachedData();
     if (name !== null) throw changeError(name, "detached or resized");
     for (const [row, { values, length }] of matrices) {
-      const name = lengthOf(values) === length ? table.findDetachedOf(row) : table.name(row, "grad");
+      const name = lengthOf(values) === length
+        ? table.findDetachedOf(row)
+        : table.name(row, "grad");
       if (name !== null) throw changeError(name, "detached or resized");
     }
   };

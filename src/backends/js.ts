@@ -5,6 +5,7 @@ import type { FloatArray, WideDtype } from "../parameter.ts";
 import type { Plan } from "../plan.ts";
 import { factorsOf, linesOf } from "../rule.ts";
 import type { Factors, Lines } from "../rule.ts";
+import { placeOf } from "../places.ts";
 import { Slab } from "../slab.ts";
 import { BUFFER, FIRST, groupOf, isOnHost, readGroup, readWord, ROW, stateOf } from "../tables.ts";
 import { TILE } from "../wasm/kernel.ts";
@@ -17,10 +18,6 @@ import { stepSparse } from "./js_sparse.ts";
 import type { Matrix } from "./js_sparse.ts";
 import { chooseSweep } from "./js_sweep.ts";
 import { goBack } from "./js_vjp.ts";
-
-/** Each buffer gets a range of addresses of its own, as JavaScript does not tell the real ones. */
-const bases = new WeakMap<ArrayBufferLike, number>();
-let nextBase = 1;
 
 /** What rows of one dtype, group and state have in common. */
 interface Choice {
@@ -40,13 +37,7 @@ function choose(plan: Plan, dtype: WideDtype, group: number, first: boolean): Ch
 export const js: Backend = {
   name: "js",
   address(array: FloatArray | Uint32Array<ArrayBuffer>): number {
-    let base = bases.get(array.buffer);
-    if (base === undefined) {
-      base = nextBase;
-      nextBase += array.buffer.byteLength + 1;
-      bases.set(array.buffer, base);
-    }
-    return base + array.byteOffset;
+    return placeOf(array);
   },
   allocate,
   step(plan: Plan, from: number, to: number): void {

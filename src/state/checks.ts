@@ -10,10 +10,10 @@ export function checkText(value: unknown, what: string): string {
   return value;
 }
 
-/** Checks an object without a class. */
+/** Checks an object without a class, and copies it: each of its properties is read once. */
 export function asObject(value: unknown, what: string): Record<string, unknown> {
   if (!isPlainObject(value)) throw wrong(what, "a plain object", value);
-  return value as Record<string, unknown>;
+  return { ...value as Record<string, unknown> };
 }
 
 /** Whether it has no class: a Map has no keys of its own, and would pass for an empty object. */

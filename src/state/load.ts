@@ -4,7 +4,16 @@ import type { ParamGroup } from "../group.ts";
 import { checkKnown, HYPERPARAMETERS, resolve } from "../options.ts";
 import type { Hyperparameters } from "../options.ts";
 import { copyFromHost, copyToHost, hostDtypeOf, readable } from "../host_copy.ts";
-import { checkBuffer, describe, dtypeOf, FLOAT32, isSixteenBit, label } from "../parameter.ts";
+import { lengthOf } from "../intrinsics.ts";
+import {
+  checkBuffer,
+  countOf,
+  describe,
+  dtypeOf,
+  FLOAT32,
+  isSixteenBit,
+  label,
+} from "../parameter.ts";
 import type { ElementType, HostArray, Parameter, Tensor } from "../parameter.ts";
 import { bufferTypeOf } from "../rounding.ts";
 import type { Precision } from "../rounding.ts";
@@ -135,8 +144,12 @@ export function loadState(owner: Owner, dict: unknown, options: LoadOptions = {}
     ...pairs.map(({ here, there }) => changeGroup(here, resolve(there.values))),
     () => Object.assign(owner.precision.random, checked.rounding),
     changeMemories(owner, fitting, checked),
-    ...(parameters ? fitting.filter(isValued).map((found) => changeData(found, checked)) : []),
   ];
+  const values = parameters ? fitting.filter(isValued) : [];
+  const writes = values.map((found) => prepareWrite(found, checked));
+  // Nothing from here on runs code of the user's.
+  for (const { check } of writes) check();
+  for (const { write } of writes) write();
   for (const change of changes) change();
   return report([...problems, ...strays(checked)]);
 }
@@ -190,9 +203,8 @@ function difference(
     const whose = own === expected ? "" : `, with a ${what} of ${expected}`;
     return `is ${own}${whose}, but its ${what} in the dict: ${dtype}`;
   }
-  if (data.length !== here.data.length) {
-    return `has length ${here.data.length}, but its ${what} in the dict: ${data.length}`;
-  }
+  const [own, length] = [countOf(here.data), lengthOf(data)];
+  if (length !== own) return `has length ${own}, but its ${what} in the dict: ${length}`;
   if (shape === null || here.shape === undefined) return null;
   if (shape.length === here.shape.length && shape.every((side, i) => side === here.shape![i])) {
     return null;
@@ -248,7 +260,17 @@ function changeMemories(
   })));
 }
 
-function changeData({ parameter, id }: Match, dict: CheckedDict): () => void {
+/** A parameter's values, and its data as they are now: a getter could give others later. */
+function prepareWrite({ parameter, index, id }: Match, dict: CheckedDict) {
+  const { data } = parameter;
   const values = dict.parameters.get(id)!.data;
-  return () => copyFromHost(parameter.data, values);
+  const what = `data of ${label(parameter, index)}`;
+  return {
+    check() {
+      const isOfType = hostDtypeOf(data, what) === dtypeOf(values, "values");
+      if (isOfType && countOf(data) === lengthOf(values)) return checkFree(data, () => what);
+      throw new RangeError(`Cannot load the state as ${what} changed meanwhile`);
+    },
+    write: () => copyFromHost(data, values),
+  };
 }

@@ -15,6 +15,7 @@
  * the Python package wrote.
  */
 
+import { bufferOf, byteLengthOf, byteOffsetOf } from "../intrinsics.ts";
 import { dtypeOf } from "../parameter.ts";
 import type { HostArray } from "../parameter.ts";
 import { quote, unreadable } from "./errors.ts";
@@ -111,16 +112,14 @@ export function layOut(
 ): Layout {
   checkReadable(tensors, metadata);
   // Widest first, so that each is aligned.
-  const sorted = [...tensors].sort((a, b) =>
-    b.array.BYTES_PER_ELEMENT - a.array.BYTES_PER_ELEMENT || (a.name < b.name ? -1 : 1)
-  );
+  const sorted = [...tensors].sort((a, b) => widthOf(b) - widthOf(a) || (a.name < b.name ? -1 : 1));
   const entries = Object.keys(metadata).length > 0
     ? [`"${METADATA}":${JSON.stringify(metadata)}`]
     : [];
   let end = 0;
   for (const { name, array, shape } of sorted) {
     const start = end;
-    end += array.byteLength;
+    end += byteLengthOf(array);
     const dtype = WRITTEN[dtypeOf(array, quote(name)).name];
     const info = JSON.stringify({ dtype, shape, data_offsets: [start, end] });
     entries.push(`${JSON.stringify(name)}:${info}`);
@@ -129,13 +128,18 @@ export function layOut(
   return { head, tensors: sorted, size: head.length + end };
 }
 
+/** Bytes of an element. */
+function widthOf({ name, array }: Pick<Tensor, "name" | "array">): number {
+  return dtypeOf(array, quote(name)).bytes;
+}
+
 /** Refuses what `readHeader` would refuse. */
 function checkReadable(tensors: readonly Tensor[], metadata: Readonly<Record<string, string>>) {
   checkLimit("it", MAX_TENSORS, "tensors", tensors.length);
   let values = 1 + Object.keys(metadata).length;
   for (const { name, array, shape } of tensors) {
     checkLimit(`tensor ${quote(name)}`, MAX_RANK, "dimensions", shape.length);
-    if (bitsOf(8 * array.BYTES_PER_ELEMENT, shape) > Number.MAX_SAFE_INTEGER) {
+    if (bitsOf(8 * widthOf({ name, array }), shape) > Number.MAX_SAFE_INTEGER) {
       throw new RangeError(
         `Cannot encode the state as tensor ${quote(name)} is too large: ` +
           `its shape is [${shape.join(", ")}]`,
@@ -159,8 +163,8 @@ export function checkLimit(what: string, limit: number, unit: string, count: num
 }
 
 /** The bytes of an array; Deno runs on little-endian machines only, so they are the file's. */
-export function bytesOf(array: HostArray): Uint8Array {
-  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+export function bytesOf(array: HostArray | Uint8Array): Uint8Array {
+  return new Uint8Array(bufferOf(array), byteOffsetOf(array), byteLengthOf(array));
 }
 
 /**
