@@ -36,9 +36,7 @@ function choose(plan: Plan, dtype: WideDtype, group: number, first: boolean): Ch
 /** The backend. */
 export const js: Backend = {
   name: "js",
-  address(array: FloatArray | Uint32Array<ArrayBuffer>): number {
-    return placeOf(array);
-  },
+  address: placeOf,
   allocate,
   step(plan: Plan, from: number, to: number): void {
     stepRows(plan, from, to, stepPlain);
