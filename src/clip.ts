@@ -2,10 +2,11 @@
 
 import { chooseBackend } from "./backends/choose.ts";
 import { checkFree } from "./in_use.ts";
+import { byteLengthOf, lengthOf } from "./intrinsics.ts";
 import type { BackendName } from "./options.ts";
-import { checkKnown } from "./options.ts";
+import { checkKnown, checkObject } from "./options.ts";
 import { findOverlap, overlapError } from "./overlap.ts";
-import { checkBuffer, describe, deviceOf, dtypeOf, label } from "./parameter.ts";
+import { bufferError, checkBuffer, describe, deviceOf, dtypeOf, label } from "./parameter.ts";
 import type { Dtype, HostArray, Parameter, SparseParameter } from "./parameter.ts";
 import { isSparse } from "./sparse.ts";
 import { checkFlag, checkLimit } from "./step_options.ts";
@@ -25,6 +26,7 @@ interface Named {
   readonly name: string;
   readonly grad: HostArray;
   readonly dtype: Dtype;
+  readonly length: number;
 }
 
 /**
@@ -59,11 +61,12 @@ export function clipGradNorm(
   maxNorm: number,
   options: ClipOptions = {},
 ): number {
+  checkObject("clip the gradients", options);
   checkKnown(options, ["errorIfNonfinite", "backend"]);
-  const { errorIfNonfinite = false } = options;
+  const { errorIfNonfinite = false, backend: choice } = options;
   checkLimit("maxNorm", maxNorm);
   checkFlag("errorIfNonfinite", errorIfNonfinite);
-  const backend = chooseBackend(options.backend);
+  const backend = chooseBackend(choice);
   const named = readGradients(params);
   const gradients = tabulate(named, (array) => backend.address(array as HostArray));
   checkApart(named, (array) => backend.address(array));
@@ -85,12 +88,16 @@ function readGradients(params: unknown): Named[] {
       `Cannot use params as it must be iterable: current value is ${describe(params)}`,
     );
   }
-  return [...params as Iterable<unknown>].flatMap((item, i) => {
+  const named = [...params as Iterable<unknown>].flatMap((item, i) => {
     const isParameter = typeof item === "object" && item !== null && "grad" in item;
     if (!isParameter) return [readGradient(item, `gradient ${i}`)];
     const { grad, name } = item as Parameter;
     return grad === null ? [] : [readGradient(grad, `grad of ${label({ name }, i)}`)];
   });
+  for (const { grad, length, name } of named) { // a getter may have detached one
+    if (lengthOf(grad) !== length) throw bufferError(grad, name);
+  }
+  return named;
 }
 
 function readGradient(grad: unknown, name: string): Named {
@@ -102,13 +109,13 @@ function readGradient(grad: unknown, name: string): Named {
   const dtype = dtypeOf(grad, name);
   checkBuffer(grad as HostArray, name);
   checkFree(grad as HostArray, () => name);
-  return { name, grad: grad as HostArray, dtype };
+  return { name, grad: grad as HostArray, dtype, length: lengthOf(grad) };
 }
 
 function checkApart(named: readonly Named[], address: (array: HostArray) => number): void {
   const list = named.map(({ grad, name }) => {
     const start = address(grad);
-    return { start, end: start + grad.byteLength, name };
+    return { start, end: start + byteLengthOf(grad), name };
   });
   const overlap = findOverlap(list);
   if (overlap !== null) throw overlapError(list[overlap[0]].name, list[overlap[1]].name);

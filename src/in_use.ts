@@ -1,15 +1,33 @@
 /** The memory of steps that run beside JavaScript's thread: nothing else may use it meanwhile. */
 
+import { byteLengthOf } from "./intrinsics.ts";
 import { deviceOf } from "./parameter.ts";
 import type { HostArray, Tensor } from "./parameter.ts";
+import { placeOf } from "./places.ts";
 
-/** Bytes of a buffer. */
-interface Span {
+/** Memory from its first byte to the one after its last. */
+interface Range {
   readonly start: number;
   readonly end: number;
 }
 
-const spans = new Map<ArrayBufferLike, Set<Span>>();
+/** Where arrays are, and what running steps use there: ranges in order, none of which overlap. */
+interface Scale {
+  readonly addressOf: (array: HostArray) => number;
+  used: readonly Range[];
+}
+
+const objects: Scale = { addressOf: placeOf, used: [] };
+/** The last one is the one that steps are put down on; those before may have steps from before. */
+const scales: Scale[] = [objects];
+
+/**
+ * Lets memory be known by its address from here on, whatever buffer objects share it: copies of a
+ * `SharedArrayBuffer`, or a WebAssembly memory before and after it has grown.
+ */
+export function useAddresses(addressOf: (array: HostArray) => number): void {
+  scales.push({ addressOf, used: [] });
+}
 
 /**
  * Keeps the memory of arrays for a step. Tensors on devices need not be kept: what is queued there is
@@ -18,45 +36,67 @@ const spans = new Map<ArrayBufferLike, Set<Span>>();
  * @returns Gives it back.
  */
 export function occupy(tensors: Iterable<Tensor>): () => void {
-  const own = [...tensors].filter(isArray).map((array) => [array.buffer, spanOf(array)] as const);
-  for (const [buffer, span] of own) {
-    const known = spans.get(buffer);
-    if (known === undefined) spans.set(buffer, new Set([span]));
-    else known.add(span);
-  }
+  const scale = scales[scales.length - 1];
+  const own = rangesOf(scale, tensors);
+  scale.used = [...scale.used, ...own].sort((a, b) => a.start - b.start);
   return () => {
-    for (const [buffer, span] of own) {
-      spans.get(buffer)?.delete(span);
-      if (spans.get(buffer)?.size === 0) spans.delete(buffer);
-    }
+    const given = new Set(own);
+    scale.used = scale.used.filter((range) => !given.has(range));
   };
 }
 
 /** Whether a step is running. */
 export function isAnyInUse(): boolean {
-  return spans.size > 0;
+  for (let i = 0; i < scales.length; i++) {
+    if (scales[i].used.length > 0) return true;
+  }
+  return false;
 }
 
 /**
  * @throws {Error} If a step that is running uses the memory of a tensor.
  */
 export function checkFree(tensor: Tensor, name: () => string): void {
-  if (!isAnyInUse() || !isArray(tensor)) return;
-  const { start, end } = spanOf(tensor);
-  for (const other of spans.get(tensor.buffer) ?? []) {
-    if (start < end && start < other.end && other.start < end) {
-      throw new Error(
-        `Cannot use ${name()} as a step that is running uses its memory: await the promise of ` +
-          "stepAsync first",
-      );
-    }
+  if (!isAnyInUse() || !isArray(tensor) || !scales.some((scale) => isUsed(scale, tensor))) return;
+  throw new Error(
+    `Cannot use ${name()} as a step that is running uses its memory: await the promise of ` +
+      "stepAsync first",
+  );
+}
+
+function isUsed({ addressOf, used }: Scale, array: HostArray): boolean {
+  if (used.length === 0) return false;
+  const { start, end } = rangeOf(addressOf, array);
+  let [low, high] = [0, used.length];
+  while (low < high) { // the first range that ends after the array's start
+    const middle = (low + high) >> 1;
+    if (used[middle].end <= start) low = middle + 1;
+    else high = middle;
   }
+  return start < end && low < used.length && used[low].start < end;
+}
+
+/** The memory of arrays, in order; what overlaps or touches is one range. */
+function rangesOf({ addressOf }: Scale, tensors: Iterable<Tensor>): Range[] {
+  const all = [...tensors].filter(isArray).map((array) => rangeOf(addressOf, array))
+    .filter(({ start, end }) => start < end);
+  const starts = Float64Array.from(all, ({ start }) => start).sort();
+  const ends = Float64Array.from(all, ({ end }) => end).sort();
+  const ranges: Range[] = [];
+  for (let i = 0, first = 0; i < all.length; i++) {
+    // As many have ended as have begun: nothing goes on over the gap.
+    if (i + 1 < all.length && starts[i + 1] <= ends[i]) continue;
+    ranges.push({ start: starts[first], end: ends[i] });
+    first = i + 1;
+  }
+  return ranges;
+}
+
+function rangeOf(addressOf: Scale["addressOf"], array: HostArray): Range {
+  const start = addressOf(array);
+  return { start, end: start + byteLengthOf(array) };
 }
 
 function isArray(tensor: Tensor): tensor is HostArray {
   return deviceOf(tensor) === undefined;
-}
-
-function spanOf({ byteOffset, byteLength }: HostArray): Span {
-  return { start: byteOffset, end: byteOffset + byteLength };
 }

@@ -55,6 +55,11 @@ const isGrowable = getter<boolean | undefined>(shared, "growable");
 const maxSharedLengthOf = getter<number>(shared, "maxByteLength");
 const byteLengthOfBuffer = getter<number>(ArrayBuffer.prototype, "byteLength");
 
+/** The number of bytes of a buffer; 0 once it is detached. */
+export function sizeOfBuffer(buffer: ArrayBufferLike): number {
+  return stateOfBuffer(buffer).detached ? 0 : lengthOf(new Uint8Array(buffer));
+}
+
 /** What can happen to the memory of a buffer. */
 export interface BufferState {
   /** It has gone elsewhere. */

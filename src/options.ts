@@ -151,7 +151,8 @@ export function checkShared(shared: GroupOptions): void {
 export function resolve(group: GroupOptions, shared: GroupOptions = {}): Hyperparameters {
   const h = { ...DEFAULTS } as Hyperparameters;
   for (const name of HYPERPARAMETERS) {
-    const value = group[name] !== undefined ? group[name] : shared[name];
+    const own = group[name];
+    const value = own !== undefined ? own : shared[name];
     if (value !== undefined) Object.assign(h, { [name]: value });
     else if (name === "lr") throw new TypeError("Cannot create the optimizer as lr is missing");
     checkHyperparameter(name, h[name]);
@@ -182,6 +183,19 @@ export function checkKnown(options: object, known: readonly string[]): void {
       );
     }
   }
+}
+
+/**
+ * Refuses options that are no object.
+ *
+ * @param doing What they are for, as error messages say it.
+ * @throws {TypeError} If they are not an object, or an array.
+ */
+export function checkObject(doing: string, options: unknown): asserts options is object {
+  if (typeof options === "object" && options !== null && !Array.isArray(options)) return;
+  throw new TypeError(
+    `Cannot ${doing} as options must be an object: current value is ${describe(options)}`,
+  );
 }
 
 /** Whether gradients can be divided by a scale: a float32 has to hold its inverse. */

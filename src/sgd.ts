@@ -362,7 +362,8 @@ export class SGD<T extends Tensor = FloatArray> {
    */
   loadStateDict(dict: StateDict, options?: LoadOptions): LoadReport {
     this.#recorder.checkFree("loadStateDict");
-    const report = loadState(this.#owner("load the state"), dict, options);
+    const owner = this.#owner("load the state");
+    const report = this.#stepper.alone(() => loadState(owner, dict, options));
     this.#recorder.steps.length = 0; // they do not lead to the state that is now there
     this.#stepper.revision++;
     return report;

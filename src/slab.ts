@@ -21,6 +21,7 @@ const LARGEST = 2 ** 30;
 export class Slab {
   /** By the number of a dtype. */
   readonly #wholes: HostArray[] = [];
+  readonly #bytes: number;
 
   /**
    * @param buffer The memory.
@@ -31,7 +32,9 @@ export class Slab {
     readonly buffer: ArrayBufferLike,
     readonly start: number,
     readonly offset: number,
-  ) {}
+  ) {
+    this.#bytes = buffer.byteLength; // nobody has seen the buffer yet
+  }
 
   /** The array at an address. */
   view(dtype: Dtype, address: number, length: number): HostArray {
@@ -45,7 +48,7 @@ export class Slab {
 
   /** All of the memory as one array, for whoever steps parts of it. */
   whole(dtype: Dtype): HostArray {
-    const length = Math.floor(this.buffer.byteLength / dtype.bytes);
+    const length = Math.floor(this.#bytes / dtype.bytes);
     return this.#wholes[dtype.code] ??= dtype.view(this.buffer, 0, length);
   }
 }

@@ -81,10 +81,10 @@ export class Stepper {
   }
 
   /** Does what reads parameters, whose getters may call anything but a step or a new group. */
-  alone(body: () => void): void {
+  alone<Result>(body: () => Result): Result {
     this.#isRunning = true;
     try {
-      body();
+      return body();
     } finally {
       this.#isRunning = false;
     }

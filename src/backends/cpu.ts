@@ -4,6 +4,7 @@ import { checkPullbacks } from "../pullback.ts";
 import type { HyperGradients, Pullback } from "../pullback.ts";
 import { openLibrary, unwrap } from "../native/library.ts";
 import type { Absent, Library } from "../native/library.ts";
+import { useAddresses } from "../in_use.ts";
 import type { PinnedCalls } from "../native/pinned.ts";
 import { bufferOf } from "../intrinsics.ts";
 import type { HostArray } from "../parameter.ts";
@@ -26,7 +27,9 @@ export function openCpu(): Backend | Absent {
   if (backend !== undefined) return backend;
   const library = openLibrary();
   if ("reason" in library) return library;
-  return backend = createCpu(library);
+  backend = createCpu(library);
+  useAddresses(backend.address);
+  return backend;
 }
 
 function createCpu({ symbols, pinned }: Library): Backend {

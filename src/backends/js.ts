@@ -5,6 +5,7 @@ import type { FloatArray, WideDtype } from "../parameter.ts";
 import type { Plan } from "../plan.ts";
 import { factorsOf, linesOf } from "../rule.ts";
 import type { Factors, Lines } from "../rule.ts";
+import { placeOf } from "../places.ts";
 import { promiseOf } from "../runtime.ts";
 import { Slab } from "../slab.ts";
 import { BUFFER, FIRST, groupOf, isOnHost, readGroup, readWord, ROW, stateOf } from "../tables.ts";
@@ -21,10 +22,6 @@ import { loopsOf } from "./loops/loops.ts";
 import type { WideLoops } from "./loops/loops.ts";
 import { preparationOf } from "./preparation.ts";
 import type { Preparation } from "./preparation.ts";
-
-/** Each buffer gets a range of addresses of its own, as JavaScript does not tell the real ones. */
-const bases = new WeakMap<ArrayBufferLike, number>();
-let nextBase = 1;
 
 /** What rows of one dtype, group and state have in common. */
 interface Choice {
@@ -49,15 +46,7 @@ function choose(plan: Plan, dtype: WideDtype, group: number, first: boolean): Ch
 /** The backend. */
 export const js: Backend = {
   name: "js",
-  address(array: FloatArray | Uint32Array<ArrayBuffer>): number {
-    let base = bases.get(array.buffer);
-    if (base === undefined) {
-      base = nextBase;
-      nextBase += array.buffer.byteLength + 1;
-      bases.set(array.buffer, base);
-    }
-    return base + array.byteOffset;
-  },
+  address: placeOf,
   allocate,
   step(plan: Plan, from: number, to: number): void {
     stepRows(plan, from, to, stepPlain);

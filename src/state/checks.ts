@@ -21,10 +21,10 @@ export function withoutResidue(lr: unknown): unknown {
   return typeof lr === "number" && lr < 0 && lr >= -RESIDUE ? 0 : lr;
 }
 
-/** Checks an object without a class. */
+/** Checks an object without a class, and copies it: each of its properties is read once. */
 export function asObject(value: unknown, what: string): Record<string, unknown> {
   if (!isPlainObject(value)) throw wrong(what, "a plain object", value);
-  return value as Record<string, unknown>;
+  return { ...value as Record<string, unknown> };
 }
 
 /** Whether it has no class: a Map has no keys of its own, and would pass for an empty object. */

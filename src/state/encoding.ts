@@ -1,6 +1,7 @@
 /** State dicts as safetensors: what is called what in a file. */
 
 import { describe } from "../parameter.ts";
+import { byteLengthOf, lengthOf, tagOf } from "../intrinsics.ts";
 import { BFloat16Array } from "../bfloat16.ts";
 import type { HostArray } from "../parameter.ts";
 import { quote, unreadable } from "./errors.ts";
@@ -88,7 +89,7 @@ export function encodeStateDict(dict: StateDict): Uint8Array<ArrayBuffer> {
   let at = head.length;
   for (const { array } of tensors) {
     bytes.set(bytesOf(array), at);
-    at += array.byteLength;
+    at += byteLengthOf(array);
   }
   return bytes;
 }
@@ -111,16 +112,17 @@ export function encodeStateDict(dict: StateDict): Uint8Array<ArrayBuffer> {
  * ```
  */
 export function decodeStateDict(bytes: Uint8Array): StateDict {
-  if (!(bytes instanceof Uint8Array)) {
+  if (tagOf(bytes) !== "Uint8Array") {
     throw new TypeError(
       `Cannot decode as bytes must be a Uint8Array: current value is ${describe(bytes)}`,
     );
   }
-  const length = readHeaderLength(bytes.subarray(0, PREFIX), bytes.length);
+  const all = bytesOf(bytes);
+  const length = readHeaderLength(all.subarray(0, PREFIX), all.length);
   let at = PREFIX + length;
-  const { dict, arrays } = readState(bytes.subarray(PREFIX, at), bytes.length - at);
+  const { dict, arrays } = readState(all.subarray(PREFIX, at), all.length - at);
   for (const array of arrays) {
-    bytesOf(array).set(bytes.subarray(at, at += array.byteLength));
+    bytesOf(array).set(all.subarray(at, at += array.byteLength));
   }
   return dict;
 }
@@ -245,7 +247,7 @@ function nameTensors(dict: CheckedDict): Tensor[] {
       if (name === METADATA) {
         throw new TypeError(`Cannot encode the state as no parameter may be called "${METADATA}"`);
       }
-      tensors.push({ name, array: data, shape: shape ?? [data.length] });
+      tensors.push({ name, array: data, shape: shape ?? [lengthOf(data)] });
     }
   };
   add("buffer", buffers);

@@ -7,8 +7,10 @@ import { restoreInitialLr, settledInitialLr } from "../initial_lr.ts";
 import { checkKnown, HYPERPARAMETERS, resolve } from "../options.ts";
 import type { Hyperparameters } from "../options.ts";
 import { copyFromHost, copyToHost, hostDtypeOf, readable } from "../host_copy.ts";
+import { lengthOf } from "../intrinsics.ts";
 import {
   checkBuffer,
+  countOf,
   describe,
   dtypeOf,
   elementTypeOf,
@@ -165,13 +167,15 @@ export function loadState(owner: Owner, dict: unknown, options: LoadOptions = {}
   );
   const memories = changeMemories(owner, fitting, checked); // binds the data of all that fit
   const changes = [
-    ...(parameters
-      ? fitting.filter(isValued).map((found) => changeData(owner, found, checked))
-      : []),
     memories,
     ...settings,
     () => Object.assign(owner.precision.random, checked.rounding),
   ];
+  const values = parameters ? fitting.filter(isValued) : [];
+  const writes = values.map((found) => prepareWrite(owner, found, checked));
+  // Nothing from here on runs code of the user's.
+  for (const { check } of writes) check();
+  for (const { write } of writes) write();
   for (const change of changes) change();
   linkGroups((dict as StateDict).lr_scheduler, pairs, checked.groups);
   return report([...problems, ...strays(checked)]);
@@ -247,9 +251,8 @@ function difference(
     const whose = own === expected ? "" : `, with a ${what} of ${expected}`;
     return `is ${own}${whose}, but its ${what} in the dict: ${dtype}`;
   }
-  if (data.length !== here.data.length) {
-    return `has length ${here.data.length}, but its ${what} in the dict: ${data.length}`;
-  }
+  const [own, length] = [countOf(here.data), lengthOf(data)];
+  if (length !== own) return `has length ${own}, but its ${what} in the dict: ${length}`;
   if (shape === null || here.shape === undefined) return null;
   if (shape.length === here.shape.length && shape.every((side, i) => side === here.shape![i])) {
     return null;
@@ -318,15 +321,17 @@ function changeMemories(
   })));
 }
 
-/** The data that the row was bound to are written: a getter could give others by now. */
-function changeData({ plan }: Owner, { index, id }: Match, dict: CheckedDict): () => void {
+/** Writes a parameter's values to the data that its row was bound to: a getter could give others. */
+function prepareWrite({ plan: { table } }: Owner, { index, id }: Match, dict: CheckedDict) {
+  const data = table.datas[index];
   const values = dict.parameters.get(id)!.data;
-  const data = plan.table.datas[index];
-  const isOfType = hostDtypeOf(data, "data") === dtypeOf(values, "the values");
-  if (!isOfType || plan.table.lengthAt(index) !== values.length) {
-    throw new RangeError(
-      `Cannot load the state as ${plan.table.name(index, "data")} changed meanwhile`,
-    );
-  }
-  return () => copyFromHost(data, values);
+  const what = table.name(index, "data");
+  return {
+    check() {
+      const isOfType = hostDtypeOf(data, what) === dtypeOf(values, "values");
+      if (isOfType && countOf(data) === lengthOf(values)) return checkFree(data, () => what);
+      throw new RangeError(`Cannot load the state as ${what} changed meanwhile`);
+    },
+    write: () => copyFromHost(data, values),
+  };
 }

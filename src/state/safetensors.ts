@@ -15,6 +15,7 @@
  * the Python package wrote.
  */
 
+import { bufferOf, byteLengthOf, byteOffsetOf } from "../intrinsics.ts";
 import { dtypeOf } from "../parameter.ts";
 import type { HostArray } from "../parameter.ts";
 import { quote, unreadable } from "./errors.ts";
@@ -138,10 +139,10 @@ export function layOut(
   let end = 0;
   for (const [i, { name, array, shape }] of sorted.entries()) {
     const start = end;
-    end += array.byteLength;
+    end += byteLengthOf(array);
     if (notes || i > 0) writer.raw(",");
     writer.string(name);
-    writer.raw(DTYPE_FIELDS[dtypeOf(array, "a tensor").name]);
+    writer.raw(DTYPE_FIELDS[dtypeOf(array, quote(name)).name]);
     writeCounts(writer, shape);
     writer.raw(',"data_offsets":[');
     writer.count(start);
@@ -174,6 +175,11 @@ function writeCounts(writer: HeaderWriter, shape: readonly number[]): void {
   writer.raw("]");
 }
 
+/** Bytes of an element. */
+function widthOf({ name, array }: Pick<Tensor, "name" | "array">): number {
+  return dtypeOf(array, quote(name)).bytes;
+}
+
 /** Refuses what `readHeader` would refuse. */
 function checkReadable(tensors: readonly Tensor[], metadata: Readonly<Record<string, string>>) {
   checkLimit("it", MAX_TENSORS, "tensors", tensors.length);
@@ -182,7 +188,7 @@ function checkReadable(tensors: readonly Tensor[], metadata: Readonly<Record<str
     if (shape.length > MAX_RANK) {
       checkLimit(`tensor ${quote(name)}`, MAX_RANK, "dimensions", shape.length);
     }
-    if (bitsOf(8 * array.BYTES_PER_ELEMENT, shape) > Number.MAX_SAFE_INTEGER) {
+    if (bitsOf(8 * widthOf({ name, array }), shape) > Number.MAX_SAFE_INTEGER) {
       throw new RangeError(
         `Cannot encode the state as tensor ${quote(name)} is too large: ` +
           `its shape is [${shape.join(", ")}]`,
@@ -206,8 +212,8 @@ export function checkLimit(what: string, limit: number, unit: string, count: num
 }
 
 /** The bytes of an array; Deno runs on little-endian machines only, so they are the file's. */
-export function bytesOf(array: HostArray): Uint8Array {
-  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+export function bytesOf(array: HostArray | Uint8Array): Uint8Array {
+  return new Uint8Array(bufferOf(array), byteOffsetOf(array), byteLengthOf(array));
 }
 
 /**

@@ -2,6 +2,7 @@
 
 import { checkHyperparameter, checkInitialLr, HYPERPARAMETERS } from "../options.ts";
 import type { Hyperparameters } from "../options.ts";
+import { lengthOf } from "../intrinsics.ts";
 import { checkBuffer, checkShape, dtypeOf, FLOAT32 } from "../parameter.ts";
 import type { HostArray } from "../parameter.ts";
 import { asObject, checkText, inside, withoutResidue, wrong } from "./checks.ts";
@@ -179,8 +180,9 @@ export function checkStateDict(dict: unknown): CheckedDict {
  */
 export function checkGroup(group: unknown, position: number, indices: Set<number>): CheckedGroup {
   const what = `param_groups[${position}]`;
-  const { params, param_names, ...rest } = asObject(group, what);
-  if (!Array.isArray(params)) throw wrong(`${what}.params`, "an array", params);
+  const { params: list, param_names, ...rest } = asObject(group, what);
+  if (!Array.isArray(list)) throw wrong(`${what}.params`, "an array", list);
+  const params: number[] = [...list];
   for (const index of params) {
     if (!Number.isSafeInteger(index) || index < 0) {
       throw wrong(`${what}.params`, "whole numbers >= 0", index);
@@ -281,6 +283,7 @@ function checkTensor(data: unknown, shape: unknown, what: string): CheckedTensor
   const array = data as HostArray;
   checkBuffer(array, what);
   if (shape === undefined) return { data: array, shape: null };
-  checkShape(shape, array.length, what);
-  return { data: array, shape: shape as readonly number[] };
+  const sides = Array.isArray(shape) ? [...shape] : shape as number[];
+  checkShape(sides, lengthOf(array), what);
+  return { data: array, shape: sides };
 }

@@ -1,5 +1,6 @@
 /** The order of tensors in a file. */
 
+import { dtypeOf } from "../parameter.ts";
 import type { Tensor } from "./safetensors.ts";
 
 /** Letters that a number holds: 6 of 8 bits. */
@@ -21,7 +22,7 @@ interface Keyed {
 export function sortTensors(tensors: readonly Tensor[]): Tensor[] {
   const byWidth = new Map<number, Tensor[]>();
   for (const tensor of tensors) {
-    const bytes = tensor.array.BYTES_PER_ELEMENT;
+    const { bytes } = dtypeOf(tensor.array, tensor.name);
     const group = byWidth.get(bytes);
     if (group === undefined) byWidth.set(bytes, [tensor]);
     else group.push(tensor);
