@@ -94,8 +94,9 @@ function readGradients(params: unknown): Named[] {
     const { grad, name } = item as Parameter;
     return grad === null ? [] : [readGradient(grad, `grad of ${label({ name }, i)}`)];
   });
-  for (const { grad, length, name } of named) { // a getter may have detached one
+  for (const { grad, length, name } of named) { // a getter may have detached one, or started a step
     if (lengthOf(grad) !== length) throw bufferError(grad, name);
+    checkFree(grad, () => name);
   }
   return named;
 }
@@ -108,7 +109,6 @@ function readGradient(grad: unknown, name: string): Named {
   }
   const dtype = dtypeOf(grad, name);
   checkBuffer(grad as HostArray, name);
-  checkFree(grad as HostArray, () => name);
   return { name, grad: grad as HostArray, dtype, length: lengthOf(grad) };
 }
 

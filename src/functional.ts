@@ -9,7 +9,9 @@ import type { Parameter, SparseGrad, Tensor } from "./parameter.ts";
 import { Plan } from "./plan.ts";
 import { checkCount, readRounding } from "./rounding.ts";
 import type { Precision, Rounding } from "./rounding.ts";
+import { forEachSpan } from "./spans.ts";
 import { NOTHING_ASKED } from "./step_options.ts";
+import { BUFFER_IS_NEW } from "./tensor_table.ts";
 
 /** The options of `sgd`. As in torch, the hyperparameters have no defaults here. */
 export interface SgdOptions {
@@ -81,24 +83,62 @@ export function sgd(
   momentumBufferList: (Tensor | null)[],
   options: SgdOptions,
 ): void {
-  checkLists(params, gradList, momentumBufferList);
+  const { datas, grads, buffers } = readLists(params, gradList, momentumBufferList);
   const { hyperparameters, backend, precision } = readOptions(options);
-  if (hyperparameters.momentum !== 0) checkWritable(momentumBufferList);
-  const parameters = params.map((data, i) => ({ data, grad: gradList[i] }) as Parameter<Tensor>);
+  const parameters = datas.map((data, i) => ({ data, grad: grads[i] }) as Parameter<Tensor>);
   const plan = new Plan({ ...memoryOf(backend), allocate: null }, precision); // the caller's own
   plan.add([{ group: hyperparameters, params: parameters }]);
-  plan.own.states = params.map((_, i) => {
-    return { momentumBuffer: momentumBufferList[i], masterWeight: null };
-  });
+  plan.own.states = buffers.map((momentumBuffer) => ({ momentumBuffer, masterWeight: null }));
   plan.refresh();
-  const each = hyperparameters.foreach === false ? 1 : params.length;
-  plan.ask(NOTHING_ASKED, null);
-  const run = plan.isRandom ? stepRowsWith : stepRows;
-  for (let from = 0; from < params.length; from += each) run(backend, plan, from, from + each);
-  plan.commit();
-  for (const [i, { momentumBuffer }] of plan.own.states.entries()) {
-    if (momentumBufferList[i] !== momentumBuffer) momentumBufferList[i] = momentumBuffer;
+  const { table } = plan;
+  const made = buffers.map((_, row) => table.has(row, BUFFER_IS_NEW) ? table.bufferAt(row) : null);
+  const takeOut = fillIn(momentumBufferList, made);
+  try {
+    plan.checkAttached(); // the list may be a proxy
+    plan.ask(NOTHING_ASKED, null);
+    forEachSpan(
+      plan,
+      (from, to) => (plan.isRandom ? stepRowsWith : stepRows)(backend, plan, from, to),
+    );
+  } catch (error) {
+    takeOut();
+    throw error;
   }
+  plan.commit();
+}
+
+/**
+ * Fills in the momentum buffers that a step has made, before it is taken: all of them or none.
+ *
+ * @param made Null for what stays as it is.
+ * @returns Takes them out again.
+ * @throws {TypeError} If an entry cannot be written.
+ */
+function fillIn(list: (Tensor | null)[], made: readonly (Tensor | null)[]): () => void {
+  for (const [i, buffer] of made.entries()) {
+    if (buffer !== null && !Object.getOwnPropertyDescriptor(list, i)?.writable) throw readOnly(i);
+  }
+  const done: number[] = [];
+  const takeOut = () => {
+    for (const i of done) Reflect.set(list, i, null);
+  };
+  try {
+    for (const [i, buffer] of made.entries()) {
+      if (buffer === null) continue;
+      if (!Reflect.set(list, i, buffer)) throw readOnly(i);
+      done.push(i);
+    }
+  } catch (error) {
+    takeOut();
+    throw error;
+  }
+  return takeOut;
+}
+
+function readOnly(i: number): TypeError {
+  return new TypeError(
+    `Cannot step as entry ${i} of momentumBufferList must be writable: it is read-only null`,
+  );
 }
 
 /** Checks the options of one step, and chooses the backend. */
@@ -126,19 +166,23 @@ export function readOptions(options: SgdOptions) {
   return { hyperparameters: resolve(rest), backend: chooseBackend(backend), precision };
 }
 
-function checkWritable(momentumBufferList: readonly unknown[]): void {
-  for (const [i, buffer] of momentumBufferList.entries()) {
-    const entry = Object.getOwnPropertyDescriptor(momentumBufferList, i);
-    if (buffer === null && !entry?.writable) {
-      throw new TypeError(
-        `Cannot step as entry ${i} of momentumBufferList must be writable: it is read-only null`,
-      );
-    }
-  }
+/**
+ * Reads each entry of the lists once. What their getters do cannot change the lists afterwards.
+ *
+ * @throws {TypeError} If they are no arrays, or empty.
+ * @throws {RangeError} If they are not of one length.
+ */
+export function readLists<T, G, B>(
+  params: readonly T[],
+  gradList: readonly G[],
+  momentumBufferList: readonly B[],
+): { datas: T[]; grads: G[]; buffers: B[] } {
+  const length = checkLists(params, gradList, momentumBufferList);
+  const read = <E>(list: readonly E[]) => Array.from({ length }, (_, i) => list[i]);
+  return { datas: read(params), grads: read(gradList), buffers: read(momentumBufferList) };
 }
 
-/** Checks that the lists are arrays of one length, and not empty. */
-export function checkLists(params: unknown, gradList: unknown, momentumBufferList: unknown): void {
+function checkLists(params: unknown, gradList: unknown, momentumBufferList: unknown): number {
   const length = Array.isArray(params) ? params.length : 0;
   for (const [name, list] of Object.entries({ params, gradList, momentumBufferList })) {
     if (!Array.isArray(list)) {
@@ -153,4 +197,5 @@ export function checkLists(params: unknown, gradList: unknown, momentumBufferLis
     }
   }
   if (length === 0) throw new TypeError("Cannot step as params must not be empty");
+  return length;
 }

@@ -9,6 +9,7 @@ import type { RecordedStep } from "./differentiable/recorder.ts";
 import type { SparseParameter, Tensor } from "./parameter.ts";
 import type { Entry } from "./entry.ts";
 import type { Plan } from "./plan.ts";
+import { replaceGrads } from "./replace_grads.ts";
 import { isSparse, withoutEntries } from "./sparse.ts";
 import { forEachSpan } from "./spans.ts";
 import type { StepRequest } from "./step_options.ts";
@@ -24,6 +25,8 @@ export interface FusedStep {
   readonly request: StepRequest;
   /** What `differentiable` keeps of it. */
   readonly record: RecordedStep | null;
+  /** Gives parameters the sparse gradients back that were zeroed, as the step is not taken. */
+  readonly restore: () => void;
 }
 
 /**
@@ -60,8 +63,43 @@ function checkArrays(plan: Plan, option: string): void {
   }
 }
 
+/**
+ * Zeroes sparse gradients, if that is asked for. The plan has what the step needs of them, and a
+ * setter that throws does so before anything is written.
+ *
+ * @returns Gives the parameters their gradients back.
+ * @throws {TypeError} If a parameter is frozen; no gradient has changed then.
+ */
+export function zeroSparse(plan: Plan, { zeroGrad }: StepRequest): () => void {
+  if (!zeroGrad || plan.sparse.steps.length === 0) return () => {};
+  const restore = replaceGrads(plan.sparse.steps.flatMap(({ row }) => {
+    const parameter = plan.parameters[row] as SparseParameter;
+    const { grad: before } = parameter;
+    const name = plan.table.name(row, "grad");
+    return isSparse(before)
+      ? [{ parameter, before, after: withoutEntries(before, name), name }]
+      : [];
+  }));
+  try {
+    plan.checkAttached();
+  } catch (error) {
+    restore();
+    throw error;
+  }
+  return restore;
+}
+
 /** Takes a step. */
-export function runStep({ backend, plan, request }: FusedStep): StepReport {
+export function runStep(step: FusedStep): StepReport {
+  try {
+    return runPasses(step);
+  } catch (error) {
+    step.restore();
+    throw error;
+  }
+}
+
+function runPasses({ backend, plan, request }: FusedStep): StepReport {
   let report = NOTHING_MEASURED;
   if (isMeasured(request)) {
     const sums = new Float64Array(2 * plan.groups.length);
@@ -76,9 +114,18 @@ export function runStep({ backend, plan, request }: FusedStep): StepReport {
 
 /**
  * Takes a step beside JavaScript's thread. Until something is written, an array that is not as it was
- * ends it; from then on only one that is no longer there does, so that no step is left half taken.
+ * ends it; then all is written in one call, so that no step is left half taken.
  */
 export async function runStepAsync(step: FusedStep, arrays: Watch): Promise<StepReport> {
+  try {
+    return await runPassesAsync(step, arrays);
+  } catch (error) {
+    step.restore();
+    throw error;
+  }
+}
+
+async function runPassesAsync(step: FusedStep, arrays: Watch): Promise<StepReport> {
   const { backend, plan, request } = step;
   let report = NOTHING_MEASURED;
   arrays.checkAll();
@@ -90,12 +137,8 @@ export async function runStepAsync(step: FusedStep, arrays: Watch): Promise<Step
   }
   if (report.skipped) return report;
   plan.ask(request, report.clipCoefficients);
-  const spans: [from: number, to: number][] = [];
-  forEachSpan(plan, (from, to) => spans.push([from, to]));
-  for (const [i, [from, to]] of spans.entries()) {
-    if (i > 0) arrays.checkAttached();
-    await stepRowsAsync(backend, plan, from, to);
-  }
+  // In one call whatever `foreach` says: nothing can come between two tensors then.
+  await stepRowsAsync(backend, plan, 0, plan.table.count);
   return report;
 }
 
@@ -104,22 +147,15 @@ function isMeasured({ checkFinite, maxNorm }: StepRequest): boolean {
 }
 
 /**
- * Zeroes the gradients that the passes have not: sparse ones, those on devices, and all of them if
- * the step was skipped.
+ * Zeroes the gradients that the passes have not: those on devices, and all of them if the step was
+ * skipped.
  */
 export function zeroRest({ plan, request }: FusedStep, { skipped }: StepReport): void {
   if (!request.zeroGrad) return;
-  const isDone = !skipped && plan.devices.length === 0 && plan.sparse.steps.length === 0;
+  const isDone = !skipped && plan.devices.length === 0;
   if (isDone) return;
   const left = plan.grads.filter((grad, row): grad is Tensor =>
     grad !== null && (skipped || plan.table.typesAt(row).dtype.device !== undefined)
   );
   fillZero(left);
-  for (const { row } of plan.sparse.steps) {
-    const entry = plan.entryAt(row);
-    const parameter = entry.parameter as SparseParameter;
-    if (isSparse(parameter.grad)) {
-      parameter.grad = withoutEntries(parameter.grad, entry.name("grad"));
-    }
-  }
 }

@@ -4,7 +4,7 @@ import { arrayDtype, FORMATS } from "./gpu/dtype.ts";
 import type { GpuDtype } from "./gpu/dtype.ts";
 import { createKernel } from "./gpu/kernel.ts";
 import type { GpuKernel } from "./gpu/kernel.ts";
-import { countIn, createTensor, type GpuTensor, placeOf } from "./gpu/tensor.ts";
+import { createTensor, type GpuTensor, placeOf } from "./gpu/tensor.ts";
 import { lengthOf } from "./intrinsics.ts";
 import { readInfo } from "./gpu/info.ts";
 import type { GpuInfo } from "./gpu/info.ts";
@@ -203,7 +203,6 @@ function createDevice(native: NativeGpu): Device {
   const handleOf = (tensor: DeviceTensor) => placeOf(tensor as GpuTensor<GpuDtype>).handle;
   return {
     address: handleOf,
-    length: (tensor) => countIn(tensor as GpuTensor<GpuDtype>),
     step: (...tables) => native.step(...tables),
     zero: (tensors) => native.zero(tensors.map(handleOf)),
     synchronize: () => native.synchronize(),

@@ -81,11 +81,12 @@ export class OwnArrays {
     if (this.states === null) return null;
     const { momentumBuffer, masterWeight } = this.states[row];
     const table = this.#table;
-    const isSame = momentumBuffer === table.buffers[row] || table.has(row, BUFFER_IS_NEW);
-    if (!isSame) return "momentum buffer";
-    if (table.masters.length === 0 || table.has(row, MASTER_IS_NEW)) return null;
-    if (!isSixteenBit(table.typesAt(row).dtype)) return null;
-    return masterWeight === table.masters[row] ? null : "master weight";
+    // What is new is not in the state yet; it must not have got anything else meanwhile.
+    const buffer = table.has(row, BUFFER_IS_NEW) ? null : table.buffers[row];
+    if (momentumBuffer !== buffer) return "momentum buffer";
+    if (table.masters.length === 0 || !isSixteenBit(table.typesAt(row).dtype)) return null;
+    const master = table.has(row, MASTER_IS_NEW) ? null : table.masters[row];
+    return masterWeight === master ? null : "master weight";
   }
 
   /**
@@ -162,7 +163,7 @@ export class OwnArrays {
         table.mark(row, isSparse ? BEGAN_SPARSE : BEGAN_DENSE);
         if (!isSparse) table.setState(row, LATER);
       }
-      this.#tell(row);
+      this.#tell(row, false);
       table.unmark(row, IS_NEW);
     }
     this.hasNew = false;
@@ -222,18 +223,25 @@ export class OwnArrays {
       }
       for (const hold of holders) hold();
       for (const { row } of saved) {
-        this.#tell(row);
+        this.#tell(row, true);
         table.unmark(row, IS_NEW);
       }
     };
   }
 
-  /** Lets the state of a row say what the row has that is new. */
-  #tell(row: number): void {
+  /**
+   * Lets the state of a row say what the row has that is new.
+   *
+   * @param isLoaded Whether it takes the place of what is there. What was assigned while a step ran
+   * stays, and whoever awaits the step learns of it.
+   */
+  #tell(row: number, isLoaded: boolean): void {
     if (this.states === null) return;
     this.#table.objectify(row);
     const [table, state] = [this.#table, this.states[row]];
-    if (table.has(row, BUFFER_IS_NEW)) state.momentumBuffer = table.bufferAt(row);
-    if (table.has(row, MASTER_IS_NEW)) state.masterWeight = table.masterAt(row);
+    const takes = (mark: number, now: unknown) =>
+      table.has(row, mark) && (isLoaded || now === null);
+    if (takes(BUFFER_IS_NEW, state.momentumBuffer)) state.momentumBuffer = table.bufferAt(row);
+    if (takes(MASTER_IS_NEW, state.masterWeight)) state.masterWeight = table.masterAt(row);
   }
 }

@@ -23,8 +23,6 @@ export type HostArray = FloatArray | HalfArray;
 export interface Device {
   /** The tensor's place on a scale that all memory shares, above the host's addresses. */
   address(tensor: DeviceTensor): number;
-  /** The number of the tensor's elements, whatever its properties say. */
-  length(tensor: DeviceTensor): number;
   /** Queues one step of those rows of a plan's tables that are on this device. */
   step(
     rows: BigUint64Array<ArrayBuffer>,
@@ -40,7 +38,7 @@ export interface Device {
   synchronize(): Promise<void>;
 }
 
-/** A tensor on a device: a `GpuTensor`. */
+/** A tensor on a device: a `GpuTensor`. What it says of itself cannot be redefined. */
 export interface DeviceTensor {
   /** Elements. */
   readonly length: number;
@@ -213,12 +211,12 @@ export function deviceOf(value: unknown): Device | undefined {
 
 /** The number of elements of a tensor of a type. */
 export function lengthIn(tensor: Tensor, { device }: ElementType): number {
-  return device === undefined ? lengthOf(tensor) : device.length(tensor as DeviceTensor);
+  return device === undefined ? lengthOf(tensor) : tensor.length;
 }
 
 /** The number of elements of an array or of a tensor on a device. */
 export function countOf(tensor: Tensor): number {
-  return deviceOf(tensor)?.length(tensor as DeviceTensor) ?? lengthOf(tensor);
+  return deviceOf(tensor) === undefined ? lengthOf(tensor) : tensor.length;
 }
 
 /**

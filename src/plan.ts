@@ -14,6 +14,7 @@ import { lengthOf } from "./intrinsics.ts";
 import { checkCombination } from "./options.ts";
 import type { Hyperparameters } from "./options.ts";
 import { OwnArrays } from "./own_arrays.ts";
+import { checkOverflow, computeTypeOf, isModest } from "./overflow.ts";
 import { isSixteenBit, isUsable } from "./parameter.ts";
 import type { Device, Parameter, SparseGrad, Tensor } from "./parameter.ts";
 import type { Precision } from "./rounding.ts";
@@ -27,6 +28,7 @@ import {
   GROUP_ROW,
   LATER,
   MOMENTUM,
+  readGroup,
   ROW,
   writeCall,
   writeGroup,
@@ -60,6 +62,8 @@ export class Plan {
   /** Whether some of the rows are in JavaScript's memory. */
   hasArrays = true;
 
+  /** Whether every type can hold the hyperparameters of all groups. */
+  #isModest = true;
   readonly #address: TensorMemory["address"];
   readonly #precision: Precision;
   readonly #apart: Apart;
@@ -169,9 +173,10 @@ export class Plan {
       if (this.sparse.steps.length > 0) this.sparse.steps.length = 0;
       this.#refreshGroups();
       this.#refreshRows();
+      if (!this.#isModest) this.#checkOverflow();
       if (this.own.hasNew) this.#place();
       if (this.table.writtenChanged) this.table.survey();
-      this.#checkAttached();
+      this.checkAttached();
       if (this.table.writtenChanged) this.#findPlaces();
       this.#apart.check();
       if (this.sparse.steps.length > 0) this.#finishSparse();
@@ -214,10 +219,23 @@ export class Plan {
     const words = groups.length * GROUP_ROW;
     if (this.groupRows.length !== words) this.groupRows = new Float64Array(words);
     const { groupRows } = this;
+    this.#isModest = true;
     for (let i = 0, at = 0; i < groups.length; i++, at += GROUP_ROW) {
       const h = groups[i];
       checkCombination(h);
       writeGroup(groupRows, at, h);
+      if (!isModest(groupRows, at)) this.#isModest = false;
+    }
+  }
+
+  /** Refuses hyperparameters that the types of what is stepped cannot hold. */
+  #checkOverflow(): void {
+    const { table, parameters } = this;
+    const sparse = new Set(this.sparse.steps.map(({ row }) => row));
+    for (let row = 0; row < table.count; row++) {
+      if (table.grads[row] === null && !sparse.has(row)) continue;
+      const h = readGroup(this.groupRows, table.groupAt(row));
+      checkOverflow(h, computeTypeOf(table.typesAt(row)), parameters[row], row);
     }
   }
 
@@ -282,14 +300,29 @@ export class Plan {
   /** Makes what is new, master weights as copies of their data, which must be there. */
   #place(): void {
     this.table.survey();
-    this.#checkAttached();
+    this.checkAttached();
     this.own.place();
   }
 
-  /** Runs after everything that could call the user's code, on the arrays that will be used. */
-  #checkAttached(): void {
-    const detached = this.table.findDetached();
+  /**
+   * Runs after everything that could call the user's code, on the arrays that will be used.
+   *
+   * @throws {TypeError} If one of them is detached.
+   */
+  checkAttached(): void {
+    const detached = this.table.findDetached() ?? this.#findDetachedSparse();
     if (detached !== null) throw detachedError(detached);
+  }
+
+  #findDetachedSparse(): string | null {
+    for (const { row, values, indices, columns } of this.sparse.steps) {
+      const isThere = lengthOf(values) === indices.length * columns;
+      const name = isThere
+        ? this.table.findDetachedOf(row)
+        : `values of ${this.table.name(row, "grad")}`;
+      if (name !== null) return name;
+    }
+    return null;
   }
 
   /** Finds out where the rows are. */
@@ -301,15 +334,8 @@ export class Plan {
     this.devices = [...places] as Device[];
   }
 
-  /** As `#checkAttached` and the checks of overlap, for sparse gradients; completes their table. */
+  /** The checks of overlap for sparse gradients; completes their table. */
   #finishSparse(): void {
-    for (const { row, values, indices, columns } of this.sparse.steps) {
-      const isAttached = lengthOf(values) === indices.length * columns;
-      const detached = isAttached
-        ? this.table.findDetachedOf(row)
-        : `values of ${this.table.name(row, "grad")}`;
-      if (detached !== null) throw detachedError(detached);
-    }
     this.#apart.checkValues();
     this.sparse.write(
       ({ row }) => this.rows.subarray(row * ROW, (row + 1) * ROW),

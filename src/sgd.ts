@@ -20,7 +20,7 @@ import { share } from "./state/live.ts";
 import { copyState, loadState, shareState } from "./state/load.ts";
 import type { LoadOptions, LoadReport, Owner, StateDictOptions } from "./state/load.ts";
 import type { StateDict } from "./state/state_dict.ts";
-import { NOTHING_ASKED, readStepArguments, readStepOptions } from "./step_options.ts";
+import { readAsyncArguments, readStepArguments } from "./step_options.ts";
 import type { StepOptions } from "./step_options.ts";
 import type { StepReport } from "./step_report.ts";
 import { Stepper } from "./stepper.ts";
@@ -223,8 +223,7 @@ export class SGD<T extends Tensor = FloatArray> {
   async stepAsync(options?: StepOptions): Promise<StepReport> {
     this.#recorder.checkFree("stepAsync");
     this.#stepper.checkIdle("step");
-    const request = options === undefined ? NOTHING_ASKED : readStepOptions(options);
-    return await this.#stepper.stepAsync(request);
+    return await this.#stepper.stepAsync(readAsyncArguments(options));
   }
 
   /** What the last step did; null before the first one. */
@@ -288,7 +287,8 @@ export class SGD<T extends Tensor = FloatArray> {
    */
   zeroGrad(options: { setToNull?: boolean } = {}): void {
     this.#stepper.checkIdle("zero gradients");
-    zeroGradients(this.#stepper.plan.parameters, options);
+    const { parameters } = this.#stepper.plan;
+    this.#stepper.alone(() => zeroGradients(parameters, options));
   }
 
   /**

@@ -90,33 +90,47 @@ const KEYS: readonly (keyof StepOptions)[] = [
  * @throws {RangeError} As `readStepOptions`.
  */
 export function readStepArguments(first: unknown, options: unknown): StepRequest | null {
-  if (typeof first === "function") return options === undefined ? null : readStepOptions(options);
+  const needed = "there must be a closure or an object with options";
+  if (typeof first === "function") {
+    return options === undefined ? null : readStepOptions(options, needed);
+  }
   if (first !== undefined && options !== undefined) {
     throw new TypeError(
       `Cannot step as the closure must be a function: current value is ${describe(first)}`,
     );
   }
-  return readStepOptions(first === undefined ? options : first);
+  return readStepOptions(first === undefined ? options : first, needed);
+}
+
+/**
+ * Reads what `stepAsync` was called with.
+ *
+ * @throws {TypeError} As `readStepOptions`; a closure is none of the options.
+ * @throws {RangeError} As `readStepOptions`.
+ */
+export function readAsyncArguments(options: unknown): StepRequest {
+  if (options === undefined) return NOTHING_ASKED;
+  const instead = typeof options === "function"
+    ? ", and not a closure: compute the gradients, then call stepAsync"
+    : "";
+  return readStepOptions(options, `stepAsync takes an object with options${instead}`);
 }
 
 /**
  * Checks and completes the options of a step.
  *
+ * @param needed What is needed, if it is no object.
  * @throws {TypeError} If it is no object, an option does not exist or is of another type, or
  * `maxNormPer` comes without `maxNorm`.
  * @throws {RangeError} If a number is out of its range.
  */
-export function readStepOptions(options: unknown): StepRequest {
+function readStepOptions(options: unknown, needed: string): StepRequest {
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    throw new TypeError(
-      `Cannot step as there must be a closure or an object with options: current value is ${
-        describe(options)
-      }`,
-    );
+    throw new TypeError(`Cannot step as ${needed}: current value is ${describe(options)}`);
   }
   checkKnown(options, KEYS);
-  const { gradScale, maxNorm, maxNormPer, maxValue, checkFinite, zeroGrad } =
-    options as StepOptions;
+  const own: StepOptions = { ...options }; // getters are called once
+  const { gradScale, maxNorm, maxNormPer, maxValue, checkFinite, zeroGrad } = own;
   if (gradScale !== undefined) checkGradScale(gradScale);
   if (maxNorm !== undefined) checkLimit("maxNorm", maxNorm);
   if (maxNormPer !== undefined) checkPer(maxNormPer, maxNorm);
@@ -130,7 +144,7 @@ export function readStepOptions(options: unknown): StepRequest {
     maxValue: maxValue ?? Infinity,
     checkFinite: checkFinite ?? (gradScale !== undefined || maxNorm !== undefined),
     zeroGrad: zeroGrad ?? false,
-    reads: KEYS.find((key) => isReading(key, options)) ?? null,
+    reads: KEYS.find((key) => isReading(key, own)) ?? null,
   };
 }
 

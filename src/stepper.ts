@@ -2,8 +2,8 @@
 
 import type { Backend } from "./backends/backend.ts";
 import { memoryOf, stepRows } from "./backends/devices.ts";
-import type { Recorder } from "./differentiable/recorder.ts";
-import { checkRequest, runStep, runStepAsync, zeroRest } from "./fused_step.ts";
+import type { RecordedStep, Recorder } from "./differentiable/recorder.ts";
+import { checkRequest, runStep, runStepAsync, zeroRest, zeroSparse } from "./fused_step.ts";
 import type { FusedStep } from "./fused_step.ts";
 import { tensorsIn } from "./entry_spans.ts";
 import { occupy } from "./in_use.ts";
@@ -26,7 +26,10 @@ export class Stepper {
   #isRunning = false;
   readonly #backend: Backend;
   readonly #recorder: Recorder;
-  readonly #refresh = () => this.plan.refresh();
+  readonly #prepare = () => {
+    this.plan.refresh();
+    return this.#record();
+  };
   readonly #stepSpan = (from: number, to: number) => stepRows(this.#backend, this.plan, from, to);
 
   constructor(backend: Backend, recorder: Recorder, precision: Precision) {
@@ -44,8 +47,7 @@ export class Stepper {
   /** A step without options. It allocates nothing, unless it draws random bits. */
   stepPlain(): void {
     if (this.plan.isRandom) return this.stepWith(NOTHING_ASKED);
-    this.alone(this.#refresh);
-    const record = this.#recorder.record(this.plan);
+    const record = this.alone(this.#prepare);
     this.revision++;
     forEachSpan(this.plan, this.#stepSpan);
     this.plan.commit();
@@ -93,11 +95,21 @@ export class Stepper {
   /** Checks everything that a step relies on. */
   #begin(request: StepRequest): FusedStep {
     const { plan } = this;
-    this.alone(this.#refresh);
-    checkRequest(plan, request);
-    const record = this.#recorder.record(plan);
+    const { record, restore } = this.alone(() => {
+      plan.refresh();
+      checkRequest(plan, request);
+      const record = this.#record();
+      return { record, restore: zeroSparse(plan, request) };
+    });
     this.revision++;
-    return { backend: this.#backend, plan, request, record };
+    return { backend: this.#backend, plan, request, record, restore };
+  }
+
+  /** Copies what `differentiable` needs. Names of parameters may have getters. */
+  #record(): RecordedStep | null {
+    const record = this.#recorder.record(this.plan);
+    if (record !== null) this.plan.checkAttached();
+    return record;
   }
 
   #finish({ record }: FusedStep, report: StepReport): void {

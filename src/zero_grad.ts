@@ -2,38 +2,58 @@
 
 import { fillZero } from "./backends/devices.ts";
 import { checkFree } from "./in_use.ts";
-import { checkBuffer, elementTypeOf, label } from "./parameter.ts";
-import type { Parameter, SparseParameter, Tensor } from "./parameter.ts";
+import { checkKnown, checkObject } from "./options.ts";
+import { bufferError, checkBuffer, countOf, elementTypeOf, label } from "./parameter.ts";
+import type { Parameter, Tensor } from "./parameter.ts";
+import { replaceGrads } from "./replace_grads.ts";
+import type { Replacement } from "./replace_grads.ts";
 import { isSparse, withoutEntries } from "./sparse.ts";
+import { checkFlag } from "./step_options.ts";
 
 /**
  * What `SGD.zeroGrad` does.
  *
- * @throws {TypeError} If an option does not exist, or a gradient is of another type or its buffer
- * detached; none has then changed.
+ * @throws {TypeError} If an option does not exist or is of another type, a gradient is of another type
+ * or its buffer detached, or a parameter whose gradient is to be replaced is frozen; none has then
+ * changed.
  * @throws {Error} If a step that is running uses a gradient; none has then changed.
  */
 export function zeroGradients(
   params: readonly Parameter<Tensor>[],
   options: { setToNull?: boolean },
 ): void {
-  for (const key of Object.keys(options)) {
-    if (key !== "setToNull") {
-      throw new TypeError(`Cannot read option "${key}" as it does not exist: use setToNull`);
+  checkObject("zero gradients", options);
+  checkKnown(options, ["setToNull"]);
+  const { setToNull = false } = options;
+  checkFlag("setToNull", setToNull);
+  const replaced: Replacement[] = [];
+  const dense: { grad: Tensor; length: number; name: string }[] = [];
+  for (const [i, parameter] of params.entries()) {
+    const { grad, name: own } = parameter;
+    if (grad === null) continue;
+    const name = `grad of ${label({ name: own }, i)}`;
+    const replace = (after: unknown) => replaced.push({ parameter, before: grad, after, name });
+    if (setToNull) replace(null);
+    else if (isSparse(grad)) replace(withoutEntries(grad, name));
+    else dense.push({ grad, length: checkDense(grad, name), name });
+  }
+  const restore = replaceGrads(replaced);
+  try {
+    for (const { grad, length, name } of dense) { // a getter or a setter may have detached one
+      if (countOf(grad) !== length) throw bufferError(grad, name);
+      checkFree(grad, () => name);
     }
+    fillZero(dense.map(({ grad }) => grad));
+  } catch (error) {
+    restore();
+    throw error;
   }
-  const zeros = params.map(({ grad, name }, i) => {
-    if (grad === null || options.setToNull) return null;
-    const what = `grad of ${label({ name }, i)}`;
-    if (isSparse(grad)) return withoutEntries(grad, what);
-    elementTypeOf(grad, what);
-    checkBuffer(grad, what);
-    checkFree(grad, () => what);
-    return grad;
-  });
-  for (const [i, parameter] of (params as readonly SparseParameter[]).entries()) {
-    const zero = zeros[i];
-    if (zero === null || isSparse(zero)) parameter.grad = zero;
-  }
-  fillZero(zeros.filter((zero): zero is Tensor => zero !== null && !isSparse(zero)));
+}
+
+/** Checks a gradient that is to be filled with zeros, and returns its length. */
+function checkDense(grad: Tensor, name: string): number {
+  elementTypeOf(grad, name);
+  checkBuffer(grad, name);
+  checkFree(grad, () => name);
+  return countOf(grad);
 }

@@ -61,13 +61,15 @@ function queueRows({ devices, rows, table, groupRows, groups }: Plan, from: numb
 
 /** Fills arrays and tensors with zeros, with one call per device. */
 export function fillZero(tensors: readonly Tensor[]): void {
+  const arrays: HostArray[] = [];
   const onDevices = new Map<Device, DeviceTensor[]>();
   for (const tensor of tensors) {
     const device = deviceOf(tensor);
-    if (device === undefined) fillAll(tensor as HostArray, 0);
+    if (device === undefined) arrays.push(tensor as HostArray);
     else if (onDevices.get(device)?.push(tensor as DeviceTensor) === undefined) {
       onDevices.set(device, [tensor as DeviceTensor]);
     }
   }
-  for (const [device, own] of onDevices) device.zero(own);
+  for (const [device, own] of onDevices) device.zero(own); // it may be lost: arrays come after it
+  for (const array of arrays) fillAll(array, 0);
 }

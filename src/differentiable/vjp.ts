@@ -1,8 +1,10 @@
 /** The vector-Jacobian product of one step on arrays that the caller owns. */
 
-import { checkLists, readOptions } from "../functional.ts";
+import { readLists, readOptions } from "../functional.ts";
 import type { SgdOptions } from "../functional.ts";
 import { copyOf, fillAll, lengthOf } from "../intrinsics.ts";
+import type { Hyperparameters } from "../options.ts";
+import { checkOverflow } from "../overflow.ts";
 import { checkBuffer, describe, dtypeOf, isSixteenBit } from "../parameter.ts";
 import type { FloatArray, WideDtype } from "../parameter.ts";
 import { checkArrays, pullbackOf } from "../pullback.ts";
@@ -71,18 +73,18 @@ export function sgdVjp(
   cotangents: SgdCotangents,
   options: SgdOptions,
 ): SgdGradients {
-  checkLists(params, gradList, momentumBufferList);
+  const { datas, grads, buffers } = readLists(params, gradList, momentumBufferList);
   const { hyperparameters: h, backend } = readOptions(options);
-  const after = readCotangents(cotangents, params.length);
-  const results = params.map((param, i) => {
+  const after = readCotangents(cotangents, datas.length);
+  const results = datas.map((param, i) => {
     const arrays = {
       param,
-      grad: gradList[i],
-      buffer: momentumBufferList[i],
+      grad: grads[i],
+      buffer: buffers[i],
       paramCotangent: after.params[i],
       bufferCotangent: after.momentumBuffers[i],
     };
-    return arrays.grad === null ? passed(arrays, i) : stepped(arrays, i, h.momentum);
+    return arrays.grad === null ? passed(arrays, i) : stepped(arrays, i, h);
   });
   const pullbacks = results.flatMap(({ pullback }) => pullback ?? []);
   return {
@@ -108,8 +110,10 @@ interface Outcome {
   readonly pullback?: Pullback;
 }
 
-function stepped(arrays: Arrays, index: number, momentum: number): Outcome {
+function stepped(arrays: Arrays, index: number, h: Hyperparameters): Outcome {
   const dtype = check(arrays, index);
+  checkOverflow(h, dtype.name, {}, index);
+  const { momentum } = h;
   const name = `parameter ${index}`;
   const pullback = pullbackOf({ ...arrays, grad: arrays.grad!, name, dtype }, momentum);
   const { dParam, dGrad } = pullback;
@@ -146,7 +150,7 @@ function check(arrays: Arrays, index: number): WideDtype {
       `Cannot go back through ${what} as it must be float32 or float64: it is ${dtype.name}`,
     );
   }
-  checkBuffer(arrays.param, what);
+  checkBuffer(arrays.param, `data of ${what}`);
   const { param, ...others } = arrays;
   checkArrays(others, { dtype, length: lengthOf(param) }, what);
   return dtype as WideDtype;

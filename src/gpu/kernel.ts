@@ -3,7 +3,7 @@
 import type { NativeGpu, NativeView } from "../native/gpu.ts";
 import { describe } from "../parameter.ts";
 import type { GpuDtype } from "./dtype.ts";
-import { countIn, GpuTensor, placeOf } from "./tensor.ts";
+import { GpuTensor, placeOf } from "./tensor.ts";
 
 /** A range of a tensor, as a kernel sees it: from a multiple of the offset alignment on. */
 export interface GpuView {
@@ -102,7 +102,7 @@ export class GpuKernel {
         `Cannot dispatch as tensor ${index} must be on the kernel's GPU: it is on another one`,
       );
     }
-    const count = countIn(tensor);
+    const count = tensor.length;
     const { length = count - offset } = view;
     if (!isRange(offset, length, count)) {
       throw new RangeError(

@@ -22,9 +22,6 @@ export let createTensor: <D extends GpuDtype>(parts: Parts<D>) => GpuTensor<D>;
 /** The device of a tensor, and the number that stands for it there; throws after disposal. */
 export let placeOf: (tensor: GpuTensor<GpuDtype>) => { native: NativeGpu; handle: number };
 
-/** The number of elements, whatever the tensor's properties say; throws after disposal. */
-export let countIn: (tensor: GpuTensor<GpuDtype>) => number;
-
 /** Frees tensors that were forgotten instead of disposed. */
 const forgotten = new FinalizationRegistry<() => void>((free) => free());
 
@@ -42,10 +39,7 @@ export class GpuTensor<D extends GpuDtype = "float32"> implements DeviceTensor {
 
   static {
     createTensor = (parts) => new GpuTensor(parts);
-    countIn = (tensor) => {
-      tensor.#open();
-      return tensor.#length;
-    };
+    Object.freeze(GpuTensor.prototype); // nothing can pretend to another length
     placeOf = (tensor) => ({ native: tensor.#native, handle: tensor.#open() });
   }
 
@@ -56,6 +50,7 @@ export class GpuTensor<D extends GpuDtype = "float32"> implements DeviceTensor {
     this.#handle = handle;
     place(this, dtype);
     forgotten.register(this, () => native.free(handle), this);
+    Object.freeze(this);
   }
 
   /**

@@ -305,7 +305,6 @@ function surroundingsOf({ buffer, byteOffset, byteLength }: HostArray): number[]
 Deno.test("float16 on a GPU is rounded to the nearest, without master weights, or refused", () => {
   const device = {
     address: () => 2 ** 48,
-    length: () => 4,
     step: () => {},
     zero: () => {},
     synchronize: () => Promise.resolve(),
