@@ -14,6 +14,7 @@ import {
   MAX_VALUE,
 } from "../tables.ts";
 import type { Gradients } from "../tables.ts";
+import { plain } from "./js_plain.ts";
 
 /** Elements of which a partial sum is taken, and its running sums: as in the native library. */
 const BLOCK = 4096;
@@ -75,7 +76,7 @@ export function addNorms(
 ): void {
   for (let row = 0; row < grads.length; row++) {
     if (!isOnHost(halves, row)) continue;
-    const grad = grads[row] as HostArray;
+    const grad = plain(grads[row] as HostArray);
     const squares = sumSquares(grad, dtypeOf(grad, "the gradient"), inverseScale);
     const group = groupOf(halves, row);
     sums[2 * group] += squares.sum;
@@ -133,7 +134,7 @@ export function scaleGradients({ grads, halves, groupRows }: Gradients): void {
     if (!isOnHost(halves, row)) continue;
     const coefficient = groupRows[groupOf(halves, row) * GROUP_ROW + COEFFICIENT];
     if (coefficient === 1) continue;
-    const grad = grads[row] as HostArray;
+    const grad = plain(grads[row] as HostArray);
     const dtype = dtypeOf(grad, "the gradient");
     const factor = computeTypeOf(dtype).round(coefficient);
     if (isSixteenBit(dtype)) multiplySixteenBit(grad, factor);

@@ -11,6 +11,7 @@ import { readGroup } from "../tables.ts";
 import { TILE } from "../wasm/kernel.ts";
 import { prepare } from "./js_gradients.ts";
 import type { Preparation } from "./js_gradients.ts";
+import { plain } from "./js_plain.ts";
 import { chooseSweep, sweepElements } from "./js_sweep.ts";
 import type { Sweep } from "./js_sweep.ts";
 import { randomOf, storeAtRandom } from "./stochastic.ts";
@@ -42,8 +43,11 @@ export function stepSixteenBit(
   entry: Entry,
   preparation: Preparation | null,
 ): void {
-  const { index, group, length, master } = entry;
-  const { data, grad, buffer } = entry as unknown as Record<"data" | "grad" | "buffer", HostArray>;
+  const { index, group, length } = entry;
+  const data = plain(entry.data as HostArray);
+  const grad = plain(entry.grad as HostArray);
+  const buffer = plain(entry.buffer as HostArray);
+  const master = plain(entry.master);
   const h = readGroup(groupRows, group);
   const step: Step = {
     dtype: entry.dtype as Dtype,
