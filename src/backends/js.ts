@@ -1,7 +1,7 @@
 /** The `js` backend: no library, no permission, wherever TypeScript runs. */
 
 import { isSixteenBit } from "../parameter.ts";
-import type { FloatArray, WideDtype } from "../parameter.ts";
+import type { FloatArray, HostArray, WideDtype } from "../parameter.ts";
 import type { Plan } from "../plan.ts";
 import { factorsOf, linesOf } from "../rule.ts";
 import type { Factors, Lines } from "../rule.ts";
@@ -13,6 +13,7 @@ import { TILE } from "../wasm/kernel.ts";
 import { allocate } from "../wasm/workspace.ts";
 import type { Backend } from "./backend.ts";
 import { addNorms, scaleGradients } from "./js_gradients.ts";
+import { inspect, plain } from "./js_plain.ts";
 import { stepSixteenBit } from "./js_sixteen_bit.ts";
 import { stepSparse } from "./js_sparse.ts";
 import type { Matrix } from "./js_sparse.ts";
@@ -46,7 +47,10 @@ function choose(plan: Plan, dtype: WideDtype, group: number, first: boolean): Ch
 /** The backend. */
 export const js: Backend = {
   name: "js",
-  address: placeOf,
+  address(array: HostArray | Uint32Array<ArrayBuffer>): number {
+    inspect(array as HostArray);
+    return placeOf(array);
+  },
   allocate,
   step(plan: Plan, from: number, to: number): void {
     stepRows(plan, from, to, stepPlain);
@@ -116,13 +120,13 @@ function stepRows(plan: Plan, from: number, to: number, stepTensor: StepTensor):
     if (choice?.dtype !== dtype || choice.group !== group || choice.first !== first) {
       choice = choose(plan, dtype, group, first);
     }
-    const data = table.datas[row] as FloatArray;
-    const grad = table.grads[row] as FloatArray;
+    const data = plain(table.datas[row] as FloatArray);
+    const grad = plain(table.grads[row] as FloatArray);
     const held = table.buffers[row];
     if (held instanceof Slab) {
       const at = held.indexOf(dtype, readWord(halves, row * ROW + BUFFER));
       stepTensor(choice, data, grad, held.whole(dtype) as FloatArray, at);
-    } else stepTensor(choice, data, grad, held as FloatArray | null, 0);
+    } else stepTensor(choice, data, grad, plain(held as FloatArray | null), 0);
   }
   if (plan.sparse.steps.length > 0) stepMatrices(plan, from, to);
 }
@@ -133,9 +137,10 @@ function stepMatrices(plan: Plan, from: number, to: number): void {
   for (const step of plan.sparse.steps.slice(first, end)) {
     const { data, buffer, dtype, group } = plan.entryAt(step.row);
     const { lines, factors } = choose(plan, dtype as WideDtype, group, step.first);
-    const matrix = { data, buffer, dtype } as Matrix;
-    const sweep = chooseSweep(data.length);
-    stepSparse(step, lines, matrix, (p, g, b) => {
+    const arrays = { data: plain(data as FloatArray), buffer: plain(buffer as FloatArray | null) };
+    const matrix: Matrix = { ...arrays, dtype: dtype as WideDtype };
+    const sweep = chooseSweep(matrix.data.length);
+    stepSparse({ ...step, values: plain(step.values) }, lines, matrix, (p, g, b) => {
       sweep(dtype as WideDtype, lines, factors, p, g, b, 0);
     });
   }

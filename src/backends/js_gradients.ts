@@ -5,6 +5,7 @@ import { dtypeOf, FLOAT32, isSixteenBit } from "../parameter.ts";
 import type { Dtype, FloatArray, HostArray } from "../parameter.ts";
 import { COEFFICIENT, GROUP_ROW, groupOf, isOnHost } from "../tables.ts";
 import type { Gradients } from "../tables.ts";
+import { plain } from "./js_plain.ts";
 import { loopsOf } from "./loops/loops.ts";
 import { computeTypeOf } from "./preparation.ts";
 
@@ -19,7 +20,7 @@ export function addNorms(
 ): void {
   for (let row = 0; row < grads.length; row++) {
     if (!isOnHost(halves, row)) continue;
-    const grad = grads[row] as HostArray;
+    const grad = plain(grads[row] as HostArray);
     const squares = sumSquares(grad, dtypeOf(grad, "the gradient"), inverseScale);
     const group = groupOf(halves, row);
     sums[2 * group] += squares.sum;
@@ -56,7 +57,7 @@ export function scaleGradients({ grads, halves, groupRows }: Gradients): void {
     if (!isOnHost(halves, row)) continue;
     const coefficient = groupRows[groupOf(halves, row) * GROUP_ROW + COEFFICIENT];
     if (coefficient === 1) continue;
-    const grad = grads[row] as HostArray;
+    const grad = plain(grads[row] as HostArray);
     const dtype = dtypeOf(grad, "the gradient");
     const type = computeTypeOf(dtype);
     const factor = type.round(coefficient);

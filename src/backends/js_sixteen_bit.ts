@@ -9,6 +9,7 @@ import { factorsOf, linesOf } from "../rule.ts";
 import type { Factors, Lines } from "../rule.ts";
 import { readGroup } from "../tables.ts";
 import { TILE } from "../wasm/kernel.ts";
+import { plain } from "./js_plain.ts";
 import { chooseSweep } from "./js_sweep.ts";
 import type { Sweep } from "./js_sweep.ts";
 import { loopsOf } from "./loops/loops.ts";
@@ -42,8 +43,11 @@ export function stepSixteenBit(
   entry: Entry,
   preparation: Preparation | null,
 ): void {
-  const { index, group, length, master } = entry;
-  const { data, grad, buffer } = entry as unknown as Record<"data" | "grad" | "buffer", HostArray>;
+  const { index, group, length } = entry;
+  const data = plain(entry.data as HostArray);
+  const grad = plain(entry.grad as HostArray);
+  const buffer = plain(entry.buffer as HostArray);
+  const master = plain(entry.master);
   const h = readGroup(groupRows, group);
   const step: Step = {
     dtype: entry.dtype as Dtype,
