@@ -20,7 +20,6 @@ import type { Device, Parameter, SparseGrad, Tensor } from "./parameter.ts";
 import type { Precision } from "./rounding.ts";
 import type { RuleOptions } from "./rule.ts";
 import { checkSparseOptions, isSparse, readSparse, SparseTable } from "./sparse.ts";
-import type { StepRequest } from "./step_options.ts";
 import {
   CALL_ROW,
   COEFFICIENT,
@@ -33,6 +32,7 @@ import {
   writeCall,
   writeGroup,
 } from "./tables.ts";
+import type { CallOptions } from "./tables.ts";
 import type { TensorMemory } from "./tensor_memory.ts";
 import { BEGAN_DENSE, BEGAN_SPARSE, TensorTable } from "./tensor_table.ts";
 
@@ -198,7 +198,7 @@ export class Plan {
    *
    * @param coefficients One per group; null if no norm is clipped.
    */
-  ask(request: StepRequest, coefficients: readonly number[] | null): void {
+  ask(request: CallOptions, coefficients: readonly number[] | null): void {
     writeCall(this.callRow, request, this.#precision.random);
     coefficients?.forEach((coefficient, group) => {
       this.groupRows[group * GROUP_ROW + COEFFICIENT] = coefficient;

@@ -1,5 +1,6 @@
 /** The options of one step: what happens to gradients on their way into the rule. */
 
+import type { CallOptions } from "./tables.ts";
 import { checkKnown, isInvertible } from "./options.ts";
 import { describe } from "./parameter.ts";
 
@@ -49,15 +50,11 @@ export interface StepOptions {
 }
 
 /** The options of a step, checked and complete. */
-export interface StepRequest {
-  /** What gradients are multiplied by. */
-  readonly inverseScale: number;
+export interface StepRequest extends CallOptions {
   /** Null if the norm does not matter. */
   readonly maxNorm: number | null;
   readonly perGroup: boolean;
-  readonly maxValue: number;
   readonly checkFinite: boolean;
-  readonly zeroGrad: boolean;
   /** An option that reads or changes gradients before they are used, if there is one. */
   readonly reads: keyof StepOptions | null;
 }

@@ -1,6 +1,5 @@
 /** The layout of the tables that cross the boundary, as `kernels/src/ffi.rs` reads them. */
 
-import type { StepRequest } from "./step_options.ts";
 import { countOf } from "./parameter.ts";
 import type { ElementType, Tensor } from "./parameter.ts";
 import type { RandomState } from "./rounding.ts";
@@ -128,10 +127,20 @@ export function readGroup(rows: Float64Array, group: number): RuleOptions {
   };
 }
 
+/** What a step does to gradients on their way into the rule. */
+export interface CallOptions {
+  /** What gradients are multiplied by to unscale them. */
+  readonly inverseScale: number;
+  /** The largest magnitude of an element. */
+  readonly maxValue: number;
+  /** Whether gradients are filled with zeros when they have been used. */
+  readonly zeroGrad: boolean;
+}
+
 /** Writes what a step was asked to do to its gradients, and where its random bits come from. */
 export function writeCall(
   row: Float64Array,
-  { inverseScale, maxValue, zeroGrad }: Pick<StepRequest, "inverseScale" | "maxValue" | "zeroGrad">,
+  { inverseScale, maxValue, zeroGrad }: CallOptions,
   { seed, counter }: RandomState,
 ): void {
   row[INVERSE_SCALE] = inverseScale;
