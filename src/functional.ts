@@ -1,7 +1,7 @@
 /** The functional form: one step on arrays that the caller owns. */
 
 import { chooseBackend } from "./backends/choose.ts";
-import { memoryOf, stepRows, stepRowsWith } from "./backends/devices.ts";
+import { memoryOf, stepRows } from "./backends/devices.ts";
 import { checkKeys, resolve } from "./options.ts";
 import type { BackendName } from "./options.ts";
 import { describe } from "./parameter.ts";
@@ -93,8 +93,10 @@ export function sgd(
   plan.refresh();
   const each = hyperparameters.foreach === false ? 1 : params.length;
   plan.ask(NOTHING_ASKED, null);
-  const run = plan.isRandom ? stepRowsWith : stepRows;
-  for (let from = 0; from < params.length; from += each) run(backend, plan, from, from + each);
+  const call = plan.isRandom ? plan.callRow : null;
+  for (let from = 0; from < params.length; from += each) {
+    stepRows(backend, plan, from, from + each, call);
+  }
   plan.commit();
   for (const [i, { momentumBuffer }] of plan.own.states.entries()) {
     if (momentumBufferList[i] !== momentumBuffer) momentumBufferList[i] = momentumBuffer;

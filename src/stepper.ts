@@ -27,7 +27,8 @@ export class Stepper {
   readonly #backend: Backend;
   readonly #recorder: Recorder;
   readonly #refresh = () => this.plan.refresh();
-  readonly #stepSpan = (from: number, to: number) => stepRows(this.#backend, this.plan, from, to);
+  readonly #stepSpan = (from: number, to: number) =>
+    stepRows(this.#backend, this.plan, from, to, null);
 
   constructor(backend: Backend, recorder: Recorder, precision: Precision) {
     this.#backend = backend;

@@ -7,6 +7,7 @@ import { factorsOf, linesOf } from "../rule.ts";
 import type { Factors, Lines } from "../rule.ts";
 import { Slab } from "../slab.ts";
 import { BUFFER, FIRST, groupOf, isOnHost, readGroup, readWord, ROW, stateOf } from "../tables.ts";
+import type { CallRow } from "../tables.ts";
 import { TILE } from "../wasm/kernel.ts";
 import { allocate } from "../wasm/workspace.ts";
 import type { Backend } from "./backend.ts";
@@ -49,46 +50,42 @@ export const js: Backend = {
     return base + array.byteOffset;
   },
   allocate,
-  step(plan: Plan, from: number, to: number): void {
-    stepRows(plan, from, to, stepPlain);
-  },
-  stepWith(plan: Plan, from: number, to: number): void {
-    stepRows(plan, from, to, ({ dtype, lines, factors, group }, data, grad, buffer, at) => {
-      const preparation = preparationOf(plan, group, dtype);
-      const sweep = chooseSweep(data.length);
-      sweepPrepared(preparation, data, grad, (p, g, from) => {
-        sweep(dtype, lines, factors, p, g, buffer, at + from);
-      });
-    });
-  },
-  stepAsync: (plan, from, to) => Promise.try(() => js.stepWith(plan, from, to)),
+  step: stepRows,
+  stepAsync: (plan, from, to) => Promise.try(() => stepRows(plan, from, to, plan.callRow)),
   norm: addNorms,
   normAsync: (plan, inverseScale, sums) => Promise.try(() => addNorms(plan, inverseScale, sums)),
   scale: scaleGradients,
   goBack,
 };
 
-/** Steps one tensor, whose momentum buffer begins at element `at` of an array. */
-type StepTensor = (
-  choice: Choice,
+/**
+ * Steps one tensor, whose momentum buffer begins at element `at` of an array, by gradients that are
+ * prepared if that is asked for.
+ */
+function stepTensor(
+  { dtype, lines, factors }: Choice,
+  preparation: Preparation | null,
   data: FloatArray,
   grad: FloatArray,
   buffer: FloatArray | null,
   at: number,
-) => void;
+): void {
+  const sweep = chooseSweep(data.length);
+  if (preparation === null) return sweep(dtype, lines, factors, data, grad, buffer, at);
+  sweepPrepared(preparation, data, grad, (p, g, from) => {
+    sweep(dtype, lines, factors, p, g, buffer, at + from);
+  });
+}
 
-const stepPlain: StepTensor = ({ dtype, lines, factors }, data, grad, buffer, at) =>
-  chooseSweep(data.length)(dtype, lines, factors, data, grad, buffer, at);
-
-function stepRows(plan: Plan, from: number, to: number, stepTensor: StepTensor): void {
+function stepRows(plan: Plan, from: number, to: number, call: CallRow | null): void {
   const { table, halves } = plan;
   let choice: Choice | undefined;
   for (let row = from; row < to; row++) {
     if (!isOnHost(halves, row)) continue;
     const dtype = table.typesAt(row).dtype as WideDtype;
     const group = groupOf(halves, row);
+    const preparation = call === null ? null : preparationOf(call, plan, group, dtype);
     if (isSixteenBit(dtype)) {
-      const preparation = stepTensor === stepPlain ? null : preparationOf(plan, group, dtype);
       stepSixteenBit(plan, plan.entryAt(row), preparation);
       continue;
     }
@@ -101,8 +98,8 @@ function stepRows(plan: Plan, from: number, to: number, stepTensor: StepTensor):
     const held = table.buffers[row];
     if (held instanceof Slab) {
       const at = held.indexOf(dtype, readWord(halves, row * ROW + BUFFER));
-      stepTensor(choice, data, grad, held.whole(dtype) as FloatArray, at);
-    } else stepTensor(choice, data, grad, held as FloatArray | null, 0);
+      stepTensor(choice, preparation, data, grad, held.whole(dtype) as FloatArray, at);
+    } else stepTensor(choice, preparation, data, grad, held as FloatArray | null, 0);
   }
   if (plan.sparse.steps.length > 0) stepMatrices(plan, from, to);
 }

@@ -13,11 +13,11 @@ import {
   isOnHost,
   MAX_VALUE,
 } from "../tables.ts";
-import type { Gradients } from "../tables.ts";
+import type { CallRow, Gradients } from "../tables.ts";
 
 /** Elements of which a partial sum is taken, and its running sums: as in the native library. */
-const BLOCK = 4096;
-const LANES = 16;
+export const BLOCK = 4096;
+export const LANES = 16;
 
 /** What is done to the gradients of a group. Factors are rounded to the type computed in. */
 export interface Preparation {
@@ -28,9 +28,10 @@ export interface Preparation {
   readonly zero: boolean;
 }
 
-/** Reads what the tables of a plan say of a group. */
+/** Reads what a call row, and the group table of a plan, say of a group. */
 export function preparationOf(
-  { callRow, groupRows }: { readonly callRow: Float64Array; readonly groupRows: Float64Array },
+  callRow: CallRow,
+  { groupRows }: { readonly groupRows: Float64Array },
   group: number,
   dtype: Dtype,
 ): Preparation {

@@ -1,4 +1,4 @@
-/** The way back through a step on the `js` backend; `kernels/src/vjp.rs` has the formulas. */
+/** The way back through a step on the `js` backend; `kernels/src/vjp/mod.rs` has the formulas. */
 
 import { checkPullbacks } from "../pullback.ts";
 import type { HyperGradients, Pullback } from "../pullback.ts";
@@ -7,8 +7,8 @@ import type { RuleOptions } from "../rule.ts";
 import { arithmeticOf } from "./arithmetic.ts";
 
 /** Elements of which a partial sum is taken, and its running sums: as in the native library. */
-const CHUNK = 4096;
-const LANES = 8;
+export const CHUNK = 4096;
+export const LANES = 8;
 
 /** Goes back through one step of all tensors. */
 export function goBack(
