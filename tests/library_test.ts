@@ -191,7 +191,7 @@ Deno.test({
     const sums = new Float64Array(2);
     const calls: Record<string, () => number> = {
       step: () => symbols.descent_step(rows, 1, 0, 2, groups, 1, null),
-      "step with options": () => symbols.descent_step(rows, 1, 0, 2, groups, 1, call),
+      "step with options": () => symbols.descent_step_with(rows, 1, 0, 2, groups, 1, call),
       "sparse step": () => symbols.descent_sparse_step(matrices, 1, 1, 2, groups, 1),
       norm: () => symbols.descent_norm(rows, 1, 1, 2, 1, sums, 1),
       scale: () => symbols.descent_scale(rows, 1, 0, 2, groups, 1),

@@ -49,6 +49,7 @@ pub trait TaskList: Sized + Send {
 ///
 /// # Errors
 /// Threads that cannot be started. Nothing has then been done.
+#[inline(always)]
 pub fn run<L: TaskList>(
     tasks: L,
     bytes: usize,
@@ -96,6 +97,7 @@ impl<P: Sync + ?Sized> Runner<'_, P> {
         rayon::join(|| self.run_split(a, before), || self.run_split(b, bytes - before));
     }
 
+    #[inline(always)]
     fn run_all<L: TaskList<Plan = P>>(&self, mut tasks: L) {
         for index in 0..tasks.count() {
             tasks.run(index, self);

@@ -30,7 +30,7 @@ export function openCpu(): Backend | Absent {
 }
 
 function createCpu({ symbols, pinned }: Library): Backend {
-  const { descent_step, descent_sparse_step, descent_address } = symbols;
+  const { descent_step, descent_step_with, descent_sparse_step, descent_address } = symbols;
   function stepSparse({ sparse, groupRows, groups }: Plan, from: number, to: number): void {
     const [first, end] = sparse.range(from, to);
     if (first === end) return;
@@ -51,7 +51,9 @@ function createCpu({ symbols, pinned }: Library): Backend {
     allocate: (bytes) => ({ buffer: new ArrayBuffer(bytes), offset: 0 }),
     step(plan: Plan, from: number, to: number, call: CallRow | null): void {
       const { rows, table: { count }, groupRows, groups } = plan;
-      const status = descent_step(rows, count, from, to, groupRows, groups.length, call);
+      const status = call === null
+        ? descent_step(rows, count, from, to, groupRows, groups.length, null)
+        : descent_step_with(rows, count, from, to, groupRows, groups.length, call);
       if (status !== 0) unwrap(symbols, status);
       if (plan.sparse.steps.length > 0) stepSparse(plan, from, to);
     },

@@ -43,9 +43,16 @@ export const SYMBOLS = {
   descent_layout: { parameters: ["buffer", "u32"], result: "u32" },
   /**
    * `int32_t descent_step(const uint64_t *rows, uint32_t row_count, uint32_t from, uint32_t to,
-   * const double *groups, uint32_t group_count, const double *call)`
+   * const double *groups, uint32_t group_count, const double *call)`, for calls with null for `call`:
+   * a pointer costs nothing there, and a buffer 20 ns.
    */
   descent_step: {
+    parameters: ["buffer", "u32", "u32", "u32", "buffer", "u32", "pointer"],
+    result: "i32",
+  },
+  /** The same, for calls with a call row. */
+  descent_step_with: {
+    name: "descent_step",
     parameters: ["buffer", "u32", "u32", "u32", "buffer", "u32", "buffer"],
     result: "i32",
   },

@@ -90,12 +90,12 @@ unsafe fn step(
     groups: &[GroupRow],
     row: Option<&CallRow>,
 ) -> Result<(), Error> {
-    let call = row.map_or(Call::NEUTRAL, call);
-    // SAFETY: the caller's promise.
-    let rows = unsafe { Rows::new(rows, from, groups, row.is_some_and(CallRow::zeroes)) }?;
+    // All that is made of the arguments is made in here, and so stays in registers.
     PLAN.with_borrow_mut(|plan| {
+        // SAFETY: the caller's promise.
+        let rows = unsafe { Rows::new(rows, from, groups, row.is_some_and(CallRow::zeroes)) }?;
         let groups = groups.iter().map(|row| (row.hyperparameters(), row.coefficient));
-        plan.set(groups, &call, rows.types());
+        plan.set(groups, &row.map_or(Call::NEUTRAL, call), rows.types());
         parallel::run(rows, rows.bytes, plan, config()?)
     })
 }
