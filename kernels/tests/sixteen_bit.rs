@@ -11,7 +11,7 @@ use descent_kernels::dtype::Element;
 use descent_kernels::random::Source;
 use descent_kernels::rule::Hyperparameters;
 use descent_kernels::simd::Level;
-use descent_kernels::step::{Call, Slot, Tensor};
+use descent_kernels::step::{self, Call, Plan, Slot, Tensor};
 use half::{bf16, f16};
 use ndarray::ArrayViewMut1;
 
@@ -73,6 +73,24 @@ fn rounds_once<H: Half>() {
             run(H::tensor(slot), &FULL, 1.0, &Call::NEUTRAL, config);
             arrays.master = master;
             assert!(arrays == expected, "{length} elements, master {with_master}, {config:?}");
+        });
+    }
+}
+
+#[test]
+fn tensors_of_different_types_in_one_call_get_the_bits_of_a_call_for_each() {
+    for length in SIZES {
+        let start = (Arrays::new(length, |x| x, |x| x), Arrays::new(length, bf16::of, |x| x));
+        let mut expected = start.clone();
+        let one = Config::new(Level::Portable, 1);
+        run(Tensor::F32(expected.0.slot(false)), &FULL, 1.0, &Call::NEUTRAL, &one);
+        run(Tensor::Bf16(expected.1.slot(false)), &FULL, 1.0, &Call::NEUTRAL, &one);
+        each_config(|config, _| {
+            let (mut wide, mut narrow) = start.clone();
+            let plan = Plan::new(&[(FULL, 1.0)], &Call::NEUTRAL);
+            let mut tensors = [Tensor::F32(wide.slot(false)), Tensor::Bf16(narrow.slot(false))];
+            step::step(&mut tensors, &plan, config).unwrap();
+            assert!((wide, narrow) == expected, "{length} elements, {config:?}");
         });
     }
 }
