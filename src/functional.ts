@@ -1,7 +1,7 @@
 /** The functional form: one step on arrays that the caller owns. */
 
 import { chooseBackend } from "./backends/choose.ts";
-import { memoryOf, stepRows, stepRowsWith } from "./backends/devices.ts";
+import { memoryOf, stepRows } from "./backends/devices.ts";
 import { checkKeys, resolve } from "./options.ts";
 import type { BackendName } from "./options.ts";
 import { describe } from "./parameter.ts";
@@ -96,10 +96,8 @@ export function sgd(
   try {
     plan.checkAttached(); // the list may be a proxy
     plan.ask(NOTHING_ASKED, null);
-    forEachSpan(
-      plan,
-      (from, to) => (plan.isRandom ? stepRowsWith : stepRows)(backend, plan, from, to),
-    );
+    const call = plan.isRandom ? plan.callRow : null;
+    forEachSpan(plan, (from, to) => stepRows(backend, plan, from, to, call));
   } catch (error) {
     takeOut();
     throw error;

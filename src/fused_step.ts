@@ -4,7 +4,7 @@
  */
 
 import type { Backend } from "./backends/backend.ts";
-import { fillZero, stepRowsAsync, stepRowsWith } from "./backends/devices.ts";
+import { fillZero, stepRows, stepRowsAsync } from "./backends/devices.ts";
 import type { RecordedStep } from "./differentiable/recorder.ts";
 import type { SparseParameter, Tensor } from "./parameter.ts";
 import type { Entry } from "./entry.ts";
@@ -108,7 +108,7 @@ function runPasses({ backend, plan, request }: FusedStep): StepReport {
   }
   if (report.skipped) return report;
   plan.ask(request, report.clipCoefficients);
-  forEachSpan(plan, (from, to) => stepRowsWith(backend, plan, from, to));
+  forEachSpan(plan, (from, to) => stepRows(backend, plan, from, to, plan.callRow));
   return report;
 }
 

@@ -32,7 +32,7 @@ import {
   writeCall,
   writeGroup,
 } from "./tables.ts";
-import type { CallOptions } from "./tables.ts";
+import type { CallOptions, CallRow } from "./tables.ts";
 import type { TensorMemory } from "./tensor_memory.ts";
 import { BEGAN_DENSE, BEGAN_SPARSE, TensorTable } from "./tensor_table.ts";
 
@@ -48,7 +48,7 @@ export class Plan {
   /** The group table: `GROUP_ROW` words per group. */
   groupRows: Float64Array<ArrayBuffer> = new Float64Array(0);
   /** What the step at hand was asked to do to its gradients: `CALL_ROW` words. */
-  readonly callRow: Float64Array<ArrayBuffer> = new Float64Array(CALL_ROW);
+  readonly callRow: CallRow = new Float64Array(CALL_ROW);
   /** The parameters, in the order of the tensor rows. */
   parameters: readonly Parameter<Tensor>[] = [];
   /** The groups, in the order of the group rows. */

@@ -1,4 +1,4 @@
-/** What it takes to go back through one step; `kernels/src/vjp.rs` says how. */
+/** What it takes to go back through one step; `kernels/src/vjp/mod.rs` says how. */
 
 import { lengthOf } from "./intrinsics.ts";
 import { checkLike } from "./like.ts";

@@ -10,13 +10,13 @@ import { checkBuffer, checkShape, describe, dtypeOf, isSixteenBit } from "./para
 import type { ElementType, FloatArray, SparseGrad } from "./parameter.ts";
 import { FIRST, GRAD, KIND, LATER, ROW, stateWord } from "./tables.ts";
 
-/** Words of a row, as `kernels/src/ffi/sparse.rs` reads them: those of a tensor's row, and more. */
-const SPARSE_ROW = ROW + 3;
+/** Words of a row, as `kernels/src/ffi/layout.rs` has it too: those of a tensor's row, and more. */
+export const SPARSE_ROW = ROW + 3;
 /** In the place of the gradient. */
 const VALUES = GRAD;
-const INDICES = ROW;
-const COUNT = ROW + 1;
-const COLUMNS = ROW + 2;
+export const INDICES = ROW;
+export const COUNT = ROW + 1;
+export const COLUMNS = ROW + 2;
 
 /** Stands for a 64-bit index that 32 bits do not hold. */
 const WIDER = 2 ** 32 - 1;

@@ -30,7 +30,8 @@ export class Stepper {
     this.plan.refresh();
     return this.#record();
   };
-  readonly #stepSpan = (from: number, to: number) => stepRows(this.#backend, this.plan, from, to);
+  readonly #stepSpan = (from: number, to: number) =>
+    stepRows(this.#backend, this.plan, from, to, null);
 
   constructor(backend: Backend, recorder: Recorder, precision: Precision) {
     this.#backend = backend;

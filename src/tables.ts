@@ -1,4 +1,4 @@
-/** The layout of the tables that cross the boundary, as `kernels/src/ffi.rs` reads them. */
+/** The layout of the tables that cross the boundary, as `kernels/src/ffi/layout.rs` has it too. */
 
 import { countOf } from "./parameter.ts";
 import type { ElementType, Tensor } from "./parameter.ts";
@@ -15,10 +15,10 @@ export const MASTER = 3;
 export const LENGTH = 4;
 /** In the lower half the dtype's number and above it the state, in the upper half the group. */
 export const KIND = 5;
-const STATE_BITS = 24;
+export const STATE_BITS = 24;
 const DTYPE_MASK = (1 << STATE_BITS) - 1;
-/** Rows from this dtype on are on a device; `kernels/src/ffi.rs` has it too. */
-const DEVICE = 16;
+/** Rows from this dtype on are on a device. */
+export const DEVICE = 16;
 
 /** The row has no gradient. */
 export const SKIP = 0;
@@ -29,14 +29,20 @@ export const LATER = 2;
 
 /** Words of a row of the group table. */
 export const GROUP_ROW = 6;
+export const LEARNING_RATE = 0;
 export const MOMENTUM = 1;
+export const DAMPENING = 2;
+export const WEIGHT_DECAY = 3;
+export const GROUP_FLAGS = 4;
 /** What the group's gradients are multiplied by to clip their norm. */
 export const COEFFICIENT = 5;
-const FLAG_NESTEROV = 1;
-const FLAG_MAXIMIZE = 2;
-const FLAG_SIGN = 4;
+export const FLAG_NESTEROV = 1;
+export const FLAG_MAXIMIZE = 2;
+export const FLAG_SIGN = 4;
 
-/** Words of the row that says what a step does to gradients on their way into the rule. */
+/** The row that says what a step does to gradients on their way into the rule. */
+export type CallRow = Float64Array<ArrayBuffer>;
+/** Its words. */
 export const CALL_ROW = 6;
 /** What gradients are multiplied by to unscale them. */
 export const INVERSE_SCALE = 0;
@@ -103,11 +109,11 @@ export function isOnHost(halves: Uint32Array, row: number): boolean {
 
 /** Writes a group's row of the group table, from word `at` on. Its gradients are not clipped. */
 export function writeGroup(rows: Float64Array, at: number, h: Readonly<RuleOptions>): void {
-  rows[at] = h.lr;
+  rows[at + LEARNING_RATE] = h.lr;
   rows[at + MOMENTUM] = h.momentum;
-  rows[at + 2] = h.dampening;
-  rows[at + 3] = h.weightDecay;
-  rows[at + 4] = (h.nesterov ? FLAG_NESTEROV : 0) |
+  rows[at + DAMPENING] = h.dampening;
+  rows[at + WEIGHT_DECAY] = h.weightDecay;
+  rows[at + GROUP_FLAGS] = (h.nesterov ? FLAG_NESTEROV : 0) |
     (h.maximize ? FLAG_MAXIMIZE : 0) | (h.sign ? FLAG_SIGN : 0);
   rows[at + COEFFICIENT] = 1;
 }
@@ -115,12 +121,12 @@ export function writeGroup(rows: Float64Array, at: number, h: Readonly<RuleOptio
 /** The hyperparameters in a group's row: what a step goes by, whatever is assigned meanwhile. */
 export function readGroup(rows: Float64Array, group: number): RuleOptions {
   const at = group * GROUP_ROW;
-  const flags = rows[at + 4];
+  const flags = rows[at + GROUP_FLAGS];
   return {
-    lr: rows[at],
+    lr: rows[at + LEARNING_RATE],
     momentum: rows[at + MOMENTUM],
-    dampening: rows[at + 2],
-    weightDecay: rows[at + 3],
+    dampening: rows[at + DAMPENING],
+    weightDecay: rows[at + WEIGHT_DECAY],
     nesterov: (flags & FLAG_NESTEROV) !== 0,
     maximize: (flags & FLAG_MAXIMIZE) !== 0,
     sign: (flags & FLAG_SIGN) !== 0,

@@ -8,8 +8,9 @@ import {
   assertThrows,
 } from "@std/assert";
 import { fromFileUrl } from "@std/path/from-file-url";
-import { openLibrary, unwrap } from "../src/native/library.ts";
+import { openLibrary, readText, unwrap } from "../src/native/library.ts";
 import { cpuMissing } from "./backends.ts";
+import { layout } from "./layout.ts";
 
 const root = fromFileUrl(new URL("../", import.meta.url));
 const library = openLibrary();
@@ -212,6 +213,17 @@ Deno.test({
 });
 
 Deno.test({
+  name: "both sides of the boundary have the same tables, numbers and orders of summation",
+  ignore: cpuMissing !== null,
+  fn() {
+    if (!("symbols" in library)) throw new Error(library.reason);
+    const { descent_layout } = library.symbols;
+    const text = readText((out, capacity) => descent_layout(out, capacity));
+    assertEquals(JSON.parse(text), layout());
+  },
+});
+
+Deno.test({
   name: "tables that make no sense are refused before anything is read",
   ignore: cpuMissing !== null,
   fn() {
@@ -220,7 +232,7 @@ Deno.test({
     const w = new Float64Array(2);
     void w.buffer;
     const at = BigInt(descent_address(w));
-    const groups = new Float64Array([1, 0, 0, 0, 0]);
+    const groups = new Float64Array([1, 0, 0, 0, 0, 1]);
     const later = (dtype: bigint, group: bigint) => dtype | 2n << 24n | group << 32n;
     const rows: [string, bigint[]][] = [
       ["null data", [0n, at, 0n, 0n, 2n, later(1n, 0n)]],
@@ -229,7 +241,7 @@ Deno.test({
       ["a group that is not there", [at, at, 0n, 0n, 2n, later(1n, 1n)]],
     ];
     for (const [what, row] of rows) {
-      assertEquals(descent_step(new BigUint64Array(row), 1, 0, 1, groups, 1), 2, what);
+      assertEquals(descent_step(new BigUint64Array(row), 1, 0, 1, groups, 1, null), 2, what);
     }
     assertEquals(w, new Float64Array(2));
   },
@@ -252,12 +264,12 @@ Deno.test({
     const call = new Float64Array([1, Infinity, 0, 0, 0, 0]);
     const sums = new Float64Array(2);
     const calls: Record<string, () => number> = {
-      step: () => symbols.descent_step(rows, 1, 0, 2, groups, 1),
+      step: () => symbols.descent_step(rows, 1, 0, 2, groups, 1, null),
       "step with options": () => symbols.descent_step_with(rows, 1, 0, 2, groups, 1, call),
       "sparse step": () => symbols.descent_sparse_step(matrices, 1, 1, 2, groups, 1),
       norm: () => symbols.descent_norm(rows, 1, 1, 2, 1, sums, 1),
       scale: () => symbols.descent_scale(rows, 1, 0, 2, groups, 1),
-      "no row, behind its end": () => symbols.descent_step(rows, 1, 2, 2, groups, 1),
+      "no row, behind its end": () => symbols.descent_step(rows, 1, 2, 2, groups, 1, null),
     };
     for (const [name, refused] of Object.entries(calls)) {
       const text = "row 1 as the table has 1 rows";

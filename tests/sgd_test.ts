@@ -166,9 +166,9 @@ Deno.test("params may be any iterable, and what it holds is fixed then", () => {
 Deno.test("foreach null and true are one call for all tensors, false is one for each", () => {
   const calls: [number, number][] = [];
   const { step } = js;
-  js.step = (plan, from, to) => {
+  js.step = (plan, from, to, call) => {
     calls.push([from, to]);
-    step(plan, from, to);
+    step(plan, from, to, call);
   };
   try {
     const params = () => [parameter(1), parameter(2)];

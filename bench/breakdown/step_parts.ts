@@ -60,12 +60,14 @@ function measureParts(workload: Workload, nativeCall: () => void): Parts {
 function spyOnStep(): () => void {
   if ("reason" in library) throw new Error(library.reason);
   const { descent_step } = library.symbols;
-  let [rows, rowCount, from, to, groups, count] = [] as unknown as Parameters<typeof descent_step>;
+  let [rows, rowCount, from, to, groups, count, row] = [] as unknown as Parameters<
+    typeof descent_step
+  >;
   const spy: typeof descent_step = (...args) => {
-    [rows, rowCount, from, to, groups, count] = args;
-    return descent_step(rows, rowCount, from, to, groups, count);
+    [rows, rowCount, from, to, groups, count, row] = args;
+    return descent_step(rows, rowCount, from, to, groups, count, row);
   };
   Object.defineProperty(library.symbols, "descent_step", { value: spy });
-  const repeat = () => descent_step(rows, rowCount, from, to, groups, count);
+  const repeat = () => descent_step(rows, rowCount, from, to, groups, count, row);
   return () => unwrap((library as Library).symbols, repeat());
 }

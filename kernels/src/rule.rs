@@ -16,129 +16,22 @@
 //!
 //! `fma` rounds once; `1 - dampening` and `-lr` are computed in float64 and then rounded to the
 //! element's type. This is the order of operations of `torch.optim.SGD(foreach=False)`.
+//!
+//! The functions are written over an arithmetic, so that the same text steps vectors of every type and
+//! SIMD level ([`crate::step`]) and is differentiated one number at a time ([`crate::vjp`]).
 
-use crate::simd::Level;
-use pulp::{Simd, WithSimd};
+/// What the rule needs to be able to do with a value.
+pub trait Arithmetic: Copy {
+    /// A number, or a vector of them.
+    type Value: Copy;
 
-/// A floating-point type that the rule works on, one SIMD vector at a time.
-pub trait Real: Copy + Send + Sync + 'static {
-    /// A vector of this type at a SIMD level.
-    type Lanes<S: Simd>: Copy;
-
-    /// Runs a loop over this type, compiled for a level.
-    #[inline(always)]
-    fn run<F: WithSimd>(level: Level, body: F) -> F::Output {
-        level.run(body)
-    }
-    /// The nearest value of this type.
-    fn from_f64(value: f64) -> Self;
-    /// A vector of equal elements.
-    fn splat<S: Simd>(simd: S, value: Self) -> Self::Lanes<S>;
-    /// `a * b + c`, rounded once.
-    fn fma<S: Simd>(
-        simd: S,
-        a: Self::Lanes<S>,
-        b: Self::Lanes<S>,
-        c: Self::Lanes<S>,
-    ) -> Self::Lanes<S>;
     /// `a * b`, rounded.
-    fn mul<S: Simd>(simd: S, a: Self::Lanes<S>, b: Self::Lanes<S>) -> Self::Lanes<S>;
+    fn mul(self, a: Self::Value, b: Self::Value) -> Self::Value;
+    /// `a * b + c`, rounded once.
+    fn fma(self, a: Self::Value, b: Self::Value, c: Self::Value) -> Self::Value;
     /// `(0 < a) - (a < 0)`: +1, -1, or +0 for both zeros and for NaN.
-    fn sign<S: Simd>(simd: S, a: Self::Lanes<S>) -> Self::Lanes<S>;
-    /// `a`, or the nearer of `-limit` and `limit` if it lies beyond; NaN stays NaN.
-    fn clamp<S: Simd>(simd: S, a: Self::Lanes<S>, limit: Self::Lanes<S>) -> Self::Lanes<S>;
-    /// The whole vectors of a slice, and its rest.
-    fn split<S: Simd>(slice: &[Self]) -> (&[Self::Lanes<S>], &[Self]);
-    /// As `split`, to write.
-    fn split_mut<S: Simd>(slice: &mut [Self]) -> (&mut [Self::Lanes<S>], &mut [Self]);
-    /// A vector from a slice that is shorter than one.
-    fn load<S: Simd>(simd: S, slice: &[Self]) -> Self::Lanes<S>;
-    /// The beginning of a vector into a slice that is shorter than one.
-    fn store<S: Simd>(simd: S, slice: &mut [Self], value: Self::Lanes<S>);
+    fn sign(self, a: Self::Value) -> Self::Value;
 }
-
-macro_rules! real {
-    ($type:ty, $lanes:ident, $splat:ident, $fma:ident, $mul:ident, $sub:ident, $less:ident,
-     $select:ident, $split:ident, $split_mut:ident, $load:ident, $store:ident) => {
-        impl Real for $type {
-            type Lanes<S: Simd> = S::$lanes;
-
-            #[inline(always)]
-            fn from_f64(value: f64) -> Self {
-                value as $type
-            }
-            #[inline(always)]
-            fn splat<S: Simd>(simd: S, value: Self) -> S::$lanes {
-                simd.$splat(value)
-            }
-            #[inline(always)]
-            fn fma<S: Simd>(simd: S, a: S::$lanes, b: S::$lanes, c: S::$lanes) -> S::$lanes {
-                simd.$fma(a, b, c)
-            }
-            #[inline(always)]
-            fn mul<S: Simd>(simd: S, a: S::$lanes, b: S::$lanes) -> S::$lanes {
-                simd.$mul(a, b)
-            }
-            #[inline(always)]
-            fn sign<S: Simd>(simd: S, a: S::$lanes) -> S::$lanes {
-                let (zero, one) = (simd.$splat(0.0), simd.$splat(1.0));
-                let positive = simd.$select(simd.$less(zero, a), one, zero);
-                let negative = simd.$select(simd.$less(a, zero), one, zero);
-                simd.$sub(positive, negative)
-            }
-            #[inline(always)]
-            fn clamp<S: Simd>(simd: S, a: S::$lanes, limit: S::$lanes) -> S::$lanes {
-                let lowest = simd.$mul(simd.$splat(-1.0), limit);
-                let a = simd.$select(simd.$less(limit, a), limit, a);
-                simd.$select(simd.$less(a, lowest), lowest, a)
-            }
-            #[inline(always)]
-            fn split<S: Simd>(slice: &[Self]) -> (&[S::$lanes], &[Self]) {
-                S::$split(slice)
-            }
-            #[inline(always)]
-            fn split_mut<S: Simd>(slice: &mut [Self]) -> (&mut [S::$lanes], &mut [Self]) {
-                S::$split_mut(slice)
-            }
-            #[inline(always)]
-            fn load<S: Simd>(simd: S, slice: &[Self]) -> S::$lanes {
-                simd.$load(slice)
-            }
-            #[inline(always)]
-            fn store<S: Simd>(simd: S, slice: &mut [Self], value: S::$lanes) {
-                simd.$store(slice, value)
-            }
-        }
-    };
-}
-real!(
-    f32,
-    f32s,
-    splat_f32s,
-    mul_add_f32s,
-    mul_f32s,
-    sub_f32s,
-    less_than_f32s,
-    select_f32s,
-    as_simd_f32s,
-    as_mut_simd_f32s,
-    partial_load_f32s,
-    partial_store_f32s
-);
-real!(
-    f64,
-    f64s,
-    splat_f64s,
-    mul_add_f64s,
-    mul_f64s,
-    sub_f64s,
-    less_than_f64s,
-    select_f64s,
-    as_simd_f64s,
-    as_mut_simd_f64s,
-    partial_load_f64s,
-    partial_store_f64s
-);
 
 /// The hyperparameters of one parameter group, as the caller wrote them.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -161,45 +54,51 @@ pub struct Hyperparameters {
 
 /// The hyperparameters as factors of the element's type, or as vectors of these.
 #[derive(Clone, Copy, Debug)]
-pub struct Factors<T> {
-    orientation: T,
-    weight_decay: T,
-    momentum: T,
-    blend: T,
-    negative_lr: T,
+pub struct Factors<V> {
+    /// -1 to ascend, 1 to descend.
+    pub orientation: V,
+    /// The weight decay.
+    pub weight_decay: V,
+    /// The momentum.
+    pub momentum: V,
+    /// `1 - dampening`.
+    pub blend: V,
+    /// `-lr`.
+    pub negative_lr: V,
 }
 
-impl<T: Real> Factors<T> {
+impl<V> Factors<V> {
     /// Rounds the hyperparameters to the element's type, each once.
-    pub fn new(h: &Hyperparameters) -> Self {
-        Self {
-            orientation: T::from_f64(if h.maximize { -1.0 } else { 1.0 }),
-            weight_decay: T::from_f64(h.weight_decay),
-            momentum: T::from_f64(h.momentum),
-            blend: T::from_f64(1.0 - h.dampening),
-            negative_lr: T::from_f64(-h.lr),
+    pub fn new(h: &Hyperparameters, round: impl Fn(f64) -> V) -> Self {
+        Factors {
+            orientation: round(if h.maximize { -1.0 } else { 1.0 }),
+            weight_decay: round(h.weight_decay),
+            momentum: round(h.momentum),
+            blend: round(1.0 - h.dampening),
+            negative_lr: round(-h.lr),
         }
     }
 
-    /// The factors as vectors of equal elements.
+    /// The factors in another form, as vectors of equal elements for example.
     #[inline(always)]
-    pub fn splat<S: Simd>(self, simd: S) -> Factors<T::Lanes<S>> {
+    pub fn map<W>(self, f: impl Fn(V) -> W) -> Factors<W> {
         Factors {
-            orientation: T::splat(simd, self.orientation),
-            weight_decay: T::splat(simd, self.weight_decay),
-            momentum: T::splat(simd, self.momentum),
-            blend: T::splat(simd, self.blend),
-            negative_lr: T::splat(simd, self.negative_lr),
+            orientation: f(self.orientation),
+            weight_decay: f(self.weight_decay),
+            momentum: f(self.momentum),
+            blend: f(self.blend),
+            negative_lr: f(self.negative_lr),
         }
     }
 
     /// The factors as a row of a table: orientation, weight decay, momentum, blend, -lr.
-    pub fn words(&self) -> [T; 5] {
+    pub fn words(self) -> [V; 5] {
         [self.orientation, self.weight_decay, self.momentum, self.blend, self.negative_lr]
     }
 }
 
-/// What a step does with the momentum buffer: the values of `update`'s `MOMENTUM`.
+/// What a step does with the momentum buffer. These are numbers because a loop has one as a constant
+/// parameter.
 pub mod momentum {
     /// No momentum: the buffer is neither read nor written.
     pub const NONE: u8 = 0;
@@ -213,28 +112,99 @@ pub mod momentum {
     pub const LATER_NESTEROV: u8 = 4;
 }
 
-/// One step of one vector: takes parameter, gradient and buffer, returns the new parameter and the
-/// new buffer. The options are constants, so that an element pays for none that is off.
+/// Which lines of the rule apply. Where they are constants, an element pays for none that is off.
+#[derive(Clone, Copy, Debug)]
+pub struct Lines {
+    /// Weight decay is not 0.
+    pub decay: bool,
+    /// One of the numbers of [`momentum`].
+    pub momentum: u8,
+    /// Step by the sign of the update.
+    pub sign: bool,
+}
+
+impl Lines {
+    /// Whether the step looks ahead along the momentum.
+    #[inline(always)]
+    pub fn looks_ahead(self) -> bool {
+        matches!(self.momentum, momentum::FIRST_NESTEROV | momentum::LATER_NESTEROV)
+    }
+
+    /// Whether the step reads the momentum buffer.
+    #[inline(always)]
+    pub fn reads_buffer(self) -> bool {
+        matches!(self.momentum, momentum::LATER | momentum::LATER_NESTEROV)
+    }
+}
+
+/// The gradient with its direction and weight decay.
 #[inline(always)]
-pub fn update<T: Real, S: Simd, const DECAY: bool, const MOMENTUM: u8, const SIGN: bool>(
-    s: S,
-    f: &Factors<T::Lanes<S>>,
-    p: T::Lanes<S>,
-    g: T::Lanes<S>,
-    b: T::Lanes<S>,
-) -> (T::Lanes<S>, T::Lanes<S>) {
-    let g = T::mul(s, f.orientation, g); // exact: the factor is 1 or -1
-    let g = if DECAY { T::fma(s, f.weight_decay, p, g) } else { g };
-    let b = match MOMENTUM {
-        momentum::NONE => b,
-        momentum::FIRST | momentum::FIRST_NESTEROV => g,
-        _ => T::fma(s, f.blend, g, T::mul(s, f.momentum, b)),
-    };
-    let u = match MOMENTUM {
+pub fn gradient<A: Arithmetic>(
+    a: A,
+    f: &Factors<A::Value>,
+    lines: Lines,
+    p: A::Value,
+    g: A::Value,
+) -> A::Value {
+    let g = a.mul(f.orientation, g); // exact: the factor is 1 or -1
+    if lines.decay { a.fma(f.weight_decay, p, g) } else { g }
+}
+
+/// The new momentum buffer; `g` comes from [`gradient`], and `b` is not read on a first step.
+#[inline(always)]
+pub fn velocity<A: Arithmetic>(
+    a: A,
+    f: &Factors<A::Value>,
+    lines: Lines,
+    g: A::Value,
+    b: A::Value,
+) -> A::Value {
+    if lines.reads_buffer() { a.fma(f.blend, g, a.mul(f.momentum, b)) } else { g }
+}
+
+/// What a parameter is moved along, before `sign`; `b` comes from [`velocity`] and is not read without
+/// momentum.
+#[inline(always)]
+pub fn direction<A: Arithmetic>(
+    a: A,
+    f: &Factors<A::Value>,
+    lines: Lines,
+    g: A::Value,
+    b: A::Value,
+) -> A::Value {
+    match lines.momentum {
         momentum::NONE => g,
-        momentum::FIRST_NESTEROV | momentum::LATER_NESTEROV => T::fma(s, f.momentum, b, g),
+        _ if lines.looks_ahead() => a.fma(f.momentum, b, g),
         _ => b,
-    };
-    let u = if SIGN { T::sign(s, u) } else { u };
-    (T::fma(s, f.negative_lr, u, p), b)
+    }
+}
+
+/// The new parameter; `g` and `b` are as for [`direction`].
+#[inline(always)]
+pub fn descend<A: Arithmetic>(
+    a: A,
+    f: &Factors<A::Value>,
+    lines: Lines,
+    p: A::Value,
+    g: A::Value,
+    b: A::Value,
+) -> A::Value {
+    let u = direction(a, f, lines, g, b);
+    a.fma(f.negative_lr, if lines.sign { a.sign(u) } else { u }, p)
+}
+
+/// One step: takes parameter, gradient and buffer, returns the new parameter and the new buffer, which
+/// means nothing without momentum.
+#[inline(always)]
+pub fn update<A: Arithmetic>(
+    a: A,
+    f: &Factors<A::Value>,
+    lines: Lines,
+    p: A::Value,
+    g: A::Value,
+    b: A::Value,
+) -> (A::Value, A::Value) {
+    let g = gradient(a, f, lines, p, g);
+    let b = velocity(a, f, lines, g, b);
+    (descend(a, f, lines, p, g, b), b)
 }

@@ -61,7 +61,7 @@ impl Level {
     #[inline(always)]
     pub fn run<F: WithSimd>(self, body: F) -> F::Output {
         match self {
-            Level::Portable => Simd::vectorize(pulp::Scalar::new(), body),
+            Level::Portable => run_portable(body),
             #[cfg(target_arch = "x86_64")]
             Level::Avx2(token) => Simd::vectorize(token, body),
             #[cfg(target_arch = "x86_64")]
@@ -99,16 +99,15 @@ impl Level {
             Level::Avx512(token) => Simd::vectorize(*token, body),
             #[cfg(target_arch = "x86_64")]
             Level::Avx2(token) => Simd::vectorize(token, body),
-            _ => self.run_portable(body),
-        }
-    }
-
-    #[inline(always)]
-    fn run_portable<F: WithSimd>(self, body: F) -> F::Output {
-        match self {
             #[cfg(target_arch = "aarch64")]
             Level::Neon(token) => Simd::vectorize(token, body),
-            _ => Simd::vectorize(pulp::Scalar::new(), body),
+            Level::Portable => run_portable(body),
         }
     }
+}
+
+/// A function of its own, so that where a level is chosen there is nothing but calls.
+#[inline(never)]
+fn run_portable<F: WithSimd>(body: F) -> F::Output {
+    Simd::vectorize(pulp::Scalar::new(), body)
 }

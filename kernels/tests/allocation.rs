@@ -2,10 +2,10 @@
 //! it counts what the whole process allocates.
 
 use descent_kernels::config::Config;
-use descent_kernels::cpu::{self, Slot, Tensor};
 use descent_kernels::rule::Hyperparameters;
 use descent_kernels::simd::Level;
-use descent_kernels::sweep::Group;
+use descent_kernels::step::{self, Call, Plan, Slot, Tensor, Types};
+use half::bf16;
 use ndarray::{ArrayView1, ArrayViewMut1};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,9 +31,13 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+fn slot<'a, H, B, T>(p: &'a mut [H], g: &'a [H], b: &'a mut [B]) -> Slot<'a, H, B, T> {
+    Slot::new(ArrayViewMut1::from(p), ArrayView1::from(g), Some(ArrayViewMut1::from(b)))
+}
+
 #[test]
 fn a_step_allocates_nothing_once_its_threads_have_started() {
-    let group = Group::new(&Hyperparameters {
+    let h = Hyperparameters {
         lr: 0.1,
         momentum: 0.9,
         dampening: 0.0,
@@ -41,23 +45,23 @@ fn a_step_allocates_nothing_once_its_threads_have_started() {
         nesterov: true,
         maximize: false,
         sign: false,
-    });
+    };
+    let mut plan = Plan::new(&[(h, 1.0)], &Call::NEUTRAL);
     for (threads, n) in [(1, 100), (2, 100), (2, 1_000_000)] {
         let config = Config::new(Level::best(), threads);
         let (mut p, g, mut b) = (vec![1.0_f32; n], vec![1.0_f32; n], vec![1.0_f32; n]);
-        let slot = Slot {
-            param: ArrayViewMut1::from(&mut p[..]),
-            grad: ArrayView1::from(&g[..]),
-            buffer: Some(ArrayViewMut1::from(&mut b[..])),
-            first: false,
-            group: 0,
-        };
-        let mut tensors = [Tensor::F32(slot)];
+        let (mut half_p, half_g) = (vec![bf16::ONE; n], vec![bf16::ONE; n]);
+        let mut half_b = b.clone();
+        let mut tensors = [
+            Tensor::F32(slot(&mut p, &g, &mut b)),
+            Tensor::Bf16(slot(&mut half_p, &half_g, &mut half_b)),
+        ];
         // The other thread sets itself up when it first takes something over, whenever that is.
         let mut count_steps = || {
             let before = ALLOCATIONS.load(Ordering::Relaxed);
             for _ in 0..200 {
-                cpu::step(&mut tensors[..], &[group], &config).unwrap();
+                plan.set([(h, 1.0)].into_iter(), &Call::NEUTRAL, Types::ALL);
+                step::step(&mut tensors[..], &plan, &config).unwrap();
             }
             ALLOCATIONS.load(Ordering::Relaxed) - before
         };

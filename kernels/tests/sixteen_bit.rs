@@ -1,4 +1,4 @@
-//! Staged steps of 16-bit types: computed wide and rounded once, rounded after every operation, or
+//! Steps of 16-bit types: computed wide and rounded once, rounded after every operation, or
 //! rounded by chance; and the conversions.
 
 mod arrays;
@@ -7,11 +7,11 @@ mod configs;
 use arrays::{Arrays, DAMPED, FULL, PLAIN, SIZES, run, stepped};
 use configs::each_config;
 use descent_kernels::config::Config;
-use descent_kernels::element::Element;
+use descent_kernels::dtype::Element;
 use descent_kernels::random::Source;
 use descent_kernels::rule::Hyperparameters;
 use descent_kernels::simd::Level;
-use descent_kernels::staged::{Call, Slot, Tensor};
+use descent_kernels::step::{self, Call, Plan, Slot, Tensor};
 use half::{bf16, f16};
 use ndarray::ArrayViewMut1;
 
@@ -20,11 +20,11 @@ trait Half: Element<f32> + PartialEq + std::fmt::Debug {
     fn of(x: f32) -> Self;
     fn wide(self) -> f32;
     fn tensor(slot: Slot<'_, Self, f32, f32>) -> Tensor<'_>;
-    fn each(arrays: &mut Arrays<Self, Self>) -> Tensor<'_>;
+    fn per_op(arrays: &mut Arrays<Self, Self>) -> Tensor<'_>;
 }
 
 macro_rules! half {
-    ($type:ty, $tensor:ident, $each:ident) => {
+    ($type:ty, $tensor:ident, $per_op:ident) => {
         impl Half for $type {
             fn of(x: f32) -> Self {
                 <$type>::from_f32(x)
@@ -35,14 +35,14 @@ macro_rules! half {
             fn tensor(slot: Slot<'_, Self, f32, f32>) -> Tensor<'_> {
                 Tensor::$tensor(slot)
             }
-            fn each(arrays: &mut Arrays<Self, Self>) -> Tensor<'_> {
-                Tensor::$each(arrays.slot(false))
+            fn per_op(arrays: &mut Arrays<Self, Self>) -> Tensor<'_> {
+                Tensor::$per_op(arrays.slot(false))
             }
         }
     };
 }
-half!(f16, F16, EachF16);
-half!(bf16, Bf16, EachBf16);
+half!(f16, F16, F16PerOp);
+half!(bf16, Bf16, Bf16PerOp);
 
 #[test]
 fn sixteen_bit_parameters_are_computed_in_float32_and_rounded_once() {
@@ -70,9 +70,27 @@ fn rounds_once<H: Half>() {
             if with_master {
                 slot.master = Some(ArrayViewMut1::from(&mut master[..]));
             }
-            run(H::tensor(slot), &FULL, 1.0, &Call::NOTHING, config);
+            run(H::tensor(slot), &FULL, 1.0, &Call::NEUTRAL, config);
             arrays.master = master;
             assert!(arrays == expected, "{length} elements, master {with_master}, {config:?}");
+        });
+    }
+}
+
+#[test]
+fn tensors_of_different_types_in_one_call_get_the_bits_of_a_call_for_each() {
+    for length in SIZES {
+        let start = (Arrays::new(length, |x| x, |x| x), Arrays::new(length, bf16::of, |x| x));
+        let mut expected = start.clone();
+        let one = Config::new(Level::Portable, 1);
+        run(Tensor::F32(expected.0.slot(false)), &FULL, 1.0, &Call::NEUTRAL, &one);
+        run(Tensor::Bf16(expected.1.slot(false)), &FULL, 1.0, &Call::NEUTRAL, &one);
+        each_config(|config, _| {
+            let (mut wide, mut narrow) = start.clone();
+            let plan = Plan::new(&[(FULL, 1.0)], &Call::NEUTRAL);
+            let mut tensors = [Tensor::F32(wide.slot(false)), Tensor::Bf16(narrow.slot(false))];
+            step::step(&mut tensors, &plan, config).unwrap();
+            assert!((wide, narrow) == expected, "{length} elements, {config:?}");
         });
     }
 }
@@ -99,7 +117,7 @@ fn rounds_each<H: Half>() {
         }
         each_config(|config, _| {
             let mut arrays = start.clone();
-            run(H::each(&mut arrays), &h, 1.0, &Call::NOTHING, config);
+            run(H::per_op(&mut arrays), &h, 1.0, &Call::NEUTRAL, config);
             assert!(arrays == expected, "{length} elements, {h:?}, {config:?}");
         });
     }
@@ -123,7 +141,7 @@ fn rounds_by_chance<H: Half>() {
             number,
             ..arrays.slot(false)
         };
-        run(H::tensor(slot), &still, 1.0, &Call { source, ..Call::NOTHING }, config);
+        run(H::tensor(slot), &still, 1.0, &Call { source, ..Call::NEUTRAL }, config);
         arrays.p
     };
     let one = Config::new(Level::Portable, 1);

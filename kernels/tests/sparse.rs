@@ -5,11 +5,10 @@ mod configs;
 
 use configs::each_config;
 use descent_kernels::config::Config;
-use descent_kernels::cpu::{self, Slot, Tensor};
 use descent_kernels::rule::Hyperparameters;
 use descent_kernels::simd::Level;
 use descent_kernels::sparse::{self, Scratch, SparseSlot, SparseTensor};
-use descent_kernels::sweep::Group;
+use descent_kernels::step::{self, Call, Plan, Slot, Tensor};
 use ndarray::{ArrayView1, ArrayViewMut1};
 
 const PLAIN: Hyperparameters = Hyperparameters {
@@ -86,15 +85,13 @@ impl Matrix {
             let at = row as usize * self.columns;
             dense[at..].iter_mut().zip(values).for_each(|(sum, g)| *sum += g);
         }
-        let slot = Slot {
-            param: ArrayViewMut1::from(&mut next.param[..]),
-            grad: ArrayView1::from(&dense[..]),
-            buffer: Some(ArrayViewMut1::from(&mut next.buffer[..])),
-            first: self.first,
-            group: 0,
-        };
+        let param = ArrayViewMut1::from(&mut next.param[..]);
+        let buffer = Some(ArrayViewMut1::from(&mut next.buffer[..]));
+        let slot = Slot::new(param, ArrayView1::from(&dense[..]), buffer);
+        let slot = Slot { first: self.first, ..slot };
+        let plan = Plan::new(&[(*h, 1.0)], &Call::NEUTRAL);
         let config = Config::new(Level::Portable, 1);
-        cpu::step(&mut [Tensor::F32(slot)][..], &[Group::new(h)], &config).unwrap();
+        step::step(&mut [Tensor::F32(slot)][..], &plan, &config).unwrap();
         next
     }
 }

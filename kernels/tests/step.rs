@@ -5,12 +5,11 @@ mod configs;
 mod model;
 
 use configs::each_config;
-use descent_kernels::cpu::{self, Slot, Tensor};
 use descent_kernels::error::Error;
 use descent_kernels::rule::Hyperparameters;
-use descent_kernels::sweep::Group;
+use descent_kernels::step::{self, Call, Gradient, Plan, Slot, Tensor};
 use model::{Arrays, Model};
-use ndarray::s;
+use ndarray::{Ix1, SliceInfo, SliceInfoElem, s};
 
 /// Elements of float32 that the kernels do not share out any further.
 const GRAIN: usize = 1 << 16;
@@ -24,6 +23,11 @@ const PLAIN: Hyperparameters = Hyperparameters {
     maximize: false,
     sign: false,
 };
+
+fn plan_of(options: &[Hyperparameters]) -> Plan {
+    let groups: Vec<_> = options.iter().map(|&h| (h, 1.0)).collect();
+    Plan::new(&groups, &Call::NEUTRAL)
+}
 
 /// Every combination of options that the TypeScript side lets through.
 fn all_options() -> Vec<Hyperparameters> {
@@ -49,13 +53,13 @@ fn all_options() -> Vec<Hyperparameters> {
 
 /// Steps a model under every configuration and compares it with the reference.
 fn assert_steps(sizes: &[usize], options: &[Hyperparameters]) {
-    let groups: Vec<Group> = options.iter().map(Group::new).collect();
+    let plan = plan_of(options);
     for first in [true, false] {
         let start = Model::new(sizes, options.len(), first);
         let expected = start.stepped(options);
         each_config(|config, context| {
             let mut model = start.clone();
-            cpu::step(&mut model.tensors()[..], &groups, config).unwrap();
+            step::step(&mut model.tensors()[..], &plan, config).unwrap();
             model.assert_equals(&expected, options, context);
         });
     }
@@ -93,7 +97,7 @@ fn without_momentum_a_tensor_needs_no_buffer() {
         let mut arrays = Arrays::<f32>::new(5, 100_001, 0, false);
         let expected = arrays.stepped(&[PLAIN]);
         let slot = Slot { buffer: None, ..arrays.slot() };
-        cpu::step(&mut [Tensor::F32(slot)][..], &[Group::new(&PLAIN)], config).unwrap();
+        step::step(&mut [Tensor::F32(slot)][..], &plan_of(&[PLAIN]), config).unwrap();
         assert!(arrays.equals(&expected), "{context}");
     });
 }
@@ -101,35 +105,46 @@ fn without_momentum_a_tensor_needs_no_buffer() {
 #[test]
 fn no_tensors_are_no_work() {
     let mut none: [Tensor<'_>; 0] = [];
-    each_config(|config, _| cpu::step(&mut none[..], &[], config).unwrap());
+    each_config(|config, _| step::step(&mut none[..], &Plan::empty(), config).unwrap());
+}
+
+/// Part of a gradient.
+fn sliced(
+    grad: Gradient<'_, f32>,
+    part: SliceInfo<[SliceInfoElem; 1], Ix1, Ix1>,
+) -> Gradient<'_, f32> {
+    match grad {
+        Gradient::Kept(grad) => Gradient::Kept(grad.slice_move(part)),
+        Gradient::Cleared(grad) => Gradient::Cleared(grad.slice_move(part)),
+    }
 }
 
 /// A change that makes a tensor unfit for a step.
-type Spoil = fn(Slot<'_, f32>) -> Slot<'_, f32>;
+type Spoil = fn(Slot<'_, f32, f32, f32>) -> Slot<'_, f32, f32, f32>;
 
 #[test]
 fn a_tensor_that_does_not_fit_is_an_error_and_nothing_is_changed() {
     let cases: [(&str, Spoil); 8] = [
         ("group", |slot| Slot { group: 1, ..slot }),
         ("buffer", |slot| Slot { buffer: None, ..slot }),
-        ("length", |slot| Slot { grad: slot.grad.slice_move(s![1..]), ..slot }),
+        ("length", |slot| Slot { grad: sliced(slot.grad, s![1..]), ..slot }),
         ("length", |slot| Slot { param: slot.param.slice_move(s![1..]), ..slot }),
         ("length", |slot| Slot { buffer: slot.buffer.map(|b| b.slice_move(s![1..])), ..slot }),
         ("contiguous", |slot| Slot { param: slot.param.slice_move(s![..;-1]), ..slot }),
-        ("contiguous", |slot| Slot { grad: slot.grad.slice_move(s![..;-1]), ..slot }),
+        ("contiguous", |slot| Slot { grad: sliced(slot.grad, s![..;-1]), ..slot }),
         ("contiguous", |slot| Slot {
             buffer: slot.buffer.map(|b| b.slice_move(s![..;-1])),
             ..slot
         }),
     ];
-    let momentum = Hyperparameters { momentum: 0.9, ..PLAIN };
+    let plan = plan_of(&[Hyperparameters { momentum: 0.9, ..PLAIN }]);
     for (word, spoil) in cases {
         each_config(|config, context| {
             let mut good = Arrays::<f64>::new(1, 300_000, 0, false);
             let mut bad = Arrays::<f32>::new(2, 70, 0, false);
             let before = (good.clone(), bad.clone());
             let mut tensors = [Tensor::F64(good.slot()), Tensor::F32(spoil(bad.slot()))];
-            let error = cpu::step(&mut tensors[..], &[Group::new(&momentum)], config).unwrap_err();
+            let error = step::step(&mut tensors[..], &plan, config).unwrap_err();
             let text = error.to_string();
             assert!(matches!(error, Error::Table(_)), "{text}");
             assert!(text.contains("tensor 1") && text.contains(word), "{text}");

@@ -2,10 +2,9 @@
 //! that differences of the step confirm, and what is refused.
 
 use descent_kernels::config::Config;
-use descent_kernels::cpu::{self, Slot};
 use descent_kernels::rule::Hyperparameters;
 use descent_kernels::simd::Level;
-use descent_kernels::sweep::Group;
+use descent_kernels::step::{self, Call, Plan, Slot};
 use descent_kernels::vjp::{Pullback, Sums, Tensor, pull_back};
 use ndarray::{ArrayView1, ArrayViewMut1};
 
@@ -108,14 +107,11 @@ impl Inputs<f64> {
     fn loss(&self, h: &Hyperparameters, first: bool) -> f64 {
         let [p, g, b, dq, dc] = &self.0;
         let (mut p, mut b) = (p.clone(), b.clone());
-        let slot = Slot {
-            param: ArrayViewMut1::from(&mut p[..]),
-            grad: ArrayView1::from(&g[..]),
-            buffer: Some(ArrayViewMut1::from(&mut b[..])),
-            first,
-            group: 0,
-        };
-        cpu::step(&mut [cpu::Tensor::F64(slot)][..], &[Group::new(h)], &Config::default()).unwrap();
+        let buffer = Some(ArrayViewMut1::from(&mut b[..]));
+        let slot = Slot::new(ArrayViewMut1::from(&mut p[..]), ArrayView1::from(&g[..]), buffer);
+        let slot = Slot { first, ..slot };
+        let plan = Plan::new(&[(*h, 1.0)], &Call::NEUTRAL);
+        step::step(&mut [step::Tensor::F64(slot)][..], &plan, &Config::default()).unwrap();
         let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
         dot(&p, dq) + if h.momentum == 0.0 { 0.0 } else { dot(&b, dc) }
     }

@@ -5,7 +5,7 @@ import type { HostArray } from "../parameter.ts";
 import type { HyperGradients, Pullback } from "../pullback.ts";
 import type { Plan } from "../plan.ts";
 import type { RuleOptions } from "../rule.ts";
-import type { Gradients } from "../tables.ts";
+import type { CallRow, Gradients } from "../tables.ts";
 import type { Room } from "../wasm/workspace.ts";
 
 /** An implementation of the rule over the tables of a plan, and of the way back through it. */
@@ -15,12 +15,15 @@ export interface Backend {
   address(array: HostArray | Uint32Array<ArrayBuffer>): number;
   /** Makes memory of zeros for arrays of the optimizer's own, where its steps are fast. */
   allocate(bytes: number): Room;
-  /** One step of the rows `from <= row < to` of a refreshed plan. */
-  step(plan: Plan, from: number, to: number): void;
-  /** The same, with what the plan's call row and the groups' coefficients do to gradients. */
-  stepWith(plan: Plan, from: number, to: number): void;
   /**
-   * As `stepWith`, beside JavaScript's thread where there is another one. The memory of all that is
+   * One step of the rows `from <= row < to` of a refreshed plan.
+   *
+   * @param call The plan's call row: what it and the groups' coefficients do to gradients. Null if there
+   * is nothing to do to them, and no random bits are drawn.
+   */
+  step(plan: Plan, from: number, to: number, call: CallRow | null): void;
+  /**
+   * As `step` with the plan's call row, beside JavaScript's thread where there is another one. The memory of all that is
    * stepped stays alive from the call on until the promise settles.
    */
   stepAsync(plan: Plan, from: number, to: number): Promise<void>;

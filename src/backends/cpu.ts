@@ -13,6 +13,7 @@ import type { Part } from "../parts.ts";
 import type { Plan } from "../plan.ts";
 import type { RuleOptions } from "../rule.ts";
 import { GROUP_ROW, writeGroup } from "../tables.ts";
+import type { CallRow } from "../tables.ts";
 import type { Backend } from "./backend.ts";
 import { toRows } from "./cpu_vjp.ts";
 
@@ -33,7 +34,7 @@ export function openCpu(): Backend | Absent {
 }
 
 function createCpu({ symbols, pinned }: Library): Backend {
-  const { descent_step, descent_sparse_step, descent_address } = symbols;
+  const { descent_step, descent_step_with, descent_sparse_step, descent_address } = symbols;
   function stepSparse({ sparse, groupRows, groups }: Plan, from: number, to: number): void {
     const [first, end] = sparse.range(from, to);
     if (first === end) return;
@@ -52,16 +53,12 @@ function createCpu({ symbols, pinned }: Library): Backend {
       return descent_address(array as Uint32Array<ArrayBuffer>);
     },
     allocate: (bytes) => ({ buffer: new ArrayBuffer(bytes), offset: 0 }),
-    step(plan: Plan, from: number, to: number): void {
-      const { rows, table, groupRows, groups } = plan;
-      const status = descent_step(rows, table.count, from, to, groupRows, groups.length);
+    step(plan: Plan, from: number, to: number, call: CallRow | null): void {
+      const { rows, table: { count }, groupRows, groups } = plan;
+      const status = call === null
+        ? descent_step(rows, count, from, to, groupRows, groups.length, null)
+        : descent_step_with(rows, count, from, to, groupRows, groups.length, call);
       if (status !== 0) unwrap(symbols, status);
-      if (plan.sparse.steps.length > 0) stepSparse(plan, from, to);
-    },
-    stepWith(plan: Plan, from: number, to: number): void {
-      const { rows, table: { count }, groupRows, groups, callRow } = plan;
-      const { descent_step_with } = symbols;
-      unwrap(symbols, descent_step_with(rows, count, from, to, groupRows, groups.length, callRow));
       if (plan.sparse.steps.length > 0) stepSparse(plan, from, to);
     },
     norm({ rows, grads, groups }, inverseScale, sums): void {

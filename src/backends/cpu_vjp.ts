@@ -3,24 +3,28 @@
 import type { Pullback } from "../pullback.ts";
 import { lengthOf } from "../intrinsics.ts";
 import type { FloatArray } from "../parameter.ts";
+import { FIRST, LATER } from "../tables.ts";
 
-/** States of a row, as `kernels/src/ffi/vjp.rs` reads them. */
-const FIRST = 1n;
-const LATER = 2n;
+/** The words of a row, in their order, as `kernels/src/ffi/layout.rs` has it too. */
+export const VJP_ROW = [
+  ...["param", "grad", "buffer", "paramCotangent", "bufferCotangent"] as const,
+  ...["dParam", "dGrad", "dBuffer"] as const,
+  ...["length", "dtype", "state"] as const,
+] as const;
 
-/** One row of 11 words per tensor. The arrays must live until the table has been used. */
+/** One row per tensor. The arrays must live until the table has been used. */
 export function toRows(
   pullbacks: readonly Pullback[],
   address: (array: FloatArray) => number,
 ): BigUint64Array<ArrayBuffer> {
-  const at = (array: FloatArray | null) => array === null ? 0n : BigInt(address(array));
-  const words = pullbacks.flatMap((p) => [
-    ...[p.param, p.grad, p.buffer, p.paramCotangent, p.bufferCotangent].map(at),
-    ...[p.dParam, p.dGrad, p.dBuffer].map(at),
-    BigInt(lengthOf(p.param)),
-    BigInt(p.dtype.code),
-    p.buffer === null ? FIRST : LATER,
-  ]);
+  const wordOf = (p: Pullback, name: typeof VJP_ROW[number]): bigint => {
+    if (name === "length") return BigInt(lengthOf(p.param));
+    if (name === "dtype") return BigInt(p.dtype.code);
+    if (name === "state") return BigInt(p.buffer === null ? FIRST : LATER);
+    const { [name]: array } = p;
+    return array === null ? 0n : BigInt(address(array));
+  };
+  const words = pullbacks.flatMap((p) => VJP_ROW.map((name) => wordOf(p, name)));
   const rows = new BigUint64Array(Math.max(1, words.length)); // an empty array may lie nowhere
   rows.set(words);
   return rows;

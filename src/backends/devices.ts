@@ -5,6 +5,7 @@ import { deviceOf } from "../parameter.ts";
 import type { Device, DeviceTensor, HostArray, Tensor } from "../parameter.ts";
 import type { Plan } from "../plan.ts";
 import { Slab } from "../slab.ts";
+import type { CallRow } from "../tables.ts";
 import type { TensorMemory } from "../tensor_memory.ts";
 import type { Backend } from "./backend.ts";
 
@@ -30,19 +31,21 @@ export function memoryOf(host: Backend): TensorMemory {
 /**
  * One step of the rows `from <= row < to` of a refreshed plan. Devices come first: their work is
  * queued, and runs while the host computes.
+ *
+ * @param call The plan's call row, or null if the step asks for nothing besides the rule.
  */
-export function stepRows(host: Backend, plan: Plan, from: number, to: number): void {
+export function stepRows(
+  host: Backend,
+  plan: Plan,
+  from: number,
+  to: number,
+  call: CallRow | null,
+): void {
   queueRows(plan, from, to);
-  if (plan.hasArrays) host.step(plan, from, to);
+  if (plan.hasArrays) host.step(plan, from, to, call);
 }
 
-/** As `stepRows`, with what the plan's call row and coefficients do to gradients on the host. */
-export function stepRowsWith(host: Backend, plan: Plan, from: number, to: number): void {
-  queueRows(plan, from, to);
-  if (plan.hasArrays) host.stepWith(plan, from, to);
-}
-
-/** As `stepRowsWith`, beside JavaScript's thread; devices need not be done when it is. */
+/** As `stepRows` with the plan's call row, beside JavaScript's thread; devices need not be done when it is. */
 export async function stepRowsAsync(
   host: Backend,
   plan: Plan,

@@ -9,6 +9,7 @@ import { placeOf } from "../places.ts";
 import { promiseOf } from "../runtime.ts";
 import { Slab } from "../slab.ts";
 import { BUFFER, FIRST, groupOf, isOnHost, readGroup, readWord, ROW, stateOf } from "../tables.ts";
+import type { CallRow } from "../tables.ts";
 import { TILE } from "../wasm/kernel.ts";
 import { allocate } from "../wasm/workspace.ts";
 import type { Backend } from "./backend.ts";
@@ -31,15 +32,22 @@ interface Choice {
   readonly first: boolean;
   readonly lines: Lines;
   readonly factors: Factors<number>;
-  readonly preparation: Preparation;
+  /** Null if gradients are taken as they are. */
+  readonly preparation: Preparation | null;
   readonly loops: WideLoops;
 }
 
-function choose(plan: Plan, dtype: WideDtype, group: number, first: boolean): Choice {
+function choose(
+  plan: Plan,
+  call: CallRow | null,
+  dtype: WideDtype,
+  group: number,
+  first: boolean,
+): Choice {
   const h = readGroup(plan.groupRows, group);
   return {
     ...{ dtype, group, first, lines: linesOf(h, first), factors: factorsOf(h, dtype.round) },
-    preparation: preparationOf(plan, group, dtype),
+    preparation: call === null ? null : preparationOf(call, plan, group, dtype),
     loops: loopsOf(dtype),
   };
 }
@@ -52,38 +60,41 @@ export const js: Backend = {
     return placeOf(array);
   },
   allocate,
-  step(plan: Plan, from: number, to: number): void {
-    stepRows(plan, from, to, stepPlain);
-  },
-  stepWith(plan: Plan, from: number, to: number): void {
-    stepRows(plan, from, to, stepPrepared);
-  },
-  stepAsync: (plan, from, to) => promiseOf(() => js.stepWith(plan, from, to)),
+  step: stepRows,
+  stepAsync: (plan, from, to) => promiseOf(() => stepRows(plan, from, to, plan.callRow)),
   norm: addNorms,
   normAsync: (plan, inverseScale, sums) => promiseOf(() => addNorms(plan, inverseScale, sums)),
   scale: scaleGradients,
   goBack,
 };
 
-/** Steps one tensor, whose momentum buffer begins at element `at` of an array. */
-type StepTensor = (
+/**
+ * Steps one tensor, whose momentum buffer begins at element `at` of an array, by gradients that are
+ * prepared if that is asked for.
+ */
+function stepTensor(
   choice: Choice,
   data: FloatArray,
   grad: FloatArray,
   buffer: FloatArray | null,
   at: number,
-) => void;
-
-const stepPlain: StepTensor = ({ dtype, lines, factors, loops }, data, grad, buffer, at) => {
-  if (isSmall(data.length)) loops.step(lines, factors, data, grad, buffer, at);
+): void {
+  const { dtype, lines, factors, loops, preparation } = choice;
+  if (preparation !== null) stepPrepared(choice, preparation, data, grad, buffer, at);
+  else if (isSmall(data.length)) loops.step(lines, factors, data, grad, buffer, at);
   else sweepTiles(dtype, lines, factors, data, grad, buffer, at);
-};
+}
 
 /** Steps one tensor by gradients that are prepared a tile at a time. */
-const stepPrepared: StepTensor = (choice, data, grad, buffer, at) => {
-  const { dtype, lines, factors, preparation } = choice;
+function stepPrepared(
+  { dtype, lines, factors, loops: { prepare } }: Choice,
+  preparation: Preparation,
+  data: FloatArray,
+  grad: FloatArray,
+  buffer: FloatArray | null,
+  at: number,
+): void {
   const sweep = chooseSweep(data.length);
-  const { prepare } = loopsOf(dtype);
   const tile = tileOf(dtype);
   for (let from = 0; from < data.length; from += TILE) {
     const part = (array: FloatArray) =>
@@ -93,7 +104,7 @@ const stepPrepared: StepTensor = (choice, data, grad, buffer, at) => {
     sweep(dtype, lines, factors, part(data), tile, buffer, at + from);
     if (preparation.zero) unprepared.fill(0);
   }
-};
+}
 
 /** What a tile of gradients is prepared in, by dtype. */
 const tiles = new Map<WideDtype, FloatArray>();
@@ -104,7 +115,7 @@ function tileOf(dtype: WideDtype): FloatArray {
   return tile;
 }
 
-function stepRows(plan: Plan, from: number, to: number, stepTensor: StepTensor): void {
+function stepRows(plan: Plan, from: number, to: number, call: CallRow | null): void {
   const { table, halves } = plan;
   let choice: Choice | undefined;
   for (let row = from; row < to; row++) {
@@ -112,13 +123,13 @@ function stepRows(plan: Plan, from: number, to: number, stepTensor: StepTensor):
     const dtype = table.typesAt(row).dtype as WideDtype;
     const group = groupOf(halves, row);
     if (isSixteenBit(dtype)) {
-      const preparation = stepTensor === stepPlain ? null : preparationOf(plan, group, dtype);
+      const preparation = call === null ? null : preparationOf(call, plan, group, dtype);
       stepSixteenBit(plan, plan.entryAt(row), preparation);
       continue;
     }
     const first = stateOf(halves, row) === FIRST;
     if (choice?.dtype !== dtype || choice.group !== group || choice.first !== first) {
-      choice = choose(plan, dtype, group, first);
+      choice = choose(plan, call, dtype, group, first);
     }
     const data = plain(table.datas[row] as FloatArray);
     const grad = plain(table.grads[row] as FloatArray);
@@ -136,7 +147,7 @@ function stepMatrices(plan: Plan, from: number, to: number): void {
   const [first, end] = plan.sparse.range(from, to);
   for (const step of plan.sparse.steps.slice(first, end)) {
     const { data, buffer, dtype, group } = plan.entryAt(step.row);
-    const { lines, factors } = choose(plan, dtype as WideDtype, group, step.first);
+    const { lines, factors } = choose(plan, null, dtype as WideDtype, group, step.first);
     const arrays = { data: plain(data as FloatArray), buffer: plain(buffer as FloatArray | null) };
     const matrix: Matrix = { ...arrays, dtype: dtype as WideDtype };
     const sweep = chooseSweep(matrix.data.length);

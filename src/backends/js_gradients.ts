@@ -10,7 +10,7 @@ import { loopsOf } from "./loops/loops.ts";
 import { computeTypeOf } from "./preparation.ts";
 
 /** Elements of which a partial sum is taken: as in the native library. */
-const BLOCK = 4096;
+export const BLOCK = 4096;
 
 /** Does what `Backend.norm` says. */
 export function addNorms(

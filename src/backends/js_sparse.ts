@@ -1,4 +1,4 @@
-/** Sparse gradients on the `js` backend; `kernels/src/sparse.rs` says what comes out and when. */
+/** Sparse gradients on the `js` backend; `kernels/src/sparse/mod.rs` says what comes out and when. */
 
 import type { FloatArray, WideDtype } from "../parameter.ts";
 import type { Lines } from "../rule.ts";

@@ -1,4 +1,4 @@
-/** The way back through a step on the `js` backend. */
+/** The way back through a step on the `js` backend; `kernels/src/vjp/mod.rs` has the formulas. */
 
 import { checkPullbacks } from "../pullback.ts";
 import type { HyperGradients, Pullback } from "../pullback.ts";
@@ -8,7 +8,7 @@ import { LANES } from "./loops/float32/back.ts";
 import { loopsOf } from "./loops/loops.ts";
 
 /** Elements of which a partial sum is taken: as in the native library. */
-const CHUNK = 4096;
+export const CHUNK = 4096;
 
 /** Goes back through one step of all tensors. */
 export function goBack(

@@ -10,6 +10,7 @@ import {
   INVERSE_SCALE,
   MAX_VALUE,
 } from "../tables.ts";
+import type { CallRow } from "../tables.ts";
 
 /** What is done to the gradients of a group. Factors are rounded to the type computed in. */
 export interface Preparation {
@@ -20,9 +21,10 @@ export interface Preparation {
   readonly zero: boolean;
 }
 
-/** Reads what the tables of a plan say of a group. */
+/** Reads what a call row, and the group table of a plan, say of a group. */
 export function preparationOf(
-  { callRow, groupRows }: { readonly callRow: Float64Array; readonly groupRows: Float64Array },
+  callRow: CallRow,
+  { groupRows }: { readonly groupRows: Float64Array },
   group: number,
   dtype: Dtype,
 ): Preparation {

@@ -5,6 +5,7 @@ import { isolateNumber } from "./isolate.ts";
 import { lastError, openGpuPath, readText } from "./library.ts";
 import type { Library } from "./library.ts";
 import type { GpuSymbols } from "./gpu_symbols.ts";
+import { DEVICE } from "../tables.ts";
 
 /** There is no GPU to open; the message names the adapters that were seen and what to install. */
 export class GpuUnavailableError extends Error {
@@ -30,12 +31,14 @@ export interface NativeView {
 /** A dtype's number behind the boundary. */
 export type DtypeCode = 0 | 1;
 
-/** Rows of the tensor table from this dtype on belong to devices, four dtypes to each. */
-const FIRST_DTYPE = 16;
-const DTYPES = 4;
+/** How many dtypes of the tensor table belong to each device, from `DEVICE` on. */
+export const DTYPES = 4;
 
-const UNAVAILABLE = 5;
-const OUT_OF_MEMORY = 6;
+/** The words of a row that describes a binding of a kernel, in their order. */
+export const VIEW_ROW = ["handle", "offset", "length"] as const;
+
+export const UNAVAILABLE = 5;
+export const OUT_OF_MEMORY = 6;
 
 /** An open device. */
 export class NativeGpu {
@@ -90,7 +93,7 @@ export class NativeGpu {
 
   /** The dtype's number in the tensor table. */
   tableDtype(dtype: DtypeCode): number {
-    return FIRST_DTYPE + DTYPES * this.#number + dtype;
+    return DEVICE + DTYPES * this.#number + dtype;
   }
 
   /** Makes a tensor, of zeros or of whatever was there. */
@@ -164,7 +167,7 @@ export class NativeGpu {
     views: readonly NativeView[],
     [x, y, z]: readonly [number, number, number],
   ): void {
-    const rows = Float64Array.from(views.flatMap((v) => [v.handle, v.offset, v.length]));
+    const rows = Float64Array.from(views.flatMap((view) => VIEW_ROW.map((name) => view[name])));
     this.#unwrap(
       this.#symbols.descent_gpu_dispatch(this.#number, kernel, rows, views.length, x, y, z),
     );

@@ -1,4 +1,4 @@
-/** The C interface of the GPU path, one entry per function of `kernels/src/ffi/gpu.rs` and below. */
+/** The C interface of the GPU path, one entry per function of `kernels/src/ffi/gpu`. */
 
 /**
  * What `Deno.dlopen` is told; a library that was built without its feature `gpu` has none of it.

@@ -68,6 +68,9 @@ export function lastError(symbols: Symbols): string {
   return readText((out, capacity) => symbols.descent_error(out, capacity));
 }
 
+/** The status of a setting from the environment that is not valid. */
+export const SETTING = 1;
+
 /**
  * Turns a status that is not 0 into an error with the library's own text.
  *
@@ -77,7 +80,7 @@ export function lastError(symbols: Symbols): string {
 export function unwrap(symbols: Symbols, status: number): void {
   if (status === 0) return;
   const text = lastError(symbols);
-  throw status === 1 ? new RangeError(text) : new Error(text);
+  throw status === SETTING ? new RangeError(text) : new Error(text);
 }
 
 function findLibrary(): { path: string } | Absent {

@@ -1,17 +1,20 @@
-//! The boundary of [`crate::norm`] and [`crate::scale`]: gradients outside of a step.
+//! The boundary of [`crate::gradients`]: gradients outside of a step.
 
-use super::rows::{is_idle, pointer};
-use super::staged::{EACH_F16, F16, F32, F64, Rows, STOCHASTIC_F16, check};
-use super::{GROUP_ROW, Row, config, group_table, guard, missing, table};
+use super::layout::{Row, dtype};
+use super::pointers::{group_table, pointer, table, write};
+use super::process::{config, guard};
+use super::rows::check;
 use crate::error::Error;
-use crate::norm::{self, Total};
-use crate::scale::{self, Values};
-use crate::share::Tensors;
+use crate::gradients::multiply::{self, multiply};
+use crate::gradients::norm::{self, Total};
+use crate::gradients::view::dispatch;
+use crate::gradients::{GradientView, Read, Write};
+use half::{bf16, f16};
 use ndarray::{ArrayView1, ArrayViewMut1};
 
 /// `int32_t descent_norm(const uint64_t *rows, uint32_t row_count, uint32_t from, uint32_t to,
-/// double scale, double *sums, uint32_t group_count)`: adds to two numbers per group: the squares of its gradients
-/// times `scale`, and 1 if one of these is infinite or NaN.
+/// double scale, double *sums, uint32_t group_count)`: adds to two numbers per group: the squares of its
+/// gradients times `scale`, and 1 if one of these is infinite or NaN.
 ///
 /// # Safety
 /// As `descent_step`, but that nothing is written but `sums`: valid for twice as many elements as there
@@ -27,39 +30,47 @@ unsafe extern "C" fn descent_norm(
     group_count: u32,
 ) -> i32 {
     guard(|| {
-        if sums.is_null() {
-            return Err(missing("sum up"));
-        }
-        // SAFETY: `sums` is not null, and the caller vouches for the numbers of rows.
+        // SAFETY: the caller vouches for the table and the sums.
         let (rows, sums) = unsafe {
-            (
-                table::<Row>(rows, row_count, from..to, "sum up")?,
-                std::slice::from_raw_parts_mut(sums.cast::<[f64; 2]>(), group_count as usize),
-            )
+            let rows = table::<Row>(rows, row_count, from..to, "sum up")?;
+            (rows, write(sums.cast::<[f64; 2]>(), group_count as usize, "sums")?)
         };
-        let (mut gradients, mut groups) = (Vec::new(), Vec::new());
-        for (index, row) in rows.iter().enumerate().skip(from as usize) {
-            if is_idle(row) {
-                continue;
-            }
-            check(index, row)?;
-            groups.push(group_of(index, row, sums.len())?);
-            // SAFETY: checked, and the caller vouches for the address.
-            gradients.push(unsafe { gradient(row) });
-        }
-        let totals = norm::totals(&gradients, scale, config()?)?;
-        for (group, Total { squares, finite }) in groups.into_iter().zip(totals) {
-            sums[group][0] += squares;
-            if !finite {
-                sums[group][1] = 1.0;
-            }
-        }
-        Ok(())
+        // SAFETY: the caller vouches for the addresses.
+        unsafe { add_totals(rows, from as usize, scale, sums) }
     })
 }
 
+/// # Safety
+/// As `descent_norm`.
+unsafe fn add_totals(
+    rows: &[Row],
+    from: usize,
+    scale: f64,
+    sums: &mut [[f64; 2]],
+) -> Result<(), Error> {
+    let (mut gradients, mut groups) = (Vec::new(), Vec::new());
+    for (index, row) in rows.iter().enumerate().skip(from) {
+        if row.is_idle() {
+            continue;
+        }
+        check(index, row)?;
+        groups.push(group_of(index, row, sums.len())?);
+        // SAFETY: checked, and the caller vouches for the address.
+        gradients.push(unsafe { view(row) });
+    }
+    let totals = norm::totals(&gradients, scale, config()?)?;
+    for (group, Total { squares, finite }) in groups.into_iter().zip(totals) {
+        sums[group][0] += squares;
+        if !finite {
+            sums[group][1] = 1.0;
+        }
+    }
+    Ok(())
+}
+
 /// `int32_t descent_scale(const uint64_t *rows, uint32_t row_count, uint32_t from, uint32_t to,
-/// const double *groups, uint32_t group_count)`: multiplies the gradients of the rows `from..to` by the factor of their group.
+/// const double *groups, uint32_t group_count)`: multiplies the gradients of the rows `from..to` by the
+/// factor of their group.
 ///
 /// # Safety
 /// As `descent_step`, but that gradients are all that is written, and overlap nothing.
@@ -73,56 +84,24 @@ unsafe extern "C" fn descent_scale(
     group_count: u32,
 ) -> i32 {
     guard(|| {
-        // SAFETY: the caller vouches for the numbers of rows and for the addresses.
+        // SAFETY: the caller vouches for both tables.
         let (rows, groups) = unsafe {
             let rows = table::<Row>(rows, row_count, from..to, "scale")?;
-            let groups = group_table(groups, group_count, "scale")?;
-            (Rows::new(rows, from as usize, true)?, groups)
+            (rows, group_table(groups, group_count, "scale")?)
         };
-        let factors: Vec<f64> = groups.iter().map(|row| row[GROUP_ROW - 1]).collect();
-        scale::scale(Gradients(rows), &factors, config()?)
-    })
-}
-
-/// The gradients of rows, to be written.
-struct Gradients<'a>(Rows<'a>);
-
-impl Tensors for Gradients<'_> {
-    type Work<'a>
-        = scale::Gradient<'a>
-    where
-        Self: 'a;
-    type Plan = [f64];
-
-    fn count(&self) -> usize {
-        self.0.rows.len()
-    }
-
-    fn at(&mut self, index: usize) -> Option<scale::Gradient<'_>> {
-        let row = &self.0.rows[index];
-        let &Row { grad, length, group, .. } = row;
-        let length = length as usize;
-        if is_idle(row) {
-            return None;
-        }
-        // SAFETY: as in `Rows::at`.
-        let values = unsafe {
-            match row.dtype() {
-                F32 => Values::F32(ArrayViewMut1::from_shape_ptr(length, pointer(grad))),
-                F64 => Values::F64(ArrayViewMut1::from_shape_ptr(length, pointer(grad))),
-                F16 | EACH_F16 | STOCHASTIC_F16 => {
-                    Values::F16(ArrayViewMut1::from_shape_ptr(length, pointer(grad)))
-                }
-                _ => Values::Bf16(ArrayViewMut1::from_shape_ptr(length, pointer(grad))),
+        let mut gradients = Vec::new();
+        for (index, row) in rows.iter().enumerate().skip(from as usize) {
+            if row.is_idle() {
+                continue;
             }
-        };
-        Some(scale::Gradient { values, group: group as usize })
-    }
-
-    fn split(self, index: usize) -> (Self, Self) {
-        let (a, b) = self.0.split(index);
-        (Gradients(a), Gradients(b))
-    }
+            check(index, row)?;
+            // SAFETY: checked, and the caller vouches for the address.
+            let values = unsafe { view_mut(row) };
+            gradients.push(multiply::Gradient { values, group: row.group as usize });
+        }
+        let factors: Vec<f64> = groups.iter().map(|group| group.coefficient).collect();
+        multiply(&mut gradients, &factors, config()?)
+    })
 }
 
 fn group_of(index: usize, row: &Row, count: usize) -> Result<usize, Error> {
@@ -133,20 +112,33 @@ fn group_of(index: usize, row: &Row, count: usize) -> Result<usize, Error> {
     Err(Error::Table(format!("Cannot sum up row {index}: group {group} does not exist")))
 }
 
+/// Where the gradient of a row that has been checked is, as a pointer of its type.
+fn gradient(row: &Row) -> GradientView<*mut f32, *mut f64, *mut f16, *mut bf16> {
+    use dtype::{F16, F16_PER_OP, F16_STOCHASTIC, F32, F64};
+    match row.dtype() {
+        F32 => GradientView::F32(pointer(row.grad)),
+        F64 => GradientView::F64(pointer(row.grad)),
+        F16 | F16_PER_OP | F16_STOCHASTIC => GradientView::F16(pointer(row.grad)),
+        _ => GradientView::Bf16(pointer(row.grad)),
+    }
+}
+
 /// # Safety
 /// The row has been checked, and its gradient is valid for `length` elements, for as long as `'a`.
-unsafe fn gradient<'a>(row: &Row) -> norm::Gradient<'a> {
-    let &Row { grad, length, .. } = row;
-    let length = length as usize;
-    // SAFETY: the caller's promise.
-    unsafe {
-        match row.dtype() {
-            F32 => norm::Gradient::F32(ArrayView1::from_shape_ptr(length, pointer(grad))),
-            F64 => norm::Gradient::F64(ArrayView1::from_shape_ptr(length, pointer(grad))),
-            F16 | EACH_F16 | STOCHASTIC_F16 => {
-                norm::Gradient::F16(ArrayView1::from_shape_ptr(length, pointer(grad)))
-            }
-            _ => norm::Gradient::Bf16(ArrayView1::from_shape_ptr(length, pointer(grad))),
-        }
-    }
+unsafe fn view<'a>(row: &Row) -> Read<'a> {
+    let length = row.length as usize;
+    dispatch!(gradient(row), wrap, pointer => {
+        // SAFETY: the caller's promise.
+        wrap(unsafe { ArrayView1::from_shape_ptr(length, pointer) })
+    })
+}
+
+/// # Safety
+/// As for [`view`], and nobody else uses the gradient.
+unsafe fn view_mut<'a>(row: &Row) -> Write<'a> {
+    let length = row.length as usize;
+    dispatch!(gradient(row), wrap, pointer => {
+        // SAFETY: the caller's promise.
+        wrap(unsafe { ArrayViewMut1::from_shape_ptr(length, pointer) })
+    })
 }

@@ -1,125 +1,232 @@
-//! The rows of the tensor table of a plain step, and the checks of addresses that all tables share.
+//! Checked rows of the tensor table, as tasks of a step.
 
-use super::{DEVICE, Row, STATE_FIRST, STATE_SKIP};
-use crate::cpu::{Slot, Tensor};
+use super::layout::{GroupRow, Row, dtype};
+use super::pointers::{address, pointer};
+use crate::dtype::RoundEveryOp;
 use crate::error::Error;
-use crate::rule::Real;
-use crate::share::Tensors;
-use crate::sweep::Group;
+use crate::parallel::{Runner, TaskList};
+use crate::step::{Gradient, Plan, Slot, Types, fail};
+use half::{bf16, f16};
 use ndarray::{ArrayView1, ArrayViewMut1};
 
 /// Rows of the tensor table, checked. Whoever has it has the arrays of its rows to itself.
 #[derive(Clone, Copy)]
-pub struct Rows<'a>(&'a [Row]);
+pub struct Rows<'a> {
+    rows: &'a [Row],
+    /// The number of the first row in the whole table.
+    from: usize,
+    clear: bool,
+    /// A bit for each dtype that occurs.
+    dtypes: u32,
+    /// Bytes of all gradients.
+    pub bytes: usize,
+}
 
 impl<'a> Rows<'a> {
     /// Checks all rows from one on.
     ///
     /// # Safety
-    /// The rows' addresses are null or valid for `length` elements of their type, exclusive for data
-    /// and buffer, for as long as `'a`.
-    pub unsafe fn new(rows: &'a [Row], from: usize) -> Result<Self, Error> {
+    /// The rows' addresses are null or valid for `length` elements of their type, exclusive for all that
+    /// is written, for as long as `'a`; gradients are written if they are to be cleared.
+    #[inline(always)]
+    pub unsafe fn new(
+        rows: &'a [Row],
+        from: usize,
+        groups: &[GroupRow],
+        clear: bool,
+    ) -> Result<Self, Error> {
+        let (mut dtypes, mut bytes) = (0, 0_usize);
         for (index, row) in rows.iter().enumerate().skip(from) {
-            check_row(index, row)?;
+            if row.is_idle() {
+                continue;
+            }
+            check(index, row)?;
+            check_group(index, row, groups)?;
+            dtypes |= 1_u32 << row.dtype();
+            bytes = bytes.wrapping_add(bytes_of(row));
         }
-        Ok(Rows(&rows[from..]))
+        Ok(Rows { rows: &rows[from..], from, clear, dtypes, bytes })
+    }
+
+    /// The types that the rows are computed in.
+    pub fn types(&self) -> Types {
+        use dtype::{
+            BF16, BF16_PER_OP, BF16_STOCHASTIC, F16, F16_PER_OP, F16_STOCHASTIC, F32, F64,
+        };
+        let any = |dtypes: &[u32]| dtypes.iter().any(|dtype| self.dtypes >> dtype & 1 != 0);
+        Types {
+            f32: any(&[F32, F16, BF16, F16_STOCHASTIC, BF16_STOCHASTIC]),
+            f64: any(&[F64]),
+            f16: any(&[F16_PER_OP]),
+            bf16: any(&[BF16_PER_OP]),
+        }
     }
 }
 
-impl Tensors for Rows<'_> {
-    type Work<'a>
-        = Tensor<'a>
-    where
-        Self: 'a;
-    type Plan = [Group];
+/// Checks that a row's group exists, and that it has a momentum buffer if the group needs one.
+#[inline(always)]
+fn check_group(index: usize, row: &Row, groups: &[GroupRow]) -> Result<(), Error> {
+    match groups.get(row.group as usize) {
+        None => Err(fail(index, "its group does not exist")),
+        Some(group) if row.buffer == 0 && group.is_buffered() => {
+            Err(fail(index, "it has no momentum buffer"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Bytes of the gradient of a row that is not idle.
+#[inline(always)]
+fn bytes_of(row: &Row) -> usize {
+    let element = match row.dtype() {
+        dtype::F32 => size_of::<f32>(),
+        dtype::F64 => size_of::<f64>(),
+        _ => size_of::<u16>(),
+    };
+    element.wrapping_mul(row.length as usize)
+}
+
+/// Checks the dtype of a row that is not idle, and that its addresses are aligned and not null.
+#[inline(always)]
+pub fn check(index: usize, row: &Row) -> Result<(), Error> {
+    match row.dtype() {
+        dtype::F32 => check_addresses::<f32, f32>(index, row),
+        dtype::F64 => check_addresses::<f64, f64>(index, row),
+        _ => check_sixteen_bit(index, row),
+    }
+}
+
+#[inline(never)]
+fn check_sixteen_bit(index: usize, row: &Row) -> Result<(), Error> {
+    use dtype::{BF16, BF16_PER_OP, BF16_STOCHASTIC, F16, F16_PER_OP, F16_STOCHASTIC};
+    match row.dtype() {
+        F16_PER_OP | BF16_PER_OP => check_addresses::<u16, u16>(index, row)?,
+        F16 | BF16 | F16_STOCHASTIC | BF16_STOCHASTIC => check_addresses::<u16, f32>(index, row)?,
+        dtype => return Err(Error::Table(format!("Cannot step row {index}: dtype {dtype}"))),
+    }
+    if row.master != 0 {
+        address::<f32>(index, "master copy", row.master)?;
+    }
+    Ok(())
+}
+
+/// Checks the addresses of a row that is stored as `H`, and its buffer as `B`.
+#[inline(always)]
+fn check_addresses<H, B>(index: usize, row: &Row) -> Result<(), Error> {
+    address::<H>(index, "data", row.data)?;
+    address::<H>(index, "grad", row.grad)?;
+    if row.buffer != 0 {
+        address::<B>(index, "buffer", row.buffer)?;
+    }
+    Ok(())
+}
+
+impl TaskList for Rows<'_> {
+    type Plan = Plan;
 
     fn count(&self) -> usize {
-        self.0.len()
+        self.rows.len()
+    }
+
+    fn bytes(&self, index: usize) -> usize {
+        let row = &self.rows[index];
+        if row.is_idle() { 0 } else { bytes_of(row) }
     }
 
     #[inline(always)]
-    fn at(&mut self, index: usize) -> Option<Tensor<'_>> {
-        let row = &self.0[index];
-        // SAFETY: `check_row` has found the addresses neither null nor unaligned, `Rows::new`'s caller
-        // vouches for them, and the view lives no longer than the exclusive borrow of these rows.
+    fn run(&mut self, index: usize, runner: &Runner<'_, Plan>) {
+        let &mut Rows { from, clear, .. } = self;
+        let (row, number) = (&self.rows[index], (from + index) as u32);
+        if row.is_idle() {
+            return;
+        }
+        // SAFETY: `check` has found the addresses neither null nor unaligned, `Rows::new`'s caller
+        // vouches for them, and no slot lives longer than the exclusive borrow of these rows.
         unsafe {
-            match row.dtype() {
-                _ if is_idle(row) => None,
-                0 => Some(Tensor::F32(slot(row))),
-                _ => Some(Tensor::F64(slot(row))),
+            if row.dtype() == dtype::F32 {
+                runner.run::<Slot<'_, f32, f32, f32>>(slot(row, number, clear));
+            } else if row.dtype() == dtype::F64 {
+                runner.run::<Slot<'_, f64, f64, f64>>(slot(row, number, clear));
+            } else {
+                run_sixteen_bit(row, number, clear, runner);
             }
         }
     }
 
     fn split(self, index: usize) -> (Self, Self) {
-        let (a, b) = self.0.split_at(index);
-        (Rows(a), Rows(b))
+        let (a, b) = self.rows.split_at(index);
+        (Rows { rows: a, ..self }, Rows { rows: b, from: self.from + index, ..self })
     }
 }
 
-/// Whether a row has no part in a step of the CPU.
-#[inline(always)]
-pub fn is_idle(row: &Row) -> bool {
-    row.state() == STATE_SKIP || row.length == 0 || row.dtype() >= DEVICE
-}
-
-#[inline(always)]
-fn check_row(index: usize, row: &Row) -> Result<(), Error> {
-    match row.dtype() {
-        _ if is_idle(row) => Ok(()),
-        0 => check_addresses::<f32>(index, row),
-        1 => check_addresses::<f64>(index, row),
-        dtype => Err(Error::Table(format!("Cannot step row {index}: dtype {dtype}"))),
-    }
-}
-
-#[inline(always)]
-pub fn check_addresses<T>(index: usize, row: &Row) -> Result<(), Error> {
-    address::<T>(index, "data", row.data)?;
-    address::<T>(index, "grad", row.grad)?;
-    if row.buffer != 0 {
-        address::<T>(index, "buffer", row.buffer)?;
-    }
-    Ok(())
-}
-
-/// The address that a word of a table holds.
-#[inline(always)]
-pub fn pointer<T>(word: u64) -> *mut T {
-    std::ptr::with_exposed_provenance_mut(word as usize)
-}
-
-#[inline(always)]
-pub fn address<T>(index: usize, name: &str, word: u64) -> Result<*mut T, Error> {
-    let pointer = pointer::<T>(word);
-    if pointer.is_null() || !pointer.is_aligned() {
-        return Err(address_error(index, name, word));
-    }
-    Ok(pointer)
-}
-
-#[cold]
-fn address_error(index: usize, name: &str, word: u64) -> Error {
-    Error::Table(format!("Cannot step row {index}: {name} is at address {word}, null or unaligned"))
-}
-
+/// A tensor that is stepped as it is, whatever the row says of a master copy.
+///
 /// # Safety
-/// The row's addresses are aligned and valid for `length` elements of `T`, exclusive for data and
-/// buffer, for as long as `'a`; that of the buffer may be null.
+/// The row's addresses are null or aligned and valid for `length` elements of `H`, the buffer's of `B`,
+/// exclusive for all that is written, for as long as `'a`.
 #[inline(always)]
-unsafe fn slot<'a, T: Real>(row: &Row) -> Slot<'a, T> {
-    let length = row.length as usize;
+unsafe fn slot<'a, H, B, T>(row: &Row, number: u32, clear: bool) -> Slot<'a, H, B, T> {
+    let &Row { data, grad, buffer, length, group, .. } = row;
+    let length = length as usize;
     // SAFETY: the caller's promise.
     unsafe {
         Slot {
-            param: ArrayViewMut1::from_shape_ptr(length, pointer(row.data)),
-            grad: ArrayView1::from_shape_ptr(length, pointer(row.grad)),
-            buffer: match row.buffer {
-                0 => None,
-                buffer => Some(ArrayViewMut1::from_shape_ptr(length, pointer(buffer))),
+            param: ArrayViewMut1::from_shape_ptr(length, pointer(data)),
+            grad: match clear {
+                true => Gradient::Cleared(ArrayViewMut1::from_shape_ptr(length, pointer(grad))),
+                false => Gradient::Kept(ArrayView1::from_shape_ptr(length, pointer(grad))),
             },
-            first: row.state() == STATE_FIRST,
-            group: row.group as usize,
+            buffer: view(buffer, length),
+            master: None,
+            first: row.is_first(),
+            stochastic: false,
+            group: group as usize,
+            number,
+            offset: 0,
         }
     }
+}
+
+/// Runs a tensor of a 16-bit type.
+///
+/// # Safety
+/// As for [`half_slot`], for the types of the row's dtype.
+#[inline(never)]
+unsafe fn run_sixteen_bit(row: &Row, number: u32, clear: bool, runner: &Runner<'_, Plan>) {
+    use dtype::{BF16, BF16_STOCHASTIC, F16, F16_PER_OP, F16_STOCHASTIC};
+    type PerOp<'a, H> = Slot<'a, H, H, RoundEveryOp<H>>;
+    // SAFETY: the caller's promise.
+    unsafe {
+        match row.dtype() {
+            F16 | F16_STOCHASTIC => {
+                runner.run::<Slot<'_, f16, f32, f32>>(half_slot(row, number, clear));
+            }
+            BF16 | BF16_STOCHASTIC => {
+                runner.run::<Slot<'_, bf16, f32, f32>>(half_slot(row, number, clear));
+            }
+            F16_PER_OP => runner.run::<PerOp<'_, f16>>(half_slot(row, number, clear)),
+            _ => runner.run::<PerOp<'_, bf16>>(half_slot(row, number, clear)),
+        }
+    }
+}
+
+/// A tensor of a 16-bit type.
+///
+/// # Safety
+/// As for [`slot`], and the same of the master copy, of `T`.
+unsafe fn half_slot<'a, H, B, T>(row: &Row, number: u32, clear: bool) -> Slot<'a, H, B, T> {
+    let stochastic = row.dtype() >= dtype::F16_STOCHASTIC;
+    // SAFETY: the caller's promise.
+    unsafe {
+        let master = view(row.master, row.length as usize);
+        Slot { master, stochastic, ..slot(row, number, clear) }
+    }
+}
+
+/// # Safety
+/// The address is null or aligned, valid for `length` elements and nobody else's, for as long as `'a`.
+#[inline(always)]
+unsafe fn view<'a, T>(word: u64, length: usize) -> Option<ArrayViewMut1<'a, T>> {
+    // SAFETY: the caller's promise.
+    (word != 0).then(|| unsafe { ArrayViewMut1::from_shape_ptr(length, pointer(word)) })
 }

@@ -1,26 +1,13 @@
 //! The boundary of [`crate::sparse`].
 
-use super::rows::address;
-use super::{GROUP_ROW, Row, STATE_FIRST, config, group_table, guard, hyperparameters, table};
+use super::layout::{GroupRow, Row, SparseRow, dtype};
+use super::pointers::{address, group_table, table};
+use super::process::{config, guard};
 use crate::error::Error;
-use crate::rule::{Hyperparameters, Real};
+use crate::lanes::Real;
+use crate::rule::Hyperparameters;
 use crate::sparse::{self, Scratch, SparseSlot, SparseTensor};
 use std::cell::RefCell;
-
-/// A row that describes a matrix and some rows of its gradient.
-#[repr(C)]
-pub struct SparseRow {
-    /// As of a tensor, with the values for the gradient.
-    matrix: Row,
-    /// The address of the indices: uint32.
-    indices: u64,
-    /// How many there are.
-    count: u64,
-    /// The elements of a row of the matrix.
-    columns: u64,
-}
-
-const _: () = assert!(size_of::<SparseRow>() == 9 * size_of::<u64>());
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
@@ -58,16 +45,16 @@ unsafe extern "C" fn descent_sparse_step(
 pub unsafe fn step_matrices(
     rows: &[SparseRow],
     from: usize,
-    groups: &[[f64; GROUP_ROW]],
+    groups: &[GroupRow],
 ) -> Result<(), Error> {
-    let groups: Vec<Hyperparameters> = groups.iter().map(hyperparameters).collect();
+    let groups: Vec<Hyperparameters> = groups.iter().map(GroupRow::hyperparameters).collect();
     let mut tensors = Vec::new();
     for (index, row) in rows.iter().enumerate().skip(from) {
         // SAFETY: the caller vouches for the addresses, until this function returns.
         tensors.push(unsafe {
             match row.matrix.dtype() {
-                0 => SparseTensor::F32(slot(index, row, &groups)?),
-                1 => SparseTensor::F64(slot(index, row, &groups)?),
+                dtype::F32 => SparseTensor::F32(slot(index, row, &groups)?),
+                dtype::F64 => SparseTensor::F64(slot(index, row, &groups)?),
                 dtype => {
                     let text = format!("Cannot step matrix {index}: dtype {dtype}");
                     return Err(Error::Table(text));
@@ -109,7 +96,7 @@ unsafe fn slot<'a, T: Real>(
             indices,
             values,
             columns,
-            first: row.matrix.state() == STATE_FIRST,
+            first: row.matrix.is_first(),
             group,
         })
     }

@@ -1,17 +1,15 @@
 //! The boundary of [`crate::vjp`].
 
-use super::rows::address;
-use super::{GROUP_ROW, STATE_FIRST, config, guard, hyperparameters, missing};
+use super::layout::{VjpRow, dtype, state};
+use super::pointers::{address, group_table, read, store};
+use super::process::config;
 use crate::error::Error;
-use crate::rule::Real;
-use crate::vjp::{Pullback, Tensor, pull_back};
-
-/// Words of a row: the addresses of parameter, gradient, buffer, the cotangents of parameter and
-/// buffer, and the results for parameter, gradient and buffer; then length, dtype, state.
-const VJP_ROW: usize = 11;
+use crate::lanes::Real;
+use crate::rule::Hyperparameters;
+use crate::vjp::{Pullback, Sums, Tensor, pull_back};
 
 /// `int32_t descent_vjp(const uint64_t *rows, uint32_t count, const double *group, double *sums)`:
-/// goes back through one step of `count` tensors, and writes the derivatives by lr, momentum,
+/// goes back through one step of `count` tensors, and writes the derivatives with respect to lr, momentum,
 /// dampening and weight decay to `sums`.
 ///
 /// # Safety
@@ -23,42 +21,42 @@ unsafe extern "C" fn descent_vjp(
     rows: *const u64,
     count: u32,
     group: *const f64,
-    sums: *mut f64,
+    sums: *mut Sums,
 ) -> i32 {
-    guard(|| {
-        if rows.is_null() || group.is_null() || sums.is_null() {
-            return Err(missing("go back"));
+    // SAFETY: the caller vouches for all pointers, and for the addresses in the rows.
+    unsafe {
+        store(sums, || {
+            let rows = read(rows.cast::<VjpRow>(), count as usize, "rows")?;
+            let h = group_table(group, 1, "go back")?[0].hyperparameters();
+            pull_back(tensors(rows, &h)?, &h, config()?)
+        })
+    }
+}
+
+/// # Safety
+/// As for [`pullback`].
+unsafe fn tensors<'a>(rows: &[VjpRow], h: &Hyperparameters) -> Result<Vec<Tensor<'a>>, Error> {
+    const F32: u64 = dtype::F32 as u64;
+    const F64: u64 = dtype::F64 as u64;
+    let buffered = h.momentum != 0.0;
+    let mut tensors = Vec::new();
+    for (index, row) in rows.iter().enumerate() {
+        if row.length == 0 {
+            continue; // arrays without elements may lie nowhere
         }
-        // SAFETY: not null; the rest is the caller's promise.
-        let (rows, group, sums) = unsafe {
-            (
-                std::slice::from_raw_parts(rows, count as usize * VJP_ROW),
-                &*group.cast::<[f64; GROUP_ROW]>(),
-                &mut *sums.cast::<[f64; 4]>(),
-            )
-        };
-        let h = hyperparameters(group);
-        let buffered = h.momentum != 0.0;
-        let mut tensors = Vec::new();
-        for (index, row) in rows.as_chunks().0.iter().enumerate() {
-            if row[8] == 0 {
-                continue; // arrays without elements may lie nowhere
-            }
-            // SAFETY: the caller vouches for the addresses, until this function returns.
-            tensors.push(unsafe {
-                match row[9] {
-                    0 => Tensor::F32(pullback(index, row, buffered)?),
-                    1 => Tensor::F64(pullback(index, row, buffered)?),
-                    dtype => {
-                        let text = format!("Cannot go back through row {index}: dtype {dtype}");
-                        return Err(Error::Table(text));
-                    }
+        // SAFETY: the caller's promise.
+        tensors.push(unsafe {
+            match row.dtype {
+                F32 => Tensor::F32(pullback(index, row, buffered)?),
+                F64 => Tensor::F64(pullback(index, row, buffered)?),
+                dtype => {
+                    let text = format!("Cannot go back through row {index}: dtype {dtype}");
+                    return Err(Error::Table(text));
                 }
-            });
-        }
-        *sums = pull_back(tensors, &h, config()?)?;
-        Ok(())
-    })
+            }
+        });
+    }
+    Ok(tensors)
 }
 
 /// # Safety
@@ -66,12 +64,11 @@ unsafe extern "C" fn descent_vjp(
 /// for as long as the pullback is used.
 unsafe fn pullback<'a, T: Real>(
     index: usize,
-    row: &[u64; VJP_ROW],
+    row: &VjpRow,
     buffered: bool,
 ) -> Result<Pullback<'a, T>, Error> {
-    let [param, grad, buffer, dq, dc, dp, dg, db, length, _, state] = *row;
-    let length = length as usize;
-    let later = buffered && state != u64::from(STATE_FIRST);
+    let length = row.length as usize;
+    let later = buffered && row.state != u64::from(state::FIRST);
     let read = |name, word, wanted: bool| {
         if !wanted {
             return Ok(&[][..]);
@@ -89,13 +86,13 @@ unsafe fn pullback<'a, T: Real>(
         Ok(unsafe { std::slice::from_raw_parts_mut(pointer, length) })
     };
     Ok(Pullback {
-        param: read("param", param, true)?,
-        grad: read("grad", grad, true)?,
-        buffer: read("buffer", buffer, later)?,
-        param_cotangent: read("cotangent of param", dq, true)?,
-        buffer_cotangent: read("cotangent of buffer", dc, buffered)?,
-        d_param: write("result for param", dp, true)?,
-        d_grad: write("result for grad", dg, true)?,
-        d_buffer: write("result for buffer", db, later)?,
+        param: read("param", row.param, true)?,
+        grad: read("grad", row.grad, true)?,
+        buffer: read("buffer", row.buffer, later)?,
+        param_cotangent: read("cotangent of param", row.param_cotangent, true)?,
+        buffer_cotangent: read("cotangent of buffer", row.buffer_cotangent, buffered)?,
+        d_param: write("result for param", row.d_param, true)?,
+        d_grad: write("result for grad", row.d_grad, true)?,
+        d_buffer: write("result for buffer", row.d_buffer, later)?,
     })
 }

@@ -1,10 +1,10 @@
-//! Shaders of the user's over ranges of tensors.
+//! The user's own shaders over ranges of tensors.
 
 use super::arena::Arena;
+use super::device::{Gpu, find};
 use super::kernel::{Binding, Kernel};
 use super::queue::{Dispatch, Work};
 use super::tensor::Tensor;
-use super::{Gpu, find};
 use crate::error::Error;
 use std::collections::HashMap;
 use std::sync::Arc;

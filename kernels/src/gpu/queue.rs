@@ -6,7 +6,7 @@
 //! which does the same at once.
 
 use super::context::Context;
-use super::timing::Timer;
+use super::timer::Timer;
 use crate::error::Error;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,10 +1,10 @@
 //! The step on the device: tables uploaded when they change, then one dispatch per bucket.
 
 use super::arena::{ALIGNMENT, Arena};
+use super::chunks::{self, Bucket, GroupRow, Options, Slot};
 use super::context::Context;
 use super::kernel::{Binding, bind_group, compile, pipeline, storage_layout};
 use super::queue::{Dispatch, Queue, Work};
-use super::table::{self, Bucket, GroupRow, Options, Slot};
 use super::tensor::{Dtype, Tensor};
 use crate::error::Error;
 use crate::rule::Hyperparameters;
@@ -130,8 +130,8 @@ impl Stepper {
     ) -> Result<Prepared, Error> {
         let slots =
             rows.iter().map(|row| slot(world.tensors, row)).collect::<Result<Vec<_>, _>>()?;
-        let buckets = table::build(&slots, hyperparameters, self.chunk_elements)?;
-        let groups: Vec<_> = hyperparameters.iter().map(table::group_row).collect();
+        let buckets = chunks::build(&slots, hyperparameters, self.chunk_elements)?;
+        let groups: Vec<_> = hyperparameters.iter().map(chunks::group_row).collect();
         let (bytes, places) = lay_out(&buckets, VERSIONS * version_bytes(&groups));
         let context = world.context;
         let table = context.device.create_buffer(&wgpu::BufferDescriptor {
@@ -220,7 +220,7 @@ impl Prepared {
         world: World<'_>,
         hyperparameters: &[Hyperparameters],
     ) -> Result<u64, Error> {
-        let new: Vec<_> = hyperparameters.iter().map(table::group_row).collect();
+        let new: Vec<_> = hyperparameters.iter().map(chunks::group_row).collect();
         if self.groups == new {
             return Ok(0);
         }

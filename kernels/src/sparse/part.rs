@@ -1,16 +1,17 @@
-//! The rows of a sparse step: shared out among threads, and stepped one by one.
+//! The rows of a sparse step: split across threads, and stepped one by one.
 
-use super::order::row;
-use crate::rule::Real;
+use super::sort::row;
+use crate::lanes::Real;
+use crate::rule::Arithmetic;
 use crate::simd::Level;
-use crate::sweep::Kernel;
+use crate::step::loops::Kernel;
 use pulp::{Simd, WithSimd};
 
-/// Elements from which on a part of a step is shared out further.
-const CHUNK: usize = 1 << 14;
+/// Elements above which a part of a step is split further.
+const SPLIT: usize = 1 << 14;
 
-/// Elements of a row without a gradient that are stepped in one go.
-const QUIET: usize = 512;
+/// Elements that are stepped at a time in rows without entries.
+const ZEROS: usize = 512;
 
 /// How many entries ahead memory is asked for: processors foresee no jumps from row to row.
 const AHEAD: usize = 2;
@@ -23,15 +24,16 @@ pub enum Mode {
 }
 
 /// What all parts of a step share.
-pub struct Job<'a, T> {
+pub struct Shared<'a, T> {
     pub mode: Mode,
     pub kernel: Kernel<T>,
+    pub first: bool,
     pub level: Level,
     pub values: &'a [T],
     pub columns: usize,
 }
 
-impl<T> Job<'_, T> {
+impl<T> Shared<'_, T> {
     fn entry(&self, key: u64) -> &[T] {
         let from = (key & u64::from(u32::MAX)) as usize * self.columns;
         &self.values[from..from + self.columns]
@@ -48,29 +50,29 @@ pub struct Part<'a, T> {
 
 impl<T: Real> Part<'_, T> {
     /// Elements that this part reads and writes.
-    pub fn work(&self, job: &Job<'_, T>) -> usize {
-        match job.mode {
+    pub fn work(&self, shared: &Shared<'_, T>) -> usize {
+        match shared.mode {
             Mode::EveryRow => self.param.len(),
-            _ => self.keys.len() * job.columns,
+            _ => self.keys.len() * shared.columns,
         }
     }
 
     /// Halves the work until the parts are small, and leaves these to whichever thread is free.
-    pub fn share(self, job: &Job<'_, T>) {
-        match self.middle(job) {
-            Some(at) if self.work(job) > CHUNK => {
-                let (a, b) = self.split(at, job.columns);
-                rayon::join(|| a.share(job), || b.share(job));
+    pub fn run_split(self, shared: &Shared<'_, T>) {
+        match self.middle(shared) {
+            Some(at) if self.work(shared) > SPLIT => {
+                let (a, b) = self.split(at, shared.columns);
+                rayon::join(|| a.run_split(shared), || b.run_split(shared));
             }
-            _ => self.sweep(job),
+            _ => self.run(shared),
         }
     }
 
     /// The row that begins the second half, if there are two.
-    fn middle(&self, job: &Job<'_, T>) -> Option<usize> {
-        let (first, last, middle) = match job.mode {
+    fn middle(&self, shared: &Shared<'_, T>) -> Option<usize> {
+        let (first, last, middle) = match shared.mode {
             Mode::EveryRow => {
-                let rows = self.param.len() / job.columns;
+                let rows = self.param.len() / shared.columns;
                 (self.from, self.from + rows.checked_sub(1)?, self.from + rows / 2)
             }
             _ => {
@@ -95,69 +97,70 @@ impl<T: Real> Part<'_, T> {
         )
     }
 
-    pub fn sweep(mut self, job: &Job<'_, T>) {
+    pub fn run(mut self, shared: &Shared<'_, T>) {
         let keys = self.keys;
-        if job.mode == Mode::EachEntry {
+        if shared.mode == Mode::EachEntry {
             for (i, &key) in keys.iter().enumerate() {
                 if let Some(&ahead) = keys.get(i + AHEAD) {
-                    let at = (row(ahead) - self.from) * job.columns;
-                    job.level.prefetch(&self.param[at..at + job.columns]);
-                    job.level.prefetch(job.entry(ahead));
+                    let at = (row(ahead) - self.from) * shared.columns;
+                    shared.level.prefetch(&self.param[at..at + shared.columns]);
+                    shared.level.prefetch(shared.entry(ahead));
                 }
-                self.step_row(job, row(key), job.entry(key));
+                self.step_row(shared, row(key), shared.entry(key));
             }
             return;
         }
         let mut sum = Vec::new(); // stays empty where no row is named twice
-        let mut quiet = self.from;
+        let mut next = self.from;
         for entries in keys.chunk_by(|&a, &b| row(a) == row(b)) {
             let named = row(entries[0]);
-            if job.mode == Mode::EveryRow {
-                self.step_quiet(job, quiet, named);
-                quiet = named + 1;
+            if shared.mode == Mode::EveryRow {
+                self.step_without_entries(shared, next, named);
+                next = named + 1;
             }
-            self.step_row(job, named, add_up(job, entries, &mut sum));
+            self.step_row(shared, named, add_up(shared, entries, &mut sum));
         }
-        if job.mode == Mode::EveryRow {
-            self.step_quiet(job, quiet, self.from + self.param.len() / job.columns);
+        if shared.mode == Mode::EveryRow {
+            self.step_without_entries(shared, next, self.from + self.param.len() / shared.columns);
         }
     }
 
-    fn step_row(&mut self, job: &Job<'_, T>, row: usize, grad: &[T]) {
-        let at = (row - self.from) * job.columns;
-        self.step_elements(job, at, grad);
+    fn step_row(&mut self, shared: &Shared<'_, T>, row: usize, grad: &[T]) {
+        let at = (row - self.from) * shared.columns;
+        self.step_elements(shared, at, grad);
     }
 
     /// Steps the rows `from..to`, which no entry names.
-    fn step_quiet(&mut self, job: &Job<'_, T>, from: usize, to: usize) {
-        let zeros = [T::from_f64(0.0); QUIET];
-        let (mut at, end) = ((from - self.from) * job.columns, (to - self.from) * job.columns);
+    fn step_without_entries(&mut self, shared: &Shared<'_, T>, from: usize, to: usize) {
+        let zeros = [T::from_f64(0.0); ZEROS];
+        let (mut at, end) =
+            ((from - self.from) * shared.columns, (to - self.from) * shared.columns);
         while at < end {
-            let count = QUIET.min(end - at);
-            self.step_elements(job, at, &zeros[..count]);
+            let count = ZEROS.min(end - at);
+            self.step_elements(shared, at, &zeros[..count]);
             at += count;
         }
     }
 
-    fn step_elements(&mut self, job: &Job<'_, T>, at: usize, grad: &[T]) {
+    fn step_elements(&mut self, shared: &Shared<'_, T>, at: usize, grad: &[T]) {
         let param = &mut self.param[at..at + grad.len()];
         let buffer = match self.buffer.is_empty() {
             true => &mut [],
             false => &mut self.buffer[at..at + grad.len()],
         };
-        job.kernel.run(job.level, param, grad, buffer);
+        shared.kernel.run(shared.level, shared.first, param, grad, buffer);
     }
 }
 
 /// The gradient of a row: its entry, or the sum of its entries in `sum`.
-fn add_up<'a, T: Real>(job: &'a Job<'_, T>, entries: &[u64], sum: &'a mut Vec<T>) -> &'a [T] {
+fn add_up<'a, T: Real>(shared: &'a Shared<'_, T>, entries: &[u64], sum: &'a mut Vec<T>) -> &'a [T] {
     let [first, rest @ ..] = entries else { return &[] };
     if rest.is_empty() {
-        return job.entry(*first);
+        return shared.entry(*first);
     }
     sum.clear();
-    sum.extend_from_slice(job.entry(*first));
-    rest.iter().for_each(|&key| job.level.run(Add { sum, term: job.entry(key) }));
+    sum.extend_from_slice(shared.entry(*first));
+    rest.iter().for_each(|&key| shared.level.run(Add { sum, term: shared.entry(key) }));
     sum
 }
 
@@ -171,14 +174,14 @@ impl<T: Real> WithSimd for Add<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let one = T::splat(s, T::from_f64(1.0));
+        let (a, one) = (T::arithmetic(s), T::splat(s, T::from_f64(1.0)));
         let (sum, sum_rest) = T::split_mut::<S>(self.sum);
         let (term, term_rest) = T::split::<S>(self.term);
-        for (a, &t) in sum.iter_mut().zip(term) {
-            *a = T::fma(s, one, t, *a);
+        for (sum, &term) in sum.iter_mut().zip(term) {
+            *sum = a.fma(one, term, *sum);
         }
         if !sum_rest.is_empty() {
-            let total = T::fma(s, one, T::load(s, term_rest), T::load(s, sum_rest));
+            let total = a.fma(one, T::load(s, term_rest), T::load(s, sum_rest));
             T::store(s, sum_rest, total);
         }
     }

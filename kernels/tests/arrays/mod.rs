@@ -1,11 +1,9 @@
-//! The arrays of one tensor, staged steps of them, and plain ones to compare with.
+//! The arrays of one tensor, steps of them, and steps in float32 to compare with.
 
 use descent_kernels::config::Config;
-use descent_kernels::cpu;
 use descent_kernels::rule::Hyperparameters;
 use descent_kernels::simd::Level;
-use descent_kernels::staged::{self, Call, Gradient, Plan, Slot, Tensor};
-use descent_kernels::sweep::Group;
+use descent_kernels::step::{self, Call, Gradient, Plan, Slot, Tensor};
 use ndarray::{ArrayView1, ArrayViewMut1};
 
 pub const SIZES: [usize; 8] = [0, 1, 7, 64, 1023, 1025, 70_001, 300_000];
@@ -55,20 +53,13 @@ impl<H: Copy, B: Copy> Arrays<H, B> {
     }
 
     pub fn slot<T>(&mut self, clear: bool) -> Slot<'_, H, B, T> {
-        Slot {
-            param: ArrayViewMut1::from(&mut self.p[..]),
-            grad: match clear {
-                true => Gradient::Cleared(ArrayViewMut1::from(&mut self.g[..])),
-                false => Gradient::Kept(ArrayView1::from(&self.g[..])),
-            },
-            buffer: Some(ArrayViewMut1::from(&mut self.b[..])),
-            master: None,
-            first: false,
-            stochastic: false,
-            group: 0,
-            number: 0,
-            offset: 0,
+        let param = ArrayViewMut1::from(&mut self.p[..]);
+        let buffer = Some(ArrayViewMut1::from(&mut self.b[..]));
+        if clear {
+            let grad = Gradient::Cleared(ArrayViewMut1::from(&mut self.g[..]));
+            return Slot { grad, ..Slot::new(param, ArrayView1::from(&[]), buffer) };
         }
+        Slot::new(param, ArrayView1::from(&self.g[..]), buffer)
     }
 }
 
@@ -79,19 +70,13 @@ pub fn run(
     call: &Call,
     config: &Config,
 ) {
-    let plan = Plan::new([(*h, coefficient)].into_iter(), call);
-    staged::step(&mut [tensor][..], &plan, config).unwrap();
+    let plan = Plan::new(&[(*h, coefficient)], call);
+    step::step(&mut [tensor][..], &plan, config).unwrap();
 }
 
-/// What `cpu` makes of arrays in the type that is computed with.
+/// What a neutral step makes of arrays in the type that is computed with.
 pub fn stepped(h: &Hyperparameters, p: &mut [f32], g: &[f32], b: &mut [f32]) {
-    let slot = cpu::Slot {
-        param: ArrayViewMut1::from(p),
-        grad: ArrayView1::from(g),
-        buffer: Some(ArrayViewMut1::from(b)),
-        first: false,
-        group: 0,
-    };
-    let config = Config::new(Level::Portable, 1);
-    cpu::step(&mut [cpu::Tensor::F32(slot)][..], &[Group::new(h)], &config).unwrap();
+    let buffer = Some(ArrayViewMut1::from(b));
+    let slot = Slot::new(ArrayViewMut1::from(p), ArrayView1::from(g), buffer);
+    run(Tensor::F32(slot), h, 1.0, &Call::NEUTRAL, &Config::new(Level::Portable, 1));
 }

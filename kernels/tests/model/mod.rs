@@ -1,7 +1,7 @@
 //! Models between canaries, and what a plain loop over the rule makes of them.
 
-use descent_kernels::cpu::{Slot, Tensor};
 use descent_kernels::rule::Hyperparameters;
+use descent_kernels::step::{Slot, Tensor};
 use ndarray::{ArrayView1, ArrayViewMut1};
 use std::fmt::Debug;
 
@@ -139,14 +139,11 @@ impl<T: Element> Arrays<T> {
         Arrays { group, first, p, g, b }
     }
 
-    pub fn slot(&mut self) -> Slot<'_, T> {
-        Slot {
-            param: ArrayViewMut1::from(self.p.write()),
-            grad: ArrayView1::from(self.g.read()),
-            buffer: Some(ArrayViewMut1::from(self.b.write())),
-            first: self.first,
-            group: self.group,
-        }
+    pub fn slot(&mut self) -> Slot<'_, T, T, T> {
+        let param = ArrayViewMut1::from(self.p.write());
+        let buffer = Some(ArrayViewMut1::from(self.b.write()));
+        let slot = Slot::new(param, ArrayView1::from(self.g.read()), buffer);
+        Slot { first: self.first, group: self.group, ..slot }
     }
 
     /// What a step has to make of this.

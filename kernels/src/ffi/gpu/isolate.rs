@@ -6,7 +6,7 @@
 //! sets a hook, and the module's value is the number by which the isolate then opens devices.
 //! Of Node-API it uses two functions, which have been there from its first versions on.
 
-use super::GPUS;
+use super::registry::GPUS;
 use super::waits;
 #[cfg(unix)]
 use libloading::os::unix::Library;

@@ -1,9 +1,13 @@
 //! Numbers for what a caller keeps open.
 
 use crate::error::Error;
+use crate::gpu::Gpu;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+
+/// The devices that are open.
+pub static GPUS: Registry<Gpu> = Registry::new();
 
 /// A thing and the number of its owner, with which it goes away.
 struct Owned<T> {

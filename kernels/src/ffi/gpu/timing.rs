@@ -1,8 +1,8 @@
 //! The boundary of what benchmarks and tests ask of a device: times of its work, and its loss.
 
-use super::GPUS;
-use super::pointers::{fill, store};
-use crate::ffi::guard;
+use super::registry::GPUS;
+use crate::ffi::pointers::{fill, store};
+use crate::ffi::process::guard;
 
 /// `int32_t descent_gpu_start_timing(uint32_t gpu)`: times every step and dispatch from here on.
 #[unsafe(no_mangle)]

@@ -1,10 +1,9 @@
 //! The boundary of [`crate::gpu::pending`]. Waits are numbers here.
 
-use super::GPUS;
-use super::pointers::{null, store};
-use super::registry::Registry;
+use super::registry::{GPUS, Registry};
 use crate::error::Error;
-use crate::ffi::guard;
+use crate::ffi::pointers::{null, store};
+use crate::ffi::process::guard;
 use crate::gpu::pending::Pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};

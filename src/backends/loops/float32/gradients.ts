@@ -1,7 +1,7 @@
 /** Loops over gradients of float32, apart from a step. */
 
 /** Running sums of a block, as in the native library. */
-const LANES = 16;
+export const LANES = 16;
 
 const lanes = new Float64Array(LANES);
 

@@ -3,7 +3,7 @@
 /** Loops over gradients of float64, apart from a step. */
 
 /** Running sums of a block, as in the native library. */
-const LANES = 16;
+export const LANES = 16;
 
 const lanes = new Float64Array(LANES);
 

@@ -1,7 +1,7 @@
 //! The way back through a step: its vector-Jacobian product, written once for every native path.
 //!
 //! With the names of [`crate::rule`], `q` the new parameter, `c` the new buffer, and `dx` the
-//! derivative of some loss by `x`:
+//! derivative of some loss with respect to `x`:
 //!
 //! ```text
 //! du <- sign ? 0 : -lr * dq
@@ -23,22 +23,24 @@
 //! The four sums are taken in float64, over chunks of fixed length and in a fixed order, so that
 //! neither the number of threads nor the SIMD level changes a bit of them.
 
-mod element;
+mod rule;
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::rule::{Hyperparameters, momentum};
-use crate::share::PARALLEL_BYTES;
+use crate::lanes::Number;
+use crate::parallel::PARALLEL_BYTES;
+use crate::rule::{Factors, Hyperparameters, Lines, momentum};
 use crate::simd::Level;
-use element::{Factors, Scalar, element};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
+pub use rule::Sums;
+use rule::element;
 
 /// Elements of which a partial sum is taken.
-const CHUNK: usize = 4096;
+pub const CHUNK: usize = 4096;
 
 /// Running sums of a chunk, which are added up last.
-const LANES: usize = 8;
+pub const LANES: usize = 8;
 
 /// One tensor: what the step read, the cotangents of what it wrote, and where the results go. All
 /// of one length, but for what is said to be empty.
@@ -50,15 +52,15 @@ pub struct Pullback<'a, T> {
     pub grad: &'a [T],
     /// The momentum buffer before the step; empty at a first step and without momentum.
     pub buffer: &'a [T],
-    /// The derivative by the parameter after the step.
+    /// The derivative with respect to the parameter after the step.
     pub param_cotangent: &'a [T],
-    /// The derivative by the buffer after the step; empty without momentum.
+    /// The derivative with respect to the buffer after the step; empty without momentum.
     pub buffer_cotangent: &'a [T],
-    /// Receives the derivative by the parameter before the step.
+    /// Receives the derivative with respect to the parameter before the step.
     pub d_param: &'a mut [T],
-    /// Receives the derivative by the gradient.
+    /// Receives the derivative with respect to the gradient.
     pub d_grad: &'a mut [T],
-    /// Receives the derivative by the buffer before the step; empty where `buffer` is.
+    /// Receives the derivative with respect to the buffer before the step; empty where `buffer` is.
     pub d_buffer: &'a mut [T],
 }
 
@@ -70,9 +72,6 @@ pub enum Tensor<'a> {
     /// float64
     F64(Pullback<'a, f64>),
 }
-
-/// The derivatives by the hyperparameters: lr, momentum, dampening, weight decay.
-pub type Sums = [f64; 4];
 
 /// Goes back through one step of all tensors. All checks come before the first write.
 ///
@@ -175,55 +174,58 @@ impl<'a, T> Pullback<'a, T> {
     }
 }
 
-fn choose<T: Scalar>(chunk: Pullback<'_, T>, h: &Hyperparameters, level: Level) -> Sums {
+fn choose<T: Number>(chunk: Pullback<'_, T>, h: &Hyperparameters, level: Level) -> Sums {
     use momentum::{FIRST, FIRST_NESTEROV, LATER, LATER_NESTEROV, NONE};
-    let f = Factors::new(h);
+    let f = Factors::new(h, T::from_f64);
+    let (decay, sign) = (h.weight_decay != 0.0, h.sign);
     match (h.momentum != 0.0, chunk.buffer.is_empty(), h.nesterov) {
-        (false, _, _) => level.run(Sweep::<T, NONE> { f, chunk }),
-        (true, true, false) => level.run(Sweep::<T, FIRST> { f, chunk }),
-        (true, true, true) => level.run(Sweep::<T, FIRST_NESTEROV> { f, chunk }),
-        (true, false, false) => level.run(Sweep::<T, LATER> { f, chunk }),
-        (true, false, true) => level.run(Sweep::<T, LATER_NESTEROV> { f, chunk }),
+        (false, _, _) => level.run(Loop::<T, NONE> { f, decay, sign, chunk }),
+        (true, true, false) => level.run(Loop::<T, FIRST> { f, decay, sign, chunk }),
+        (true, true, true) => level.run(Loop::<T, FIRST_NESTEROV> { f, decay, sign, chunk }),
+        (true, false, false) => level.run(Loop::<T, LATER> { f, decay, sign, chunk }),
+        (true, false, true) => level.run(Loop::<T, LATER_NESTEROV> { f, decay, sign, chunk }),
     }
 }
 
 /// The loop over a chunk.
-struct Sweep<'a, T, const MOMENTUM: u8> {
+struct Loop<'a, T, const MOMENTUM: u8> {
     f: Factors<T>,
+    decay: bool,
+    sign: bool,
     chunk: Pullback<'a, T>,
 }
 
-impl<T: Scalar, const MOMENTUM: u8> WithSimd for Sweep<'_, T, MOMENTUM> {
+impl<T: Number, const MOMENTUM: u8> WithSimd for Loop<'_, T, MOMENTUM> {
     type Output = Sums;
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> Sums {
-        use momentum::{LATER, LATER_NESTEROV, NONE};
-        let Sweep { f, chunk } = self;
-        let later = MOMENTUM == LATER || MOMENTUM == LATER_NESTEROV;
+        let Loop { f, decay, sign, chunk } = self;
+        let lines = Lines { decay, momentum: MOMENTUM, sign };
+        let later = lines.reads_buffer();
         let n = chunk.param.len();
         let (p, g, dq) = (&chunk.param[..n], &chunk.grad[..n], &chunk.param_cotangent[..n]);
         // What is not there is read as something that is, and does not count.
         let b = if later { &chunk.buffer[..n] } else { p };
-        let dc = if MOMENTUM == NONE { p } else { &chunk.buffer_cotangent[..n] };
+        let dc = if MOMENTUM == momentum::NONE { p } else { &chunk.buffer_cotangent[..n] };
         let (dp, dg) = (&mut chunk.d_param[..n], &mut chunk.d_grad[..n]);
         let db = if later { &mut chunk.d_buffer[..n] } else { &mut [] };
         let mut sums = [[0.0_f64; LANES]; 4];
         let whole = n - n % LANES;
         let mut views = Views { read: [p, g, b, dq, dc], dp, dg, db };
         for from in (0..whole).step_by(LANES) {
-            views.go_back::<MOMENTUM, LANES>(&f, from, &mut sums);
+            views.go_back(&f, lines, from, &mut sums);
         }
         for i in whole..n {
             let mut last = [[0.0_f64; 1]; 4];
-            views.go_back::<MOMENTUM, 1>(&f, i, &mut last);
+            views.go_back(&f, lines, i, &mut last);
             (0..4).for_each(|k| sums[k][i - whole] += last[k][0]);
         }
         sums.map(|[a, b, c, d, e, f, g, h]| ((a + b) + (c + d)) + ((e + f) + (g + h)))
     }
 }
 
-/// What a chunk reads, and where its derivatives go; those by the buffer only if there is one.
+/// What a chunk reads, and where its derivatives go; those of the buffer only if there is one.
 struct Views<'a, T> {
     read: [&'a [T]; 5],
     dp: &'a mut [T],
@@ -231,12 +233,13 @@ struct Views<'a, T> {
     db: &'a mut [T],
 }
 
-impl<T: Scalar> Views<'_, T> {
+impl<T: Number> Views<'_, T> {
     /// The way back through `N` elements, in steps that each become vectors.
     #[inline(always)]
-    fn go_back<const MOMENTUM: u8, const N: usize>(
+    fn go_back<const N: usize>(
         &mut self,
         f: &Factors<T>,
+        lines: Lines,
         from: usize,
         sums: &mut [[f64; N]; 4],
     ) {
@@ -248,7 +251,7 @@ impl<T: Scalar> Views<'_, T> {
         let (mut dp, mut dg, mut db) = ([zero; N], [zero; N], [zero; N]);
         let mut terms = [[0.0; N]; 4];
         for i in 0..N {
-            let back = element::<T, MOMENTUM>(f, std::array::from_fn(|k| read[k][i]));
+            let back = element(f, lines, std::array::from_fn(|k| read[k][i]));
             (dp[i], dg[i], db[i]) = (back.0, back.1, back.2);
             (0..4).for_each(|k| terms[k][i] = back.3[k]);
         }

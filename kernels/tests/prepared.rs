@@ -1,4 +1,4 @@
-//! Staged steps: gradients that are unscaled, clipped and cleared on the way, and norms.
+//! Steps that prepare gradients: unscaled, clipped and cleared on the way; and norms.
 
 mod arrays;
 mod configs;
@@ -6,16 +6,17 @@ mod configs;
 use arrays::{Arrays, DAMPED, FULL, PLAIN, SIZES, numbers, run, stepped};
 use configs::each_config;
 use descent_kernels::config::Config;
-use descent_kernels::norm::{self, BLOCK, LANES};
+use descent_kernels::gradients::GradientView;
+use descent_kernels::gradients::norm::{self, BLOCK, LANES};
 use descent_kernels::rule::Hyperparameters;
-use descent_kernels::staged::{self, Call, Gradient, Plan, Slot, Tensor};
+use descent_kernels::step::{self, Call, Gradient, Plan, Slot, Tensor};
 use half::f16;
 use ndarray::{ArrayView1, ArrayViewMut1};
 
 #[test]
 fn gradients_are_unscaled_clipped_and_cleared_as_if_before_and_after_a_plain_step() {
     let (scale, coefficient, limit) = (0.3, 0.7, 0.125);
-    let call = Call { scale, limit, ..Call::NOTHING };
+    let call = Call { scale, limit, ..Call::NEUTRAL };
     for (length, h) in SIZES.iter().flat_map(|&n| [(n, FULL), (n, PLAIN), (n, DAMPED)]) {
         let start = Arrays::new(length, |x| x, |x| x);
         let mut expected = start.clone();
@@ -41,11 +42,11 @@ fn a_step_that_asks_for_nothing_is_a_plain_one_and_nan_is_not_clamped() {
     stepped(&FULL, &mut expected.p, &start.g, &mut expected.b);
     each_config(|config, _| {
         let mut arrays = start.clone();
-        run(Tensor::F32(arrays.slot(false)), &FULL, 1.0, &Call::NOTHING, config);
+        run(Tensor::F32(arrays.slot(false)), &FULL, 1.0, &Call::NEUTRAL, config);
         assert!(arrays == expected, "{config:?}");
     });
     start.g[5] = f32::NAN;
-    let call = Call { limit: 0.1, ..Call::NOTHING };
+    let call = Call { limit: 0.1, ..Call::NEUTRAL };
     run(Tensor::F32(start.slot(false)), &FULL, 1.0, &call, &Config::default());
     assert!(start.p[5].is_nan() && start.p[4].is_finite());
 }
@@ -74,8 +75,8 @@ fn norms_have_the_same_bits_at_every_level_and_on_any_number_of_threads() {
         let scaled: Vec<f32> = values.iter().map(|x| x * 0.3).collect();
         each_config(|config, _| {
             let gradients = [
-                norm::Gradient::F32(ArrayView1::from(&values[..])),
-                norm::Gradient::F16(ArrayView1::from(&halves[..])),
+                GradientView::F32(ArrayView1::from(&values[..])),
+                GradientView::F16(ArrayView1::from(&halves[..])),
             ];
             let totals = norm::totals(&gradients, 0.3, config).unwrap();
             let found: Vec<f64> = totals.iter().map(|total| total.squares).collect();
@@ -92,18 +93,18 @@ fn one_gradient_that_is_not_finite_is_found_wherever_it_lies() {
         values[at] = bad;
         each_config(|config, _| {
             for scale in [1.0, 1e-60] {
-                let gradient = norm::Gradient::F32(ArrayView1::from(&values[..]));
+                let gradient = GradientView::F32(ArrayView1::from(&values[..]));
                 let totals = norm::totals(&[gradient], scale, config).unwrap();
                 assert!(!totals[0].finite, "{bad} at {at}, {config:?}");
             }
         });
     }
     let huge = [1e300_f64, -1e300];
-    let gradient = norm::Gradient::F64(ArrayView1::from(&huge[..]));
+    let gradient = GradientView::F64(ArrayView1::from(&huge[..]));
     let total = norm::totals(&[gradient], 1.0, &Config::default()).unwrap()[0];
     assert!(total.finite && total.squares == f64::INFINITY);
     let large = [3e38_f32; 3];
-    let gradient = norm::Gradient::F32(ArrayView1::from(&large[..]));
+    let gradient = GradientView::F32(ArrayView1::from(&large[..]));
     assert!(!norm::totals(&[gradient], 4.0, &Config::default()).unwrap()[0].finite);
 }
 
@@ -122,30 +123,24 @@ fn a_tensor_that_does_not_fit_is_an_error_and_nothing_is_changed() {
         let before = (good.clone(), bad.clone());
         let mut slot = bad.slot(false);
         spoil(&mut slot);
-        let plan = Plan::new([(FULL, 1.0)].into_iter(), &Call::NOTHING);
+        let plan = Plan::new(&[(FULL, 1.0)], &Call::NEUTRAL);
         let mut tensors = [Tensor::F32(good.slot(false)), Tensor::F32(slot)];
-        let error = staged::step(&mut tensors[..], &plan, &Config::default()).unwrap_err();
+        let error = step::step(&mut tensors[..], &plan, &Config::default()).unwrap_err();
         assert!(error.to_string().contains("tensor 1") && error.to_string().contains(word));
         assert!((good, bad) == before);
     }
 }
 
 #[test]
-fn float64_is_staged_too() {
+fn gradients_of_float64_are_prepared_too() {
     let mut p = [1.0_f64, 2.0];
     let mut g = [1e300_f64, -4.0];
-    let slot = Slot::<f64, f64, f64> {
-        param: ArrayViewMut1::from(&mut p[..]),
+    let slot = Slot {
         grad: Gradient::Cleared(ArrayViewMut1::from(&mut g[..])),
-        buffer: None,
-        master: None,
         first: true,
-        stochastic: false,
-        group: 0,
-        number: 0,
-        offset: 0,
+        ..Slot::new(ArrayViewMut1::from(&mut p[..]), ArrayView1::from(&[]), None)
     };
-    let call = Call { scale: 0.5, limit: 1.0, ..Call::NOTHING };
+    let call = Call { scale: 0.5, limit: 1.0, ..Call::NEUTRAL };
     let h = Hyperparameters { lr: 0.25, ..PLAIN };
     run(Tensor::F64(slot), &h, 1.0, &call, &Config::default());
     assert_eq!((p, g), ([0.75, 2.25], [0.0; 2]));

@@ -15,7 +15,7 @@ pub struct Scratch {
 
 impl Scratch {
     /// The keys of all entries by rising rows; the entries of a row stay in their order.
-    pub(crate) fn order(&mut self, indices: &[u32], rows: usize) -> &[u64] {
+    pub(crate) fn sort(&mut self, indices: &[u32], rows: usize) -> &[u64] {
         let keys = indices.iter().enumerate().map(|(i, &row)| key(row, i));
         self.keys.clear();
         self.keys.extend(keys);

@@ -1,4 +1,4 @@
-//! The tables of a step: which chunks of memory each dispatch updates, with which factors.
+//! The chunks of a step: the pieces of memory that each dispatch updates, and with which factors.
 
 use super::arena::Segment;
 use super::tensor::{Dtype, Tensor};
@@ -87,7 +87,7 @@ impl Options {
 
 /// A group's factors, each rounded once.
 pub fn group_row(h: &Hyperparameters) -> GroupRow {
-    Factors::<f32>::new(h).words()
+    Factors::new(h, |factor| factor as f32).words()
 }
 
 /// Cuts the slots into chunks of at most `chunk_elements` elements and sorts them by dispatch.

@@ -1,16 +1,18 @@
-//! Elements as they lie in memory, and the type that a step computes in.
+//! The dtypes: elements as they lie in memory, and the type that a step computes them in.
 //!
 //! float32 and float64 are computed in as they are. The 16-bit types are computed in float32 and
-//! rounded once at the end, or in [`Each`], which rounds after every operation as torch does.
+//! rounded once at the end, or in [`RoundEveryOp`], which rounds after every operation as torch does.
 
-use crate::rule::Real;
+use crate::lanes::{Lanes, Number, Real};
+use crate::rule::Arithmetic;
 use crate::simd::Level;
 use half::{bf16, f16};
 use pulp::{Simd, WithSimd};
+use std::marker::PhantomData;
 
 /// Elements that are converted at a time, where that is needed: arrays of so many of parameters,
 /// gradients and buffers stay in a first-level cache.
-pub(crate) const STAGE: usize = 1 << 10;
+pub const TILE: usize = 1 << 10;
 
 /// An element that is stored in one type and computed with in another.
 pub trait Element<T>: Copy + Send + Sync + 'static {
@@ -35,6 +37,12 @@ pub trait Element<T>: Copy + Send + Sync + 'static {
     }
 }
 
+/// An element of which the type says what it is computed in, with one rounding at the end.
+pub trait Stored: Element<Self::Computed> {
+    /// The type that it is computed in.
+    type Computed: Number;
+}
+
 macro_rules! direct {
     ($type:ty) => {
         impl Element<$type> for $type {
@@ -52,6 +60,10 @@ macro_rules! direct {
             fn store(_: Level, from: &[$type], to: &mut [Self]) {
                 to.copy_from_slice(from);
             }
+        }
+
+        impl Stored for $type {
+            type Computed = $type;
         }
     };
 }
@@ -74,15 +86,19 @@ macro_rules! half {
             }
         }
 
-        impl Element<Each<$type>> for $type {
+        impl Element<RoundEveryOp<$type>> for $type {
             const ZERO: Self = <$type>::ZERO;
 
-            fn load(level: Level, from: &[Self], to: &mut [Each<$type>]) {
-                level.run(Map { from, to, f: |x| Each::exactly($widen(x)) });
+            fn load(level: Level, from: &[Self], to: &mut [RoundEveryOp<$type>]) {
+                level.run(Map { from, to, f: |x| RoundEveryOp::exactly($widen(x)) });
             }
-            fn store(level: Level, from: &[Each<$type>], to: &mut [Self]) {
-                level.run(Map { from, to, f: |x: Each<$type>| $narrow(x.value) });
+            fn store(level: Level, from: &[RoundEveryOp<$type>], to: &mut [Self]) {
+                level.run(Map { from, to, f: |x: RoundEveryOp<$type>| $narrow(x.value) });
             }
+        }
+
+        impl Stored for $type {
+            type Computed = f32;
         }
 
         impl Half for $type {
@@ -165,12 +181,12 @@ fn from_magnitude(x: f32, normal: u32, subnormal: u32) -> f16 {
 
 /// A float32 that is rounded to `H` after every operation.
 #[derive(Clone, Copy, Debug)]
-pub struct Each<H> {
+pub struct RoundEveryOp<H> {
     value: f32,
-    stored: std::marker::PhantomData<H>,
+    stored: PhantomData<H>,
 }
 
-/// A 16-bit type that [`Each`] rounds to.
+/// A 16-bit type that [`RoundEveryOp`] rounds to.
 pub trait Half: Element<f32> {
     /// The nearest value of the type, as a float32.
     fn round(value: f32) -> f32;
@@ -181,52 +197,60 @@ fn round_apart<H: Half>(value: f32) -> f32 {
     H::round(value)
 }
 
-impl<H: Half> Each<H> {
+impl<H: Half> RoundEveryOp<H> {
     #[inline(always)]
     fn exactly(value: f32) -> Self {
-        Each { value, stored: std::marker::PhantomData }
+        RoundEveryOp { value, stored: PhantomData }
     }
     #[inline(always)]
     fn rounded<S: Simd>(value: f32) -> Self {
         // Without vectors the loops would only be long.
-        Each::exactly(if S::IS_SCALAR { round_apart::<H>(value) } else { H::round(value) })
+        Self::exactly(if S::IS_SCALAR { round_apart::<H>(value) } else { H::round(value) })
     }
 }
 
 /// One element at a time. What torch does with factors was measured: that of a product stays float32,
 /// that of a product and sum (`alpha` of `add_`) is rounded to the 16-bit type first.
-impl<H: Half> Real for Each<H> {
-    type Lanes<S: Simd> = Each<H>;
+impl<S: Simd, H: Half> Arithmetic for Lanes<S, RoundEveryOp<H>> {
+    type Value = RoundEveryOp<H>;
 
     #[inline(always)]
-    fn run<F: WithSimd>(level: Level, body: F) -> F::Output {
-        level.run_narrow(body)
+    fn mul(self, a: Self::Value, b: Self::Value) -> Self::Value {
+        RoundEveryOp::rounded::<S>(a.value * b.value)
     }
     #[inline(always)]
+    fn fma(self, a: Self::Value, b: Self::Value, c: Self::Value) -> Self::Value {
+        let RoundEveryOp { value: factor, .. } = Self::Value::rounded::<S>(a.value);
+        RoundEveryOp::rounded::<S>(factor.mul_add(b.value, c.value))
+    }
+    #[inline(always)]
+    fn sign(self, a: Self::Value) -> Self::Value {
+        RoundEveryOp::exactly(f32::from(a.value > 0.0) - f32::from(a.value < 0.0))
+    }
+}
+
+impl<H: Half> Real for RoundEveryOp<H> {
+    const NARROW: bool = true;
+
+    type Lanes<S: Simd> = RoundEveryOp<H>;
+    type Arithmetic<S: Simd> = Lanes<S, RoundEveryOp<H>>;
+
+    #[inline(always)]
     fn from_f64(value: f64) -> Self {
-        Each::exactly(value as f32)
+        Self::exactly(value as f32)
+    }
+    #[inline(always)]
+    fn arithmetic<S: Simd>(simd: S) -> Lanes<S, Self> {
+        Lanes::new(simd)
     }
     #[inline(always)]
     fn splat<S: Simd>(_: S, value: Self) -> Self {
         value
     }
     #[inline(always)]
-    fn fma<S: Simd>(_: S, a: Self, b: Self, c: Self) -> Self {
-        let Each { value: factor, .. } = Self::rounded::<S>(a.value);
-        Each::rounded::<S>(factor.mul_add(b.value, c.value))
-    }
-    #[inline(always)]
-    fn mul<S: Simd>(_: S, a: Self, b: Self) -> Self {
-        Each::rounded::<S>(a.value * b.value)
-    }
-    #[inline(always)]
-    fn sign<S: Simd>(_: S, a: Self) -> Self {
-        Each::exactly(f32::from(a.value > 0.0) - f32::from(a.value < 0.0))
-    }
-    #[inline(always)]
-    fn clamp<S: Simd>(_: S, a: Self, limit: Self) -> Self {
-        let Each { value: limit, .. } = limit;
-        Each::rounded::<S>(if a.value.is_nan() { a.value } else { a.value.clamp(-limit, limit) })
+    fn clamp<S: Simd>(_: S, RoundEveryOp { value, .. }: Self, limit: Self) -> Self {
+        let RoundEveryOp { value: limit, .. } = limit;
+        Self::rounded::<S>(if value.is_nan() { value } else { value.clamp(-limit, limit) })
     }
     #[inline(always)]
     fn split<S: Simd>(slice: &[Self]) -> (&[Self], &[Self]) {
@@ -238,7 +262,7 @@ impl<H: Half> Real for Each<H> {
     }
     #[inline(always)]
     fn load<S: Simd>(_: S, slice: &[Self]) -> Self {
-        slice.first().copied().unwrap_or(Each::exactly(0.0))
+        slice.first().copied().unwrap_or(Self::exactly(0.0))
     }
     #[inline(always)]
     fn store<S: Simd>(_: S, slice: &mut [Self], value: Self) {

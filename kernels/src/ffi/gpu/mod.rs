@@ -2,29 +2,20 @@
 //! out, as float64 words.
 
 mod isolate;
-mod pointers;
 mod registry;
 mod timing;
 mod waits;
 
-use super::{
-    DEVICE, Row, STATE_FIRST, STATE_SKIP, group_table, guard, hand_out, hyperparameters, table,
-};
+use super::layout::{DEVICE, DEVICE_DTYPES, GroupRow, Row, ViewRow, device_dtype, state};
+use super::pointers::{group_table, read, store, table, text, write_text};
+use super::process::guard;
 use crate::error::Error;
 use crate::gpu::context::Choice;
 use crate::gpu::step;
 use crate::gpu::tensor::Dtype;
 use crate::gpu::{Gpu, Tuning, View};
-use pointers::{read, store, text};
-use registry::Registry;
+use registry::GPUS;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-
-/// Words of a row that describes a binding: handle, offset, length.
-const VIEW: usize = 3;
-/// How many dtypes a device has; its rows have the dtypes `DEVICE + number * DTYPES` and on.
-const DTYPES: u32 = 4;
-
-static GPUS: Registry<Gpu> = Registry::new();
 
 /// `int32_t descent_gpu_open(const uint8_t *name, uint32_t length, uint32_t low_power,
 /// double max_block, double chunk, uint32_t isolate, uint32_t *gpu)`: opens the adapter whose name
@@ -72,7 +63,7 @@ unsafe extern "C" fn descent_gpu_info(gpu: u32, out: *mut u8, capacity: u32) -> 
     let text = catch_unwind(AssertUnwindSafe(|| GPUS.get(gpu).map(|gpu| info(&gpu))));
     let text = text.ok().and_then(Result::ok).unwrap_or_default();
     // SAFETY: the caller vouches for `out`.
-    unsafe { hand_out(&text, out, capacity) }
+    unsafe { write_text(&text, out, capacity) }
 }
 
 fn info(gpu: &Gpu) -> String {
@@ -115,8 +106,8 @@ unsafe extern "C" fn descent_gpu_tensor(
     unsafe {
         store(handle, || {
             let dtype = match dtype {
-                0 => Dtype::F32,
-                1 => Dtype::F16,
+                device_dtype::F32 => Dtype::F32,
+                device_dtype::F16 => Dtype::F16,
                 _ => return Err(Error::Table(format!("Cannot make a tensor of dtype {dtype}"))),
             };
             Ok(GPUS.get(gpu)?.tensor(length as u64, dtype, zeroed != 0)? as f64)
@@ -215,13 +206,13 @@ unsafe extern "C" fn descent_gpu_dispatch(
 ) -> i32 {
     guard(|| {
         // SAFETY: the caller vouches for `views`.
-        let views = unsafe { read(views, count as usize * VIEW, "views")? };
-        let view = |&[handle, offset, length]: &[f64; VIEW]| View {
+        let views = unsafe { read(views.cast::<ViewRow>(), count as usize, "views")? };
+        let view = |&ViewRow { handle, offset, length }: &ViewRow| View {
             handle: handle as u64,
             offset: offset as u64,
             length: length as u64,
         };
-        let views: Vec<_> = views.as_chunks::<VIEW>().0.iter().map(view).collect();
+        let views: Vec<_> = views.iter().map(view).collect();
         GPUS.get(gpu)?.dispatch(kernel, &views, [x, y, z])
     })
 }
@@ -252,21 +243,21 @@ unsafe extern "C" fn descent_gpu_step(
         };
         let rows = rows.iter().skip(from as usize);
         let rows: Vec<_> = rows.filter_map(|row| device_row(gpu, row)).collect();
-        let groups: Vec<_> = groups.iter().map(hyperparameters).collect();
+        let groups: Vec<_> = groups.iter().map(GroupRow::hyperparameters).collect();
         GPUS.get(gpu)?.step(&rows, &groups)
     })
 }
 
 fn device_row(gpu: u32, row: &Row) -> Option<step::Row> {
     let &Row { data, grad, buffer, length, group, .. } = row;
-    let own = DEVICE + gpu * DTYPES;
-    let here = (own..own + DTYPES).contains(&row.dtype());
-    (here && row.state() != STATE_SKIP && length != 0).then_some(step::Row {
+    let own = DEVICE + gpu * DEVICE_DTYPES;
+    let here = (own..own + DEVICE_DTYPES).contains(&row.dtype());
+    (here && row.state() != state::SKIP && length != 0).then_some(step::Row {
         data,
         grad,
         buffer,
         group: group as usize,
-        first: row.state() == STATE_FIRST,
+        first: row.is_first(),
     })
 }
 

@@ -9,16 +9,17 @@
 //!
 //! Weight decay is refused, because torch refuses it: it would write every row.
 
-mod order;
 mod part;
+mod sort;
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::rule::{Hyperparameters, Real};
-use crate::share::PARALLEL_BYTES;
-use crate::sweep::Kernel;
-pub use order::Scratch;
-use part::{Job, Mode, Part};
+use crate::lanes::Real;
+use crate::parallel::PARALLEL_BYTES;
+use crate::rule::Hyperparameters;
+use crate::step::loops::Kernel;
+use part::{Mode, Part, Shared};
+pub use sort::Scratch;
 
 /// One matrix of a step, row by row.
 #[derive(Debug)]
@@ -49,7 +50,6 @@ pub enum SparseTensor<'a> {
 }
 
 /// One step of every matrix, in place. All checks come before the first write.
-///
 ///
 /// # Errors
 /// A group that does not exist or decays, an index out of range, lengths that differ.
@@ -106,24 +106,25 @@ impl<T: Real> SparseSlot<'_, T> {
         config: &Config,
     ) -> Result<(), Error> {
         let h = &groups[self.group];
-        let keys = scratch.order(self.indices, self.param.len() / self.columns);
+        let keys = scratch.sort(self.indices, self.param.len() / self.columns);
         let mode = match (h.momentum != 0.0, self.first, h.sign) {
             (false, _, false) => Mode::EachEntry,
             (true, false, _) => Mode::EveryRow,
             _ => Mode::NamedRows,
         };
-        let job = Job {
+        let shared = Shared {
             mode,
-            kernel: Kernel::new(h, self.first),
+            kernel: Kernel::new(h),
+            first: self.first,
             level: config.level(),
             values: self.values,
             columns: self.columns,
         };
         let part = Part { from: 0, param: self.param, buffer: self.buffer, keys };
-        if config.threads() == 1 || part.work(&job) * size_of::<T>() < PARALLEL_BYTES {
-            part.sweep(&job);
+        if config.threads() == 1 || part.work(&shared) * size_of::<T>() < PARALLEL_BYTES {
+            part.run(&shared);
         } else {
-            config.pool()?.install(|| part.share(&job));
+            config.pool()?.install(|| part.run_split(&shared));
         }
         Ok(())
     }

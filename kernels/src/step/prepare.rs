@@ -1,43 +1,52 @@
 //! What is done to gradients before the rule sees them: unscaling and clipping.
 
-use crate::rule::Real;
+use crate::lanes::{self, Real};
+use crate::rule::Arithmetic;
 use crate::simd::Level;
 use pulp::{Simd, WithSimd};
 
 /// What is done to the gradients of a group, in this order; every factor is rounded once. What is not
 /// asked for is done with a neutral factor, which changes no value and costs next to nothing.
 #[derive(Clone, Copy, Debug)]
-pub struct Preparation<T> {
+pub(crate) struct Preparation<T> {
     scale: T,
     coefficient: T,
     limit: T,
+    neutral: bool,
 }
 
 impl<T: Real> Preparation<T> {
     /// Multiplies by `scale` and by `coefficient`, and clamps to `-limit..=limit`.
-    pub fn new(scale: f64, coefficient: f64, limit: f64) -> Self {
+    pub(crate) fn new(scale: f64, coefficient: f64, limit: f64) -> Self {
         Preparation {
             scale: T::from_f64(scale),
             coefficient: T::from_f64(coefficient),
             limit: T::from_f64(limit),
+            neutral: scale == 1.0 && coefficient == 1.0 && limit == f64::INFINITY,
         }
     }
 
+    /// Whether it changes no value, so that it can be left out.
+    pub(crate) fn is_neutral(&self) -> bool {
+        self.neutral
+    }
+
     /// Prepares gradients in place.
-    pub fn run(&self, level: Level, grad: &mut [T]) {
-        T::run(level, InPlace { preparation: *self, grad });
+    pub(crate) fn run(&self, level: Level, grad: &mut [T]) {
+        lanes::run::<T, _>(level, InPlace { preparation: *self, grad });
     }
 
     /// Prepares gradients on the way from one slice to another of the same length.
-    pub fn copy(&self, level: Level, from: &[T], to: &mut [T]) {
-        T::run(level, Copied { preparation: *self, from, to });
+    pub(crate) fn copy(&self, level: Level, from: &[T], to: &mut [T]) {
+        lanes::run::<T, _>(level, Copied { preparation: *self, from, to });
     }
 
     #[inline(always)]
     fn vectors<S: Simd>(self, s: S) -> impl Fn(T::Lanes<S>) -> T::Lanes<S> {
         let [scale, coefficient, limit] =
             [self.scale, self.coefficient, self.limit].map(|value| T::splat(s, value));
-        move |g| T::clamp(s, T::mul(s, T::mul(s, g, scale), coefficient), limit)
+        let a = T::arithmetic(s);
+        move |g| T::clamp(s, a.mul(a.mul(g, scale), coefficient), limit)
     }
 }
 

@@ -1,0 +1,145 @@
+//! Gradients multiplied in place, to clip their norm outside of a step.
+
+use super::view::{Write, dispatch};
+use crate::config::Config;
+use crate::dtype::{Stored, TILE};
+use crate::error::Error;
+use crate::lanes::Real;
+use crate::parallel::{self, Runner, Task, TaskList, both, middle_of};
+use crate::simd::Level;
+use crate::step::prepare::Preparation;
+use crate::views::elements_mut;
+use ndarray::{ArrayViewMut1, Axis};
+
+/// A gradient and the index of its factor.
+#[derive(Debug)]
+pub struct Gradient<'a> {
+    /// The elements, multiplied in place.
+    pub values: Write<'a>,
+    /// The index of the factor.
+    pub group: usize,
+}
+
+/// Multiplies each gradient by the factor of its group, rounded to the type that is computed in.
+///
+/// # Errors
+/// A group that does not exist, and a view with gaps. Nothing has then been written.
+pub fn multiply(
+    gradients: &mut [Gradient<'_>],
+    factors: &[f64],
+    config: &Config,
+) -> Result<(), Error> {
+    let mut bytes = 0;
+    for (index, gradient) in gradients.iter().enumerate() {
+        gradient.check(index, factors)?;
+        bytes += gradient.bytes();
+    }
+    parallel::run(gradients, bytes, factors, config)
+}
+
+impl Gradient<'_> {
+    /// Checks that the factor exists, and that the elements are contiguous.
+    fn check(&self, index: usize, factors: &[f64]) -> Result<(), Error> {
+        if self.group >= factors.len() {
+            return fail(index, "its group does not exist");
+        }
+        if dispatch!(&self.values, view => view.as_slice().is_none()) {
+            return fail(index, "its gradient is not contiguous");
+        }
+        Ok(())
+    }
+}
+
+impl Task for Gradient<'_> {
+    type Plan = [f64];
+
+    fn bytes(&self) -> usize {
+        dispatch!(&self.values, view => bytes(view))
+    }
+
+    fn halve(self) -> (Self, Self) {
+        let group = self.group;
+        let halves = dispatch!(self.values, wrap, view => {
+            let middle = middle_of(view.len());
+            both(view.split_at(Axis(0), middle), wrap)
+        });
+        both(halves, |values| Gradient { values, group })
+    }
+
+    fn run(self, factors: &[f64], level: Level) {
+        let factor = factors[self.group];
+        dispatch!(self.values, view => multiply_elements(elements_mut(view), factor, level));
+    }
+}
+
+impl TaskList for &mut [Gradient<'_>] {
+    type Plan = [f64];
+
+    fn count(&self) -> usize {
+        self.len()
+    }
+    fn bytes(&self, index: usize) -> usize {
+        Task::bytes(&self[index])
+    }
+    fn run(&mut self, index: usize, runner: &Runner<'_, [f64]>) {
+        let Gradient { values, group } = &mut self[index];
+        let values = dispatch!(values, wrap, view => wrap(view.view_mut()));
+        runner.run(Gradient { values, group: *group });
+    }
+    fn split(self, index: usize) -> (Self, Self) {
+        self.split_at_mut(index)
+    }
+}
+
+fn bytes<T>(view: &ArrayViewMut1<'_, T>) -> usize {
+    size_of::<T>() * view.len()
+}
+
+fn multiply_elements<H: Stored>(values: &mut [H], factor: f64, level: Level) {
+    let preparation = Preparation::<H::Computed>::new(1.0, factor, f64::INFINITY);
+    let mut tile = [H::Computed::from_f64(0.0); TILE];
+    for values in values.chunks_mut(TILE) {
+        if let Some(direct) = H::direct(values) {
+            preparation.run(level, direct);
+            continue;
+        }
+        let tile = &mut tile[..values.len()];
+        H::load(level, values, tile);
+        preparation.run(level, tile);
+        H::store(level, tile, values);
+    }
+}
+
+fn fail(index: usize, what: &str) -> Result<(), Error> {
+    Err(Error::Table(format!("Cannot multiply gradient {index} as {what}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use half::f16;
+
+    fn scaled(values: &mut [f16], factors: &[f64], config: &Config) -> Result<(), Error> {
+        let values = Write::F16(ArrayViewMut1::from(values));
+        multiply(&mut [Gradient { values, group: 0 }][..], factors, config)
+    }
+
+    #[test]
+    fn every_element_is_multiplied_once_and_rounded_once_on_any_number_of_threads() {
+        for (threads, n) in [(1, 0), (1, 1500), (2, 1500), (2, 300_001), (3, 1_000_001)] {
+            let config = Config::new(Level::best(), threads);
+            let mut values: Vec<f16> = (0..n).map(|i| f16::from_f32((i % 2048) as f32)).collect();
+            scaled(&mut values, &[0.3], &config).unwrap();
+            let right =
+                |(i, &value): (usize, &f16)| value == f16::from_f32((i % 2048) as f32 * 0.3_f32);
+            assert!(values.iter().enumerate().all(right), "{n} on {threads} threads");
+        }
+    }
+
+    #[test]
+    fn a_group_that_does_not_exist_is_an_error_and_nothing_is_changed() {
+        let mut values = [f16::ONE];
+        assert!(scaled(&mut values, &[], &Config::new(Level::best(), 1)).is_err());
+        assert_eq!(values, [f16::ONE]);
+    }
+}

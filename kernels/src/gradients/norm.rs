@@ -1,0 +1,152 @@
+//! The norm of gradients, and whether they are finite.
+//!
+//! The sum of squares is taken in float64 in one order, whatever the SIMD level and the number of
+//! threads: blocks of [`BLOCK`] elements, in each of them [`LANES`] sums of every so many elements.
+
+use super::view::{Read, dispatch};
+use crate::config::Config;
+use crate::dtype::{Stored, TILE};
+use crate::error::Error;
+use crate::lanes::{Number, Real};
+use crate::parallel::PARALLEL_BYTES;
+use crate::simd::Level;
+use crate::views::elements;
+use ndarray::ArrayView1;
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+/// Elements that are summed up by themselves.
+pub const BLOCK: usize = 4096;
+/// Sums that a block is divided into.
+pub const LANES: usize = 16;
+
+/// What is known of gradients.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Total {
+    /// The sum of their squares.
+    pub squares: f64,
+    /// Whether all of them are finite; what is not finite before scaling is not afterwards.
+    pub finite: bool,
+}
+
+impl Total {
+    /// That of no gradients.
+    pub const NOTHING: Total = Total { squares: 0.0, finite: true };
+
+    /// This, and what comes after it.
+    pub fn and(self, next: Total) -> Total {
+        Total { squares: self.squares + next.squares, finite: self.finite && next.finite }
+    }
+}
+
+/// The total of each gradient times `scale`.
+///
+/// # Errors
+/// A gradient that is not contiguous.
+pub fn totals(gradients: &[Read<'_>], scale: f64, config: &Config) -> Result<Vec<Total>, Error> {
+    let is_contiguous = |g: &Read<'_>| dispatch!(g, view => view.as_slice().is_some());
+    if !gradients.iter().all(is_contiguous) {
+        return Err(Error::Table("Cannot sum up a gradient that is not contiguous".to_owned()));
+    }
+    let level = config.level();
+    let bytes: usize = gradients.iter().map(|g| dispatch!(g, view => bytes(view))).sum();
+    if config.threads() == 1 || bytes < PARALLEL_BYTES {
+        return Ok(gradients.iter().map(|gradient| total(gradient, scale, level)).collect());
+    }
+    config.pool()?.install(|| {
+        Ok(gradients.par_iter().map(|gradient| total_shared(gradient, scale, level)).collect())
+    })
+}
+
+fn bytes<T>(view: &ArrayView1<'_, T>) -> usize {
+    size_of::<T>() * view.len()
+}
+
+fn total(gradient: &Read<'_>, scale: f64, level: Level) -> Total {
+    blocks(gradient, scale, level, |count, block| {
+        (0..count).map(block).fold(Total::NOTHING, Total::and)
+    })
+}
+
+fn total_shared(gradient: &Read<'_>, scale: f64, level: Level) -> Total {
+    blocks(gradient, scale, level, |count, block| {
+        let totals: Vec<Total> = (0..count).into_par_iter().with_min_len(8).map(block).collect();
+        totals.into_iter().fold(Total::NOTHING, Total::and)
+    })
+}
+
+/// Calls a function with the number of blocks, and with the total of one of them.
+fn blocks(
+    gradient: &Read<'_>,
+    scale: f64,
+    level: Level,
+    add_up: impl FnOnce(usize, &(dyn Fn(usize) -> Total + Sync)) -> Total,
+) -> Total {
+    dispatch!(gradient, view => {
+        let slice = elements(view);
+        add_up(slice.len().div_ceil(BLOCK), &|index| {
+            let from = index * BLOCK;
+            block_total(&slice[from..slice.len().min(from + BLOCK)], scale, level)
+        })
+    })
+}
+
+fn block_total<H: Stored>(block: &[H], scale: f64, level: Level) -> Total {
+    let factor = H::Computed::from_f64(scale);
+    let mut finite = true;
+    let mut lanes = [0.0; LANES];
+    if let Some(values) = H::as_direct(block) {
+        lanes = level.run(AddSquares { lanes, values, factor });
+        finite = is_finite(&lanes, values, factor);
+    } else {
+        let mut tile = [H::Computed::from_f64(0.0); TILE];
+        for part in block.chunks(TILE) {
+            let values = &mut tile[..part.len()];
+            H::load(level, part, values);
+            lanes = level.run(AddSquares { lanes, values, factor });
+            finite &= is_finite(&lanes, values, factor);
+        }
+    }
+    for half in [8, 4, 2, 1] {
+        for i in 0..half {
+            lanes[i] += lanes[i + half];
+        }
+    }
+    Total { squares: lanes[0], finite }
+}
+
+/// Whether values are finite, given sums of their squares: those of float64 overflow, all others do
+/// not. Only then are the values looked at.
+fn is_finite<T: Number>(lanes: &[f64; LANES], values: &[T], factor: T) -> bool {
+    lanes.iter().all(|sum| sum.is_finite())
+        || values.iter().all(|&value| (value * factor).into().is_finite())
+}
+
+/// Adds the square of every 16th value to one sum.
+struct AddSquares<'a, T> {
+    lanes: [f64; LANES],
+    values: &'a [T],
+    factor: T,
+}
+
+impl<T: Number> WithSimd for AddSquares<'_, T> {
+    type Output = [f64; LANES];
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> [f64; LANES] {
+        let AddSquares { mut lanes, values, factor } = self;
+        let square = |value: T| {
+            let value: f64 = (value * factor).into(); // a product with 1 is exact
+            value * value
+        };
+        let (whole, rest) = values.as_chunks::<LANES>();
+        for values in whole {
+            let squares: [f64; LANES] = std::array::from_fn(|i| square(values[i]));
+            for i in 0..LANES {
+                lanes[i] += squares[i];
+            }
+        }
+        lanes.iter_mut().zip(rest).for_each(|(sum, &value)| *sum += square(value));
+        lanes
+    }
+}

@@ -1,0 +1,195 @@
+//! One parameter of a step: what has to fit, how it is cut in two, and which loop it takes.
+
+use super::plan::{Computed, Plan};
+use super::tiled::Tile;
+use crate::dtype::{Element, TILE};
+use crate::error::Error;
+use crate::parallel::{Task, both, middle_of};
+use crate::simd::Level;
+use crate::views::{elements, elements_mut};
+use ndarray::{ArrayView1, ArrayViewMut1, Axis};
+
+/// A gradient.
+#[derive(Debug)]
+pub enum Gradient<'a, H> {
+    /// It is only read.
+    Kept(ArrayView1<'a, H>),
+    /// It is filled with zeros once it has been read.
+    Cleared(ArrayViewMut1<'a, H>),
+}
+
+/// One parameter of a step: its arrays, contiguous and of one length. It is stored as `H`, its buffer
+/// as `B`, and computed with as `T`.
+#[derive(Debug)]
+pub struct Slot<'a, H, B, T> {
+    /// The parameter, updated in place.
+    pub param: ArrayViewMut1<'a, H>,
+    /// Its gradient.
+    pub grad: Gradient<'a, H>,
+    /// Its momentum buffer, updated in place; needed if the group has momentum.
+    pub buffer: Option<ArrayViewMut1<'a, B>>,
+    /// The copy that is stepped in its place, and of which it gets the nearest values.
+    pub master: Option<ArrayViewMut1<'a, T>>,
+    /// Whether the buffer has never been written: it is then not read.
+    pub first: bool,
+    /// Whether parameters are rounded by random bits.
+    pub stochastic: bool,
+    /// The index of its group.
+    pub group: usize,
+    /// The number of the tensor, by which its random bits differ from others'.
+    pub number: u32,
+    /// The element of the tensor that this part begins with.
+    pub offset: usize,
+}
+
+impl<'a, H, B, T> Slot<'a, H, B, T> {
+    /// A parameter of the first group after its first step, with nothing but the rule to it.
+    pub fn new(
+        param: ArrayViewMut1<'a, H>,
+        grad: ArrayView1<'a, H>,
+        buffer: Option<ArrayViewMut1<'a, B>>,
+    ) -> Self {
+        Slot {
+            param,
+            grad: Gradient::Kept(grad),
+            buffer,
+            master: None,
+            first: false,
+            stochastic: false,
+            group: 0,
+            number: 0,
+            offset: 0,
+        }
+    }
+
+    pub(super) fn reborrow(&mut self) -> Slot<'_, H, B, T> {
+        Slot {
+            param: self.param.view_mut(),
+            grad: match &mut self.grad {
+                Gradient::Kept(grad) => Gradient::Kept(grad.view()),
+                Gradient::Cleared(grad) => Gradient::Cleared(grad.view_mut()),
+            },
+            buffer: self.buffer.as_mut().map(|buffer| buffer.view_mut()),
+            master: self.master.as_mut().map(|master| master.view_mut()),
+            ..*self
+        }
+    }
+}
+
+impl<H: Element<T>, B: Element<T>, T: Computed> Task for Slot<'_, H, B, T> {
+    type Plan = Plan;
+
+    #[inline(always)]
+    fn bytes(&self) -> usize {
+        size_of::<H>() * self.param.len()
+    }
+
+    fn halve(self) -> (Self, Self) {
+        let middle = middle_of(self.param.len());
+        let (param, param_rest) = self.param.split_at(Axis(0), middle);
+        let (grad, grad_rest) = match self.grad {
+            Gradient::Kept(grad) => both(grad.split_at(Axis(0), middle), Gradient::Kept),
+            Gradient::Cleared(grad) => both(grad.split_at(Axis(0), middle), Gradient::Cleared),
+        };
+        let (buffer, buffer_rest) = self.buffer.map(|b| b.split_at(Axis(0), middle)).unzip();
+        let (master, master_rest) = self.master.map(|m| m.split_at(Axis(0), middle)).unzip();
+        let rest = Slot {
+            param: param_rest,
+            grad: grad_rest,
+            buffer: buffer_rest,
+            master: master_rest,
+            offset: self.offset + middle,
+            ..self
+        };
+        (Slot { param, grad, buffer, master, ..self }, rest)
+    }
+
+    /// Steps the parameter: directly if it is stored as it is computed with and nothing is done to its
+    /// gradient; else a tile at a time.
+    #[inline(always)]
+    fn run(mut self, plan: &Plan, level: Level) {
+        if !self.run_directly(plan, level) {
+            self.run_tiled(plan, level);
+        }
+    }
+}
+
+impl<H: Element<T>, B: Element<T>, T: Computed> Slot<'_, H, B, T> {
+    /// Checks that the group exists, and that all arrays are contiguous and of one length; returns the
+    /// bytes of the gradient.
+    pub(super) fn check(&self, index: usize, plan: &Plan) -> Result<usize, Error> {
+        let Some(loops) = plan.loops::<T>().get(self.group) else {
+            return Err(fail(index, "its group does not exist"));
+        };
+        let n = self.param.len();
+        let (length, grad) = match &self.grad {
+            Gradient::Kept(grad) => (grad.len(), grad.as_slice().is_some()),
+            Gradient::Cleared(grad) => (grad.len(), grad.as_slice().is_some()),
+        };
+        if length != n {
+            return Err(fail(index, "its gradient has another length"));
+        }
+        if !grad || self.param.as_slice().is_none() {
+            return Err(fail(index, "its data or gradient is not contiguous"));
+        }
+        if self.master.as_ref().is_some_and(|m| m.len() != n || m.as_slice().is_none()) {
+            return Err(fail(index, "its master copy has another length or is not contiguous"));
+        }
+        match &self.buffer {
+            None if loops.buffered => Err(fail(index, "it has no momentum buffer")),
+            Some(b) if b.len() != n || b.as_slice().is_none() => {
+                Err(fail(index, "its momentum buffer has another length or is not contiguous"))
+            }
+            _ => Ok(size_of::<H>() * n),
+        }
+    }
+
+    #[inline(always)]
+    fn run_directly(&mut self, plan: &Plan, level: Level) -> bool {
+        let loops = &plan.loops::<T>()[self.group];
+        let buffer = self.buffer.as_mut().map_or(&mut [][..], |b| elements_mut(b.view_mut()));
+        if let Gradient::Kept(grad) = &self.grad
+            && let Some(g) = H::as_direct(elements(grad))
+            && let Some(p) = H::direct(elements_mut(self.param.view_mut()))
+            && let Some(b) = B::direct(buffer)
+            && self.master.is_none()
+            && loops.preparation.is_neutral()
+        {
+            loops.kernel.run(level, self.first, p, g, b);
+            return true;
+        }
+        false
+    }
+
+    #[inline(never)]
+    fn run_tiled(self, plan: &Plan, level: Level) {
+        let bits = self.stochastic.then(|| plan.source().bits(self.number, self.offset));
+        let mut tile = Tile::new(&plan.loops::<T>()[self.group], self.first, bits, level);
+        let mut params = tiles(self.param);
+        let mut masters = self.master.into_iter().flat_map(tiles);
+        let mut buffers = self.buffer.into_iter().flat_map(tiles);
+        let mut run = |grad: &[H]| {
+            tile.load(grad);
+            let buffer = buffers.next().unwrap_or_default();
+            let param = params.next().unwrap_or_default();
+            tile.step(param, buffer, masters.next());
+        };
+        match self.grad {
+            Gradient::Kept(grad) => elements(&grad).chunks(TILE).for_each(run),
+            Gradient::Cleared(grad) => tiles(grad).for_each(|grad| {
+                run(grad);
+                grad.fill(H::ZERO);
+            }),
+        }
+    }
+}
+
+fn tiles<T>(view: ArrayViewMut1<'_, T>) -> std::slice::ChunksMut<'_, T> {
+    elements_mut(view).chunks_mut(TILE)
+}
+
+/// The error for a tensor that cannot be stepped.
+#[cold]
+pub(crate) fn fail(index: usize, what: &str) -> Error {
+    Error::Table(format!("Cannot step tensor {index} as {what}"))
+}

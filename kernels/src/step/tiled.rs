@@ -1,0 +1,94 @@
+//! The tiled loop: a tile of elements is loaded and prepared, and the direct loops run on it while it
+//! lies in the first-level cache, so that a step goes through memory once.
+
+use super::loops::Kernel;
+use super::plan::Loops;
+use super::prepare::Preparation;
+use crate::dtype::{Element, TILE};
+use crate::lanes::Real;
+use crate::random::Bits;
+use crate::simd::Level;
+
+/// Memory for one tile, and what is run on it.
+pub(crate) struct Tile<'a, T> {
+    level: Level,
+    preparation: &'a Preparation<T>,
+    kernel: &'a Kernel<T>,
+    first: bool,
+    bits: Option<Bits>,
+    grad: [T; TILE],
+    /// Parameters and buffers, where these are not stored as `T`.
+    other: [[T; TILE]; 2],
+}
+
+impl<'a, T: Real> Tile<'a, T> {
+    /// Room for a tile of a tensor, at whose first step its buffer is not read.
+    #[inline(always)]
+    pub(crate) fn new(loops: &'a Loops<T>, first: bool, bits: Option<Bits>, level: Level) -> Self {
+        let Loops { preparation, kernel, .. } = loops;
+        Tile {
+            level,
+            preparation,
+            kernel,
+            first,
+            bits,
+            grad: [T::from_f64(0.0); TILE],
+            other: [[T::from_f64(0.0); TILE]; 2],
+        }
+    }
+
+    /// Loads and prepares the gradients of a tile.
+    pub(crate) fn load<H: Element<T>>(&mut self, grad: &[H]) {
+        let tile = &mut self.grad[..grad.len()];
+        if let Some(grad) = H::as_direct(grad) {
+            return self.preparation.copy(self.level, grad, tile);
+        }
+        H::load(self.level, grad, tile);
+        if !self.preparation.is_neutral() {
+            self.preparation.run(self.level, tile);
+        }
+    }
+
+    /// Steps the parameters of a tile by the gradients that have been loaded.
+    pub(crate) fn step<H, B>(&mut self, param: &mut [H], buffer: &mut [B], master: Option<&mut [T]>)
+    where
+        H: Element<T>,
+        B: Element<T>,
+    {
+        let Tile { level, kernel, first, bits, grad, other: [p, b], .. } = self;
+        let (level, first, grad) = (*level, *first, &grad[..param.len()]);
+        let mut run = |p: &mut [T]| match B::direct(buffer) {
+            Some(b) => kernel.run(level, first, p, grad, b),
+            None => {
+                let b = &mut b[..buffer.len()];
+                if !first {
+                    B::load(level, buffer, b);
+                }
+                kernel.run(level, first, p, grad, b);
+                B::store(level, b, buffer);
+            }
+        };
+        if let (None, Some(param)) = (&master, H::direct(param)) {
+            return run(param);
+        }
+        let p = match master {
+            Some(master) => master,
+            None => {
+                let p = &mut p[..param.len()];
+                H::load(level, param, p);
+                p
+            }
+        };
+        run(p);
+        round(level, bits, p, param);
+    }
+}
+
+/// Writes parameters back: the nearest values, or by chance.
+fn round<H: Element<T>, T>(level: Level, bits: &mut Option<Bits>, from: &[T], to: &mut [H]) {
+    let Some(bits) = bits else { return H::store(level, from, to) };
+    let mut random = [0; TILE];
+    let random = &mut random[..to.len()];
+    bits.fill(random);
+    H::scatter(level, from, to, random);
+}
