@@ -7,10 +7,10 @@ import type { Absent, Library } from "../native/library.ts";
 import type { PinnedCalls } from "../native/pinned.ts";
 import type { HostArray } from "../parameter.ts";
 import { partsOf } from "../parts.ts";
-import type { Part } from "../parts.ts";
 import type { Plan } from "../plan.ts";
 import type { RuleOptions } from "../rule.ts";
 import { GROUP_ROW, writeGroup } from "../tables.ts";
+import type { Part } from "../tensor_table.ts";
 import type { Backend } from "./backend.ts";
 import { toRows } from "./cpu_vjp.ts";
 
