@@ -15,11 +15,19 @@ import type { Part } from "./tensor_table.ts";
 const MOST_OF_ROW = 5;
 
 /**
- * Rows of a plan in parts, none of which uses more buffers than `most`. Those of all rows are kept
- * until one has another array, unless gradients are sparse: their indices are new at every step.
+ * Rows of a plan in parts. Those of all rows are kept until one has another array, unless gradients are
+ * sparse: their indices are new at every step.
+ *
+ * @param maxPins The most buffers that a part can use, where up to so many are wanted.
  */
-export function partsOf(plan: Plan, from: number, to: number, most: number): readonly Part[] {
+export function partsOf(
+  plan: Plan,
+  from: number,
+  to: number,
+  maxPins: (wanted: number) => number,
+): readonly Part[] {
   const { table, sparse } = plan;
+  const most = maxPins(MOST_OF_ROW * (to - from));
   const isKept = to - from === table.count && sparse.steps.length === 0;
   if (!isKept) return divide(plan, from, to, most);
   const isKnown = table.parts?.every(({ pins }) => pins.length <= most) ?? false;
