@@ -10,19 +10,33 @@ import type { Plan } from "./plan.ts";
 import type { SparseStep } from "./sparse.ts";
 import { isObject } from "./tensor_memory.ts";
 import type { Held } from "./tensor_memory.ts";
-
-/** The rows `from <= row < to`, and one array on each buffer that they use. */
-export interface Part {
-  readonly from: number;
-  readonly to: number;
-  readonly pins: readonly ArrayBufferView[];
-}
+import type { Part } from "./tensor_table.ts";
 
 /** The most buffers that one row uses: data, values, indices, momentum buffer, master weight. */
 const MOST_OF_ROW = 5;
 
-/** The rows of a plan in parts, none of which uses more buffers than `most`. */
-export function partsOf(plan: Plan, from: number, to: number, most: number): readonly Part[] {
+/**
+ * Rows of a plan in parts. Those of all rows are kept until one has another array, unless gradients are
+ * sparse: their indices are new at every step.
+ *
+ * @param maxPins The most buffers that a part can use, where up to so many are wanted.
+ */
+export function partsOf(
+  plan: Plan,
+  from: number,
+  to: number,
+  maxPins: (wanted: number) => number,
+): readonly Part[] {
+  const { table, sparse } = plan;
+  const most = maxPins(MOST_OF_ROW * (to - from));
+  const isKept = to - from === table.count && sparse.steps.length === 0;
+  if (!isKept) return divide(plan, from, to, most);
+  const isKnown = table.parts?.every(({ pins }) => pins.length <= most) ?? false;
+  if (!isKnown) table.parts = divide(plan, from, to, most);
+  return table.parts!;
+}
+
+function divide(plan: Plan, from: number, to: number, most: number): readonly Part[] {
   const { table, sparse: { steps } } = plan;
   const parts: Part[] = [];
   let pins = new PinList();

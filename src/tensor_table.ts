@@ -61,6 +61,14 @@ export const BEGAN_SPARSE = 8;
 /** Stands for data that a row has to be written anew for. */
 const UNBOUND: Tensor = new Float32Array(0);
 
+/** Rows that one call beside JavaScript's thread steps: `from <= row < to`. */
+export interface Part {
+  readonly from: number;
+  readonly to: number;
+  /** One array on each buffer that the rows use: what the call keeps alive. */
+  readonly pins: readonly ArrayBufferView[];
+}
+
 /** Columns of what rows are written from. Together with its row a parameter takes some 80 bytes. */
 export class TensorTable {
   /** `ROW` words of 64 bits per parameter. */
@@ -88,6 +96,8 @@ export class TensorTable {
    * nothing can overlap or detach them.
    */
   hasObjects = false;
+  /** The parts in which rows were stepped; null once a row has another array. */
+  parts: readonly Part[] | null = null;
   readonly #types: Types[] = [];
   readonly #source: Source;
 
@@ -102,6 +112,7 @@ export class TensorTable {
 
   /** Makes room for so many rows; those that stay are as they were. */
   resize(count: number): void {
+    this.parts = null;
     const kept = Math.min(count, this.count);
     const rows = new BigUint64Array(count * ROW);
     rows.set(this.rows.subarray(0, kept * ROW));
@@ -174,6 +185,7 @@ export class TensorTable {
 
   /** A row without a gradient. The next one is new to it. */
   skip(row: number): void {
+    this.parts = null;
     this.grads[row] = null;
     this.setState(row, SKIP);
   }
@@ -188,6 +200,7 @@ export class TensorTable {
     const length = lengthIn(data, dtype);
     if (code !== codeIn(this.halves, row) || length !== this.lengthAt(row)) release(row);
     this.#types[code] ??= { dtype, bufferType: bufferTypeOf(dtype, precision.rounding) };
+    this.parts = null;
     this.datas[row] = data;
     this.grads[row] = null;
     writeWord(this.halves, row * ROW + DATA, address(data));
@@ -207,6 +220,7 @@ export class TensorTable {
     const { dtype } = this.typesAt(row);
     const length = this.lengthAt(row);
     if (!isLike(grad, dtype, length)) checkLike(grad, { dtype, length }, this.name(row, "grad"));
+    this.parts = null;
     this.grads[row] = grad;
     this.gradsChanged = true;
     writeWord(this.halves, row * ROW + GRAD, this.#source.address(grad));
@@ -235,6 +249,7 @@ export class TensorTable {
 
   /** A momentum buffer that fits, and its address; null for none. */
   holdBuffer(row: number, buffer: Held | null, address: number): void {
+    this.parts = null;
     this.buffers[row] = buffer;
     this.unmark(row, BEGAN_DENSE | BEGAN_SPARSE);
     writeWord(this.halves, row * ROW + BUFFER, address);
@@ -243,6 +258,7 @@ export class TensorTable {
 
   /** A master weight likewise. */
   holdMaster(row: number, master: Held<Float32Array> | null, address: number): void {
+    this.parts = null;
     this.masters[row] = master;
     writeWord(this.halves, row * ROW + MASTER, address);
     this.writtenChanged = true;
@@ -250,6 +266,7 @@ export class TensorTable {
 
   /** Makes objects of what the row has on slabs. */
   objectify(row: number): void {
+    this.parts = null;
     this.buffers[row] = this.bufferAt(row);
     if (this.masters.length > 0) this.masters[row] = this.masterAt(row);
     this.writtenChanged = true;
@@ -265,6 +282,7 @@ export class TensorTable {
 
   /** After an error no data and no gradient is trusted: the next step checks all of them again. */
   forget(): void {
+    this.parts = null;
     this.datas.fill(UNBOUND);
     this.grads.fill(null);
     this.newGrads.length = 0;

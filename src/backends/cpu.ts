@@ -9,11 +9,11 @@ import type { PinnedCalls } from "../native/pinned.ts";
 import { bufferOf } from "../intrinsics.ts";
 import type { HostArray } from "../parameter.ts";
 import { partsOf } from "../parts.ts";
-import type { Part } from "../parts.ts";
 import type { Plan } from "../plan.ts";
 import type { RuleOptions } from "../rule.ts";
 import { GROUP_ROW, writeGroup } from "../tables.ts";
 import type { CallRow } from "../tables.ts";
+import type { Part } from "../tensor_table.ts";
 import type { Backend } from "./backend.ts";
 import { toRows } from "./cpu_vjp.ts";
 
@@ -90,20 +90,19 @@ function createAsync(
   symbols: Library["symbols"],
   { stepAll, norm, maxPins }: PinnedCalls,
 ): Pick<Backend, "stepAsync" | "normAsync"> {
+  function stepPart(plan: Plan, { from, to, pins }: Part): Promise<number> {
+    const { rows, table, groupRows, groups, callRow, sparse } = plan;
+    const [first, end] = sparse.range(from, to);
+    const tables = [rows, table.count, from, to, groupRows, groups.length, callRow] as const;
+    return stepAll([...tables, sparse.rows, sparse.steps.length, first, end], pins);
+  }
   return {
     async stepAsync(plan: Plan, from, to): Promise<void> {
-      const { rows, table, groupRows, groups, callRow, sparse } = plan;
-      const count = groups.length;
-      const call = async ({ from, to, pins }: Part) => {
-        const matrices = [sparse.rows, sparse.steps.length, ...sparse.range(from, to)] as const;
-        return await stepAll(
-          [rows, table.count, from, to, groupRows, count, callRow, ...matrices],
-          pins,
-        );
-      };
+      const parts = partsOf(plan, from, to, maxPins);
+      if (parts.length === 1) return unwrap(symbols, await stepPart(plan, parts[0]));
       // All calls are made at once: none finds that memory has gone while another one ran.
-      const calls = await Promise.allSettled(partsOf(plan, from, to, maxPins()).map(call));
-      for (const result of calls) {
+      const calls = parts.map((part) => Promise.try(stepPart, plan, part));
+      for (const result of await Promise.allSettled(calls)) {
         if (result.status === "rejected") throw result.reason;
         unwrap(symbols, result.value);
       }
@@ -111,7 +110,7 @@ function createAsync(
     async normAsync(plan: Plan, inverseScale, sums, checkAttached): Promise<void> {
       const { rows, table, groups } = plan;
       // One after the other, so that the numbers are added up in the order of the rows.
-      for (const { from, to, pins } of partsOf(plan, 0, table.count, maxPins())) {
+      for (const { from, to, pins } of partsOf(plan, 0, table.count, maxPins)) {
         if (from > 0) checkAttached();
         unwrap(
           symbols,

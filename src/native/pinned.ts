@@ -30,8 +30,8 @@ export type PinnedCall<S extends Deno.ForeignFunction> = (
 export interface PinnedCalls {
   readonly stepAll: PinnedCall<typeof STEP_ALL>;
   readonly norm: PinnedCall<typeof NORM>;
-  /** The most pins that one call can have. */
-  readonly maxPins: () => number;
+  /** The most pins that one call can have, where up to `wanted` are wanted. */
+  readonly maxPins: (wanted: number) => number;
 }
 
 /**
@@ -56,17 +56,22 @@ export function openPinned(
 ): PinnedCalls {
   const openRoom = (room: number) => open(path, symbolsOf(room)).symbols as Symbols;
   const opened = ROOMS.slice(0, FIRST_ROOMS).map(openRoom);
+  // Nothing can be opened once the permission has been revoked. To ask takes 3 us.
+  const mayOpen = () => allowed({ name: "ffi", path });
   const call = (name: keyof Symbols) => (args: readonly unknown[], pins: Pins) => {
-    const i = ROOMS.findIndex((room) => room >= pins.length);
+    const i = ROOMS.findIndex((room, i) => room >= pins.length && (i in opened || mayOpen()));
     const { [name]: symbol } = opened[i] ??= openRoom(ROOMS[i]);
-    const unused = new Array<null>(ROOMS[i] - pins.length).fill(null);
-    return symbol(...args, ...pins, ...unused);
+    const all: unknown[] = [...args, ...pins];
+    for (let unused = ROOMS[i] - pins.length; unused > 0; unused--) all.push(null);
+    return symbol(...all);
   };
   return {
     stepAll: call("stepAll"),
     norm: call("norm"),
-    // Nothing can be opened once the permission has been revoked.
-    maxPins: () => ROOMS[(allowed({ name: "ffi", path }) ? ROOMS.length : opened.length) - 1],
+    maxPins(wanted: number): number {
+      const most = ROOMS[opened.length - 1];
+      return wanted > most && mayOpen() ? ROOMS[ROOMS.length - 1] : most;
+    },
   };
 }
 

@@ -36,10 +36,10 @@ pub type Write<'a> = GradientView<
 macro_rules! dispatch {
     ($gradient:expr, $view:ident => $body:expr) => {
         match $gradient {
-            $crate::gradients::GradientView::F32($view) => $body,
-            $crate::gradients::GradientView::F64($view) => $body,
-            $crate::gradients::GradientView::F16($view) => $body,
-            $crate::gradients::GradientView::Bf16($view) => $body,
+            $crate::gradients::view::GradientView::F32($view) => $body,
+            $crate::gradients::view::GradientView::F64($view) => $body,
+            $crate::gradients::view::GradientView::F16($view) => $body,
+            $crate::gradients::view::GradientView::Bf16($view) => $body,
         }
     };
     ($gradient:expr, $wrap:ident, $view:ident => $body:expr) => {
@@ -47,8 +47,8 @@ macro_rules! dispatch {
     };
     (@ $gradient:expr, $wrap:ident, $view:ident => $body:expr; $($type:ident)*) => {
         match $gradient {
-            $($crate::gradients::GradientView::$type($view) => {
-                let $wrap = $crate::gradients::GradientView::$type;
+            $($crate::gradients::view::GradientView::$type($view) => {
+                let $wrap = $crate::gradients::view::GradientView::$type;
                 $body
             })*
         }
