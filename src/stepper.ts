@@ -27,6 +27,7 @@ export class Stepper {
   readonly #backend: Backend;
   readonly #recorder: Recorder;
   readonly #refresh = () => this.plan.refresh();
+  readonly #record = () => this.#recorder.record(this.plan);
   readonly #stepSpan = (from: number, to: number) => stepRows(this.#backend, this.plan, from, to);
 
   constructor(backend: Backend, recorder: Recorder, precision: Precision) {
@@ -45,7 +46,7 @@ export class Stepper {
   stepPlain(): void {
     if (this.plan.isRandom) return this.stepWith(NOTHING_ASKED);
     this.alone(this.#refresh);
-    const record = this.#recorder.record(this.plan);
+    const record = this.alone(this.#record);
     this.revision++;
     forEachSpan(this.plan, this.#stepSpan);
     this.plan.commit();
@@ -81,10 +82,10 @@ export class Stepper {
   }
 
   /** Does what reads parameters, whose getters may call anything but a step or a new group. */
-  alone(body: () => void): void {
+  alone<Result>(body: () => Result): Result {
     this.#isRunning = true;
     try {
-      body();
+      return body();
     } finally {
       this.#isRunning = false;
     }
@@ -95,7 +96,7 @@ export class Stepper {
     const { plan } = this;
     this.alone(this.#refresh);
     checkRequest(plan, request);
-    const record = this.#recorder.record(plan);
+    const record = this.alone(this.#record);
     this.revision++;
     return { backend: this.#backend, plan, request, record };
   }
