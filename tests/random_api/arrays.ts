@@ -70,6 +70,7 @@ interface Guarded {
 const prototype = Object.getPrototypeOf(Uint8Array.prototype);
 const getter = (name: string) => Object.getOwnPropertyDescriptor(prototype, name)!.get!;
 const [lengthOf, bufferOf, byteOffsetOf] = ["length", "buffer", "byteOffset"].map(getter);
+const tagOf = Object.getOwnPropertyDescriptor(prototype, Symbol.toStringTag)!.get!;
 
 /** Whether it is a typed array, whatever it says of itself. */
 export const isArray = (value: unknown): value is HostArray =>
@@ -87,6 +88,10 @@ export function valuesOf(array: unknown): ArrayLike<number> {
   const values = Float64Array.from({ length: trueLength(view) }, (_, i) => view[i]);
   return isBFloat16(view) ? new BFloat16Array(Uint16Array.from(values)).toFloat32Array() : values;
 }
+
+/** What an array is, such as `float16array`; the tag is the language's own. */
+export const typeOf = (array: object): string =>
+  isBFloat16(array as HostArray) ? "bfloat16array" : String(tagOf.call(array)).toLowerCase();
 
 function isBFloat16(array: HostArray): boolean {
   return array instanceof BFloat16Array;

@@ -1,6 +1,6 @@
 /** What can be seen of a world, and whether two look the same. */
 
-import { valuesOf } from "./arrays.ts";
+import { typeOf, valuesOf } from "./arrays.ts";
 import type { World } from "./world.ts";
 import { textOf } from "./operations/operation.ts";
 
@@ -54,7 +54,8 @@ export function difference(
 ): string | null {
   if (isNumbers(a) && isNumbers(b)) {
     const [one, other] = [a, b].map((list) => ArrayBuffer.isView(list) ? valuesOf(list) : list);
-    return differenceOfNumbers(one, other, tolerance(at), at);
+    const type = ArrayBuffer.isView(a) ? typeOf(a) : "";
+    return differenceOfNumbers(one, other, tolerance(at + type), at);
   }
   if (typeof a === "number" && typeof b === "number") {
     return differenceOfNumbers([a], [b], tolerance(at), at);

@@ -1,7 +1,7 @@
 /** Changes of what a step reads and writes: gradients, data, and properties that do something. */
 
 import type { HostArray } from "@descent/sgd";
-import { honest, isArray, KINDS, someLength, trueBuffer, trueLength } from "../arrays.ts";
+import { honest, isArray, KINDS, someLength, trueBuffer, trueLength, typeOf } from "../arrays.ts";
 import { hostile, takeAway, trap } from "../hostile.ts";
 import { hostileFor, someGrad, valueOf } from "../world.ts";
 import type { Any, Member, World } from "../world.ts";
@@ -13,19 +13,9 @@ import type { Operation } from "./operation.ts";
 function refill(world: World, random: Random): void {
   for (const { parameter, kind } of world.members) {
     const grad = valueOf(parameter, "grad");
-    if (!isArray(grad) || trueLength(grad) === 0 || !isOf(grad, kind.name)) continue;
+    if (!isArray(grad) || trueLength(grad) === 0 || typeOf(grad) !== `${kind.name}array`) continue;
     world.memory.fill(random, kind, honest(grad, kind));
   }
-}
-
-const TAGS = { float32: "Float32Array", float64: "Float64Array", float16: "Float16Array" };
-const tagOf = Object.getOwnPropertyDescriptor(
-  Object.getPrototypeOf(Uint8Array.prototype),
-  Symbol.toStringTag,
-)!.get!;
-
-function isOf(array: unknown, name: string): boolean {
-  return tagOf.call(array) === ((TAGS as Record<string, string>)[name] ?? "Uint16Array");
 }
 
 /** Puts good arrays wherever something else was. */
