@@ -94,6 +94,26 @@ for (const [what, use] of Object.entries(USES)) {
   });
 }
 
+testOnBackends(
+  "data and gradients that agree on a lie are stepped as they are, or refused",
+  (backend) => {
+    for (let honestData = 0; honestData < 8; honestData++) {
+      for (let honestGrad = 0; honestGrad < 8; honestGrad++) {
+        const [p, g] = [guarded(ones(), 0), guarded(ones(), 0)];
+        const data = lie(p.array, "length", honestData);
+        const grad = lie(g.array, "length", honestGrad);
+        try {
+          const optimizer = new SGD([{ data, grad }], { ...options, backend });
+          for (let i = 0; i < 2; i++) optimizer.step({ zeroGrad: true });
+        } catch (error) {
+          assert(error instanceof TypeError || error instanceof RangeError, String(error));
+        }
+        assert(p.intact() && g.intact(), `after ${honestData} and ${honestGrad} reads`);
+      }
+    }
+  },
+);
+
 testOnBackends("a buffer that hides that it can be resized is refused", (backend) => {
   const sizes = { maxByteLength: 64 };
   const hidden: [buffer: ArrayBufferLike, name: string][] = [
