@@ -129,7 +129,9 @@ function loadWith(
     get data() {
       return left-- > 0 ? data : fault();
     },
-    set data(_) {},
+    set data(_) {
+      throw new Error("nobody sets it here");
+    },
     grad: array(1, 1),
     name: "v",
   };
@@ -157,7 +159,9 @@ testOnBackends("a getter cannot step while a state is loaded", (backend) => {
       meddle();
       return data;
     },
-    set data(_) {},
+    set data(_) {
+      throw new Error("nobody sets it here");
+    },
     grad: array(1, 1),
   };
   const optimizer = new SGD([w], { ...options, backend });
