@@ -63,7 +63,8 @@ const REQUIRED = ["weightDecay", "momentum", "lr", "dampening", "nesterov", "max
  * not stepped yet: with momentum, the entry is filled in.
  * @param options The hyperparameters.
  * @throws {TypeError} If an option is missing or something is of another type.
- * @throws {RangeError} If a value is out of range, lengths differ or arrays overlap.
+ * @throws {RangeError} If a value is out of range or too large for the type in which an update is
+ * computed, lengths differ or arrays overlap.
  *
  * @example
  * ```ts

@@ -22,7 +22,8 @@ export interface ParamGroupOptions<T extends Tensor = FloatArray> extends GroupO
  *
  * The hyperparameters can be assigned between steps and take effect at the next one. A value of
  * the wrong type or range throws where it is assigned; a combination that does not fit (nesterov
- * without momentum) throws at the next step, before anything is written.
+ * without momentum) throws at the next step, before anything is written, and so does a value that the
+ * type of a parameter cannot hold.
  */
 export interface ParamGroup<T extends Tensor = FloatArray> extends Hyperparameters {
   /** The parameters, in the order in which they were given. */

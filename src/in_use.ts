@@ -1,6 +1,7 @@
 /** The memory of steps that run beside JavaScript's thread: nothing else may use it meanwhile. */
 
 import { byteLengthOf } from "./intrinsics.ts";
+import { createSpans } from "./overlap.ts";
 import { deviceOf } from "./parameter.ts";
 import type { HostArray, Tensor } from "./parameter.ts";
 import { placeOf } from "./places.ts";
@@ -35,13 +36,15 @@ export function useAddresses(addressOf: (array: HostArray) => number): void {
  *
  * @returns Gives it back.
  */
-export function occupy(tensors: Iterable<Tensor>): () => void {
+export function occupy(tensors: readonly Tensor[]): () => void {
   const scale = scales[scales.length - 1];
   const own = rangesOf(scale, tensors);
-  scale.used = [...scale.used, ...own].sort((a, b) => a.start - b.start);
+  scale.used = scale.used.length === 0
+    ? own
+    : scale.used.concat(own).sort((a, b) => a.start - b.start);
   return () => {
     const given = new Set(own);
-    scale.used = scale.used.filter((range) => !given.has(range));
+    scale.used = scale.used === own ? [] : scale.used.filter((range) => !given.has(range));
   };
 }
 
@@ -77,15 +80,22 @@ function isUsed({ addressOf, used }: Scale, array: HostArray): boolean {
 }
 
 /** The memory of arrays, in order; what overlaps or touches is one range. */
-function rangesOf({ addressOf }: Scale, tensors: Iterable<Tensor>): Range[] {
-  const all = [...tensors].filter(isArray).map((array) => rangeOf(addressOf, array))
-    .filter(({ start, end }) => start < end);
-  const starts = Float64Array.from(all, ({ start }) => start).sort();
-  const ends = Float64Array.from(all, ({ end }) => end).sort();
+function rangesOf({ addressOf }: Scale, tensors: readonly Tensor[]): Range[] {
+  const { starts, ends } = createSpans(tensors.length);
+  let count = 0;
+  for (const tensor of tensors) {
+    if (!isArray(tensor)) continue;
+    const bytes = byteLengthOf(tensor);
+    if (bytes === 0) continue;
+    starts[count] = addressOf(tensor);
+    ends[count] = starts[count++] + bytes;
+  }
+  starts.subarray(0, count).sort();
+  ends.subarray(0, count).sort();
   const ranges: Range[] = [];
-  for (let i = 0, first = 0; i < all.length; i++) {
+  for (let i = 0, first = 0; i < count; i++) {
     // As many have ended as have begun: nothing goes on over the gap.
-    if (i + 1 < all.length && starts[i + 1] <= ends[i]) continue;
+    if (i + 1 < count && starts[i + 1] <= ends[i]) continue;
     ranges.push({ start: starts[first], end: ends[i] });
     first = i + 1;
   }

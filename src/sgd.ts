@@ -167,9 +167,11 @@ export class SGD<T extends Tensor = FloatArray> {
    * `lastStep` tells: parameters, momentum buffers and "first step" stay as they were.
    * @throws {TypeError} If an array is missing, of another type, detached or resizable; if an option
    * does not exist or is of another type; if gradients are to be unscaled, checked or clipped that are
-   * sparse or on a GPU, or come with `differentiable`.
-   * @throws {RangeError} If lengths differ, arrays overlap, hyperparameters do not fit together or an
-   * option is out of range; if gradients are to be zeroed that share memory.
+   * sparse or on a GPU, or come with `differentiable`; if sparse gradients are to be zeroed of
+   * parameters that are frozen.
+   * @throws {RangeError} If lengths differ, arrays overlap, hyperparameters do not fit together or are
+   * larger than the type in which an update is computed can hold; if an option is out of range; if
+   * gradients are to be zeroed that share memory.
    * @throws {Error} If `stepAsync` is running.
    */
   step(options?: StepOptions): undefined;
@@ -199,10 +201,13 @@ export class SGD<T extends Tensor = FloatArray> {
    *
    * Until the promise is settled the arrays of all parameters belong to the step: do not write to
    * them, and neither replace, detach nor resize them, which rejects the promise (the step has then
-   * gone into the arrays that it began with). What else would meet the step is refused: another
-   * step, `zeroGrad`, `addParamGroup`, `stateDict` and the like.
+   * gone into the arrays that it began with, all of them, or into none if it was still measuring
+   * gradients). What else would meet the step is refused: another step, `zeroGrad`, `addParamGroup`,
+   * `stateDict` and the like. Sparse gradients that are to be zeroed are replaced when the step begins.
    *
-   * @param options As for `step`.
+   * `foreach` does not matter here: all is taken in one call.
+   *
+   * @param options As for `step`; there is no closure.
    * @returns What the step did, as `lastStep` has it afterwards.
    * @throws {TypeError} As `step`.
    * @throws {RangeError} As `step`.
@@ -282,8 +287,9 @@ export class SGD<T extends Tensor = FloatArray> {
    * @param options With `setToNull`, sets `grad` to null instead: a parameter that gets no new
    * gradient is then skipped by the next step, while a zero gradient still decays and carries
    * momentum.
-   * @throws {TypeError} If a gradient is of another type or its buffer detached; none has then
-   * changed.
+   * @throws {TypeError} If an option does not exist or is of another type, a gradient is of another
+   * type or its buffer detached, or a parameter whose gradient is to be replaced is frozen; none has
+   * then changed.
    */
   zeroGrad(options: { setToNull?: boolean } = {}): void {
     this.#stepper.checkIdle("zero gradients");

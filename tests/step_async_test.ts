@@ -326,3 +326,70 @@ Deno.test({
     }
   },
 });
+
+Deno.test({
+  name: "cpu: memory is known by address, whatever buffer objects share it" +
+    (cpuMissing === null ? "" : ` (skipped: ${cpuMissing})`),
+  ignore: cpuMissing !== null,
+  fn: async () => {
+    const memory = new WebAssembly.Memory({ initial: 1, maximum: 4, shared: true });
+    const plain = new WebAssembly.Memory({ initial: 1, maximum: 4 });
+    const shared = new SharedArrayBuffer(64);
+    const others: [buffer: ArrayBufferLike, again: () => ArrayBufferLike][] = [
+      [shared, () => structuredClone(shared)],
+      [memory.buffer, () => (memory.grow(1), memory.buffer)],
+      [plain.buffer, () => (plain.grow(1), plain.buffer)],
+    ];
+    for (const [buffer, share] of others) {
+      const grad = array(1, 1);
+      const first = new SGD([{ data: new Float32Array(buffer, 8, 2), grad }], { lr: 1 });
+      const running = first.stepAsync().catch(() => null); // a memory that grows detaches its buffer
+      const again = share();
+      const part = () => new Float32Array(again, 12, 1);
+      const results: Promise<Error | undefined>[] = [];
+      for (const backend of ["cpu", "js"] as const) {
+        const second = new SGD([{ data: part(), grad: part().slice() }], { lr: 1, backend });
+        const third = new SGD([{ data: array(1), grad: part() }], { lr: 1, backend });
+        const calls: (() => unknown)[] = [
+          () => second.stepAsync(),
+          () => second.step(),
+          () => second.stateDict({ parameters: true }),
+          () => third.step(),
+          () => third.zeroGrad(),
+          () => clipGradNorm([part()], 1, { backend }),
+        ];
+        results.push(
+          ...calls.map((call) => Promise.try(call).catch((error) => error) as Promise<Error>),
+        );
+      }
+      const next = new Float32Array(again, 16, 1); // the neighbour is free
+      new SGD([{ data: next, grad: array(1) }], { lr: 1 }).step();
+      await running;
+      for (const error of await Promise.all(results)) {
+        assert(String(error).includes("as a step that is running uses its memory"), String(error));
+      }
+      assertEquals([...new Float32Array(again, 8, 3)], [-1, -1, -1]);
+      new SGD([{ data: part(), grad: array(1) }], { lr: 1 }).step();
+    }
+  },
+});
+
+testOnBackends("stepAsync says what it takes and what it got", async (backend) => {
+  const { params, optimizer } = make(backend);
+  const before = shown(params);
+  const wrong: [unknown, string][] = [
+    [() => 1, "a function"],
+    [async () => await 1, "a function"],
+    [5, "5"],
+    ["maxNorm", '"maxNorm"'],
+    [null, "null"],
+    [[], "of type Array"],
+  ];
+  for (const [value, text] of wrong) {
+    const { message } = await assertRejects(() => optimizer.stepAsync(value as never), TypeError);
+    assert(message.startsWith("Cannot step as stepAsync takes an object with options"), message);
+    assert(message.endsWith(`: current value is ${text}`), message);
+    assertEquals(message.includes("not a closure"), typeof value === "function");
+  }
+  assertEquals(shown(params), before);
+});

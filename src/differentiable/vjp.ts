@@ -49,7 +49,8 @@ export interface SgdGradients extends HyperGradients {
  * @param cotangents The derivatives by what the step wrote.
  * @param options The options of the step; `foreach` and `hasSparseGrad` do not matter.
  * @throws {TypeError} If an option is missing, or something is of another type or of a 16-bit type.
- * @throws {RangeError} If a value is out of range or lengths differ.
+ * @throws {RangeError} If a value is out of range or too large for the type of a parameter, or lengths
+ * differ.
  *
  * @example
  * ```ts

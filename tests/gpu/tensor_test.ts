@@ -145,3 +145,21 @@ Deno.test({
     assertEquals((await read).slice(0, 9), values(9));
   },
 });
+
+gpuTest("arrays and tensors are taken as they are, not as they say", (gpu) => {
+  const tagged = (array: Float64Array, tag: string) =>
+    Object.defineProperty(array, Symbol.toStringTag, { value: tag }) as unknown as Float32Array;
+  assertThrows(
+    () => gpu.tensor(tagged(new Float64Array(2), "Float32Array")),
+    TypeError,
+    "narrowed",
+  );
+  const tensor = gpu.tensor(values(3));
+  const long = Object.defineProperty(values(3, 5), "byteLength", { value: 1 << 20 });
+  tensor.write(long);
+  assertEquals(tensor.readSync(), values(3, 5));
+  const short = Object.defineProperty(values(2), "length", { value: 3 });
+  assertThrows(() => tensor.write(short), RangeError, "current length is 2");
+  assertThrows(() => tensor.readSync(short), RangeError, "current length is 2");
+  assertThrows(() => Object.defineProperty(tensor, "length", { value: 1 << 20 }), TypeError);
+});
