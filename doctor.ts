@@ -17,14 +17,14 @@
  */
 
 import { chooseBackend } from "./src/backends/choose.ts";
-import { openCpu } from "./src/backends/cpu.ts";
+import { openCpu } from "./src/backends/native_cpu.ts";
 import { allowed, CHOICE, hiddenCacheVariables, listCandidates } from "./src/native/candidates.ts";
 import type { Candidate } from "./src/native/candidates.ts";
-import { openGpu } from "./src/gpu.ts";
+import { openGpu } from "./src/gpu/gpu.ts";
 import { judge, openLibrary } from "./src/native/library.ts";
 import { cacheVariables } from "./src/native/release.ts";
-import { checkDeno } from "./src/runtime.ts";
-import { VERSION } from "./src/version.ts";
+import { checkDeno } from "./src/core/runtime.ts";
+import { VERSION } from "./src/core/version.ts";
 
 type Line = readonly [label: string, text: string];
 

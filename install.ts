@@ -19,8 +19,8 @@ import { installKernels, RELEASES, uninstallKernels } from "./src/install/instal
 import { KernelInstallError } from "./src/install/error.ts";
 import { DEFAULT_TIMEOUT } from "./src/install/patience.ts";
 import { drawProgress } from "./src/install/progress.ts";
-import { checkDeno } from "./src/runtime.ts";
-import { VERSION } from "./src/version.ts";
+import { checkDeno } from "./src/core/runtime.ts";
+import { VERSION } from "./src/core/version.ts";
 
 export { KernelInstallError } from "./src/install/error.ts";
 export { installKernels, uninstallKernels } from "./src/install/install.ts";

@@ -19,22 +19,26 @@
  * @module
  */
 
-export { SGD } from "./src/sgd.ts";
-export type { ParameterStateView } from "./src/sgd.ts";
-export { BFloat16Array } from "./src/bfloat16.ts";
-export type { Rounding, RoundingOptions } from "./src/rounding.ts";
-export type { StepOptions } from "./src/step_options.ts";
-export type { StepReport } from "./src/step_report.ts";
-export { clipGradNorm } from "./src/clip.ts";
-export type { ClipOptions } from "./src/clip.ts";
-export { GradScaler } from "./src/grad_scaler.ts";
-export type { GradScalerOptions, ScaledOptimizer, ScaledStepOptions } from "./src/grad_scaler.ts";
-export { openGpu } from "./src/gpu.ts";
-export { GpuUnavailableError } from "./src/native/gpu.ts";
-export { sgd } from "./src/functional.ts";
-export type { SgdOptions } from "./src/functional.ts";
-export { sgdVjp } from "./src/differentiable/vjp.ts";
-export type { SgdCotangents, SgdGradients } from "./src/differentiable/vjp.ts";
+export { SGD } from "./src/optimizer/sgd.ts";
+export type { ParameterStateView } from "./src/optimizer/sgd.ts";
+export { BFloat16Array } from "./src/core/bfloat16.ts";
+export type { Rounding, RoundingOptions } from "./src/core/rounding.ts";
+export type { StepOptions } from "./src/step/options.ts";
+export type { StepReport } from "./src/step/clipping.ts";
+export { clipGradNorm } from "./src/optimizer/clip_grad_norm.ts";
+export type { ClipOptions } from "./src/optimizer/clip_grad_norm.ts";
+export { GradScaler } from "./src/optimizer/grad_scaler.ts";
+export type {
+  GradScalerOptions,
+  ScaledOptimizer,
+  ScaledStepOptions,
+} from "./src/optimizer/grad_scaler.ts";
+export { openGpu } from "./src/gpu/gpu.ts";
+export { GpuUnavailableError } from "./src/gpu/device.ts";
+export { sgd } from "./src/optimizer/functional.ts";
+export type { SgdOptions } from "./src/optimizer/functional.ts";
+export { sgdVjp } from "./src/optimizer/functional_vjp.ts";
+export type { SgdCotangents, SgdGradients } from "./src/optimizer/functional_vjp.ts";
 export type {
   BackwardOptions,
   BackwardResult,
@@ -42,24 +46,23 @@ export type {
   BackwardTensor,
   Cotangents,
 } from "./src/differentiable/backward.ts";
-export type { HyperGradients } from "./src/pullback.ts";
-export type { Gpu, GpuMemory, GpuOptions } from "./src/gpu.ts";
+export type { HyperGradients } from "./src/backends/pullback.ts";
+export type { Gpu, GpuMemory, GpuOptions } from "./src/gpu/gpu.ts";
 export type { GpuArrays, GpuDtype } from "./src/gpu/dtype.ts";
 export type { GpuInfo, GpuLimits } from "./src/gpu/info.ts";
 export type { GpuKernel, GpuView } from "./src/gpu/kernel.ts";
 export type { GpuTensor } from "./src/gpu/tensor.ts";
-export type { ParamGroup, ParamGroupOptions } from "./src/group.ts";
-export type { BackendName, GroupOptions, Hyperparameters, SGDOptions } from "./src/options.ts";
+export type { ParamGroup } from "./src/core/hyperparameters.ts";
+export type { ParamGroupOptions } from "./src/optimizer/param_groups.ts";
 export type {
-  DeviceTensor,
-  FloatArray,
-  HalfArray,
-  HostArray,
-  Parameter,
-  SparseGrad,
-  SparseParameter,
-  Tensor,
-} from "./src/parameter.ts";
+  BackendName,
+  GroupOptions,
+  Hyperparameters,
+  SGDOptions,
+} from "./src/core/hyperparameters.ts";
+export type { DeviceTensor, Tensor } from "./src/core/dtype.ts";
+export type { FloatArray, HalfArray, HostArray } from "./src/core/host_array.ts";
+export type { Parameter, SparseGrad, SparseParameter } from "./src/core/parameter.ts";
 export { chainedScheduler, sequentialLR } from "./src/schedules/compose.ts";
 export { cosineAnnealingLR, cosineAnnealingWarmRestarts } from "./src/schedules/cosine.ts";
 export type {
@@ -82,7 +85,7 @@ export type { ReduceLROnPlateauOptions } from "./src/schedules/plateau.ts";
 export type { Schedule } from "./src/schedules/schedule.ts";
 export { constantLR, linearLR } from "./src/schedules/warmup.ts";
 export type { ConstantLROptions, LinearLROptions } from "./src/schedules/warmup.ts";
-export { loadState, saveState } from "./src/state/checkpoint.ts";
+export { loadState, saveState } from "./src/checkpoint/checkpoint.ts";
 export type {
   LoadStateOptions,
   Progress,
@@ -90,16 +93,16 @@ export type {
   Stateful,
   StatefulScaler,
   StatefulScheduler,
-} from "./src/state/checkpoint.ts";
-export type { RoundingStateDict } from "./src/state/rounding_dict.ts";
-export { decodeStateDict, encodeStateDict } from "./src/state/encoding.ts";
-export { CheckpointError } from "./src/state/errors.ts";
-export type { LoadOptions, LoadReport, StateDictOptions } from "./src/state/load.ts";
-export type { LRSchedulerStateDict } from "./src/state/scheduler_dict.ts";
-export type { GradScalerStateDict } from "./src/state/scaler_dict.ts";
+} from "./src/checkpoint/checkpoint.ts";
+export type { RoundingStateDict } from "./src/state/extras.ts";
+export { decodeStateDict, encodeStateDict } from "./src/checkpoint/encoding.ts";
+export { CheckpointError } from "./src/checkpoint/errors.ts";
+export type { LoadOptions, LoadReport, StateDictOptions } from "./src/state/apply.ts";
+export type { LRSchedulerStateDict } from "./src/state/extras.ts";
+export type { GradScalerStateDict } from "./src/state/extras.ts";
 export type {
   ParameterStateDict,
   ParamGroupStateDict,
   StateDict,
   TensorDict,
-} from "./src/state/state_dict.ts";
+} from "./src/state/dict.ts";

@@ -2,7 +2,7 @@
 
 import { openGpu, SGD } from "@descent/sgd";
 import type { Gpu } from "@descent/sgd";
-import { nativeOf } from "../src/gpu.ts";
+import { nativeOf } from "../src/gpu/gpu.ts";
 import { readFlags } from "./flags.ts";
 import { median } from "./sampler.ts";
 import { describeMachine, formatTable, formatTime, today } from "./text.ts";

@@ -1,20 +1,20 @@
 /** What TypeScript says of the boundary, in the form in which `descent_layout` says it. */
 
-import { BLOCK } from "../src/backends/js_gradients.ts";
-import { CHUNK } from "../src/backends/js_vjp.ts";
-import { LANES as VJP_LANES } from "../src/backends/loops/float32/back.ts";
-import { LANES } from "../src/backends/loops/float32/gradients.ts";
-import { VJP_ROW } from "../src/backends/cpu_vjp.ts";
-import { BFloat16Array } from "../src/bfloat16.ts";
+import { BLOCK } from "../src/backends/js/gradients.ts";
+import { CHUNK } from "../src/backends/js/vjp.ts";
+import { LANES as VJP_LANES } from "../src/backends/js/loops/float32/back.ts";
+import { LANES } from "../src/backends/js/loops/float32/gradients.ts";
+import { VJP_ROW } from "../src/backends/native_cpu.ts";
+import { BFloat16Array } from "../src/core/bfloat16.ts";
 import { FORMATS } from "../src/gpu/dtype.ts";
-import { DTYPES, OUT_OF_MEMORY, UNAVAILABLE, VIEW_ROW } from "../src/native/gpu.ts";
+import { DTYPES, OUT_OF_MEMORY, UNAVAILABLE, VIEW_ROW } from "../src/gpu/device.ts";
 import { SETTING } from "../src/native/library.ts";
 import { ABI } from "../src/native/symbols.ts";
-import { dtypeOf } from "../src/parameter.ts";
-import type { HostArray } from "../src/parameter.ts";
-import { codeOf } from "../src/rounding.ts";
-import { COLUMNS, COUNT, INDICES, SPARSE_ROW } from "../src/sparse.ts";
-import * as tables from "../src/tables.ts";
+import { dtypeOf } from "../src/core/dtype.ts";
+import type { HostArray } from "../src/core/host_array.ts";
+import { codeOf } from "../src/core/rounding.ts";
+import { COLUMNS, COUNT, INDICES, SPARSE_ROW } from "../src/plan/sparse.ts";
+import * as tables from "../src/plan/layout.ts";
 
 /** The whole layout. */
 export function layout() {

@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { type Parameter, SGD, sgd } from "@descent/sgd";
-import { js } from "../src/backends/js.ts";
+import { js } from "../src/backends/js/backend.ts";
 import { cpuMissing, testOnBackends } from "./backends.ts";
 
 const array = (...values: number[]) => new Float32Array(values);

@@ -3,8 +3,8 @@
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { SGD, type SGDOptions } from "@descent/sgd";
 import fc from "fast-check";
-import { findOverlap, sortApart, type Spans, Written } from "../src/overlap.ts";
-import { placeAll, Slab } from "../src/slab.ts";
+import { findOverlap, sortApart, type Spans, Written } from "../src/memory/overlap.ts";
+import { placeAll, Slab } from "../src/memory/slab.ts";
 import { testOnBackends } from "./backends.ts";
 
 const GIB = 2 ** 30;

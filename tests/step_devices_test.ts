@@ -3,8 +3,8 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { clipGradNorm, SGD } from "@descent/sgd";
 import type { DeviceTensor, Parameter } from "@descent/sgd";
-import { place } from "../src/parameter.ts";
-import type { ElementType } from "../src/parameter.ts";
+import { place } from "../src/core/dtype.ts";
+import type { ElementType } from "../src/core/dtype.ts";
 import { testOnBackends } from "./backends.ts";
 
 /** A device that writes down what it is asked for. */

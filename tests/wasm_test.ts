@@ -1,12 +1,13 @@
 /** The WebAssembly of the js backend against its plain loop. */
 
 import { assertEquals } from "@std/assert";
-import { sweepElements } from "../src/backends/js_sweep.ts";
+import { sweepElements } from "../src/backends/js/tiles.ts";
 import { SGD, sgd, type SparseParameter } from "../mod.ts";
-import { dtypeOf, FLOAT32, type FloatArray, type WideDtype } from "../src/parameter.ts";
-import { factorsOf, type Lines } from "../src/rule.ts";
-import { compile, isAvailable, isFused, TILE } from "../src/wasm/kernel.ts";
-import { Workspace } from "../src/wasm/workspace.ts";
+import { dtypeOf, FLOAT32, type WideDtype } from "../src/core/dtype.ts";
+import type { FloatArray } from "../src/core/host_array.ts";
+import { factorsOf, type Lines } from "../src/core/rule.ts";
+import { compile, isAvailable, isFused, TILE } from "../src/backends/js/wasm/kernel.ts";
+import { Workspace } from "../src/backends/js/wasm/workspace.ts";
 
 const flags = [false, true];
 const choices: Lines[] = (["none", "first", "later"] as const).flatMap((momentum) =>

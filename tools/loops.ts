@@ -1,6 +1,6 @@
 /**
  * Copies the rule and the loops of float32 for the other dtypes: `deno task loops`.
- * `src/backends/loops/loops.ts` says why.
+ * `src/backends/js/loops/loops.ts` says why.
  */
 
 import { join } from "@std/path/join";
@@ -23,7 +23,7 @@ const RULE = /\/\*\*(?:(?!\*\/).)*\*\/\nexport function \w+<V>\(a: Arithmetic<V>
 /** The copies: paths below the repository's root, and what is in the files there. */
 export async function copyLoops(): Promise<Map<string, string>> {
   const copies = new Map<string, string>();
-  const rule = await copyRule("src/rule.ts");
+  const rule = await copyRule("src/core/rule.ts");
   for (const dtype of [ORIGINAL, ...COPIES.map(({ dtype }) => dtype)]) {
     copies.set(`${LOOPS}/${dtype}/rule.ts`, rule);
   }

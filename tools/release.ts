@@ -6,7 +6,7 @@
 import { parseArgs } from "@std/cli/parse-args";
 import { join } from "@std/path/join";
 import { PLATFORMS } from "../src/native/release.ts";
-import { VERSION } from "../src/version.ts";
+import { VERSION } from "../src/core/version.ts";
 import { buildLibraries } from "./release/build.ts";
 import { writeChecksums } from "./release/checksums.ts";
 

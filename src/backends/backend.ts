@@ -1,12 +1,12 @@
 /** What a backend does. */
 
-import type { BackendName } from "../options.ts";
-import type { HostArray } from "../parameter.ts";
-import type { HyperGradients, Pullback } from "../pullback.ts";
-import type { Plan } from "../plan.ts";
-import type { RuleOptions } from "../rule.ts";
-import type { CallRow, Gradients } from "../tables.ts";
-import type { Room } from "../wasm/workspace.ts";
+import type { BackendName } from "../core/hyperparameters.ts";
+import type { HostArray } from "../core/host_array.ts";
+import type { HyperGradients, Pullback } from "./pullback.ts";
+import type { Plan } from "../plan/plan.ts";
+import type { RuleOptions } from "../core/rule.ts";
+import type { CallRow, Gradients } from "../plan/layout.ts";
+import type { Room } from "./js/wasm/workspace.ts";
 
 /** An implementation of the rule over the tables of a plan, and of the way back through it. */
 export interface Backend {

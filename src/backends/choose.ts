@@ -1,10 +1,10 @@
 /** Which backend an optimizer gets. */
 
-import type { BackendName } from "../options.ts";
-import { describe } from "../parameter.ts";
+import type { BackendName } from "../core/hyperparameters.ts";
+import { describe } from "../core/validate.ts";
 import type { Backend } from "./backend.ts";
-import { openCpu } from "./cpu.ts";
-import { js } from "./js.ts";
+import { openCpu } from "./native_cpu.ts";
+import { js } from "./js/backend.ts";
 
 /**
  * Chooses a backend; `"auto"` is `cpu` where the library is there and allowed, else `js`.

@@ -1,12 +1,15 @@
 /** Going back through recorded steps. */
 
 import type { Backend } from "../backends/backend.ts";
-import { copyOf, lengthOf } from "../intrinsics.ts";
-import { checkLike } from "../like.ts";
-import { checkBuffer, describe, label } from "../parameter.ts";
-import type { FloatArray, Parameter } from "../parameter.ts";
-import { addUp, NOTHING, pullbackOf } from "../pullback.ts";
-import type { HyperGradients, Pullback } from "../pullback.ts";
+import { copyOf, lengthOf } from "../core/intrinsics.ts";
+import { checkLike } from "../core/array_checks.ts";
+import { checkBuffer } from "../core/array_checks.ts";
+import { describe } from "../core/validate.ts";
+import { label } from "../core/parameter.ts";
+import type { FloatArray } from "../core/host_array.ts";
+import type { Parameter } from "../core/parameter.ts";
+import { addUp, NOTHING, pullbackOf } from "../backends/pullback.ts";
+import type { HyperGradients, Pullback } from "../backends/pullback.ts";
 import type { RecordedGroup, RecordedStep, RecordedTensor } from "./recorder.ts";
 
 /** Derivatives of a loss, by parameter. */

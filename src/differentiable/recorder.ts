@@ -1,11 +1,15 @@
 /** What `differentiable: true` keeps of each step, so that gradients can flow back through it. */
 
-import { copyOf } from "../intrinsics.ts";
-import { describe, isSixteenBit, label } from "../parameter.ts";
-import type { FloatArray, Parameter, WideDtype } from "../parameter.ts";
-import type { Entry } from "../entry.ts";
-import type { Plan } from "../plan.ts";
-import type { RuleOptions } from "../rule.ts";
+import { copyOf } from "../core/intrinsics.ts";
+import { describe } from "../core/validate.ts";
+import { isSixteenBit } from "../core/dtype.ts";
+import { label } from "../core/parameter.ts";
+import type { FloatArray } from "../core/host_array.ts";
+import type { Parameter } from "../core/parameter.ts";
+import type { WideDtype } from "../core/dtype.ts";
+import type { Entry } from "../plan/tensor_table.ts";
+import type { Plan } from "../plan/plan.ts";
+import type { RuleOptions } from "../core/rule.ts";
 
 /** What one step read of one parameter: copies. */
 export interface RecordedTensor {

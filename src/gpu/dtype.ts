@@ -1,8 +1,8 @@
 /** The dtypes that tensors on a GPU may have. */
 
-import type { DtypeCode } from "../native/gpu.ts";
-import { tagOf } from "../intrinsics.ts";
-import { describe } from "../parameter.ts";
+import type { DtypeCode } from "./device.ts";
+import { tagOf } from "../core/intrinsics.ts";
+import { describe } from "../core/validate.ts";
 
 /** The arrays that hold a GPU tensor's elements on the host, by dtype. */
 export interface GpuArrays {

@@ -1,7 +1,7 @@
 /** Shaders of the user. */
 
-import type { NativeGpu, NativeView } from "../native/gpu.ts";
-import { describe } from "../parameter.ts";
+import type { NativeGpu, NativeView } from "./device.ts";
+import { describe } from "../core/validate.ts";
 import type { GpuDtype } from "./dtype.ts";
 import { GpuTensor, placeOf } from "./tensor.ts";
 

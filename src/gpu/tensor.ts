@@ -1,9 +1,10 @@
 /** Tensors on a GPU. */
 
-import type { NativeGpu } from "../native/gpu.ts";
-import { lengthOf } from "../intrinsics.ts";
-import { describe, place } from "../parameter.ts";
-import type { DeviceTensor, ElementType } from "../parameter.ts";
+import type { NativeGpu } from "./device.ts";
+import { lengthOf } from "../core/intrinsics.ts";
+import { describe } from "../core/validate.ts";
+import { place } from "../core/dtype.ts";
+import type { DeviceTensor, ElementType } from "../core/dtype.ts";
 import { arrayDtype, FORMATS } from "./dtype.ts";
 import type { GpuArrays, GpuDtype } from "./dtype.ts";
 

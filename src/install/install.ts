@@ -3,10 +3,10 @@
 import { CHECKSUMS } from "../native/checksums.ts";
 import { cachedName, cacheFolder, cacheVariables, releasedName, STEM } from "../native/release.ts";
 import type { ReleasedFile } from "../native/release.ts";
-import { checkDeno } from "../runtime.ts";
-import { VERSION } from "../version.ts";
+import { checkDeno } from "../core/runtime.ts";
+import { VERSION } from "../core/version.ts";
 import { KernelInstallError } from "./error.ts";
-import { checkKnown } from "../options.ts";
+import { checkKnown } from "../core/validate.ts";
 import { place, readIfThere, removeAll } from "./folder.ts";
 import { nodePath } from "./node.ts";
 import { checkTimeout, DEFAULT_TIMEOUT } from "./patience.ts";

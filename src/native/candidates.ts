@@ -1,7 +1,7 @@
 /** Where a native library may be, in the order in which it is looked for; nothing is opened. */
 
-import { toAbsolute } from "../absolute_path.ts";
-import { VERSION } from "../version.ts";
+import { toAbsolute } from "../core/absolute_path.ts";
+import { VERSION } from "../core/version.ts";
 import { CHECKSUMS } from "./checksums.ts";
 import { builtName, cachedName, cacheFolder, cacheVariables, releasedName } from "./release.ts";
 import type { ReleasedFile } from "./release.ts";

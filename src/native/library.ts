@@ -1,6 +1,6 @@
 /** Finds, opens and checks the native library: the only `dlopen` of Descent. */
 
-import { VERSION } from "../version.ts";
+import { VERSION } from "../core/version.ts";
 import { allowed, CHOICE, hiddenCacheVariables, listCandidates } from "./candidates.ts";
 import type { Candidate } from "./candidates.ts";
 import { findFlaw, MISSING } from "./library_file.ts";
@@ -9,8 +9,8 @@ import { ABI, SYMBOLS } from "./symbols.ts";
 import type { Symbols } from "./symbols.ts";
 import { openPinned } from "./pinned.ts";
 import type { PinnedCalls } from "./pinned.ts";
-import { GPU_SYMBOLS } from "./gpu_symbols.ts";
-import type { GpuSymbols } from "./gpu_symbols.ts";
+import { GPU_SYMBOLS } from "./symbols.ts";
+import type { GpuSymbols } from "./symbols.ts";
 
 /** An opened library. */
 export interface Library {

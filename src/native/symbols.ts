@@ -1,5 +1,99 @@
 /** The C interface of the native library, one entry per function of `kernels/src/ffi`. */
 
+/**
+ * What `Deno.dlopen` is told; a library that was built without its feature `gpu` has none of it.
+ * Tensors are handles in float64 words, all else is a small number.
+ */
+export const GPU_SYMBOLS = {
+  /**
+   * `int32_t descent_gpu_open(const uint8_t *name, uint32_t length, uint32_t low_power,
+   * double max_block, double chunk, uint32_t isolate, uint32_t *gpu)`
+   */
+  descent_gpu_open: {
+    parameters: ["buffer", "u32", "u32", "f64", "f64", "u32", "buffer"],
+    result: "i32",
+  },
+  /** `int32_t descent_gpu_close(uint32_t gpu)` */
+  descent_gpu_close: { parameters: ["u32"], result: "i32" },
+  /** `uint32_t descent_gpu_info(uint32_t gpu, uint8_t *out, uint32_t capacity)` */
+  descent_gpu_info: { parameters: ["u32", "buffer", "u32"], result: "u32" },
+  /** `int32_t descent_gpu_memory(uint32_t gpu, double *out)` */
+  descent_gpu_memory: { parameters: ["u32", "buffer"], result: "i32" },
+  /**
+   * `int32_t descent_gpu_tensor(uint32_t gpu, double length, uint32_t dtype, uint32_t zeroed,
+   * double *handle)`
+   */
+  descent_gpu_tensor: { parameters: ["u32", "f64", "u32", "u32", "buffer"], result: "i32" },
+  /** `int32_t descent_gpu_free(uint32_t gpu, double handle)` */
+  descent_gpu_free: { parameters: ["u32", "f64"], result: "i32" },
+  /** `int32_t descent_gpu_write(uint32_t gpu, double handle, const void *data, double bytes)` */
+  descent_gpu_write: { parameters: ["u32", "f64", "buffer", "f64"], result: "i32" },
+  /** `int32_t descent_gpu_zero(uint32_t gpu, const double *handles, uint32_t count)` */
+  descent_gpu_zero: { parameters: ["u32", "buffer", "u32"], result: "i32" },
+  /** `int32_t descent_gpu_read(uint32_t gpu, double handle, uint32_t *wait)` */
+  descent_gpu_read: { parameters: ["u32", "f64", "buffer"], result: "i32" },
+  /** `int32_t descent_gpu_wait(uint32_t wait, void *out, double capacity)` */
+  descent_gpu_wait: {
+    parameters: ["u32", "buffer", "f64"],
+    result: "i32",
+  },
+  /** As above, on another thread. */
+  descent_gpu_wait_async: {
+    name: "descent_gpu_wait",
+    parameters: ["u32", "buffer", "f64"],
+    result: "i32",
+    nonblocking: true,
+  },
+  /** `int32_t descent_gpu_finish(uint32_t wait)` */
+  descent_gpu_finish: { parameters: ["u32"], result: "i32" },
+  /**
+   * `int32_t descent_gpu_kernel(uint32_t gpu, const uint8_t *code, uint32_t code_length,
+   * const uint8_t *entry, uint32_t entry_length, uint32_t *kernel)`
+   */
+  descent_gpu_kernel: {
+    parameters: ["u32", "buffer", "u32", "buffer", "u32", "buffer"],
+    result: "i32",
+  },
+  /** `int32_t descent_gpu_free_kernel(uint32_t gpu, uint32_t kernel)` */
+  descent_gpu_free_kernel: { parameters: ["u32", "u32"], result: "i32" },
+  /**
+   * `int32_t descent_gpu_dispatch(uint32_t gpu, uint32_t kernel, const double *views,
+   * uint32_t count, uint32_t x, uint32_t y, uint32_t z)`
+   */
+  descent_gpu_dispatch: {
+    parameters: ["u32", "u32", "buffer", "u32", "u32", "u32", "u32"],
+    result: "i32",
+  },
+  /**
+   * `int32_t descent_gpu_step(uint32_t gpu, const uint64_t *rows, uint32_t row_count, uint32_t from,
+   * uint32_t to, const double *groups, uint32_t group_count)`
+   */
+  descent_gpu_step: {
+    parameters: ["u32", "buffer", "u32", "u32", "u32", "buffer", "u32"],
+    result: "i32",
+  },
+  /** `int32_t descent_gpu_start_timing(uint32_t gpu)` */
+  descent_gpu_start_timing: { parameters: ["u32"], result: "i32" },
+  /**
+   * `int32_t descent_gpu_stop_timing(uint32_t gpu, double *out, uint32_t capacity,
+   * uint32_t *count)`
+   */
+  descent_gpu_stop_timing: { parameters: ["u32", "buffer", "u32", "buffer"], result: "i32" },
+  /**
+   * `int32_t descent_gpu_time_copies(uint32_t gpu, double bytes, double *out, uint32_t capacity,
+   * uint32_t *count)`
+   */
+  descent_gpu_time_copies: {
+    parameters: ["u32", "f64", "buffer", "u32", "buffer"],
+    result: "i32",
+  },
+  /** `int32_t descent_gpu_lose(uint32_t gpu)` */
+  descent_gpu_lose: { parameters: ["u32"], result: "i32" },
+} as const;
+
+/** The functions of the GPU path. */
+export type GpuSymbols = Deno.DynamicLibrary<typeof GPU_SYMBOLS>["symbols"];
+
 /** The interface's number; a library with another one is refused. */
 export const ABI = 6;
 

@@ -1,6 +1,6 @@
 /** Schedules made of schedules: one after another, or all at once. */
 
-import { describe } from "../parameter.ts";
+import { describe } from "../core/validate.ts";
 import { checkMilestones } from "./decay.ts";
 import { fromRecurrence, lastReset, nextChange, recurrenceOf } from "./schedule.ts";
 import type { Recurrence, Schedule } from "./schedule.ts";

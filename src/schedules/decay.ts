@@ -1,6 +1,6 @@
 /** Schedules that multiply the learning rate by a factor: in steps, steadily, or down to zero. */
 
-import { describe } from "../parameter.ts";
+import { describe } from "../core/validate.ts";
 import { checkOption, checkOptions, COUNT, NOT_NEGATIVE, WHOLE } from "./options.ts";
 import { fromRecurrence, unlessFixed } from "./schedule.ts";
 import type { Schedule } from "./schedule.ts";

@@ -1,10 +1,10 @@
 /** The groups of the optimizer that a scheduler sets. */
 
-import { initialLrOf, settleScheduled } from "../initial_lr.ts";
-import { checkHyperparameter, checkInitialLr } from "../options.ts";
-import { describe } from "../parameter.ts";
-import { placesOf } from "../state/scheduler_dict.ts";
-import type { LRSchedulerStateDict } from "../state/scheduler_dict.ts";
+import { initialLrOf, settleScheduled } from "../core/initial_lr.ts";
+import { checkHyperparameter, checkInitialLr } from "../core/hyperparameters.ts";
+import { describe } from "../core/validate.ts";
+import { placesOf } from "../state/extras.ts";
+import type { LRSchedulerStateDict } from "../state/extras.ts";
 
 /** An optimizer, as far as schedulers go: `SGD`, or anything with such groups. */
 export interface ScheduledOptimizer {

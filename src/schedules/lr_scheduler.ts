@@ -1,8 +1,8 @@
 /** The class that moves the groups of an optimizer along schedules. */
 
-import { describe } from "../parameter.ts";
-import { readSchedulerDict } from "../state/scheduler_dict.ts";
-import type { LRSchedulerStateDict } from "../state/scheduler_dict.ts";
+import { describe } from "../core/validate.ts";
+import { readSchedulerDict } from "../state/extras.ts";
+import type { LRSchedulerStateDict } from "../state/extras.ts";
 import { checkCounts, Groups } from "./groups.ts";
 import type { ScheduledOptimizer } from "./groups.ts";
 import { checkOption, WHOLE } from "./options.ts";

@@ -1,7 +1,6 @@
 /** Checks of what schedules are made with. */
 
-import { checkKnown } from "../options.ts";
-import { describe } from "../parameter.ts";
+import { checkKnown, describe } from "../core/validate.ts";
 
 /** What an option must be, as error messages say it. */
 export interface Limit {
@@ -16,23 +15,28 @@ export const NOT_NEGATIVE: Limit = {
   text: "finite and >= 0",
   holds: (value) => value >= 0 && value < Infinity,
 };
+
 /** A divisor. */
 export const POSITIVE: Limit = {
   text: "finite and > 0",
   holds: (value) => value > 0 && value < Infinity,
 };
+
 /** A share that may be nothing. */
 export const SHARE: Limit = { text: ">= 0 and <= 1", holds: (value) => value >= 0 && value <= 1 };
+
 /** A share that is divided by. */
 export const POSITIVE_SHARE: Limit = {
   text: "> 0 and <= 1",
   holds: (value) => value > 0 && value <= 1,
 };
+
 /** A step, or a number of them. */
 export const WHOLE: Limit = {
   text: "a whole number >= 0",
   holds: (value) => Number.isSafeInteger(value) && value >= 0,
 };
+
 /** A number of steps that is divided by. */
 export const COUNT: Limit = {
   text: "a whole number >= 1",

@@ -6,8 +6,9 @@
  * too, and as many are left: else it could get the state of a parameter that is called otherwise.
  */
 
-import type { ParamGroup } from "../group.ts";
-import type { Parameter, Tensor } from "../parameter.ts";
+import type { ParamGroup } from "../core/hyperparameters.ts";
+import type { Parameter } from "../core/parameter.ts";
+import type { Tensor } from "../core/dtype.ts";
 import { pairGroups, rowsOf } from "./group_pairs.ts";
 import type { Member, Row } from "./group_pairs.ts";
 import {
@@ -19,7 +20,7 @@ import {
   surplus,
 } from "./misfits.ts";
 import type { Problem } from "./misfits.ts";
-import type { CheckedGroup } from "./state_dict.ts";
+import type { CheckedGroup } from "./dict.ts";
 
 /** A group of the optimizer and the group of the dict that has the same parameters. */
 export interface Pair {

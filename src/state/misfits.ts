@@ -1,6 +1,6 @@
 /** Says what of an optimizer and of a state dict has no counterpart. */
 
-import { quote } from "./errors.ts";
+import { quote } from "../core/validate.ts";
 import type { Member, Row } from "./group_pairs.ts";
 
 /** Something that does not match. */

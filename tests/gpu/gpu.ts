@@ -2,8 +2,8 @@
 
 import { GpuUnavailableError, openGpu } from "@descent/sgd";
 import type { Gpu } from "@descent/sgd";
-import { openTuned } from "../../src/gpu.ts";
-import type { Tuning } from "../../src/gpu.ts";
+import { openTuned } from "../../src/gpu/gpu.ts";
+import type { Tuning } from "../../src/gpu/gpu.ts";
 
 /** Why no GPU can be had, or undefined if one can. Anything but its absence is an error. */
 export const absence: string | undefined = tryOpen();

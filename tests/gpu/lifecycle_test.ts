@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { GpuUnavailableError, openGpu, SGD } from "@descent/sgd";
-import { nativeOf } from "../../src/gpu.ts";
+import { nativeOf } from "../../src/gpu/gpu.ts";
 import { absence, DOUBLE, gpuTest, values } from "./gpu.ts";
 
 const MOD = new URL("../../mod.ts", import.meta.url);

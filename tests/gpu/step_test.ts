@@ -3,7 +3,7 @@
 import { assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { openGpu, SGD, sgd, sgdVjp } from "@descent/sgd";
 import type { Gpu, GpuTensor, GroupOptions, Parameter } from "@descent/sgd";
-import { openTuned } from "../../src/gpu.ts";
+import { openTuned } from "../../src/gpu/gpu.ts";
 import { gpuTest, TINY, values } from "./gpu.ts";
 
 type GpuParameter = Parameter<GpuTensor>;

@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path/join";
-import { VERSION } from "../../src/version.ts";
+import { VERSION } from "../../src/core/version.ts";
 import { dryRunPublish, publishableFiles, ROOT, run } from "./stage.ts";
 
 const LIMIT = 600_000; // bytes, of a "well under a megabyte" that the issue asks for

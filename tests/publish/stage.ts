@@ -4,7 +4,7 @@ import { dirname } from "@std/path/dirname";
 import { fromFileUrl } from "@std/path/from-file-url";
 import { join } from "@std/path/join";
 import { PLATFORMS, type ReleasedFile, releasedName } from "../../src/native/release.ts";
-import { VERSION } from "../../src/version.ts";
+import { VERSION } from "../../src/core/version.ts";
 import { sha256File, writeChecksums } from "../../tools/release/checksums.ts";
 
 /** The repository. */
@@ -72,7 +72,7 @@ export async function stage(
   for (const file of await publishableFiles()) {
     await Deno.mkdir(dirname(join(root, file)), { recursive: true });
     const text = await Deno.readTextFile(join(ROOT, file));
-    const hasVersion = file === "deno.json" || file === "src/version.ts";
+    const hasVersion = file === "deno.json" || file === "src/core/version.ts";
     await Deno.writeTextFile(join(root, file), hasVersion ? text.replace(VERSION, version) : text);
   }
   await Deno.mkdir(dist);

@@ -4,7 +4,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { BFloat16Array } from "@descent/sgd";
 import type { HostArray } from "@descent/sgd";
 import fc from "fast-check";
-import { load, store } from "../../src/convert.ts";
+import { load, store } from "../../src/core/convert.ts";
 import { words } from "../golden.ts";
 import { bitsOf, CONVERSIONS, digest, fromBits, fromNumbers, numbersOf, TYPES } from "./golden.ts";
 

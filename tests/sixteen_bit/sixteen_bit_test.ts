@@ -4,7 +4,7 @@ import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows }
 import { BFloat16Array, clipGradNorm, SGD } from "@descent/sgd";
 import type { DeviceTensor, HostArray, Parameter, SGDOptions, StepOptions } from "@descent/sgd";
 import fc from "fast-check";
-import { place } from "../../src/parameter.ts";
+import { place } from "../../src/core/dtype.ts";
 import { testOnBackends } from "../backends.ts";
 import { bitsOf, digest, fromBits, fromNumbers, numbersOf, TYPES } from "./golden.ts";
 import type { SixteenBit } from "./golden.ts";

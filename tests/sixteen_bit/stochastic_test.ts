@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { BFloat16Array, SGD, sgd } from "@descent/sgd";
 import type { BackendName, HostArray, Parameter, SGDOptions } from "@descent/sgd";
-import { ChaCha8 } from "../../src/backends/chacha.ts";
+import { ChaCha8 } from "../../src/backends/js/random.ts";
 import { cpuMissing, testOnBackends } from "../backends.ts";
 import { bitsOf, fromBits, fromNumbers, numbersOf, TYPES } from "./golden.ts";
 import type { SixteenBit } from "./golden.ts";

@@ -1,6 +1,6 @@
 /** Other processes, for tests that need some. */
 
-import { prefixOf } from "../../src/state/atomic_file.ts";
+import { prefixOf } from "../../src/checkpoint/atomic_file.ts";
 
 /** The name of what a killed process may leave of writing a file. */
 export async function leftoverOf(name: string): Promise<string> {

@@ -8,9 +8,9 @@ import {
   PREFIX,
   readHeader,
   readHeaderLength,
-} from "../../src/state/safetensors.ts";
+} from "../../src/checkpoint/safetensors.ts";
 import fc from "fast-check";
-import type { Tensor } from "../../src/state/safetensors.ts";
+import type { Tensor } from "../../src/checkpoint/tensor_order.ts";
 import python from "./fixtures/safetensors_vectors.json" with { type: "json" };
 
 function encode(tensors: readonly Tensor[], metadata?: Record<string, string>): Uint8Array {

@@ -2,9 +2,9 @@
 
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
-import type { HostArray } from "../../src/parameter.ts";
-import type { Tensor } from "../../src/state/safetensors.ts";
-import { sortTensors } from "../../src/state/tensor_order.ts";
+import type { HostArray } from "../../src/core/host_array.ts";
+import type { Tensor } from "../../src/checkpoint/tensor_order.ts";
+import { sortTensors } from "../../src/checkpoint/tensor_order.ts";
 
 const ARRAYS: readonly HostArray[] = [
   new Float16Array(1),

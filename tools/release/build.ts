@@ -2,7 +2,7 @@
 
 import { join } from "@std/path/join";
 import { builtName, releasedName } from "../../src/native/release.ts";
-import { VERSION } from "../../src/version.ts";
+import { VERSION } from "../../src/core/version.ts";
 import { sha256File } from "./checksums.ts";
 
 const KERNELS = join(import.meta.dirname!, "..", "..", "kernels");

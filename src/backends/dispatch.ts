@@ -1,0 +1,79 @@
+/** Parameters on devices: their rows of a plan go to their device, the others to a host backend. */
+
+import { deviceOf } from "../core/dtype.ts";
+import type { Device, DeviceTensor, Tensor } from "../core/dtype.ts";
+import type { HostArray } from "../core/host_array.ts";
+import { fillAll } from "../core/intrinsics.ts";
+import { Slab } from "../memory/slab.ts";
+import type { TensorMemory } from "../memory/slab.ts";
+import type { CallRow } from "../plan/layout.ts";
+import type { Plan } from "../plan/plan.ts";
+import type { Backend } from "./backend.ts";
+
+/** Where a tensor's bytes begin, on one scale for all memory. */
+export function addressOf(host: Backend, tensor: Tensor | Uint32Array<ArrayBuffer>): number {
+  const device = deviceOf(tensor);
+  return device === undefined
+    ? host.address(tensor as HostArray | Uint32Array<ArrayBuffer>)
+    : device.address(tensor as DeviceTensor);
+}
+
+/** The memory of tensors: of devices, and of arrays as the host's backend has them. */
+export function memoryOf(host: Backend): TensorMemory {
+  return {
+    address: (tensor) => addressOf(host, tensor),
+    allocate(bytes) {
+      const { buffer, offset } = host.allocate(bytes);
+      return new Slab(buffer, host.address(new Uint32Array(buffer)), offset);
+    },
+  };
+}
+
+/**
+ * One step of the rows `from <= row < to` of a refreshed plan. Devices come first: their work is
+ * queued, and runs while the host computes.
+ *
+ * @param call The plan's call row, or null if the step asks for nothing besides the rule.
+ */
+export function stepRows(
+  host: Backend,
+  plan: Plan,
+  from: number,
+  to: number,
+  call: CallRow | null,
+): void {
+  queueRows(plan, from, to);
+  if (plan.hasArrays) host.step(plan, from, to, call);
+}
+
+/** As `stepRows` with the plan's call row, beside JavaScript's thread; devices need not be done when it is. */
+export async function stepRowsAsync(
+  host: Backend,
+  plan: Plan,
+  from: number,
+  to: number,
+): Promise<void> {
+  queueRows(plan, from, to);
+  if (plan.hasArrays) await host.stepAsync(plan, from, to);
+}
+
+function queueRows({ devices, rows, table, groupRows, groups }: Plan, from: number, to: number) {
+  for (let i = 0; i < devices.length; i++) {
+    devices[i].step(rows, table.count, from, to, groupRows, groups.length);
+  }
+}
+
+/** Fills arrays and tensors with zeros, with one call per device. */
+export function fillZero(tensors: readonly Tensor[]): void {
+  const arrays: HostArray[] = [];
+  const onDevices = new Map<Device, DeviceTensor[]>();
+  for (const tensor of tensors) {
+    const device = deviceOf(tensor);
+    if (device === undefined) arrays.push(tensor as HostArray);
+    else if (onDevices.get(device)?.push(tensor as DeviceTensor) === undefined) {
+      onDevices.set(device, [tensor as DeviceTensor]);
+    }
+  }
+  for (const [device, own] of onDevices) device.zero(own); // it may be lost: arrays come after it
+  for (const array of arrays) fillAll(array, 0);
+}

@@ -1,0 +1,80 @@
+/** Norms of gradients and their scaling on the `js` backend, apart from a step. */
+
+import { load, store } from "../../core/convert.ts";
+import { dtypeOf, FLOAT32, isSixteenBit } from "../../core/dtype.ts";
+import type { Dtype } from "../../core/dtype.ts";
+import type { FloatArray, HostArray } from "../../core/host_array.ts";
+import { COEFFICIENT, GROUP_ROW, groupOf, isOnHost } from "../../plan/layout.ts";
+import type { Gradients } from "../../plan/layout.ts";
+import { loopsOf } from "./loops/loops.ts";
+import { plain } from "./plain_views.ts";
+import { computeTypeOf } from "./preparation.ts";
+
+/** Elements of which a partial sum is taken: as in the native library. */
+export const BLOCK = 4096;
+
+/** Does what `Backend.norm` says. */
+export function addNorms(
+  { grads, halves }: Gradients,
+  inverseScale: number,
+  sums: Float64Array,
+): void {
+  for (let row = 0; row < grads.length; row++) {
+    if (!isOnHost(halves, row)) continue;
+    const grad = plain(grads[row] as HostArray);
+    const squares = sumSquares(grad, dtypeOf(grad, "the gradient"), inverseScale);
+    const group = groupOf(halves, row);
+    sums[2 * group] += squares.sum;
+    if (!squares.finite) sums[2 * group + 1] = 1;
+  }
+}
+
+function sumSquares(grad: HostArray, dtype: Dtype, inverseScale: number) {
+  const type = computeTypeOf(dtype);
+  const loops = loopsOf(type);
+  const factor = type.round(inverseScale);
+  const half = isSixteenBit(dtype);
+  const isRead = factor === 1 && !half; // else a copy is multiplied
+  const block = isRead ? null : type.zeros(Math.min(BLOCK, grad.length));
+  let sum = 0;
+  let finite = true;
+  for (let from = 0; from < grad.length; from += BLOCK) {
+    const part = grad.length <= BLOCK ? grad : grad.subarray(from, from + BLOCK);
+    const scaled = block?.subarray(0, part.length) ?? part as FloatArray;
+    if (half) load(part, scaled as Float32Array);
+    else if (factor !== 1) scaled.set(part);
+    if (factor !== 1) loops.multiply(scaled, factor);
+    const squares = loops.sumSquares(scaled);
+    sum += squares;
+    // The squares of float64 may overflow where no element is infinite. 0 * Infinity is NaN.
+    finite &&= Number.isFinite(squares) || scaled.every(Number.isFinite);
+  }
+  return { sum, finite };
+}
+
+/** Does what `Backend.scale` says. */
+export function scaleGradients({ grads, halves, groupRows }: Gradients): void {
+  for (let row = 0; row < grads.length; row++) {
+    if (!isOnHost(halves, row)) continue;
+    const coefficient = groupRows[groupOf(halves, row) * GROUP_ROW + COEFFICIENT];
+    if (coefficient === 1) continue;
+    const grad = plain(grads[row] as HostArray);
+    const dtype = dtypeOf(grad, "the gradient");
+    const type = computeTypeOf(dtype);
+    const factor = type.round(coefficient);
+    if (isSixteenBit(dtype)) multiplySixteenBit(grad, factor);
+    else loopsOf(type).multiply(grad as FloatArray, factor);
+  }
+}
+
+function multiplySixteenBit(grad: HostArray, factor: number): void {
+  const { multiply } = loopsOf(FLOAT32);
+  const block = new Float32Array(Math.min(BLOCK, grad.length));
+  for (let from = 0; from < grad.length; from += BLOCK) {
+    const part = grad.subarray(from, from + BLOCK);
+    const scaled = block.subarray(0, part.length);
+    load(part, scaled);
+    multiply(scaled, factor);
+    store(scaled, part);
+  }
+}

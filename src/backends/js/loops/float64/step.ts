@@ -1,0 +1,38 @@
+// A copy of src/backends/js/loops/float32/step.ts, made by `deno task loops`.
+
+import type { Factors, Lines } from "../../../../core/rule.ts";
+import { FLOAT64 as a } from "../../arithmetic.ts";
+import type { Preparation } from "../../preparation.ts";
+import { descend, gradient, velocity } from "./rule.ts";
+
+/** Steps one tensor. Its momentum buffer begins at element `at` of an array. */
+export function step(
+  lines: Lines,
+  f: Factors<number>,
+  data: Float64Array,
+  grad: Float64Array,
+  buffer: Float64Array | null,
+  at: number,
+): void {
+  const buffered = lines.momentum !== "none";
+  for (let i = 0; i < data.length; i++) {
+    const p = data[i];
+    const g = gradient(a, f, lines, p, grad[i]);
+    let b = g;
+    if (buffered) buffer![at + i] = b = velocity(a, f, lines, g, buffer![at + i]);
+    data[i] = descend(a, f, lines, p, g, b);
+  }
+}
+
+/** Writes prepared gradients to an array that is at least as long, with each product rounded. */
+export function prepare(
+  grad: Float64Array,
+  out: Float64Array,
+  { inverseScale, coefficient, maxValue }: Preparation,
+): void {
+  const limit = a.mul(maxValue, 1);
+  for (let i = 0; i < grad.length; i++) {
+    const value = a.mul(a.mul(grad[i], inverseScale), coefficient);
+    out[i] = value > limit ? limit : value < -limit ? -limit : value; // NaN stays
+  }
+}

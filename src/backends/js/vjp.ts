@@ -1,0 +1,39 @@
+/** The way back through a step on the `js` backend; `kernels/src/vjp/mod.rs` has the formulas. */
+
+import { factorsOf, linesOf } from "../../core/rule.ts";
+import type { RuleOptions } from "../../core/rule.ts";
+import { checkPullbacks } from "../pullback.ts";
+import type { HyperGradients, Pullback } from "../pullback.ts";
+import { LANES } from "./loops/float32/back.ts";
+import { loopsOf } from "./loops/loops.ts";
+
+/** Elements of which a partial sum is taken: as in the native library. */
+export const CHUNK = 4096;
+
+/** Goes back through one step of all tensors. */
+export function goBack(
+  pullbacks: readonly Pullback[],
+  h: Readonly<RuleOptions>,
+): HyperGradients {
+  checkPullbacks(pullbacks);
+  const sums = [0, 0, 0, 0];
+  const lanes = new Float64Array(sums.length * LANES);
+  for (const pullback of pullbacks) {
+    const loops = loopsOf(pullback.dtype);
+    const lines = linesOf(h, pullback.buffer === null);
+    const factors = factorsOf(h, pullback.dtype.round);
+    for (let from = 0; from < pullback.param.length; from += CHUNK) {
+      const to = Math.min(from + CHUNK, pullback.param.length);
+      loops.goBack(lines, factors, pullback, from, to, lanes);
+      for (let k = 0; k < sums.length; k++) sums[k] += total(lanes, k * LANES);
+    }
+  }
+  const [lr, momentum, dampening, weightDecay] = sums;
+  return { lr, momentum, dampening, weightDecay };
+}
+
+/** Adds up running sums in the order in which the native library does. */
+function total(lanes: Float64Array, at: number): number {
+  const pair = (i: number) => lanes[at + i] + lanes[at + i + 1];
+  return (pair(0) + pair(2)) + (pair(4) + pair(6));
+}

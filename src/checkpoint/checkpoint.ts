@@ -1,0 +1,300 @@
+/** Checkpoint files: state on disk, written so that no crash can spoil it. */
+
+import { toAbsolute } from "../core/absolute_path.ts";
+import { checkDeno } from "../core/runtime.ts";
+import { checkKnown, describe } from "../core/validate.ts";
+import type { StateDictOptions } from "../state/apply.ts";
+import type { StateDict } from "../state/dict.ts";
+import type { GradScalerStateDict, LRSchedulerStateDict } from "../state/extras.ts";
+import { liveOf } from "../state/source.ts";
+import { explain, removeLeftovers, replaceFile } from "./atomic_file.ts";
+import { layOutState, readState } from "./encoding.ts";
+import { unreadable } from "./errors.ts";
+import { PIECE, PieceReader } from "./piece_reader.ts";
+import type { Progress } from "./piece_reader.ts";
+import { bytesOf, PREFIX, readHeaderLength } from "./safetensors.ts";
+import type { Layout } from "./safetensors.ts";
+export type { Progress } from "./piece_reader.ts";
+
+/** The options of `loadState`. */
+export interface LoadStateOptions {
+  /** Called after each piece. */
+  onProgress?: (progress: Progress) => void;
+}
+
+/** The options of `saveState`. */
+export interface SaveStateOptions extends LoadStateOptions {
+  /** Whether an optimizer's parameters go into the file too, values and all. @default {false} */
+  parameters?: boolean;
+  /** A scheduler whose state goes into the file too, as `lr_scheduler`. */
+  scheduler?: StatefulScheduler;
+  /** A `GradScaler` whose state goes into the file too, as `grad_scaler`. */
+  scaler?: StatefulScaler;
+  /** Notes of the caller's own, such as the epoch. */
+  metadata?: Readonly<Record<string, string>>;
+}
+
+/** An optimizer, as far as saving it goes. */
+export interface Stateful {
+  /** Its state. */
+  stateDict(options?: StateDictOptions): StateDict;
+}
+
+/** A scheduler, as far as saving it goes. */
+export interface StatefulScheduler {
+  /** Its state. */
+  stateDict(): LRSchedulerStateDict;
+}
+
+/** A scaler, as far as saving it goes. */
+export interface StatefulScaler {
+  /** Its state. */
+  stateDict(): GradScalerStateDict;
+}
+
+/**
+ * Saves the state of an optimizer, or a state dict, as a safetensors file.
+ *
+ * A crash at any moment leaves the file that was there or the new one in full, and a killed process
+ * leaves nothing behind that the next `saveState` or `loadState` of that file would not remove. When
+ * the promise is fulfilled the file is on disk. It is written in pieces from the optimizer's own
+ * arrays, without a copy of them; if the optimizer steps meanwhile, the promise is rejected and the
+ * old file stays, so await it before the next step.
+ *
+ * Needs Deno, with read and write permission for the folder of the file; elsewhere
+ * `encodeStateDict` makes the bytes.
+ *
+ * @param path The file. Two processes may save to it: the last one wins.
+ * @param source An optimizer or a state dict; a dict is saved as it is, parameters included.
+ * @param options What goes into the file, and who is told of the progress.
+ * @throws {CheckpointError} If the system does not let the file be written: a full disk, a missing
+ * or read-only folder, a directory in its place. The message says which, and the old file stays.
+ * @throws {TypeError} If the state is not valid, or two tensors have the same name.
+ * @throws {Error} If the optimizer has stepped meanwhile, or an array was detached.
+ *
+ * @example
+ * ```ts
+ * import { loadState, saveState, SGD } from "@descent/sgd";
+ *
+ * const w = { data: new Float32Array([1, 2]), grad: new Float32Array([0.5, -0.5]), name: "w" };
+ * const optimizer = new SGD([w], { lr: 0.1, momentum: 0.9 });
+ * optimizer.step();
+ *
+ * const path = await Deno.makeTempFile();
+ * await saveState(path, optimizer, { parameters: true, metadata: { epoch: "3" } });
+ *
+ * const dict = await loadState(path);
+ * optimizer.loadStateDict(dict, { parameters: true });
+ * console.log(dict.metadata?.epoch); // 3
+ * ```
+ */
+export async function saveState(
+  path: string | URL,
+  source: Stateful | StateDict,
+  options: SaveStateOptions = {},
+): Promise<void> {
+  checkDeno("save the state", "use encodeStateDict and write its bytes");
+  checkKnown(options, ["parameters", "scheduler", "scaler", "metadata", "onProgress"]);
+  const { onProgress, metadata, parameters } = options;
+  const file = toPath(path);
+  const lr_scheduler = stateOf("scheduler", options.scheduler);
+  const grad_scaler = stateOf("scaler", options.scaler);
+  const others = { ...(lr_scheduler && { lr_scheduler }), ...(grad_scaler && { grad_scaler }) };
+  const { dict, check } = read(source, { parameters });
+  const notes = metadata === undefined ? {} : { metadata };
+  const layout = layOutState({ ...dict, ...others, ...notes });
+  const pieces = piecesOf(layout, check);
+  await replaceFile(file, (out) => writeAll(out, pieces, layout.size, onProgress));
+}
+
+/**
+ * Loads what `saveState` has saved. The file may be hostile: everything is checked before it is
+ * used, and no more memory is taken than the file is long.
+ *
+ * Needs Deno, with read permission for the file; elsewhere `decodeStateDict` takes the bytes. Where there is write permission for its folder, what a killed
+ * process left there of saving this file is removed.
+ *
+ * @param path The file.
+ * @param options Who is told of the progress.
+ * @returns The state dict, for `loadStateDict`.
+ * @throws {CheckpointError} If it is no valid checkpoint or cannot be read; the message names the
+ * file and the place in it.
+ * @throws {Deno.errors.NotFound} If there is no file.
+ *
+ * @example Go on if there is something to go on from
+ * ```ts
+ * import { loadState, SGD } from "@descent/sgd";
+ *
+ * const w = { data: new Float32Array([1, 2]), grad: null, name: "w" };
+ * const optimizer = new SGD([w], { lr: 0.1, momentum: 0.9 });
+ * try {
+ *   optimizer.loadStateDict(await loadState("no-such-run.safetensors"), { parameters: true });
+ * } catch (error) {
+ *   if (!(error instanceof Deno.errors.NotFound)) throw error;
+ * }
+ * ```
+ */
+export async function loadState(
+  path: string | URL,
+  options: LoadStateOptions = {},
+): Promise<StateDict> {
+  checkDeno("load the state", "read the bytes and use decodeStateDict");
+  checkKnown(options, ["onProgress"]);
+  const name = toPath(path);
+  try {
+    // Opening a pipe would wait for its other end; one that takes the file's place after this look
+    // still does.
+    if (!(await Deno.stat(name)).isFile) throw unreadable("it is no regular file");
+    const dict = await readFile(name, options.onProgress);
+    await removeLeftovers(name).catch(() => {}); // the state is there all the same
+    return dict;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) throw error;
+    throw explain(error, `Cannot load ${name}`);
+  }
+}
+
+/** The file's path, which a change of the current folder does not change. */
+function toPath(path: unknown): string {
+  if (typeof path === "string" && path !== "") return toAbsolute(path);
+  if (!(path instanceof URL) || path.protocol !== "file:") {
+    throw new TypeError(
+      `Cannot use path as it must be a path or a file: URL: current value is ${describe(path)}`,
+    );
+  }
+  const decoded = decodePath(path);
+  if (Deno.build.os === "windows") {
+    const named = path.hostname === "" ? decoded.slice(1) : `//${path.hostname}${decoded}`;
+    return named.replaceAll("/", "\\");
+  }
+  if (path.hostname === "") return decoded;
+  throw new TypeError(
+    `Cannot use path as a file: URL must not name a host here: current value is ${path}`,
+  );
+}
+
+function decodePath(url: URL): string {
+  try {
+    return decodeURIComponent(url.pathname);
+  } catch (cause) {
+    throw new TypeError(
+      `Cannot use path as what follows "%" in it must be UTF-8 in hex: current value is ${url}`,
+      { cause },
+    );
+  }
+}
+
+/** The dict to save, and what makes sure that it is still the state that it was. */
+function read(source: unknown, options: StateDictOptions) {
+  if (typeof source !== "object" || source === null) {
+    throw new TypeError(
+      `Cannot save the state as there must be an optimizer or a state dict: current value is ${
+        describe(source)
+      }`,
+    );
+  }
+  const live = liveOf(source);
+  if (live === undefined) {
+    const isDict = !("stateDict" in source);
+    const dict = isDict ? source as StateDict : (source as Stateful).stateDict(options);
+    return { dict, check: () => {} };
+  }
+  const before = live.revision();
+  const check = () => {
+    if (live.revision() === before) return;
+    throw new Error(
+      "Cannot save the state as the optimizer has stepped meanwhile: await saveState",
+    );
+  };
+  return { dict: live.dict(options), check };
+}
+
+function stateOf<D>(what: string, owner: { stateDict(): D } | undefined): D | undefined {
+  if (owner === undefined) return undefined;
+  if (typeof owner === "object" && owner !== null && "stateDict" in owner) return owner.stateDict();
+  throw new TypeError(
+    `Cannot save the ${what} as it must have a stateDict: current value is ${describe(owner)}`,
+  );
+}
+
+/**
+ * Copies of the file's bytes, in memory that the next piece uses again. Small tensors share a piece,
+ * as each call of the system costs more than they do.
+ */
+function* piecesOf({ head, tensors, size }: Layout, check: () => void): Generator<Uint8Array> {
+  const piece = new Uint8Array(Math.min(PIECE, size));
+  let filled = 0;
+  check();
+  for (const bytes of bytesOfFile(head, tensors)) {
+    for (let at = 0; at < bytes.length;) {
+      const part = bytes.subarray(at, at + piece.length - filled);
+      piece.set(part, filled);
+      [at, filled] = [at + part.length, filled + part.length];
+      if (filled < piece.length) continue;
+      yield piece;
+      check();
+      filled = 0;
+    }
+  }
+  if (filled > 0) yield piece.subarray(0, filled);
+}
+
+function* bytesOfFile(head: Uint8Array, tensors: Layout["tensors"]): Generator<Uint8Array> {
+  yield head;
+  for (const { array } of tensors) yield bytesOf(array);
+}
+
+async function writeAll(
+  out: Deno.FsFile,
+  pieces: Iterable<Uint8Array>,
+  total: number,
+  onProgress?: (progress: Progress) => void,
+): Promise<void> {
+  let done = 0;
+  for (const piece of pieces) {
+    for (let at = 0; at < piece.length;) at += await out.write(piece.subarray(at));
+    done += piece.length;
+    onProgress?.({ done, total });
+  }
+  // An array whose buffer is transferred meanwhile ends early.
+  if (done !== total) {
+    throw new Error(
+      `Cannot save the state as an array was detached meanwhile: ${total} bytes were to be ` +
+        `written, and ${done} were`,
+    );
+  }
+}
+
+/** `using` would close the file too, but Node.js and some browsers cannot parse it. */
+async function readFile(
+  name: string,
+  onProgress?: (progress: Progress) => void,
+): Promise<StateDict> {
+  const file = await Deno.open(name, { read: true });
+  try {
+    const { isFile, size } = await file.stat();
+    if (!isFile) throw unreadable("it is no regular file");
+    return await readAll(file, size, onProgress);
+  } finally {
+    file.close();
+  }
+}
+
+async function readAll(
+  file: Deno.FsFile,
+  total: number,
+  onProgress?: (progress: Progress) => void,
+): Promise<StateDict> {
+  const reader = new PieceReader(file, total, onProgress);
+  const prefix = new Uint8Array(Math.min(PREFIX, total));
+  await reader.fill(prefix);
+  const length = readHeaderLength(prefix, total);
+  const header = new Uint8Array(length);
+  await reader.fill(header);
+  const { dict, arrays } = readState(header, total - PREFIX - length);
+  for (const array of arrays) {
+    const bytes = bytesOf(array);
+    if (!reader.take(bytes)) await reader.fill(bytes);
+  }
+  return dict;
+}

@@ -1,0 +1,356 @@
+/**
+ * The safetensors format: named tensors behind a JSON header, little-endian.
+ *
+ * ```text
+ * 8 bytes   length of the header, a whole number
+ * header    {"__metadata__": {string: string}, name: {"dtype", "shape", "data_offsets"}, ...}
+ * data      the tensors, row-major, without gaps
+ * ```
+ *
+ * This is TypeScript rather than the Rust crate of the format behind the boundary, because one path
+ * then serves every backend, also where there is no native library, and because the crate writes
+ * metadata in an order that changes from run to run. What is accepted is what the crate accepts,
+ * less doubled keys, unknown fields, more than 64 dimensions, sizes beyond 2^53 and headers of more
+ * than 4 million keys and items; the tests hold this to the crate's own vectors and to files that
+ * the Python package wrote.
+ */
+
+import { dtypeOf } from "../core/dtype.ts";
+import type { HostArray } from "../core/host_array.ts";
+import { bufferOf, byteLengthOf, byteOffsetOf } from "../core/intrinsics.ts";
+import { quote } from "../core/validate.ts";
+import { METADATA } from "../state/tensor_names.ts";
+import { unreadable } from "./errors.ts";
+import { HeaderWriter, PREFIX } from "./header_writer.ts";
+import { JsonReader, MAX_VALUES } from "./json.ts";
+import { sortTensors } from "./tensor_order.ts";
+import type { Tensor } from "./tensor_order.ts";
+export { PREFIX } from "./header_writer.ts";
+
+const MAX_HEADER = 100_000_000;
+
+const MAX_RANK = 64;
+
+const MAX_TENSORS = 250_000;
+
+/** Its name, its three fields and two offsets. */
+const VALUES_PER_TENSOR = 6;
+
+/** The key of a header that is not a tensor. */
+
+/** Bits per element. */
+const BITS: ReadonlyMap<string, number> = new Map([
+  ["BOOL", 8],
+  ["F4", 4],
+  ["F6_E2M3", 6],
+  ["F6_E3M2", 6],
+  ["U8", 8],
+  ["I8", 8],
+  ["F8_E5M2", 8],
+  ["F8_E4M3", 8],
+  ["F8_E8M0", 8],
+  ["F8_E4M3FNUZ", 8],
+  ["F8_E5M2FNUZ", 8],
+  ["I16", 16],
+  ["U16", 16],
+  ["F16", 16],
+  ["BF16", 16],
+  ["I32", 32],
+  ["U32", 32],
+  ["F32", 32],
+  ["C64", 64],
+  ["F64", 64],
+  ["I64", 64],
+  ["U64", 64],
+]);
+
+/** A whole number of at most 15 digits, which a double holds. */
+const COUNT = "(?:0|[1-9][0-9]{0,14})";
+
+const SHAPE = `(?:${COUNT}(?:,${COUNT}){0,${MAX_RANK - 1}})?`;
+
+/** The fields of a tensor without spaces and in the usual order. */
+const USUAL = new RegExp(
+  `\\{"dtype":"([A-Z0-9_]+)","shape":\\[(${SHAPE})\\],"data_offsets":\\[(${COUNT}),(${COUNT})\\]\\}`,
+  "y",
+);
+
+/** Three keys and two offsets. */
+const USUAL_VALUES = 5;
+
+/** What follows a tensor's name, up to its shape. */
+const DTYPE_FIELDS = {
+  float16: ':{"dtype":"F16","shape":[',
+  bfloat16: ':{"dtype":"BF16","shape":[',
+  float32: ':{"dtype":"F32","shape":[',
+  float64: ':{"dtype":"F64","shape":[',
+} as const;
+
+/** What a file consists of: its first bytes, then the tensors' own. */
+export interface Layout {
+  /** The length of the header and the header. */
+  readonly head: Uint8Array<ArrayBuffer>;
+  /** The tensors, in the order of the file. */
+  readonly tensors: readonly Tensor[];
+  /** Bytes of all together. */
+  readonly size: number;
+}
+
+/** Where a tensor is, as a header says. */
+export interface TensorInfo {
+  /** The format's name of the dtype, such as `F32`. */
+  readonly dtype: string;
+  /** The shape. */
+  readonly shape: readonly number[];
+  /** First byte, counted from the end of the header. */
+  readonly start: number;
+  /** The byte after the last. */
+  readonly end: number;
+}
+
+/** A header that has been checked. */
+export interface Header {
+  /** The entries of `__metadata__`. */
+  readonly metadata: ReadonlyMap<string, string>;
+  /** The tensors by name. */
+  readonly tensors: ReadonlyMap<string, TensorInfo>;
+}
+
+/**
+ * Lays out a file: the same tensors and metadata always give the same bytes.
+ *
+ * @param tensors The tensors, of different names, in any order.
+ * @param metadata Keys and texts, in the order in which they are written.
+ * @throws {RangeError} If the header would be longer than the format allows, or there are more than
+ * 250,000 tensors.
+ */
+export function layOut(
+  tensors: readonly Tensor[],
+  metadata: Readonly<Record<string, string>> = {},
+): Layout {
+  checkReadable(tensors, metadata);
+  const sorted = sortTensors(tensors);
+  const writer = new HeaderWriter();
+  const notes = Object.keys(metadata).length > 0;
+  writer.raw("{");
+  if (notes) writeMetadata(writer, metadata);
+  let end = 0;
+  for (const [i, { name, array, shape }] of sorted.entries()) {
+    const start = end;
+    end += byteLengthOf(array);
+    if (notes || i > 0) writer.raw(",");
+    writer.string(name);
+    writer.raw(DTYPE_FIELDS[dtypeOf(array, quote(name)).name]);
+    writeCounts(writer, shape);
+    writer.raw(',"data_offsets":[');
+    writer.count(start);
+    writer.raw(",");
+    writer.count(end);
+    writer.raw("]}");
+  }
+  writer.raw("}");
+  checkLimit("its header", MAX_HEADER, "bytes", Math.ceil(writer.length / 8) * 8);
+  const head = writer.finish();
+  return { head, tensors: sorted, size: head.length + end };
+}
+
+function writeMetadata(writer: HeaderWriter, metadata: Readonly<Record<string, string>>): void {
+  writer.string(METADATA);
+  for (const [i, key] of Object.keys(metadata).entries()) {
+    writer.raw(i === 0 ? ":{" : ",");
+    writer.string(key);
+    writer.raw(":");
+    writer.string(metadata[key]);
+  }
+  writer.raw("}");
+}
+
+function writeCounts(writer: HeaderWriter, shape: readonly number[]): void {
+  for (let i = 0; i < shape.length; i++) {
+    if (i > 0) writer.raw(",");
+    writer.count(shape[i]);
+  }
+  writer.raw("]");
+}
+
+/** Bytes of an element. */
+function widthOf({ name, array }: Pick<Tensor, "name" | "array">): number {
+  return dtypeOf(array, quote(name)).bytes;
+}
+
+/** Refuses what `readHeader` would refuse. */
+function checkReadable(tensors: readonly Tensor[], metadata: Readonly<Record<string, string>>) {
+  checkLimit("it", MAX_TENSORS, "tensors", tensors.length);
+  let values = 1 + Object.keys(metadata).length;
+  for (const { name, array, shape } of tensors) {
+    if (shape.length > MAX_RANK) {
+      checkLimit(`tensor ${quote(name)}`, MAX_RANK, "dimensions", shape.length);
+    }
+    if (bitsOf(8 * widthOf({ name, array }), shape) > Number.MAX_SAFE_INTEGER) {
+      throw new RangeError(
+        `Cannot encode the state as tensor ${quote(name)} is too large: ` +
+          `its shape is [${shape.join(", ")}]`,
+      );
+    }
+    values += VALUES_PER_TENSOR + shape.length;
+  }
+  checkLimit("its header", MAX_VALUES, "keys and items", values);
+}
+
+/**
+ * Refuses a number above a limit of the reader.
+ *
+ * @throws {RangeError} If it is above.
+ */
+export function checkLimit(what: string, limit: number, unit: string, count: number): void {
+  if (count <= limit) return;
+  throw new RangeError(
+    `Cannot encode the state as ${what} must have at most ${limit} ${unit}: it has ${count}`,
+  );
+}
+
+/** The bytes of an array; Deno runs on little-endian machines only, so they are the file's. */
+export function bytesOf(array: HostArray | Uint8Array): Uint8Array {
+  return new Uint8Array(bufferOf(array), byteOffsetOf(array), byteLengthOf(array));
+}
+
+/**
+ * Checks the first bytes of a file.
+ *
+ * @param prefix The first `PREFIX` bytes, or fewer if the file is shorter.
+ * @param size Bytes of the whole file.
+ * @returns The length of the header.
+ * @throws {CheckpointError} If a header of that length cannot be there.
+ */
+export function readHeaderLength(prefix: Uint8Array, size: number): number {
+  if (prefix.length < PREFIX) {
+    throw unreadable(`it must have at least ${PREFIX} bytes: it has ${prefix.length}`);
+  }
+  const length = new DataView(prefix.buffer, prefix.byteOffset).getBigUint64(0, true);
+  const limit = Math.min(MAX_HEADER, size - PREFIX);
+  if (length > limit) {
+    throw unreadable(
+      `its header must have at most ${limit} bytes: ${length} are announced at byte 0`,
+    );
+  }
+  return Number(length);
+}
+
+/**
+ * Reads and checks a header: every later step can rely on it.
+ *
+ * @param bytes The header.
+ * @param dataSize Bytes after the header: the tensors must cover them exactly.
+ * @throws {CheckpointError} If it is not valid; the message names the place.
+ */
+export function readHeader(bytes: Uint8Array, dataSize: number): Header {
+  const reader = new JsonReader(decodeText(bytes), "the header");
+  let metadata: Map<string, string> | undefined;
+  const tensors = new Map<string, TensorInfo>();
+  reader.object((name) => {
+    if (name !== METADATA) return void tensors.set(name, readTensorInfo(reader, name));
+    const entries = metadata = new Map<string, string>();
+    reader.object((key) => entries.set(key, reader.string()));
+  }, (name) => name === METADATA ? metadata !== undefined : tensors.has(name));
+  reader.end();
+  checkCover(tensors, dataSize);
+  return { metadata: metadata ?? new Map(), tensors };
+}
+
+function decodeText(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch (cause) {
+    throw unreadable("its header is not UTF-8", cause);
+  }
+}
+
+function readTensorInfo(reader: JsonReader, name: string): TensorInfo {
+  const info = readUsual(reader) ?? readFields(reader, name);
+  const bytes = bytesOfInfo(info, name);
+  if (info.end - info.start === bytes) return info;
+  throw unreadable(
+    `tensor ${quote(name)} of dtype ${info.dtype} and shape [${info.shape.join(", ")}] must have ` +
+      `${bytes} bytes: its data_offsets are [${info.start}, ${info.end}]`,
+  );
+}
+
+/** The fields of a tensor as all writers write them, if they are written so. */
+function readUsual(reader: JsonReader): TensorInfo | null {
+  const match = reader.usual(USUAL, ([, , shape]) => USUAL_VALUES + countItems(shape));
+  if (match === null) return null;
+  const [, dtype, sides, start, end] = match;
+  const shape = sides === "" ? [] : sides.split(",").map(Number);
+  return { dtype, shape, start: Number(start), end: Number(end) };
+}
+
+function countItems(list: string): number {
+  let items = list === "" ? 0 : 1;
+  for (let at = list.indexOf(","); at >= 0; at = list.indexOf(",", at + 1)) items++;
+  return items;
+}
+
+function readFields(reader: JsonReader, name: string): TensorInfo {
+  let dtype: string | undefined;
+  const shape: number[] = [];
+  const offsets: number[] = [];
+  let fields = 0;
+  reader.object((field) => {
+    fields++;
+    if (field === "dtype") dtype = reader.string();
+    else if (field === "shape") readCounts(reader, shape, MAX_RANK);
+    else if (field === "data_offsets") readCounts(reader, offsets, 2);
+    else throw reader.error(`a tensor has no field ${quote(field)}`);
+  });
+  if (fields < 3 || offsets.length < 2) {
+    throw reader.error(`tensor ${quote(name)} must have dtype, shape and two data_offsets`);
+  }
+  return { dtype: dtype!, shape, start: offsets[0], end: offsets[1] };
+}
+
+function readCounts(reader: JsonReader, into: number[], limit: number): void {
+  reader.array((index) => {
+    if (index >= limit) throw reader.error(`there must be at most ${limit} numbers`);
+    into.push(reader.count());
+  });
+}
+
+function bytesOfInfo({ dtype, shape }: TensorInfo, name: string): number {
+  const bits = BITS.get(dtype);
+  if (bits === undefined) {
+    throw unreadable(`the dtype of tensor ${quote(name)} is not known: it is ${quote(dtype)}`);
+  }
+  const total = bitsOf(bits, shape);
+  if (total > Number.MAX_SAFE_INTEGER) {
+    throw unreadable(`tensor ${quote(name)} is too large: its shape is [${shape.join(", ")}]`);
+  }
+  if (total % 8 !== 0) throw unreadable(`tensor ${quote(name)} does not end with a whole byte`);
+  return total / 8;
+}
+
+/** The bits of a tensor; infinity if a product on the way to them is not exact, even before a zero. */
+function bitsOf(bits: number, shape: readonly number[]): number {
+  let total = bits;
+  for (const side of shape) {
+    total *= side;
+    if (total > Number.MAX_SAFE_INTEGER) return Infinity;
+  }
+  return total;
+}
+
+function checkCover(tensors: ReadonlyMap<string, TensorInfo>, dataSize: number): void {
+  const inOrder = [...tensors].sort(([, a], [, b]) => a.start - b.start || a.end - b.end);
+  let end = 0;
+  for (const [name, info] of inOrder) {
+    if (info.start !== end) {
+      throw unreadable(
+        `tensor ${quote(name)} must start at byte ${end} of the data, where the one before ` +
+          `ends: it starts at ${info.start}`,
+      );
+    }
+    end = info.end;
+  }
+  if (end !== dataSize) {
+    throw unreadable(`its tensors must have ${dataSize} bytes, as the file has: they have ${end}`);
+  }
+}

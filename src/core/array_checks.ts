@@ -1,0 +1,108 @@
+/** Checks that memory stays where it is, and that an array fits a parameter. */
+
+import { deviceOf, findElementType, lengthIn } from "./dtype.ts";
+import type { DeviceTensor, ElementType, Tensor } from "./dtype.ts";
+import type { HostArray } from "./host_array.ts";
+import { bufferOf, byteLengthOf, byteOffsetOf, lengthOf, stateOfBuffer } from "./intrinsics.ts";
+import type { SparseGrad } from "./parameter.ts";
+import { describe } from "./validate.ts";
+
+/** What an array has to be like: the data of a parameter. */
+export interface Like {
+  readonly dtype: ElementType | null;
+  readonly length: number;
+  /** Why it has to have this dtype. @default {"like its data"} */
+  readonly reason?: string;
+}
+
+/** Whether it fits: `checkLike` says why not. */
+export function isLike(tensor: Tensor, dtype: ElementType | null, length: number): boolean {
+  const own = findElementType(tensor);
+  return own !== undefined && own === dtype && isFixed(tensor) &&
+    lengthIn(tensor, own) === length;
+}
+
+/**
+ * Checks type, memory and length of what goes with a parameter's data.
+ *
+ * @throws {TypeError} If it is of another type or on another device, detached or resizable.
+ * @throws {RangeError} If its length differs.
+ */
+export function checkLike(tensor: Tensor, like: Like, what: string): void {
+  const { dtype, length, reason = "like its data" } = like;
+  const own = findElementType(tensor);
+  if (own !== undefined) checkBuffer(tensor, what);
+  if (own !== dtype) {
+    throw new TypeError(
+      `Cannot use ${what} as it must be ${placeName(dtype!)}, ${reason}: ` +
+        `current value is ${describe(tensor)}`,
+    );
+  }
+  const current = lengthIn(tensor, own!);
+  if (current !== length) {
+    throw new RangeError(
+      `Cannot use ${what} as its length must be ${length}, like its data: ` +
+        `current length is ${current}`,
+    );
+  }
+}
+
+function placeName({ name, device }: ElementType): string {
+  return device === undefined ? name : `${name} on the same GPU`;
+}
+
+/** What says where the elements of an array are. */
+const PROPERTIES = ["length", "buffer", "byteOffset", "byteLength"] as const;
+
+/**
+ * Whether memory can neither move nor vanish under a kernel: `checkBuffer` says why not.
+ *
+ * @throws {Error} If it is a tensor of a device that was disposed of.
+ */
+export function isFixed(tensor: Tensor | SparseGrad["indices"]): boolean {
+  const device = deviceOf(tensor);
+  if (device !== undefined) {
+    device.address(tensor as DeviceTensor);
+    return true;
+  }
+  if (!isHonest(tensor as HostArray)) return false;
+  const { detached, resizableTo } = stateOfBuffer(bufferOf(tensor));
+  return !detached && resizableTo === null;
+}
+
+/** Whether it is a tensor whose memory is fixed. */
+export function isUsable(value: unknown): value is Tensor {
+  return findElementType(value) !== undefined && isFixed(value as Tensor);
+}
+
+/** Whether its properties are what it is. Nothing goes by them; it only saves the caller a surprise. */
+function isHonest(array: HostArray): boolean {
+  return array.length === lengthOf(array) && array.buffer === bufferOf(array) &&
+    array.byteOffset === byteOffsetOf(array) && array.byteLength === byteLengthOf(array);
+}
+
+/**
+ * Refuses memory that can move or vanish under a kernel: detached and resizable buffers.
+ *
+ * @throws {TypeError} If the array's buffer is detached, resizable or growable, or if the array hides
+ * its true length or buffer.
+ */
+export function checkBuffer(tensor: Tensor | SparseGrad["indices"], what: string): void {
+  if (!isFixed(tensor)) throw bufferError(tensor, what);
+}
+
+/** Why memory is not fixed. */
+export function bufferError(tensor: Tensor | SparseGrad["indices"], what: string): TypeError {
+  const { detached, resizableTo } = stateOfBuffer(bufferOf(tensor));
+  if (detached) return new TypeError(`Cannot use ${what} as its buffer is detached`);
+  if (resizableTo !== null) {
+    return new TypeError(
+      `Cannot use ${what} as its buffer must have a fixed size: ` +
+        `current buffer can be resized up to ${resizableTo} bytes`,
+    );
+  }
+  return new TypeError(
+    `Cannot use ${what} as it must not redefine ${PROPERTIES.join(", ")}: ` +
+      `current length is ${tensor.length}, of ${lengthOf(tensor)} elements`,
+  );
+}

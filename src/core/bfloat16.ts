@@ -1,0 +1,122 @@
+/** Arrays of bfloat16, which JavaScript does not have. */
+
+const float = new Float32Array(1);
+
+const word = new Uint32Array(float.buffer);
+
+/** The bits of the bfloat16 nearest to a number, ties to even; a NaN stays one. */
+function bitsOf(value: number): number {
+  float[0] = value;
+  const bits = word[0];
+  const lower = bits & 0xffff;
+  if (lower !== 0x8000 || float[0] === value) return narrowWord(bits);
+  // Half-way between two only because the number has been rounded to float32 before.
+  return (bits >>> 16) + (Math.abs(value) > Math.abs(float[0]) ? 1 : 0);
+}
+
+/** The bits of the bfloat16 nearest to a float32, given its bits; ties to even. */
+export function narrowWord(bits: number): number {
+  if ((bits & 0x7fffffff) > 0x7f800000) return bits >>> 16 | 0x40; // NaN, made quiet
+  return bits + 0x7fff + (bits >>> 16 & 1) >>> 16;
+}
+
+/** The nearest bfloat16, ties to even. */
+export function roundToBFloat16(value: number): number {
+  word[0] = bitsOf(value) << 16;
+  return float[0];
+}
+
+/** What a BFloat16Array is made of without rounding. */
+const TAKEN = ["Uint16Array", "ArrayBuffer", "SharedArrayBuffer"].map((tag) => `[object ${tag}]`);
+
+/** Whether a value is a BFloat16Array. */
+export let isBFloat16Array: (value: unknown) => value is BFloat16Array;
+
+/**
+ * An array of bfloat16: the upper halves of float32, with 8 bits of precision.
+ *
+ * It is a `Uint16Array` of their bit patterns, and indexing gives these; `BFloat16Array.from` and
+ * `of` make one of numbers, rounded to the nearest, ties to even, and `toFloat32Array` is the way
+ * back. `structuredClone` and `postMessage` turn it into a plain `Uint16Array`, of which
+ * `new BFloat16Array(bits)` makes one again.
+ *
+ * @example
+ * ```ts
+ * import { BFloat16Array, SGD } from "@descent/sgd";
+ *
+ * const w = { data: BFloat16Array.of(1, 2), grad: BFloat16Array.of(0.5, -0.5) };
+ * new SGD([w], { lr: 0.125 }).step();
+ * console.log(w.data.toFloat32Array()); // Float32Array(2) [ 0.9375, 2.0625 ]
+ * ```
+ */
+export class BFloat16Array<B extends ArrayBufferLike = ArrayBufferLike> extends Uint16Array<B> {
+  readonly #brand = true;
+
+  static {
+    isBFloat16Array = (value): value is BFloat16Array =>
+      typeof value === "object" && value !== null && #brand in value;
+  }
+
+  /**
+   * Makes an array: of so many zeros, of a copy of bit patterns, or on a buffer.
+   *
+   * @throws {TypeError} If it is given numbers, which `BFloat16Array.from` rounds.
+   */
+  constructor(length: number);
+  /** As above, of a copy of bit patterns. */
+  constructor(bits: Uint16Array);
+  /** As above, on a buffer, from `byteOffset` on. */
+  constructor(buffer: B, byteOffset?: number, length?: number);
+  constructor(content: number | Uint16Array | B, byteOffset?: number, length?: number) {
+    if (typeof content === "object" && !TAKEN.includes(Object.prototype.toString.call(content))) {
+      throw new TypeError(
+        "Cannot make a BFloat16Array of numbers with new, which takes bit patterns in a " +
+          "Uint16Array: use BFloat16Array.from",
+      );
+    }
+    super(content as B, byteOffset, length);
+  }
+
+  /**
+   * Rounds numbers to bfloat16, each once, to the nearest, ties to even.
+   *
+   * @param values The numbers.
+   * @param map Called with each value and its index; what it returns is rounded instead.
+   */
+  static override from<T = number>(
+    values: ArrayLike<T> | Iterable<T>,
+    map?: (value: T, index: number) => number,
+  ): BFloat16Array<ArrayBuffer> {
+    const numbers = isBFloat16Array(values) ? values.toFloat32Array() : values;
+    const list = Array.isArray(numbers) || ArrayBuffer.isView(numbers)
+      ? numbers as ArrayLike<T>
+      : Array.from(numbers as ArrayLike<T>);
+    const array = new BFloat16Array<ArrayBuffer>(list.length);
+    for (let i = 0; i < list.length; i++) {
+      array[i] = bitsOf(map === undefined ? list[i] as number : map(list[i], i));
+    }
+    return array;
+  }
+
+  /** Rounds numbers to bfloat16, as `from` does. */
+  static override of(...values: number[]): BFloat16Array<ArrayBuffer> {
+    return BFloat16Array.from(values);
+  }
+
+  /** The elements as float32, which is exact. */
+  toFloat32Array(): Float32Array<ArrayBuffer> {
+    const words = new Uint32Array(this.length);
+    for (let i = 0; i < words.length; i++) words[i] = this[i] << 16;
+    return new Float32Array(words.buffer);
+  }
+
+  /** A copy of some elements. */
+  override slice(start?: number, end?: number): BFloat16Array<ArrayBuffer> {
+    return super.slice(start, end) as BFloat16Array<ArrayBuffer>;
+  }
+
+  /** A view of some elements. */
+  override subarray(begin?: number, end?: number): BFloat16Array<B> {
+    return super.subarray(begin, end) as BFloat16Array<B>;
+  }
+}

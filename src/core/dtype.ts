@@ -1,0 +1,190 @@
+/** The types of elements, and the devices that tensors may be on. */
+
+import { BFloat16Array, isBFloat16Array, roundToBFloat16 } from "./bfloat16.ts";
+import type { FloatArray, HostArray } from "./host_array.ts";
+import { lengthOf, tagOf } from "./intrinsics.ts";
+import { describe } from "./validate.ts";
+
+/** Where tensors lie that are not in JavaScript's memory. */
+export interface Device {
+  /** The tensor's place on a scale that all memory shares, above the host's addresses. */
+  address(tensor: DeviceTensor): number;
+  /** Queues one step of those rows of a plan's tables that are on this device. */
+  step(
+    rows: BigUint64Array<ArrayBuffer>,
+    rowCount: number,
+    from: number,
+    to: number,
+    groups: Float64Array<ArrayBuffer>,
+    groupCount: number,
+  ): void;
+  /** Fills tensors with zeros. */
+  zero(tensors: readonly DeviceTensor[]): void;
+  /** Waits until everything that is queued has been done. */
+  synchronize(): Promise<void>;
+}
+
+/** A tensor on a device: a `GpuTensor`. What it says of itself cannot be redefined. */
+export interface DeviceTensor {
+  /** Elements. */
+  readonly length: number;
+  /** Bytes of all elements. */
+  readonly byteLength: number;
+  /** Reads all elements, and waits for them. */
+  readSync(): Float32Array | Float16Array;
+  /** Writes all elements. */
+  write(array: Float32Array | Float16Array): void;
+}
+
+/** What holds the elements of a parameter: an array, or a tensor on a device. */
+export type Tensor = HostArray | DeviceTensor;
+
+/** The type of a tensor's elements, and where they lie. */
+export interface ElementType {
+  /** The number that stands for it in the table that kernels read. */
+  readonly code: number;
+  /** Bytes of one element. */
+  readonly bytes: number;
+  /** The field's name for it. */
+  readonly name: "float16" | "bfloat16" | "float32" | "float64";
+  /** The device of the tensors; arrays have none. */
+  readonly device?: Device;
+  /** A tensor of zeros. */
+  readonly zeros: (length: number) => Tensor;
+}
+
+/** A supported dtype of arrays. */
+export interface Dtype extends ElementType {
+  /** An array of zeros. */
+  readonly zeros: (length: number) => HostArray;
+  /** A view of `length` elements from `offset` bytes on. */
+  readonly view: (buffer: ArrayBufferLike, offset: number, length: number) => HostArray;
+  /** The nearest value of this dtype. */
+  readonly round: (value: number) => number;
+}
+
+/** A dtype that is computed in as it is: float32 or float64. */
+export interface WideDtype extends Dtype {
+  /** The field's name for it. */
+  readonly name: "float32" | "float64";
+  /** An array of zeros. */
+  readonly zeros: (length: number) => FloatArray;
+  /** A view of `length` elements from `offset` bytes on. */
+  readonly view: (buffer: ArrayBufferLike, offset: number, length: number) => FloatArray;
+}
+
+const DTYPES = {
+  Float32Array: {
+    code: 0,
+    bytes: 4,
+    name: "float32",
+    zeros: (length) => new Float32Array(length),
+    view: (buffer, offset, length) => new Float32Array(buffer, offset, length),
+    round: Math.fround,
+  },
+  Float64Array: {
+    code: 1,
+    bytes: 8,
+    name: "float64",
+    zeros: (length) => new Float64Array(length),
+    view: (buffer, offset, length) => new Float64Array(buffer, offset, length),
+    round: (value) => value,
+  },
+  // Named inside functions only, as not every runtime has float16.
+  Float16Array: {
+    code: 2,
+    bytes: 2,
+    name: "float16",
+    zeros: (length) => new Float16Array(length),
+    view: (buffer, offset, length) => new Float16Array(buffer, offset, length),
+    round: (value) => Math.f16round(value),
+  },
+  BFloat16Array: {
+    code: 3,
+    bytes: 2,
+    name: "bfloat16",
+    zeros: (length) => new BFloat16Array(length),
+    view: (buffer, offset, length) => new BFloat16Array(buffer, offset, length),
+    round: roundToBFloat16,
+  },
+} satisfies Record<string, Dtype>;
+
+/** float32, for what needs a dtype and has no array. */
+export const FLOAT32: WideDtype = DTYPES.Float32Array;
+
+const placed = new WeakMap<unknown & WeakKey, ElementType>();
+
+const placeOf = placed.get.bind(placed) as (value: unknown) => ElementType | undefined;
+
+/** Makes a tensor known as one of a device's. */
+export function place(tensor: DeviceTensor, type: ElementType): void {
+  placed.set(tensor, type);
+}
+
+/** The device of a tensor; undefined for an array. */
+export function deviceOf(value: unknown): Device | undefined {
+  return placeOf(value)?.device;
+}
+
+/** The number of elements of a tensor of a type. */
+export function lengthIn(tensor: Tensor, { device }: ElementType): number {
+  return device === undefined ? lengthOf(tensor) : tensor.length;
+}
+
+/** The number of elements of an array or of a tensor on a device. */
+export function countOf(tensor: Tensor): number {
+  return deviceOf(tensor) === undefined ? lengthOf(tensor) : tensor.length;
+}
+
+/**
+ * The type of the elements of an array or of a tensor on a device.
+ *
+ * @throws {TypeError} If the value is neither.
+ */
+export function elementTypeOf(value: unknown, what: string): ElementType {
+  return findElementType(value) ??
+    refuse(
+      value,
+      what,
+      "a Float32Array, a Float64Array, a Float16Array, a BFloat16Array or a GpuTensor",
+    );
+}
+
+/** The same; undefined if the value is neither. */
+export function findElementType(value: unknown): ElementType | undefined {
+  return placeOf(value) ?? findDtype(value);
+}
+
+/**
+ * The dtype of an array.
+ *
+ * @throws {TypeError} If the value is no array of a supported dtype.
+ */
+export function dtypeOf(value: unknown, what: string): Dtype {
+  return findDtype(value) ??
+    refuse(value, what, "a Float32Array, a Float64Array, a Float16Array or a BFloat16Array");
+}
+
+function findDtype(value: unknown): Dtype | undefined {
+  switch (tagOf(value)) {
+    case "Float32Array":
+      return DTYPES.Float32Array;
+    case "Float64Array":
+      return DTYPES.Float64Array;
+    case "Float16Array":
+      return DTYPES.Float16Array;
+    case "Uint16Array":
+      return isBFloat16Array(value) ? DTYPES.BFloat16Array : undefined;
+  }
+}
+
+function refuse(value: unknown, what: string, kinds: string): never {
+  throw new TypeError(
+    `Cannot use ${what} as it must be ${kinds}: current value is ${describe(value)}`,
+  );
+}
+
+/** Whether elements are of 16 bits, in JavaScript's memory: kernels compute with them in float32. */
+export function isSixteenBit({ bytes, device }: ElementType): boolean {
+  return bytes === 2 && device === undefined;
+}

@@ -1,0 +1,231 @@
+/** Opening a GPU, and what it holds. */
+
+import type { Device, DeviceTensor, ElementType } from "../core/dtype.ts";
+import { lengthOf } from "../core/intrinsics.ts";
+import { checkKnown, describe } from "../core/validate.ts";
+import { NativeGpu } from "./device.ts";
+import { arrayDtype, FORMATS } from "./dtype.ts";
+import type { GpuDtype } from "./dtype.ts";
+import { readInfo } from "./info.ts";
+import type { GpuInfo } from "./info.ts";
+import { createKernel } from "./kernel.ts";
+import type { GpuKernel } from "./kernel.ts";
+import { createTensor, placeOf } from "./tensor.ts";
+import type { GpuTensor } from "./tensor.ts";
+
+/** The options of `openGpu`. */
+export interface GpuOptions {
+  /** Part of the adapter's name, in any case of letters. @default {""} */
+  adapter?: string;
+  /** Which adapter to take where there are several. @default {"high-performance"} */
+  powerPreference?: "high-performance" | "low-power";
+}
+
+/** Bytes on a GPU, and bytes that have crossed the bus since it was opened. */
+export interface GpuMemory {
+  /** Bytes that are allocated on the device for tensors, free ranges included. */
+  readonly allocated: number;
+  /** Bytes sent to the device: tensors and tables. */
+  readonly toDevice: number;
+  /** Bytes read from the device. */
+  readonly toHost: number;
+}
+
+/** Sizes that only tests choose; 0 is what the adapter has. */
+export interface Tuning {
+  /** Bytes of the largest block of memory. */
+  readonly maxBlockBytes?: number;
+  /** Elements that a workgroup takes at a time. */
+  readonly chunkElements?: number;
+}
+
+/** Elements of the largest tensor: 1 TiB, which no device has, though some would only pretend. */
+const MAX_LENGTH = 2 ** 38;
+
+/** Opens a GPU with sizes of a test's. */
+export let openTuned: (options: GpuOptions, tuning: Tuning) => Gpu;
+
+/** The open device of a GPU. */
+export let nativeOf: (gpu: Gpu) => NativeGpu;
+
+/** Closes GPUs that were forgotten instead of disposed. */
+const forgotten = new FinalizationRegistry<NativeGpu>((native) => native.close());
+
+/**
+ * Opens a GPU. What it is given is queued in the order of the calls, which return at once; only
+ * reading waits.
+ *
+ * @throws {GpuUnavailableError} If no adapter fits, or the native library is not there; the message
+ * names the adapters that were seen, or what to install.
+ * @throws {TypeError} If an option is of another type, or does not exist.
+ *
+ * @example
+ * ```ts ignore
+ * import { openGpu, SGD } from "@descent/sgd";
+ *
+ * using gpu = openGpu();
+ * const w = gpu.tensor(new Float32Array([1, 2]));
+ * const g = gpu.tensor(new Float32Array([0.5, -0.5]));
+ * const optimizer = new SGD([{ data: w, grad: g }], { lr: 0.1, momentum: 0.9 });
+ * optimizer.step();
+ * console.log(await w.read()); // Float32Array(2) [ 0.95, 2.05 ]
+ * ```
+ */
+export function openGpu(options: GpuOptions = {}): Gpu {
+  return openTuned(options, {});
+}
+
+/** An open GPU: `openGpu` makes it. */
+export class Gpu {
+  /** What it says of itself. */
+  readonly info: GpuInfo;
+  readonly #native: NativeGpu;
+  readonly #dtypes: Readonly<Record<GpuDtype, ElementType>>;
+
+  static {
+    openTuned = (options, tuning) => new Gpu(options, tuning);
+    nativeOf = (gpu) => gpu.#open();
+  }
+
+  private constructor(options: GpuOptions, tuning: Tuning) {
+    const { adapter = "", powerPreference = "high-performance" } = checkOptions(options);
+    this.#native = new NativeGpu({
+      adapter,
+      lowPower: powerPreference === "low-power",
+      maxBlockBytes: tuning.maxBlockBytes ?? 0,
+      chunkElements: tuning.chunkElements ?? 0,
+    });
+    this.info = readInfo(this.#native.info());
+    const device = createDevice(this.#native);
+    const dtype = (name: GpuDtype): ElementType => ({
+      ...{ name, device, bytes: FORMATS[name].bytes },
+      code: this.#native.tableDtype(FORMATS[name].code),
+      zeros: (length) => this.tensor(length, { dtype: name }),
+    });
+    this.#dtypes = { float32: dtype("float32"), float16: dtype("float16") };
+    forgotten.register(this, this.#native, this);
+  }
+
+  /**
+   * Makes a tensor: of an array's elements, or of so many zeros.
+   *
+   * @param content The elements, which are copied, or the number of elements.
+   * @throws {TypeError} If it is float64, or float16 where the adapter does not have it.
+   * @throws {RangeError} If the number is no whole number, or the device has no memory left.
+   */
+  tensor(content: Float32Array): GpuTensor<"float32">;
+  /** As above, of float16. */
+  tensor(content: Float16Array): GpuTensor<"float16">;
+  /** As above, of zeros; the dtype is float32 if it is left out. */
+  tensor<D extends GpuDtype = "float32">(length: number, options?: { dtype?: D }): GpuTensor<D>;
+  tensor(
+    content: Float32Array | Float16Array | number,
+    { dtype = "float32" }: { dtype?: GpuDtype } = {},
+  ): GpuTensor<GpuDtype> {
+    if (typeof content === "number") return this.#create(content, dtype, true);
+    const name = arrayDtype(content);
+    const tensor = this.#create(lengthOf(content), name, false);
+    tensor.write(content);
+    return tensor;
+  }
+
+  /**
+   * Compiles a shader of your own.
+   *
+   * Its bindings are tensors: `@group(0) @binding(i) var<storage, read_write> name: array<f32>` is
+   * the i-th of a dispatch. Tensors share blocks of memory, and so bindings that are only `read`
+   * are opened for writing as well, which changes nothing for the shader.
+   *
+   * @param options The WGSL text and the name of its entry point.
+   * @throws {TypeError} If one of them is no string.
+   * @throws {Error} If the shader does not compile; the message is wgpu's, with line and column.
+   */
+  kernel(options: { code: string; entryPoint: string }): GpuKernel {
+    const native = this.#open();
+    const { code, entryPoint } = options;
+    for (const [name, value] of Object.entries({ code, entryPoint })) {
+      if (typeof value !== "string") throw wrongOption(name, "a string", value);
+    }
+    const { maxWorkgroups } = this.info.limits;
+    return createKernel({ native, number: native.kernel(code, entryPoint), maxWorkgroups });
+  }
+
+  /**
+   * Waits until everything that is queued has been done. The event loop is free meanwhile.
+   *
+   * @throws {TypeError} If the GPU has been disposed.
+   * @throws {Error} If something went wrong on the device.
+   */
+  async synchronize(): Promise<void> {
+    await this.#open().synchronize();
+  }
+
+  /** Bytes on the device, and bytes that have crossed the bus since it was opened. */
+  get memory(): GpuMemory {
+    const [allocated, toDevice, toHost] = this.#open().memory();
+    return { allocated, toDevice, toHost };
+  }
+
+  /** Closes the device. Its tensors and kernels cannot be used any more. */
+  [Symbol.dispose](): void {
+    forgotten.unregister(this);
+    this.#native.close();
+  }
+
+  #create<D extends GpuDtype>(length: number, name: D, zeroed: boolean): GpuTensor<D> {
+    const native = this.#open();
+    this.#checkDtype(name);
+    if (!(Number.isInteger(length) && length >= 0 && length <= MAX_LENGTH)) {
+      throw new RangeError(
+        `Cannot make a tensor as its length must be a whole number from 0 to ${MAX_LENGTH}: ` +
+          `current value is ${length}`,
+      );
+    }
+    const handle = native.tensor(length, FORMATS[name].code, zeroed);
+    return createTensor({ native, length, name, handle, dtype: this.#dtypes[name] });
+  }
+
+  #checkDtype(name: string): void {
+    const names = this.info.float16 ? "float32 or float16" : "float32 on this adapter";
+    if (name === "float32" || (name === "float16" && this.info.float16)) return;
+    throw new TypeError(
+      `Cannot make a tensor on the GPU as its dtype must be ${names}: current value is ${name}`,
+    );
+  }
+
+  #open(): NativeGpu {
+    if (this.#native.closed) throw new TypeError("Cannot use the GPU as it has been disposed");
+    return this.#native;
+  }
+}
+
+function createDevice(native: NativeGpu): Device {
+  const handleOf = (tensor: DeviceTensor) => placeOf(tensor as GpuTensor<GpuDtype>).handle;
+  return {
+    address: handleOf,
+    step: (...tables) => native.step(...tables),
+    zero: (tensors) => native.zero(tensors.map(handleOf)),
+    synchronize: () => native.synchronize(),
+  };
+}
+
+function checkOptions(options: unknown): GpuOptions {
+  if (typeof options !== "object" || options === null) {
+    throw wrongOption("options", "an object", options);
+  }
+  checkKnown(options, ["adapter", "powerPreference"]);
+  const { adapter, powerPreference } = options as GpuOptions;
+  if (adapter !== undefined && typeof adapter !== "string") {
+    throw wrongOption("adapter", "a string", adapter);
+  }
+  if (![undefined, "high-performance", "low-power"].includes(powerPreference)) {
+    throw wrongOption("powerPreference", '"high-performance" or "low-power"', powerPreference);
+  }
+  return options;
+}
+
+function wrongOption(name: string, kind: string, value: unknown): TypeError {
+  return new TypeError(
+    `Cannot set ${name} as it must be ${kind}: current value is ${describe(value)}`,
+  );
+}

@@ -1,0 +1,40 @@
+/** Elements of tensors, wherever they lie, as arrays of JavaScript's. */
+
+import { deviceOf, dtypeOf, elementTypeOf } from "../core/dtype.ts";
+import type { DeviceTensor, Dtype, ElementType, Tensor } from "../core/dtype.ts";
+import type { HostArray } from "../core/host_array.ts";
+import { copyOf, setAll } from "../core/intrinsics.ts";
+
+/** The dtype of a tensor's copies on the host: float16 is widened to float32, which is exact. */
+export function hostDtypeOf(tensor: unknown, what: string): Dtype {
+  return dtypeOf(deviceOf(tensor) === undefined ? tensor : new Float32Array(0), what);
+}
+
+/** All elements, to be read at once: an array itself, or a copy of a tensor on a device. */
+export function readable(tensor: Tensor): HostArray {
+  return deviceOf(tensor) === undefined ? tensor as HostArray : copyToHost(tensor);
+}
+
+/** A copy of all elements. A tensor on a device is waited for. */
+export function copyToHost(tensor: Tensor): HostArray {
+  if (deviceOf(tensor) === undefined) return copyOf(tensor as HostArray);
+  const elements = (tensor as DeviceTensor).readSync();
+  return elements instanceof Float32Array ? elements : Float32Array.from(elements);
+}
+
+/** Replaces all elements, in place. The values have the length and `hostDtypeOf` of the tensor. */
+export function copyFromHost(tensor: Tensor, values: HostArray): void {
+  if (deviceOf(tensor) === undefined) {
+    setAll(tensor as HostArray, values);
+    return;
+  }
+  const half = elementTypeOf(tensor, "the tensor").name === "float16";
+  (tensor as DeviceTensor).write(half ? Float16Array.from(values) : values as Float32Array);
+}
+
+/** The type that values are stored in beside `data`: their own, or on a device that of the data. */
+export function storedType(data: Tensor, values: HostArray): ElementType {
+  return deviceOf(data) === undefined
+    ? dtypeOf(values, "the values")
+    : elementTypeOf(data, "the data");
+}

@@ -1,0 +1,23 @@
+/** Where arrays are, without a library that could tell their addresses. */
+
+import { bufferOf, byteOffsetOf, sizeOfBuffer } from "../core/intrinsics.ts";
+
+const bases = new WeakMap<ArrayBufferLike, number>();
+
+let next = 1;
+
+/**
+ * Where an array's bytes begin, on a scale on which each buffer object has a range of its own, as
+ * JavaScript does not tell the real addresses. Objects that share their memory, such as the copies of
+ * a `SharedArrayBuffer` that `structuredClone` makes, count as different memory here.
+ */
+export function placeOf(array: unknown): number {
+  const buffer = bufferOf(array);
+  let base = bases.get(buffer);
+  if (base === undefined) {
+    base = next;
+    next += sizeOfBuffer(buffer) + 1;
+    bases.set(buffer, base);
+  }
+  return base + byteOffsetOf(array);
+}

@@ -1,0 +1,151 @@
+/**
+ * Memory that holds many arrays of an optimizer, and how arrays get a place in it.
+ *
+ * An array on a slab is an address in a table; it becomes an object, which takes V8 some 200 bytes, only
+ * when somebody asks for it.
+ */
+
+import type { Dtype, ElementType, Tensor } from "../core/dtype.ts";
+import type { HostArray } from "../core/host_array.ts";
+
+/** What places of arrays are multiples of: of any element, and for larger arrays of a SIMD vector. */
+const ELEMENT = 8;
+
+const VECTOR = 16;
+
+/** Bytes from which an array is one of the larger ones. */
+const LARGER = 64;
+
+/**
+ * Bytes of the largest slab of more than one array: one block of memory is easier to get than a much
+ * larger one, and 32 bits hold every index.
+ */
+const LARGEST = 2 ** 30;
+
+/** One `ArrayBuffer` with arrays on it. */
+export class Slab {
+  /** By the number of a dtype. */
+  readonly #wholes: HostArray[] = [];
+  readonly #bytes: number;
+
+  /**
+   * @param buffer The memory.
+   * @param start Where it begins, as the backend reads it from the tables.
+   * @param offset Bytes before its first array.
+   */
+  constructor(
+    readonly buffer: ArrayBufferLike,
+    readonly start: number,
+    readonly offset: number,
+  ) {
+    this.#bytes = buffer.byteLength; // nobody has seen the buffer yet
+  }
+
+  /** The array at an address. */
+  view(dtype: Dtype, address: number, length: number): HostArray {
+    return dtype.view(this.buffer, address - this.start, length);
+  }
+
+  /** Where in `whole` the array at an address begins. As an integer of 32 bits it is a fast index. */
+  indexOf({ bytes }: Dtype, address: number): number {
+    return ((address - this.start) / bytes) | 0;
+  }
+
+  /** All of the memory as one array, for whoever steps parts of it. */
+  whole(dtype: Dtype): HostArray {
+    const length = Math.floor(this.#bytes / dtype.bytes);
+    return this.#wholes[dtype.code] ??= dtype.view(this.buffer, 0, length);
+  }
+}
+
+/** Arrays that get a place on slabs, by numbers from 0 on. */
+export interface Unplaced {
+  readonly count: number;
+  /** Bytes of an array; -1 for a number that stands for none. */
+  readonly bytesOf: (i: number) => number;
+  /** Takes the address that an array gets. */
+  readonly place: (i: number, slab: Slab, address: number) => void;
+}
+
+/** Gives arrays places on new slabs, of which there are as few as there can be. */
+export function placeAll(
+  { count, bytesOf, place }: Unplaced,
+  allocate: (bytes: number) => Slab,
+): void {
+  for (let from = 0, to = 0; from < count; from = to) {
+    let end = -1;
+    for (; to < count; to++) {
+      const bytes = bytesOf(to);
+      if (bytes < 0) continue;
+      const next = beginOf(bytes, Math.max(0, end)) + bytes;
+      if (end >= 0 && next > LARGEST) break;
+      end = next;
+    }
+    if (end < 0) return;
+    const slab = allocate(Math.max(1, Math.ceil(end / ELEMENT)) * ELEMENT);
+    let at = 0;
+    for (let i = from; i < to; i++) {
+      const bytes = bytesOf(i);
+      if (bytes < 0) continue;
+      at = beginOf(bytes, at);
+      place(i, slab, slab.start + slab.offset + at);
+      at += bytes;
+    }
+  }
+}
+
+/** The first place from one on where an array can begin. */
+function beginOf(bytes: number, place: number): number {
+  const step = bytes < LARGER ? ELEMENT : VECTOR;
+  return Math.ceil(place / step) * step;
+}
+
+/** What an array of the optimizer's own is: a tensor, or an address on a slab. */
+export type Held<T extends Tensor = Tensor> = T | Slab;
+
+/** The memory of the tensors of a plan. */
+export interface TensorMemory {
+  /** Where an array's bytes begin, as the backend reads it from the tables. */
+  readonly address: (array: Tensor | Uint32Array<ArrayBuffer>) => number;
+  /** Makes a slab of zeros; null if each array is to have memory of its own. */
+  readonly allocate: ((bytes: number) => Slab) | null;
+}
+
+/** Arrays to be made, by numbers from 0 on. */
+export interface Wanted {
+  readonly count: number;
+  /** Null for a number that stands for none. */
+  readonly typeOf: (i: number) => ElementType | null;
+  readonly lengthOf: (i: number) => number;
+  /** Takes an array of zeros. */
+  readonly hold: (i: number, held: Held, address: number) => void;
+}
+
+/** Makes arrays: tensors on devices by themselves, those of the host on slabs. */
+export function makeArrays(
+  { address, allocate }: TensorMemory,
+  { count, typeOf, lengthOf, hold }: Wanted,
+): void {
+  for (let i = 0; i < count; i++) {
+    const type = typeOf(i);
+    if (type === null || (allocate !== null && type.device === undefined)) continue;
+    const tensor = type.zeros(lengthOf(i));
+    hold(i, tensor, address(tensor));
+  }
+  if (allocate === null) return;
+  const bytesOf = (i: number) => {
+    const type = typeOf(i);
+    return type === null || type.device !== undefined ? -1 : lengthOf(i) * type.bytes;
+  };
+  placeAll({ count, bytesOf, place: hold }, allocate);
+}
+
+/** An array as an object; one on a slab is made for the caller. */
+export function objectOf(held: Held, type: ElementType, address: number, length: number): Tensor {
+  return held instanceof Slab ? held.view(type as Dtype, address, length) : held;
+}
+
+/** Whether it is an array or a tensor with memory of its own. */
+export function isObject(held: Held | null): held is Tensor {
+  return held !== null && !(held instanceof Slab);
+}

@@ -1,0 +1,185 @@
+/** The vector-Jacobian product of one step on arrays that the caller owns. */
+
+import { checkArrays, pullbackOf } from "../backends/pullback.ts";
+import type { HyperGradients, Pullback } from "../backends/pullback.ts";
+import { checkBuffer } from "../core/array_checks.ts";
+import { dtypeOf, isSixteenBit } from "../core/dtype.ts";
+import type { WideDtype } from "../core/dtype.ts";
+import type { FloatArray } from "../core/host_array.ts";
+import type { Hyperparameters } from "../core/hyperparameters.ts";
+import { copyOf, fillAll, lengthOf } from "../core/intrinsics.ts";
+import { checkOverflow } from "../core/overflow.ts";
+import { describe } from "../core/validate.ts";
+import { readLists, readOptions } from "./functional.ts";
+import type { SgdOptions } from "./functional.ts";
+
+/** The derivatives of a loss by what a step wrote; what is null or left out counts as zeros. */
+export interface SgdCotangents {
+  /** By each parameter after the step. */
+  readonly params: readonly (FloatArray | null)[];
+  /** By each momentum buffer after the step. */
+  readonly momentumBuffers?: readonly (FloatArray | null)[];
+}
+
+/** The derivatives of a loss by what a step read, in new arrays. */
+export interface SgdGradients extends HyperGradients {
+  /** By each parameter before the step. */
+  readonly params: readonly FloatArray[];
+  /** By each gradient; null where there was none. */
+  readonly grads: readonly (FloatArray | null)[];
+  /** By each momentum buffer before the step; null where there was none. */
+  readonly momentumBuffers: readonly (FloatArray | null)[];
+}
+
+/**
+ * The vector-Jacobian product of one step: from the derivatives of a loss by the parameters and
+ * momentum buffers after a step to those by everything that the step read, the hyperparameters
+ * included. Exact, as reverse-mode differentiation of `sgd` with the same arguments would give it.
+ *
+ * - Elements are computed in their own dtype. The derivatives by hyperparameters are sums over all
+ *   elements, taken in float64 in an order that depends on nothing but the lengths.
+ * - With `sign` nothing flows back through the update: its derivative is 0 wherever it exists. What
+ *   is left is the way past it, `params` to `params`, and the derivative by lr.
+ * - At a first step the buffer is the gradient, and its derivative flows on to the gradient. torch's
+ *   own `differentiable` cuts it off there.
+ * - With momentum 0 the derivative by momentum is 0. That by a weight decay of 0 is given.
+ * - A parameter whose gradient is null hands its cotangents on as they are.
+ *
+ * @param params The parameters' values before the step; only read, as all arrays here.
+ * @param gradList One gradient per parameter, or null if the step skips it. Not sparse.
+ * @param momentumBufferList One momentum buffer per parameter, as before the step: null at a
+ * parameter's first.
+ * @param cotangents The derivatives by what the step wrote.
+ * @param options The options of the step; `foreach` and `hasSparseGrad` do not matter.
+ * @throws {TypeError} If an option is missing, or something is of another type or of a 16-bit type.
+ * @throws {RangeError} If a value is out of range or too large for the type of a parameter, or lengths
+ * differ.
+ *
+ * @example
+ * ```ts
+ * import { sgdVjp } from "@descent/sgd";
+ *
+ * // How does a loss with derivative 1 by the new w depend on the step that made it?
+ * const { lr, params, grads } = sgdVjp(
+ *   [new Float32Array([2])],
+ *   [new Float32Array([0.5])],
+ *   [null],
+ *   { params: [new Float32Array([1])] },
+ *   { lr: 0.25, momentum: 0, dampening: 0, weightDecay: 0, nesterov: false, maximize: false },
+ * );
+ * console.log(lr, params[0], grads[0]); // -0.5 [ 1 ] [ -0.25 ]
+ * ```
+ */
+export function sgdVjp(
+  params: readonly FloatArray[],
+  gradList: readonly (FloatArray | null)[],
+  momentumBufferList: readonly (FloatArray | null)[],
+  cotangents: SgdCotangents,
+  options: SgdOptions,
+): SgdGradients {
+  const { datas, grads, buffers } = readLists(params, gradList, momentumBufferList);
+  const { hyperparameters: h, backend } = readOptions(options);
+  const after = readCotangents(cotangents, datas.length);
+  const results = datas.map((param, i) => {
+    const arrays = {
+      param,
+      grad: grads[i],
+      buffer: buffers[i],
+      paramCotangent: after.params[i],
+      bufferCotangent: after.momentumBuffers[i],
+    };
+    return arrays.grad === null ? passed(arrays, i) : stepped(arrays, i, h);
+  });
+  const pullbacks = results.flatMap(({ pullback }) => pullback ?? []);
+  return {
+    ...backend.goBack(pullbacks, h),
+    params: results.map(({ dParam }) => dParam),
+    grads: results.map(({ dGrad }) => dGrad),
+    momentumBuffers: results.map(({ dBuffer }) => dBuffer),
+  };
+}
+
+interface Arrays {
+  readonly param: FloatArray;
+  readonly grad: FloatArray | null;
+  readonly buffer: FloatArray | null;
+  readonly paramCotangent: FloatArray | null;
+  readonly bufferCotangent: FloatArray | null;
+}
+
+interface Outcome {
+  readonly dParam: FloatArray;
+  readonly dGrad: FloatArray | null;
+  readonly dBuffer: FloatArray | null;
+  readonly pullback?: Pullback;
+}
+
+function stepped(arrays: Arrays, index: number, h: Hyperparameters): Outcome {
+  const dtype = check(arrays, index);
+  checkOverflow(h, dtype.name, {}, index);
+  const { momentum } = h;
+  const name = `parameter ${index}`;
+  const pullback = pullbackOf({ ...arrays, grad: arrays.grad!, name, dtype }, momentum);
+  const { dParam, dGrad } = pullback;
+  // Without momentum the step leaves the buffer alone.
+  const dBuffer = momentum === 0 ? passedBuffer(arrays) : pullback.dBuffer;
+  return { dParam, dGrad, dBuffer, pullback };
+}
+
+/** A parameter that the step skips. */
+function passed(arrays: Arrays, index: number): Outcome {
+  const dtype = check(arrays, index);
+  const dParam = arrays.paramCotangent === null
+    ? dtype.zeros(lengthOf(arrays.param))
+    : copyOf(arrays.paramCotangent);
+  return { dParam, dGrad: null, dBuffer: passedBuffer(arrays) };
+}
+
+function passedBuffer({ buffer, bufferCotangent }: Arrays): FloatArray | null {
+  if (buffer === null) return null;
+  return bufferCotangent === null ? zerosLike(buffer) : copyOf(bufferCotangent);
+}
+
+function zerosLike(array: FloatArray): FloatArray {
+  const zeros = copyOf(array);
+  fillAll(zeros, 0);
+  return zeros;
+}
+
+function check(arrays: Arrays, index: number): WideDtype {
+  const what = `parameter ${index}`;
+  const dtype = dtypeOf(arrays.param, what);
+  if (isSixteenBit(dtype)) {
+    throw new TypeError(
+      `Cannot go back through ${what} as it must be float32 or float64: it is ${dtype.name}`,
+    );
+  }
+  checkBuffer(arrays.param, `data of ${what}`);
+  const { param, ...others } = arrays;
+  checkArrays(others, { dtype, length: lengthOf(param) }, what);
+  return dtype as WideDtype;
+}
+
+function readCotangents(cotangents: SgdCotangents, length: number) {
+  if (typeof cotangents !== "object" || cotangents === null) {
+    throw new TypeError(
+      `Cannot go back as cotangents must be an object: current value is ${describe(cotangents)}`,
+    );
+  }
+  const nulls = Array.from({ length }, () => null);
+  const { params, momentumBuffers = nulls, ...rest } = cotangents;
+  for (const key of Object.keys(rest)) {
+    throw new TypeError(
+      `Cannot read cotangents "${key}" as they do not exist: there are params and momentumBuffers`,
+    );
+  }
+  for (const [name, list] of Object.entries({ params, momentumBuffers })) {
+    if (!Array.isArray(list) || list.length !== length) {
+      throw new RangeError(
+        `Cannot go back as the cotangents' ${name} must be an array of ${length}, like params: ` +
+          `current value is ${Array.isArray(list) ? `one of ${list.length}` : describe(list)}`,
+      );
+    }
+  }
+  return { params: [...params], momentumBuffers: [...momentumBuffers] };
+}

@@ -1,0 +1,218 @@
+/** The class that scales losses so that small gradients are not lost in 16 bits. */
+
+import { isInvertible } from "../core/hyperparameters.ts";
+import { checkKnown, describe } from "../core/validate.ts";
+import { checkScalerDict } from "../state/extras.ts";
+import type { GradScalerStateDict } from "../state/extras.ts";
+import type { StepReport } from "../step/clipping.ts";
+import { checkScale } from "../step/options.ts";
+import type { StepOptions } from "../step/options.ts";
+
+/** The options of a `GradScaler`; names, defaults and meaning are torch's. */
+export interface GradScalerOptions {
+  /** The first scale, finite and > 0. @default {65536} */
+  initScale?: number;
+  /** What the scale is multiplied by after `growthInterval` good steps, finite and > 1. @default {2} */
+  growthFactor?: number;
+  /** What it is multiplied by after a skipped step, > 0 and < 1. @default {0.5} */
+  backoffFactor?: number;
+  /** Good steps in a row until the scale grows, a whole number >= 1. @default {2000} */
+  growthInterval?: number;
+}
+
+/** What a step with a scaler does besides; the scale and the check are the scaler's own. */
+export type ScaledStepOptions = Omit<StepOptions, "gradScale" | "checkFinite">;
+
+/** An optimizer, as far as a scaler goes: an `SGD`. */
+export interface ScaledOptimizer {
+  /** Takes a step. */
+  step(options: StepOptions): unknown;
+  /** Takes a step beside JavaScript's thread. */
+  stepAsync(options: StepOptions): Promise<StepReport>;
+  /** What the last step did. */
+  readonly lastStep: StepReport | null;
+}
+
+const RANGES: Readonly<Record<string, [string, (value: number) => boolean]>> = {
+  growthFactor: ["finite and > 1", (value) => value > 1 && value < Infinity],
+  backoffFactor: ["> 0 and < 1", (value) => value > 0 && value < 1],
+  growthInterval: ["a whole number >= 1", (value) => Number.isSafeInteger(value) && value >= 1],
+};
+
+/**
+ * Scales losses for mixed precision, as `torch.amp.GradScaler`: the scale grows after many steps
+ * whose gradients were finite, and shrinks after one that was not, which is skipped. Like torch's
+ * it is a float32.
+ *
+ * @example
+ * ```ts
+ * import { GradScaler, SGD } from "@descent/sgd";
+ *
+ * const w = { data: new Float32Array([1]), grad: new Float32Array(1) };
+ * const optimizer = new SGD([w], { lr: 0.1 });
+ * const scaler = new GradScaler();
+ * for (let i = 0; i < 10; i++) {
+ *   w.grad[0] += scaler.scale(2 * w.data[0]); // of w^2
+ *   scaler.step(optimizer, { maxNorm: 1, zeroGrad: true });
+ *   scaler.update();
+ * }
+ * console.log(w.data[0].toFixed(3), scaler.getScale()); // 0.164 65536
+ * ```
+ */
+export class GradScaler {
+  #state: GradScalerStateDict;
+  /** The optimizers that have stepped since the last update, and whether they were skipped. */
+  readonly #stepped = new Map<ScaledOptimizer, boolean>();
+
+  /**
+   * Makes a scaler.
+   *
+   * @throws {TypeError} If an option does not exist or is of another type.
+   * @throws {RangeError} If one is out of its range.
+   */
+  constructor(options: GradScalerOptions = {}) {
+    checkKnown(options, ["initScale", ...Object.keys(RANGES)]);
+    const { initScale = 2 ** 16, growthFactor = 2, backoffFactor = 0.5, growthInterval = 2000 } =
+      options;
+    checkScale("initScale", initScale);
+    checkRanges({ growthFactor, backoffFactor, growthInterval });
+    this.#state = {
+      scale: toScale("initScale", initScale),
+      growth_factor: growthFactor,
+      backoff_factor: backoffFactor,
+      growth_interval: growthInterval,
+      _growth_tracker: 0,
+    };
+  }
+
+  /** A loss, or a gradient of it, times the scale. */
+  scale(loss: number): number {
+    return loss * this.#state.scale;
+  }
+
+  /** The scale. */
+  getScale(): number {
+    return this.#state.scale;
+  }
+
+  /**
+   * Takes a step of an optimizer whose gradients are those of the scaled loss: they are unscaled and
+   * checked in the same pass.
+   *
+   * @param optimizer The optimizer; once per update.
+   * @param options What else happens to the gradients, clipping for example.
+   * @returns What the step did, and whether it was skipped.
+   * @throws {TypeError} As `SGD.step`, and if the options have `gradScale` or `checkFinite`.
+   * @throws {RangeError} As `SGD.step`.
+   * @throws {Error} If the optimizer has stepped since the last update.
+   */
+  step(optimizer: ScaledOptimizer, options: ScaledStepOptions = {}): StepReport {
+    const own = this.#optionsOf(optimizer, options);
+    optimizer.step(own);
+    const report = optimizer.lastStep!;
+    this.#stepped.set(optimizer, report.skipped);
+    return report;
+  }
+
+  /** As `step`, by `optimizer.stepAsync`. */
+  async stepAsync(
+    optimizer: ScaledOptimizer,
+    options: ScaledStepOptions = {},
+  ): Promise<StepReport> {
+    const report = await optimizer.stepAsync(this.#optionsOf(optimizer, options));
+    this.#stepped.set(optimizer, report.skipped);
+    return report;
+  }
+
+  /**
+   * Sets the scale for the next losses: by what the steps since the last update found, or to a value.
+   *
+   * @param newScale The scale from now on, finite and > 0.
+   * @throws {TypeError} If it is no number.
+   * @throws {RangeError} If it is out of its range.
+   * @throws {Error} If there was no step, and no value is given.
+   */
+  update(newScale?: number): void {
+    if (newScale !== undefined) {
+      checkScale("the scale", newScale);
+      this.#state.scale = toScale("the scale", newScale);
+    } else if (this.#stepped.size === 0) {
+      throw new Error("Cannot update the scale as no optimizer has stepped since the last update");
+    } else this.#adapt([...this.#stepped.values()].some((skipped) => skipped));
+    this.#stepped.clear();
+  }
+
+  /** The state under torch's names. */
+  stateDict(): GradScalerStateDict {
+    return { ...this.#state };
+  }
+
+  /**
+   * Goes on from a state, of Descent or of torch.
+   *
+   * @throws {TypeError} If it is not valid; nothing has changed then.
+   */
+  loadStateDict(dict: GradScalerStateDict): void {
+    this.#state = { ...checkScalerDict(dict) };
+  }
+
+  #optionsOf(optimizer: ScaledOptimizer, options: ScaledStepOptions): StepOptions {
+    if (typeof (optimizer as ScaledOptimizer | null | undefined)?.step !== "function") {
+      throw new TypeError(
+        `Cannot step as the first argument must be an optimizer: it is ${describe(optimizer)}`,
+      );
+    }
+    if (typeof options !== "object" || options === null) {
+      throw new TypeError(
+        `Cannot step as the options must be an object: current value is ${describe(options)}`,
+      );
+    }
+    if (this.#stepped.has(optimizer)) {
+      throw new Error(
+        "Cannot step as the optimizer has stepped since the last update: update first",
+      );
+    }
+    for (const name of ["gradScale", "checkFinite"]) {
+      if (name in options) {
+        throw new TypeError(`Cannot set ${name} as it is the scaler's own`);
+      }
+    }
+    return { ...options, gradScale: this.#state.scale, checkFinite: true };
+  }
+
+  #adapt(found: boolean): void {
+    const state = this.#state;
+    if (found) {
+      const smaller = Math.fround(state.scale * state.backoff_factor);
+      if (isInvertible(smaller)) state.scale = smaller;
+      state._growth_tracker = 0;
+    } else if (++state._growth_tracker === state.growth_interval) {
+      const grown = Math.fround(state.scale * state.growth_factor);
+      if (grown < Infinity) state.scale = grown;
+      state._growth_tracker = 0;
+    }
+  }
+}
+
+function checkRanges(options: Readonly<Record<string, unknown>>): void {
+  for (const [name, value] of Object.entries(options)) {
+    const [range, fits] = RANGES[name];
+    if (typeof value !== "number") {
+      throw new TypeError(
+        `Cannot set ${name} as it must be a number: current value is ${describe(value)}`,
+      );
+    }
+    if (!fits(value)) {
+      throw new RangeError(`Cannot set ${name} as it must be ${range}: current value is ${value}`);
+    }
+  }
+}
+
+/** The nearest float32, which must not be 0 or infinite. */
+function toScale(name: string, value: number): number {
+  const scale = Math.fround(value);
+  if (scale < Infinity && isInvertible(scale)) return scale;
+  throw new RangeError(
+    `Cannot set ${name} as a float32 must hold it and its inverse: current value is ${value}`,
+  );
+}

@@ -1,0 +1,155 @@
+/** Parameter groups: reads them as they are given, and checks every assignment to them. */
+
+import { checkParameter } from "../core/check_parameter.ts";
+import type { Tensor } from "../core/dtype.ts";
+import type { FloatArray } from "../core/host_array.ts";
+import {
+  checkHyperparameter,
+  checkInitialLr,
+  checkKeys,
+  HYPERPARAMETERS,
+  resolve,
+} from "../core/hyperparameters.ts";
+import type { GroupOptions, Hyperparameters, ParamGroup } from "../core/hyperparameters.ts";
+import { settledInitialLr, settleInitialLr } from "../core/initial_lr.ts";
+import type { Parameter, SparseParameter } from "../core/parameter.ts";
+import { describe } from "../core/validate.ts";
+import { readNames } from "../state/names.ts";
+
+/** Parameters and the options that hold for them; the rest comes from the optimizer's options. */
+export interface ParamGroupOptions<T extends Tensor = FloatArray> extends GroupOptions {
+  /** The parameters of the group: at least one. */
+  params: Iterable<Parameter<T> | SparseParameter>;
+  /**
+   * The learning rate that schedules start from, finite and >= 0, where it is not the `lr` that the
+   * group has when the first `LRScheduler` is made.
+   * @default {lr}
+   */
+  initialLr?: number;
+}
+
+/**
+ * Makes a group whose hyperparameters are checked at every assignment.
+ *
+ * @param members Makes a list of its parameters, which is kept from when somebody asks for it.
+ * @param initialLr The learning rate that schedules start from, if it is given.
+ */
+export function createGroup(
+  members: () => Parameter<Tensor>[],
+  values: Hyperparameters,
+  initialLr?: number,
+): ParamGroup<Tensor> {
+  const current = { ...values };
+  let params: readonly Parameter<Tensor>[] | undefined;
+  const group = Object.defineProperty({}, "params", {
+    enumerable: true,
+    get: () => params ??= Object.freeze(members()),
+  });
+  for (const name of HYPERPARAMETERS) {
+    Object.defineProperty(group, name, {
+      enumerable: true,
+      get: () => current[name],
+      set(value: unknown) {
+        checkHyperparameter(name, value);
+        Object.assign(current, { [name]: value });
+      },
+    });
+  }
+  // Not enumerable: spread, a group gives its hyperparameters, which other optimizers take as options.
+  Object.defineProperty(group, "initialLr", {
+    get: () => settledInitialLr(group) ?? current.lr,
+  });
+  if (initialLr !== undefined) settleInitialLr(group, initialLr);
+  return Object.preventExtensions(group) as ParamGroup<Tensor>;
+}
+
+/** The options of a group, and its parameters in a list of their own. */
+export interface Members {
+  readonly options: GroupOptions & Pick<ParamGroupOptions, "initialLr">;
+  readonly params: unknown[];
+}
+
+/**
+ * Reads a list of groups, or of parameters, which are one group then.
+ *
+ * @throws {TypeError} If it is not iterable, is empty, or holds both.
+ */
+export function readMembers(params: unknown): Members[] {
+  const members = toArray(params, "params");
+  if (members.every(isGroup)) return members.map(readGroup);
+  if (members.some(isGroup)) {
+    throw new TypeError("Cannot use params as it must hold parameters or groups, not both");
+  }
+  return [{ options: {}, params: members }];
+}
+
+/**
+ * Reads a group.
+ *
+ * @throws {TypeError} If it is no object, has an unknown option, or its parameters are not iterable.
+ */
+export function readGroup(group: unknown): Members {
+  if (typeof group !== "object" || group === null) {
+    throw new TypeError(`Cannot add a group as it must be an object: it is ${describe(group)}`);
+  }
+  checkKeys(group, ["params", "initialLr"]);
+  const options = group as ParamGroupOptions<Tensor>;
+  return { options, params: toArray(options.params, "params of the group") };
+}
+
+function isGroup(member: unknown): boolean {
+  return typeof member === "object" && member !== null && "params" in member;
+}
+
+/** A group that is to be added, with its parameters. */
+export interface NewGroup {
+  readonly group: ParamGroup<Tensor>;
+  readonly params: readonly Parameter<Tensor>[];
+  /** Their names, in order. */
+  readonly names: readonly (string | undefined)[];
+}
+
+/**
+ * Makes groups. Whether their parameters are there already is seen when they get into the plan.
+ *
+ * @param defaults The options that hold where a group has none of its own.
+ * @param known The parameters of the optimizer, to which those of the groups will be added.
+ * @param knownNames Their names.
+ * @throws {TypeError} If something is of another type.
+ * @throws {RangeError} If an option is out of range, or a name is not one's own.
+ */
+export function createGroups(
+  members: readonly Members[],
+  defaults: GroupOptions,
+  known: () => readonly Parameter<Tensor>[],
+  knownNames: readonly (string | undefined)[],
+): NewGroup[] {
+  const start = known().length;
+  let end = start;
+  const added = members.map(({ options, params }) => {
+    const hyperparameters = resolve(options, defaults);
+    const { initialLr } = options;
+    if (initialLr !== undefined) checkInitialLr(initialLr);
+    for (let i = 0; i < params.length; i++) checkParameter(params[i], end + i);
+    const [first, last] = [end, end += params.length];
+    const group = createGroup(() => known().slice(first, last), hyperparameters, initialLr);
+    return { group, params: params as Parameter<Tensor>[] };
+  });
+  const names = readNames(added.flatMap(({ params }) => params), known(), knownNames);
+  let next = 0;
+  return added.map((each) => ({ ...each, names: names.slice(next, next += each.params.length) }));
+}
+
+function toArray(value: unknown, what: string): unknown[] {
+  const iterable = value as Iterable<unknown> | null | undefined;
+  if (typeof iterable !== "object" || typeof iterable?.[Symbol.iterator] !== "function") {
+    throw new TypeError(
+      `Cannot use ${what} as it must be iterable: current value is ${describe(value)}`,
+    );
+  }
+  const array = [...iterable];
+  if (array.length === 0) {
+    throw new TypeError(`Cannot use ${what} as it must hold at least one parameter: it is empty`);
+  }
+  return array;
+}

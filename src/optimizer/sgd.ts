@@ -1,0 +1,421 @@
+/** The class `SGD`: parameter groups, their state, and the step. */
+
+import type { Backend } from "../backends/backend.ts";
+import { chooseBackend } from "../backends/choose.ts";
+import { deviceOf } from "../core/dtype.ts";
+import type { Tensor } from "../core/dtype.ts";
+import type { FloatArray } from "../core/host_array.ts";
+import { checkKeys, checkShared } from "../core/hyperparameters.ts";
+import type { BackendName, GroupOptions, ParamGroup, SGDOptions } from "../core/hyperparameters.ts";
+import { initialLrOf, isScheduled, settleScheduled } from "../core/initial_lr.ts";
+import type { Parameter, SparseParameter } from "../core/parameter.ts";
+import { readRounding, ROUNDING_KEYS } from "../core/rounding.ts";
+import type { Precision } from "../core/rounding.ts";
+import { describe } from "../core/validate.ts";
+import { goBackThrough } from "../differentiable/backward.ts";
+import type { BackwardOptions, BackwardResult, Cotangents } from "../differentiable/backward.ts";
+import { checkLimit, Recorder } from "../differentiable/recorder.ts";
+import type { ParameterState } from "../plan/state_arrays.ts";
+import { copyState, loadState, shareState } from "../state/apply.ts";
+import type { LoadOptions, LoadReport, Owner, StateDictOptions } from "../state/apply.ts";
+import type { StateDict } from "../state/dict.ts";
+import { share } from "../state/source.ts";
+import type { StepReport } from "../step/clipping.ts";
+import { readAsyncArguments, readStepArguments } from "../step/options.ts";
+import type { StepOptions } from "../step/options.ts";
+import { Stepper } from "../step/stepper.ts";
+import { zeroGradients } from "../step/zero_grad.ts";
+import { createGroups, readGroup, readMembers } from "./param_groups.ts";
+import type { Members, ParamGroupOptions } from "./param_groups.ts";
+
+/** What an optimizer remembers of a parameter. */
+export interface ParameterStateView<T extends Tensor = FloatArray> {
+  /**
+   * The momentum buffer; null before the first step with momentum. Those that began in one step lie
+   * on one `ArrayBuffer`, which `structuredClone` copies whole and whose transfer ends all of them;
+   * on the `js` backend it may be a WebAssembly memory's, which cannot be transferred.
+   */
+  readonly momentumBuffer: T | null;
+  /**
+   * The float32 copy of a parameter in a 16-bit type, where `masterWeights` is on; else null. It is
+   * what steps go into: whoever changes the parameter itself has to change it too.
+   */
+  readonly masterWeight: Float32Array | null;
+}
+
+/**
+ * Stochastic gradient descent with momentum: `torch.optim.SGD`, bit for bit, in one native pass.
+ *
+ * For each element, with `g` the gradient (negated by `maximize`), `p` the parameter and `b` the
+ * momentum buffer:
+ *
+ * ```text
+ * g <- g + weightDecay * p
+ * b <- momentum * b + (1 - dampening) * g     (b <- g at a parameter's first step)
+ * u <- nesterov ? g + momentum * b : b        (u <- g without momentum)
+ * u <- sign ? sign(u) : u
+ * p <- p - lr * u
+ * ```
+ *
+ * @example
+ * ```ts
+ * import { SGD } from "@descent/sgd";
+ *
+ * const w = { data: new Float32Array([1, 2]), grad: new Float32Array([0.5, -0.5]), name: "w" };
+ * const optimizer = new SGD([w], { lr: 0.1, momentum: 0.9 });
+ * optimizer.step();
+ * console.log(w.data); // Float32Array(2) [ 0.95, 2.05 ]
+ * ```
+ */
+export class SGD<T extends Tensor = FloatArray> {
+  readonly #backend: Backend;
+  readonly #defaults: GroupOptions;
+  readonly #precision: Precision;
+  readonly #stepper: Stepper;
+  /** Objects for what is remembered; null as long as nobody asks for them. */
+  #state: Map<Parameter<Tensor>, ParameterState> | null = null;
+  #groups: readonly ParamGroup<Tensor>[] = Object.freeze([]);
+  /** The parameters' names, as they were when the parameters were added. */
+  #names: readonly (string | undefined)[] = [];
+  readonly #recorder: Recorder;
+  /**
+   * Makes an optimizer; no parameter changes before the first step.
+   *
+   * @param params Parameters, or groups `{ params, lr?, momentum?, ... }`, not both.
+   * @param options Options that hold where a group has none of its own, and the backend.
+   * @throws {TypeError} If there are no parameters, lr is missing, or something is of another type.
+   * @throws {RangeError} If a hyperparameter is out of range, if parameters repeat or overlap, or if
+   * two have the same name or one has a name that no checkpoint could hold.
+   * @throws {Error} If backend `"cpu"` is asked for and cannot be had; the message says what to do.
+   */
+  constructor(
+    params:
+      | Iterable<Parameter<T | FloatArray> | SparseParameter>
+      | Iterable<ParamGroupOptions<T | FloatArray>>,
+    options: SGDOptions,
+  ) {
+    if (typeof options !== "object" || options === null) {
+      throw new TypeError(
+        `Cannot create the optimizer as options must be an object: current value is ${
+          describe(options)
+        }`,
+      );
+    }
+    checkKeys(options, ["backend", "recordSteps", ...ROUNDING_KEYS]);
+    const { backend, recordSteps = Infinity, rounding, masterWeights, seed, ...defaults } = options;
+    checkLimit(recordSteps);
+    this.#precision = readRounding({ rounding, masterWeights, seed });
+    const members = readMembers(params);
+    checkShared(defaults);
+    this.#defaults = defaults;
+    this.#backend = chooseBackend(backend);
+    this.#recorder = new Recorder(recordSteps);
+    this.#stepper = new Stepper(this.#backend, this.#recorder, this.#precision);
+    this.#addGroups(members);
+    share(this, {
+      dict: (options) => shareState(this.#owner("save the state"), options),
+      revision: () => this.#stepper.revision,
+    });
+  }
+
+  /** The backend that runs the steps: `gpu` if all parameters are tensors of a GPU. */
+  get backend(): BackendName | "gpu" {
+    const isOnDevice = ({ data }: Parameter<Tensor>) => deviceOf(data) !== undefined;
+    return this.#stepper.plan.parameters.every(isOnDevice) ? "gpu" : this.#backend.name;
+  }
+
+  /** The groups, in order. Their hyperparameters can be assigned between steps. */
+  get paramGroups(): readonly ParamGroup<T | FloatArray>[] {
+    return this.#groups as readonly ParamGroup<T | FloatArray>[];
+  }
+
+  /**
+   * What the optimizer remembers of each parameter, in the order of the groups. The objects are made
+   * when this is read first, and kept: about 400 bytes per parameter.
+   */
+  get state(): ReadonlyMap<
+    Parameter<T | FloatArray> | SparseParameter,
+    ParameterStateView<T | FloatArray>
+  > {
+    if (this.#state === null) this.#showState(this.#state = new Map());
+    const state: ReadonlyMap<Parameter<Tensor>, ParameterState> = this.#state;
+    return state as ReadonlyMap<
+      Parameter<T | FloatArray> | SparseParameter,
+      ParameterStateView<T | FloatArray>
+    >;
+  }
+
+  /**
+   * Adds a group, for example a layer that is trained from now on. Schedulers of the optimizer set its
+   * learning rate from their next step on.
+   *
+   * @param group Its parameters and the options in which it differs.
+   * @throws {TypeError} If it has no parameters, or something is of another type.
+   * @throws {RangeError} If a hyperparameter is out of range, if a parameter is here already or overlaps
+   * another, or if its name is another's or one that no checkpoint could hold.
+   */
+  addParamGroup(group: ParamGroupOptions<T | FloatArray>): void {
+    this.#recorder.checkFree("addParamGroup");
+    this.#stepper.checkIdle("add a group");
+    this.#addGroups([readGroup(group)]);
+  }
+
+  /**
+   * Updates every parameter that has a gradient, in place. Everything is checked before the first
+   * write: if this throws, no parameter and no state has changed.
+   *
+   * @param options What happens to gradients in the same pass over memory: they are unscaled, checked,
+   * clipped and zeroed. If the check finds one that is infinite or NaN the step is skipped, which
+   * `lastStep` tells: parameters, momentum buffers and "first step" stay as they were.
+   * @throws {TypeError} If an array is missing, of another type, detached or resizable; if an option
+   * does not exist or is of another type; if gradients are to be unscaled, checked or clipped that are
+   * sparse or on a GPU, or come with `differentiable`; if sparse gradients are to be zeroed of
+   * parameters that are frozen.
+   * @throws {RangeError} If lengths differ, arrays overlap, hyperparameters do not fit together or are
+   * larger than the type in which an update is computed can hold; if an option is out of range; if
+   * gradients are to be zeroed that share memory.
+   * @throws {Error} If `stepAsync` is running.
+   */
+  step(options?: StepOptions): undefined;
+  /**
+   * Calls the closure first, updates every parameter, and returns what the closure returned.
+   *
+   * @param closure Computes the gradients and returns the loss.
+   * @param options As above.
+   * @returns What the closure returned, also if the step is skipped.
+   * @throws {TypeError} As above, and if the closure is asynchronous.
+   */
+  step<Loss>(closure: () => Loss, options?: StepOptions): Loss;
+  step(first?: (() => unknown) | StepOptions, options?: StepOptions): unknown {
+    this.#recorder.checkFree("step");
+    this.#stepper.checkIdle("step");
+    const plain = first === undefined && options === undefined;
+    const request = plain ? null : readStepArguments(first, options);
+    const loss = typeof first === "function" ? this.#call(first) : undefined;
+    if (request === null) this.#stepper.stepPlain();
+    else this.#stepper.stepWith(request);
+    return loss;
+  }
+
+  /**
+   * Takes a step beside JavaScript's thread: the event loop is free meanwhile. The bits are those of
+   * `step`. On the `js` backend, which has no other thread, the step is taken in one piece.
+   *
+   * Until the promise is settled the arrays of all parameters belong to the step: do not write to
+   * them, and neither replace, detach nor resize them, which rejects the promise (the step has then
+   * gone into the arrays that it began with, all of them, or into none if it was still measuring
+   * gradients). What else would meet the step is refused: another step, `zeroGrad`, `addParamGroup`,
+   * `stateDict` and the like. Sparse gradients that are to be zeroed are replaced when the step begins.
+   *
+   * `foreach` does not matter here: all is taken in one call.
+   *
+   * @param options As for `step`; there is no closure.
+   * @returns What the step did, as `lastStep` has it afterwards.
+   * @throws {TypeError} As `step`.
+   * @throws {RangeError} As `step`.
+   * @throws {Error} If a step is running already, or an array has changed while this one ran.
+   *
+   * @example
+   * ```ts
+   * import { SGD } from "@descent/sgd";
+   *
+   * const w = { data: new Float32Array([1, 2]), grad: new Float32Array([0.5, -0.5]) };
+   * const optimizer = new SGD([w], { lr: 0.1 });
+   * const step = optimizer.stepAsync({ zeroGrad: true });
+   * // Here the next batch can be loaded.
+   * await step;
+   * console.log(w.data); // Float32Array(2) [ 0.95, 2.05 ]
+   * ```
+   */
+  async stepAsync(options?: StepOptions): Promise<StepReport> {
+    this.#recorder.checkFree("stepAsync");
+    this.#stepper.checkIdle("step");
+    return await this.#stepper.stepAsync(readAsyncArguments(options));
+  }
+
+  /** What the last step did; null before the first one. */
+  get lastStep(): StepReport | null {
+    return this.#stepper.lastStep;
+  }
+
+  /** How many steps are recorded: those of `differentiable` groups since the last `backward`. */
+  get recordedSteps(): number {
+    return this.#recorder.steps.length;
+  }
+
+  /**
+   * Lets gradients flow back through the recorded steps, and forgets these steps.
+   *
+   * With `differentiable: true`, each step keeps copies of what it reads: data, gradients and
+   * momentum buffers, up to `recordSteps` steps. From the derivatives of a loss by the parameters
+   * as they are now, this finds those by the values before the first recorded step, and by the
+   * hyperparameters; `through` sees those by the gradients, and adds what the gradients owe to the
+   * parameters. What each step does is said at `sgdVjp`. Values that are assigned to between steps
+   * have no derivative that could be known here: it flows on as if they had been left alone.
+   *
+   * @param cotangents The derivatives of the loss by parameters, each like their data; those of
+   * parameters left out are zeros.
+   * @param options `through`, and the derivatives by momentum buffers.
+   * @throws {TypeError} If a cotangent is of another type than its parameter.
+   * @throws {RangeError} If it is of another length, or its parameter is in no recorded step, or a
+   * parameter's length or dtype changed between two of them.
+   * @throws {Error} If nothing is recorded, or a group was differentiable in some of the steps only.
+   * Within `through`, `step`, `backward`, `loadStateDict` and `addParamGroup` throw too.
+   *
+   * @example The best learning rate for one step
+   * ```ts
+   * import { SGD } from "@descent/sgd";
+   *
+   * const w = { data: new Float64Array([4]), grad: new Float64Array(1) };
+   * const optimizer = new SGD([w], { lr: 0.1, differentiable: true });
+   * w.grad[0] = 2 * w.data[0]; // of w^2
+   * optimizer.step();
+   * const loss = w.data[0] ** 2;
+   * const { groups } = optimizer.backward(new Map([[w, new Float64Array([2 * w.data[0]])]]));
+   * console.log(loss.toFixed(2), groups[0].lr.toFixed(1)); // 10.24 -51.2
+   * ```
+   */
+  backward(cotangents: Cotangents, options: BackwardOptions = {}): BackwardResult {
+    this.#stepper.checkIdle("go back");
+    const members = this.#stepper.plan.parameters as Parameter[];
+    return this.#recorder.goBack((steps) =>
+      goBackThrough({ steps, members, backend: this.#backend }, cotangents, options)
+    );
+  }
+
+  /**
+   * Fills every gradient with zeros; a sparse one is replaced by one without entries.
+   *
+   * @param options With `setToNull`, sets `grad` to null instead: a parameter that gets no new
+   * gradient is then skipped by the next step, while a zero gradient still decays and carries
+   * momentum.
+   * @throws {TypeError} If an option does not exist or is of another type, a gradient is of another
+   * type or its buffer detached, or a parameter whose gradient is to be replaced is frozen; none has
+   * then changed.
+   */
+  zeroGrad(options: { setToNull?: boolean } = {}): void {
+    this.#stepper.checkIdle("zero gradients");
+    const { parameters } = this.#stepper.plan;
+    this.#stepper.alone(() => zeroGradients(parameters, options));
+  }
+
+  /**
+   * The optimizer's state in torch's shape: a snapshot, which later steps do not change.
+   *
+   * Names are part of it where parameters of a group have one, as they were when the parameters were
+   * given to the optimizer; shapes are where they have more or fewer than one dimension.
+   *
+   * @param options With `parameters`, the parameters' own values are part of it too.
+   * @throws {TypeError} If an array is detached.
+   *
+   * @example
+   * ```ts
+   * import { SGD } from "@descent/sgd";
+   *
+   * const w = { data: new Float32Array([1, 2]), grad: new Float32Array([0.5, -0.5]), name: "w" };
+   * const optimizer = new SGD([w], { lr: 0.1, momentum: 0.9 });
+   * optimizer.step();
+   * const { state, param_groups } = optimizer.stateDict();
+   * console.log(state[0].momentum_buffer); // Float32Array(2) [ 0.5, -0.5 ]
+   * console.log(param_groups[0].param_names); // [ "w" ]
+   * ```
+   */
+  stateDict(options?: StateDictOptions): StateDict {
+    return copyState(this.#owner("take the state"), options);
+  }
+
+  /**
+   * Goes on from a state dict, of Descent or of torch's shape.
+   *
+   * The hyperparameters of the dict replace the optimizer's own, the constructor's `lr` included,
+   * as in torch; to go on with another lr, assign it afterwards. So does `initial_lr`, the learning
+   * rate that schedules start from; where the dict has none it is the dict's `lr`. Keys that newer releases added
+   * get their defaults where the dict does not have them; keys that Descent does not know are left
+   * out. Shapes are compared where both sides have one: an array of the dict without `shape` fits any
+   * shape of its length. Groups stay the objects that they are, and the dict's arrays are copied.
+   *
+   * A parameter whose name both sides have is matched by it, and its state goes with it, also into
+   * another group. The others are matched in order, within groups that belong together: those which
+   * share the most names, and then, in order, those which share none. So an optimizer without names
+   * takes a dict with names, as in torch, and one with names takes a dict without. A parameter with a
+   * name is matched in order only if the dict has no name that the optimizer lacks and as many
+   * parameters are left in the group on both sides: so it never gets what has another name. Names that
+   * several parameters of a dict have, as torch allows, count as none. A group takes the dict's
+   * hyperparameters if it has the same parameters there, and else keeps its own.
+   *
+   * Everything is checked before anything changes: if this throws, nothing has changed.
+   *
+   * @param dict The state dict.
+   * @param options With `strict: false`, what matches is loaded, also into other groups, and the rest
+   * stays as it is; with `parameters`, the parameters' own values are loaded too, in place.
+   * @returns What did not match; empty lists if all did.
+   * @throws {TypeError} If the dict or an option is not valid, or if the dict has no parameters
+   * where they are asked for, and `strict` is not false.
+   * @throws {RangeError} If a hyperparameter is out of range, or if the dict does not fit: the
+   * message lists each parameter that is missing, in another group, or of another length, shape or
+   * dtype.
+   *
+   * @example
+   * ```ts
+   * import { SGD } from "@descent/sgd";
+   *
+   * const w = { data: new Float32Array([1, 2]), grad: null };
+   * const optimizer = new SGD([w], { lr: 0.1, momentum: 0.9 });
+   * optimizer.loadStateDict({
+   *   state: { 0: { momentum_buffer: new Float32Array([0.5, -0.5]) } },
+   *   param_groups: [{ lr: 0.05, momentum: 0.9, dampening: 0, weight_decay: 0, params: [0] }],
+   * });
+   * console.log(optimizer.paramGroups[0].lr); // 0.05
+   * ```
+   */
+  loadStateDict(dict: StateDict, options?: LoadOptions): LoadReport {
+    this.#recorder.checkFree("loadStateDict");
+    const owner = this.#owner("load the state");
+    const report = this.#stepper.alone(() => loadState(owner, dict, options));
+    this.#recorder.steps.length = 0; // they do not lead to the state that is now there
+    this.#stepper.revision++;
+    return report;
+  }
+
+  #owner(doing: string): Owner {
+    this.#stepper.checkIdle(doing);
+    return {
+      ...{ groups: this.#groups, names: this.#names },
+      ...{ plan: this.#stepper.plan, precision: this.#precision },
+    };
+  }
+
+  /** Everything is checked before anything is added. */
+  #addGroups(members: readonly Members[]): void {
+    const { plan } = this.#stepper;
+    this.#stepper.alone(() => {
+      const added = createGroups(members, this.#defaults, () => plan.parameters, this.#names);
+      plan.add(added);
+      this.#names = [this.#names, ...added.map(({ names }) => names)].flat();
+      if (this.#groups.some(isScheduled)) {
+        for (const { group } of added) settleScheduled(group, initialLrOf(group));
+      }
+      this.#groups = Object.freeze([...this.#groups, ...added.map(({ group }) => group)]);
+    });
+    if (this.#state !== null) this.#showState(this.#state);
+    this.#stepper.revision++;
+  }
+
+  #showState(state: Map<Parameter<Tensor>, ParameterState>): void {
+    const { own, parameters } = this.#stepper.plan;
+    const states = own.show();
+    parameters.forEach((parameter, row) => state.set(parameter, states[row]));
+  }
+
+  #call(closure: () => unknown): unknown {
+    const loss = closure();
+    if (typeof (loss as PromiseLike<unknown> | undefined)?.then === "function") {
+      throw new TypeError(
+        "Cannot step as the closure must compute the gradients before it returns: " +
+          "it returned a promise",
+      );
+    }
+    this.#stepper.checkIdle("step");
+    return loss;
+  }
+}

@@ -1,0 +1,262 @@
+/** Checks that the memory a step writes does not overlap anything else the step uses. */
+
+import { FLOAT32 } from "../core/dtype.ts";
+import type { Tensor } from "../core/dtype.ts";
+import type { FloatArray } from "../core/host_array.ts";
+import { byteLengthOf } from "../core/intrinsics.ts";
+import { label } from "../core/parameter.ts";
+import type { ArrayName, Parameter } from "../core/parameter.ts";
+import { checkFree } from "../memory/locks.ts";
+import { createSpans, findOverlap, overlapError, sortApart, Written } from "../memory/overlap.ts";
+import type { NamedSpan, Spans } from "../memory/overlap.ts";
+import { isObject } from "../memory/slab.ts";
+import type { Held } from "../memory/slab.ts";
+import { BUFFER, DATA, GRAD, MASTER, readWord, ROW } from "./layout.ts";
+import type { SparseTable } from "./sparse.ts";
+import type { TensorTable } from "./tensor_table.ts";
+
+/** The checks of one plan, which look only at what has changed. */
+export class Apart {
+  /** Made where it is needed: it takes a third of the memory of the table. */
+  #written: Written | null = null;
+  readonly #table: TensorTable;
+  readonly #sparse: SparseTable;
+  readonly #address: (array: FloatArray) => number;
+
+  constructor(table: TensorTable, sparse: SparseTable, address: (array: FloatArray) => number) {
+    this.#table = table;
+    this.#sparse = sparse;
+    this.#address = address;
+  }
+
+  /**
+   * Checks data, the optimizer's own arrays, and dense gradients, which may share memory with each
+   * other.
+   *
+   * @throws {RangeError} If others overlap.
+   */
+  check(): void {
+    const { writtenChanged, newGrads } = this.#table;
+    if (writtenChanged) {
+      this.#written = null;
+      if (!isAllApart(this.#table)) this.#compareGrads(writtenOf(this.#table), null);
+      this.#table.writtenChanged = false;
+    } else if (newGrads.length > 0) {
+      this.#compareGrads(this.#written ??= writtenOf(this.#table), newGrads);
+    }
+    if (newGrads.length > 0) newGrads.length = 0;
+  }
+
+  /** Refuses gradients, of some rows or of all, that overlap other memory. */
+  #compareGrads(written: Written, rows: readonly number[] | null): void {
+    const spans = spansOfGrads(this.#table, rows);
+    const at = written.findMeeting(spans);
+    if (at < 0) return;
+    const name = this.#table.name(rows === null ? at : rows[at], "grad");
+    throw written.refusal(spans.starts[at], spans.ends[at], name);
+  }
+
+  /**
+   * Checks the values of sparse gradients, after `check`.
+   *
+   * @throws {RangeError} If they overlap what the step writes.
+   */
+  checkValues(): void {
+    this.#compareValues(this.#written ??= writtenOf(this.#table));
+  }
+
+  #compareValues(written: Written): void {
+    for (const { row, values } of this.#sparse.steps) {
+      const start = this.#address(values);
+      const end = start + byteLengthOf(values);
+      const span = { starts: Float64Array.of(start), ends: Float64Array.of(end) };
+      if (written.findMeeting(span) < 0) continue;
+      throw written.refusal(start, end, `values of ${this.#table.name(row, "grad")}`);
+    }
+  }
+
+  /**
+   * Checks that gradients can be written: that they share no memory with each other, either.
+   *
+   * @throws {RangeError} If two of them overlap.
+   */
+  checkGrads(): void {
+    if (!this.#table.gradsChanged && this.#sparse.steps.length === 0) return;
+    this.#compareValues(gradsOf(this.#table));
+    this.#table.gradsChanged = false;
+  }
+}
+
+/** The arrays that a step writes. */
+const WRITTEN = ["data", "momentum buffer", "master weight"] as const;
+
+/** Whether all that a step reads or writes lies apart, which is so if no gradients are shared. */
+export function isAllApart(table: TensorTable): boolean {
+  const { count, grads } = table;
+  const spans = spansOfWritten(table, count);
+  const first = spans.starts.length - count;
+  for (let row = 0; row < count; row++) {
+    const isThere = grads[row] !== null;
+    if (isThere) fill(spans, first + row, table, row, GRAD, table.typesAt(row).dtype.bytes);
+  }
+  return sortApart(spans);
+}
+
+/**
+ * What a step writes.
+ *
+ * @throws {RangeError} If some of it overlaps.
+ */
+export function writtenOf(table: TensorTable): Written {
+  const list = () => WRITTEN.flatMap((name) => listArrays(table, name));
+  return new Written(spansOfWritten(table, 0), list);
+}
+
+/** All data, and those of the optimizer's own arrays that others can see; then room for more spans. */
+function spansOfWritten(table: TensorTable, room: number): Spans {
+  const { count, hasObjects, buffers, masters } = table;
+  const spans = createSpans((hasObjects ? WRITTEN.length * count : count) + room);
+  for (let row = 0; row < count; row++) {
+    const { dtype, bufferType } = table.typesAt(row);
+    fill(spans, row, table, row, DATA, dtype.bytes);
+    if (!hasObjects) continue;
+    if (isObject(buffers[row])) fill(spans, count + row, table, row, BUFFER, bufferType.bytes);
+    const isMaster = isObject(masters[row] ?? null);
+    if (isMaster) fill(spans, 2 * count + row, table, row, MASTER, FLOAT32.bytes);
+  }
+  return spans;
+}
+
+/** The spans of the gradients of some rows, or of all; empty where there is none. */
+export function spansOfGrads(table: TensorTable, rows: readonly number[] | null): Spans {
+  const count = rows === null ? table.count : rows.length;
+  const spans = createSpans(count);
+  for (let i = 0; i < count; i++) {
+    const row = rows === null ? i : rows[i];
+    if (table.grads[row] !== null) fill(spans, i, table, row, GRAD, table.typesAt(row).dtype.bytes);
+  }
+  return spans;
+}
+
+/**
+ * All gradients that are tensors.
+ *
+ * @throws {RangeError} If two of them overlap.
+ */
+export function gradsOf(table: TensorTable): Written {
+  return new Written(spansOfGrads(table, null), () => listArrays(table, "grad"));
+}
+
+/**
+ * Checks the data of all parameters, some of which are to become members.
+ *
+ * @throws {RangeError} If they overlap, or a parameter is there twice.
+ */
+export function checkDataApart(
+  table: TensorTable,
+  parameters: readonly Parameter<Tensor>[],
+): void {
+  const spans = createSpans(table.count);
+  const empty = new Set<Parameter<Tensor>>();
+  const unusable = new Set<number>();
+  for (let row = 0; row < table.count; row++) {
+    const { data } = parameters[row];
+    if (data !== table.datas[row] || !table.hasDataAt(row)) {
+      unusable.add(row); // such as detached data: its memory may be somebody else's by now
+      continue;
+    }
+    fill(spans, row, table, row, DATA, table.typesAt(row).dtype.bytes);
+    if (table.lengthAt(row) > 0) continue; // what has no data overlaps nothing
+    if (empty.has(parameters[row])) throw repeated(parameters[row], row);
+    empty.add(parameters[row]);
+  }
+  if (sortApart(spans)) return;
+  const list = listArrays(table, "data");
+  for (const row of unusable) list[row] = { ...list[row], end: list[row].start };
+  const [a, b] = findOverlap(list)!;
+  if (parameters[a] === parameters[b]) throw repeated(parameters[b], b);
+  throw overlapError(table.name(a, "data"), table.name(b, "data"));
+}
+
+/** Fills in the span of an array whose address is in a row. */
+function fill(
+  { starts, ends }: Spans,
+  span: number,
+  table: TensorTable,
+  row: number,
+  word: number,
+  bytes: number,
+): void {
+  const length = table.lengthAt(row);
+  if (length === 0) return;
+  starts[span] = readWord(table.halves, row * ROW + word);
+  ends[span] = starts[span] + length * bytes;
+}
+
+/** One array of each row, by its name and in order; an empty span where there is none. */
+function listArrays(table: TensorTable, name: ArrayName): NamedSpan[] {
+  const spans = createSpans(table.count);
+  for (let row = 0; row < table.count; row++) {
+    const { dtype, bufferType } = table.typesAt(row);
+    const [column, word, { bytes }] = ({
+      "data": [table.datas, DATA, dtype],
+      "grad": [table.grads, GRAD, dtype],
+      "momentum buffer": [table.buffers, BUFFER, bufferType],
+      "master weight": [table.masters, MASTER, FLOAT32],
+    } as const)[name];
+    if ((column[row] ?? null) !== null) fill(spans, row, table, row, word, bytes);
+  }
+  return Array.from(spans.starts, (start, row) => {
+    return { start, end: spans.ends[row], name: table.name(row, name) };
+  });
+}
+
+function repeated(parameter: Parameter<Tensor>, row: number): RangeError {
+  return new RangeError(
+    `Cannot add ${label(parameter, row)} as it must be in one group only, once`,
+  );
+}
+
+/** What the rows of a plan are about. */
+interface Tables {
+  readonly table: TensorTable;
+  readonly sparse: SparseTable;
+}
+
+/**
+ * All tensors of a step with their names, slabs as one each: somebody may ask for arrays on them while
+ * it runs. Nothing of the user's is asked.
+ */
+function* tensorsOf(
+  { table, sparse }: Tables,
+): Generator<readonly [tensor: Tensor, name: () => string]> {
+  const matrices = new Map(sparse.steps.map(({ row, values }) => [row, values]));
+  const slabs = new Set<Held>();
+  for (let row = 0; row < table.count; row++) {
+    const grad = table.grads[row] ?? matrices.get(row);
+    if (grad === undefined) continue;
+    yield [table.datas[row], () => table.name(row, "data")];
+    yield [grad, () => table.name(row, "grad")];
+    for (const name of ["momentum buffer", "master weight"] as const) {
+      const column = name === "momentum buffer" ? table.buffers : table.masters;
+      const held = column[row] ?? null;
+      if (held === null || slabs.has(held)) continue;
+      if (!isObject(held)) slabs.add(held);
+      yield [isObject(held) ? held : held.whole(FLOAT32), () => table.name(row, name)];
+    }
+  }
+}
+
+/** The tensors that a step reads or writes. */
+export function tensorsIn(tables: Tables): Tensor[] {
+  return Array.from(tensorsOf(tables), ([tensor]) => tensor);
+}
+
+/**
+ * Looks for what a step that is running elsewhere uses.
+ *
+ * @throws {Error} If it is one of the tensors.
+ */
+export function checkAllFree(tables: Tables): void {
+  for (const [tensor, name] of tensorsOf(tables)) checkFree(tensor, name);
+}

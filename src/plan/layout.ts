@@ -1,0 +1,220 @@
+/** The layout of the tables that cross the boundary, as `kernels/src/ffi/layout.rs` has it too. */
+
+import { countOf } from "../core/dtype.ts";
+import type { ElementType, Tensor } from "../core/dtype.ts";
+import type { RandomState } from "../core/rounding.ts";
+import type { RuleOptions } from "../core/rule.ts";
+
+/** Words of a row of the tensor table. */
+export const ROW = 6;
+
+export const DATA = 0;
+
+export const GRAD = 1;
+
+export const BUFFER = 2;
+
+/** The float32 copy of a parameter in a 16-bit type, or 0. */
+export const MASTER = 3;
+
+export const LENGTH = 4;
+
+/** In the lower half the dtype's number and above it the state, in the upper half the group. */
+export const KIND = 5;
+
+export const STATE_BITS = 24;
+
+const DTYPE_MASK = (1 << STATE_BITS) - 1;
+
+/** Rows from this dtype on are on a device. */
+export const DEVICE = 16;
+
+/** The row has no gradient. */
+export const SKIP = 0;
+
+/** The row's momentum buffer has never been written. */
+export const FIRST = 1;
+
+/** The row's momentum buffer goes on. */
+export const LATER = 2;
+
+/** Words of a row of the group table. */
+export const GROUP_ROW = 6;
+
+export const LEARNING_RATE = 0;
+
+export const MOMENTUM = 1;
+
+export const DAMPENING = 2;
+
+export const WEIGHT_DECAY = 3;
+
+export const GROUP_FLAGS = 4;
+
+/** What the group's gradients are multiplied by to clip their norm. */
+export const COEFFICIENT = 5;
+
+export const FLAG_NESTEROV = 1;
+
+export const FLAG_MAXIMIZE = 2;
+
+export const FLAG_SIGN = 4;
+
+/** The row that says what a step does to gradients on their way into the rule. */
+export type CallRow = Float64Array<ArrayBuffer>;
+
+/** Its words. */
+export const CALL_ROW = 6;
+
+/** What gradients are multiplied by to unscale them. */
+export const INVERSE_SCALE = 0;
+
+/** The largest magnitude of an element. */
+export const MAX_VALUE = 1;
+
+export const CALL_FLAGS = 2;
+
+/** What stochastic rounding draws its random bits from: the seed's halves and the step's number. */
+export const SEED_LOW = 3;
+
+export const SEED_HIGH = 4;
+
+export const COUNTER = 5;
+
+/** Gradients are filled with zeros when they have been used. */
+export const FLAG_ZERO = 1;
+
+/**
+ * Writes a word of a table in halves: a whole number from 0 to 2 ** 53. The lower half comes first on
+ * every platform that Deno runs on.
+ */
+export function writeWord(halves: Uint32Array, word: number, value: number): void {
+  halves[2 * word] = value; // modulo 2 ** 32
+  halves[2 * word + 1] = value / 2 ** 32;
+}
+
+/** Reads a word that `writeWord` wrote. */
+export function readWord(halves: Uint32Array, word: number): number {
+  return halves[2 * word] + halves[2 * word + 1] * 2 ** 32;
+}
+
+/** Writes what kind of row it is; it is skipped until it gets another state. */
+export function writeKind(halves: Uint32Array, row: number, code: number, group: number): void {
+  halves[2 * (row * ROW + KIND)] = code;
+  halves[2 * (row * ROW + KIND) + 1] = group;
+}
+
+/** Writes a row's state: `SKIP`, `FIRST` or `LATER`. */
+export function writeState(halves: Uint32Array, row: number, state: number): void {
+  const at = 2 * (row * ROW + KIND);
+  halves[at] = (halves[at] & DTYPE_MASK) + state * 2 ** STATE_BITS;
+}
+
+/** What a state adds to the word of a row that is skipped. */
+export function stateWord(state: number): bigint {
+  return BigInt(state * 2 ** STATE_BITS);
+}
+
+/** A row's state. */
+export function stateOf(halves: Uint32Array, row: number): number {
+  return halves[2 * (row * ROW + KIND)] >>> STATE_BITS;
+}
+
+/** The number of a row's dtype. */
+export function codeIn(halves: Uint32Array, row: number): number {
+  return halves[2 * (row * ROW + KIND)] & DTYPE_MASK;
+}
+
+/** The number of a row's group. */
+export function groupOf(halves: Uint32Array, row: number): number {
+  return halves[2 * (row * ROW + KIND) + 1];
+}
+
+/** Whether a row has a gradient in JavaScript's memory. */
+export function isOnHost(halves: Uint32Array, row: number): boolean {
+  return stateOf(halves, row) !== SKIP && codeIn(halves, row) < DEVICE;
+}
+
+/** Writes a group's row of the group table, from word `at` on. Its gradients are not clipped. */
+export function writeGroup(rows: Float64Array, at: number, h: Readonly<RuleOptions>): void {
+  rows[at + LEARNING_RATE] = h.lr;
+  rows[at + MOMENTUM] = h.momentum;
+  rows[at + DAMPENING] = h.dampening;
+  rows[at + WEIGHT_DECAY] = h.weightDecay;
+  rows[at + GROUP_FLAGS] = (h.nesterov ? FLAG_NESTEROV : 0) |
+    (h.maximize ? FLAG_MAXIMIZE : 0) | (h.sign ? FLAG_SIGN : 0);
+  rows[at + COEFFICIENT] = 1;
+}
+
+/** The hyperparameters in a group's row: what a step goes by, whatever is assigned meanwhile. */
+export function readGroup(rows: Float64Array, group: number): RuleOptions {
+  const at = group * GROUP_ROW;
+  const flags = rows[at + GROUP_FLAGS];
+  return {
+    lr: rows[at + LEARNING_RATE],
+    momentum: rows[at + MOMENTUM],
+    dampening: rows[at + DAMPENING],
+    weightDecay: rows[at + WEIGHT_DECAY],
+    nesterov: (flags & FLAG_NESTEROV) !== 0,
+    maximize: (flags & FLAG_MAXIMIZE) !== 0,
+    sign: (flags & FLAG_SIGN) !== 0,
+  };
+}
+
+/** What a step does to gradients on their way into the rule. */
+export interface CallOptions {
+  /** What gradients are multiplied by to unscale them. */
+  readonly inverseScale: number;
+  /** The largest magnitude of an element. */
+  readonly maxValue: number;
+  /** Whether gradients are filled with zeros when they have been used. */
+  readonly zeroGrad: boolean;
+}
+
+/** Writes what a step was asked to do to its gradients, and where its random bits come from. */
+export function writeCall(
+  row: Float64Array,
+  { inverseScale, maxValue, zeroGrad }: CallOptions,
+  { seed, counter }: RandomState,
+): void {
+  row[INVERSE_SCALE] = inverseScale;
+  row[MAX_VALUE] = maxValue;
+  row[CALL_FLAGS] = zeroGrad ? FLAG_ZERO : 0;
+  row[SEED_LOW] = seed % 2 ** 32;
+  row[SEED_HIGH] = Math.floor(seed / 2 ** 32);
+  row[COUNTER] = counter;
+}
+
+/** Gradients in tables: those of a plan, or some by themselves. */
+export interface Gradients {
+  /** The tensor table. */
+  readonly rows: BigUint64Array<ArrayBuffer>;
+  /** The same in halves of words. */
+  readonly halves: Uint32Array;
+  /** The group table. */
+  readonly groupRows: Float64Array<ArrayBuffer>;
+  /** What the rows of the tensor table were written from; null where there is no gradient. */
+  readonly grads: readonly (Tensor | null)[];
+  /** As many as the group table has rows. */
+  readonly groups: { readonly length: number };
+}
+
+/** Tables of gradients that belong to no parameter, in one group. */
+export function tabulate(
+  gradients: readonly { readonly grad: Tensor; readonly dtype: ElementType }[],
+  address: (array: Tensor) => number,
+): Gradients {
+  const rows = new BigUint64Array(Math.max(1, gradients.length) * ROW);
+  const halves = new Uint32Array(rows.buffer);
+  gradients.forEach(({ grad, dtype: { code } }, i) => {
+    writeWord(halves, i * ROW + DATA, address(grad));
+    writeWord(halves, i * ROW + GRAD, address(grad));
+    writeWord(halves, i * ROW + LENGTH, countOf(grad));
+    writeKind(halves, i, code, 0);
+    writeState(halves, i, FIRST);
+  });
+  const groupRows = new Float64Array(GROUP_ROW);
+  groupRows[COEFFICIENT] = 1;
+  const grads = gradients.map(({ grad }) => grad);
+  return { rows, halves, groupRows, grads, groups: { length: 1 } };
+}

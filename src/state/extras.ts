@@ -1,0 +1,227 @@
+/** What a state dict may hold beside the optimizer's state: rounding, a scheduler and a scaler. */
+
+import { checkHyperparameter, isInvertible } from "../core/hyperparameters.ts";
+import { checkCount } from "../core/rounding.ts";
+import { asObject, checkText, inside, quote, withoutResidue, wrong } from "../core/validate.ts";
+
+/** Where the random bits of stochastic rounding go on. */
+export interface RoundingStateDict {
+  /** The seed. */
+  seed: number;
+  /** The steps that have been taken with it. */
+  counter: number;
+}
+
+/**
+ * Checks where random bits go on.
+ *
+ * @throws {TypeError} If it is no object of a seed and a counter.
+ * @throws {RangeError} If one of them is out of range.
+ */
+export function checkRoundingDict(value: unknown): RoundingStateDict {
+  const { seed, counter, ...rest } = asObject(value, "rounding");
+  for (const key of Object.keys(rest)) {
+    throw new TypeError(`Cannot use the state dict as rounding.${key} is no state of SGD`);
+  }
+  inside("rounding", () => {
+    checkCount("seed", seed);
+    checkCount("counter", counter);
+  });
+  return { seed, counter } as { seed: number; counter: number };
+}
+
+/** The state of a `GradScaler`. */
+export interface GradScalerStateDict {
+  /** What losses are multiplied by. */
+  scale: number;
+  /** What the scale is multiplied by after enough steps without infinities. */
+  growth_factor: number;
+  /** What it is multiplied by after infinities. */
+  backoff_factor: number;
+  /** How many steps are enough. */
+  growth_interval: number;
+  /** Steps since the last change. */
+  _growth_tracker: number;
+}
+
+const SCALER_CHECKS: Readonly<
+  Record<keyof GradScalerStateDict, [string, (value: number) => boolean]>
+> = {
+  scale: ["a finite number > 0 with an inverse in float32", isInvertible],
+  growth_factor: ["a finite number > 1", (value) => value > 1 && value < Infinity],
+  backoff_factor: ["a number > 0 and < 1", (value) => value > 0 && value < 1],
+  growth_interval: ["a whole number >= 1", (value) => Number.isSafeInteger(value) && value >= 1],
+  _growth_tracker: ["a whole number >= 0", (value) => Number.isSafeInteger(value) && value >= 0],
+};
+
+const EMPTY =
+  ". grad_scaler is {}, as torch's GradScaler gives it if it is disabled (enabled=False): " +
+  "there is no state to go on from";
+
+/** The keys of the state, in torch's order. */
+export const SCALER_KEYS = Object.keys(SCALER_CHECKS) as (keyof GradScalerStateDict)[];
+
+/**
+ * Checks the state of a scaler.
+ *
+ * @throws {TypeError} If something is missing or not what it must be, or there is another key.
+ */
+export function checkScalerDict(dict: unknown): GradScalerStateDict {
+  const entries = asObject(dict, "grad_scaler");
+  for (const [key, [kind, fits]] of Object.entries(SCALER_CHECKS)) {
+    const value = Object.hasOwn(entries, key) ? entries[key] : undefined;
+    if (typeof value === "number" && fits(value)) continue;
+    const error = wrong(`grad_scaler.${key}`, kind, value);
+    if (Object.keys(entries).length === 0) error.message += EMPTY;
+    throw error;
+  }
+  const other = Object.keys(entries).find((key) => !Object.hasOwn(SCALER_CHECKS, key));
+  if (other !== undefined) {
+    throw new TypeError(
+      `Cannot use the state dict as its key ${quote(other)} is no state of a GradScaler`,
+    );
+  }
+  return entries as unknown as GradScalerStateDict;
+}
+
+/**
+ * The state of an `LRScheduler` or a `ReduceLROnPlateau`. The schedule itself is no part of it: it
+ * is made anew from its options, as the optimizer is from its parameters. Other keys, such as
+ * torch's `gamma`, are kept.
+ */
+export interface LRSchedulerStateDict {
+  /** The step that it has come to, counted from 0. */
+  last_epoch: number;
+  /** The learning rate of each group. */
+  _last_lr: number[];
+  /**
+   * What each group started with; torch has none for groups that were added later. Of an
+   * `LRScheduler` only.
+   */
+  base_lrs?: number[];
+  /** The best metric so far; absent or infinite, as torch has it, before the first one. Of a `ReduceLROnPlateau` only. */
+  best?: number;
+  /** Steps since then, or since the last reduction. Of a `ReduceLROnPlateau` only. */
+  num_bad_epochs?: number;
+  /** Steps until it counts again. Of a `ReduceLROnPlateau` only. */
+  cooldown_counter?: number;
+  /** Keys that Descent does not know. */
+  [other: string]: unknown;
+}
+
+/** A scheduler's state that has been checked. */
+export interface CheckedScheduler {
+  /** The entries that Descent knows, in its order. */
+  readonly known: readonly (readonly [string, unknown])[];
+  readonly others: readonly (readonly [string, unknown])[];
+}
+
+/** Each returns the value as it is meant. */
+const READERS: Readonly<Record<string, (value: unknown, what: string) => unknown>> = {
+  last_epoch: readCount,
+  base_lrs: readLrs,
+  _last_lr: readLrs,
+  best: readBest,
+  num_bad_epochs: readCount,
+  cooldown_counter: readCount,
+};
+
+const REQUIRED: readonly string[] = ["last_epoch", "_last_lr"];
+
+/** The keys whose values are lists of numbers. */
+export const SCHEDULER_LISTS: readonly string[] = ["base_lrs", "_last_lr"];
+
+/**
+ * Checks the state of a scheduler.
+ *
+ * @param dict The state.
+ * @param required The keys that it must have.
+ * @throws {TypeError} If something is missing or of another type.
+ * @throws {RangeError} If a learning rate is out of range.
+ */
+export function checkSchedulerDict(
+  dict: unknown,
+  required: readonly string[] = REQUIRED,
+): CheckedScheduler {
+  const entries = new Map(Object.entries(asObject(dict, "lr_scheduler")));
+  const known: [string, unknown][] = [];
+  for (const [key, read] of Object.entries(READERS)) {
+    const value = entries.get(key);
+    entries.delete(key);
+    if (value === undefined && !required.includes(key)) continue;
+    known.push([key, read(value, `lr_scheduler.${key}`)]);
+  }
+  const others = [...entries].filter(([, value]) => value !== undefined);
+  for (const [key] of others) checkText(key, "a key of lr_scheduler");
+  return { known, others };
+}
+
+/** The bases in the state of a scheduler; none if it is a plateau's, or there is no state. */
+export function baseLrsOf(scheduler: CheckedScheduler | null): readonly number[] {
+  return (scheduler?.known.find(([key]) => key === "base_lrs")?.[1] ?? []) as number[];
+}
+
+/** For states of schedulers that came with an optimizer's: the places in it of the groups. */
+const places = new WeakMap<object, WeakMap<object, number>>();
+
+/**
+ * Notes which group of an optimizer is which in the state of a scheduler, which counts groups only.
+ *
+ * @param scheduler The state that came with the optimizer's; what is not an object is left.
+ * @param pairs The groups of the optimizer, each with its counterpart.
+ * @param saved All counterparts, in the order of the state.
+ */
+export function linkGroups(
+  scheduler: unknown,
+  pairs: readonly { readonly here: object; readonly there: object }[],
+  saved: readonly object[],
+): void {
+  if (typeof scheduler !== "object" || scheduler === null) return;
+  const known = places.get(scheduler) ?? new WeakMap<object, number>();
+  for (const { here, there } of pairs) known.set(here, saved.indexOf(there));
+  places.set(scheduler, known);
+}
+
+/**
+ * The place of each group in the lists of a scheduler's state: as they were matched if the optimizer
+ * has loaded its own from the same dict, and else in order; -1 for a group that is not in it.
+ */
+export function placesOf(scheduler: object, groups: readonly object[]): number[] {
+  const known = places.get(scheduler);
+  if (!groups.some((group) => known?.has(group))) return groups.map((_, i) => i);
+  return groups.map((group) => known!.get(group) ?? -1);
+}
+
+/**
+ * Reads what a scheduler goes on from.
+ *
+ * @param dict The state.
+ * @param required The keys that it must have.
+ * @throws {TypeError} If something is missing or of another type.
+ * @throws {RangeError} If a learning rate is out of range.
+ */
+export function readSchedulerDict(
+  dict: unknown,
+  required: readonly string[],
+): LRSchedulerStateDict {
+  return Object.fromEntries(checkSchedulerDict(dict, required).known) as LRSchedulerStateDict;
+}
+
+function readCount(value: unknown, what: string): unknown {
+  if (Number.isSafeInteger(value) && value as number >= 0) return value;
+  throw wrong(what, "a whole number >= 0", value);
+}
+
+function readBest(value: unknown, what: string): unknown {
+  if (typeof value === "number" && !Number.isNaN(value)) return value;
+  throw wrong(what, "a number that is not NaN", value);
+}
+
+function readLrs(values: unknown, what: string): unknown {
+  if (!Array.isArray(values)) throw wrong(what, "an array", values);
+  return Array.from(values, (given) => {
+    const value = withoutResidue(given);
+    inside(what, () => checkHyperparameter("lr", value));
+    return value;
+  });
+}

@@ -1,0 +1,58 @@
+/** What a step found and did: norms, and whether it was skipped. */
+
+import type { StepRequest } from "./options.ts";
+
+/** What the last step did. */
+export interface StepReport {
+  /** Whether a gradient that is not finite skipped it: nothing was updated then. */
+  readonly skipped: boolean;
+  /** The norm of all unscaled gradients before clipping; null if it was not measured. */
+  readonly gradNorm: number | null;
+  /** The same of each group, in order; null if it was not measured. */
+  readonly groupNorms: readonly number[] | null;
+  /** What clipped the gradients of each group, <= 1; null without `maxNorm`. */
+  readonly clipCoefficients: readonly number[] | null;
+}
+
+/** Of a step that measured nothing. */
+export const NOTHING_MEASURED: StepReport = Object.freeze({
+  skipped: false,
+  gradNorm: null,
+  groupNorms: null,
+  clipCoefficients: null,
+});
+
+/**
+ * What gradients of this norm are multiplied by, as by torch; NaN if the norm is. Where nothing is to
+ * be clipped it is 1 in any case, while torch's is NaN for an infinite norm.
+ */
+export function clipCoefficient(maxNorm: number, norm: number): number {
+  if (maxNorm === Infinity) return 1;
+  return Math.min(1, maxNorm / (norm + 1e-6));
+}
+
+/**
+ * Judges gradients by what `Backend.norm` found.
+ *
+ * @param sums For each group its sum of squares, and 1 if something is not finite.
+ */
+export function judge(
+  sums: Float64Array,
+  { maxNorm, perGroup, checkFinite }: StepRequest,
+): StepReport {
+  const groupNorms: number[] = [];
+  let squares = 0;
+  let isFinite = true;
+  for (let i = 0; i < sums.length; i += 2) {
+    groupNorms.push(Math.sqrt(sums[i]));
+    squares += sums[i];
+    isFinite &&= sums[i + 1] === 0;
+  }
+  const gradNorm = Math.sqrt(squares);
+  if (maxNorm === null) {
+    return { skipped: checkFinite && !isFinite, gradNorm, groupNorms, clipCoefficients: null };
+  }
+  const clip = (norm: number) => clipCoefficient(maxNorm, perGroup ? norm : gradNorm);
+  const skipped = checkFinite && !(isFinite && Number.isFinite(gradNorm));
+  return { skipped, gradNorm, groupNorms, clipCoefficients: groupNorms.map(clip) };
+}

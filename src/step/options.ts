@@ -1,0 +1,222 @@
+/** The options of one step: what happens to gradients on their way into the rule. */
+
+import { isInvertible } from "../core/hyperparameters.ts";
+import { checkKnown, describe } from "../core/validate.ts";
+import type { CallOptions } from "../plan/layout.ts";
+
+/**
+ * What a step does besides updating, in the same pass over memory. In this order: gradients are
+ * divided by `gradScale`, checked, clipped by their norm, clipped by value, used, and zeroed.
+ *
+ * @example
+ * ```ts
+ * import { SGD } from "@descent/sgd";
+ *
+ * const w = { data: new Float32Array([1, 2]), grad: new Float32Array([300, 400]) };
+ * const optimizer = new SGD([w], { lr: 1 });
+ * optimizer.step({ gradScale: 100, maxNorm: 1, zeroGrad: true }); // gradients [3, 4], clipped
+ * console.log(optimizer.lastStep?.gradNorm, w.data, w.grad); // 5 [ 0.4, 1.2 ] [ 0, 0 ]
+ * ```
+ */
+export interface StepOptions {
+  /**
+   * What the loss was multiplied by, > 0: gradients are divided by it. A float32 has to hold its
+   * inverse.
+   * @default {1}
+   */
+  gradScale?: number;
+  /**
+   * The largest norm of the unscaled gradients, >= 0: they are multiplied by
+   * `min(1, maxNorm / (norm + 1e-6))`, as by `torch.nn.utils.clip_grad_norm_`. `Infinity` measures
+   * and does not clip. Without it the norm does not matter.
+   */
+  maxNorm?: number;
+  /**
+   * Whose norm `maxNorm` limits: that of all gradients of the optimizer, or those of each group by
+   * themselves.
+   * @default {"optimizer"}
+   */
+  maxNormPer?: "optimizer" | "group";
+  /** The largest magnitude of an element, >= 0; what is larger becomes it. @default {Infinity} */
+  maxValue?: number;
+  /**
+   * Whether a gradient that is infinite or NaN, before or after unscaling, skips the whole step. With
+   * `maxNorm` so does a norm that overflows.
+   * @default {true} if gradScale or maxNorm is given
+   */
+  checkFinite?: boolean;
+  /** Whether gradients are zeros after the step, also after a skipped one. @default {false} */
+  zeroGrad?: boolean;
+}
+
+/** The options of a step, checked and complete. */
+export interface StepRequest extends CallOptions {
+  /** Null if the norm does not matter. */
+  readonly maxNorm: number | null;
+  readonly perGroup: boolean;
+  readonly checkFinite: boolean;
+  /** An option that reads or changes gradients before they are used, if there is one. */
+  readonly reads: keyof StepOptions | null;
+}
+
+/** A step as it is without options. */
+export const NOTHING_ASKED: StepRequest = Object.freeze({
+  inverseScale: 1,
+  maxNorm: null,
+  perGroup: false,
+  maxValue: Infinity,
+  checkFinite: false,
+  zeroGrad: false,
+  reads: null,
+});
+
+const KEYS: readonly (keyof StepOptions)[] = [
+  "gradScale",
+  "maxNorm",
+  "maxNormPer",
+  "maxValue",
+  "checkFinite",
+  "zeroGrad",
+];
+
+/**
+ * Reads what `step` was called with.
+ *
+ * @returns Null if there are no options.
+ * @throws {TypeError} As `readStepOptions`, and if what comes before options is no function.
+ * @throws {RangeError} As `readStepOptions`.
+ */
+export function readStepArguments(first: unknown, options: unknown): StepRequest | null {
+  const needed = "there must be a closure or an object with options";
+  if (typeof first === "function") {
+    return options === undefined ? null : readStepOptions(options, needed);
+  }
+  if (first !== undefined && options !== undefined) {
+    throw new TypeError(
+      `Cannot step as the closure must be a function: current value is ${describe(first)}`,
+    );
+  }
+  return readStepOptions(first === undefined ? options : first, needed);
+}
+
+/**
+ * Reads what `stepAsync` was called with.
+ *
+ * @throws {TypeError} As `readStepOptions`; a closure is none of the options.
+ * @throws {RangeError} As `readStepOptions`.
+ */
+export function readAsyncArguments(options: unknown): StepRequest {
+  if (options === undefined) return NOTHING_ASKED;
+  const instead = typeof options === "function"
+    ? ", and not a closure: compute the gradients, then call stepAsync"
+    : "";
+  return readStepOptions(options, `stepAsync takes an object with options${instead}`);
+}
+
+/**
+ * Checks and completes the options of a step.
+ *
+ * @param needed What is needed, if it is no object.
+ * @throws {TypeError} If it is no object, an option does not exist or is of another type, or
+ * `maxNormPer` comes without `maxNorm`.
+ * @throws {RangeError} If a number is out of its range.
+ */
+function readStepOptions(options: unknown, needed: string): StepRequest {
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+    throw new TypeError(`Cannot step as ${needed}: current value is ${describe(options)}`);
+  }
+  checkKnown(options, KEYS);
+  const own: StepOptions = { ...options }; // getters are called once
+  const { gradScale, maxNorm, maxNormPer, maxValue, checkFinite, zeroGrad } = own;
+  if (gradScale !== undefined) checkGradScale(gradScale);
+  if (maxNorm !== undefined) checkLimit("maxNorm", maxNorm);
+  if (maxNormPer !== undefined) checkPer(maxNormPer, maxNorm);
+  if (maxValue !== undefined) checkLimit("maxValue", maxValue);
+  if (checkFinite !== undefined) checkFlag("checkFinite", checkFinite);
+  if (zeroGrad !== undefined) checkFlag("zeroGrad", zeroGrad);
+  return {
+    inverseScale: gradScale === undefined ? 1 : 1 / gradScale,
+    maxNorm: maxNorm ?? null,
+    perGroup: maxNormPer === "group",
+    maxValue: maxValue ?? Infinity,
+    checkFinite: checkFinite ?? (gradScale !== undefined || maxNorm !== undefined),
+    zeroGrad: zeroGrad ?? false,
+    reads: KEYS.find((key) => isReading(key, own)) ?? null,
+  };
+}
+
+function isReading(key: keyof StepOptions, options: StepOptions): boolean {
+  const value = options[key];
+  return key !== "zeroGrad" && value !== undefined && value !== false;
+}
+
+/**
+ * Checks a scale of losses and gradients.
+ *
+ * @throws {TypeError} If it is no number.
+ * @throws {RangeError} If it is not finite and > 0.
+ */
+export function checkScale(name: string, value: unknown): asserts value is number {
+  checkNumber(name, value);
+  if (!(value > 0 && value < Infinity)) {
+    throw new RangeError(
+      `Cannot set ${name} as it must be finite and > 0: current value is ${value}`,
+    );
+  }
+}
+
+function checkGradScale(value: unknown): void {
+  checkScale("gradScale", value);
+  if (!isInvertible(value)) {
+    throw new RangeError(
+      `Cannot set gradScale as a float32 must hold 1 / gradScale: current value is ${value}`,
+    );
+  }
+}
+
+/**
+ * Checks a limit of a norm or a value.
+ *
+ * @throws {TypeError} If it is no number.
+ * @throws {RangeError} If it is negative or NaN.
+ */
+export function checkLimit(name: string, value: unknown): asserts value is number {
+  checkNumber(name, value);
+  if (!(value >= 0)) {
+    throw new RangeError(`Cannot set ${name} as it must be >= 0: current value is ${value}`);
+  }
+}
+
+/**
+ * Checks an option that is on or off.
+ *
+ * @throws {TypeError} If it is neither true nor false.
+ */
+export function checkFlag(name: string, value: unknown): asserts value is boolean {
+  if (typeof value === "boolean") return;
+  throw new TypeError(
+    `Cannot set ${name} as it must be true or false: current value is ${describe(value)}`,
+  );
+}
+
+function checkNumber(name: string, value: unknown): asserts value is number {
+  if (typeof value === "number") return;
+  throw new TypeError(
+    `Cannot set ${name} as it must be a number: current value is ${describe(value)}`,
+  );
+}
+
+function checkPer(maxNormPer: unknown, maxNorm: number | undefined): void {
+  if (maxNormPer !== "optimizer" && maxNormPer !== "group") {
+    throw new TypeError(
+      `Cannot set maxNormPer as it must be "optimizer" or "group": current value is ${
+        describe(maxNormPer)
+      }`,
+    );
+  }
+  if (maxNorm === undefined) {
+    throw new TypeError(
+      `Cannot set maxNormPer as it needs maxNorm: current value is "${maxNormPer}"`,
+    );
+  }
+}

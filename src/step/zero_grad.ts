@@ -1,0 +1,63 @@
+/** Zeroing gradients, dense and sparse ones, on the host and on devices. */
+
+import { fillZero } from "../backends/dispatch.ts";
+import { bufferError, checkBuffer } from "../core/array_checks.ts";
+import { countOf, elementTypeOf } from "../core/dtype.ts";
+import type { Tensor } from "../core/dtype.ts";
+import { checkObject } from "../core/hyperparameters.ts";
+import { label } from "../core/parameter.ts";
+import type { Parameter } from "../core/parameter.ts";
+import { checkKnown } from "../core/validate.ts";
+import { checkFree } from "../memory/locks.ts";
+import { isSparse, withoutEntries } from "../plan/sparse.ts";
+import { checkFlag } from "./options.ts";
+import { replaceGrads } from "./replace_grads.ts";
+import type { Replacement } from "./replace_grads.ts";
+
+/**
+ * What `SGD.zeroGrad` does.
+ *
+ * @throws {TypeError} If an option does not exist or is of another type, a gradient is of another type
+ * or its buffer detached, or a parameter whose gradient is to be replaced is frozen; none has then
+ * changed.
+ * @throws {Error} If a step that is running uses a gradient; none has then changed.
+ */
+export function zeroGradients(
+  params: readonly Parameter<Tensor>[],
+  options: { setToNull?: boolean },
+): void {
+  checkObject("zero gradients", options);
+  checkKnown(options, ["setToNull"]);
+  const { setToNull = false } = options;
+  checkFlag("setToNull", setToNull);
+  const replaced: Replacement[] = [];
+  const dense: { grad: Tensor; length: number; name: string }[] = [];
+  for (const [i, parameter] of params.entries()) {
+    const { grad, name: own } = parameter;
+    if (grad === null) continue;
+    const name = `grad of ${label({ name: own }, i)}`;
+    const replace = (after: unknown) => replaced.push({ parameter, before: grad, after, name });
+    if (setToNull) replace(null);
+    else if (isSparse(grad)) replace(withoutEntries(grad, name));
+    else dense.push({ grad, length: checkDense(grad, name), name });
+  }
+  const restore = replaceGrads(replaced);
+  try {
+    for (const { grad, length, name } of dense) { // a getter or a setter may have detached one
+      if (countOf(grad) !== length) throw bufferError(grad, name);
+      checkFree(grad, () => name);
+    }
+    fillZero(dense.map(({ grad }) => grad));
+  } catch (error) {
+    restore();
+    throw error;
+  }
+}
+
+/** Checks a gradient that is to be filled with zeros, and returns its length. */
+function checkDense(grad: Tensor, name: string): number {
+  elementTypeOf(grad, name);
+  checkBuffer(grad, name);
+  checkFree(grad, () => name);
+  return countOf(grad);
+}
