@@ -273,3 +273,14 @@ gpuTest("sparse and differentiable steps are refused, and then nothing is writte
   optimizer.step();
   assertEquals(read([w])[0] === before[1], false);
 });
+
+gpuTest("updates on a GPU are computed in float32, which limits hyperparameters", (gpu) => {
+  const dtypes = gpu.info.float16 ? ["float32", "float16"] as const : ["float32"] as const;
+  for (const dtype of dtypes) {
+    const [data, grad] = [gpu.tensor(3, { dtype }), gpu.tensor(3, { dtype })];
+    const optimizer = new SGD([{ data, grad }], { lr: 1e38 });
+    optimizer.step();
+    optimizer.paramGroups[0].lr = 1e39;
+    assertThrows(() => optimizer.step(), RangeError, "lr must be at most 3.4028234663852886e+38");
+  }
+});
