@@ -3,7 +3,7 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { clipGradNorm, SGD } from "@descent/sgd";
 import type { DeviceTensor, Parameter } from "@descent/sgd";
-import { place } from "../src/core/dtype.ts";
+import { registerDeviceTensor } from "../src/core/dtype.ts";
 import type { ElementType } from "../src/core/dtype.ts";
 import { testOnBackends } from "./backends.ts";
 
@@ -33,7 +33,7 @@ function createDevice() {
       readSync: () => new Float32Array(length),
       write: () => {},
     };
-    place(made, type);
+    registerDeviceTensor(made, type);
     tensors.push(made);
     return made;
   }

@@ -6,7 +6,7 @@
 import { join } from "@std/path/join";
 
 const ROOT = join(import.meta.dirname!, "..");
-const LOOPS = "src/backends/loops";
+const LOOPS = "src/backends/js/loops";
 const ORIGINAL = "float32";
 
 /** The dtypes that are copied for, which files, and which words change with each. */
@@ -43,7 +43,7 @@ export async function copyLoops(): Promise<Map<string, string>> {
 async function copyRule(path: string): Promise<string> {
   const functions = (await read(path)).match(RULE);
   if (functions === null) throw new Error(`Cannot copy the rule as ${path} has no function of it`);
-  const types = 'import type { Arithmetic, Factors, Lines } from "../../../rule.ts";';
+  const types = 'import type { Arithmetic, Factors, Lines } from "../../../../core/rule.ts";';
   return `${note(path)}${types}\n\n${functions.join("\n")}`;
 }
 

@@ -5,7 +5,7 @@ import type { Device, DeviceTensor, Tensor } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { fillAll } from "../core/intrinsics.ts";
 import { Slab } from "../memory/slab.ts";
-import type { TensorMemory } from "../memory/slab.ts";
+import type { Allocator } from "../memory/slab.ts";
 import type { CallRow } from "../plan/layout.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { Backend } from "./backend.ts";
@@ -19,7 +19,7 @@ export function addressOf(host: Backend, tensor: Tensor | Uint32Array<ArrayBuffe
 }
 
 /** The memory of tensors: of devices, and of arrays as the host's backend has them. */
-export function memoryOf(host: Backend): TensorMemory {
+export function memoryOf(host: Backend): Allocator {
   return {
     address: (tensor) => addressOf(host, tensor),
     allocate(bytes) {

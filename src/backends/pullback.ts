@@ -1,7 +1,7 @@
 /** What it takes to go back through one step; `kernels/src/vjp/mod.rs` says how. */
 
-import { checkLike } from "../core/array_checks.ts";
-import type { Like } from "../core/array_checks.ts";
+import { checkMatches } from "../core/array_checks.ts";
+import type { ArraySpec } from "../core/array_checks.ts";
 import type { WideDtype } from "../core/dtype.ts";
 import type { FloatArray } from "../core/host_array.ts";
 import { lengthOf } from "../core/intrinsics.ts";
@@ -90,10 +90,10 @@ type Arrays = { readonly [name in keyof typeof NAMES]?: FloatArray | null };
  * @throws {TypeError} If one is of another type, detached or resizable.
  * @throws {RangeError} If a length differs.
  */
-export function checkArrays(arrays: Arrays, like: Like, name: string): void {
+export function checkArrays(arrays: Arrays, like: ArraySpec, name: string): void {
   for (const [key, array] of Object.entries(arrays)) {
     if (array === null) continue;
-    checkLike(array, like, `${NAMES[key as keyof Arrays]} of ${name}`);
+    checkMatches(array, like, `${NAMES[key as keyof Arrays]} of ${name}`);
   }
 }
 

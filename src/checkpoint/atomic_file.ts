@@ -50,7 +50,7 @@ export async function replaceFile(
  *
  * @param path The file.
  */
-export async function removeLeftovers(path: string): Promise<void> {
+export async function removeStaleTemporaries(path: string): Promise<void> {
   if (!await mayChange(splitPath(path).folder)) return;
   const target = await toTarget(await followLink(path));
   if (await mayChange(target.folder)) await sweep(target);

@@ -6,8 +6,8 @@ import { checkKnown, describe } from "../core/validate.ts";
 import type { StateDictOptions } from "../state/apply.ts";
 import type { StateDict } from "../state/dict.ts";
 import type { GradScalerStateDict, LRSchedulerStateDict } from "../state/extras.ts";
-import { liveOf } from "../state/source.ts";
-import { explain, removeLeftovers, replaceFile } from "./atomic_file.ts";
+import { stateSourceOf } from "../state/source.ts";
+import { explain, removeStaleTemporaries, replaceFile } from "./atomic_file.ts";
 import { layOutState, readState } from "./encoding.ts";
 import { unreadable } from "./errors.ts";
 import { PIECE, PieceReader } from "./piece_reader.ts";
@@ -146,7 +146,7 @@ export async function loadState(
     // still does.
     if (!(await Deno.stat(name)).isFile) throw unreadable("it is no regular file");
     const dict = await readFile(name, options.onProgress);
-    await removeLeftovers(name).catch(() => {}); // the state is there all the same
+    await removeStaleTemporaries(name).catch(() => {}); // the state is there all the same
     return dict;
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) throw error;
@@ -193,7 +193,7 @@ function read(source: unknown, options: StateDictOptions) {
       }`,
     );
   }
-  const live = liveOf(source);
+  const live = stateSourceOf(source);
   if (live === undefined) {
     const isDict = !("stateDict" in source);
     const dict = isDict ? source as StateDict : (source as Stateful).stateDict(options);

@@ -8,7 +8,7 @@ import type { SparseGrad } from "./parameter.ts";
 import { describe } from "./validate.ts";
 
 /** What an array has to be like: the data of a parameter. */
-export interface Like {
+export interface ArraySpec {
   readonly dtype: ElementType | null;
   readonly length: number;
   /** Why it has to have this dtype. @default {"like its data"} */
@@ -16,7 +16,7 @@ export interface Like {
 }
 
 /** Whether it fits: `checkLike` says why not. */
-export function isLike(tensor: Tensor, dtype: ElementType | null, length: number): boolean {
+export function matchesSpec(tensor: Tensor, dtype: ElementType | null, length: number): boolean {
   const own = findElementType(tensor);
   return own !== undefined && own === dtype && isFixed(tensor) &&
     lengthIn(tensor, own) === length;
@@ -28,7 +28,7 @@ export function isLike(tensor: Tensor, dtype: ElementType | null, length: number
  * @throws {TypeError} If it is of another type or on another device, detached or resizable.
  * @throws {RangeError} If its length differs.
  */
-export function checkLike(tensor: Tensor, like: Like, what: string): void {
+export function checkMatches(tensor: Tensor, like: ArraySpec, what: string): void {
   const { dtype, length, reason = "like its data" } = like;
   const own = findElementType(tensor);
   if (own !== undefined) checkBuffer(tensor, what);

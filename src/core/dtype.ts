@@ -117,7 +117,7 @@ const placed = new WeakMap<unknown & WeakKey, ElementType>();
 const placeOf = placed.get.bind(placed) as (value: unknown) => ElementType | undefined;
 
 /** Makes a tensor known as one of a device's. */
-export function place(tensor: DeviceTensor, type: ElementType): void {
+export function registerDeviceTensor(tensor: DeviceTensor, type: ElementType): void {
   placed.set(tensor, type);
 }
 

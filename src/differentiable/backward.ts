@@ -2,7 +2,7 @@
 
 import type { Backend } from "../backends/backend.ts";
 import { copyOf, lengthOf } from "../core/intrinsics.ts";
-import { checkLike } from "../core/array_checks.ts";
+import { checkMatches } from "../core/array_checks.ts";
 import { checkBuffer } from "../core/array_checks.ts";
 import { describe } from "../core/validate.ts";
 import { label } from "../core/parameter.ts";
@@ -214,7 +214,7 @@ function cotangentReader(
       const tensor = known.get(parameter);
       if (tensor === undefined) throw strangerError(parameter, members, what);
       const { dtype, name, data } = tensor;
-      checkLike(array, { dtype, length: lengthOf(data) }, `${what} of ${name}`);
+      checkMatches(array, { dtype, length: lengthOf(data) }, `${what} of ${name}`);
       own.set(parameter, copyOf(array));
     }
     return own;

@@ -7,7 +7,7 @@ import { label } from "../core/parameter.ts";
 import type { FloatArray } from "../core/host_array.ts";
 import type { Parameter } from "../core/parameter.ts";
 import type { WideDtype } from "../core/dtype.ts";
-import type { Entry } from "../plan/tensor_table.ts";
+import type { RowView } from "../plan/tensor_table.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { RuleOptions } from "../core/rule.ts";
 
@@ -66,7 +66,7 @@ export class Recorder {
 
   /** Runs what goes back through the steps, and forgets them if it succeeds. */
   goBack<Result>(through: (steps: readonly RecordedStep[]) => Result): Result {
-    this.checkFree("backward");
+    this.assertNotInBackward("backward");
     this.#goingBack = true;
     try {
       const result = through(this.steps);
@@ -83,7 +83,7 @@ export class Recorder {
    * @param method The method of `SGD` that would.
    * @throws {Error} If called within `goBack`.
    */
-  checkFree(method: string): void {
+  assertNotInBackward(method: string): void {
     if (!this.#goingBack) return;
     throw new Error(
       `Cannot call ${method} as backward is going back through the recorded steps: ` +
@@ -98,14 +98,14 @@ function copyAll(plan: Plan): RecordedStep {
     const { lr, momentum, dampening, weightDecay, nesterov, maximize, sign } = group;
     const options = { lr, momentum, dampening, weightDecay, nesterov, maximize, sign };
     if (!group.differentiable) return { options, tensors: null };
-    const stepping = [...plan.entries()].filter((entry) =>
+    const stepping = [...plan.rowViews()].filter((entry) =>
       entry.group === index && (entry.grad !== null || sparse.has(entry.index))
     );
     return { options, tensors: stepping.map(copy) };
   });
 }
 
-function copy(entry: Entry): RecordedTensor {
+function copy(entry: RowView): RecordedTensor {
   const { grad, dtype } = entry;
   if (grad === null) throw refusal(entry, "sparse");
   if (dtype.device !== undefined) throw refusal(entry, "on a GPU");
@@ -120,7 +120,7 @@ function copy(entry: Entry): RecordedTensor {
   };
 }
 
-function refusal(entry: Entry, what: string): TypeError {
+function refusal(entry: RowView, what: string): TypeError {
   return new TypeError(
     `Cannot use ${entry.name("grad")} as it must be an array of float32 or float64 where ` +
       `differentiable is true: ` +

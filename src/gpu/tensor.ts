@@ -3,7 +3,7 @@
 import type { NativeGpu } from "./device.ts";
 import { lengthOf } from "../core/intrinsics.ts";
 import { describe } from "../core/validate.ts";
-import { place } from "../core/dtype.ts";
+import { registerDeviceTensor } from "../core/dtype.ts";
 import type { DeviceTensor, ElementType } from "../core/dtype.ts";
 import { arrayDtype, FORMATS } from "./dtype.ts";
 import type { GpuArrays, GpuDtype } from "./dtype.ts";
@@ -49,7 +49,7 @@ export class GpuTensor<D extends GpuDtype = "float32"> implements DeviceTensor {
     this.#native = native;
     this.#length = length;
     this.#handle = handle;
-    place(this, dtype);
+    registerDeviceTensor(this, dtype);
     forgotten.register(this, () => native.free(handle), this);
     Object.freeze(this);
   }

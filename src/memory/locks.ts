@@ -38,7 +38,7 @@ export function useAddresses(addressOf: (array: HostArray) => number): void {
  *
  * @returns Gives it back.
  */
-export function occupy(tensors: readonly Tensor[]): () => void {
+export function lockMemory(tensors: readonly Tensor[]): () => void {
   const scale = scales[scales.length - 1];
   const own = rangesOf(scale, tensors);
   scale.used = scale.used.length === 0
@@ -51,7 +51,7 @@ export function occupy(tensors: readonly Tensor[]): () => void {
 }
 
 /** Whether a step is running. */
-export function isAnyInUse(): boolean {
+export function hasLocks(): boolean {
   for (let i = 0; i < scales.length; i++) {
     if (scales[i].used.length > 0) return true;
   }
@@ -61,8 +61,8 @@ export function isAnyInUse(): boolean {
 /**
  * @throws {Error} If a step that is running uses the memory of a tensor.
  */
-export function checkFree(tensor: Tensor, name: () => string): void {
-  if (!isAnyInUse() || !isArray(tensor) || !scales.some((scale) => isUsed(scale, tensor))) return;
+export function assertUnlocked(tensor: Tensor, name: () => string): void {
+  if (!hasLocks() || !isArray(tensor) || !scales.some((scale) => isUsed(scale, tensor))) return;
   throw new Error(
     `Cannot use ${name()} as a step that is running uses its memory: await the promise of ` +
       "stepAsync first",

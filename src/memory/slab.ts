@@ -101,10 +101,10 @@ function beginOf(bytes: number, place: number): number {
 }
 
 /** What an array of the optimizer's own is: a tensor, or an address on a slab. */
-export type Held<T extends Tensor = Tensor> = T | Slab;
+export type StateArray<T extends Tensor = Tensor> = T | Slab;
 
 /** The memory of the tensors of a plan. */
-export interface TensorMemory {
+export interface Allocator {
   /** Where an array's bytes begin, as the backend reads it from the tables. */
   readonly address: (array: Tensor | Uint32Array<ArrayBuffer>) => number;
   /** Makes a slab of zeros; null if each array is to have memory of its own. */
@@ -112,19 +112,19 @@ export interface TensorMemory {
 }
 
 /** Arrays to be made, by numbers from 0 on. */
-export interface Wanted {
+export interface AllocationRequest {
   readonly count: number;
   /** Null for a number that stands for none. */
   readonly typeOf: (i: number) => ElementType | null;
   readonly lengthOf: (i: number) => number;
   /** Takes an array of zeros. */
-  readonly hold: (i: number, held: Held, address: number) => void;
+  readonly hold: (i: number, held: StateArray, address: number) => void;
 }
 
 /** Makes arrays: tensors on devices by themselves, those of the host on slabs. */
 export function makeArrays(
-  { address, allocate }: TensorMemory,
-  { count, typeOf, lengthOf, hold }: Wanted,
+  { address, allocate }: Allocator,
+  { count, typeOf, lengthOf, hold }: AllocationRequest,
 ): void {
   for (let i = 0; i < count; i++) {
     const type = typeOf(i);
@@ -141,11 +141,16 @@ export function makeArrays(
 }
 
 /** An array as an object; one on a slab is made for the caller. */
-export function objectOf(held: Held, type: ElementType, address: number, length: number): Tensor {
+export function objectOf(
+  held: StateArray,
+  type: ElementType,
+  address: number,
+  length: number,
+): Tensor {
   return held instanceof Slab ? held.view(type as Dtype, address, length) : held;
 }
 
 /** Whether it is an array or a tensor with memory of its own. */
-export function isObject(held: Held | null): held is Tensor {
+export function isObject(held: StateArray | null): held is Tensor {
   return held !== null && !(held instanceof Slab);
 }

@@ -11,7 +11,7 @@ import { byteLengthOf, lengthOf } from "../core/intrinsics.ts";
 import { label } from "../core/parameter.ts";
 import type { Parameter, SparseParameter } from "../core/parameter.ts";
 import { checkKnown, describe } from "../core/validate.ts";
-import { checkFree } from "../memory/locks.ts";
+import { assertUnlocked } from "../memory/locks.ts";
 import { findOverlap, overlapError } from "../memory/overlap.ts";
 import { COEFFICIENT, tabulate } from "../plan/layout.ts";
 import { isSparse } from "../plan/sparse.ts";
@@ -101,7 +101,7 @@ function readGradients(params: unknown): Named[] {
   });
   for (const { grad, length, name } of named) { // a getter may have detached one, or started a step
     if (lengthOf(grad) !== length) throw bufferError(grad, name);
-    checkFree(grad, () => name);
+    assertUnlocked(grad, () => name);
   }
   return named;
 }

@@ -10,12 +10,12 @@ import { checkCount, readRounding } from "../core/rounding.ts";
 import type { Precision, Rounding } from "../core/rounding.ts";
 import { describe } from "../core/validate.ts";
 import { Plan } from "../plan/plan.ts";
-import { forEachSpan } from "../plan/row_ranges.ts";
+import { forEachRowRange } from "../plan/row_ranges.ts";
 import { BUFFER_IS_NEW } from "../plan/tensor_table.ts";
-import { NOTHING_ASKED } from "../step/options.ts";
+import { NEUTRAL_REQUEST } from "../step/options.ts";
 
 /** The options of `sgd`. As in torch, the hyperparameters have no defaults here. */
-export interface SgdOptions {
+export interface SgdFunctionOptions {
   /**
    * Some gradients may be sparse. A hint, as in torch: they are recognized by themselves.
    * @default {false}
@@ -83,23 +83,26 @@ export function sgd(
   params: readonly Tensor[],
   gradList: readonly (Tensor | SparseGrad | null)[],
   momentumBufferList: (Tensor | null)[],
-  options: SgdOptions,
+  options: SgdFunctionOptions,
 ): void {
   const { datas, grads, buffers } = readLists(params, gradList, momentumBufferList);
   const { hyperparameters, backend, precision } = readOptions(options);
   const parameters = datas.map((data, i) => ({ data, grad: grads[i] }) as Parameter<Tensor>);
   const plan = new Plan({ ...memoryOf(backend), allocate: null }, precision); // the caller's own
   plan.add([{ group: hyperparameters, params: parameters }]);
-  plan.own.states = buffers.map((momentumBuffer) => ({ momentumBuffer, masterWeight: null }));
+  plan.stateArrays.states = buffers.map((momentumBuffer) => ({
+    momentumBuffer,
+    masterWeight: null,
+  }));
   plan.refresh();
   const { table } = plan;
   const made = buffers.map((_, row) => table.has(row, BUFFER_IS_NEW) ? table.bufferAt(row) : null);
   const takeOut = fillIn(momentumBufferList, made);
   try {
     plan.checkAttached(); // the list may be a proxy
-    plan.ask(NOTHING_ASKED, null);
+    plan.writeCall(NEUTRAL_REQUEST, null);
     const call = plan.isRandom ? plan.callRow : null;
-    forEachSpan(plan, (from, to) => stepRows(backend, plan, from, to, call));
+    forEachRowRange(plan, (from, to) => stepRows(backend, plan, from, to, call));
   } catch (error) {
     takeOut();
     throw error;
@@ -142,7 +145,7 @@ function readOnly(i: number): TypeError {
 }
 
 /** Checks the options of one step, and chooses the backend. */
-export function readOptions(options: SgdOptions) {
+export function readOptions(options: SgdFunctionOptions) {
   if (typeof options !== "object" || options === null) {
     throw new TypeError(
       `Cannot step as options must be an object: current value is ${describe(options)}`,

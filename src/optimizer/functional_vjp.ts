@@ -11,7 +11,7 @@ import { copyOf, fillAll, lengthOf } from "../core/intrinsics.ts";
 import { checkOverflow } from "../core/overflow.ts";
 import { describe } from "../core/validate.ts";
 import { readLists, readOptions } from "./functional.ts";
-import type { SgdOptions } from "./functional.ts";
+import type { SgdFunctionOptions } from "./functional.ts";
 
 /** The derivatives of a loss by what a step wrote; what is null or left out counts as zeros. */
 export interface SgdCotangents {
@@ -75,7 +75,7 @@ export function sgdVjp(
   gradList: readonly (FloatArray | null)[],
   momentumBufferList: readonly (FloatArray | null)[],
   cotangents: SgdCotangents,
-  options: SgdOptions,
+  options: SgdFunctionOptions,
 ): SgdGradients {
   const { datas, grads, buffers } = readLists(params, gradList, momentumBufferList);
   const { hyperparameters: h, backend } = readOptions(options);

@@ -64,7 +64,7 @@ export function createGroup(
 }
 
 /** The options of a group, and its parameters in a list of their own. */
-export interface Members {
+export interface GroupMembers {
   readonly options: GroupOptions & Pick<ParamGroupOptions, "initialLr">;
   readonly params: unknown[];
 }
@@ -74,7 +74,7 @@ export interface Members {
  *
  * @throws {TypeError} If it is not iterable, is empty, or holds both.
  */
-export function readMembers(params: unknown): Members[] {
+export function readMembers(params: unknown): GroupMembers[] {
   const members = toArray(params, "params");
   if (members.every(isGroup)) return members.map(readGroup);
   if (members.some(isGroup)) {
@@ -88,7 +88,7 @@ export function readMembers(params: unknown): Members[] {
  *
  * @throws {TypeError} If it is no object, has an unknown option, or its parameters are not iterable.
  */
-export function readGroup(group: unknown): Members {
+export function readGroup(group: unknown): GroupMembers {
   if (typeof group !== "object" || group === null) {
     throw new TypeError(`Cannot add a group as it must be an object: it is ${describe(group)}`);
   }
@@ -119,7 +119,7 @@ export interface NewGroup {
  * @throws {RangeError} If an option is out of range, or a name is not one's own.
  */
 export function createGroups(
-  members: readonly Members[],
+  members: readonly GroupMembers[],
   defaults: GroupOptions,
   known: () => readonly Parameter<Tensor>[],
   knownNames: readonly (string | undefined)[],

@@ -16,17 +16,22 @@ import { goBackThrough } from "../differentiable/backward.ts";
 import type { BackwardOptions, BackwardResult, Cotangents } from "../differentiable/backward.ts";
 import { checkLimit, Recorder } from "../differentiable/recorder.ts";
 import type { ParameterState } from "../plan/state_arrays.ts";
-import { copyState, loadState, shareState } from "../state/apply.ts";
-import type { LoadOptions, LoadReport, Owner, StateDictOptions } from "../state/apply.ts";
+import { applyStateDict, copyState, shareState } from "../state/apply.ts";
+import type {
+  LoadStateDictOptions,
+  LoadStateDictReport,
+  Owner,
+  StateDictOptions,
+} from "../state/apply.ts";
 import type { StateDict } from "../state/dict.ts";
-import { share } from "../state/source.ts";
+import { registerStateSource } from "../state/source.ts";
 import type { StepReport } from "../step/clipping.ts";
 import { readAsyncArguments, readStepArguments } from "../step/options.ts";
 import type { StepOptions } from "../step/options.ts";
 import { Stepper } from "../step/stepper.ts";
 import { zeroGradients } from "../step/zero_grad.ts";
 import { createGroups, readGroup, readMembers } from "./param_groups.ts";
-import type { Members, ParamGroupOptions } from "./param_groups.ts";
+import type { GroupMembers, ParamGroupOptions } from "./param_groups.ts";
 
 /** What an optimizer remembers of a parameter. */
 export interface ParameterStateView<T extends Tensor = FloatArray> {
@@ -112,7 +117,7 @@ export class SGD<T extends Tensor = FloatArray> {
     this.#recorder = new Recorder(recordSteps);
     this.#stepper = new Stepper(this.#backend, this.#recorder, this.#precision);
     this.#addGroups(members);
-    share(this, {
+    registerStateSource(this, {
       dict: (options) => shareState(this.#owner("save the state"), options),
       revision: () => this.#stepper.revision,
     });
@@ -155,7 +160,7 @@ export class SGD<T extends Tensor = FloatArray> {
    * another, or if its name is another's or one that no checkpoint could hold.
    */
   addParamGroup(group: ParamGroupOptions<T | FloatArray>): void {
-    this.#recorder.checkFree("addParamGroup");
+    this.#recorder.assertNotInBackward("addParamGroup");
     this.#stepper.checkIdle("add a group");
     this.#addGroups([readGroup(group)]);
   }
@@ -187,7 +192,7 @@ export class SGD<T extends Tensor = FloatArray> {
    */
   step<Loss>(closure: () => Loss, options?: StepOptions): Loss;
   step(first?: (() => unknown) | StepOptions, options?: StepOptions): unknown {
-    this.#recorder.checkFree("step");
+    this.#recorder.assertNotInBackward("step");
     this.#stepper.checkIdle("step");
     const plain = first === undefined && options === undefined;
     const request = plain ? null : readStepArguments(first, options);
@@ -228,7 +233,7 @@ export class SGD<T extends Tensor = FloatArray> {
    * ```
    */
   async stepAsync(options?: StepOptions): Promise<StepReport> {
-    this.#recorder.checkFree("stepAsync");
+    this.#recorder.assertNotInBackward("stepAsync");
     this.#stepper.checkIdle("step");
     return await this.#stepper.stepAsync(readAsyncArguments(options));
   }
@@ -296,7 +301,7 @@ export class SGD<T extends Tensor = FloatArray> {
   zeroGrad(options: { setToNull?: boolean } = {}): void {
     this.#stepper.checkIdle("zero gradients");
     const { parameters } = this.#stepper.plan;
-    this.#stepper.alone(() => zeroGradients(parameters, options));
+    this.#stepper.withReentrancyGuard(() => zeroGradients(parameters, options));
   }
 
   /**
@@ -368,10 +373,10 @@ export class SGD<T extends Tensor = FloatArray> {
    * console.log(optimizer.paramGroups[0].lr); // 0.05
    * ```
    */
-  loadStateDict(dict: StateDict, options?: LoadOptions): LoadReport {
-    this.#recorder.checkFree("loadStateDict");
+  loadStateDict(dict: StateDict, options?: LoadStateDictOptions): LoadStateDictReport {
+    this.#recorder.assertNotInBackward("loadStateDict");
     const owner = this.#owner("load the state");
-    const report = this.#stepper.alone(() => loadState(owner, dict, options));
+    const report = this.#stepper.withReentrancyGuard(() => applyStateDict(owner, dict, options));
     this.#recorder.steps.length = 0; // they do not lead to the state that is now there
     this.#stepper.revision++;
     return report;
@@ -386,9 +391,9 @@ export class SGD<T extends Tensor = FloatArray> {
   }
 
   /** Everything is checked before anything is added. */
-  #addGroups(members: readonly Members[]): void {
+  #addGroups(members: readonly GroupMembers[]): void {
     const { plan } = this.#stepper;
-    this.#stepper.alone(() => {
+    this.#stepper.withReentrancyGuard(() => {
       const added = createGroups(members, this.#defaults, () => plan.parameters, this.#names);
       plan.add(added);
       this.#names = [this.#names, ...added.map(({ names }) => names)].flat();
@@ -402,8 +407,8 @@ export class SGD<T extends Tensor = FloatArray> {
   }
 
   #showState(state: Map<Parameter<Tensor>, ParameterState>): void {
-    const { own, parameters } = this.#stepper.plan;
-    const states = own.show();
+    const { stateArrays: own, parameters } = this.#stepper.plan;
+    const states = own.materializeAll();
     parameters.forEach((parameter, row) => state.set(parameter, states[row]));
   }
 

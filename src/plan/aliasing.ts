@@ -6,17 +6,17 @@ import type { FloatArray } from "../core/host_array.ts";
 import { byteLengthOf } from "../core/intrinsics.ts";
 import { label } from "../core/parameter.ts";
 import type { ArrayName, Parameter } from "../core/parameter.ts";
-import { checkFree } from "../memory/locks.ts";
+import { assertUnlocked } from "../memory/locks.ts";
 import { createSpans, findOverlap, overlapError, sortApart, Written } from "../memory/overlap.ts";
 import type { NamedSpan, Spans } from "../memory/overlap.ts";
 import { isObject } from "../memory/slab.ts";
-import type { Held } from "../memory/slab.ts";
+import type { StateArray } from "../memory/slab.ts";
 import { BUFFER, DATA, GRAD, MASTER, readWord, ROW } from "./layout.ts";
 import type { SparseTable } from "./sparse.ts";
 import type { TensorTable } from "./tensor_table.ts";
 
 /** The checks of one plan, which look only at what has changed. */
-export class Apart {
+export class AliasChecker {
   /** Made where it is needed: it takes a third of the memory of the table. */
   #written: Written | null = null;
   readonly #table: TensorTable;
@@ -39,7 +39,7 @@ export class Apart {
     const { writtenChanged, newGrads } = this.#table;
     if (writtenChanged) {
       this.#written = null;
-      if (!isAllApart(this.#table)) this.#compareGrads(writtenOf(this.#table), null);
+      if (!hasNoAlias(this.#table)) this.#compareGrads(writtenOf(this.#table), null);
       this.#table.writtenChanged = false;
     } else if (newGrads.length > 0) {
       this.#compareGrads(this.#written ??= writtenOf(this.#table), newGrads);
@@ -80,7 +80,7 @@ export class Apart {
    *
    * @throws {RangeError} If two of them overlap.
    */
-  checkGrads(): void {
+  checkGradients(): void {
     if (!this.#table.gradsChanged && this.#sparse.steps.length === 0) return;
     this.#compareValues(gradsOf(this.#table));
     this.#table.gradsChanged = false;
@@ -91,7 +91,7 @@ export class Apart {
 const WRITTEN = ["data", "momentum buffer", "master weight"] as const;
 
 /** Whether all that a step reads or writes lies apart, which is so if no gradients are shared. */
-export function isAllApart(table: TensorTable): boolean {
+export function hasNoAlias(table: TensorTable): boolean {
   const { count, grads } = table;
   const spans = spansOfWritten(table, count);
   const first = spans.starts.length - count;
@@ -152,7 +152,7 @@ export function gradsOf(table: TensorTable): Written {
  *
  * @throws {RangeError} If they overlap, or a parameter is there twice.
  */
-export function checkDataApart(
+export function checkNoDataAlias(
   table: TensorTable,
   parameters: readonly Parameter<Tensor>[],
 ): void {
@@ -231,7 +231,7 @@ function* tensorsOf(
   { table, sparse }: Tables,
 ): Generator<readonly [tensor: Tensor, name: () => string]> {
   const matrices = new Map(sparse.steps.map(({ row, values }) => [row, values]));
-  const slabs = new Set<Held>();
+  const slabs = new Set<StateArray>();
   for (let row = 0; row < table.count; row++) {
     const grad = table.grads[row] ?? matrices.get(row);
     if (grad === undefined) continue;
@@ -257,6 +257,6 @@ export function tensorsIn(tables: Tables): Tensor[] {
  *
  * @throws {Error} If it is one of the tensors.
  */
-export function checkAllFree(tables: Tables): void {
-  for (const [tensor, name] of tensorsOf(tables)) checkFree(tensor, name);
+export function assertAllUnlocked(tables: Tables): void {
+  for (const [tensor, name] of tensorsOf(tables)) assertUnlocked(tensor, name);
 }

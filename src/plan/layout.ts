@@ -131,7 +131,7 @@ export function groupOf(halves: Uint32Array, row: number): number {
 }
 
 /** Whether a row has a gradient in JavaScript's memory. */
-export function isOnHost(halves: Uint32Array, row: number): boolean {
+export function isHostRow(halves: Uint32Array, row: number): boolean {
   return stateOf(halves, row) !== SKIP && codeIn(halves, row) < DEVICE;
 }
 

@@ -7,7 +7,7 @@ import { FLOAT32 } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { bufferOf } from "../core/intrinsics.ts";
 import { isObject } from "../memory/slab.ts";
-import type { Held } from "../memory/slab.ts";
+import type { StateArray } from "../memory/slab.ts";
 import type { Plan } from "./plan.ts";
 import type { SparseStep } from "./sparse.ts";
 import type { Part } from "./tensor_table.ts";
@@ -76,7 +76,7 @@ class PinList {
     this.list.push(array);
   }
 
-  addHeld(held: Held | null): void {
+  addHeld(held: StateArray | null): void {
     if (held === null) return;
     // What is on a slab is no object, but the whole slab can be one.
     if (isObject(held)) this.add(held as HostArray);

@@ -16,9 +16,9 @@ import { checkOverflow, computeTypeOf, isModest } from "../core/overflow.ts";
 import type { Parameter, SparseGrad } from "../core/parameter.ts";
 import type { Precision } from "../core/rounding.ts";
 import type { RuleOptions } from "../core/rule.ts";
-import { isAnyInUse } from "../memory/locks.ts";
-import type { TensorMemory } from "../memory/slab.ts";
-import { Apart, checkAllFree, checkDataApart } from "./aliasing.ts";
+import { hasLocks } from "../memory/locks.ts";
+import type { Allocator } from "../memory/slab.ts";
+import { AliasChecker, assertAllUnlocked, checkNoDataAlias } from "./aliasing.ts";
 import {
   CALL_ROW,
   COEFFICIENT,
@@ -33,8 +33,8 @@ import {
 } from "./layout.ts";
 import type { CallOptions, CallRow } from "./layout.ts";
 import { checkSparseOptions, isSparse, readSparse, SparseTable } from "./sparse.ts";
-import { OwnArrays } from "./state_arrays.ts";
-import { BEGAN_DENSE, BEGAN_SPARSE, Entry, TensorTable } from "./tensor_table.ts";
+import { StateArrays } from "./state_arrays.ts";
+import { BEGAN_DENSE, BEGAN_SPARSE, RowView, TensorTable } from "./tensor_table.ts";
 
 /** What parameters are stepped by. */
 type Group = RuleOptions & Pick<Hyperparameters, "foreach" | "differentiable">;
@@ -44,7 +44,7 @@ export class Plan {
   /** The tensor table. */
   readonly table: TensorTable;
   /** The momentum buffers and master weights of its rows. */
-  readonly own: OwnArrays;
+  readonly stateArrays: StateArrays;
   /** The group table: `GROUP_ROW` words per group. */
   groupRows: Float64Array<ArrayBuffer> = new Float64Array(0);
   /** What the step at hand was asked to do to its gradients: `CALL_ROW` words. */
@@ -64,23 +64,23 @@ export class Plan {
 
   /** Whether every type can hold the hyperparameters of all groups. */
   #isModest = true;
-  readonly #address: TensorMemory["address"];
+  readonly #address: Allocator["address"];
   readonly #precision: Precision;
-  readonly #apart: Apart;
+  readonly #apart: AliasChecker;
 
   /**
    * @param memory Where arrays are, and come from.
    * @param precision What holds for parameters in 16-bit types.
    */
-  constructor(memory: TensorMemory, precision: Precision) {
+  constructor(memory: Allocator, precision: Precision) {
     const { address } = memory;
     this.table = new TensorTable({
       ...{ address, precision },
       parameterAt: (row) => this.parameters[row],
-      release: (row) => this.own.release(row),
+      release: (row) => this.stateArrays.detachRow(row),
     });
-    this.own = new OwnArrays(this.table, memory);
-    this.#apart = new Apart(this.table, this.sparse, address);
+    this.stateArrays = new StateArrays(this.table, memory);
+    this.#apart = new AliasChecker(this.table, this.sparse, address);
     this.#address = address;
     this.#precision = precision;
   }
@@ -106,13 +106,13 @@ export class Plan {
   }
 
   /** A row as an object. */
-  entryAt(row: number): Entry {
-    return new Entry(this.table, this.parameters[row], row);
+  rowAt(row: number): RowView {
+    return new RowView(this.table, this.parameters[row], row);
   }
 
   /** All rows as objects, one at a time. */
-  *entries(): Generator<Entry> {
-    for (let row = 0; row < this.table.count; row++) yield this.entryAt(row);
+  *rowViews(): Generator<RowView> {
+    for (let row = 0; row < this.table.count; row++) yield this.rowAt(row);
   }
 
   /**
@@ -130,13 +130,13 @@ export class Plan {
     this.table.resize(this.parameters.length);
     try {
       this.#bindAdded(parameters.length);
-      checkDataApart(this.table, this.parameters);
+      checkNoDataAlias(this.table, this.parameters);
     } catch (error) {
       Object.assign(this, { parameters, groups, ends });
       this.table.resize(parameters.length);
       throw error;
     }
-    this.own.grow();
+    this.stateArrays.grow();
   }
 
   /** Binds the data of new rows, and of others where they have changed and can be used. */
@@ -169,27 +169,27 @@ export class Plan {
    */
   refresh(): void {
     try {
-      if (this.own.hasNew) this.own.drop();
+      if (this.stateArrays.hasNew) this.stateArrays.discardNew();
       if (this.sparse.steps.length > 0) this.sparse.steps.length = 0;
       this.#refreshGroups();
       this.#refreshRows();
       if (!this.#isModest) this.#checkOverflow();
-      if (this.own.hasNew) this.#place();
-      if (this.table.writtenChanged) this.table.survey();
+      if (this.stateArrays.hasNew) this.#place();
+      if (this.table.writtenChanged) this.table.updateHasObjects();
       this.checkAttached();
       if (this.table.writtenChanged) this.#findPlaces();
       this.#apart.check();
       if (this.sparse.steps.length > 0) this.#finishSparse();
-      if (isAnyInUse()) checkAllFree(this);
+      if (hasLocks()) assertAllUnlocked(this);
     } catch (error) {
-      this.table.forget();
+      this.table.invalidateAll();
       throw error;
     }
   }
 
   /** Records that the step has been taken: new momentum buffers and master weights are remembered. */
   commit(): void {
-    if (this.own.hasNew) this.own.begin();
+    if (this.stateArrays.hasNew) this.stateArrays.commitNew();
     if (this.isRandom) this.#precision.random.counter++;
   }
 
@@ -198,7 +198,7 @@ export class Plan {
    *
    * @param coefficients One per group; null if no norm is clipped.
    */
-  ask(request: CallOptions, coefficients: readonly number[] | null): void {
+  writeCall(request: CallOptions, coefficients: readonly number[] | null): void {
     writeCall(this.callRow, request, this.#precision.random);
     coefficients?.forEach((coefficient, group) => {
       this.groupRows[group * GROUP_ROW + COEFFICIENT] = coefficient;
@@ -210,8 +210,8 @@ export class Plan {
    *
    * @throws {RangeError} If two of them overlap.
    */
-  checkGradsApart(): void {
-    this.#apart.checkGrads();
+  checkNoGradientAlias(): void {
+    this.#apart.checkGradients();
   }
 
   #refreshGroups(): void {
@@ -240,7 +240,7 @@ export class Plan {
   }
 
   #refreshRows(): void {
-    const { parameters, ends, own, table: { datas, grads, buffers } } = this;
+    const { parameters, ends, stateArrays: own, table: { datas, grads, buffers } } = this;
     const areShown = own.states !== null;
     for (let group = 0, row = 0; group < ends.length; group++) {
       const buffered = this.#isBuffered(group);
@@ -249,7 +249,7 @@ export class Plan {
         const { data, grad } = parameters[row];
         const settled = data === datas[row] && grad === grads[row] &&
           (buffers[row] !== null || grad === null || !buffered);
-        if (settled && (!areShown || own.findReplaced(row) === null)) continue;
+        if (settled && (!areShown || own.findReassigned(row) === null)) continue;
         this.#refreshRow(row, group, data, grad);
       }
     }
@@ -260,10 +260,10 @@ export class Plan {
   }
 
   #refreshRow(row: number, group: number, data: Tensor, grad: Tensor | SparseGrad | null): void {
-    const { table, own } = this;
+    const { table, stateArrays: own } = this;
     this.#bindData(row, data, group);
     if (grad === null) {
-      if (own.findReplaced(row) !== null) own.release(row);
+      if (own.findReassigned(row) !== null) own.detachRow(row);
       return table.skip(row);
     }
     if (isSparse(grad)) return this.#refreshSparse(row, group, grad);
@@ -277,7 +277,7 @@ export class Plan {
   }
 
   #refreshSparse(row: number, group: number, grad: SparseGrad): void {
-    const { table, own } = this;
+    const { table, stateArrays: own } = this;
     const { dtype } = table.typesAt(row);
     const length = table.lengthAt(row);
     const { shape } = this.parameters[row];
@@ -290,8 +290,8 @@ export class Plan {
 
   /** Refuses a gradient of another kind than the one that the momentum buffer began with. */
   #checkKind(row: number, sparse: boolean): void {
-    const { table, own } = this;
-    const isKnown = own.findReplaced(row) === null && table.has(row, BEGAN_DENSE | BEGAN_SPARSE);
+    const { table, stateArrays: own } = this;
+    const isKnown = own.findReassigned(row) === null && table.has(row, BEGAN_DENSE | BEGAN_SPARSE);
     const began = isKnown ? table.has(row, BEGAN_SPARSE) : null;
     if (!sparse && began !== true) return;
     checkSparseOptions(this.groups[table.groupAt(row)], sparse, began, table.name(row, "grad"));
@@ -299,9 +299,9 @@ export class Plan {
 
   /** Makes what is new, master weights as copies of their data, which must be there. */
   #place(): void {
-    this.table.survey();
+    this.table.updateHasObjects();
     this.checkAttached();
-    this.own.place();
+    this.stateArrays.allocateNew();
   }
 
   /**

@@ -1,7 +1,7 @@
 /** Which rows of a plan are stepped in one call. */
 
 /** Groups that step together (foreach) and follow each other are one span; else each tensor is. */
-export function forEachSpan(
+export function forEachRowRange(
   { groups, ends }: {
     readonly groups: readonly { readonly foreach: boolean | null }[];
     /** The row after the last one of each group. */

@@ -10,7 +10,7 @@ import type { HostArray } from "../core/host_array.ts";
 import type { ArrayName } from "../core/parameter.ts";
 import { copyFromHost, storedType } from "../memory/host_copy.ts";
 import { makeArrays, objectOf } from "../memory/slab.ts";
-import type { Held, TensorMemory } from "../memory/slab.ts";
+import type { Allocator, StateArray } from "../memory/slab.ts";
 import { LATER } from "./layout.ts";
 import { BEGAN_DENSE, BEGAN_SPARSE, BUFFER_IS_NEW, MASTER_IS_NEW } from "./tensor_table.ts";
 import type { TensorTable } from "./tensor_table.ts";
@@ -33,27 +33,27 @@ export interface Saved {
 }
 
 /** Momentum buffers and master weights of the rows of a plan. */
-export class OwnArrays {
+export class StateArrays {
   /** What is remembered of each parameter; null as long as nobody has asked for objects. */
   states: ParameterState[] | null = null;
   /** Whether some of them are made for the step at hand, and not remembered before it is taken. */
   hasNew = false;
   readonly #table: TensorTable;
-  readonly #memory: TensorMemory;
+  readonly #memory: Allocator;
 
-  constructor(table: TensorTable, memory: TensorMemory) {
+  constructor(table: TensorTable, memory: Allocator) {
     this.#table = table;
     this.#memory = memory;
   }
 
   /** Makes objects of everything. From then on a row has what its state is assigned. */
-  show(): ParameterState[] {
+  materializeAll(): ParameterState[] {
     if (this.states !== null) return this.states;
     const states = Array.from({ length: this.#table.count }, (_, row) => {
-      this.#table.objectify(row);
+      this.#table.materialize(row);
       return { momentumBuffer: this.bufferAt(row), masterWeight: this.masterAt(row) };
     });
-    this.#table.survey();
+    this.#table.updateHasObjects();
     return this.states = states;
   }
 
@@ -78,7 +78,7 @@ export class OwnArrays {
   }
 
   /** What of a row's state is not what the row has, as something else was assigned; else null. */
-  findReplaced(row: number): ArrayName | null {
+  findReassigned(row: number): ArrayName | null {
     if (this.states === null) return null;
     const { momentumBuffer, masterWeight } = this.states[row];
     const table = this.#table;
@@ -94,12 +94,12 @@ export class OwnArrays {
    * Lets go of what a row holds, which the states still have: it comes back where it fits, and is
    * refused where a step needs it and it does not.
    */
-  release(row: number): void {
+  detachRow(row: number): void {
     const { buffers, masters } = this.#table;
     const isHolding = buffers[row] !== null || (masters[row] ?? null) !== null;
     if (!isHolding) return;
-    this.show();
-    this.#table.empty(row);
+    this.materializeAll();
+    this.#table.clearState(row);
   }
 
   /**
@@ -135,7 +135,7 @@ export class OwnArrays {
   }
 
   /** Makes what is new. */
-  place(): void {
+  allocateNew(): void {
     const table = this.#table;
     const { count } = table;
     const lengthOf = (row: number) => table.lengthAt(row);
@@ -148,14 +148,14 @@ export class OwnArrays {
       ...{ count, lengthOf },
       typeOf: (row) => table.has(row, MASTER_IS_NEW) ? FLOAT32 : null,
       hold: (row, held, address) => {
-        table.holdMaster(row, held as Held<Float32Array>, address);
+        table.holdMaster(row, held as StateArray<Float32Array>, address);
         load(table.datas[row] as HostArray, table.masterAt(row)!);
       },
     });
   }
 
   /** The step has been taken: what was new is remembered. */
-  begin(): void {
+  commitNew(): void {
     const table = this.#table;
     for (let row = 0; row < table.count; row++) {
       if (!table.has(row, IS_NEW)) continue;
@@ -171,7 +171,7 @@ export class OwnArrays {
   }
 
   /** Forgets what `begin` has not reached, as the step that it was for was not taken. */
-  drop(): void {
+  discardNew(): void {
     const table = this.#table;
     for (let row = 0; row < table.count; row++) {
       if (!table.has(row, IS_NEW)) continue;
@@ -193,7 +193,7 @@ export class OwnArrays {
     const holders: (() => void)[] = [];
     const copyAll = <T extends Tensor>(
       name: "momentumBuffer" | "masterWeight",
-      hold: (row: number, held: Held<T>, address: number) => void,
+      hold: (row: number, held: StateArray<T>, address: number) => void,
     ) => {
       const wanted = saved.filter(({ [name]: values }) => values !== null);
       const typeOf = (i: number) =>
@@ -211,7 +211,7 @@ export class OwnArrays {
         ...{ count: wanted.length, lengthOf, typeOf },
         hold(i, held, address) {
           copyFromHost(objectOf(held, typeOf(i), address, lengthOf(i)), wanted[i][name]!);
-          holders.push(() => hold(wanted[i].row, held as Held<T>, address));
+          holders.push(() => hold(wanted[i].row, held as StateArray<T>, address));
         },
       });
     };
@@ -219,7 +219,7 @@ export class OwnArrays {
     copyAll<Float32Array>("masterWeight", (...args) => table.holdMaster(...args));
     return () => {
       for (const { row } of saved) {
-        table.empty(row);
+        table.clearState(row);
         table.mark(row, IS_NEW);
       }
       for (const hold of holders) hold();
@@ -238,7 +238,7 @@ export class OwnArrays {
    */
   #tell(row: number, isLoaded: boolean): void {
     if (this.states === null) return;
-    this.#table.objectify(row);
+    this.#table.materialize(row);
     const [table, state] = [this.#table, this.states[row]];
     const takes = (mark: number, now: unknown) =>
       table.has(row, mark) && (isLoaded || now === null);

@@ -1,6 +1,6 @@
 /** The tensor table: writes arrays into rows and tracks which of them have been validated. */
 
-import { bufferError, checkLike, isFixed, isLike } from "../core/array_checks.ts";
+import { bufferError, checkMatches, isFixed, matchesSpec } from "../core/array_checks.ts";
 import { elementTypeOf, findElementType, FLOAT32, lengthIn } from "../core/dtype.ts";
 import type { ElementType, Tensor } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
@@ -9,7 +9,7 @@ import type { ArrayName, Parameter } from "../core/parameter.ts";
 import { bufferTypeOf, checkDevice, codeOf } from "../core/rounding.ts";
 import type { Precision } from "../core/rounding.ts";
 import { isObject, objectOf, Slab } from "../memory/slab.ts";
-import type { Held } from "../memory/slab.ts";
+import type { StateArray } from "../memory/slab.ts";
 import {
   BUFFER,
   codeIn,
@@ -76,9 +76,9 @@ export class TensorTable {
   /** Their gradients; null where there is none, or a sparse one. */
   grads: (Tensor | null)[] = [];
   /** Their momentum buffers; null before they have one. */
-  buffers: (Held | null)[] = [];
+  buffers: (StateArray | null)[] = [];
   /** Empty if there are none at all. */
-  masters: (Held<Float32Array> | null)[] = [];
+  masters: (StateArray<Float32Array> | null)[] = [];
   /** Bits such as `BUFFER_IS_NEW`. */
   marks: Uint8Array = new Uint8Array(0);
   /** Whether what a step writes is not known to lie apart from everything else. */
@@ -215,7 +215,9 @@ export class TensorTable {
   bindGrad(row: number, grad: Tensor): void {
     const { dtype } = this.typesAt(row);
     const length = this.lengthAt(row);
-    if (!isLike(grad, dtype, length)) checkLike(grad, { dtype, length }, this.name(row, "grad"));
+    if (!matchesSpec(grad, dtype, length)) {
+      checkMatches(grad, { dtype, length }, this.name(row, "grad"));
+    }
     this.parts = null;
     this.grads[row] = grad;
     this.gradsChanged = true;
@@ -224,27 +226,27 @@ export class TensorTable {
   }
 
   /** Its momentum buffer, if that is not the one it had. */
-  bindBuffer(row: number, buffer: Held): void {
+  bindBuffer(row: number, buffer: StateArray): void {
     if (buffer === this.buffers[row] || buffer instanceof Slab) return;
     const { dtype, bufferType } = this.typesAt(row);
     const length = this.lengthAt(row);
     const reason = dtype === bufferType
       ? undefined
       : `as rounding "${this.#source.precision.rounding}" needs it`;
-    checkLike(buffer, { dtype: bufferType, length, reason }, this.name(row, "momentum buffer"));
+    checkMatches(buffer, { dtype: bufferType, length, reason }, this.name(row, "momentum buffer"));
     this.holdBuffer(row, buffer, this.#source.address(buffer));
   }
 
   /** Its master weight, if that is not the one it had. */
-  bindMaster(row: number, master: Held<Float32Array>): void {
+  bindMaster(row: number, master: StateArray<Float32Array>): void {
     if (master === this.masters[row] || master instanceof Slab) return;
     const like = { dtype: FLOAT32, length: this.lengthAt(row), reason: "as all master weights" };
-    checkLike(master, like, this.name(row, "master weight"));
+    checkMatches(master, like, this.name(row, "master weight"));
     this.holdMaster(row, master, this.#source.address(master));
   }
 
   /** A momentum buffer that fits, and its address; null for none. */
-  holdBuffer(row: number, buffer: Held | null, address: number): void {
+  holdBuffer(row: number, buffer: StateArray | null, address: number): void {
     this.parts = null;
     this.buffers[row] = buffer;
     this.unmark(row, BEGAN_DENSE | BEGAN_SPARSE);
@@ -253,7 +255,7 @@ export class TensorTable {
   }
 
   /** A master weight likewise. */
-  holdMaster(row: number, master: Held<Float32Array> | null, address: number): void {
+  holdMaster(row: number, master: StateArray<Float32Array> | null, address: number): void {
     this.parts = null;
     this.masters[row] = master;
     writeWord(this.halves, row * ROW + MASTER, address);
@@ -261,7 +263,7 @@ export class TensorTable {
   }
 
   /** Makes objects of what the row has on slabs. */
-  objectify(row: number): void {
+  materialize(row: number): void {
     this.parts = null;
     this.buffers[row] = this.bufferAt(row);
     if (this.masters.length > 0) this.masters[row] = this.masterAt(row);
@@ -269,7 +271,7 @@ export class TensorTable {
   }
 
   /** Takes out what the row has of the optimizer's own, also what is new. */
-  empty(row: number): void {
+  clearState(row: number): void {
     this.holdBuffer(row, null, 0);
     if (this.masters.length > 0) this.holdMaster(row, null, 0);
     this.unmark(row, BUFFER_IS_NEW | MASTER_IS_NEW);
@@ -277,7 +279,7 @@ export class TensorTable {
   }
 
   /** After an error no data and no gradient is trusted: the next step checks all of them again. */
-  forget(): void {
+  invalidateAll(): void {
     this.parts = null;
     this.datas.fill(UNBOUND);
     this.grads.fill(null);
@@ -286,7 +288,7 @@ export class TensorTable {
   }
 
   /** Finds out whether some of the optimizer's own arrays are objects. */
-  survey(): void {
+  updateHasObjects(): void {
     this.hasObjects = this.buffers.some(isObject) || this.masters.some(isObject);
   }
 
@@ -358,7 +360,7 @@ function resized<T>(column: readonly T[], count: number, empty: T): T[] {
 }
 
 /** A parameter with the arrays that its row was written from. It keeps none of them. */
-export class Entry {
+export class RowView {
   readonly #table: TensorTable;
 
   constructor(

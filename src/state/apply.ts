@@ -14,7 +14,7 @@ import { bufferTypeOf } from "../core/rounding.ts";
 import type { Precision } from "../core/rounding.ts";
 import { checkKnown, describe, quote } from "../core/validate.ts";
 import { copyFromHost, copyToHost, hostDtypeOf, readable } from "../memory/host_copy.ts";
-import { checkFree } from "../memory/locks.ts";
+import { assertUnlocked } from "../memory/locks.ts";
 import type { Plan } from "../plan/plan.ts";
 import { checkStateDict, KEYS } from "./dict.ts";
 import type {
@@ -36,7 +36,7 @@ export interface Owner {
   /** The names of their parameters, in order; undefined where there is none. */
   readonly names: readonly (string | undefined)[];
   /** What remembers momentum buffers and master weights, by the parameters' order. */
-  readonly plan: Pick<Plan, "own" | "bindData" | "table">;
+  readonly plan: Pick<Plan, "stateArrays" | "bindData" | "table">;
   /** What holds for parameters in 16-bit types. */
   readonly precision: Precision;
 }
@@ -48,7 +48,7 @@ export interface StateDictOptions {
 }
 
 /** The options of `loadStateDict`. */
-export interface LoadOptions {
+export interface LoadStateDictOptions {
   /** Whether everything must match; if not, what matches is loaded. @default {true} */
   strict?: boolean;
   /** Whether the parameters' own values are loaded too, in place. @default {false} */
@@ -56,7 +56,7 @@ export interface LoadOptions {
 }
 
 /** What did not match, by name, or by index where there are no names. */
-export interface LoadReport {
+export interface LoadStateDictReport {
   /** Parameters of the optimizer that the dict does not have, or whose values it should have. */
   missing: string[];
   /** Parameters of the dict that the optimizer does not have. */
@@ -76,7 +76,7 @@ export function shareState(owner: Owner, options: StateDictOptions = {}): StateD
 }
 
 function takeState(
-  { groups, names, plan: { own }, precision: { rounding, random } }: Owner,
+  { groups, names, plan: { stateArrays: own }, precision: { rounding, random } }: Owner,
   options: StateDictOptions,
   take: (tensor: Tensor) => HostArray,
 ): StateDict {
@@ -136,7 +136,11 @@ function checkFlags(options: unknown, names: readonly string[]): void {
  * @throws {TypeError} If the dict is not valid.
  * @throws {RangeError} If it does not fit, and `strict` is not false.
  */
-export function loadState(owner: Owner, dict: unknown, options: LoadOptions = {}): LoadReport {
+export function applyStateDict(
+  owner: Owner,
+  dict: unknown,
+  options: LoadStateDictOptions = {},
+): LoadStateDictReport {
   checkFlags(options, ["strict", "parameters"]);
   const { strict = true, parameters = false } = options;
   const checked = checkStateDict(dict);
@@ -179,7 +183,7 @@ function dataOf(parameter: Parameter<Tensor>, index: number): Tensor {
   const { data } = parameter;
   const what = nameArray(parameter, index, "data");
   checkTensor(data, what);
-  checkFree(data, () => what);
+  assertUnlocked(data, () => what);
   return data;
 }
 
@@ -224,7 +228,7 @@ function misfit(
     return "has no master weight, but there is one in the dict";
   }
   const values = parameters ? dict.parameters.get(id) : undefined;
-  if (values !== undefined) checkFree(parameter.data, () => what);
+  if (values !== undefined) assertUnlocked(parameter.data, () => what);
   return difference("momentum buffer", dict.buffers.get(id), parameter, bufferType) ??
     difference("master weight", master, parameter, FLOAT32) ??
     difference("values", values, parameter, own);
@@ -274,7 +278,7 @@ function refuse(problems: readonly Problem[]): void {
   );
 }
 
-function report(problems: readonly Problem[]): LoadReport {
+function report(problems: readonly Problem[]): LoadStateDictReport {
   const of = (kind: Problem["kind"]) =>
     problems.filter((problem) => problem.kind === kind).map(({ name }) => name);
   return {
@@ -307,7 +311,7 @@ function changeMemories(
   { buffers, masters }: CheckedDict,
 ): () => void {
   for (const { index } of matches) plan.bindData(index);
-  return plan.own.prepareCopies(matches.map(({ index, id }) => ({
+  return plan.stateArrays.prepareCopies(matches.map(({ index, id }) => ({
     row: index,
     momentumBuffer: buffers.get(id)?.data ?? null,
     masterWeight: masters.get(id)?.data ?? null,
@@ -322,7 +326,7 @@ function prepareWrite({ plan: { table } }: Owner, { index, id }: Match, dict: Ch
   return {
     check() {
       const isOfType = hostDtypeOf(data, what) === dtypeOf(values, "values");
-      if (isOfType && countOf(data) === lengthOf(values)) return checkFree(data, () => what);
+      if (isOfType && countOf(data) === lengthOf(values)) return assertUnlocked(data, () => what);
       throw new RangeError(`Cannot load the state as ${what} changed meanwhile`);
     },
     write: () => copyFromHost(data, values),

@@ -4,21 +4,21 @@ import type { StateDictOptions } from "./apply.ts";
 import type { StateDict } from "./dict.ts";
 
 /** The state of an optimizer as it is now. */
-export interface Live {
+export interface StateSource {
   /** A state dict that shares the optimizer's arrays. */
   dict(options?: StateDictOptions): StateDict;
   /** A number that is another one after every change that the optimizer makes. */
   revision(): number;
 }
 
-const lives = new WeakMap<object, Live>();
+const lives = new WeakMap<object, StateSource>();
 
 /** Makes an optimizer's state known; only the optimizer itself calls this. */
-export function share(optimizer: object, live: Live): void {
+export function registerStateSource(optimizer: object, live: StateSource): void {
   lives.set(optimizer, live);
 }
 
 /** The state of an optimizer; undefined if the value is none. */
-export function liveOf(value: object): Live | undefined {
+export function stateSourceOf(value: object): StateSource | undefined {
   return lives.get(value);
 }

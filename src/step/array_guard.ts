@@ -4,7 +4,7 @@ import { lengthOf } from "../core/intrinsics.ts";
 import type { Plan } from "../plan/plan.ts";
 
 /** What can be asked of the arrays of a step while it runs. */
-export interface Watch {
+export interface ArrayGuard {
   /** Throws if one has been replaced, detached or resized. */
   checkAll(): void;
   /** Throws if one has been detached or resized. */
@@ -12,8 +12,8 @@ export interface Watch {
 }
 
 /** Watches the arrays of a plan that is about to be stepped, which holds them until it is refreshed. */
-export function watch(plan: Plan): Watch {
-  const { table, sparse, own } = plan;
+export function guardArrays(plan: Plan): ArrayGuard {
+  const { table, sparse, stateArrays: own } = plan;
   const matrices = new Map(sparse.steps.map(({ row, values }) => {
     return [row, { grad: plan.parameters[row].grad, values, length: lengthOf(values) }] as const;
   }));
@@ -28,12 +28,12 @@ export function watch(plan: Plan): Watch {
     }
   };
   const checkAll = () => {
-    for (const { index, parameter, data, grad } of plan.entries()) {
+    for (const { index, parameter, data, grad } of plan.rowViews()) {
       if (parameter.data !== data) throw changeError(table.name(index, "data"), "replaced");
       const then = matrices.get(index)?.grad ?? grad;
       if (then === null) continue;
       if (parameter.grad !== then) throw changeError(table.name(index, "grad"), "replaced");
-      const name = own.findReplaced(index);
+      const name = own.findReassigned(index);
       if (name !== null) throw changeError(table.name(index, name), "replaced");
     }
     checkAttached();

@@ -36,7 +36,7 @@ export function clipCoefficient(maxNorm: number, norm: number): number {
  *
  * @param sums For each group its sum of squares, and 1 if something is not finite.
  */
-export function judge(
+export function decide(
   sums: Float64Array,
   { maxNorm, perGroup, checkFinite }: StepRequest,
 ): StepReport {

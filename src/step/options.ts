@@ -60,7 +60,7 @@ export interface StepRequest extends CallOptions {
 }
 
 /** A step as it is without options. */
-export const NOTHING_ASKED: StepRequest = Object.freeze({
+export const NEUTRAL_REQUEST: StepRequest = Object.freeze({
   inverseScale: 1,
   maxNorm: null,
   perGroup: false,
@@ -106,7 +106,7 @@ export function readStepArguments(first: unknown, options: unknown): StepRequest
  * @throws {RangeError} As `readStepOptions`.
  */
 export function readAsyncArguments(options: unknown): StepRequest {
-  if (options === undefined) return NOTHING_ASKED;
+  if (options === undefined) return NEUTRAL_REQUEST;
   const instead = typeof options === "function"
     ? ", and not a closure: compute the gradients, then call stepAsync"
     : "";

@@ -6,17 +6,17 @@ import type { Tensor } from "../core/dtype.ts";
 import type { SparseParameter } from "../core/parameter.ts";
 import type { Precision } from "../core/rounding.ts";
 import type { RecordedStep, Recorder } from "../differentiable/recorder.ts";
-import { occupy } from "../memory/locks.ts";
+import { lockMemory } from "../memory/locks.ts";
 import { tensorsIn } from "../plan/aliasing.ts";
 import { Plan } from "../plan/plan.ts";
-import { forEachSpan } from "../plan/row_ranges.ts";
+import { forEachRowRange } from "../plan/row_ranges.ts";
 import { isSparse, withoutEntries } from "../plan/sparse.ts";
-import type { Entry } from "../plan/tensor_table.ts";
-import { watch } from "./array_guard.ts";
-import type { Watch } from "./array_guard.ts";
-import { judge, NOTHING_MEASURED } from "./clipping.ts";
+import type { RowView } from "../plan/tensor_table.ts";
+import { guardArrays } from "./array_guard.ts";
+import type { ArrayGuard } from "./array_guard.ts";
+import { decide, NOTHING_MEASURED } from "./clipping.ts";
 import type { StepReport } from "./clipping.ts";
-import { NOTHING_ASKED } from "./options.ts";
+import { NEUTRAL_REQUEST } from "./options.ts";
 import type { StepRequest } from "./options.ts";
 import { replaceGrads } from "./replace_grads.ts";
 
@@ -51,10 +51,10 @@ export class Stepper {
 
   /** A step without options. It allocates nothing, unless it draws random bits. */
   stepPlain(): void {
-    if (this.plan.isRandom) return this.stepWith(NOTHING_ASKED);
-    const record = this.alone(this.#prepare);
+    if (this.plan.isRandom) return this.stepWith(NEUTRAL_REQUEST);
+    const record = this.withReentrancyGuard(this.#prepare);
     this.revision++;
-    forEachSpan(this.plan, this.#stepSpan);
+    forEachRowRange(this.plan, this.#stepSpan);
     this.plan.commit();
     if (record !== null) this.#recorder.keep(record);
     this.lastStep = NOTHING_MEASURED;
@@ -72,9 +72,9 @@ export class Stepper {
   async stepAsync(request: StepRequest): Promise<StepReport> {
     const step = this.#begin(request);
     this.#isRunning = true;
-    const release = occupy(tensorsIn(this.plan));
+    const release = lockMemory(tensorsIn(this.plan));
     try {
-      const arrays = watch(this.plan);
+      const arrays = guardArrays(this.plan);
       const report = await runStepAsync(step, arrays);
       this.#finish(step, report);
       arrays.checkAll();
@@ -88,7 +88,7 @@ export class Stepper {
   }
 
   /** Does what reads parameters, whose getters may call anything but a step or a new group. */
-  alone<Result>(body: () => Result): Result {
+  withReentrancyGuard<Result>(body: () => Result): Result {
     this.#isRunning = true;
     try {
       return body();
@@ -100,7 +100,7 @@ export class Stepper {
   /** Checks everything that a step relies on. */
   #begin(request: StepRequest): FusedStep {
     const { plan } = this;
-    const { record, restore } = this.alone(() => {
+    const { record, restore } = this.withReentrancyGuard(() => {
       plan.refresh();
       checkRequest(plan, request);
       const record = this.#record();
@@ -155,18 +155,18 @@ export function checkRequest(plan: Plan, request: StepRequest): void {
     );
   }
   if (reads !== null) checkArrays(plan, reads);
-  if (zeroGrad) plan.checkGradsApart();
+  if (zeroGrad) plan.checkNoGradientAlias();
 }
 
 function checkArrays(plan: Plan, option: string): void {
-  const refuse = (entry: Entry, what: string) => {
+  const refuse = (entry: RowView, what: string) => {
     throw new TypeError(
       `Cannot step with ${option} as ${entry.name("grad")} must be an array then: it is ${what}`,
     );
   };
-  for (const { row } of plan.sparse.steps) refuse(plan.entryAt(row), "sparse");
+  for (const { row } of plan.sparse.steps) refuse(plan.rowAt(row), "sparse");
   if (plan.devices.length === 0) return;
-  for (const entry of plan.entries()) {
+  for (const entry of plan.rowViews()) {
     if (entry.grad !== null && entry.dtype.device !== undefined) refuse(entry, "on a GPU");
   }
 }
@@ -212,11 +212,11 @@ function runPasses({ backend, plan, request }: FusedStep): StepReport {
   if (isMeasured(request)) {
     const sums = new Float64Array(2 * plan.groups.length);
     backend.norm(plan, request.inverseScale, sums);
-    report = judge(sums, request);
+    report = decide(sums, request);
   }
   if (report.skipped) return report;
-  plan.ask(request, report.clipCoefficients);
-  forEachSpan(plan, (from, to) => stepRows(backend, plan, from, to, plan.callRow));
+  plan.writeCall(request, report.clipCoefficients);
+  forEachRowRange(plan, (from, to) => stepRows(backend, plan, from, to, plan.callRow));
   return report;
 }
 
@@ -224,7 +224,7 @@ function runPasses({ backend, plan, request }: FusedStep): StepReport {
  * Takes a step beside JavaScript's thread. Until something is written, an array that is not as it was
  * ends it; then all is written in one call, so that no step is left half taken.
  */
-export async function runStepAsync(step: FusedStep, arrays: Watch): Promise<StepReport> {
+export async function runStepAsync(step: FusedStep, arrays: ArrayGuard): Promise<StepReport> {
   try {
     return await runPassesAsync(step, arrays);
   } catch (error) {
@@ -233,18 +233,18 @@ export async function runStepAsync(step: FusedStep, arrays: Watch): Promise<Step
   }
 }
 
-async function runPassesAsync(step: FusedStep, arrays: Watch): Promise<StepReport> {
+async function runPassesAsync(step: FusedStep, arrays: ArrayGuard): Promise<StepReport> {
   const { backend, plan, request } = step;
   let report = NOTHING_MEASURED;
   arrays.checkAll();
   if (isMeasured(request)) {
     const sums = new Float64Array(2 * plan.groups.length);
     await backend.normAsync(plan, request.inverseScale, sums, arrays.checkAttached);
-    report = judge(sums, request);
+    report = decide(sums, request);
     if (!report.skipped) arrays.checkAll();
   }
   if (report.skipped) return report;
-  plan.ask(request, report.clipCoefficients);
+  plan.writeCall(request, report.clipCoefficients);
   // In one call whatever `foreach` says: nothing can come between two tensors then.
   await stepRowsAsync(backend, plan, 0, plan.table.count);
   return report;

@@ -8,7 +8,7 @@ import { checkObject } from "../core/hyperparameters.ts";
 import { label } from "../core/parameter.ts";
 import type { Parameter } from "../core/parameter.ts";
 import { checkKnown } from "../core/validate.ts";
-import { checkFree } from "../memory/locks.ts";
+import { assertUnlocked } from "../memory/locks.ts";
 import { isSparse, withoutEntries } from "../plan/sparse.ts";
 import { checkFlag } from "./options.ts";
 import { replaceGrads } from "./replace_grads.ts";
@@ -45,7 +45,7 @@ export function zeroGradients(
   try {
     for (const { grad, length, name } of dense) { // a getter or a setter may have detached one
       if (countOf(grad) !== length) throw bufferError(grad, name);
-      checkFree(grad, () => name);
+      assertUnlocked(grad, () => name);
     }
     fillZero(dense.map(({ grad }) => grad));
   } catch (error) {
@@ -58,6 +58,6 @@ export function zeroGradients(
 function checkDense(grad: Tensor, name: string): number {
   elementTypeOf(grad, name);
   checkBuffer(grad, name);
-  checkFree(grad, () => name);
+  assertUnlocked(grad, () => name);
   return countOf(grad);
 }

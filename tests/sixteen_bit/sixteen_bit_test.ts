@@ -4,7 +4,7 @@ import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows }
 import { BFloat16Array, clipGradNorm, SGD } from "@descent/sgd";
 import type { DeviceTensor, HostArray, Parameter, SGDOptions, StepOptions } from "@descent/sgd";
 import fc from "fast-check";
-import { place } from "../../src/core/dtype.ts";
+import { registerDeviceTensor } from "../../src/core/dtype.ts";
 import { testOnBackends } from "../backends.ts";
 import { bitsOf, digest, fromBits, fromNumbers, numbersOf, TYPES } from "./golden.ts";
 import type { SixteenBit } from "./golden.ts";
@@ -314,7 +314,7 @@ Deno.test("float16 on a GPU is rounded to the nearest, without master weights, o
       ...{ length: 4, byteLength: 4 * bytes, readSync: () => new Float16Array(4), write() {} },
     };
     const name = bytes === 2 ? "float16" : "float32";
-    place(tensor, { code: 17, bytes, name, device, zeros: () => tensorOf(bytes) });
+    registerDeviceTensor(tensor, { code: 17, bytes, name, device, zeros: () => tensorOf(bytes) });
     return tensor;
   };
   for (const mode of MODES) {

@@ -12,7 +12,7 @@ import {
   BUFFER,
   FIRST,
   groupOf,
-  isOnHost,
+  isHostRow,
   readGroup,
   readWord,
   ROW,
@@ -129,12 +129,12 @@ function stepRows(plan: Plan, from: number, to: number, call: CallRow | null): v
   const { table, halves } = plan;
   let choice: Choice | undefined;
   for (let row = from; row < to; row++) {
-    if (!isOnHost(halves, row)) continue;
+    if (!isHostRow(halves, row)) continue;
     const dtype = table.typesAt(row).dtype as WideDtype;
     const group = groupOf(halves, row);
     if (isSixteenBit(dtype)) {
       const preparation = call === null ? null : preparationOf(call, plan, group, dtype);
-      stepSixteenBit(plan, plan.entryAt(row), preparation);
+      stepSixteenBit(plan, plan.rowAt(row), preparation);
       continue;
     }
     const first = stateOf(halves, row) === FIRST;
@@ -156,7 +156,7 @@ function stepRows(plan: Plan, from: number, to: number, call: CallRow | null): v
 function stepMatrices(plan: Plan, from: number, to: number): void {
   const [first, end] = plan.sparse.range(from, to);
   for (const step of plan.sparse.steps.slice(first, end)) {
-    const { data, buffer, dtype, group } = plan.entryAt(step.row);
+    const { data, buffer, dtype, group } = plan.rowAt(step.row);
     const { lines, factors } = choose(plan, null, dtype as WideDtype, group, step.first);
     const arrays = { data: plain(data as FloatArray), buffer: plain(buffer as FloatArray | null) };
     const matrix: Matrix = { ...arrays, dtype: dtype as WideDtype };

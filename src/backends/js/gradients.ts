@@ -4,7 +4,7 @@ import { load, store } from "../../core/convert.ts";
 import { dtypeOf, FLOAT32, isSixteenBit } from "../../core/dtype.ts";
 import type { Dtype } from "../../core/dtype.ts";
 import type { FloatArray, HostArray } from "../../core/host_array.ts";
-import { COEFFICIENT, GROUP_ROW, groupOf, isOnHost } from "../../plan/layout.ts";
+import { COEFFICIENT, GROUP_ROW, groupOf, isHostRow } from "../../plan/layout.ts";
 import type { Gradients } from "../../plan/layout.ts";
 import { loopsOf } from "./loops/loops.ts";
 import { plain } from "./plain_views.ts";
@@ -20,7 +20,7 @@ export function addNorms(
   sums: Float64Array,
 ): void {
   for (let row = 0; row < grads.length; row++) {
-    if (!isOnHost(halves, row)) continue;
+    if (!isHostRow(halves, row)) continue;
     const grad = plain(grads[row] as HostArray);
     const squares = sumSquares(grad, dtypeOf(grad, "the gradient"), inverseScale);
     const group = groupOf(halves, row);
@@ -55,7 +55,7 @@ function sumSquares(grad: HostArray, dtype: Dtype, inverseScale: number) {
 /** Does what `Backend.scale` says. */
 export function scaleGradients({ grads, halves, groupRows }: Gradients): void {
   for (let row = 0; row < grads.length; row++) {
-    if (!isOnHost(halves, row)) continue;
+    if (!isHostRow(halves, row)) continue;
     const coefficient = groupRows[groupOf(halves, row) * GROUP_ROW + COEFFICIENT];
     if (coefficient === 1) continue;
     const grad = plain(grads[row] as HostArray);

@@ -8,7 +8,7 @@ import { factorsOf, linesOf } from "../../core/rule.ts";
 import type { Factors, Lines } from "../../core/rule.ts";
 import { readGroup } from "../../plan/layout.ts";
 import type { Plan } from "../../plan/plan.ts";
-import type { Entry } from "../../plan/tensor_table.ts";
+import type { RowView } from "../../plan/tensor_table.ts";
 import { loopsOf } from "./loops/loops.ts";
 import { plain } from "./plain_views.ts";
 import type { Preparation } from "./preparation.ts";
@@ -41,7 +41,7 @@ interface Tile {
 /** Steps one parameter, whose gradients are prepared if that is asked for. */
 export function stepSixteenBit(
   { groupRows, callRow, isRandom }: Plan,
-  entry: Entry,
+  entry: RowView,
   preparation: Preparation | null,
 ): void {
   const { index, group, length } = entry;

@@ -1,5 +1,7 @@
 // A copy of src/backends/js/loops/float32/step.ts, made by `deno task loops`.
 
+/** A step's loops over elements of float16: gradients are prepared, then the rule is applied. */
+
 import type { Factors, Lines } from "../../../../core/rule.ts";
 import { FLOAT16 as a } from "../../arithmetic.ts";
 import type { Preparation } from "../../preparation.ts";

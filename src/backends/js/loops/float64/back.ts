@@ -1,5 +1,7 @@
 // A copy of src/backends/js/loops/float32/back.ts, made by `deno task loops`.
 
+/** The way back through a step, for elements of float64; `kernels/src/vjp.rs` has the formulas. */
+
 import type { Factors, Lines } from "../../../../core/rule.ts";
 import type { Pullback } from "../../../pullback.ts";
 import { FLOAT64 as a } from "../../arithmetic.ts";
