@@ -1,69 +1,30 @@
 /**
  * Runs everything that a change has to pass and counts it: `deno task test`.
  *
- * Builds the kernels, checks formats, lints, types and docs on both sides, and runs the Rust tests,
- * the documentation's examples and the Deno tests. The last line is `N passed, N failed`; the exit
- * code is 1 if anything failed.
+ * Builds the kernels, checks formats, lints, types, layers and docs on both sides, and runs the Rust
+ * tests, the documentation's examples and the Deno tests. Each reason for skipping tests is printed
+ * once, with their number. The last line is `N passed, N failed, N skipped`; the exit code is 1 if
+ * anything failed. A part alone: `tools/test.ts rust`, `docs`, or `ts` with files of tests.
  */
 
 import { dirname } from "@std/path/dirname";
 import { fromFileUrl } from "@std/path/from-file-url";
 import { buildKernels } from "./build.ts";
+import { countSkipped, NO_REASON } from "./skipped.ts";
+import { stagesOf } from "./stages.ts";
+import type { Part, Stage } from "./stages.ts";
 
 const root = dirname(dirname(fromFileUrl(import.meta.url)));
-const cargo = ["--release", "--locked", "--manifest-path", "kernels/Cargo.toml"];
 
-interface Stage {
-  readonly name: string;
-  readonly command: readonly string[];
-  /** Reads how many tests passed and failed; without it the stage is one test. */
-  readonly count?: RegExp;
+interface Result {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: ReadonlyMap<string, number>;
 }
 
-const CARGO_TESTS = /test result: \w+\. (\d+) passed; (\d+) failed/g;
-const DENO_TESTS = /\| (\d+) passed(?: \(\d+ steps?\))? \| (\d+) failed/g;
-
-const RUST: readonly Stage[] = [
-  { name: "cargo fmt", command: ["cargo", "fmt", "--check", ...cargo.slice(2)] },
-  {
-    name: "cargo clippy",
-    command: ["cargo", "clippy", "--quiet", "--all-targets", ...cargo, "--", "-D", "warnings"],
-  },
-  { name: "cargo test", command: ["cargo", "test", ...cargo], count: CARGO_TESTS },
-];
-
-const deno = Deno.execPath();
-const ENTRIES = ["mod.ts", "install.ts", "doctor.ts"];
-const DENO: readonly Stage[] = [
-  { name: "deno fmt", command: [deno, "fmt", "--check"] },
-  { name: "deno lint", command: [deno, "lint"] },
-  { name: "deno check", command: [deno, "check", "."] },
-  { name: "deno doc", command: [deno, "doc", "--lint", ...ENTRIES] },
-  { name: "deno publish", command: [deno, "publish", "--dry-run", "--allow-dirty"] },
-  {
-    name: "examples in the docs",
-    command: [
-      ...[deno, "test", "--doc", "--quiet", "--no-prompt", "--allow-read", "--allow-write"],
-      ...[...ENTRIES, "src", "README.md"],
-    ],
-    count: DENO_TESTS,
-  },
-  {
-    name: "deno test",
-    command: [
-      ...[deno, "test", "--no-check", "--no-prompt"],
-      ...["--allow-read", "--allow-write", "--allow-env", "--allow-ffi", "--allow-run"],
-      "--allow-net=127.0.0.1",
-      "tests",
-    ],
-    count: DENO_TESTS,
-  },
-];
-
 /** Runs a stage with its output on the screen; a stage that does not finish counts as a failure. */
-async function run({ name, command, count }: Stage): Promise<[passed: number, failed: number]> {
+async function run({ name, command: [program, ...args], count }: Stage): Promise<Result> {
   console.log(`\n== ${name}`);
-  const [program, ...args] = command;
   const child = new Deno.Command(program, {
     args,
     cwd: root,
@@ -77,24 +38,42 @@ async function run({ name, command, count }: Stage): Promise<[passed: number, fa
     output += text;
   }
   const { success } = await child.status;
-  const counts = count === undefined ? [] : [...output.matchAll(count)];
-  const passed = counts.reduce((sum, match) => sum + Number(match[1]), 0);
-  const failed = counts.reduce((sum, match) => sum + Number(match[2]), 0);
-  if (!success) return [passed, Math.max(failed, 1)];
-  if (count === undefined) return [1, 0];
-  return passed === 0 ? [0, 1] : [passed, failed];
+  return judge(output, success, count);
 }
 
+function judge(output: string, success: boolean, count: RegExp | undefined): Result {
+  const skipped = countSkipped(output);
+  if (count === undefined) return { passed: Number(success), failed: Number(!success), skipped };
+  const counts = [...output.matchAll(count)];
+  const passed = counts.reduce((sum, match) => sum + Number(match[1]), 0);
+  let failed = counts.reduce((sum, match) => sum + Number(match[2]), 0);
+  if (!success || passed === 0) failed = Math.max(failed, 1);
+  return { passed, failed, skipped };
+}
+
+const [part, ...files] = Deno.args as [Part?, ...string[]];
 const hasCargo = await buildKernels();
 if (!hasCargo) console.log("The Rust checks and the tests of the cpu backend are skipped.");
+const all: readonly Part[] = hasCargo ? ["rust", "check", "docs", "ts"] : ["check", "docs", "ts"];
+const stages = part === undefined ? all.flatMap((one) => stagesOf(one)) : stagesOf(part, files);
+
 let [passed, failed] = [0, 0];
 const broken: string[] = [];
-for (const stage of [...(hasCargo ? RUST : []), ...DENO]) {
+const skipped = new Map<string, number>();
+for (const stage of stages) {
   const result = await run(stage);
-  passed += result[0];
-  failed += result[1];
-  if (result[1] > 0) broken.push(stage.name);
+  passed += result.passed;
+  failed += result.failed;
+  if (result.failed > 0) broken.push(stage.name);
+  for (const [why, n] of result.skipped) skipped.set(why, (skipped.get(why) ?? 0) + n);
 }
-if (failed > 0) console.log(`\nFailed: ${broken.join(", ")}`);
-console.log(`\n${passed} passed, ${failed} failed`);
+console.log("");
+for (const [why, n] of skipped) console.log(`Skipped ${n}: ${why}`);
+if (skipped.has(NO_REASON)) {
+  failed++;
+  broken.push("a test is skipped without a reason in its name");
+}
+if (failed > 0) console.log(`Failed: ${broken.join(", ")}`);
+const total = [...skipped.values()].reduce((sum, n) => sum + n, 0);
+console.log(`\n${passed} passed, ${failed} failed, ${total} skipped`);
 Deno.exit(failed > 0 ? 1 : 0);
