@@ -10,12 +10,15 @@ import { readFlags } from "./flags.ts";
 import { drawChart } from "./peers/chart.ts";
 import { duel, type Result } from "./peers/duel.ts";
 import { hasTorch, listPrograms, type Program } from "./peers/programs.ts";
-import { formatAll, formatSummary } from "./peers/report.ts";
+import { chooseFour, formatAll, formatSummary } from "./peers/report.ts";
 import { writeSection } from "./readme.ts";
 import { describeMachine, today } from "./text.ts";
 import { type Workload, WORKLOADS } from "./workloads.ts";
 
 const CHART = fromFileUrl(new URL("peers.svg", import.meta.url));
+const SMALL_CHART = fromFileUrl(new URL("../docs/speed.svg", import.meta.url));
+/** What the README's chart is about. */
+const SHOWN = "ResNet-50";
 const ROUNDS = 15;
 
 const HELP =
@@ -27,7 +30,7 @@ Usage: deno task bench:peers [options]
   --python FILE  a Python that has torch (default: $DESCENT_PYTHON, or python3)
   --only TEXT    only the workloads that have this text in their name
   --rounds N     samples per program and workload (default: ${ROUNDS})
-  --readme       put the tables into bench/README.md and README.md
+  --readme       put tables and charts into bench/README.md, README.md and docs/speed.svg
   --chart FILE   where the chart goes (default: bench/peers.svg)
   --help         show this text`;
 
@@ -60,9 +63,15 @@ if (flags.readme) {
   writeSection("speed", `${setting}\n\n${tables[0]}`, "../README.md");
 }
 const title = "One step of SGD: Nesterov momentum and weight decay, float32";
-await Deno.writeTextFile(flags.chart ?? CHART, drawChart(title, setting, results));
-new Deno.Command(Deno.execPath(), { args: ["fmt", "-q", flags.chart ?? CHART] }).outputSync();
-console.log(`\nChart: ${flags.chart ?? CHART}`);
+await writeChart(flags.chart ?? CHART, results);
+if (flags.readme) await writeChart(SMALL_CHART, chooseFour(results, SHOWN));
+
+async function writeChart(file: string, shown: readonly Result[]): Promise<void> {
+  if (shown.length === 0) return;
+  await Deno.writeTextFile(file, drawChart(title, setting, shown));
+  new Deno.Command(Deno.execPath(), { args: ["fmt", "-q", file] }).outputSync();
+  console.log(`\nChart: ${file}`);
+}
 
 async function measureAll(programs: readonly Program[]) {
   const results: Result[] = [];

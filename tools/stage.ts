@@ -2,6 +2,7 @@
 
 import { dirname } from "@std/path/dirname";
 import { fromFileUrl } from "@std/path/from-file-url";
+import { countSkipped, NO_REASON } from "./skipped.ts";
 
 /** The repository. */
 export const ROOT = dirname(dirname(fromFileUrl(import.meta.url)));
@@ -22,18 +23,20 @@ export const CARGO_TESTS = /test result: \w+\. (\d+) passed; (\d+) failed/g;
 /** What `deno test` says of its tests. */
 export const DENO_TESTS = /\| (\d+) passed(?: \(\d+ steps?\))? \| (\d+) failed/g;
 
-/** How many tests passed and failed, and the stages that they failed in. */
+/** How many tests passed and failed, the stages that they failed in, and why others were skipped. */
 export interface Total {
   passed: number;
   failed: number;
   readonly broken: string[];
+  /** The number of skipped tests by their reason. */
+  readonly skipped: Map<string, number>;
 }
 
 /** Runs stages one after another, also after one that failed. */
 export async function runStages(stages: readonly Stage[]): Promise<Total> {
-  const total: Total = { passed: 0, failed: 0, broken: [] };
+  const total: Total = { passed: 0, failed: 0, broken: [], skipped: new Map() };
   for (const stage of stages) {
-    const [passed, failed] = await runStage(stage);
+    const [passed, failed] = await runStage(stage, total.skipped);
     total.passed += passed;
     total.failed += failed;
     if (failed > 0) total.broken.push(stage.name);
@@ -44,6 +47,7 @@ export async function runStages(stages: readonly Stage[]): Promise<Total> {
 /** Runs a stage with its output on the screen; a stage that does not finish counts as a failure. */
 async function runStage(
   { name, command, env, count, mayBeEmpty = false }: Stage,
+  skipped: Map<string, number>,
 ): Promise<[passed: number, failed: number]> {
   console.log(`\n== ${name}`);
   const [program, ...args] = command;
@@ -60,6 +64,9 @@ async function runStage(
     output += text;
   }
   const { success } = await child.status;
+  for (const [reason, n] of countSkipped(output)) {
+    skipped.set(reason, (skipped.get(reason) ?? 0) + n);
+  }
   const counts = count === undefined ? [] : [...output.matchAll(count)];
   const passed = counts.reduce((sum, match) => sum + Number(match[1]), 0);
   const failed = counts.reduce((sum, match) => sum + Number(match[2]), 0);
@@ -68,10 +75,17 @@ async function runStage(
   return passed === 0 && !mayBeEmpty ? [0, 1] : [passed, failed];
 }
 
-/** Prints the total and ends the process by it. */
-export function finish({ passed, failed, broken }: Total, others = ""): never {
-  if (failed > 0) console.log(`\nFailed: ${broken.join(", ")}`);
-  console.log(`\n${passed} passed, ${failed} failed${others}`);
+/** Prints each reason for skipping once, then the total, and ends the process by it. */
+export function finish({ passed, failed, broken, skipped }: Total, others = ""): never {
+  console.log("");
+  for (const [reason, n] of skipped) console.log(`Skipped ${n}: ${reason}`);
+  if (skipped.has(NO_REASON)) {
+    failed++;
+    broken.push("a test is skipped without a reason in its name");
+  }
+  if (failed > 0) console.log(`Failed: ${broken.join(", ")}`);
+  const count = [...skipped.values()].reduce((sum, n) => sum + n, 0);
+  console.log(`\n${passed} passed, ${failed} failed, ${count} skipped${others}`);
   Deno.exit(failed > 0 ? 1 : 0);
 }
 

@@ -51,6 +51,13 @@ export function formatSummary(workloads: readonly Workload[], results: readonly 
   );
 }
 
+/** Descent, torch at its fastest, tfjs and the plain loop, as far as one workload has them. */
+export function chooseFour(results: readonly Result[], workload: string): Result[] {
+  const names = [descentOn(THREADS.at(-1)!), "tfjs, wasm", "plain TypeScript loop"];
+  const chosen = names.map((name) => find(results, workload, name));
+  return [...chosen, fastestTorch(results, workload)].filter((result) => result !== undefined);
+}
+
 function find(results: readonly Result[], workload: string, contender: string) {
   return results.find((result) => result.workload === workload && result.contender === contender);
 }
