@@ -362,7 +362,7 @@ Deno.test({
           ...calls.map((call) => Promise.try(call).catch((error) => error) as Promise<Error>),
         );
       }
-      const next = new Float32Array(again, 16, 1); // the neighbour is free
+      const next = new Float32Array(again, 16, 1); // the neighbor is free
       new SGD([{ data: next, grad: array(1) }], { lr: 1 }).step();
       await running;
       for (const error of await Promise.all(results)) {

@@ -10,6 +10,10 @@ const CARGO = ["--release", "--locked", "--manifest-path", "kernels/Cargo.toml"]
 
 const deno = Deno.execPath();
 const CSPELL = "npm:cspell@9.7.0";
+const SPELLED = [
+  "*.{md,ts}",
+  "{docs,src,kernels,tests,bench,examples,tools,.github}/**/*.{ts,rs,md,wgsl,yml}",
+];
 
 /** The entries of the package, from `deno.json`. */
 const { exports } = JSON.parse(
@@ -30,7 +34,7 @@ export const CHECKS: readonly Stage[] = [
     name: "spelling",
     command: [
       ...[deno, "run", "-q", "--no-lock", "-A", CSPELL, "lint", "--no-progress", "--no-summary"],
-      ...["--config", "tools/spelling/cspell.json", "--dot", "**"],
+      ...["--quiet", "--dot", "--config", "tools/spelling/cspell.json", ...SPELLED],
     ],
   },
 ];

@@ -31,7 +31,7 @@ pub trait Element<T>: Copy + Send + Sync + 'static {
     fn load(level: Level, from: &[Self], to: &mut [T]);
     /// Writes the nearest elements; the slices have one length.
     fn store(level: Level, from: &[T], to: &mut [Self]);
-    /// Writes one of the two neighbours of each value, chosen by 16 random bits.
+    /// Writes one of the two neighbors of each value, chosen by 16 random bits.
     fn scatter(level: Level, from: &[T], to: &mut [Self], _bits: &[u16]) {
         Self::store(level, from, to);
     }

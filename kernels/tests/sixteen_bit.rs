@@ -124,7 +124,7 @@ fn rounds_each<H: Half>() {
 }
 
 #[test]
-fn stochastic_rounding_takes_a_neighbour_by_bits_of_its_own_and_is_right_on_average() {
+fn stochastic_rounding_takes_a_neighbor_by_bits_of_its_own_and_is_right_on_average() {
     rounds_by_chance::<f16>();
     rounds_by_chance::<bf16>();
 }

@@ -106,13 +106,17 @@ function copyAll(plan: Plan): RecordedStep {
 }
 
 function copy(entry: RowView): RecordedTensor {
-  const { grad, dtype } = entry;
+  const { grad, dtype, index } = entry;
+  const parameter = entry.parameter as Parameter;
   if (grad === null) throw refusal(entry, "sparse");
   if (dtype.device !== undefined) throw refusal(entry, "on a GPU");
   if (isSixteenBit(dtype)) throw refusal(entry, dtype.name);
   return {
-    parameter: entry.parameter as Parameter,
-    name: label(entry.parameter, entry.index),
+    parameter,
+    // Read later, as a getter could take away what the step has been checked to have.
+    get name() {
+      return label(parameter, index);
+    },
     dtype: dtype as WideDtype,
     data: copyOf(entry.data as FloatArray),
     grad: copyOf(grad as FloatArray),

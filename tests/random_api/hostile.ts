@@ -90,10 +90,8 @@ function grownWasm({ kind, length, random }: Need): unknown {
   return array;
 }
 
-function overlapping({ other, kind, length, memory }: Need): unknown {
+function overlapping({ other, kind, length }: Need): unknown {
   if (other === null || trueLength(other) === 0) return null;
-  // The same bytes as another dtype are near each other only where they are equal.
-  if (!memory.exact && other.BYTES_PER_ELEMENT !== kind.bytes) return other;
   const start = trueOffset(other);
   const from = Math.ceil(start / kind.bytes) * kind.bytes;
   const end = start + trueLength(other) * other.BYTES_PER_ELEMENT;

@@ -78,9 +78,9 @@ Deno.test("no bfloat16 is nearer to a number than the one that it becomes", () =
     const array = BFloat16Array.of(value);
     const distance = Math.abs(array.toFloat32Array()[0] - value);
     for (const step of [-1, 1]) {
-      const neighbour = array.slice();
-      neighbour[0] += step;
-      const [other] = neighbour.toFloat32Array();
+      const neighbor = array.slice();
+      neighbor[0] += step;
+      const [other] = neighbor.toFloat32Array();
       if (!Number.isNaN(other)) assert(Math.abs(other - value) >= distance, `${value}`);
     }
   }));

@@ -37,7 +37,7 @@ Deno.test("ChaCha8 gives the key stream of its published test vectors", () => {
   }
 });
 
-testOnBackends("values become one of their two neighbours, on average themselves", (backend) => {
+testOnBackends("values become one of their two neighbors, on average themselves", (backend) => {
   // From a value, by 2^-10 of a gradient: over an eighth, a half, nearly all of the gap, and below
   // float16's smallest normal number.
   const cases: Record<SixteenBit, [from: number, change: number][]> = {

@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn merges_freed_neighbours() {
+    fn merges_freed_neighbors() {
         let mut arena = Arena::new(4 * ALIGNMENT);
         let parts: Vec<_> = (0..4).map(|_| arena.allocate(ALIGNMENT, make).unwrap()).collect();
         parts[1..3].iter().for_each(|part| assert!(!arena.free(part)));

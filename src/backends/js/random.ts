@@ -68,7 +68,7 @@ export function randomOf(callRow: Float64Array, row: number): ChaCha8 {
 }
 
 /**
- * Rounds each value to one of its two neighbours, with chances that make the mean exact.
+ * Rounds each value to one of its two neighbors, with chances that make the mean exact.
  *
  * @param first The number of the first element in its tensor: a multiple of 32.
  */

@@ -6,7 +6,7 @@ import type { Lines } from "../../core/rule.ts";
 import type { SparseStep } from "../../plan/sparse.ts";
 import { loopsOf } from "./loops/loops.ts";
 
-/** Steps neighbouring elements. */
+/** Steps neighboring elements. */
 type Sweep = (data: FloatArray, grad: FloatArray, buffer: FloatArray | null) => void;
 
 /** What a step writes. */

@@ -45,9 +45,13 @@ export async function attemptAsync(
   }
 }
 
-/** What an error says, without the places of files and addresses. */
+/** Where several arrays overlap, the order of their addresses decides which are named. */
+const OVERLAP = /must not share memory|must be in one group only, once/;
+
+/** What an error says. */
 export function textOf(error: unknown): string {
   if (!(error instanceof Error)) return `thrown: ${String(error)}`;
+  if (OVERLAP.test(error.message)) return `${error.name}: something overlaps`;
   return `${error.name}: ${error.message}`;
 }
 

@@ -11,14 +11,13 @@ import {
   SGD,
   stepLR,
 } from "@descent/sgd";
-import type { StateDict } from "@descent/sgd";
+import type { HostArray, StateDict } from "@descent/sgd";
 import { isArray, KINDS, trueLength } from "../arrays.ts";
 import type { Kind } from "../arrays.ts";
-import { takeAway } from "../hostile.ts";
+import { hostile, takeAway } from "../hostile.ts";
 import { someGroup } from "../options.ts";
 import type { Random } from "../random.ts";
-import { hostileFor } from "../world.ts";
-import type { World } from "../world.ts";
+import type { Member, World } from "../world.ts";
 import { attempt } from "./operation.ts";
 import type { Operation } from "./operation.ts";
 
@@ -26,6 +25,14 @@ import type { Operation } from "./operation.ts";
 interface Entry {
   momentumBuffer: unknown;
   masterWeight: unknown;
+}
+
+/**
+ * A hostile array that shares no memory with others: state is compared by its values, and backends may
+ * differ in the payload of a NaN, which an array of another dtype on the same memory would show.
+ */
+function hostileAlone({ memory }: World, random: Random, { kind, length }: Member): HostArray {
+  return hostile({ ...{ random, memory, kind, length }, other: null });
 }
 
 function assign(world: World, random: Random): void {
@@ -37,7 +44,7 @@ function assign(world: World, random: Random): void {
   const kind = random.chance(0.7) ? KINDS[0] : random.weighted(KINDS);
   entry[name] = random.pick<() => unknown>([
     () => null,
-    () => hostileFor(world, random, { ...member, kind: KINDS[0] }),
+    () => hostileAlone(world, random, { ...member, kind: KINDS[0] }),
     () => memory.make(random, kind, member.length),
     () => copyOf(world, random, entry[name]),
     () => copyOf(world, random, entry[name]),
@@ -62,16 +69,16 @@ function spoiled(world: World, random: Random, dict: StateDict): StateDict {
   const member = random.pick(world.members);
   const group = random.pick(dict.param_groups);
   random.pick<() => unknown>([
-    () => dict.state[key] = { momentum_buffer: hostileFor(world, random, member) },
+    () => dict.state[key] = { momentum_buffer: hostileAlone(world, random, member) },
     () => dict.state[key] = { momentum_buffer: null },
-    () => dict.state[key] = { master_weight: hostileFor(world, random, member) as Float32Array },
+    () => dict.state[key] = { master_weight: hostileAlone(world, random, member) as Float32Array },
     () => delete dict.state[key],
     () => group.lr = random.pick([-1, NaN, 0.5]),
     () => group.params = [...group.params, 0],
     () => group.param_names = group.params.map((i) => `q${i}`),
     () => dict.param_groups.push({ ...group, params: [] }),
     () => dict.param_groups.reverse(),
-    () => dict.parameters = { [key]: { data: hostileFor(world, random, member) } },
+    () => dict.parameters = { [key]: { data: hostileAlone(world, random, member) } },
   ])();
   return dict;
 }
