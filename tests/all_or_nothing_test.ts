@@ -31,12 +31,12 @@ for (const [what, spoil] of Object.entries(READ_ONLY)) {
   testOnBackends(`zeroGrad refuses a parameter that ${what}, and changes none`, (backend) => {
     for (const setToNull of [true, false]) {
       const first = { data: array(1, 2), grad: sparse() };
-      const second = spoil({ data: array(1, 2), grad: sparse(), name: "w" });
+      const second = spoil({ data: array(1, 2), grad: sparse(), name: "v" });
       const third = good();
       const before = [first.grad, second.grad, third.grad!.slice()];
       const optimizer = new SGD([third, first, second], { lr: 1, backend });
       const call = () => optimizer.zeroGrad({ setToNull });
-      const text = 'Cannot zero grad of parameter 2 ("w") as it must be writable';
+      const text = 'Cannot zero grad of parameter 2 ("v") as it must be writable';
       assertThrows(call, TypeError, text);
       assertEquals([first.grad, second.grad, third.grad], before);
     }
@@ -172,7 +172,7 @@ testOnBackends("a getter cannot step while a state is loaded", (backend) => {
 });
 
 testOnBackends("what is assigned to a state while the first step runs is kept", async (backend) => {
-  const [w, other] = [good(), good()];
+  const [w, other] = [good(), good("v")];
   const optimizer = new SGD([w, other], { ...options, backend });
   const state = optimizer.state.get(w) as { momentumBuffer: Float32Array | null };
   const own = array(5, 5);

@@ -18,7 +18,7 @@ function createDevice() {
     zeros: (length) => tensor(length),
     device: {
       address: (tensor) => 2 ** 48 + 1024 * tensors.indexOf(tensor),
-      step: (_rows, from, to) => log.push(`step ${from} to ${to}`),
+      step: (_rows, _rowCount, from, to) => log.push(`step ${from} to ${to}`),
       zero: (zeroed) => log.push(`zero ${zeroed.map((each) => tensors.indexOf(each))}`),
       synchronize: () => {
         log.push("synchronize");

@@ -5,7 +5,7 @@ import { join } from "@std/path/join";
 import { VERSION } from "../../src/core/version.ts";
 import { dryRunPublish, publishableFiles, ROOT, run } from "./stage.ts";
 
-const LIMIT = 600_000; // bytes, of a "well under a megabyte" that the issue asks for
+const LIMIT = 700_000; // bytes
 
 Deno.test("a publication is clean: no slow types, no warning", async () => {
   const { code, out, err } = await dryRunPublish();
