@@ -73,7 +73,6 @@ export function makeWorld(random: Random, backend: BackendName): World {
     scaler,
     notes: [],
     disturbed: false,
-    looking: false,
   };
 }
 
