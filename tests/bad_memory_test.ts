@@ -103,6 +103,17 @@ testOnBackends(
   },
 );
 
+testOnBackends("an array without elements is missed too when its buffer goes", (backend) => {
+  for (const options of [{}, { differentiable: true }]) {
+    const [w, empty] = [good(), { data: array(), grad: array() }];
+    const optimizer = new SGD([w, empty], { lr: 1, ...options, backend });
+    optimizer.step();
+    detach(empty.grad);
+    assertThrows(() => optimizer.step(), TypeError, "grad of parameter 1");
+    assertEquals(w.data, array(-2, -2));
+  }
+});
+
 testOnBackends("a momentum buffer detached between two steps is an error", (backend) => {
   const w = good();
   const optimizer = new SGD([w], { lr: 1, momentum: 0.9, backend });

@@ -338,7 +338,9 @@ export class TensorTable {
   }
 
   #fits(row: number, tensor: Tensor, type: ElementType = this.typesAt(row).dtype): boolean {
-    return lengthIn(tensor, type) === this.lengthAt(row);
+    const length = this.lengthAt(row);
+    // An array without elements is as long as before when its buffer has gone.
+    return lengthIn(tensor, type) === length && (length > 0 || isFixed(tensor));
   }
 
   /** What error messages call one of a parameter's arrays. */

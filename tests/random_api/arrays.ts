@@ -115,6 +115,8 @@ export function someLength(random: Random): number {
 export class Memory {
   /** Whether values are such that every backend has the same bits. */
   readonly exact: boolean;
+  /** Whether the world is being looked at: hostile code does nothing then. */
+  looking = false;
   /** The kinds of hostility that were made, for whoever looks for the reason of a failure. */
   readonly hostile: string[] = [];
   readonly #all: Guarded[] = [];

@@ -14,7 +14,7 @@ export interface Snapshot {
 /** Looks at a world; nothing that is hostile is called. */
 export function look(world: World): Snapshot {
   const { memory, optimizers, scaler } = world;
-  world.looking = true;
+  memory.looking = true;
   const seen = {
     arrays: memory.contents(),
     optimizers: optimizers.map((optimizer) => ({
@@ -24,7 +24,7 @@ export function look(world: World): Snapshot {
     })),
     scaler: scaler.stateDict(),
   };
-  world.looking = false;
+  memory.looking = false;
   return seen;
 }
 

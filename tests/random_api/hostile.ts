@@ -25,10 +25,15 @@ interface Hostility {
 const good = ({ random, memory, kind, length }: Need) => memory.make(random, kind, length);
 
 /** Gives an object a property that says the truth a number of times, and then something else. */
-export function lie(target: object, name: string, truth: unknown, lies: unknown, honest: number) {
+function lie(
+  memory: Memory,
+  target: object,
+  name: string,
+  { truth, lies, honest }: { truth: unknown; lies: unknown; honest: number },
+): void {
   let reads = 0;
   Object.defineProperty(target, name, {
-    get: () => reads++ < honest ? truth : lies,
+    get: () => memory.looking || reads++ < honest ? truth : lies,
     configurable: true,
   });
 }
@@ -40,7 +45,7 @@ function lyingArray(need: Need, name: "length" | "byteOffset" | "byteLength" | "
   const lies = name === "buffer"
     ? new ArrayBuffer(64)
     : random.pick([0, 1, 1 << 20, 2 ** 40, -1, NaN, "9"]);
-  lie(array, name, truth, lies, random.pick([0, 0, 1, 2, 3, 4, 6]));
+  lie(need.memory, array, name, { truth, lies, honest: random.pick([0, 0, 1, 2, 3, 4, 6]) });
   return array;
 }
 
@@ -53,12 +58,14 @@ function subclassed(need: Need): unknown {
 }
 
 function resizable(need: Need): HostArray & { readonly buffer: ArrayBuffer } {
-  const { random, kind, length } = need;
+  const { random, memory, kind, length } = need;
   const bytes = length * kind.bytes;
   const [buffer, flag] = random.chance(0.7)
     ? [new ArrayBuffer(bytes, { maxByteLength: bytes + 64 }), "resizable"]
     : [new SharedArrayBuffer(bytes, { maxByteLength: bytes + 64 }), "growable"];
-  if (random.chance(0.6)) lie(buffer, flag, true, false, random.pick([0, 1, 2]));
+  if (random.chance(0.6)) {
+    lie(memory, buffer, flag, { truth: true, lies: false, honest: random.int(0, 2) });
+  }
   const view = random.chance(0.5) ? kind.on(buffer, 0, length) : new (kind.own(0)
     .constructor as new (buffer: ArrayBufferLike) => HostArray)(buffer);
   return view as HostArray & { readonly buffer: ArrayBuffer };
@@ -68,8 +75,11 @@ function detached(need: Need): unknown {
   const array = good(need);
   const buffer = trueBuffer(array);
   if (!takeAway(buffer)) return null;
-  if (need.random.chance(0.4)) lie(buffer, "detached", true, false, need.random.int(0, 2));
-  if (need.random.chance(0.4)) lie(array, "length", 0, need.length, 0);
+  const { random, memory, length } = need;
+  if (random.chance(0.4)) {
+    lie(memory, buffer, "detached", { truth: true, lies: false, honest: random.int(0, 2) });
+  }
+  if (random.chance(0.4)) lie(memory, array, "length", { truth: 0, lies: length, honest: 0 });
   return array;
 }
 
@@ -167,7 +177,7 @@ export function hostile(need: Need): HostArray {
  * @param act What it does; what it returns, if anything, is what that read gives.
  */
 export function trap(
-  world: { readonly looking: boolean },
+  memory: Memory,
   parameter: object,
   name: string,
   random: Random,
@@ -177,7 +187,7 @@ export function trap(
   let left = random.int(0, 3);
   Object.defineProperty(parameter, name, {
     get() {
-      if (world.looking || left-- !== 0) return value;
+      if (memory.looking || left-- !== 0) return value;
       const other = act();
       return other === undefined ? value : other;
     },

@@ -34,8 +34,6 @@ export interface World {
   readonly notes: unknown[];
   /** Whether hostile code has run within the operation: it may have changed anything itself. */
   disturbed: boolean;
-  /** Whether the world is being looked at: hostile code does nothing then. */
-  looking: boolean;
 }
 
 /** A member whose arrays are good; sometimes it has no gradient yet. */
@@ -75,7 +73,6 @@ export function makeWorld(random: Random, backend: BackendName): World {
     scaler,
     notes: [],
     disturbed: false,
-    looking: false,
   };
 }
 

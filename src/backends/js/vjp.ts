@@ -1,5 +1,6 @@
 /** The way back through a step on the `js` backend; `kernels/src/vjp/mod.rs` has the formulas. */
 
+import { lengthOf } from "../../core/intrinsics.ts";
 import { factorsOf, linesOf } from "../../core/rule.ts";
 import type { RuleOptions } from "../../core/rule.ts";
 import { checkPullbacks } from "../pullback.ts";
@@ -22,8 +23,9 @@ export function goBack(
     const loops = loopsOf(pullback.dtype);
     const lines = linesOf(h, pullback.buffer === null);
     const factors = factorsOf(h, pullback.dtype.round);
-    for (let from = 0; from < pullback.param.length; from += CHUNK) {
-      const to = Math.min(from + CHUNK, pullback.param.length);
+    const length = lengthOf(pullback.param);
+    for (let from = 0; from < length; from += CHUNK) {
+      const to = Math.min(from + CHUNK, length);
       loops.goBack(lines, factors, pullback, from, to, lanes);
       for (let k = 0; k < sums.length; k++) sums[k] += total(lanes, k * LANES);
     }

@@ -83,7 +83,7 @@ function layTrap(world: World, random: Random): void {
   const choices = random; // what the act chooses comes from the stream of this operation
   const name = random.pick(["data", "grad", "grad", "name", "shape"]);
   if (Object.isFrozen(member.parameter)) return;
-  trap(world, member.parameter, name, random, () => {
+  trap(world.memory, member.parameter, name, random, () => {
     world.disturbed = true;
     const other = act(world, choices, member);
     return name === "data" || name === "grad" ? other : undefined;
