@@ -61,7 +61,8 @@ const forgotten = new FinalizationRegistry<NativeGpu>((native) => native.close()
  *
  * @example
  * ```ts ignore
- * import { openGpu, SGD } from "@descent/sgd";
+ * import { SGD } from "@descent/sgd";
+ * import { openGpu } from "@descent/sgd/gpu";
  *
  * using gpu = openGpu();
  * const w = gpu.tensor(new Float32Array([1, 2]));

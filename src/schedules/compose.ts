@@ -19,7 +19,7 @@ import type { Recurrence, Schedule } from "./schedule.ts";
  *
  * @example
  * ```ts
- * import { cosineAnnealingLR, linearLR, sequentialLR } from "@descent/sgd";
+ * import { cosineAnnealingLR, linearLR, sequentialLR } from "@descent/sgd/schedules";
  *
  * const warmUp = linearLR({ startFactor: 0.1, totalIters: 5 });
  * const schedule = sequentialLR([warmUp, cosineAnnealingLR({ tMax: 95 })], [5]);
@@ -67,7 +67,7 @@ export function sequentialLR(
  *
  * @example
  * ```ts
- * import { chainedScheduler, constantLR, exponentialLR } from "@descent/sgd";
+ * import { chainedScheduler, constantLR, exponentialLR } from "@descent/sgd/schedules";
  *
  * const warmUp = constantLR({ factor: 0.5, totalIters: 2 });
  * const schedule = chainedScheduler([warmUp, exponentialLR({ gamma: 0.5 })]);

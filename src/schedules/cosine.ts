@@ -31,7 +31,7 @@ export interface CosineAnnealingWarmRestartsOptions {
  *
  * @example
  * ```ts
- * import { cosineAnnealingLR } from "@descent/sgd";
+ * import { cosineAnnealingLR } from "@descent/sgd/schedules";
  *
  * const schedule = cosineAnnealingLR({ tMax: 100 });
  * console.log(schedule(0, 1), schedule(50, 1).toFixed(6), schedule(100, 1)); // 1 0.500000 0
@@ -77,7 +77,7 @@ function lastLowest(step: number, tMax: number, height: (step: number) => number
  *
  * @example
  * ```ts
- * import { cosineAnnealingWarmRestarts } from "@descent/sgd";
+ * import { cosineAnnealingWarmRestarts } from "@descent/sgd/schedules";
  *
  * const schedule = cosineAnnealingWarmRestarts({ t0: 10, tMult: 2 });
  * console.log(schedule(0, 1), schedule(5, 1).toFixed(6), schedule(10, 1), schedule(30, 1)); // 1 0.500000 1 1

@@ -43,7 +43,7 @@ export interface PolynomialLROptions {
  *
  * @example
  * ```ts
- * import { stepLR } from "@descent/sgd";
+ * import { stepLR } from "@descent/sgd/schedules";
  *
  * const schedule = stepLR({ stepSize: 30, gamma: 0.5 });
  * console.log(schedule(29, 1), schedule(30, 1), schedule(60, 1)); // 1 0.5 0.25
@@ -69,7 +69,7 @@ export function stepLR(options: StepLROptions): Schedule {
  *
  * @example
  * ```ts
- * import { multiStepLR } from "@descent/sgd";
+ * import { multiStepLR } from "@descent/sgd/schedules";
  *
  * const schedule = multiStepLR({ milestones: [30, 80], gamma: 0.5 });
  * console.log(schedule(29, 1), schedule(30, 1), schedule(80, 1)); // 1 0.5 0.25
@@ -126,7 +126,7 @@ export function checkMilestones(milestones: unknown): readonly number[] {
  *
  * @example
  * ```ts
- * import { exponentialLR } from "@descent/sgd";
+ * import { exponentialLR } from "@descent/sgd/schedules";
  *
  * const schedule = exponentialLR({ gamma: 0.5 });
  * console.log(schedule(0, 1), schedule(1, 1), schedule(2, 1)); // 1 0.5 0.25
@@ -151,7 +151,7 @@ export function exponentialLR(options: ExponentialLROptions): Schedule {
  *
  * @example
  * ```ts
- * import { polynomialLR } from "@descent/sgd";
+ * import { polynomialLR } from "@descent/sgd/schedules";
  *
  * const schedule = polynomialLR({ totalIters: 4, power: 1 });
  * console.log(schedule(0, 1), schedule(1, 1), schedule(2, 1), schedule(4, 1)); // 1 0.75 0.5 0

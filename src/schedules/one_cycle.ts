@@ -87,7 +87,8 @@ const LIMITS = {
  *
  * @example
  * ```ts
- * import { LRScheduler, oneCycleLR, SGD } from "@descent/sgd";
+ * import { SGD } from "@descent/sgd";
+ * import { LRScheduler, oneCycleLR } from "@descent/sgd/schedules";
  *
  * const w = { data: new Float32Array(1), grad: new Float32Array(1) };
  * const optimizer = new SGD([w], { lr: 1, momentum: 0.9 });

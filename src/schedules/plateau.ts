@@ -72,7 +72,8 @@ interface Memory {
  *
  * @example
  * ```ts
- * import { ReduceLROnPlateau, SGD } from "@descent/sgd";
+ * import { SGD } from "@descent/sgd";
+ * import { ReduceLROnPlateau } from "@descent/sgd/schedules";
  *
  * const w = { data: new Float32Array(1), grad: new Float32Array(1) };
  * const optimizer = new SGD([w], { lr: 1 });

@@ -8,7 +8,7 @@ import { checkOption, NOT_NEGATIVE, WHOLE } from "./options.ts";
  *
  * @example
  * ```ts
- * import { exponentialLR, type Schedule } from "@descent/sgd";
+ * import { exponentialLR, type Schedule } from "@descent/sgd/schedules";
  *
  * const own: Schedule = (step, baseLr) => baseLr / (1 + step);
  * const torchs: Schedule = exponentialLR({ gamma: 0.5 });

@@ -30,7 +30,7 @@ export interface LinearLROptions {
  *
  * @example
  * ```ts
- * import { constantLR } from "@descent/sgd";
+ * import { constantLR } from "@descent/sgd/schedules";
  *
  * const schedule = constantLR({ factor: 0.5, totalIters: 10 });
  * console.log(schedule(9, 1), schedule(10, 1)); // 0.5 1
@@ -59,7 +59,7 @@ export function constantLR(options: ConstantLROptions = {}): Schedule {
  *
  * @example
  * ```ts
- * import { linearLR } from "@descent/sgd";
+ * import { linearLR } from "@descent/sgd/schedules";
  *
  * const schedule = linearLR({ startFactor: 0.5, totalIters: 4 });
  * console.log(schedule(0, 1), schedule(2, 1), schedule(4, 1)); // 0.5 0.75 1

@@ -1,7 +1,8 @@
 /** GPUs that are not there, are lost or forgotten, and processes that end in the midst of work. */
 
 import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
-import { GpuUnavailableError, openGpu, SGD } from "@descent/sgd";
+import { SGD } from "@descent/sgd";
+import { GpuUnavailableError, openGpu } from "@descent/sgd/gpu";
 import { nativeOf } from "../../src/gpu/gpu.ts";
 import { absence, DOUBLE, gpuTest, values } from "./gpu.ts";
 
