@@ -13,6 +13,8 @@
  * | {@linkcode Gpu.info} | adapter, limits, and whether float16 is available |
  * | {@linkcode GpuUnavailableError} | thrown where there is no GPU; names the adapters it saw |
  *
+ * Guide: [on the GPU](https://github.com/descent/sgd/blob/main/docs/gpu.md).
+ *
  * @example A step on a GPU
  * ```ts
  * import { SGD } from "@descent/sgd";
@@ -31,8 +33,6 @@
  *   console.log(error.message);
  * }
  * ```
- *
- * Guide: [on the GPU](https://github.com/descent/sgd/blob/main/docs/gpu.md).
  *
  * @module
  */

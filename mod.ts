@@ -21,6 +21,17 @@
  * | `@descent/sgd/install` | installs the native library, once per machine |
  * | `@descent/sgd/doctor` | prints which library and backend are used, and why |
  *
+ * Guides: [SGD](https://github.com/descent/sgd/blob/main/docs/sgd.md),
+ * [for people who know PyTorch](https://github.com/descent/sgd/blob/main/docs/torch.md),
+ * [mixed precision](https://github.com/descent/sgd/blob/main/docs/mixed-precision.md),
+ * [16-bit types](https://github.com/descent/sgd/blob/main/docs/16-bit.md),
+ * [asynchronous steps](https://github.com/descent/sgd/blob/main/docs/async.md),
+ * [sparse gradients](https://github.com/descent/sgd/blob/main/docs/sparse.md),
+ * [differentiable steps](https://github.com/descent/sgd/blob/main/docs/differentiable.md),
+ * [checkpoints](https://github.com/descent/sgd/blob/main/docs/checkpoints.md),
+ * [numerics](https://github.com/descent/sgd/blob/main/docs/numerics.md) and
+ * [troubleshooting](https://github.com/descent/sgd/blob/main/docs/troubleshooting.md).
+ *
  * @example Train with momentum
  * ```ts
  * import { SGD } from "@descent/sgd";
@@ -34,17 +45,6 @@
  * }
  * console.log(w.data[0].toFixed(3)); // 3.000
  * ```
- *
- * Guides: [SGD](https://github.com/descent/sgd/blob/main/docs/sgd.md),
- * [for people who know PyTorch](https://github.com/descent/sgd/blob/main/docs/torch.md),
- * [mixed precision](https://github.com/descent/sgd/blob/main/docs/mixed-precision.md),
- * [16-bit types](https://github.com/descent/sgd/blob/main/docs/16-bit.md),
- * [asynchronous steps](https://github.com/descent/sgd/blob/main/docs/async.md),
- * [sparse gradients](https://github.com/descent/sgd/blob/main/docs/sparse.md),
- * [differentiable steps](https://github.com/descent/sgd/blob/main/docs/differentiable.md),
- * [checkpoints](https://github.com/descent/sgd/blob/main/docs/checkpoints.md),
- * [numerics](https://github.com/descent/sgd/blob/main/docs/numerics.md) and
- * [troubleshooting](https://github.com/descent/sgd/blob/main/docs/troubleshooting.md).
  *
  * @module
  */

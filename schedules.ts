@@ -18,6 +18,8 @@
  * | {@linkcode chainedScheduler} | the product of all factors |
  * | {@linkcode ReduceLROnPlateau} | reduced when a metric stops improving |
  *
+ * Guide: [learning-rate schedules](https://github.com/descent/sgd/blob/main/docs/schedules.md).
+ *
  * @example Warm up, then follow a cosine
  * ```ts
  * import { SGD } from "@descent/sgd";
@@ -34,8 +36,6 @@
  * }
  * console.log(scheduler.lastLr, scheduler.lastEpoch); // [ 0 ] 100
  * ```
- *
- * Guide: [learning-rate schedules](https://github.com/descent/sgd/blob/main/docs/schedules.md).
  *
  * @module
  */

@@ -25,6 +25,8 @@ import type { Recurrence, Schedule } from "./schedule.ts";
  * const schedule = sequentialLR([warmUp, cosineAnnealingLR({ tMax: 95 })], [5]);
  * console.log(schedule(0, 1), schedule(5, 1), schedule(100, 1)); // 0.1 1 0
  * ```
+ *
+ * @category Schedules
  */
 export function sequentialLR(
   schedules: readonly Schedule[],
@@ -73,6 +75,8 @@ export function sequentialLR(
  * const schedule = chainedScheduler([warmUp, exponentialLR({ gamma: 0.5 })]);
  * console.log(schedule(0, 1), schedule(1, 1), schedule(2, 1)); // 0.5 0.25 0.25
  * ```
+ *
+ * @category Schedules
  */
 export function chainedScheduler(schedules: readonly Schedule[]): Schedule {
   const parts = checkParts(schedules);

@@ -59,6 +59,8 @@ const SCHEDULES = { name: "schedules", one: "schedule", method: "addSchedule(sch
  * optimizer.loadStateDict(dict);
  * scheduler.loadStateDict(dict.lr_scheduler!);
  * ```
+ *
+ * @category Schedules
  */
 export class LRScheduler {
   readonly #groups: Groups;

@@ -14,7 +14,11 @@ import {
 import { fromFunction, setInitialLrFor } from "./schedule.ts";
 import type { Schedule } from "./schedule.ts";
 
-/** The options of `oneCycleLR`. Either `totalSteps` or both `epochs` and `stepsPerEpoch`. */
+/**
+ * The options of `oneCycleLR`. Either `totalSteps` or both `epochs` and `stepsPerEpoch`.
+ *
+ * @category Schedules
+ */
 export interface OneCycleLROptions {
   /** The highest learning rate, >= 0. */
   maxLr: number;
@@ -101,6 +105,8 @@ const LIMITS = {
  * }
  * console.log(group.lr.toFixed(3), group.momentum); // 0.500 0.85
  * ```
+ *
+ * @category Schedules
  */
 export function oneCycleLR(options: OneCycleLROptions): Schedule {
   const cycle = complete(options);

@@ -14,6 +14,8 @@ import { checkOption, NOT_NEGATIVE, WHOLE } from "./options.ts";
  * const torchs: Schedule = exponentialLR({ gamma: 0.5 });
  * console.log(own(3, 1), torchs(3, 1)); // 0.25 0.125
  * ```
+ *
+ * @category Schedules
  */
 export interface Schedule {
   /**
