@@ -1,10 +1,17 @@
 /**
- * Says what a bug report needs: versions, platform, where the native library is looked for, what it
- * says of itself, permissions, and which backend `"auto"` takes and why. Never prompts.
+ * Reports what a bug report needs: versions, the platform, where the native library is looked for,
+ * its build details, GPUs, permissions, and which backend `"auto"` picks and why. Never prompts.
  *
  * ```sh
  * deno run -A jsr:@descent/sgd/doctor
  * ```
+ *
+ * | | |
+ * | --- | --- |
+ * | the program | prints the report |
+ * | {@linkcode diagnose} | returns the report of this process |
+ *
+ * Guide: [troubleshooting](https://github.com/descent/sgd/blob/main/docs/troubleshooting.md).
  *
  * @example Put the report into a log
  * ```ts
@@ -29,10 +36,12 @@ import { VERSION } from "./src/core/version.ts";
 type Line = readonly [label: string, text: string];
 
 /**
- * The report, for the process that asks.
+ * Reports what this process finds: versions, the library, GPUs, the backend and permissions.
  *
- * @returns Lines of text, a label and what there is to say about it.
- * @throws {Error} Where there is no Deno.
+ * @returns Lines of text: a label and its value.
+ * @throws {Error} If this is not Deno.
+ *
+ * @category Install
  */
 export function diagnose(): string {
   checkDeno("diagnose", 'elsewhere there is no native library, and backend "auto" is js');

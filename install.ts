@@ -1,9 +1,19 @@
 /**
- * Installs the native library of Descent, as a program or from code.
+ * Installs the native library of Descent, as a program or from code. The library is checked against
+ * the SHA-256 in this package and put into the user's cache folder, where every program finds it.
  *
  * ```sh
  * deno run -A jsr:@descent/sgd/install
  * ```
+ *
+ * | | |
+ * | --- | --- |
+ * | the program | `--help` lists its options: `--from`, `--to`, `--cpu-only`, `--uninstall` ... |
+ * | {@linkcode installKernels} | installs this version's library for this platform |
+ * | {@linkcode uninstallKernels} | removes this version's libraries, or those of all versions |
+ * | {@linkcode KernelInstallError} | thrown if either fails; nothing half-installed is left behind |
+ *
+ * Guide: [installation](https://github.com/descent/sgd/blob/main/docs/install.md).
  *
  * @example Install from code, from a mirror
  * ```ts ignore

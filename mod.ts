@@ -1,6 +1,36 @@
 /**
- * Descent: stochastic gradient descent for Deno, with torch's numbers, as one native pass over
- * memory.
+ * Descent: stochastic gradient descent for Deno, with the numbers of `torch.optim.SGD`.
+ *
+ * A step is one fused pass over memory in Rust, called through Deno FFI. Without the native library
+ * the same update rule runs in TypeScript and WebAssembly.
+ *
+ * | In this entry | |
+ * | --- | --- |
+ * | {@linkcode SGD} | the optimizer: parameter groups, momentum, steps with options, state |
+ * | {@linkcode sgd} | one step on lists of arrays, without an optimizer |
+ * | {@linkcode GradScaler}, {@linkcode clipGradNorm} | mixed precision and clipping |
+ * | {@linkcode BFloat16Array} | bfloat16 parameters |
+ * | {@linkcode sgdVjp} | the derivatives of one step; {@linkcode SGD.backward} has those of many |
+ * | {@linkcode saveState}, {@linkcode loadState} | checkpoint files that PyTorch reads |
+ * | {@linkcode encodeStateDict}, {@linkcode decodeStateDict} | the same as bytes |
+ *
+ * | Other entries | |
+ * | --- | --- |
+ * | `@descent/sgd/schedules` | learning-rate schedules and what sets them |
+ * | `@descent/sgd/gpu` | tensors, kernels and steps on a GPU |
+ * | `@descent/sgd/install` | installs the native library, once per machine |
+ * | `@descent/sgd/doctor` | prints which library and backend are used, and why |
+ *
+ * Guides: [SGD](https://github.com/descent/sgd/blob/main/docs/sgd.md),
+ * [for people who know PyTorch](https://github.com/descent/sgd/blob/main/docs/torch.md),
+ * [mixed precision](https://github.com/descent/sgd/blob/main/docs/mixed-precision.md),
+ * [16-bit types](https://github.com/descent/sgd/blob/main/docs/16-bit.md),
+ * [asynchronous steps](https://github.com/descent/sgd/blob/main/docs/async.md),
+ * [sparse gradients](https://github.com/descent/sgd/blob/main/docs/sparse.md),
+ * [differentiable steps](https://github.com/descent/sgd/blob/main/docs/differentiable.md),
+ * [checkpoints](https://github.com/descent/sgd/blob/main/docs/checkpoints.md),
+ * [numerics](https://github.com/descent/sgd/blob/main/docs/numerics.md) and
+ * [troubleshooting](https://github.com/descent/sgd/blob/main/docs/troubleshooting.md).
  *
  * @example Train with momentum
  * ```ts
@@ -19,12 +49,30 @@
  * @module
  */
 
+// The optimizer.
 export { SGD } from "./src/optimizer/sgd.ts";
 export type { ParameterStateView } from "./src/optimizer/sgd.ts";
-export { BFloat16Array } from "./src/core/bfloat16.ts";
+export { sgd } from "./src/optimizer/functional.ts";
+export type { SgdFunctionOptions } from "./src/optimizer/functional.ts";
+export type {
+  BackendName,
+  GroupOptions,
+  Hyperparameters,
+  ParamGroup,
+  SGDOptions,
+} from "./src/core/hyperparameters.ts";
+export type { ParamGroupOptions } from "./src/optimizer/param_groups.ts";
 export type { Rounding, RoundingOptions } from "./src/core/rounding.ts";
 export type { StepOptions } from "./src/step/options.ts";
 export type { StepReport } from "./src/step/clipping.ts";
+
+// Parameters and their arrays.
+export { BFloat16Array } from "./src/core/bfloat16.ts";
+export type { DeviceTensor, Tensor } from "./src/core/dtype.ts";
+export type { FloatArray, HalfArray, HostArray } from "./src/core/host_array.ts";
+export type { Parameter, SparseGrad, SparseParameter } from "./src/core/parameter.ts";
+
+// Gradients: scaling and clipping.
 export { clipGradNorm } from "./src/optimizer/clip_grad_norm.ts";
 export type { ClipOptions } from "./src/optimizer/clip_grad_norm.ts";
 export { GradScaler } from "./src/optimizer/grad_scaler.ts";
@@ -33,10 +81,8 @@ export type {
   ScaledOptimizer,
   ScaledStepOptions,
 } from "./src/optimizer/grad_scaler.ts";
-export { openGpu } from "./src/gpu/gpu.ts";
-export { GpuUnavailableError } from "./src/gpu/device.ts";
-export { sgd } from "./src/optimizer/functional.ts";
-export type { SgdFunctionOptions as SgdOptions } from "./src/optimizer/functional.ts";
+
+// Differentiable steps.
 export { sgdVjp } from "./src/optimizer/functional_vjp.ts";
 export type { SgdCotangents, SgdGradients } from "./src/optimizer/functional_vjp.ts";
 export type {
@@ -47,44 +93,8 @@ export type {
   Cotangents,
 } from "./src/differentiable/backward.ts";
 export type { HyperGradients } from "./src/backends/pullback.ts";
-export type { Gpu, GpuMemory, GpuOptions } from "./src/gpu/gpu.ts";
-export type { GpuArrays, GpuDtype } from "./src/gpu/dtype.ts";
-export type { GpuInfo, GpuLimits } from "./src/gpu/info.ts";
-export type { GpuKernel, GpuView } from "./src/gpu/kernel.ts";
-export type { GpuTensor } from "./src/gpu/tensor.ts";
-export type { ParamGroup } from "./src/core/hyperparameters.ts";
-export type { ParamGroupOptions } from "./src/optimizer/param_groups.ts";
-export type {
-  BackendName,
-  GroupOptions,
-  Hyperparameters,
-  SGDOptions,
-} from "./src/core/hyperparameters.ts";
-export type { DeviceTensor, Tensor } from "./src/core/dtype.ts";
-export type { FloatArray, HalfArray, HostArray } from "./src/core/host_array.ts";
-export type { Parameter, SparseGrad, SparseParameter } from "./src/core/parameter.ts";
-export { chainedScheduler, sequentialLR } from "./src/schedules/compose.ts";
-export { cosineAnnealingLR, cosineAnnealingWarmRestarts } from "./src/schedules/cosine.ts";
-export type {
-  CosineAnnealingLROptions,
-  CosineAnnealingWarmRestartsOptions,
-} from "./src/schedules/cosine.ts";
-export { exponentialLR, multiStepLR, polynomialLR, stepLR } from "./src/schedules/decay.ts";
-export type {
-  ExponentialLROptions,
-  MultiStepLROptions,
-  PolynomialLROptions,
-  StepLROptions,
-} from "./src/schedules/decay.ts";
-export type { ScheduledOptimizer } from "./src/schedules/groups.ts";
-export { LRScheduler } from "./src/schedules/lr_scheduler.ts";
-export { oneCycleLR } from "./src/schedules/one_cycle.ts";
-export type { OneCycleLROptions } from "./src/schedules/one_cycle.ts";
-export { ReduceLROnPlateau } from "./src/schedules/plateau.ts";
-export type { ReduceLROnPlateauOptions } from "./src/schedules/plateau.ts";
-export type { Schedule } from "./src/schedules/schedule.ts";
-export { constantLR, linearLR } from "./src/schedules/warmup.ts";
-export type { ConstantLROptions, LinearLROptions } from "./src/schedules/warmup.ts";
+
+// State dicts and checkpoints.
 export { loadState, saveState } from "./src/checkpoint/checkpoint.ts";
 export type {
   LoadStateOptions,
@@ -94,16 +104,18 @@ export type {
   StatefulScaler,
   StatefulScheduler,
 } from "./src/checkpoint/checkpoint.ts";
-export type { RoundingStateDict } from "./src/state/extras.ts";
 export { decodeStateDict, encodeStateDict } from "./src/checkpoint/encoding.ts";
 export { CheckpointError } from "./src/checkpoint/errors.ts";
 export type {
-  LoadStateDictOptions as LoadOptions,
-  LoadStateDictReport as LoadReport,
+  LoadStateDictOptions,
+  LoadStateDictReport,
   StateDictOptions,
 } from "./src/state/apply.ts";
-export type { LRSchedulerStateDict } from "./src/state/extras.ts";
-export type { GradScalerStateDict } from "./src/state/extras.ts";
+export type {
+  GradScalerStateDict,
+  LRSchedulerStateDict,
+  RoundingStateDict,
+} from "./src/state/extras.ts";
 export type {
   ParameterStateDict,
   ParamGroupStateDict,

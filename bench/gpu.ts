@@ -1,7 +1,8 @@
 /** Times steps on the GPU by the device's own clock, next to a copy within it: `deno task bench:gpu`. */
 
-import { openGpu, SGD } from "@descent/sgd";
-import type { Gpu } from "@descent/sgd";
+import { SGD } from "@descent/sgd";
+import { openGpu } from "@descent/sgd/gpu";
+import type { Gpu } from "@descent/sgd/gpu";
 import { nativeOf } from "../src/gpu/gpu.ts";
 import { readFlags } from "./flags.ts";
 import { median } from "./sampler.ts";

@@ -8,8 +8,9 @@
  */
 
 import { dirname } from "@std/path/dirname";
-import { GpuUnavailableError, openGpu, SGD } from "@descent/sgd";
-import type { Gpu, GpuMemory, GpuTensor } from "@descent/sgd";
+import { SGD } from "@descent/sgd";
+import { GpuUnavailableError, openGpu } from "@descent/sgd/gpu";
+import type { Gpu, GpuMemory, GpuTensor } from "@descent/sgd/gpu";
 import { CLASSES, PIXELS, readDigits, split } from "./digits/dataset.ts";
 import { Batches } from "./digits/gpu/batches.ts";
 import { GpuNetwork } from "./digits/gpu/network.ts";

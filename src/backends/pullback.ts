@@ -32,7 +32,11 @@ export interface Pullback {
   readonly dBuffer: FloatArray | null;
 }
 
-/** The derivatives of a loss by the hyperparameters of a step, summed in float64. */
+/**
+ * The derivatives of a loss by the hyperparameters of a step, summed in float64.
+ *
+ * @category Differentiable steps
+ */
 export interface HyperGradients {
   /** By the learning rate. */
   readonly lr: number;

@@ -16,13 +16,21 @@ import { bytesOf, PREFIX, readHeaderLength } from "./safetensors.ts";
 import type { Layout } from "./safetensors.ts";
 export type { Progress } from "./piece_reader.ts";
 
-/** The options of `loadState`. */
+/**
+ * The options of `loadState`.
+ *
+ * @category Checkpoints
+ */
 export interface LoadStateOptions {
   /** Called after each piece. */
   onProgress?: (progress: Progress) => void;
 }
 
-/** The options of `saveState`. */
+/**
+ * The options of `saveState`.
+ *
+ * @category Checkpoints
+ */
 export interface SaveStateOptions extends LoadStateOptions {
   /** Whether an optimizer's parameters go into the file too, values and all. @default {false} */
   parameters?: boolean;
@@ -34,19 +42,31 @@ export interface SaveStateOptions extends LoadStateOptions {
   metadata?: Readonly<Record<string, string>>;
 }
 
-/** An optimizer, as far as saving it goes. */
+/**
+ * An optimizer, as far as saving it goes.
+ *
+ * @category Checkpoints
+ */
 export interface Stateful {
   /** Its state. */
   stateDict(options?: StateDictOptions): StateDict;
 }
 
-/** A scheduler, as far as saving it goes. */
+/**
+ * A scheduler, as far as saving it goes.
+ *
+ * @category Checkpoints
+ */
 export interface StatefulScheduler {
   /** Its state. */
   stateDict(): LRSchedulerStateDict;
 }
 
-/** A scaler, as far as saving it goes. */
+/**
+ * A scaler, as far as saving it goes.
+ *
+ * @category Checkpoints
+ */
 export interface StatefulScaler {
   /** Its state. */
   stateDict(): GradScalerStateDict;
@@ -87,6 +107,8 @@ export interface StatefulScaler {
  * optimizer.loadStateDict(dict, { parameters: true });
  * console.log(dict.metadata?.epoch); // 3
  * ```
+ *
+ * @category Checkpoints
  */
 export async function saveState(
   path: string | URL,
@@ -133,6 +155,8 @@ export async function saveState(
  *   if (!(error instanceof Deno.errors.NotFound)) throw error;
  * }
  * ```
+ *
+ * @category Checkpoints
  */
 export async function loadState(
   path: string | URL,

@@ -91,6 +91,8 @@ export interface Unfilled {
  * const bytes = encodeStateDict(optimizer.stateDict());
  * optimizer.loadStateDict(decodeStateDict(bytes));
  * ```
+ *
+ * @category Checkpoints
  */
 export function encodeStateDict(dict: StateDict): Uint8Array<ArrayBuffer> {
   const { head, tensors, size } = layOutState(dict);
@@ -120,6 +122,8 @@ export function encodeStateDict(dict: StateDict): Uint8Array<ArrayBuffer> {
  * const dict = decodeStateDict(encodeStateDict({ state: {}, param_groups: [group] }));
  * console.log(dict.param_groups[0].lr); // 0.1
  * ```
+ *
+ * @category Checkpoints
  */
 export function decodeStateDict(bytes: Uint8Array): StateDict {
   if (tagOf(bytes) !== "Uint8Array") {

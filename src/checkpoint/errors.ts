@@ -14,6 +14,8 @@
  *   console.log(error instanceof CheckpointError); // true
  * }
  * ```
+ *
+ * @category Checkpoints
  */
 export class CheckpointError extends Error {
   /** The name of the class. */

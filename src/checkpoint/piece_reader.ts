@@ -5,7 +5,11 @@ import { unreadable } from "./errors.ts";
 /** Bytes that are read or written at once. */
 export const PIECE = 1 << 22;
 
-/** How far saving or loading has come, in bytes. */
+/**
+ * How far saving or loading has come, in bytes.
+ *
+ * @category Checkpoints
+ */
 export interface Progress {
   /** Bytes read or written so far. */
   readonly done: number;

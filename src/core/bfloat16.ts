@@ -48,6 +48,8 @@ export let isBFloat16Array: (value: unknown) => value is BFloat16Array;
  * new SGD([w], { lr: 0.125 }).step();
  * console.log(w.data.toFloat32Array()); // Float32Array(2) [ 0.9375, 2.0625 ]
  * ```
+ *
+ * @category Parameters
  */
 export class BFloat16Array<B extends ArrayBufferLike = ArrayBufferLike> extends Uint16Array<B> {
   readonly #brand = true;

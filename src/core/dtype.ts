@@ -24,7 +24,11 @@ export interface Device {
   synchronize(): Promise<void>;
 }
 
-/** A tensor on a device: a `GpuTensor`. What it says of itself cannot be redefined. */
+/**
+ * A tensor on a device: a `GpuTensor`. What it says of itself cannot be redefined.
+ *
+ * @category Parameters
+ */
 export interface DeviceTensor {
   /** Elements. */
   readonly length: number;
@@ -36,7 +40,11 @@ export interface DeviceTensor {
   write(array: Float32Array | Float16Array): void;
 }
 
-/** What holds the elements of a parameter: an array, or a tensor on a device. */
+/**
+ * What holds the elements of a parameter: an array, or a tensor on a device.
+ *
+ * @category Parameters
+ */
 export type Tensor = HostArray | DeviceTensor;
 
 /** The type of a tensor's elements, and where they lie. */

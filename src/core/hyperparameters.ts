@@ -6,7 +6,11 @@ import type { Parameter } from "./parameter.ts";
 import type { RoundingOptions } from "./rounding.ts";
 import { checkKnown, describe } from "./validate.ts";
 
-/** The hyperparameters of a group, all of them present. */
+/**
+ * The hyperparameters of a group, all of them present.
+ *
+ * @category Optimizer
+ */
 export interface Hyperparameters {
   /** Learning rate, >= 0. */
   lr: number;
@@ -28,10 +32,18 @@ export interface Hyperparameters {
   sign: boolean;
 }
 
-/** A backend for arrays: `cpu` is the native library, `js` needs nothing but JavaScript. */
+/**
+ * A backend for arrays: `cpu` is the native library, `js` needs nothing but JavaScript.
+ *
+ * @category Optimizer
+ */
 export type BackendName = "cpu" | "js";
 
-/** The options of a parameter group; what is left out comes from the optimizer's own options. */
+/**
+ * The options of a parameter group; what is left out comes from the optimizer's own options.
+ *
+ * @category Optimizer
+ */
 export interface GroupOptions {
   /** Learning rate, finite and >= 0. Required here or in every group. */
   lr?: number;
@@ -53,7 +65,11 @@ export interface GroupOptions {
   sign?: boolean;
 }
 
-/** The options of `new SGD(params, options)`. */
+/**
+ * The options of `new SGD(params, options)`.
+ *
+ * @category Optimizer
+ */
 export interface SGDOptions extends GroupOptions, RoundingOptions {
   /**
    * Which implementation runs for arrays. `"auto"` takes the native library when it is there and
@@ -221,6 +237,8 @@ function checkBoolean(name: string, value: unknown, orElse = ""): void {
  * the wrong type or range throws where it is assigned; a combination that does not fit (nesterov
  * without momentum) throws at the next step, before anything is written, and so does a value that the
  * type of a parameter cannot hold.
+ *
+ * @category Optimizer
  */
 export interface ParamGroup<T extends Tensor = FloatArray> extends Hyperparameters {
   /** The parameters, in the order in which they were given. */

@@ -22,6 +22,8 @@ import type { FloatArray } from "./host_array.ts";
  *   shape: [64, 10],
  * };
  * ```
+ *
+ * @category Parameters
  */
 export interface Parameter<T extends Tensor = FloatArray> {
   /** The values: any number of elements. */
@@ -54,6 +56,8 @@ export interface Parameter<T extends Tensor = FloatArray> {
  *   shape: [1000, 3],
  * };
  * ```
+ *
+ * @category Parameters
  */
 export interface SparseGrad {
   /** The rows, each >= 0 and < rows. */
@@ -64,7 +68,11 @@ export interface SparseGrad {
   readonly shape: readonly [rows: number, columns: number];
 }
 
-/** A parameter whose gradient may be sparse; it is a matrix then. */
+/**
+ * A parameter whose gradient may be sparse; it is a matrix then.
+ *
+ * @category Parameters
+ */
 export interface SparseParameter extends Omit<Parameter, "grad"> {
   /** The gradient, of all rows or of some, or null for "none this time". */
   grad: FloatArray | SparseGrad | null;

@@ -4,10 +4,18 @@ import { FLOAT32, isSixteenBit } from "./dtype.ts";
 import type { ElementType } from "./dtype.ts";
 import { describe } from "./validate.ts";
 
-/** How parameters in 16-bit types are rounded. */
+/**
+ * How parameters in 16-bit types are rounded.
+ *
+ * @category Optimizer
+ */
 export type Rounding = "nearest" | "stochastic" | "torch";
 
-/** The options for parameters in 16-bit types (float16, bfloat16); others do not look at them. */
+/**
+ * The options for parameters in 16-bit types (float16, bfloat16); others do not look at them.
+ *
+ * @category Optimizer
+ */
 export interface RoundingOptions {
   /**
    * `"nearest"`: momentum buffers are float32, the whole update is computed in float32, and the

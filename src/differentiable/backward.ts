@@ -12,10 +12,18 @@ import { addUp, NOTHING, pullbackOf } from "../backends/pullback.ts";
 import type { HyperGradients, Pullback } from "../backends/pullback.ts";
 import type { RecordedGroup, RecordedStep, RecordedTensor } from "./recorder.ts";
 
-/** Derivatives of a loss, by parameter. */
+/**
+ * Derivatives of a loss, by parameter.
+ *
+ * @category Differentiable steps
+ */
 export type Cotangents = ReadonlyMap<Parameter, FloatArray>;
 
-/** One parameter in one step, on the way back. */
+/**
+ * One parameter in one step, on the way back.
+ *
+ * @category Differentiable steps
+ */
 export interface BackwardTensor {
   /** Its values before the step. */
   readonly data: FloatArray;
@@ -31,7 +39,11 @@ export interface BackwardTensor {
   readonly paramCotangent: FloatArray;
 }
 
-/** One step, on the way back. */
+/**
+ * One step, on the way back.
+ *
+ * @category Differentiable steps
+ */
 export interface BackwardStep {
   /** Which of the recorded steps it is, counted from 0, the oldest. */
   readonly index: number;
@@ -41,7 +53,11 @@ export interface BackwardStep {
   readonly groups: readonly HyperGradients[];
 }
 
-/** What `SGD.backward` may be told. */
+/**
+ * What `SGD.backward` may be told.
+ *
+ * @category Differentiable steps
+ */
 export interface BackwardOptions {
   /** The derivatives by momentum buffers after the last step; zeros where there is none. */
   momentumBuffers?: Cotangents;
@@ -53,7 +69,11 @@ export interface BackwardOptions {
   through?: (step: BackwardStep) => void;
 }
 
-/** The derivatives of a loss by what the recorded steps started from. */
+/**
+ * The derivatives of a loss by what the recorded steps started from.
+ *
+ * @category Differentiable steps
+ */
 export interface BackwardResult {
   /** By each parameter before the first recorded step. */
   readonly params: Cotangents;

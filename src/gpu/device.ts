@@ -7,7 +7,11 @@ import type { Library } from "../native/library.ts";
 import type { GpuSymbols } from "../native/symbols.ts";
 import { DEVICE } from "../plan/layout.ts";
 
-/** There is no GPU to open; the message names the adapters that were seen and what to install. */
+/**
+ * There is no GPU to open; the message names the adapters that were seen and what to install.
+ *
+ * @category GPU
+ */
 export class GpuUnavailableError extends Error {
   /** The class's name. */
   override name = "GpuUnavailableError";

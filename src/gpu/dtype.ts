@@ -4,7 +4,11 @@ import type { DtypeCode } from "./device.ts";
 import { tagOf } from "../core/intrinsics.ts";
 import { describe } from "../core/validate.ts";
 
-/** The arrays that hold a GPU tensor's elements on the host, by dtype. */
+/**
+ * The arrays that hold a GPU tensor's elements on the host, by dtype.
+ *
+ * @category GPU
+ */
 export interface GpuArrays {
   /** float32 */
   float32: Float32Array<ArrayBuffer>;
@@ -12,7 +16,11 @@ export interface GpuArrays {
   float16: Float16Array<ArrayBuffer>;
 }
 
-/** A dtype of GPU tensors; all arithmetic is float32. */
+/**
+ * A dtype of GPU tensors; all arithmetic is float32.
+ *
+ * @category GPU
+ */
 export type GpuDtype = keyof GpuArrays;
 
 /** What is the same for all tensors of a dtype. */

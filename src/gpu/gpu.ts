@@ -13,7 +13,11 @@ import type { GpuKernel } from "./kernel.ts";
 import { createTensor, placeOf } from "./tensor.ts";
 import type { GpuTensor } from "./tensor.ts";
 
-/** The options of `openGpu`. */
+/**
+ * The options of `openGpu`.
+ *
+ * @category GPU
+ */
 export interface GpuOptions {
   /** Part of the adapter's name, in any case of letters. @default {""} */
   adapter?: string;
@@ -21,7 +25,11 @@ export interface GpuOptions {
   powerPreference?: "high-performance" | "low-power";
 }
 
-/** Bytes on a GPU, and bytes that have crossed the bus since it was opened. */
+/**
+ * Bytes on a GPU, and bytes that have crossed the bus since it was opened.
+ *
+ * @category GPU
+ */
 export interface GpuMemory {
   /** Bytes that are allocated on the device for tensors, free ranges included. */
   readonly allocated: number;
@@ -61,7 +69,8 @@ const forgotten = new FinalizationRegistry<NativeGpu>((native) => native.close()
  *
  * @example
  * ```ts ignore
- * import { openGpu, SGD } from "@descent/sgd";
+ * import { SGD } from "@descent/sgd";
+ * import { openGpu } from "@descent/sgd/gpu";
  *
  * using gpu = openGpu();
  * const w = gpu.tensor(new Float32Array([1, 2]));
@@ -70,12 +79,18 @@ const forgotten = new FinalizationRegistry<NativeGpu>((native) => native.close()
  * optimizer.step();
  * console.log(await w.read()); // Float32Array(2) [ 0.95, 2.05 ]
  * ```
+ *
+ * @category GPU
  */
 export function openGpu(options: GpuOptions = {}): Gpu {
   return openTuned(options, {});
 }
 
-/** An open GPU: `openGpu` makes it. */
+/**
+ * An open GPU: `openGpu` makes it.
+ *
+ * @category GPU
+ */
 export class Gpu {
   /** What it says of itself. */
   readonly info: GpuInfo;

@@ -1,6 +1,10 @@
 /** What an open GPU says of itself. */
 
-/** What an open GPU says of itself. */
+/**
+ * What an open GPU says of itself.
+ *
+ * @category GPU
+ */
 export interface GpuInfo {
   /** The adapter's name. */
   readonly name: string;
@@ -16,7 +20,11 @@ export interface GpuInfo {
   readonly limits: GpuLimits;
 }
 
-/** The limits of a GPU that matter to tensors and kernels. */
+/**
+ * The limits of a GPU that matter to tensors and kernels.
+ *
+ * @category GPU
+ */
 export interface GpuLimits {
   /** Bytes of a tensor that one binding of a kernel can see, at most. */
   readonly maxBindingBytes: number;

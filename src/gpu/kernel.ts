@@ -5,7 +5,11 @@ import { describe } from "../core/validate.ts";
 import type { GpuDtype } from "./dtype.ts";
 import { GpuTensor, placeOf } from "./tensor.ts";
 
-/** A range of a tensor, as a kernel sees it: from a multiple of the offset alignment on. */
+/**
+ * A range of a tensor, as a kernel sees it: from a multiple of the offset alignment on.
+ *
+ * @category GPU
+ */
 export interface GpuView {
   /** The tensor. */
   readonly tensor: GpuTensor<GpuDtype>;
@@ -29,7 +33,11 @@ export let createKernel: (parts: Parts) => GpuKernel;
 /** Frees kernels that were forgotten instead of disposed. */
 const forgotten = new FinalizationRegistry<() => void>((free) => free());
 
-/** A compiled shader. `gpu.kernel` makes it. */
+/**
+ * A compiled shader. `gpu.kernel` makes it.
+ *
+ * @category GPU
+ */
 export class GpuKernel {
   readonly #native: NativeGpu;
   readonly #maxWorkgroups: number;

@@ -30,6 +30,8 @@ const forgotten = new FinalizationRegistry<() => void>((free) => free());
  * A tensor on a GPU. `gpu.tensor` makes it; `data` and `grad` of a parameter can be one.
  *
  * Reads and writes are queued like everything else: a read sees what was queued before it.
+ *
+ * @category GPU
  */
 export class GpuTensor<D extends GpuDtype = "float32"> implements DeviceTensor {
   /** The type of its elements. */

@@ -17,7 +17,11 @@ import type { InstallProgress } from "./source.ts";
 /** Where the releases are: one folder per version. */
 export const RELEASES = "https://github.com/descent/sgd/releases/download";
 
-/** Options of {@linkcode installKernels}. */
+/**
+ * Options of {@linkcode installKernels}.
+ *
+ * @category Install
+ */
 export interface InstallOptions {
   /**
    * The folder or `http:`, `https:` or `file:` URL that holds the released files.
@@ -48,7 +52,11 @@ export interface InstallOptions {
   readonly onProgress?: (progress: InstallProgress) => void;
 }
 
-/** An installed library. */
+/**
+ * An installed library.
+ *
+ * @category Install
+ */
 export interface InstalledKernels {
   /** Its file. */
   readonly path: string;
@@ -62,7 +70,11 @@ export interface InstalledKernels {
   readonly wasThere: boolean;
 }
 
-/** Options of {@linkcode uninstallKernels}. */
+/**
+ * Options of {@linkcode uninstallKernels}.
+ *
+ * @category Install
+ */
 export interface UninstallOptions {
   /**
    * The folder to remove libraries from.
@@ -101,6 +113,8 @@ export interface UninstallOptions {
  * behind.
  * @throws {TypeError} If an option is of another type or does not exist.
  * @throws {RangeError} If `timeout` is not above 0.
+ *
+ * @category Install
  */
 export async function installKernels(options: InstallOptions = {}): Promise<InstalledKernels> {
   checkDeno("install the native library", INSTEAD);
@@ -135,6 +149,8 @@ export async function installKernels(options: InstallOptions = {}): Promise<Inst
  * @param options Which folder and which versions.
  * @returns The removed files; empty if there were none.
  * @throws {KernelInstallError} If a file cannot be removed.
+ *
+ * @category Install
  */
 export async function uninstallKernels(options: UninstallOptions = {}): Promise<string[]> {
   checkDeno("uninstall the native library", INSTEAD);

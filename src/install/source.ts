@@ -4,7 +4,11 @@ import type { ReleasedFile } from "../native/release.ts";
 import { KernelInstallError } from "./error.ts";
 import { Patience } from "./patience.ts";
 
-/** How far a download is. */
+/**
+ * How far a download is.
+ *
+ * @category Install
+ */
 export interface InstallProgress {
   /** Bytes received so far. */
   readonly received: number;

@@ -18,7 +18,11 @@ import { isSparse } from "../plan/sparse.ts";
 import { clipCoefficient } from "../step/clipping.ts";
 import { checkFlag, checkLimit } from "../step/options.ts";
 
-/** The options of `clipGradNorm`. */
+/**
+ * The options of `clipGradNorm`.
+ *
+ * @category Gradients
+ */
 export interface ClipOptions {
   /** Whether a norm that is infinite or NaN throws, before anything changes. @default {false} */
   errorIfNonfinite?: boolean;
@@ -60,6 +64,8 @@ interface Named {
  * console.log(clipGradNorm([grad], 1)); // 5
  * console.log(grad); // Float32Array(2) [ 0.6, 0.8 ]
  * ```
+ *
+ * @category Gradients
  */
 export function clipGradNorm(
   params: Iterable<Parameter<HostArray> | SparseParameter | HostArray>,

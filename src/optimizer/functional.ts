@@ -14,7 +14,11 @@ import { forEachRowRange } from "../plan/row_ranges.ts";
 import { BUFFER_IS_NEW } from "../plan/tensor_table.ts";
 import { NEUTRAL_REQUEST } from "../step/options.ts";
 
-/** The options of `sgd`. As in torch, the hyperparameters have no defaults here. */
+/**
+ * The options of `sgd`. As in torch, the hyperparameters have no defaults here.
+ *
+ * @category Optimizer
+ */
 export interface SgdFunctionOptions {
   /**
    * Some gradients may be sparse. A hint, as in torch: they are recognized by themselves.
@@ -78,6 +82,8 @@ const REQUIRED = ["weightDecay", "momentum", "lr", "dampening", "nesterov", "max
  * });
  * console.log(w, buffers[0]); // [ 0.95, 2.05 ] [ 0.5, -0.5 ]
  * ```
+ *
+ * @category Optimizer
  */
 export function sgd(
   params: readonly Tensor[],

@@ -13,7 +13,11 @@ import { describe } from "../core/validate.ts";
 import { readLists, readOptions } from "./functional.ts";
 import type { SgdFunctionOptions } from "./functional.ts";
 
-/** The derivatives of a loss by what a step wrote; what is null or left out counts as zeros. */
+/**
+ * The derivatives of a loss by what a step wrote; what is null or left out counts as zeros.
+ *
+ * @category Differentiable steps
+ */
 export interface SgdCotangents {
   /** By each parameter after the step. */
   readonly params: readonly (FloatArray | null)[];
@@ -21,7 +25,11 @@ export interface SgdCotangents {
   readonly momentumBuffers?: readonly (FloatArray | null)[];
 }
 
-/** The derivatives of a loss by what a step read, in new arrays. */
+/**
+ * The derivatives of a loss by what a step read, in new arrays.
+ *
+ * @category Differentiable steps
+ */
 export interface SgdGradients extends HyperGradients {
   /** By each parameter before the step. */
   readonly params: readonly FloatArray[];
@@ -69,6 +77,8 @@ export interface SgdGradients extends HyperGradients {
  * );
  * console.log(lr, params[0], grads[0]); // -0.5 [ 1 ] [ -0.25 ]
  * ```
+ *
+ * @category Differentiable steps
  */
 export function sgdVjp(
   params: readonly FloatArray[],

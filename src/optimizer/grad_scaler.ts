@@ -8,7 +8,11 @@ import type { StepReport } from "../step/clipping.ts";
 import { checkScale } from "../step/options.ts";
 import type { StepOptions } from "../step/options.ts";
 
-/** The options of a `GradScaler`; names, defaults and meaning are torch's. */
+/**
+ * The options of a `GradScaler`; names, defaults and meaning are torch's.
+ *
+ * @category Gradients
+ */
 export interface GradScalerOptions {
   /** The first scale, finite and > 0. @default {65536} */
   initScale?: number;
@@ -20,10 +24,18 @@ export interface GradScalerOptions {
   growthInterval?: number;
 }
 
-/** What a step with a scaler does besides; the scale and the check are the scaler's own. */
+/**
+ * What a step with a scaler does besides; the scale and the check are the scaler's own.
+ *
+ * @category Gradients
+ */
 export type ScaledStepOptions = Omit<StepOptions, "gradScale" | "checkFinite">;
 
-/** An optimizer, as far as a scaler goes: an `SGD`. */
+/**
+ * An optimizer, as far as a scaler goes: an `SGD`.
+ *
+ * @category Gradients
+ */
 export interface ScaledOptimizer {
   /** Takes a step. */
   step(options: StepOptions): unknown;
@@ -58,6 +70,8 @@ const RANGES: Readonly<Record<string, [string, (value: number) => boolean]>> = {
  * }
  * console.log(w.data[0].toFixed(3), scaler.getScale()); // 0.164 65536
  * ```
+ *
+ * @category Gradients
  */
 export class GradScaler {
   #state: GradScalerStateDict;

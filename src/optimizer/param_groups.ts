@@ -16,7 +16,11 @@ import type { Parameter, SparseParameter } from "../core/parameter.ts";
 import { describe } from "../core/validate.ts";
 import { readNames } from "../state/names.ts";
 
-/** Parameters and the options that hold for them; the rest comes from the optimizer's options. */
+/**
+ * Parameters and the options that hold for them; the rest comes from the optimizer's options.
+ *
+ * @category Optimizer
+ */
 export interface ParamGroupOptions<T extends Tensor = FloatArray> extends GroupOptions {
   /** The parameters of the group: at least one. */
   params: Iterable<Parameter<T> | SparseParameter>;

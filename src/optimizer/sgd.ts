@@ -33,7 +33,11 @@ import { zeroGradients } from "../step/zero_grad.ts";
 import { createGroups, readGroup, readMembers } from "./param_groups.ts";
 import type { GroupMembers, ParamGroupOptions } from "./param_groups.ts";
 
-/** What an optimizer remembers of a parameter. */
+/**
+ * What an optimizer remembers of a parameter.
+ *
+ * @category Optimizer
+ */
 export interface ParameterStateView<T extends Tensor = FloatArray> {
   /**
    * The momentum buffer; null before the first step with momentum. Those that began in one step lie
@@ -71,6 +75,8 @@ export interface ParameterStateView<T extends Tensor = FloatArray> {
  * optimizer.step();
  * console.log(w.data); // Float32Array(2) [ 0.95, 2.05 ]
  * ```
+ *
+ * @category Optimizer
  */
 export class SGD<T extends Tensor = FloatArray> {
   readonly #backend: Backend;

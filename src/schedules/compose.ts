@@ -19,12 +19,14 @@ import type { Recurrence, Schedule } from "./schedule.ts";
  *
  * @example
  * ```ts
- * import { cosineAnnealingLR, linearLR, sequentialLR } from "@descent/sgd";
+ * import { cosineAnnealingLR, linearLR, sequentialLR } from "@descent/sgd/schedules";
  *
  * const warmUp = linearLR({ startFactor: 0.1, totalIters: 5 });
  * const schedule = sequentialLR([warmUp, cosineAnnealingLR({ tMax: 95 })], [5]);
  * console.log(schedule(0, 1), schedule(5, 1), schedule(100, 1)); // 0.1 1 0
  * ```
+ *
+ * @category Schedules
  */
 export function sequentialLR(
   schedules: readonly Schedule[],
@@ -67,12 +69,14 @@ export function sequentialLR(
  *
  * @example
  * ```ts
- * import { chainedScheduler, constantLR, exponentialLR } from "@descent/sgd";
+ * import { chainedScheduler, constantLR, exponentialLR } from "@descent/sgd/schedules";
  *
  * const warmUp = constantLR({ factor: 0.5, totalIters: 2 });
  * const schedule = chainedScheduler([warmUp, exponentialLR({ gamma: 0.5 })]);
  * console.log(schedule(0, 1), schedule(1, 1), schedule(2, 1)); // 0.5 0.25 0.25
  * ```
+ *
+ * @category Schedules
  */
 export function chainedScheduler(schedules: readonly Schedule[]): Schedule {
   const parts = checkParts(schedules);

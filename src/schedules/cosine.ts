@@ -4,7 +4,11 @@ import { checkOption, checkOptions, COUNT, NOT_NEGATIVE } from "./options.ts";
 import { fromFunction, fromRecurrence } from "./schedule.ts";
 import type { Schedule } from "./schedule.ts";
 
-/** The options of `cosineAnnealingLR`. */
+/**
+ * The options of `cosineAnnealingLR`.
+ *
+ * @category Schedules
+ */
 export interface CosineAnnealingLROptions {
   /** Steps from the base learning rate down to `etaMin`, >= 1; as many lead up again. */
   tMax: number;
@@ -12,7 +16,11 @@ export interface CosineAnnealingLROptions {
   etaMin?: number;
 }
 
-/** The options of `cosineAnnealingWarmRestarts`. */
+/**
+ * The options of `cosineAnnealingWarmRestarts`.
+ *
+ * @category Schedules
+ */
 export interface CosineAnnealingWarmRestartsOptions {
   /** Steps until the first restart, >= 1. */
   t0: number;
@@ -31,11 +39,13 @@ export interface CosineAnnealingWarmRestartsOptions {
  *
  * @example
  * ```ts
- * import { cosineAnnealingLR } from "@descent/sgd";
+ * import { cosineAnnealingLR } from "@descent/sgd/schedules";
  *
  * const schedule = cosineAnnealingLR({ tMax: 100 });
  * console.log(schedule(0, 1), schedule(50, 1).toFixed(6), schedule(100, 1)); // 1 0.500000 0
  * ```
+ *
+ * @category Schedules
  */
 export function cosineAnnealingLR(options: CosineAnnealingLROptions): Schedule {
   checkOptions(options, ["tMax", "etaMin"]);
@@ -77,11 +87,13 @@ function lastLowest(step: number, tMax: number, height: (step: number) => number
  *
  * @example
  * ```ts
- * import { cosineAnnealingWarmRestarts } from "@descent/sgd";
+ * import { cosineAnnealingWarmRestarts } from "@descent/sgd/schedules";
  *
  * const schedule = cosineAnnealingWarmRestarts({ t0: 10, tMult: 2 });
  * console.log(schedule(0, 1), schedule(5, 1).toFixed(6), schedule(10, 1), schedule(30, 1)); // 1 0.500000 1 1
  * ```
+ *
+ * @category Schedules
  */
 export function cosineAnnealingWarmRestarts(
   options: CosineAnnealingWarmRestartsOptions,

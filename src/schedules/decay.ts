@@ -5,7 +5,11 @@ import { checkOption, checkOptions, COUNT, NOT_NEGATIVE, WHOLE } from "./options
 import { fromRecurrence, unlessFixed } from "./schedule.ts";
 import type { Schedule } from "./schedule.ts";
 
-/** The options of `stepLR`. */
+/**
+ * The options of `stepLR`.
+ *
+ * @category Schedules
+ */
 export interface StepLROptions {
   /** Steps between two decays, >= 1. */
   stepSize: number;
@@ -13,7 +17,11 @@ export interface StepLROptions {
   gamma?: number;
 }
 
-/** The options of `multiStepLR`. */
+/**
+ * The options of `multiStepLR`.
+ *
+ * @category Schedules
+ */
 export interface MultiStepLROptions {
   /** The steps at which it decays, in any order; one that is there twice decays twice. */
   milestones: readonly number[];
@@ -21,13 +29,21 @@ export interface MultiStepLROptions {
   gamma?: number;
 }
 
-/** The options of `exponentialLR`. */
+/**
+ * The options of `exponentialLR`.
+ *
+ * @category Schedules
+ */
 export interface ExponentialLROptions {
   /** What every step multiplies by, >= 0. */
   gamma: number;
 }
 
-/** The options of `polynomialLR`. */
+/**
+ * The options of `polynomialLR`.
+ *
+ * @category Schedules
+ */
 export interface PolynomialLROptions {
   /** Steps until the learning rate is 0, >= 1. @default {5} */
   totalIters?: number;
@@ -43,11 +59,13 @@ export interface PolynomialLROptions {
  *
  * @example
  * ```ts
- * import { stepLR } from "@descent/sgd";
+ * import { stepLR } from "@descent/sgd/schedules";
  *
  * const schedule = stepLR({ stepSize: 30, gamma: 0.5 });
  * console.log(schedule(29, 1), schedule(30, 1), schedule(60, 1)); // 1 0.5 0.25
  * ```
+ *
+ * @category Schedules
  */
 export function stepLR(options: StepLROptions): Schedule {
   checkOptions(options, ["stepSize", "gamma"]);
@@ -69,11 +87,13 @@ export function stepLR(options: StepLROptions): Schedule {
  *
  * @example
  * ```ts
- * import { multiStepLR } from "@descent/sgd";
+ * import { multiStepLR } from "@descent/sgd/schedules";
  *
  * const schedule = multiStepLR({ milestones: [30, 80], gamma: 0.5 });
  * console.log(schedule(29, 1), schedule(30, 1), schedule(80, 1)); // 1 0.5 0.25
  * ```
+ *
+ * @category Schedules
  */
 export function multiStepLR(options: MultiStepLROptions): Schedule {
   checkOptions(options, ["milestones", "gamma"]);
@@ -126,11 +146,13 @@ export function checkMilestones(milestones: unknown): readonly number[] {
  *
  * @example
  * ```ts
- * import { exponentialLR } from "@descent/sgd";
+ * import { exponentialLR } from "@descent/sgd/schedules";
  *
  * const schedule = exponentialLR({ gamma: 0.5 });
  * console.log(schedule(0, 1), schedule(1, 1), schedule(2, 1)); // 1 0.5 0.25
  * ```
+ *
+ * @category Schedules
  */
 export function exponentialLR(options: ExponentialLROptions): Schedule {
   checkOptions(options, ["gamma"]);
@@ -151,11 +173,13 @@ export function exponentialLR(options: ExponentialLROptions): Schedule {
  *
  * @example
  * ```ts
- * import { polynomialLR } from "@descent/sgd";
+ * import { polynomialLR } from "@descent/sgd/schedules";
  *
  * const schedule = polynomialLR({ totalIters: 4, power: 1 });
  * console.log(schedule(0, 1), schedule(1, 1), schedule(2, 1), schedule(4, 1)); // 1 0.75 0.5 0
  * ```
+ *
+ * @category Schedules
  */
 export function polynomialLR(options: PolynomialLROptions = {}): Schedule {
   checkOptions(options, ["totalIters", "power"]);

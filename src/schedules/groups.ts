@@ -6,7 +6,11 @@ import { describe } from "../core/validate.ts";
 import { placesOf } from "../state/extras.ts";
 import type { LRSchedulerStateDict } from "../state/extras.ts";
 
-/** An optimizer, as far as schedulers go: `SGD`, or anything with such groups. */
+/**
+ * An optimizer, as far as schedulers go: `SGD`, or anything with such groups.
+ *
+ * @category Schedules
+ */
 export interface ScheduledOptimizer {
   /** The groups, in order: the same objects at every access, and added ones at the end. */
   readonly paramGroups: readonly { lr: number; momentum: number; readonly initialLr?: number }[];

@@ -31,7 +31,8 @@ const SCHEDULES = { name: "schedules", one: "schedule", method: "addSchedule(sch
  *
  * @example One step per epoch
  * ```ts
- * import { LRScheduler, SGD, stepLR } from "@descent/sgd";
+ * import { SGD } from "@descent/sgd";
+ * import { LRScheduler, stepLR } from "@descent/sgd/schedules";
  *
  * const w = { data: new Float32Array(1), grad: new Float32Array(1) };
  * const optimizer = new SGD([w], { lr: 1 });
@@ -45,7 +46,8 @@ const SCHEDULES = { name: "schedules", one: "schedule", method: "addSchedule(sch
  *
  * @example In a checkpoint
  * ```ts
- * import { cosineAnnealingLR, loadState, LRScheduler, saveState, SGD } from "@descent/sgd";
+ * import { loadState, saveState, SGD } from "@descent/sgd";
+ * import { cosineAnnealingLR, LRScheduler } from "@descent/sgd/schedules";
  *
  * const w = { data: new Float32Array(1), grad: new Float32Array(1) };
  * const optimizer = new SGD([w], { lr: 1 });
@@ -57,6 +59,8 @@ const SCHEDULES = { name: "schedules", one: "schedule", method: "addSchedule(sch
  * optimizer.loadStateDict(dict);
  * scheduler.loadStateDict(dict.lr_scheduler!);
  * ```
+ *
+ * @category Schedules
  */
 export class LRScheduler {
   readonly #groups: Groups;
@@ -120,7 +124,8 @@ export class LRScheduler {
    *
    * @example Prolong a run whose cosine has ended
    * ```ts
-   * import { cosineAnnealingLR, LRScheduler, SGD } from "@descent/sgd";
+   * import { SGD } from "@descent/sgd";
+   * import { cosineAnnealingLR, LRScheduler } from "@descent/sgd/schedules";
    *
    * const w = { data: new Float32Array(1), grad: new Float32Array(1) };
    * const optimizer = new SGD([w], { lr: 1 });
@@ -150,7 +155,8 @@ export class LRScheduler {
    *
    * @example
    * ```ts
-   * import { exponentialLR, LRScheduler, SGD, stepLR } from "@descent/sgd";
+   * import { SGD } from "@descent/sgd";
+   * import { exponentialLR, LRScheduler, stepLR } from "@descent/sgd/schedules";
    *
    * const parameter = () => ({ data: new Float32Array(1), grad: new Float32Array(1) });
    * const optimizer = new SGD([parameter()], { lr: 1 });
@@ -209,7 +215,8 @@ export class LRScheduler {
    *
    * @example
    * ```ts
-   * import { exponentialLR, LRScheduler, SGD } from "@descent/sgd";
+   * import { SGD } from "@descent/sgd";
+   * import { exponentialLR, LRScheduler } from "@descent/sgd/schedules";
    *
    * const w = { data: new Float32Array(1), grad: new Float32Array(1) };
    * const optimizer = new SGD([w], { lr: 1 });

@@ -14,7 +14,11 @@ import {
 import { fromFunction, setInitialLrFor } from "./schedule.ts";
 import type { Schedule } from "./schedule.ts";
 
-/** The options of `oneCycleLR`. Either `totalSteps` or both `epochs` and `stepsPerEpoch`. */
+/**
+ * The options of `oneCycleLR`. Either `totalSteps` or both `epochs` and `stepsPerEpoch`.
+ *
+ * @category Schedules
+ */
 export interface OneCycleLROptions {
   /** The highest learning rate, >= 0. */
   maxLr: number;
@@ -87,7 +91,8 @@ const LIMITS = {
  *
  * @example
  * ```ts
- * import { LRScheduler, oneCycleLR, SGD } from "@descent/sgd";
+ * import { SGD } from "@descent/sgd";
+ * import { LRScheduler, oneCycleLR } from "@descent/sgd/schedules";
  *
  * const w = { data: new Float32Array(1), grad: new Float32Array(1) };
  * const optimizer = new SGD([w], { lr: 1, momentum: 0.9 });
@@ -100,6 +105,8 @@ const LIMITS = {
  * }
  * console.log(group.lr.toFixed(3), group.momentum); // 0.500 0.85
  * ```
+ *
+ * @category Schedules
  */
 export function oneCycleLR(options: OneCycleLROptions): Schedule {
   const cycle = complete(options);

@@ -9,7 +9,11 @@ import { checkOption, checkOptions, checkWord, NOT_NEGATIVE, WHOLE } from "./opt
 import type { Limit } from "./options.ts";
 import { PerGroup } from "./per_group.ts";
 
-/** The options of `new ReduceLROnPlateau(optimizer, options)`. */
+/**
+ * The options of `new ReduceLROnPlateau(optimizer, options)`.
+ *
+ * @category Schedules
+ */
 export interface ReduceLROnPlateauOptions {
   /** Whether less of the metric is better, or more. @default {"min"} */
   mode?: "min" | "max";
@@ -72,7 +76,8 @@ interface Memory {
  *
  * @example
  * ```ts
- * import { ReduceLROnPlateau, SGD } from "@descent/sgd";
+ * import { SGD } from "@descent/sgd";
+ * import { ReduceLROnPlateau } from "@descent/sgd/schedules";
  *
  * const w = { data: new Float32Array(1), grad: new Float32Array(1) };
  * const optimizer = new SGD([w], { lr: 1 });
@@ -83,6 +88,8 @@ interface Memory {
  * }
  * console.log(scheduler.lastLr); // [ 0.5 ]
  * ```
+ *
+ * @category Schedules
  */
 export class ReduceLROnPlateau {
   readonly #groups: Groups;

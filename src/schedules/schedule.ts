@@ -8,12 +8,14 @@ import { checkOption, NOT_NEGATIVE, WHOLE } from "./options.ts";
  *
  * @example
  * ```ts
- * import { exponentialLR, type Schedule } from "@descent/sgd";
+ * import { exponentialLR, type Schedule } from "@descent/sgd/schedules";
  *
  * const own: Schedule = (step, baseLr) => baseLr / (1 + step);
  * const torchs: Schedule = exponentialLR({ gamma: 0.5 });
  * console.log(own(3, 1), torchs(3, 1)); // 0.25 0.125
  * ```
+ *
+ * @category Schedules
  */
 export interface Schedule {
   /**

@@ -4,7 +4,11 @@ import { checkOption, checkOptions, COUNT, POSITIVE_SHARE, SHARE } from "./optio
 import { fromRecurrence } from "./schedule.ts";
 import type { Schedule } from "./schedule.ts";
 
-/** The options of `constantLR`. */
+/**
+ * The options of `constantLR`.
+ *
+ * @category Schedules
+ */
 export interface ConstantLROptions {
   /** What the learning rate is multiplied by at first, > 0 and <= 1. @default {1 / 3} */
   factor?: number;
@@ -12,7 +16,11 @@ export interface ConstantLROptions {
   totalIters?: number;
 }
 
-/** The options of `linearLR`. */
+/**
+ * The options of `linearLR`.
+ *
+ * @category Schedules
+ */
 export interface LinearLROptions {
   /** What the learning rate is multiplied by at step 0, > 0 and <= 1. @default {1 / 3} */
   startFactor?: number;
@@ -30,11 +38,13 @@ export interface LinearLROptions {
  *
  * @example
  * ```ts
- * import { constantLR } from "@descent/sgd";
+ * import { constantLR } from "@descent/sgd/schedules";
  *
  * const schedule = constantLR({ factor: 0.5, totalIters: 10 });
  * console.log(schedule(9, 1), schedule(10, 1)); // 0.5 1
  * ```
+ *
+ * @category Schedules
  */
 export function constantLR(options: ConstantLROptions = {}): Schedule {
   checkOptions(options, ["factor", "totalIters"]);
@@ -59,11 +69,13 @@ export function constantLR(options: ConstantLROptions = {}): Schedule {
  *
  * @example
  * ```ts
- * import { linearLR } from "@descent/sgd";
+ * import { linearLR } from "@descent/sgd/schedules";
  *
  * const schedule = linearLR({ startFactor: 0.5, totalIters: 4 });
  * console.log(schedule(0, 1), schedule(2, 1), schedule(4, 1)); // 0.5 0.75 1
  * ```
+ *
+ * @category Schedules
  */
 export function linearLR(options: LinearLROptions = {}): Schedule {
   checkOptions(options, ["startFactor", "endFactor", "totalIters"]);

@@ -41,13 +41,21 @@ export interface Owner {
   readonly precision: Precision;
 }
 
-/** The options of `stateDict`. */
+/**
+ * The options of `stateDict`.
+ *
+ * @category Checkpoints
+ */
 export interface StateDictOptions {
   /** Whether the parameters' own values are part of the dict. @default {false} */
   parameters?: boolean;
 }
 
-/** The options of `loadStateDict`. */
+/**
+ * The options of `loadStateDict`.
+ *
+ * @category Checkpoints
+ */
 export interface LoadStateDictOptions {
   /** Whether everything must match; if not, what matches is loaded. @default {true} */
   strict?: boolean;
@@ -55,7 +63,11 @@ export interface LoadStateDictOptions {
   parameters?: boolean;
 }
 
-/** What did not match, by name, or by index where there are no names. */
+/**
+ * What did not match, by name, or by index where there are no names.
+ *
+ * @category Checkpoints
+ */
 export interface LoadStateDictReport {
   /** Parameters of the optimizer that the dict does not have, or whose values it should have. */
   missing: string[];

@@ -28,6 +28,8 @@ import type {
  *   param_groups: [{ lr: 0.1, momentum: 0.9, dampening: 0, weight_decay: 0, params: [0] }],
  * };
  * ```
+ *
+ * @category Checkpoints
  */
 export interface StateDict {
   /** What is remembered of each parameter that has stepped, by its index. */
@@ -46,7 +48,11 @@ export interface StateDict {
   metadata?: Record<string, string>;
 }
 
-/** What is remembered of a parameter. */
+/**
+ * What is remembered of a parameter.
+ *
+ * @category Checkpoints
+ */
 export interface ParameterStateDict {
   /** The momentum buffer, row-major; absent or null means "not stepped yet". */
   momentum_buffer?: HostArray | null;
@@ -56,7 +62,11 @@ export interface ParameterStateDict {
   shape?: readonly number[];
 }
 
-/** A tensor with its shape. */
+/**
+ * A tensor with its shape.
+ *
+ * @category Checkpoints
+ */
 export interface TensorDict {
   /** The values, row-major. */
   data: HostArray;
@@ -64,7 +74,11 @@ export interface TensorDict {
   shape?: readonly number[];
 }
 
-/** A parameter group under torch's names. Other keys, such as torch's `fused`, are kept. */
+/**
+ * A parameter group under torch's names. Other keys, such as torch's `fused`, are kept.
+ *
+ * @category Checkpoints
+ */
 export interface ParamGroupStateDict {
   /** Learning rate. */
   lr: number;

@@ -4,7 +4,11 @@ import { checkHyperparameter, isInvertible } from "../core/hyperparameters.ts";
 import { checkCount } from "../core/rounding.ts";
 import { asObject, checkText, inside, quote, withoutResidue, wrong } from "../core/validate.ts";
 
-/** Where the random bits of stochastic rounding go on. */
+/**
+ * Where the random bits of stochastic rounding go on.
+ *
+ * @category Checkpoints
+ */
 export interface RoundingStateDict {
   /** The seed. */
   seed: number;
@@ -30,7 +34,11 @@ export function checkRoundingDict(value: unknown): RoundingStateDict {
   return { seed, counter } as { seed: number; counter: number };
 }
 
-/** The state of a `GradScaler`. */
+/**
+ * The state of a `GradScaler`.
+ *
+ * @category Checkpoints
+ */
 export interface GradScalerStateDict {
   /** What losses are multiplied by. */
   scale: number;
@@ -88,6 +96,8 @@ export function checkScalerDict(dict: unknown): GradScalerStateDict {
  * The state of an `LRScheduler` or a `ReduceLROnPlateau`. The schedule itself is no part of it: it
  * is made anew from its options, as the optimizer is from its parameters. Other keys, such as
  * torch's `gamma`, are kept.
+ *
+ * @category Checkpoints
  */
 export interface LRSchedulerStateDict {
   /** The step that it has come to, counted from 0. */

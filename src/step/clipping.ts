@@ -2,7 +2,11 @@
 
 import type { StepRequest } from "./options.ts";
 
-/** What the last step did. */
+/**
+ * What the last step did.
+ *
+ * @category Optimizer
+ */
 export interface StepReport {
   /** Whether a gradient that is not finite skipped it: nothing was updated then. */
   readonly skipped: boolean;

@@ -17,6 +17,8 @@ import type { CallOptions } from "../plan/layout.ts";
  * optimizer.step({ gradScale: 100, maxNorm: 1, zeroGrad: true }); // gradients [3, 4], clipped
  * console.log(optimizer.lastStep?.gradNorm, w.data, w.grad); // 5 [ 0.4, 1.2 ] [ 0, 0 ]
  * ```
+ *
+ * @category Optimizer
  */
 export interface StepOptions {
   /**

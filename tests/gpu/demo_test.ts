@@ -1,7 +1,7 @@
 /** The demo on the GPU: its gradients, whole runs, and what it says where it cannot run. */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import type { Gpu } from "@descent/sgd";
+import type { Gpu } from "@descent/sgd/gpu";
 import { readDigits } from "../../examples/digits/dataset.ts";
 import { Batches } from "../../examples/digits/gpu/batches.ts";
 import { GpuNetwork } from "../../examples/digits/gpu/network.ts";

@@ -1,7 +1,7 @@
 /** Opens GPUs for tests; where there is none, the tests are reported as skipped, with the reason. */
 
-import { GpuUnavailableError, openGpu } from "@descent/sgd";
-import type { Gpu } from "@descent/sgd";
+import { GpuUnavailableError, openGpu } from "@descent/sgd/gpu";
+import type { Gpu } from "@descent/sgd/gpu";
 import { openTuned } from "../../src/gpu/gpu.ts";
 import type { Tuning } from "../../src/gpu/gpu.ts";
 

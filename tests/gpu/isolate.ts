@@ -2,7 +2,8 @@
 
 import process from "node:process";
 import { workerData } from "node:worker_threads";
-import { openGpu, SGD } from "@descent/sgd";
+import { SGD } from "@descent/sgd";
+import { openGpu } from "@descent/sgd/gpu";
 
 const gpu = openGpu();
 const [w, g] = [gpu.tensor(500_000), gpu.tensor(500_000)];

@@ -46,8 +46,8 @@ Deno.test({
   ignore: absence !== undefined,
   async fn() {
     const library = openLibrary() as Library;
-    const mod = new URL("../../mod.ts", import.meta.url);
-    const code = `import { openGpu } from "${mod}";
+    const gpu = new URL("../../gpu.ts", import.meta.url);
+    const code = `import { openGpu } from "${gpu}";
       using gpu = openGpu();
       console.log((await gpu.tensor(new Float32Array([1, 2])).read()).join());`;
     const file = await Deno.makeTempFile({ suffix: ".ts" });

@@ -1,7 +1,7 @@
 /** Shaders of the user: what they see, and what is said of those that do not fit. */
 
 import { assertEquals, assertThrows } from "@std/assert";
-import { openGpu } from "@descent/sgd";
+import { openGpu } from "@descent/sgd/gpu";
 import { DOUBLE, gpuTest, values } from "./gpu.ts";
 
 const main = { entryPoint: "main" };

@@ -1,11 +1,13 @@
 /** GPUs that are not there, are lost or forgotten, and processes that end in the midst of work. */
 
 import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
-import { GpuUnavailableError, openGpu, SGD } from "@descent/sgd";
+import { SGD } from "@descent/sgd";
+import { GpuUnavailableError, openGpu } from "@descent/sgd/gpu";
 import { nativeOf } from "../../src/gpu/gpu.ts";
 import { absence, DOUBLE, gpuTest, values } from "./gpu.ts";
 
 const MOD = new URL("../../mod.ts", import.meta.url);
+const GPU = new URL("../../gpu.ts", import.meta.url);
 
 /** Runs a program in a process of its own. */
 async function run(program: string, { env = {}, flags = [] as string[] } = {}) {
@@ -26,7 +28,8 @@ async function run(program: string, { env = {}, flags = [] as string[] } = {}) {
 
 /** A program with steps of many milliseconds in the queue. */
 const BUSY = `
-  import { openGpu, SGD } from "${MOD}";
+  import { SGD } from "${MOD}";
+  import { openGpu } from "${GPU}";
   const gpu = openGpu();
   const w = gpu.tensor(2_000_000);
   const g = gpu.tensor(2_000_000);
@@ -59,7 +62,7 @@ Deno.test({
   ignore: absence !== undefined,
   async fn() {
     const program = `
-      import { openGpu } from "${MOD}";
+      import { openGpu } from "${GPU}";
       using gpu = openGpu();
       for (let i = 0; i < 300; i++) {
         gpu.tensor(1 << 20);
@@ -75,7 +78,7 @@ Deno.test({
 });
 
 const OPEN = `
-  import { GpuUnavailableError, openGpu } from "${MOD}";
+  import { GpuUnavailableError, openGpu } from "${GPU}";
   try { openGpu(); } catch (e) { console.log(e instanceof GpuUnavailableError, e.message); }`;
 
 Deno.test({

@@ -9,7 +9,8 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { SGD } from "@descent/sgd";
-import type { Gpu, GpuTensor, Parameter } from "@descent/sgd";
+import type { Parameter } from "@descent/sgd";
+import type { Gpu, GpuTensor } from "@descent/sgd/gpu";
 import { fromHex, input, samples, trajectories } from "../golden.ts";
 import type { Result, Trajectory } from "../golden.ts";
 import { gpuTest, TINY } from "./gpu.ts";

@@ -2,7 +2,7 @@
 
 import { assertEquals, assertThrows } from "@std/assert";
 import { loadState, saveState, SGD } from "@descent/sgd";
-import type { Gpu, GpuTensor } from "@descent/sgd";
+import type { Gpu, GpuTensor } from "@descent/sgd/gpu";
 import { gpuTest, TINY, values } from "./gpu.ts";
 
 const OPTIONS = { lr: 0.5, momentum: 0.5 };

@@ -1,8 +1,10 @@
 /** Steps on a GPU: through the class and the function, over any layout of memory. */
 
 import { assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
-import { openGpu, SGD, sgd, sgdVjp } from "@descent/sgd";
-import type { Gpu, GpuTensor, GroupOptions, Parameter } from "@descent/sgd";
+import { SGD, sgd, sgdVjp } from "@descent/sgd";
+import { openGpu } from "@descent/sgd/gpu";
+import type { GroupOptions, Parameter } from "@descent/sgd";
+import type { Gpu, GpuTensor } from "@descent/sgd/gpu";
 import { openTuned } from "../../src/gpu/gpu.ts";
 import { gpuTest, TINY, values } from "./gpu.ts";
 

@@ -1,8 +1,8 @@
 /** Tensors on a GPU: what they hold, when they are read, and where their memory goes. */
 
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { openGpu } from "@descent/sgd";
-import type { GpuTensor } from "@descent/sgd";
+import { openGpu } from "@descent/sgd/gpu";
+import type { GpuTensor } from "@descent/sgd/gpu";
 import { absence, DOUBLE, gpuTest, TINY, values } from "./gpu.ts";
 
 for (const [name, tuning] of [["", {}], [", in many blocks", TINY]] as const) {

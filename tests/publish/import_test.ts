@@ -1,9 +1,9 @@
 /** Importing does nothing but define. */
 
 import { assertEquals } from "@std/assert";
-import { run } from "./stage.ts";
+import { ENTRIES, run } from "./stage.ts";
 
-for (const entry of ["mod.ts", "install.ts", "doctor.ts"]) {
+for (const entry of ENTRIES.values()) {
   Deno.test(`importing ${entry} asks for nothing: no permission, file, network or library`, async () => {
     // Without permissions whatever is asked for throws; what would be caught is counted as well.
     const code = `

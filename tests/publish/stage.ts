@@ -10,6 +10,16 @@ import { sha256File, writeChecksums } from "../../tools/release/checksums.ts";
 /** The repository. */
 export const ROOT = fromFileUrl(new URL("../../", import.meta.url));
 
+/** The entries of the package and their files, relative to the repository, from `deno.json`. */
+export const ENTRIES: ReadonlyMap<string, string> = await readEntries();
+
+async function readEntries(): Promise<Map<string, string>> {
+  const { exports } = JSON.parse(await Deno.readTextFile(join(ROOT, "deno.json"))) as {
+    exports: Record<string, string>;
+  };
+  return new Map(Object.entries(exports).map(([name, file]) => [name, file.replace("./", "")]));
+}
+
 /** This platform's entry in the list of platforms. */
 export const PLATFORM = PLATFORMS.find(({ os, arch }) =>
   os === Deno.build.os && arch === Deno.build.arch

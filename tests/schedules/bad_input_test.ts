@@ -2,8 +2,15 @@
 
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import * as descent from "@descent/sgd";
-import { LRScheduler, oneCycleLR, ReduceLROnPlateau, sequentialLR, stepLR } from "@descent/sgd";
-import type { LRSchedulerStateDict, ReduceLROnPlateauOptions, Schedule } from "@descent/sgd";
+import {
+  LRScheduler,
+  oneCycleLR,
+  ReduceLROnPlateau,
+  sequentialLR,
+  stepLR,
+} from "@descent/sgd/schedules";
+import type { LRSchedulerStateDict } from "@descent/sgd";
+import type { ReduceLROnPlateauOptions, Schedule } from "@descent/sgd/schedules";
 import { optimizerOf } from "./golden.ts";
 
 type Fault = [what: string, make: () => unknown, kind: ErrorConstructor, message: string];

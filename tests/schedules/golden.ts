@@ -1,7 +1,8 @@
 /** Reads torch's learning rates, and makes the schedules that they are of. */
 
 import * as descent from "@descent/sgd";
-import type { Parameter, ReduceLROnPlateauOptions, Schedule } from "@descent/sgd";
+import type { Parameter } from "@descent/sgd";
+import type { ReduceLROnPlateauOptions, Schedule } from "@descent/sgd/schedules";
 
 /** A schedule as `make_schedules.py` writes it: the function that makes it, and its arguments. */
 export type Spec = [name: string, ...args: unknown[]];

@@ -1,7 +1,7 @@
 /** Schedules against the learning rates that torch's schedulers set. */
 
 import { assert, assertEquals } from "@std/assert";
-import { LRScheduler, ReduceLROnPlateau } from "@descent/sgd";
+import { LRScheduler, ReduceLROnPlateau } from "@descent/sgd/schedules";
 import { courses, optimizerOf, plateaus, schedulesOf } from "./golden.ts";
 import type { Course } from "./golden.ts";
 

@@ -2,23 +2,25 @@
 
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import {
-  cosineAnnealingLR,
-  cosineAnnealingWarmRestarts,
   decodeStateDict,
   encodeStateDict,
+  loadState,
+  saveState,
+  SGD,
+  type StateDict,
+} from "@descent/sgd";
+import {
+  cosineAnnealingLR,
+  cosineAnnealingWarmRestarts,
   exponentialLR,
   linearLR,
-  loadState,
   LRScheduler,
   oneCycleLR,
   ReduceLROnPlateau,
-  saveState,
   type Schedule,
   sequentialLR,
-  SGD,
-  type StateDict,
   stepLR,
-} from "@descent/sgd";
+} from "@descent/sgd/schedules";
 import { optimizerOf } from "./golden.ts";
 
 const halve = exponentialLR({ gamma: 0.5 });

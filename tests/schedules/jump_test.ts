@@ -15,7 +15,7 @@ import {
   type Schedule,
   sequentialLR,
   stepLR,
-} from "@descent/sgd";
+} from "@descent/sgd/schedules";
 import { courses, optimizerOf, schedulesOf } from "./golden.ts";
 
 const restarts = cosineAnnealingWarmRestarts({ t0: 3, tMult: 2 });

@@ -1,23 +1,20 @@
 /** What schedulers set, when, and how they go on from a checkpoint. */
 
 import { assertEquals, assertNotEquals, assertThrows } from "@std/assert";
+import { decodeStateDict, encodeStateDict, loadState, saveState } from "@descent/sgd";
 import {
   chainedScheduler,
   constantLR,
   cosineAnnealingLR,
-  decodeStateDict,
-  encodeStateDict,
   exponentialLR,
   linearLR,
-  loadState,
   LRScheduler,
   oneCycleLR,
   ReduceLROnPlateau,
-  saveState,
   type Schedule,
   sequentialLR,
   stepLR,
-} from "@descent/sgd";
+} from "@descent/sgd/schedules";
 import { optimizerOf } from "./golden.ts";
 
 const LRS = [0.1, 0.3];

@@ -1,8 +1,10 @@
 /** Several schedulers on one optimizer, groups that are added, and states that are loaded, as torch. */
 
 import { assert, assertEquals } from "@std/assert";
-import { decodeStateDict, encodeStateDict, LRScheduler, ReduceLROnPlateau } from "@descent/sgd";
-import type { ReduceLROnPlateauOptions, SGD } from "@descent/sgd";
+import { decodeStateDict, encodeStateDict } from "@descent/sgd";
+import { LRScheduler, ReduceLROnPlateau } from "@descent/sgd/schedules";
+import type { SGD } from "@descent/sgd";
+import type { ReduceLROnPlateauOptions } from "@descent/sgd/schedules";
 import { make, optimizerOf, several } from "./golden.ts";
 import type { Act, Spec } from "./golden.ts";
 

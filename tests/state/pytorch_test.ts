@@ -1,16 +1,8 @@
 /** The run that examples/pytorch documents. Python is `python3`, or what DESCENT_PYTHON names. */
 
 import { assert, assertEquals } from "@std/assert";
-import {
-  BFloat16Array,
-  linearLR,
-  loadState,
-  LRScheduler,
-  ReduceLROnPlateau,
-  saveState,
-  SGD,
-  stepLR,
-} from "@descent/sgd";
+import { BFloat16Array, loadState, saveState, SGD } from "@descent/sgd";
+import { linearLR, LRScheduler, ReduceLROnPlateau, stepLR } from "@descent/sgd/schedules";
 
 const examples = new URL("../../examples/pytorch/", import.meta.url).pathname;
 const python = Deno.env.get("DESCENT_PYTHON") ?? "python3";

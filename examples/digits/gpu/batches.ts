@@ -1,6 +1,6 @@
 /** The order of the images on the device, cut into batches. */
 
-import type { Gpu, GpuTensor, GpuView } from "@descent/sgd";
+import type { Gpu, GpuTensor, GpuView } from "@descent/sgd/gpu";
 
 /** The numbers of a batch's images, as a shader sees them. */
 export type Batch = GpuView & Required<Pick<GpuView, "length">>;

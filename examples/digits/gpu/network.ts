@@ -1,6 +1,6 @@
 /** The network of the demo with everything that belongs to it on the GPU. */
 
-import type { Gpu, GpuKernel, GpuTensor } from "@descent/sgd";
+import type { Gpu, GpuKernel, GpuTensor } from "@descent/sgd/gpu";
 import type { Dataset } from "../dataset.ts";
 import { Network } from "../network.ts";
 import type { Sizes } from "../network.ts";

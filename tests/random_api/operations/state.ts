@@ -1,16 +1,7 @@
 /** State: read, assigned, taken, loaded, encoded, saved; schedules. */
 
-import {
-  cosineAnnealingLR,
-  decodeStateDict,
-  encodeStateDict,
-  exponentialLR,
-  loadState,
-  LRScheduler,
-  saveState,
-  SGD,
-  stepLR,
-} from "@descent/sgd";
+import { decodeStateDict, encodeStateDict, loadState, saveState, SGD } from "@descent/sgd";
+import { cosineAnnealingLR, exponentialLR, LRScheduler, stepLR } from "@descent/sgd/schedules";
 import type { HostArray, StateDict } from "@descent/sgd";
 import { isArray, KINDS, trueLength } from "../arrays.ts";
 import type { Kind } from "../arrays.ts";
