@@ -36,7 +36,7 @@ export type {
 export { openGpu } from "./src/gpu/gpu.ts";
 export { GpuUnavailableError } from "./src/gpu/device.ts";
 export { sgd } from "./src/optimizer/functional.ts";
-export type { SgdFunctionOptions as SgdOptions } from "./src/optimizer/functional.ts";
+export type { SgdFunctionOptions } from "./src/optimizer/functional.ts";
 export { sgdVjp } from "./src/optimizer/functional_vjp.ts";
 export type { SgdCotangents, SgdGradients } from "./src/optimizer/functional_vjp.ts";
 export type {
@@ -98,8 +98,8 @@ export type { RoundingStateDict } from "./src/state/extras.ts";
 export { decodeStateDict, encodeStateDict } from "./src/checkpoint/encoding.ts";
 export { CheckpointError } from "./src/checkpoint/errors.ts";
 export type {
-  LoadStateDictOptions as LoadOptions,
-  LoadStateDictReport as LoadReport,
+  LoadStateDictOptions,
+  LoadStateDictReport,
   StateDictOptions,
 } from "./src/state/apply.ts";
 export type { LRSchedulerStateDict } from "./src/state/extras.ts";

@@ -1,7 +1,7 @@
 /** Reads what torch's autograd made of steps, for the tests of `sgdVjp` and `SGD.backward`. */
 
 import { assertEquals } from "@std/assert";
-import type { FloatArray, GroupOptions, SgdOptions } from "@descent/sgd";
+import type { FloatArray, GroupOptions, SgdFunctionOptions } from "@descent/sgd";
 import { fromHex, generate } from "./golden.ts";
 import type { DtypeName } from "./golden.ts";
 
@@ -37,7 +37,7 @@ export const STEPS = steps;
 const OFF = { momentum: 0, dampening: 0, weightDecay: 0, nesterov: false, maximize: false };
 
 /** The options in full. */
-export const fullOptions = (c: VjpCase): SgdOptions => ({ ...OFF, ...c.options });
+export const fullOptions = (c: VjpCase): SgdFunctionOptions => ({ ...OFF, ...c.options });
 
 /** The inputs, made anew. */
 export function inputs(c: VjpCase) {

@@ -1,7 +1,7 @@
 /** `sgdVjp`: torch's autograd, finite differences, equal bits on all roads, and bad input. */
 
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { sgd, type SgdOptions, sgdVjp } from "@descent/sgd";
+import { sgd, type SgdFunctionOptions, sgdVjp } from "@descent/sgd";
 import type { FloatArray, SgdGradients } from "@descent/sgd";
 import { testOnBackends } from "./backends.ts";
 import { digest, generate } from "./golden.ts";
@@ -130,7 +130,7 @@ testOnBackends("float32 gives the bits of the js backend, sums included", (backe
   }
 });
 
-const plain: SgdOptions = {
+const plain: SgdFunctionOptions = {
   ...{ lr: 0.5, momentum: 0, dampening: 0, weightDecay: 0 },
   ...{ nesterov: false, maximize: false },
 };
@@ -188,7 +188,13 @@ testOnBackends("arrays that a list changes while it is read never reach a backen
 
 type Fault = [what: string, call: () => unknown, kind: ErrorConstructor, message: string];
 const call = (cotangents: unknown, grad: unknown = one(1), options: unknown = plain) => () =>
-  sgdVjp([one(1)], [grad as FloatArray], [null], cotangents as never, options as SgdOptions);
+  sgdVjp(
+    [one(1)],
+    [grad as FloatArray],
+    [null],
+    cotangents as never,
+    options as SgdFunctionOptions,
+  );
 
 const faults: Fault[] = [
   ["no cotangents", call(undefined), TypeError, "undefined"],

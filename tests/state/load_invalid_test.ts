@@ -1,7 +1,7 @@
 /** Loading what is no valid state dict, or with options that are not valid. */
 
 import { assertEquals, assertThrows } from "@std/assert";
-import type { LoadOptions, StateDict } from "@descent/sgd";
+import type { LoadStateDictOptions, StateDict } from "@descent/sgd";
 import { dictOf, everything, group, named, optimizerOf, zeros } from "./dicts.ts";
 
 const valid = dictOf(group([0]));
@@ -76,7 +76,8 @@ const OPTIONS: [unknown, string][] = [
 
 for (const [options, message] of OPTIONS) {
   Deno.test(`options ${JSON.stringify(options)} are refused`, () => {
-    const load = () => optimizerOf(named("w")).loadStateDict(valid, options as LoadOptions);
+    const load = () =>
+      optimizerOf(named("w")).loadStateDict(valid, options as LoadStateDictOptions);
     assertThrows(load, TypeError, message);
   });
 }

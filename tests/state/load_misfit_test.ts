@@ -1,13 +1,13 @@
 /** Loading state dicts that do not fit the optimizer. */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import type { LoadOptions, SGD, StateDict } from "@descent/sgd";
+import type { LoadStateDictOptions, SGD, StateDict } from "@descent/sgd";
 import { dictOf, everything, firstOfBuffers, group, named, optimizerOf, zeros } from "./dicts.ts";
 
 const valid = dictOf(group([0]));
 const NOTHING = { missing: [], unexpected: [], mismatched: [], regrouped: [] };
 
-const MISFITS: [string, StateDict, string[], LoadOptions?][] = [
+const MISFITS: [string, StateDict, string[], LoadStateDictOptions?][] = [
   ["fewer groups", dictOf(group([0, 1], ["a", "b"])), ['"c" is missing']],
   [
     "more groups",

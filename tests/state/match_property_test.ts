@@ -2,7 +2,7 @@
 
 import { assertEquals, assertThrows } from "@std/assert";
 import { decodeStateDict, encodeStateDict, SGD } from "@descent/sgd";
-import type { LoadReport, Parameter, StateDict } from "@descent/sgd";
+import type { LoadStateDictReport, Parameter, StateDict } from "@descent/sgd";
 import fc from "fast-check";
 import { everything } from "./dicts.ts";
 
@@ -90,7 +90,10 @@ function check<T>(arbitrary: fc.Arbitrary<T>, property: (value: T) => void): voi
 function load(here: Plan[][], dict: StateDict, strict: boolean) {
   const made = make(here);
   for (const { data } of made.params) data.fill(0);
-  const report: LoadReport = made.optimizer.loadStateDict(dict, { strict, parameters: true });
+  const report: LoadStateDictReport = made.optimizer.loadStateDict(dict, {
+    strict,
+    parameters: true,
+  });
   return { ...made, report };
 }
 

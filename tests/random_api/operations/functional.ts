@@ -1,7 +1,7 @@
 /** The functional forms, and the way back through steps. */
 
 import { sgd, sgdVjp } from "@descent/sgd";
-import type { HostArray, SgdOptions } from "@descent/sgd";
+import type { HostArray, SgdFunctionOptions } from "@descent/sgd";
 import { isArray, KINDS, someLength, trueLength } from "../arrays.ts";
 import type { Kind } from "../arrays.ts";
 import { hostile, present } from "../hostile.ts";
@@ -36,7 +36,7 @@ function makeLists({ memory }: World, random: Random, kinds: readonly Kind[]): L
   return { kinds: chosen, lengths, params, grads, buffers };
 }
 
-function makeOptions(world: World, random: Random): SgdOptions {
+function makeOptions(world: World, random: Random): SgdFunctionOptions {
   const { backend, memory } = world;
   const required = { lr: 0.25, momentum: 0.5, dampening: 0, weightDecay: 0 };
   const flags = { nesterov: false, maximize: false };
