@@ -5,7 +5,7 @@ import type { DeviceTensor, ElementType, Tensor } from "./dtype.ts";
 import type { HostArray } from "./host_array.ts";
 import { bufferOf, byteLengthOf, byteOffsetOf, lengthOf, stateOfBuffer } from "./intrinsics.ts";
 import type { SparseGrad } from "./parameter.ts";
-import { describe } from "./validate.ts";
+import { refusal, wrongType } from "./validate.ts";
 
 /** What an array has to be like: the data of a parameter. */
 export interface ArraySpec {
@@ -15,7 +15,7 @@ export interface ArraySpec {
   readonly reason?: string;
 }
 
-/** Whether it fits: `checkLike` says why not. */
+/** Whether a tensor has this dtype and length: `checkMatches` says why not. */
 export function matchesSpec(tensor: Tensor, dtype: ElementType | null, length: number): boolean {
   const own = findElementType(tensor);
   return own !== undefined && own === dtype && isFixed(tensor) &&
@@ -33,17 +33,12 @@ export function checkMatches(tensor: Tensor, like: ArraySpec, what: string): voi
   const own = findElementType(tensor);
   if (own !== undefined) checkBuffer(tensor, what);
   if (own !== dtype) {
-    throw new TypeError(
-      `Cannot use ${what} as it must be ${placeName(dtype!)}, ${reason}: ` +
-        `current value is ${describe(tensor)}`,
-    );
+    throw wrongType(`use ${what}`, `it must be ${placeName(dtype!)}, ${reason}`, tensor);
   }
   const current = lengthIn(tensor, own!);
   if (current !== length) {
-    throw new RangeError(
-      `Cannot use ${what} as its length must be ${length}, like its data: ` +
-        `current length is ${current}`,
-    );
+    const needed = `its length must be ${length}, like its data`;
+    throw new RangeError(refusal(`use ${what}`, needed, current, "length"));
   }
 }
 
@@ -101,8 +96,7 @@ export function bufferError(tensor: Tensor | SparseGrad["indices"], what: string
         `current buffer can be resized up to ${resizableTo} bytes`,
     );
   }
-  return new TypeError(
-    `Cannot use ${what} as it must not redefine ${PROPERTIES.join(", ")}: ` +
-      `current length is ${tensor.length}, of ${lengthOf(tensor)} elements`,
-  );
+  const shown = `${tensor.length}, of ${lengthOf(tensor)} elements`;
+  const reason = `it must not redefine ${PROPERTIES.join(", ")}`;
+  return new TypeError(refusal(`use ${what}`, reason, shown, "length"));
 }

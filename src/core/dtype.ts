@@ -3,7 +3,7 @@
 import { BFloat16Array, isBFloat16Array, roundToBFloat16 } from "./bfloat16.ts";
 import type { FloatArray, HostArray } from "./host_array.ts";
 import { lengthOf, tagOf } from "./intrinsics.ts";
-import { describe } from "./validate.ts";
+import { wrongType } from "./validate.ts";
 
 /** Where tensors lie that are not in JavaScript's memory. */
 export interface Device {
@@ -61,6 +61,8 @@ export interface Dtype extends ElementType {
   readonly view: (buffer: ArrayBufferLike, offset: number, length: number) => HostArray;
   /** The nearest value of this dtype. */
   readonly round: (value: number) => number;
+  /** The name of this dtype in safetensors files. */
+  readonly safetensors: "F16" | "BF16" | "F32" | "F64";
 }
 
 /** A dtype that is computed in as it is: float32 or float64. */
@@ -81,6 +83,7 @@ const DTYPES = {
     zeros: (length) => new Float32Array(length),
     view: (buffer, offset, length) => new Float32Array(buffer, offset, length),
     round: Math.fround,
+    safetensors: "F32",
   },
   Float64Array: {
     code: 1,
@@ -89,6 +92,7 @@ const DTYPES = {
     zeros: (length) => new Float64Array(length),
     view: (buffer, offset, length) => new Float64Array(buffer, offset, length),
     round: (value) => value,
+    safetensors: "F64",
   },
   // Named inside functions only, as not every runtime has float16.
   Float16Array: {
@@ -98,6 +102,7 @@ const DTYPES = {
     zeros: (length) => new Float16Array(length),
     view: (buffer, offset, length) => new Float16Array(buffer, offset, length),
     round: (value) => Math.f16round(value),
+    safetensors: "F16",
   },
   BFloat16Array: {
     code: 3,
@@ -106,8 +111,18 @@ const DTYPES = {
     zeros: (length) => new BFloat16Array(length),
     view: (buffer, offset, length) => new BFloat16Array(buffer, offset, length),
     round: roundToBFloat16,
+    safetensors: "BF16",
   },
 } satisfies Record<string, Dtype>;
+
+const STORED = new Map<string, Dtype>(
+  Object.values(DTYPES).map((dtype) => [dtype.safetensors, dtype]),
+);
+
+/** The dtype of a name in a safetensors file; undefined if no array here can hold it. */
+export function findStoredDtype(name: string): Dtype | undefined {
+  return STORED.get(name);
+}
 
 /** float32, for what needs a dtype and has no array. */
 export const FLOAT32: WideDtype = DTYPES.Float32Array;
@@ -143,7 +158,7 @@ export function countOf(tensor: Tensor): number {
  */
 export function elementTypeOf(value: unknown, what: string): ElementType {
   return findElementType(value) ??
-    refuse(
+    refuseKind(
       value,
       what,
       "a Float32Array, a Float64Array, a Float16Array, a BFloat16Array or a GpuTensor",
@@ -162,7 +177,7 @@ export function findElementType(value: unknown): ElementType | undefined {
  */
 export function dtypeOf(value: unknown, what: string): Dtype {
   return findDtype(value) ??
-    refuse(value, what, "a Float32Array, a Float64Array, a Float16Array or a BFloat16Array");
+    refuseKind(value, what, "a Float32Array, a Float64Array, a Float16Array or a BFloat16Array");
 }
 
 function findDtype(value: unknown): Dtype | undefined {
@@ -178,10 +193,8 @@ function findDtype(value: unknown): Dtype | undefined {
   }
 }
 
-function refuse(value: unknown, what: string, kinds: string): never {
-  throw new TypeError(
-    `Cannot use ${what} as it must be ${kinds}: current value is ${describe(value)}`,
-  );
+function refuseKind(value: unknown, what: string, kinds: string): never {
+  throw wrongType(`use ${what}`, `it must be ${kinds}`, value);
 }
 
 /** Whether elements are of 16 bits, in JavaScript's memory: kernels compute with them in float32. */

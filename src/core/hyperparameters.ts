@@ -4,7 +4,9 @@ import type { Tensor } from "./dtype.ts";
 import type { FloatArray } from "./host_array.ts";
 import type { Parameter } from "./parameter.ts";
 import type { RoundingOptions } from "./rounding.ts";
-import { checkKnown, describe } from "./validate.ts";
+import { checkBoolean, checkKnown, checkNumber, NOT_NEGATIVE, refusal } from "./validate.ts";
+
+export { checkObject } from "./validate.ts";
 
 /** The hyperparameters of a group, all of them present. */
 export interface Hyperparameters {
@@ -82,10 +84,10 @@ const DEFAULTS: Omit<Hyperparameters, "lr"> = {
 };
 
 const CHECKS: { readonly [K in keyof Hyperparameters]: (value: unknown) => void } = {
-  lr: (value) => checkNumber("lr", value),
-  momentum: (value) => checkNumber("momentum", value),
-  dampening: (value) => checkNumber("dampening", value),
-  weightDecay: (value) => checkNumber("weightDecay", value),
+  lr: (value) => checkNumber("lr", value, NOT_NEGATIVE),
+  momentum: (value) => checkNumber("momentum", value, NOT_NEGATIVE),
+  dampening: (value) => checkNumber("dampening", value, NOT_NEGATIVE),
+  weightDecay: (value) => checkNumber("weightDecay", value, NOT_NEGATIVE),
   nesterov: (value) => checkBoolean("nesterov", value),
   maximize: (value) => checkBoolean("maximize", value),
   foreach: (value) => value === null || checkBoolean("foreach", value, " or null"),
@@ -113,7 +115,7 @@ export function checkHyperparameter(name: keyof Hyperparameters, value: unknown)
  * @throws {RangeError} If it is negative, infinite or NaN.
  */
 export function checkInitialLr(value: unknown): void {
-  checkNumber("initialLr", value);
+  checkNumber("initialLr", value, NOT_NEGATIVE);
 }
 
 /**
@@ -125,10 +127,9 @@ export function checkCombination(
   h: Readonly<Pick<Hyperparameters, "nesterov" | "momentum" | "dampening">>,
 ): void {
   if (h.nesterov && !(h.momentum > 0 && h.dampening === 0)) {
-    throw new RangeError(
-      "Cannot set nesterov as it needs momentum > 0 and dampening 0: " +
-        `current values are momentum ${h.momentum} and dampening ${h.dampening}`,
-    );
+    const shown = `momentum ${h.momentum} and dampening ${h.dampening}`;
+    const reason = "it needs momentum > 0 and dampening 0";
+    throw new RangeError(refusal("set nesterov", reason, shown, "values"));
   }
 }
 
@@ -169,49 +170,14 @@ export function resolve(group: GroupOptions, shared: GroupOptions = {}): Hyperpa
  *
  * @throws {TypeError} If there is a key that is neither a hyperparameter nor in `others`.
  */
-export function checkKeys(options: object, others: readonly string[]): void {
+export function checkGroupKeys(options: object, others: readonly string[]): void {
   checkKnown(options, [...HYPERPARAMETERS, ...others]);
-}
-
-/**
- * Refuses options that are no object.
- *
- * @param doing What they are for, as error messages say it.
- * @throws {TypeError} If they are not an object, or an array.
- */
-export function checkObject(doing: string, options: unknown): asserts options is object {
-  if (typeof options === "object" && options !== null && !Array.isArray(options)) return;
-  throw new TypeError(
-    `Cannot ${doing} as options must be an object: current value is ${describe(options)}`,
-  );
 }
 
 /** Whether gradients can be divided by a scale: a float32 has to hold its inverse. */
 export function isInvertible(scale: number): boolean {
   const inverse = Math.fround(1 / scale);
   return inverse > 0 && inverse < Infinity;
-}
-
-function checkNumber(name: string, value: unknown): void {
-  if (typeof value !== "number") {
-    throw new TypeError(
-      `Cannot set ${name} as it must be a number: current value is ${describe(value)}`,
-    );
-  }
-  if (!(value >= 0 && value < Infinity)) {
-    throw new RangeError(
-      `Cannot set ${name} as it must be finite and >= 0: current value is ${value}`,
-    );
-  }
-}
-
-function checkBoolean(name: string, value: unknown, orElse = ""): void {
-  if (typeof value !== "boolean") {
-    throw new TypeError(
-      `Cannot set ${name} as it must be true or false${orElse}: ` +
-        `current value is ${describe(value)}`,
-    );
-  }
 }
 
 /**

@@ -3,6 +3,7 @@
 import type { ElementType } from "./dtype.ts";
 import { label } from "./parameter.ts";
 import type { RuleOptions } from "./rule.ts";
+import { outOfRange } from "./validate.ts";
 
 /** The largest finite values. */
 const LARGEST: Readonly<Record<ElementType["name"], number>> = {
@@ -50,14 +51,13 @@ export function checkOverflow(
   const largest = LARGEST[type];
   for (const name of ["lr", "momentum", "weightDecay"] as const) {
     if (h[name] <= largest) continue;
-    throw new RangeError(
-      `Cannot step ${label(parameter, index)} as ${name} must be at most ${largest}, the largest ` +
-        `${type}: current value is ${h[name]}`,
-    );
+    const reason = `${name} must be at most ${largest}, the largest ${type}`;
+    throw outOfRange(`step ${label(parameter, index)}`, reason, h[name]);
   }
   if (h.momentum === 0 || h.dampening - 1 <= largest) return;
-  throw new RangeError(
-    `Cannot step ${label(parameter, index)} as dampening must be at most ${largest + 1}, so that ` +
-      `a ${type} holds 1 - dampening: current value is ${h.dampening}`,
+  throw outOfRange(
+    `step ${label(parameter, index)}`,
+    `dampening must be at most ${largest + 1}, so that a ${type} holds 1 - dampening`,
+    h.dampening,
   );
 }

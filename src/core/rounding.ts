@@ -2,7 +2,7 @@
 
 import { FLOAT32, isSixteenBit } from "./dtype.ts";
 import type { ElementType } from "./dtype.ts";
-import { describe } from "./validate.ts";
+import { checkBoolean, checkNumber, checkWord, refusal, SAFE_WHOLE } from "./validate.ts";
 
 /** How parameters in 16-bit types are rounded. */
 export type Rounding = "nearest" | "stochastic" | "torch";
@@ -57,48 +57,14 @@ export interface Precision {
  */
 export function readRounding(options: RoundingOptions): Precision {
   const { rounding = "nearest", masterWeights = false, seed = 0 } = options;
-  if (!["nearest", "stochastic", "torch"].includes(rounding)) {
-    throw new TypeError(
-      `Cannot set rounding as it must be "nearest", "stochastic" or "torch": current value is ${
-        describe(rounding)
-      }`,
-    );
-  }
-  if (typeof masterWeights !== "boolean") {
-    throw new TypeError(
-      `Cannot set masterWeights as it must be true or false: current value is ${
-        describe(masterWeights)
-      }`,
-    );
-  }
+  checkWord("rounding", rounding, ["nearest", "stochastic", "torch"]);
+  checkBoolean("masterWeights", masterWeights);
   if (masterWeights && rounding === "torch") {
-    throw new RangeError(
-      'Cannot set masterWeights as it needs rounding "nearest" or "stochastic": ' +
-        'current value is "torch"',
-    );
+    const reason = 'it needs rounding "nearest" or "stochastic"';
+    throw new RangeError(refusal("set masterWeights", reason, '"torch"'));
   }
-  checkCount("seed", seed);
+  checkNumber("seed", seed, SAFE_WHOLE);
   return { rounding, masterWeights, random: { seed, counter: 0 } };
-}
-
-/**
- * Checks a seed or a counter.
- *
- * @throws {TypeError} If it is no number.
- * @throws {RangeError} If it is not whole, negative, or above 2^53 - 1.
- */
-export function checkCount(name: string, value: unknown): asserts value is number {
-  if (typeof value !== "number") {
-    throw new TypeError(
-      `Cannot set ${name} as it must be a number: current value is ${describe(value)}`,
-    );
-  }
-  if (!(Number.isSafeInteger(value) && value >= 0)) {
-    throw new RangeError(
-      `Cannot set ${name} as it must be a whole number from 0 to 2^53 - 1: ` +
-        `current value is ${value}`,
-    );
-  }
 }
 
 /** The type of the momentum buffers of parameters of a type. */
@@ -123,8 +89,7 @@ export function checkDevice(type: ElementType, precision: Precision, what: strin
   if (type.device === undefined || type.bytes !== 2) return;
   const { rounding, masterWeights } = precision;
   if (rounding === "nearest" && !masterWeights) return;
-  throw new TypeError(
-    `Cannot use ${what} as float16 on a GPU needs rounding "nearest" and no masterWeights: ` +
-      `current values are "${rounding}" and ${masterWeights}`,
-  );
+  const reason = 'float16 on a GPU needs rounding "nearest" and no masterWeights';
+  const shown = `"${rounding}" and ${masterWeights}`;
+  throw new TypeError(refusal(`use ${what}`, reason, shown, "values"));
 }

@@ -4,7 +4,7 @@ import type { Backend } from "../backends/backend.ts";
 import { copyOf, lengthOf } from "../core/intrinsics.ts";
 import { checkMatches } from "../core/array_checks.ts";
 import { checkBuffer } from "../core/array_checks.ts";
-import { describe } from "../core/validate.ts";
+import { checkKnown, checkObject, describe, refusal, wrongType } from "../core/validate.ts";
 import { label } from "../core/parameter.ts";
 import type { FloatArray } from "../core/host_array.ts";
 import type { Parameter } from "../core/parameter.ts";
@@ -93,7 +93,7 @@ export function goBackThrough(
   cotangents: Cotangents,
   options: BackwardOptions,
 ): BackwardResult {
-  const { momentumBuffers, through } = readOptions(options);
+  const { momentumBuffers, through } = readBackwardOptions(options);
   if (steps.length === 0) {
     throw new Error("Cannot go back as no step is recorded: set differentiable, then step");
   }
@@ -117,22 +117,12 @@ export function goBackThrough(
   return { params: flow.params, momentumBuffers: flow.buffers, groups: total, steps: gradients };
 }
 
-function readOptions(options: BackwardOptions) {
-  if (typeof options !== "object" || options === null) {
-    throw new TypeError(
-      `Cannot go back as options must be an object: current value is ${describe(options)}`,
-    );
-  }
-  const { momentumBuffers = new Map(), through, ...others } = options;
-  for (const key of Object.keys(others)) {
-    throw new TypeError(
-      `Cannot read option "${key}" as it does not exist: the options are momentumBuffers, through`,
-    );
-  }
+function readBackwardOptions(options: BackwardOptions) {
+  checkObject("go back", options);
+  checkKnown(options, ["momentumBuffers", "through"]);
+  const { momentumBuffers = new Map(), through } = options;
   if (through !== undefined && typeof through !== "function") {
-    throw new TypeError(
-      `Cannot set through as it must be a function: current value is ${describe(through)}`,
-    );
+    throw wrongType("set through", "it must be a function", through);
   }
   return { momentumBuffers, through };
 }
@@ -204,10 +194,7 @@ function cotangentReader(
 ) {
   return (cotangents: Cotangents, option: string, what: string): Map<Parameter, FloatArray> => {
     if (!(cotangents instanceof Map)) {
-      throw new TypeError(
-        `Cannot go back as ${option} must be a Map from parameters to arrays: ` +
-          `current value is ${describe(cotangents)}`,
-      );
+      throw wrongType("go back", `${option} must be a Map from parameters to arrays`, cotangents);
     }
     const own = new Map<Parameter, FloatArray>();
     for (const [parameter, array] of cotangents as Cotangents) {
@@ -228,9 +215,9 @@ function strangerError(parameter: Parameter, members: readonly Parameter[], what
       `Cannot use ${what} of ${label(parameter, index)} as it is in no recorded step`,
     );
   }
+  const shown = describe(parameter?.name ?? parameter);
   return new RangeError(
-    `Cannot use a ${what} as its parameter must be one of the optimizer's: ` +
-      `current value is ${describe(parameter?.name ?? parameter)}`,
+    refusal(`use a ${what}`, "its parameter must be one of the optimizer's", shown),
   );
 }
 

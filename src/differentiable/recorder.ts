@@ -1,7 +1,8 @@
 /** What `differentiable: true` keeps of each step, so that gradients can flow back through it. */
 
 import { copyOf } from "../core/intrinsics.ts";
-import { describe } from "../core/validate.ts";
+import { checkNumber } from "../core/validate.ts";
+import type { Limit } from "../core/validate.ts";
 import { isSixteenBit } from "../core/dtype.ts";
 import { label } from "../core/parameter.ts";
 import type { FloatArray } from "../core/host_array.ts";
@@ -10,6 +11,11 @@ import type { WideDtype } from "../core/dtype.ts";
 import type { RowView } from "../plan/tensor_table.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { RuleOptions } from "../core/rule.ts";
+
+const RECORD_STEPS: Limit = {
+  text: "a whole number >= 1 or Infinity",
+  holds: (value) => value >= 1 && (Number.isInteger(value) || value === Infinity),
+};
 
 /** What one step read of one parameter: copies. */
 export interface RecordedTensor {
@@ -108,9 +114,9 @@ function copyAll(plan: Plan): RecordedStep {
 function copy(entry: RowView): RecordedTensor {
   const { grad, dtype, index } = entry;
   const parameter = entry.parameter as Parameter;
-  if (grad === null) throw refusal(entry, "sparse");
-  if (dtype.device !== undefined) throw refusal(entry, "on a GPU");
-  if (isSixteenBit(dtype)) throw refusal(entry, dtype.name);
+  if (grad === null) throw notRecordable(entry, "sparse");
+  if (dtype.device !== undefined) throw notRecordable(entry, "on a GPU");
+  if (isSixteenBit(dtype)) throw notRecordable(entry, dtype.name);
   return {
     parameter,
     // Read later, as a getter could take away what the step has been checked to have.
@@ -124,7 +130,7 @@ function copy(entry: RowView): RecordedTensor {
   };
 }
 
-function refusal(entry: RowView, what: string): TypeError {
+function notRecordable(entry: RowView, what: string): TypeError {
   return new TypeError(
     `Cannot use ${entry.name("grad")} as it must be an array of float32 or float64 where ` +
       `differentiable is true: ` +
@@ -135,19 +141,9 @@ function refusal(entry: RowView, what: string): TypeError {
 /**
  * Checks the limit of a recorder.
  *
- * @throws {TypeError} If it is no number.
- * @throws {RangeError} If it is no whole number >= 1 and not Infinity.
+ * @throws {TypeError} If it is not a number.
+ * @throws {RangeError} If it is neither a whole number >= 1 nor Infinity.
  */
-export function checkLimit(value: unknown): asserts value is number {
-  if (typeof value !== "number") {
-    throw new TypeError(
-      `Cannot set recordSteps as it must be a number: current value is ${describe(value)}`,
-    );
-  }
-  if (!(value >= 1 && (Number.isInteger(value) || value === Infinity))) {
-    throw new RangeError(
-      `Cannot set recordSteps as it must be a whole number >= 1 or Infinity: ` +
-        `current value is ${value}`,
-    );
-  }
+export function checkRecordSteps(value: unknown): asserts value is number {
+  checkNumber("recordSteps", value, RECORD_STEPS);
 }

@@ -2,7 +2,14 @@
 
 import type { Device, DeviceTensor, ElementType } from "../core/dtype.ts";
 import { lengthOf } from "../core/intrinsics.ts";
-import { checkKnown, describe } from "../core/validate.ts";
+import {
+  checkKnown,
+  checkObject,
+  checkString,
+  checkWord,
+  outOfRange,
+  refusal,
+} from "../core/validate.ts";
 import { NativeGpu } from "./device.ts";
 import { arrayDtype, FORMATS } from "./dtype.ts";
 import type { GpuDtype } from "./dtype.ts";
@@ -88,7 +95,7 @@ export class Gpu {
   }
 
   private constructor(options: GpuOptions, tuning: Tuning) {
-    const { adapter = "", powerPreference = "high-performance" } = checkOptions(options);
+    const { adapter = "", powerPreference = "high-performance" } = readGpuOptions(options);
     this.#native = new NativeGpu({
       adapter,
       lowPower: powerPreference === "low-power",
@@ -111,7 +118,7 @@ export class Gpu {
    *
    * @param content The elements, which are copied, or the number of elements.
    * @throws {TypeError} If it is float64, or float16 where the adapter does not have it.
-   * @throws {RangeError} If the number is no whole number, or the device has no memory left.
+   * @throws {RangeError} If the number is not whole or too large, or the device has no memory left.
    */
   tensor(content: Float32Array): GpuTensor<"float32">;
   /** As above, of float16. */
@@ -137,14 +144,14 @@ export class Gpu {
    * are opened for writing as well, which changes nothing for the shader.
    *
    * @param options The WGSL text and the name of its entry point.
-   * @throws {TypeError} If one of them is no string.
+   * @throws {TypeError} If one of them is not a string.
    * @throws {Error} If the shader does not compile; the message is wgpu's, with line and column.
    */
   kernel(options: { code: string; entryPoint: string }): GpuKernel {
     const native = this.#open();
     const { code, entryPoint } = options;
     for (const [name, value] of Object.entries({ code, entryPoint })) {
-      if (typeof value !== "string") throw wrongOption(name, "a string", value);
+      checkString(`set ${name}`, value);
     }
     const { maxWorkgroups } = this.info.limits;
     return createKernel({ native, number: native.kernel(code, entryPoint), maxWorkgroups });
@@ -176,10 +183,8 @@ export class Gpu {
     const native = this.#open();
     this.#checkDtype(name);
     if (!(Number.isInteger(length) && length >= 0 && length <= MAX_LENGTH)) {
-      throw new RangeError(
-        `Cannot make a tensor as its length must be a whole number from 0 to ${MAX_LENGTH}: ` +
-          `current value is ${length}`,
-      );
+      const reason = `its length must be a whole number from 0 to ${MAX_LENGTH}`;
+      throw outOfRange("make a tensor", reason, length);
     }
     const handle = native.tensor(length, FORMATS[name].code, zeroed);
     return createTensor({ native, length, name, handle, dtype: this.#dtypes[name] });
@@ -188,9 +193,7 @@ export class Gpu {
   #checkDtype(name: string): void {
     const names = this.info.float16 ? "float32 or float16" : "float32 on this adapter";
     if (name === "float32" || (name === "float16" && this.info.float16)) return;
-    throw new TypeError(
-      `Cannot make a tensor on the GPU as its dtype must be ${names}: current value is ${name}`,
-    );
+    throw new TypeError(refusal("make a tensor on the GPU", `its dtype must be ${names}`, name));
   }
 
   #open(): NativeGpu {
@@ -209,23 +212,13 @@ function createDevice(native: NativeGpu): Device {
   };
 }
 
-function checkOptions(options: unknown): GpuOptions {
-  if (typeof options !== "object" || options === null) {
-    throw wrongOption("options", "an object", options);
-  }
+function readGpuOptions(options: unknown): GpuOptions {
+  checkObject("set options", options, "it");
   checkKnown(options, ["adapter", "powerPreference"]);
   const { adapter, powerPreference } = options as GpuOptions;
-  if (adapter !== undefined && typeof adapter !== "string") {
-    throw wrongOption("adapter", "a string", adapter);
-  }
-  if (![undefined, "high-performance", "low-power"].includes(powerPreference)) {
-    throw wrongOption("powerPreference", '"high-performance" or "low-power"', powerPreference);
+  if (adapter !== undefined) checkString("set adapter", adapter);
+  if (powerPreference !== undefined) {
+    checkWord("powerPreference", powerPreference, ["high-performance", "low-power"]);
   }
   return options;
-}
-
-function wrongOption(name: string, kind: string, value: unknown): TypeError {
-  return new TypeError(
-    `Cannot set ${name} as it must be ${kind}: current value is ${describe(value)}`,
-  );
 }

@@ -1,7 +1,7 @@
 /** Shaders of the user. */
 
 import type { NativeGpu, NativeView } from "./device.ts";
-import { describe } from "../core/validate.ts";
+import { describe, refusal, wrongType } from "../core/validate.ts";
 import type { GpuDtype } from "./dtype.ts";
 import { GpuTensor, placeOf } from "./tensor.ts";
 
@@ -81,20 +81,15 @@ export class GpuKernel {
     if (Number.isInteger(count) && count as number >= 0 && count as number <= this.#maxWorkgroups) {
       return;
     }
-    throw new RangeError(
-      `Cannot dispatch as workgroups must be whole numbers from 0 to ${this.#maxWorkgroups}: ` +
-        `current value is ${describe(count)}`,
-    );
+    const reason = `workgroups must be whole numbers from 0 to ${this.#maxWorkgroups}`;
+    throw new RangeError(refusal("dispatch", reason, describe(count)));
   }
 
   #view(value: unknown, index: number): NativeView {
     const view = (value instanceof GpuTensor ? { tensor: value } : value ?? {}) as GpuView;
     const { tensor, offset = 0 } = view;
     if (!(tensor instanceof GpuTensor)) {
-      throw new TypeError(
-        `Cannot dispatch as tensor ${index} must be a GpuTensor or a range of one: ` +
-          `current value is ${describe(value)}`,
-      );
+      throw wrongType("dispatch", `tensor ${index} must be a GpuTensor or a range of one`, value);
     }
     const { native, handle } = placeOf(tensor);
     if (native !== this.#native) {

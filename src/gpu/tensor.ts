@@ -2,7 +2,7 @@
 
 import type { NativeGpu } from "./device.ts";
 import { lengthOf } from "../core/intrinsics.ts";
-import { describe } from "../core/validate.ts";
+import { refusal, wrongType } from "../core/validate.ts";
 import { registerDeviceTensor } from "../core/dtype.ts";
 import type { DeviceTensor, ElementType } from "../core/dtype.ts";
 import { arrayDtype, FORMATS } from "./dtype.ts";
@@ -129,17 +129,12 @@ export class GpuTensor<D extends GpuDtype = "float32"> implements DeviceTensor {
 
   #checkArray(array: unknown, doing: string): void {
     if (arrayDtype(array) !== this.dtype) {
-      throw new TypeError(
-        `Cannot ${doing} the array as it must be ${this.dtype}, like the tensor: ` +
-          `current value is ${describe(array)}`,
-      );
+      throw wrongType(`${doing} the array`, `it must be ${this.dtype}, like the tensor`, array);
     }
     const length = lengthOf(array);
     if (length !== this.#length) {
-      throw new RangeError(
-        `Cannot ${doing} the array as its length must be ${this.#length}, like the tensor's: ` +
-          `current length is ${length}`,
-      );
+      const reason = `its length must be ${this.#length}, like the tensor's`;
+      throw new RangeError(refusal(`${doing} the array`, reason, length, "length"));
     }
   }
 }

@@ -3,12 +3,18 @@
 import { chooseBackend } from "../backends/choose.ts";
 import { memoryOf, stepRows } from "../backends/dispatch.ts";
 import type { Tensor } from "../core/dtype.ts";
-import { checkKeys, resolve } from "../core/hyperparameters.ts";
+import { checkGroupKeys, resolve } from "../core/hyperparameters.ts";
 import type { BackendName } from "../core/hyperparameters.ts";
 import type { Parameter, SparseGrad } from "../core/parameter.ts";
-import { checkCount, readRounding } from "../core/rounding.ts";
+import { readRounding } from "../core/rounding.ts";
 import type { Precision, Rounding } from "../core/rounding.ts";
-import { describe } from "../core/validate.ts";
+import {
+  checkArray,
+  checkBoolean,
+  checkNumber,
+  checkObject,
+  SAFE_WHOLE,
+} from "../core/validate.ts";
 import { Plan } from "../plan/plan.ts";
 import { forEachRowRange } from "../plan/row_ranges.ts";
 import { BUFFER_IS_NEW } from "../plan/tensor_table.ts";
@@ -146,24 +152,14 @@ function readOnly(i: number): TypeError {
 
 /** Checks the options of one step, and chooses the backend. */
 export function readOptions(options: SgdFunctionOptions) {
-  if (typeof options !== "object" || options === null) {
-    throw new TypeError(
-      `Cannot step as options must be an object: current value is ${describe(options)}`,
-    );
-  }
-  checkKeys(options, ["hasSparseGrad", "backend", "rounding", "seed", "counter"]);
+  checkObject("step", options);
+  checkGroupKeys(options, ["hasSparseGrad", "backend", "rounding", "seed", "counter"]);
   const { hasSparseGrad = false, backend, rounding, seed, counter = 0, ...rest } = options;
-  if (typeof hasSparseGrad !== "boolean") {
-    throw new TypeError(
-      `Cannot set hasSparseGrad as it must be true or false: current value is ${
-        describe(hasSparseGrad)
-      }`,
-    );
-  }
+  checkBoolean("hasSparseGrad", hasSparseGrad);
   for (const name of REQUIRED) {
     if (rest[name] === undefined) throw new TypeError(`Cannot step as ${name} is missing`);
   }
-  checkCount("counter", counter);
+  checkNumber("counter", counter, SAFE_WHOLE);
   const precision: Precision = readRounding({ rounding, seed });
   precision.random.counter = counter;
   return { hyperparameters: resolve(rest), backend: chooseBackend(backend), precision };
@@ -172,7 +168,7 @@ export function readOptions(options: SgdFunctionOptions) {
 /**
  * Reads each entry of the lists once. What their getters do cannot change the lists afterwards.
  *
- * @throws {TypeError} If they are no arrays, or empty.
+ * @throws {TypeError} If they are not arrays, or empty.
  * @throws {RangeError} If they are not of one length.
  */
 export function readLists<T, G, B>(
@@ -188,11 +184,7 @@ export function readLists<T, G, B>(
 function checkLists(params: unknown, gradList: unknown, momentumBufferList: unknown): number {
   const length = Array.isArray(params) ? params.length : 0;
   for (const [name, list] of Object.entries({ params, gradList, momentumBufferList })) {
-    if (!Array.isArray(list)) {
-      throw new TypeError(
-        `Cannot step as ${name} must be an array: current value is ${describe(list)}`,
-      );
-    }
+    checkArray("step", list, name);
     if (list.length !== length) {
       throw new RangeError(
         `Cannot step as ${name} must have ${length} entries, like params: it has ${list.length}`,

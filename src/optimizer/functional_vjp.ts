@@ -9,7 +9,7 @@ import type { FloatArray } from "../core/host_array.ts";
 import type { Hyperparameters } from "../core/hyperparameters.ts";
 import { copyOf, fillAll, lengthOf } from "../core/intrinsics.ts";
 import { checkOverflow } from "../core/overflow.ts";
-import { describe } from "../core/validate.ts";
+import { checkObject, describe, refusal } from "../core/validate.ts";
 import { readLists, readOptions } from "./functional.ts";
 import type { SgdFunctionOptions } from "./functional.ts";
 
@@ -161,11 +161,7 @@ function check(arrays: Arrays, index: number): WideDtype {
 }
 
 function readCotangents(cotangents: SgdCotangents, length: number) {
-  if (typeof cotangents !== "object" || cotangents === null) {
-    throw new TypeError(
-      `Cannot go back as cotangents must be an object: current value is ${describe(cotangents)}`,
-    );
-  }
+  checkObject("go back", cotangents, "cotangents");
   const nulls = Array.from({ length }, () => null);
   const { params, momentumBuffers = nulls, ...rest } = cotangents;
   for (const key of Object.keys(rest)) {
@@ -175,10 +171,9 @@ function readCotangents(cotangents: SgdCotangents, length: number) {
   }
   for (const [name, list] of Object.entries({ params, momentumBuffers })) {
     if (!Array.isArray(list) || list.length !== length) {
-      throw new RangeError(
-        `Cannot go back as the cotangents' ${name} must be an array of ${length}, like params: ` +
-          `current value is ${Array.isArray(list) ? `one of ${list.length}` : describe(list)}`,
-      );
+      const shown = Array.isArray(list) ? `one of ${list.length}` : describe(list);
+      const reason = `the cotangents' ${name} must be an array of ${length}, like params`;
+      throw new RangeError(refusal("go back", reason, shown));
     }
   }
   return { params: [...params], momentumBuffers: [...momentumBuffers] };

@@ -4,16 +4,16 @@ import { checkParameter } from "../core/check_parameter.ts";
 import type { Tensor } from "../core/dtype.ts";
 import type { FloatArray } from "../core/host_array.ts";
 import {
+  checkGroupKeys,
   checkHyperparameter,
   checkInitialLr,
-  checkKeys,
   HYPERPARAMETERS,
   resolve,
 } from "../core/hyperparameters.ts";
 import type { GroupOptions, Hyperparameters, ParamGroup } from "../core/hyperparameters.ts";
 import { settledInitialLr, settleInitialLr } from "../core/initial_lr.ts";
 import type { Parameter, SparseParameter } from "../core/parameter.ts";
-import { describe } from "../core/validate.ts";
+import { describe, wrongType } from "../core/validate.ts";
 import { readNames } from "../state/names.ts";
 
 /** Parameters and the options that hold for them; the rest comes from the optimizer's options. */
@@ -86,13 +86,13 @@ export function readMembers(params: unknown): GroupMembers[] {
 /**
  * Reads a group.
  *
- * @throws {TypeError} If it is no object, has an unknown option, or its parameters are not iterable.
+ * @throws {TypeError} If it is not an object, has an unknown option, or its parameters are not iterable.
  */
 export function readGroup(group: unknown): GroupMembers {
   if (typeof group !== "object" || group === null) {
     throw new TypeError(`Cannot add a group as it must be an object: it is ${describe(group)}`);
   }
-  checkKeys(group, ["params", "initialLr"]);
+  checkGroupKeys(group, ["params", "initialLr"]);
   const options = group as ParamGroupOptions<Tensor>;
   return { options, params: toArray(options.params, "params of the group") };
 }
@@ -143,9 +143,7 @@ export function createGroups(
 function toArray(value: unknown, what: string): unknown[] {
   const iterable = value as Iterable<unknown> | null | undefined;
   if (typeof iterable !== "object" || typeof iterable?.[Symbol.iterator] !== "function") {
-    throw new TypeError(
-      `Cannot use ${what} as it must be iterable: current value is ${describe(value)}`,
-    );
+    throw wrongType(`use ${what}`, "it must be iterable", value);
   }
   const array = [...iterable];
   if (array.length === 0) {

@@ -5,16 +5,16 @@ import { chooseBackend } from "../backends/choose.ts";
 import { deviceOf } from "../core/dtype.ts";
 import type { Tensor } from "../core/dtype.ts";
 import type { FloatArray } from "../core/host_array.ts";
-import { checkKeys, checkShared } from "../core/hyperparameters.ts";
+import { checkGroupKeys, checkShared } from "../core/hyperparameters.ts";
 import type { BackendName, GroupOptions, ParamGroup, SGDOptions } from "../core/hyperparameters.ts";
 import { initialLrOf, isScheduled, settleScheduled } from "../core/initial_lr.ts";
 import type { Parameter, SparseParameter } from "../core/parameter.ts";
 import { readRounding, ROUNDING_KEYS } from "../core/rounding.ts";
 import type { Precision } from "../core/rounding.ts";
-import { describe } from "../core/validate.ts";
+import { checkObject } from "../core/validate.ts";
 import { goBackThrough } from "../differentiable/backward.ts";
 import type { BackwardOptions, BackwardResult, Cotangents } from "../differentiable/backward.ts";
-import { checkLimit, Recorder } from "../differentiable/recorder.ts";
+import { checkRecordSteps, Recorder } from "../differentiable/recorder.ts";
 import type { ParameterState } from "../plan/state_arrays.ts";
 import { applyStateDict, copyState, shareState } from "../state/apply.ts";
 import type {
@@ -99,16 +99,10 @@ export class SGD<T extends Tensor = FloatArray> {
       | Iterable<ParamGroupOptions<T | FloatArray>>,
     options: SGDOptions,
   ) {
-    if (typeof options !== "object" || options === null) {
-      throw new TypeError(
-        `Cannot create the optimizer as options must be an object: current value is ${
-          describe(options)
-        }`,
-      );
-    }
-    checkKeys(options, ["backend", "recordSteps", ...ROUNDING_KEYS]);
+    checkObject("create the optimizer", options);
+    checkGroupKeys(options, ["backend", "recordSteps", ...ROUNDING_KEYS]);
     const { backend, recordSteps = Infinity, rounding, masterWeights, seed, ...defaults } = options;
-    checkLimit(recordSteps);
+    checkRecordSteps(recordSteps);
     this.#precision = readRounding({ rounding, masterWeights, seed });
     const members = readMembers(params);
     checkShared(defaults);
