@@ -1,4 +1,4 @@
-/** Checks that memory stays where it is, and that an array fits a parameter. */
+/** Checks that memory has a fixed place, and that an array fits a parameter. */
 
 import { deviceOf, findElementType, lengthIn } from "./dtype.ts";
 import type { DeviceTensor, ElementType, Tensor } from "./dtype.ts";
@@ -23,7 +23,7 @@ export function matchesSpec(tensor: Tensor, dtype: ElementType | null, length: n
 }
 
 /**
- * Checks type, memory and length of what goes with a parameter's data.
+ * Checks the type, memory and length of an array that goes with a parameter's data.
  *
  * @throws {TypeError} If it is of another type or on another device, detached or resizable.
  * @throws {RangeError} If its length differs.
@@ -46,7 +46,7 @@ function placeName({ name, device }: ElementType): string {
   return device === undefined ? name : `${name} on the same GPU`;
 }
 
-/** What says where the elements of an array are. */
+/** The properties that say where the elements of an array are. */
 const PROPERTIES = ["length", "buffer", "byteOffset", "byteLength"] as const;
 
 /**
@@ -70,7 +70,10 @@ export function isUsable(value: unknown): value is Tensor {
   return findElementType(value) !== undefined && isFixed(value as Tensor);
 }
 
-/** Whether its properties are what it is. Nothing goes by them; it only saves the caller a surprise. */
+/**
+ * Whether the properties of an array tell the truth. No code relies on them: an array that redefines
+ * them is refused because its owner would be surprised by what a step does.
+ */
 function isHonest(array: HostArray): boolean {
   return array.length === lengthOf(array) && array.buffer === bufferOf(array) &&
     array.byteOffset === byteOffsetOf(array) && array.byteLength === byteLengthOf(array);
@@ -86,7 +89,7 @@ export function checkBuffer(tensor: Tensor | SparseGrad["indices"], what: string
   if (!isFixed(tensor)) throw bufferError(tensor, what);
 }
 
-/** Why memory is not fixed. */
+/** The error that says why memory is not fixed. */
 export function bufferError(tensor: Tensor | SparseGrad["indices"], what: string): TypeError {
   const { detached, resizableTo } = stateOfBuffer(bufferOf(tensor));
   if (detached) return new TypeError(`Cannot use ${what} as its buffer is detached`);

@@ -10,7 +10,7 @@ import { checkString, describe, refusal, wrongType } from "./validate.ts";
 /**
  * Checks what does not change between steps: the kind of object, its name, shape and data.
  *
- * @throws {TypeError} If it is no parameter, or its name or shape is of another type.
+ * @throws {TypeError} If it is not a parameter, or its name or shape is of another type.
  * @throws {RangeError} If the shape's product is not the length of the data.
  */
 export function checkParameter(value: unknown, index: number): asserts value is Parameter<Tensor> {
@@ -43,7 +43,7 @@ function isShape(shape: unknown, length: number): shape is readonly number[] {
 /**
  * Checks the shape of a tensor of so many elements.
  *
- * @throws {TypeError} If it is no array of whole numbers >= 0.
+ * @throws {TypeError} If it is not an array of whole numbers >= 0.
  * @throws {RangeError} If its product is not the number of elements.
  */
 export function checkShape(shape: unknown, length: number, what: string): void {

@@ -5,9 +5,11 @@ import type { FloatArray, HostArray } from "./host_array.ts";
 import { lengthOf, tagOf } from "./intrinsics.ts";
 import { wrongType } from "./validate.ts";
 
-/** Where tensors lie that are not in JavaScript's memory. */
+/** A device, whose tensors are not in JavaScript's memory. */
 export interface Device {
-  /** The tensor's place on a scale that all memory shares, above the host's addresses. */
+  /**
+   * A number that takes the place of the tensor's address; it is above all addresses of the host.
+   */
   address(tensor: DeviceTensor): number;
   /** Queues one step of those rows of a plan's tables that are on this device. */
   step(
@@ -24,7 +26,7 @@ export interface Device {
   synchronize(): Promise<void>;
 }
 
-/** A tensor on a device: a `GpuTensor`. What it says of itself cannot be redefined. */
+/** A tensor on a device: a `GpuTensor`. Its properties cannot be redefined. */
 export interface DeviceTensor {
   /** Elements. */
   readonly length: number;
@@ -39,7 +41,7 @@ export interface DeviceTensor {
 /** What holds the elements of a parameter: an array, or a tensor on a device. */
 export type Tensor = HostArray | DeviceTensor;
 
-/** The type of a tensor's elements, and where they lie. */
+/** The type of a tensor's elements, and the device that they are on. */
 export interface ElementType {
   /** The number that stands for it in the table that kernels read. */
   readonly code: number;
@@ -65,7 +67,7 @@ export interface Dtype extends ElementType {
   readonly safetensors: "F16" | "BF16" | "F32" | "F64";
 }
 
-/** A dtype that is computed in as it is: float32 or float64. */
+/** A dtype that arithmetic uses directly, without conversion: float32 or float64. */
 export interface WideDtype extends Dtype {
   /** The field's name for it. */
   readonly name: "float32" | "float64";
@@ -94,7 +96,7 @@ const DTYPES = {
     round: (value) => value,
     safetensors: "F64",
   },
-  // Named inside functions only, as not every runtime has float16.
+  // Float16Array is named inside functions only, because not every runtime has it.
   Float16Array: {
     code: 2,
     bytes: 2,
@@ -124,14 +126,14 @@ export function findStoredDtype(name: string): Dtype | undefined {
   return STORED.get(name);
 }
 
-/** float32, for what needs a dtype and has no array. */
+/** float32, for code that needs a dtype and has no array. */
 export const FLOAT32: WideDtype = DTYPES.Float32Array;
 
 const placed = new WeakMap<unknown & WeakKey, ElementType>();
 
 const placeOf = placed.get.bind(placed) as (value: unknown) => ElementType | undefined;
 
-/** Makes a tensor known as one of a device's. */
+/** Registers a tensor as one of a device's. */
 export function registerDeviceTensor(tensor: DeviceTensor, type: ElementType): void {
   placed.set(tensor, type);
 }
@@ -173,7 +175,7 @@ export function findElementType(value: unknown): ElementType | undefined {
 /**
  * The dtype of an array.
  *
- * @throws {TypeError} If the value is no array of a supported dtype.
+ * @throws {TypeError} If the value is not an array of a supported dtype.
  */
 export function dtypeOf(value: unknown, what: string): Dtype {
   return findDtype(value) ??
@@ -197,7 +199,9 @@ function refuseKind(value: unknown, what: string, kinds: string): never {
   throw wrongType(`use ${what}`, `it must be ${kinds}`, value);
 }
 
-/** Whether elements are of 16 bits, in JavaScript's memory: kernels compute with them in float32. */
+/**
+ * Whether elements are of 16 bits, in JavaScript's memory: kernels compute with them in float32.
+ */
 export function isSixteenBit({ bytes, device }: ElementType): boolean {
   return bytes === 2 && device === undefined;
 }

@@ -12,21 +12,29 @@ export { checkObject } from "./validate.ts";
 export interface Hyperparameters {
   /** Learning rate, >= 0. */
   lr: number;
-  /** Share of the momentum buffer that a step keeps, >= 0; 0 turns momentum off. */
+  /**
+   * Momentum factor: the fraction of the momentum buffer that each step keeps, >= 0; 0 turns
+   * momentum off.
+   */
   momentum: number;
-  /** Share of the gradient that is withheld from the momentum buffer, >= 0. */
+  /**
+   * Dampening: the fraction of the gradient that is left out of the momentum buffer's update, >= 0.
+   */
   dampening: number;
   /** L2 penalty, >= 0; 0 turns it off. */
   weightDecay: number;
-  /** Nesterov's look-ahead; needs momentum and no dampening. */
+  /** Whether Nesterov momentum is used; it needs momentum > 0 and dampening 0. */
   nesterov: boolean;
-  /** Ascend instead of descend. */
+  /** Whether the step maximizes the objective instead of minimizing it. */
   maximize: boolean;
-  /** False steps tensor by tensor, true and null all tensors in one call; the numbers are equal. */
+  /**
+   * False steps one tensor at a time; true and null step all tensors in one call. Results are
+   * identical.
+   */
   foreach: boolean | null;
-  /** Record the steps, so that gradients can flow back through them. */
+  /** Whether steps are recorded, so that `SGD.backward` can differentiate through them. */
   differentiable: boolean;
-  /** Step by the sign of the update (+1, -1 or 0) instead of the update. */
+  /** Whether the step uses the sign of the update (+1, -1 or 0) instead of the update. */
   sign: boolean;
 }
 
@@ -49,7 +57,10 @@ export interface GroupOptions {
   maximize?: boolean;
   /** False: tensor by tensor; true or null: all tensors in one native call. @default {null} */
   foreach?: boolean | null;
-  /** Record steps, so that `SGD.backward` can go back through them. @default {false} */
+  /**
+   * Whether steps are recorded, so that `SGD.backward` can differentiate through them.
+   * @default {false}
+   */
   differentiable?: boolean;
   /** Sign-SGD: step by the sign of the update. @default {false} */
   sign?: boolean;
@@ -58,8 +69,8 @@ export interface GroupOptions {
 /** The options of `new SGD(params, options)`. */
 export interface SGDOptions extends GroupOptions, RoundingOptions {
   /**
-   * Which implementation runs for arrays. `"auto"` takes the native library when it is there and
-   * allowed, and never prompts; `"cpu"` insists on it; `"js"` uses JavaScript alone. Tensors of a
+   * Which implementation steps arrays. `"auto"` takes the native library if it is installed and
+   * allowed, and never prompts; `"cpu"` requires it; `"js"` uses JavaScript alone. Tensors of a
    * GPU are always stepped there.
    * @default {"auto"}
    */
@@ -99,7 +110,7 @@ const CHECKS: { readonly [K in keyof Hyperparameters]: (value: unknown) => void 
 export const HYPERPARAMETERS = Object.keys(CHECKS) as (keyof Hyperparameters)[];
 
 /**
- * Checks one hyperparameter by itself.
+ * Checks one hyperparameter, regardless of the others.
  *
  * @throws {TypeError} If it is of another type.
  * @throws {RangeError} If it is negative, infinite or NaN.

@@ -1,4 +1,4 @@
-/** How parameters in 16-bit types are rounded, and what is kept of them in float32. */
+/** How parameters in 16-bit types are rounded, and which of their arrays are float32. */
 
 import { FLOAT32, isSixteenBit } from "./dtype.ts";
 import type { ElementType } from "./dtype.ts";
@@ -7,7 +7,9 @@ import { checkBoolean, checkNumber, checkWord, refusal, SAFE_WHOLE } from "./val
 /** How parameters in 16-bit types are rounded. */
 export type Rounding = "nearest" | "stochastic" | "torch";
 
-/** The options for parameters in 16-bit types (float16, bfloat16); others do not look at them. */
+/**
+ * The options for parameters in 16-bit types (float16, bfloat16); they do not affect other types.
+ */
 export interface RoundingOptions {
   /**
    * `"nearest"`: momentum buffers are float32, the whole update is computed in float32, and the
@@ -18,12 +20,13 @@ export interface RoundingOptions {
    */
   rounding?: Rounding;
   /**
-   * Whether a copy in float32 is kept of each parameter, made from it at its first step. Steps then
-   * go into the copy, and the parameter gets the rounded values. Not with rounding `"torch"`.
+   * Whether a float32 copy of each parameter is kept, made from it at its first step. Each step then
+   * updates the copy, so that small updates are not lost, and the parameter receives the rounded
+   * values. Not available with rounding `"torch"`.
    * @default {false}
    */
   masterWeights?: boolean;
-  /** What stochastic rounding draws its random bits from: whole, from 0 to 2^53 - 1. @default {0} */
+  /** The seed of stochastic rounding: a whole number from 0 to 2^53 - 1. @default {0} */
   seed?: number;
 }
 
@@ -42,7 +45,10 @@ export interface RandomState {
   counter: number;
 }
 
-/** The options for parameters in 16-bit types, all of them present, and where their random bits are. */
+/**
+ * The options for parameters in 16-bit types, all of them present, and the state of their random
+ * bits.
+ */
 export interface Precision {
   readonly rounding: Rounding;
   readonly masterWeights: boolean;
@@ -52,10 +58,10 @@ export interface Precision {
 /**
  * Checks and completes the options.
  *
- * @throws {TypeError} If an option is of another type or no such rounding exists.
+ * @throws {TypeError} If an option is of another type or the rounding does not exist.
  * @throws {RangeError} If the seed is out of range, or master weights come with torch's rounding.
  */
-export function readRounding(options: RoundingOptions): Precision {
+export function readPrecision(options: RoundingOptions): Precision {
   const { rounding = "nearest", masterWeights = false, seed = 0 } = options;
   checkWord("rounding", rounding, ["nearest", "stochastic", "torch"]);
   checkBoolean("masterWeights", masterWeights);
@@ -80,10 +86,10 @@ export function codeOf(type: ElementType, rounding: Rounding): number {
 }
 
 /**
- * Refuses what tensors of a GPU cannot do: those of float16 have buffers of float16 and are rounded
- * once, to the nearest.
+ * Refuses options that tensors of a GPU do not support: those of float16 have buffers of float16 and
+ * are rounded once, to the nearest.
  *
- * @throws {TypeError} If they are of float16 and more is asked for.
+ * @throws {TypeError} If they are of float16 and an option differs from that.
  */
 export function checkDevice(type: ElementType, precision: Precision, what: string): void {
   if (type.device === undefined || type.bytes !== 2) return;

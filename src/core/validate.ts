@@ -246,7 +246,9 @@ export function asObject(value: unknown, what: string): Record<string, unknown> 
   return { ...value as Record<string, unknown> };
 }
 
-/** Whether a value has no class: a Map has no keys of its own, and would pass for an empty object. */
+/**
+ * Whether a value has no class: a Map has no keys of its own, and would pass for an empty object.
+ */
 function isPlainObject(value: unknown): boolean {
   if (typeof value !== "object" || value === null) return false;
   const prototype = Object.getPrototypeOf(value);

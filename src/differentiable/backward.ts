@@ -1,4 +1,4 @@
-/** Going back through recorded steps. */
+/** Differentiates a loss through recorded steps. */
 
 import type { Backend } from "../backends/backend.ts";
 import { copyOf, lengthOf } from "../core/intrinsics.ts";
@@ -12,68 +12,73 @@ import { addUp, NOTHING, pullbackOf } from "../backends/pullback.ts";
 import type { HyperGradients, Pullback } from "../backends/pullback.ts";
 import type { RecordedGroup, RecordedStep, RecordedTensor } from "./recorder.ts";
 
-/** Derivatives of a loss, by parameter. */
+/** The derivatives of a loss with respect to parameters. */
 export type Cotangents = ReadonlyMap<Parameter, FloatArray>;
 
-/** One parameter in one step, on the way back. */
+/** One parameter in one step, as `through` receives it. */
 export interface BackwardTensor {
   /** Its values before the step. */
   readonly data: FloatArray;
   /** The gradient that the step took. */
   readonly grad: FloatArray;
-  /** The derivative of the loss by this gradient. */
+  /** The derivative of the loss with respect to this gradient. */
   readonly gradCotangent: FloatArray;
   /**
-   * The derivative of the loss by the values before the step, through the step alone. If the
-   * gradient was computed from these values, add to it what comes that way: the Jacobian of the
-   * gradient, transposed, times `gradCotangent`.
+   * The derivative of the loss with respect to the values before the step, through the step alone. If
+   * the gradient was computed from these values, add its contribution: the transposed Jacobian of the
+   * gradient times `gradCotangent`.
    */
   readonly paramCotangent: FloatArray;
 }
 
-/** One step, on the way back. */
+/** One step, as `through` receives it. */
 export interface BackwardStep {
-  /** Which of the recorded steps it is, counted from 0, the oldest. */
+  /** The index of the step among the recorded ones; the oldest is 0. */
   readonly index: number;
   /** The parameters that it stepped. */
   readonly params: ReadonlyMap<Parameter, BackwardTensor>;
-  /** The derivatives by the hyperparameters of each group, in this step alone. */
+  /** The derivatives with respect to the hyperparameters of each group, in this step alone. */
   readonly groups: readonly HyperGradients[];
 }
 
-/** What `SGD.backward` may be told. */
+/** The options of `SGD.backward`. */
 export interface BackwardOptions {
-  /** The derivatives by momentum buffers after the last step; zeros where there is none. */
+  /**
+   * The derivatives with respect to momentum buffers after the last step; missing ones are zeros.
+   */
   momentumBuffers?: Cotangents;
   /**
-   * Called for each step, from the last to the first, when the way through it has been gone.
-   * Gradients that depend on parameters add their part to `paramCotangent` here; without it they
-   * count as given.
+   * A function that is called for each step, from the last to the first, after its derivatives have
+   * been computed. If gradients depend on parameters, it adds their contribution to `paramCotangent`;
+   * otherwise they are treated as constants.
    */
   through?: (step: BackwardStep) => void;
 }
 
-/** The derivatives of a loss by what the recorded steps started from. */
+/** The derivatives of a loss with respect to what the recorded steps started from. */
 export interface BackwardResult {
-  /** By each parameter before the first recorded step. */
+  /** With respect to each parameter before the first recorded step. */
   readonly params: Cotangents;
-  /** By each momentum buffer before the first recorded step, where there was one. */
+  /** With respect to each momentum buffer before the first recorded step, where there was one. */
   readonly momentumBuffers: Cotangents;
-  /** By the hyperparameters of each group, if all steps share them: the sums over `steps`. */
+  /**
+   * With respect to the hyperparameters of each group, if all steps share them: the sums over
+   * `steps`.
+   */
   readonly groups: readonly HyperGradients[];
-  /** By the hyperparameters of each group in each step, oldest step first. */
+  /** With respect to the hyperparameters of each group in each step, oldest step first. */
   readonly steps: readonly (readonly HyperGradients[])[];
 }
 
-/** The derivatives by what lies between two steps. */
+/** The derivatives with respect to the parameters and momentum buffers between two steps. */
 interface Flow {
   readonly params: Map<Parameter, FloatArray>;
   readonly buffers: Map<Parameter, FloatArray>;
 }
 
-/** What there is to go back through. */
+/** The recorded steps of an optimizer. */
 export interface Recorded {
-  /** Oldest first. */
+  /** The steps, oldest first. */
   readonly steps: readonly RecordedStep[];
   /** All parameters of the optimizer, in their order. */
   readonly members: readonly Parameter[];
@@ -81,7 +86,7 @@ export interface Recorded {
 }
 
 /**
- * Goes back through steps.
+ * Computes the derivatives of a loss with respect to what the recorded steps started from.
  *
  * @throws {TypeError} If a cotangent is of another type than its parameter.
  * @throws {RangeError} If a cotangent is of another length, or of a parameter that was not recorded,
@@ -127,7 +132,7 @@ function readBackwardOptions(options: BackwardOptions) {
   return { momentumBuffers, through };
 }
 
-/** Takes the flow from after a step to before it, for one group. */
+/** Replaces the derivatives after a step by those before it, for one group. */
 function goBackThroughGroup(
   { options, tensors }: RecordedGroup,
   backend: Backend,
@@ -156,7 +161,10 @@ function pullbackFrom(tensor: RecordedTensor, momentum: number, flow: Flow): Pul
   );
 }
 
-/** A group that was differentiable in some of the steps only has gaps that cannot be bridged. */
+/**
+ * Refuses a group that was differentiable in only some of the steps: no derivative passes the
+ * others.
+ */
 function checkGroups(steps: readonly RecordedStep[]): void {
   for (const [i] of steps.at(-1)!.entries()) {
     const recorded = steps.map((step) => step[i]).filter((group) => group !== undefined)
@@ -170,7 +178,7 @@ function checkGroups(steps: readonly RecordedStep[]): void {
   }
 }
 
-/** The newest record of each parameter; all have to be alike, as the flow goes from one to the next. */
+/** The newest record of each parameter. All of its records need one dtype and length. */
 function findTensors(steps: readonly RecordedStep[]): Map<Parameter, RecordedTensor> {
   const found = new Map<Parameter, RecordedTensor>();
   for (const tensor of steps.flatMap((step) => step.flatMap(({ tensors }) => tensors ?? []))) {
@@ -187,7 +195,7 @@ function findTensors(steps: readonly RecordedStep[]): Map<Parameter, RecordedTen
   return found;
 }
 
-/** What reads the caller's cotangents into arrays of its own. */
+/** A function that checks the caller's cotangents and copies them. */
 function cotangentReader(
   known: ReadonlyMap<Parameter, RecordedTensor>,
   members: readonly Parameter[],
@@ -229,7 +237,7 @@ function checkDone(result: unknown): void {
   }
 }
 
-/** `through` has had its hands on the arrays that flow on. */
+/** Checks the arrays that the next step reads: `through` may have detached them. */
 function checkFlow(step: RecordedStep, { params }: Flow): void {
   for (const { parameter, name } of step.flatMap(({ tensors }) => tensors ?? [])) {
     checkBuffer(params.get(parameter)!, `paramCotangent of ${name}`);

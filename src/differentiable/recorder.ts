@@ -1,4 +1,6 @@
-/** What `differentiable: true` keeps of each step, so that gradients can flow back through it. */
+/**
+ * Records what each step reads if `differentiable` is true, so that it can be differentiated later.
+ */
 
 import { copyOf } from "../core/intrinsics.ts";
 import { checkNumber } from "../core/validate.ts";
@@ -17,26 +19,26 @@ const RECORD_STEPS: Limit = {
   holds: (value) => value >= 1 && (Number.isInteger(value) || value === Infinity),
 };
 
-/** What one step read of one parameter: copies. */
+/** Copies of what one step read of one parameter. */
 export interface RecordedTensor {
   readonly parameter: Parameter;
-  /** What error messages call the parameter. */
+  /** The parameter's name in error messages. */
   readonly name: string;
   readonly dtype: WideDtype;
   readonly data: FloatArray;
   readonly grad: FloatArray;
-  /** Null at a first step. */
+  /** The momentum buffer; null at a parameter's first step. */
   readonly buffer: FloatArray | null;
 }
 
 /** One group in one step. */
 export interface RecordedGroup {
   readonly options: Readonly<RuleOptions>;
-  /** Those of its parameters that had a gradient; null if the group was not differentiable. */
+  /** Its parameters that had a gradient; null if the group was not differentiable. */
   readonly tensors: readonly RecordedTensor[] | null;
 }
 
-/** One step: its groups, in their order. */
+/** The groups of one step, in order. */
 export type RecordedStep = readonly RecordedGroup[];
 
 /** The steps that have been recorded, oldest first, up to a limit. */
@@ -53,7 +55,7 @@ export class Recorder {
   /**
    * Copies what a step is about to read, if any of its groups is differentiable.
    *
-   * @param plan Refreshed, and not stepped yet.
+   * @param plan The plan, refreshed and not yet stepped.
    * @throws {TypeError} If a gradient is sparse, on a device or of a 16-bit type.
    */
   record(plan: Plan): RecordedStep | null {
@@ -70,7 +72,7 @@ export class Recorder {
     if (this.steps.length > this.#limit) this.steps.shift();
   }
 
-  /** Runs what goes back through the steps, and forgets them if it succeeds. */
+  /** Runs a function on the steps, and forgets the steps if it succeeds. */
   goBack<Result>(through: (steps: readonly RecordedStep[]) => Result): Result {
     this.assertNotInBackward("backward");
     this.#goingBack = true;
@@ -84,9 +86,9 @@ export class Recorder {
   }
 
   /**
-   * Refuses what would change the steps while they are being gone through.
+   * Refuses a method that would change the steps while `goBack` runs.
    *
-   * @param method The method of `SGD` that would.
+   * @param method The method of `SGD`.
    * @throws {Error} If called within `goBack`.
    */
   assertNotInBackward(method: string): void {
@@ -119,7 +121,7 @@ function copy(entry: RowView): RecordedTensor {
   if (isSixteenBit(dtype)) throw notRecordable(entry, dtype.name);
   return {
     parameter,
-    // Read later, as a getter could take away what the step has been checked to have.
+    // The name is read later, because a getter could undo what the checks before the step have found.
     get name() {
       return label(parameter, index);
     },

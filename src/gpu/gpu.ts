@@ -1,4 +1,4 @@
-/** Opening a GPU, and what it holds. */
+/** Opens a GPU, and makes its tensors and kernels. */
 
 import type { Device, DeviceTensor, ElementType } from "../core/dtype.ts";
 import { lengthOf } from "../core/intrinsics.ts";
@@ -38,7 +38,7 @@ export interface GpuMemory {
   readonly toHost: number;
 }
 
-/** Sizes that only tests choose; 0 is what the adapter has. */
+/** Sizes that only tests choose; 0 stands for what the adapter has. */
 export interface Tuning {
   /** Bytes of the largest block of memory. */
   readonly maxBlockBytes?: number;
@@ -46,23 +46,23 @@ export interface Tuning {
   readonly chunkElements?: number;
 }
 
-/** Elements of the largest tensor: 1 TiB, which no device has, though some would only pretend. */
+/** The most elements of a tensor, 1 TiB: some drivers claim to allocate more than they have. */
 const MAX_LENGTH = 2 ** 38;
 
-/** Opens a GPU with sizes of a test's. */
+/** Opens a GPU with sizes that a test chooses. */
 export let openTuned: (options: GpuOptions, tuning: Tuning) => Gpu;
 
 /** The open device of a GPU. */
 export let nativeOf: (gpu: Gpu) => NativeGpu;
 
-/** Closes GPUs that were forgotten instead of disposed. */
+/** Closes GPUs that are garbage-collected without having been disposed. */
 const forgotten = new FinalizationRegistry<NativeGpu>((native) => native.close());
 
 /**
- * Opens a GPU. What it is given is queued in the order of the calls, which return at once; only
- * reading waits.
+ * Opens a GPU. Work is queued in the order of the calls, which return immediately; only reading
+ * waits.
  *
- * @throws {GpuUnavailableError} If no adapter fits, or the native library is not there; the message
+ * @throws {GpuUnavailableError} If no adapter fits, or the native library is not installed; the message
  * names the adapters that were seen, or what to install.
  * @throws {TypeError} If an option is of another type, or does not exist.
  *
@@ -84,7 +84,7 @@ export function openGpu(options: GpuOptions = {}): Gpu {
 
 /** An open GPU: `openGpu` makes it. */
 export class Gpu {
-  /** What it says of itself. */
+  /** The adapter's properties and limits. */
   readonly info: GpuInfo;
   readonly #native: NativeGpu;
   readonly #dtypes: Readonly<Record<GpuDtype, ElementType>>;
@@ -114,7 +114,7 @@ export class Gpu {
   }
 
   /**
-   * Makes a tensor: of an array's elements, or of so many zeros.
+   * Makes a tensor of an array's elements, or of zeros.
    *
    * @param content The elements, which are copied, or the number of elements.
    * @throws {TypeError} If it is float64, or float16 where the adapter does not have it.
@@ -158,7 +158,7 @@ export class Gpu {
   }
 
   /**
-   * Waits until everything that is queued has been done. The event loop is free meanwhile.
+   * Waits until all queued work has been done, without blocking the event loop.
    *
    * @throws {TypeError} If the GPU has been disposed.
    * @throws {Error} If something went wrong on the device.

@@ -1,4 +1,4 @@
-/** Shaders of the user. */
+/** The user's own shaders. */
 
 import type { NativeGpu, NativeView } from "./device.ts";
 import { describe, refusal, wrongType } from "../core/validate.ts";
@@ -26,7 +26,7 @@ interface Parts {
 /** Makes a kernel. */
 export let createKernel: (parts: Parts) => GpuKernel;
 
-/** Frees kernels that were forgotten instead of disposed. */
+/** Frees kernels that are garbage-collected without having been disposed. */
 const forgotten = new FinalizationRegistry<() => void>((free) => free());
 
 /** A compiled shader. `gpu.kernel` makes it. */
@@ -51,7 +51,7 @@ export class GpuKernel {
    *
    * @param tensors One tensor per binding, or a range of one.
    * @param workgroups The number of workgroups in each dimension; those left out are 1.
-   * @throws {TypeError} If something is no tensor of this GPU, or has been disposed.
+   * @throws {TypeError} If something is not a tensor of this GPU, or has been disposed.
    * @throws {RangeError} If a number of workgroups or a range is not valid.
    * @throws {Error} If the tensors do not fit the shader's bindings.
    */
@@ -69,7 +69,7 @@ export class GpuKernel {
     this.#native.dispatch(this.#number, views, [x, y, z]);
   }
 
-  /** Forgets the shader. What is queued still runs. */
+  /** Frees the shader. Queued work still runs. */
   [Symbol.dispose](): void {
     if (this.#number === 0) return;
     forgotten.unregister(this);

@@ -1,4 +1,4 @@
-/** Clipping gradients by their norm, apart from a step. */
+/** Clips gradients by their norm, outside a step. */
 
 import { chooseBackend } from "../backends/choose.ts";
 import { bufferError, checkBuffer } from "../core/array_checks.ts";

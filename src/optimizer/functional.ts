@@ -6,7 +6,7 @@ import type { Tensor } from "../core/dtype.ts";
 import { checkGroupKeys, resolve } from "../core/hyperparameters.ts";
 import type { BackendName } from "../core/hyperparameters.ts";
 import type { Parameter, SparseGrad } from "../core/parameter.ts";
-import { readRounding } from "../core/rounding.ts";
+import { readPrecision } from "../core/rounding.ts";
 import type { Precision, Rounding } from "../core/rounding.ts";
 import {
   checkArray,
@@ -23,7 +23,8 @@ import { NEUTRAL_REQUEST } from "../step/options.ts";
 /** The options of `sgd`. As in torch, the hyperparameters have no defaults here. */
 export interface SgdFunctionOptions {
   /**
-   * Some gradients may be sparse. A hint, as in torch: they are recognized by themselves.
+   * Whether some gradients may be sparse. It is only a hint, as in torch: sparse gradients are
+   * recognized without it.
    * @default {false}
    */
   hasSparseGrad?: boolean;
@@ -51,9 +52,13 @@ export interface SgdFunctionOptions {
    * @default {"nearest"}
    */
   rounding?: Rounding;
-  /** What stochastic rounding draws from: whole, from 0 to 2^53 - 1. @default {0} */
+  /** The seed of stochastic rounding: a whole number from 0 to 2^53 - 1. @default {0} */
   seed?: number;
-  /** The number of the step, for stochastic rounding: as `seed`, another one each time. @default {0} */
+  /**
+   * The number of the step, for stochastic rounding, in the range of `seed`; it must differ at each
+   * step.
+   * @default {0}
+   */
   counter?: number;
 }
 
@@ -119,8 +124,8 @@ export function sgd(
 /**
  * Fills in the momentum buffers that a step has made, before it is taken: all of them or none.
  *
- * @param made Null for what stays as it is.
- * @returns Takes them out again.
+ * @param made The new buffers; null for entries that stay as they are.
+ * @returns A function that takes the new buffers out again.
  * @throws {TypeError} If an entry cannot be written.
  */
 function fillIn(list: (Tensor | null)[], made: readonly (Tensor | null)[]): () => void {
@@ -160,7 +165,7 @@ export function readOptions(options: SgdFunctionOptions) {
     if (rest[name] === undefined) throw new TypeError(`Cannot step as ${name} is missing`);
   }
   checkNumber("counter", counter, SAFE_WHOLE);
-  const precision: Precision = readRounding({ rounding, seed });
+  const precision: Precision = readPrecision({ rounding, seed });
   precision.random.counter = counter;
   return { hyperparameters: resolve(rest), backend: chooseBackend(backend), precision };
 }

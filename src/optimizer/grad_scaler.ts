@@ -21,7 +21,10 @@ import type { StepOptions } from "../step/options.ts";
 export interface GradScalerOptions {
   /** The first scale, finite and > 0. @default {65536} */
   initScale?: number;
-  /** What the scale is multiplied by after `growthInterval` good steps, finite and > 1. @default {2} */
+  /**
+   * What the scale is multiplied by after `growthInterval` good steps, finite and > 1.
+   * @default {2}
+   */
   growthFactor?: number;
   /** What it is multiplied by after a skipped step, > 0 and < 1. @default {0.5} */
   backoffFactor?: number;
@@ -29,14 +32,14 @@ export interface GradScalerOptions {
   growthInterval?: number;
 }
 
-/** What a step with a scaler does besides; the scale and the check are the scaler's own. */
+/** The options of a step with a scaler, which sets `gradScale` and `checkFinite` itself. */
 export type ScaledStepOptions = Omit<StepOptions, "gradScale" | "checkFinite">;
 
-/** An optimizer, as far as a scaler goes: an `SGD`. */
+/** What a scaler needs of an optimizer; an `SGD` has it. */
 export interface ScaledOptimizer {
   /** Takes a step. */
   step(options: StepOptions): unknown;
-  /** Takes a step beside JavaScript's thread. */
+  /** Takes a step without blocking the event loop. */
   stepAsync(options: StepOptions): Promise<StepReport>;
   /** What the last step did. */
   readonly lastStep: StepReport | null;
@@ -121,7 +124,7 @@ export class GradScaler {
     return report;
   }
 
-  /** As `step`, by `optimizer.stepAsync`. */
+  /** Does the same as `step` with `optimizer.stepAsync`. */
   async stepAsync(
     optimizer: ScaledOptimizer,
     options: ScaledStepOptions = {},
@@ -137,7 +140,7 @@ export class GradScaler {
    * @param newScale The scale from now on, finite and > 0.
    * @throws {TypeError} If it is not a number.
    * @throws {RangeError} If it is out of its range.
-   * @throws {Error} If there was no step, and no value is given.
+   * @throws {Error} If no step was taken and no value is given.
    */
   update(newScale?: number): void {
     if (newScale !== undefined) {
@@ -155,7 +158,7 @@ export class GradScaler {
   }
 
   /**
-   * Goes on from a state, of Descent or of torch.
+   * Resumes from a state of Descent or of torch.
    *
    * @throws {TypeError} If it is not valid; nothing has changed then.
    */

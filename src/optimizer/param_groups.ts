@@ -31,7 +31,7 @@ export interface ParamGroupOptions<T extends Tensor = FloatArray> extends GroupO
 /**
  * Makes a group whose hyperparameters are checked at every assignment.
  *
- * @param members Makes a list of its parameters, which is kept from when somebody asks for it.
+ * @param members Makes the list of its parameters. It is called when the list is first read.
  * @param initialLr The learning rate that schedules start from, if it is given.
  */
 export function createGroup(
@@ -55,7 +55,7 @@ export function createGroup(
       },
     });
   }
-  // Not enumerable: spread, a group gives its hyperparameters, which other optimizers take as options.
+  // It is not enumerable, so that a spread group is a set of options that other optimizers accept.
   Object.defineProperty(group, "initialLr", {
     get: () => settledInitialLr(group) ?? current.lr,
   });
@@ -63,7 +63,7 @@ export function createGroup(
   return Object.preventExtensions(group) as ParamGroup<Tensor>;
 }
 
-/** The options of a group, and its parameters in a list of their own. */
+/** The options of a group, and the list of its parameters. */
 export interface GroupMembers {
   readonly options: GroupOptions & Pick<ParamGroupOptions, "initialLr">;
   readonly params: unknown[];
@@ -76,7 +76,7 @@ export interface GroupMembers {
  */
 export function readMembers(params: unknown): GroupMembers[] {
   const members = toArray(params, "params");
-  if (members.every(isGroup)) return members.map(readGroup);
+  if (members.every(isGroup)) return members.map(readGroupMembers);
   if (members.some(isGroup)) {
     throw new TypeError("Cannot use params as it must hold parameters or groups, not both");
   }
@@ -88,7 +88,7 @@ export function readMembers(params: unknown): GroupMembers[] {
  *
  * @throws {TypeError} If it is not an object, has an unknown option, or its parameters are not iterable.
  */
-export function readGroup(group: unknown): GroupMembers {
+export function readGroupMembers(group: unknown): GroupMembers {
   if (typeof group !== "object" || group === null) {
     throw new TypeError(`Cannot add a group as it must be an object: it is ${describe(group)}`);
   }
@@ -110,13 +110,13 @@ export interface NewGroup {
 }
 
 /**
- * Makes groups. Whether their parameters are there already is seen when they get into the plan.
+ * Makes groups. The plan refuses parameters that it has already when they are added to it.
  *
- * @param defaults The options that hold where a group has none of its own.
+ * @param defaults The options that hold where a group does not set them.
  * @param known The parameters of the optimizer, to which those of the groups will be added.
  * @param knownNames Their names.
  * @throws {TypeError} If something is of another type.
- * @throws {RangeError} If an option is out of range, or a name is not one's own.
+ * @throws {RangeError} If an option is out of range, or a name is not unique.
  */
 export function createGroups(
   members: readonly GroupMembers[],
