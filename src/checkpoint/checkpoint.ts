@@ -2,7 +2,7 @@
 
 import { toAbsolute } from "../core/absolute_path.ts";
 import { checkDeno } from "../core/runtime.ts";
-import { checkKnown, describe } from "../core/validate.ts";
+import { checkKnown, refusal, wrongType } from "../core/validate.ts";
 import type { StateDictOptions } from "../state/apply.ts";
 import type { StateDict } from "../state/dict.ts";
 import type { GradScalerStateDict, LRSchedulerStateDict } from "../state/extras.ts";
@@ -182,9 +182,7 @@ export async function loadState(
 function toPath(path: unknown): string {
   if (typeof path === "string" && path !== "") return toAbsolute(path);
   if (!(path instanceof URL) || path.protocol !== "file:") {
-    throw new TypeError(
-      `Cannot use path as it must be a path or a file: URL: current value is ${describe(path)}`,
-    );
+    throw wrongType("use path", "it must be a path or a file: URL", path);
   }
   const decoded = decodePath(path);
   if (Deno.build.os === "windows") {
@@ -192,30 +190,22 @@ function toPath(path: unknown): string {
     return named.replaceAll("/", "\\");
   }
   if (path.hostname === "") return decoded;
-  throw new TypeError(
-    `Cannot use path as a file: URL must not name a host here: current value is ${path}`,
-  );
+  throw new TypeError(refusal("use path", "a file: URL must not name a host here", path));
 }
 
 function decodePath(url: URL): string {
   try {
     return decodeURIComponent(url.pathname);
   } catch (cause) {
-    throw new TypeError(
-      `Cannot use path as what follows "%" in it must be UTF-8 in hex: current value is ${url}`,
-      { cause },
-    );
+    const reason = 'what follows "%" in it must be UTF-8 in hex';
+    throw new TypeError(refusal("use path", reason, url), { cause });
   }
 }
 
 /** The dict to save, and what makes sure that it is still the state that it was. */
 function read(source: unknown, options: StateDictOptions) {
   if (typeof source !== "object" || source === null) {
-    throw new TypeError(
-      `Cannot save the state as there must be an optimizer or a state dict: current value is ${
-        describe(source)
-      }`,
-    );
+    throw wrongType("save the state", "there must be an optimizer or a state dict", source);
   }
   const live = stateSourceOf(source);
   if (live === undefined) {
@@ -236,9 +226,7 @@ function read(source: unknown, options: StateDictOptions) {
 function stateOf<D>(what: string, owner: { stateDict(): D } | undefined): D | undefined {
   if (owner === undefined) return undefined;
   if (typeof owner === "object" && owner !== null && "stateDict" in owner) return owner.stateDict();
-  throw new TypeError(
-    `Cannot save the ${what} as it must have a stateDict: current value is ${describe(owner)}`,
-  );
+  throw wrongType(`save the ${what}`, "it must have a stateDict", owner);
 }
 
 /**

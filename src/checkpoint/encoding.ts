@@ -1,9 +1,9 @@
 /** State dicts as safetensors: what is called what in a file. */
 
-import { BFloat16Array } from "../core/bfloat16.ts";
+import { findStoredDtype } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { byteLengthOf, lengthOf, tagOf } from "../core/intrinsics.ts";
-import { describe, quote } from "../core/validate.ts";
+import { quote, wrongType } from "../core/validate.ts";
 import { checkGroup, checkStateDict, KEYS } from "../state/dict.ts";
 import type {
   CheckedDict,
@@ -47,14 +47,6 @@ const FORMAT = "descent-sgd-state";
 const VERSION = 2;
 
 const RESERVED = ["format", "version", "param_groups", ROUNDING, SCHEDULER, SCALER];
-
-/** Arrays of so many bytes, by the format's name of their dtype. */
-const ARRAYS: Readonly<Record<string, (bytes: number) => HostArray>> = {
-  F16: (bytes) => new Float16Array(bytes / 2),
-  BF16: (bytes) => new BFloat16Array(bytes / 2),
-  F32: (bytes) => new Float32Array(bytes / 4),
-  F64: (bytes) => new Float64Array(bytes / 8),
-};
 
 /** A state dict whose arrays are still to be filled from the data of a file. */
 export interface Unfilled {
@@ -127,9 +119,7 @@ export function encodeStateDict(dict: StateDict): Uint8Array<ArrayBuffer> {
  */
 export function decodeStateDict(bytes: Uint8Array): StateDict {
   if (tagOf(bytes) !== "Uint8Array") {
-    throw new TypeError(
-      `Cannot decode as bytes must be a Uint8Array: current value is ${describe(bytes)}`,
-    );
+    throw wrongType("decode", "bytes must be a Uint8Array", bytes);
   }
   const all = bytesOf(bytes);
   const length = readHeaderLength(all.subarray(0, PREFIX), all.length);
@@ -378,8 +368,8 @@ function place(tensors: Header["tensors"], slots: Slots): Place[] {
 }
 
 function allocate(name: string, { dtype, start, end }: TensorInfo): HostArray {
-  const create = Object.hasOwn(ARRAYS, dtype) ? ARRAYS[dtype] : undefined;
-  if (create === undefined) {
+  const stored = findStoredDtype(dtype);
+  if (stored === undefined) {
     throw unreadable(
       `the dtype of tensor ${quote(name)} must be F16, BF16, F32 or F64: it is ${dtype}`,
     );
@@ -390,7 +380,7 @@ function allocate(name: string, { dtype, start, end }: TensorInfo): HostArray {
     );
   }
   try {
-    return create(end - start);
+    return stored.zeros((end - start) / stored.bytes);
   } catch (cause) {
     throw unreadable(`there is no memory for the ${end - start} bytes of ${quote(name)}`, cause);
   }

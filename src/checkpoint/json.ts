@@ -1,6 +1,6 @@
 /** JSON as checkpoints need it: a reader that is told what to expect, and a writer of scalars. */
 
-import { describe, quote } from "../core/validate.ts";
+import { quote, wrongType } from "../core/validate.ts";
 import { unreadable } from "./errors.ts";
 
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
@@ -215,10 +215,8 @@ export function writeScalar(key: string, value: unknown): string {
   const isScalar = value === null || typeof value === "boolean" || Number.isFinite(value) ||
     typeof value === "string" && value.isWellFormed();
   if (!isScalar) {
-    throw new TypeError(
-      `Cannot encode the state as ${key} must be a string, a finite number, true, false or null: ` +
-        `current value is ${describe(value)}`,
-    );
+    const reason = `${key} must be a string, a finite number, true, false or null`;
+    throw wrongType("encode the state", reason, value);
   }
   return JSON.stringify(value);
 }

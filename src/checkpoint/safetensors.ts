@@ -78,14 +78,6 @@ const USUAL = new RegExp(
 /** Three keys and two offsets. */
 const USUAL_VALUES = 5;
 
-/** What follows a tensor's name, up to its shape. */
-const DTYPE_FIELDS = {
-  float16: ':{"dtype":"F16","shape":[',
-  bfloat16: ':{"dtype":"BF16","shape":[',
-  float32: ':{"dtype":"F32","shape":[',
-  float64: ':{"dtype":"F64","shape":[',
-} as const;
-
 /** What a file consists of: its first bytes, then the tensors' own. */
 export interface Layout {
   /** The length of the header and the header. */
@@ -140,7 +132,9 @@ export function layOut(
     end += byteLengthOf(array);
     if (notes || i > 0) writer.raw(",");
     writer.string(name);
-    writer.raw(DTYPE_FIELDS[dtypeOf(array, quote(name)).name]);
+    writer.raw(':{"dtype":"');
+    writer.raw(dtypeOf(array, quote(name)).safetensors);
+    writer.raw('","shape":[');
     writeCounts(writer, shape);
     writer.raw(',"data_offsets":[');
     writer.count(start);

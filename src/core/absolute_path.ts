@@ -5,7 +5,7 @@ export function isAbsolute(path: string): boolean {
   return Deno.build.os === "windows" ? /^([a-z]:|[\\/])/i.test(path) : path.startsWith("/");
 }
 
-/** The path from the root on. It stays as it is if the current folder is not there any more. */
+/** The absolute path. It is returned unchanged if the current folder no longer exists. */
 export function toAbsolute(path: string): string {
   if (isAbsolute(path)) return path;
   try {

@@ -1,11 +1,11 @@
-/** Checks that memory stays where it is, and that an array fits a parameter. */
+/** Checks that memory has a fixed place, and that an array fits a parameter. */
 
 import { deviceOf, findElementType, lengthIn } from "./dtype.ts";
 import type { DeviceTensor, ElementType, Tensor } from "./dtype.ts";
 import type { HostArray } from "./host_array.ts";
 import { bufferOf, byteLengthOf, byteOffsetOf, lengthOf, stateOfBuffer } from "./intrinsics.ts";
 import type { SparseGrad } from "./parameter.ts";
-import { describe } from "./validate.ts";
+import { refusal, wrongType } from "./validate.ts";
 
 /** What an array has to be like: the data of a parameter. */
 export interface ArraySpec {
@@ -15,7 +15,7 @@ export interface ArraySpec {
   readonly reason?: string;
 }
 
-/** Whether it fits: `checkLike` says why not. */
+/** Whether a tensor has this dtype and length: `checkMatches` says why not. */
 export function matchesSpec(tensor: Tensor, dtype: ElementType | null, length: number): boolean {
   const own = findElementType(tensor);
   return own !== undefined && own === dtype && isFixed(tensor) &&
@@ -23,7 +23,7 @@ export function matchesSpec(tensor: Tensor, dtype: ElementType | null, length: n
 }
 
 /**
- * Checks type, memory and length of what goes with a parameter's data.
+ * Checks the type, memory and length of an array that goes with a parameter's data.
  *
  * @throws {TypeError} If it is of another type or on another device, detached or resizable.
  * @throws {RangeError} If its length differs.
@@ -33,17 +33,12 @@ export function checkMatches(tensor: Tensor, like: ArraySpec, what: string): voi
   const own = findElementType(tensor);
   if (own !== undefined) checkBuffer(tensor, what);
   if (own !== dtype) {
-    throw new TypeError(
-      `Cannot use ${what} as it must be ${placeName(dtype!)}, ${reason}: ` +
-        `current value is ${describe(tensor)}`,
-    );
+    throw wrongType(`use ${what}`, `it must be ${placeName(dtype!)}, ${reason}`, tensor);
   }
   const current = lengthIn(tensor, own!);
   if (current !== length) {
-    throw new RangeError(
-      `Cannot use ${what} as its length must be ${length}, like its data: ` +
-        `current length is ${current}`,
-    );
+    const needed = `its length must be ${length}, like its data`;
+    throw new RangeError(refusal(`use ${what}`, needed, current, "length"));
   }
 }
 
@@ -51,7 +46,7 @@ function placeName({ name, device }: ElementType): string {
   return device === undefined ? name : `${name} on the same GPU`;
 }
 
-/** What says where the elements of an array are. */
+/** The properties that say where the elements of an array are. */
 const PROPERTIES = ["length", "buffer", "byteOffset", "byteLength"] as const;
 
 /**
@@ -75,7 +70,10 @@ export function isUsable(value: unknown): value is Tensor {
   return findElementType(value) !== undefined && isFixed(value as Tensor);
 }
 
-/** Whether its properties are what it is. Nothing goes by them; it only saves the caller a surprise. */
+/**
+ * Whether the properties of an array tell the truth. No code relies on them: an array that redefines
+ * them is refused because its owner would be surprised by what a step does.
+ */
 function isHonest(array: HostArray): boolean {
   return array.length === lengthOf(array) && array.buffer === bufferOf(array) &&
     array.byteOffset === byteOffsetOf(array) && array.byteLength === byteLengthOf(array);
@@ -91,7 +89,7 @@ export function checkBuffer(tensor: Tensor | SparseGrad["indices"], what: string
   if (!isFixed(tensor)) throw bufferError(tensor, what);
 }
 
-/** Why memory is not fixed. */
+/** The error that says why memory is not fixed. */
 export function bufferError(tensor: Tensor | SparseGrad["indices"], what: string): TypeError {
   const { detached, resizableTo } = stateOfBuffer(bufferOf(tensor));
   if (detached) return new TypeError(`Cannot use ${what} as its buffer is detached`);
@@ -101,8 +99,7 @@ export function bufferError(tensor: Tensor | SparseGrad["indices"], what: string
         `current buffer can be resized up to ${resizableTo} bytes`,
     );
   }
-  return new TypeError(
-    `Cannot use ${what} as it must not redefine ${PROPERTIES.join(", ")}: ` +
-      `current length is ${tensor.length}, of ${lengthOf(tensor)} elements`,
-  );
+  const shown = `${tensor.length}, of ${lengthOf(tensor)} elements`;
+  const reason = `it must not redefine ${PROPERTIES.join(", ")}`;
+  return new TypeError(refusal(`use ${what}`, reason, shown, "length"));
 }

@@ -5,12 +5,12 @@ const float = new Float32Array(1);
 const word = new Uint32Array(float.buffer);
 
 /** The bits of the bfloat16 nearest to a number, ties to even; a NaN stays one. */
-function bitsOf(value: number): number {
+function nearestBits(value: number): number {
   float[0] = value;
   const bits = word[0];
   const lower = bits & 0xffff;
   if (lower !== 0x8000 || float[0] === value) return narrowWord(bits);
-  // Half-way between two only because the number has been rounded to float32 before.
+  // The float32 is half-way between two only because the number was rounded to float32 before.
   return (bits >>> 16) + (Math.abs(value) > Math.abs(float[0]) ? 1 : 0);
 }
 
@@ -22,11 +22,11 @@ export function narrowWord(bits: number): number {
 
 /** The nearest bfloat16, ties to even. */
 export function roundToBFloat16(value: number): number {
-  word[0] = bitsOf(value) << 16;
+  word[0] = nearestBits(value) << 16;
   return float[0];
 }
 
-/** What a BFloat16Array is made of without rounding. */
+/** The kinds of values that a BFloat16Array is made of without rounding. */
 const TAKEN = ["Uint16Array", "ArrayBuffer", "SharedArrayBuffer"].map((tag) => `[object ${tag}]`);
 
 /** Whether a value is a BFloat16Array. */
@@ -95,7 +95,7 @@ export class BFloat16Array<B extends ArrayBufferLike = ArrayBufferLike> extends 
       : Array.from(numbers as ArrayLike<T>);
     const array = new BFloat16Array<ArrayBuffer>(list.length);
     for (let i = 0; i < list.length; i++) {
-      array[i] = bitsOf(map === undefined ? list[i] as number : map(list[i], i));
+      array[i] = nearestBits(map === undefined ? list[i] as number : map(list[i], i));
     }
     return array;
   }

@@ -5,27 +5,20 @@ import { countOf, elementTypeOf } from "./dtype.ts";
 import type { Tensor } from "./dtype.ts";
 import { label } from "./parameter.ts";
 import type { Parameter } from "./parameter.ts";
-import { describe } from "./validate.ts";
+import { checkString, describe, refusal, wrongType } from "./validate.ts";
 
 /**
  * Checks what does not change between steps: the kind of object, its name, shape and data.
  *
- * @throws {TypeError} If it is no parameter, or its name or shape is of another type.
+ * @throws {TypeError} If it is not a parameter, or its name or shape is of another type.
  * @throws {RangeError} If the shape's product is not the length of the data.
  */
 export function checkParameter(value: unknown, index: number): asserts value is Parameter<Tensor> {
   if (typeof value !== "object" || value === null || !("data" in value)) {
-    throw new TypeError(
-      `Cannot use parameter ${index} as it must be an object { data, grad }: ` +
-        `current value is ${describe(value)}`,
-    );
+    throw wrongType(`use parameter ${index}`, "it must be an object { data, grad }", value);
   }
   const { data, name, shape } = value as Parameter<Tensor>;
-  if (name !== undefined && typeof name !== "string") {
-    throw new TypeError(
-      `Cannot use parameter ${index} as name must be a string: current value is ${describe(name)}`,
-    );
-  }
+  if (name !== undefined) checkString(`use parameter ${index}`, name, "name");
   if (!isUsable(data)) {
     const what = `data of ${label({ name }, index)}`;
     elementTypeOf(data, what);
@@ -50,16 +43,15 @@ function isShape(shape: unknown, length: number): shape is readonly number[] {
 /**
  * Checks the shape of a tensor of so many elements.
  *
- * @throws {TypeError} If it is no array of whole numbers >= 0.
+ * @throws {TypeError} If it is not an array of whole numbers >= 0.
  * @throws {RangeError} If its product is not the number of elements.
  */
 export function checkShape(shape: unknown, length: number, what: string): void {
   if (isShape(shape, length)) return;
   if (!Array.isArray(shape) || !shape.every((side) => Number.isSafeInteger(side) && side >= 0)) {
-    throw new TypeError(
-      `Cannot use ${what} as shape must be an array of whole numbers >= 0: ` +
-        `current value is ${Array.isArray(shape) ? `[${shape.join(", ")}]` : describe(shape)}`,
-    );
+    const shown = Array.isArray(shape) ? `[${shape.join(", ")}]` : describe(shape);
+    const reason = "shape must be an array of whole numbers >= 0";
+    throw new TypeError(refusal(`use ${what}`, reason, shown));
   }
   const product = shape.reduce((a, b) => a * b, 1);
   throw new RangeError(

@@ -1,4 +1,4 @@
-/** Elements of 16-bit types as float32, and back. */
+/** Converts elements of 16-bit types to float32, and back. */
 
 import { isBFloat16Array, narrowWord } from "./bfloat16.ts";
 import type { HostArray } from "./host_array.ts";

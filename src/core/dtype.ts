@@ -3,11 +3,13 @@
 import { BFloat16Array, isBFloat16Array, roundToBFloat16 } from "./bfloat16.ts";
 import type { FloatArray, HostArray } from "./host_array.ts";
 import { lengthOf, tagOf } from "./intrinsics.ts";
-import { describe } from "./validate.ts";
+import { wrongType } from "./validate.ts";
 
-/** Where tensors lie that are not in JavaScript's memory. */
+/** A device, whose tensors are not in JavaScript's memory. */
 export interface Device {
-  /** The tensor's place on a scale that all memory shares, above the host's addresses. */
+  /**
+   * A number that takes the place of the tensor's address; it is above all addresses of the host.
+   */
   address(tensor: DeviceTensor): number;
   /** Queues one step of those rows of a plan's tables that are on this device. */
   step(
@@ -25,7 +27,7 @@ export interface Device {
 }
 
 /**
- * A tensor on a device: a `GpuTensor`. What it says of itself cannot be redefined.
+ * A tensor on a device: a `GpuTensor`. Its properties cannot be redefined.
  *
  * @category Parameters
  */
@@ -47,7 +49,7 @@ export interface DeviceTensor {
  */
 export type Tensor = HostArray | DeviceTensor;
 
-/** The type of a tensor's elements, and where they lie. */
+/** The type of a tensor's elements, and the device that they are on. */
 export interface ElementType {
   /** The number that stands for it in the table that kernels read. */
   readonly code: number;
@@ -69,9 +71,11 @@ export interface Dtype extends ElementType {
   readonly view: (buffer: ArrayBufferLike, offset: number, length: number) => HostArray;
   /** The nearest value of this dtype. */
   readonly round: (value: number) => number;
+  /** The name of this dtype in safetensors files. */
+  readonly safetensors: "F16" | "BF16" | "F32" | "F64";
 }
 
-/** A dtype that is computed in as it is: float32 or float64. */
+/** A dtype that arithmetic uses directly, without conversion: float32 or float64. */
 export interface WideDtype extends Dtype {
   /** The field's name for it. */
   readonly name: "float32" | "float64";
@@ -89,6 +93,7 @@ const DTYPES = {
     zeros: (length) => new Float32Array(length),
     view: (buffer, offset, length) => new Float32Array(buffer, offset, length),
     round: Math.fround,
+    safetensors: "F32",
   },
   Float64Array: {
     code: 1,
@@ -97,8 +102,9 @@ const DTYPES = {
     zeros: (length) => new Float64Array(length),
     view: (buffer, offset, length) => new Float64Array(buffer, offset, length),
     round: (value) => value,
+    safetensors: "F64",
   },
-  // Named inside functions only, as not every runtime has float16.
+  // Float16Array is named inside functions only, because not every runtime has it.
   Float16Array: {
     code: 2,
     bytes: 2,
@@ -106,6 +112,7 @@ const DTYPES = {
     zeros: (length) => new Float16Array(length),
     view: (buffer, offset, length) => new Float16Array(buffer, offset, length),
     round: (value) => Math.f16round(value),
+    safetensors: "F16",
   },
   BFloat16Array: {
     code: 3,
@@ -114,17 +121,27 @@ const DTYPES = {
     zeros: (length) => new BFloat16Array(length),
     view: (buffer, offset, length) => new BFloat16Array(buffer, offset, length),
     round: roundToBFloat16,
+    safetensors: "BF16",
   },
 } satisfies Record<string, Dtype>;
 
-/** float32, for what needs a dtype and has no array. */
+const STORED = new Map<string, Dtype>(
+  Object.values(DTYPES).map((dtype) => [dtype.safetensors, dtype]),
+);
+
+/** The dtype of a name in a safetensors file; undefined if no array here can hold it. */
+export function findStoredDtype(name: string): Dtype | undefined {
+  return STORED.get(name);
+}
+
+/** float32, for code that needs a dtype and has no array. */
 export const FLOAT32: WideDtype = DTYPES.Float32Array;
 
 const placed = new WeakMap<unknown & WeakKey, ElementType>();
 
 const placeOf = placed.get.bind(placed) as (value: unknown) => ElementType | undefined;
 
-/** Makes a tensor known as one of a device's. */
+/** Registers a tensor as one of a device's. */
 export function registerDeviceTensor(tensor: DeviceTensor, type: ElementType): void {
   placed.set(tensor, type);
 }
@@ -151,7 +168,7 @@ export function countOf(tensor: Tensor): number {
  */
 export function elementTypeOf(value: unknown, what: string): ElementType {
   return findElementType(value) ??
-    refuse(
+    refuseKind(
       value,
       what,
       "a Float32Array, a Float64Array, a Float16Array, a BFloat16Array or a GpuTensor",
@@ -166,11 +183,11 @@ export function findElementType(value: unknown): ElementType | undefined {
 /**
  * The dtype of an array.
  *
- * @throws {TypeError} If the value is no array of a supported dtype.
+ * @throws {TypeError} If the value is not an array of a supported dtype.
  */
 export function dtypeOf(value: unknown, what: string): Dtype {
   return findDtype(value) ??
-    refuse(value, what, "a Float32Array, a Float64Array, a Float16Array or a BFloat16Array");
+    refuseKind(value, what, "a Float32Array, a Float64Array, a Float16Array or a BFloat16Array");
 }
 
 function findDtype(value: unknown): Dtype | undefined {
@@ -186,13 +203,13 @@ function findDtype(value: unknown): Dtype | undefined {
   }
 }
 
-function refuse(value: unknown, what: string, kinds: string): never {
-  throw new TypeError(
-    `Cannot use ${what} as it must be ${kinds}: current value is ${describe(value)}`,
-  );
+function refuseKind(value: unknown, what: string, kinds: string): never {
+  throw wrongType(`use ${what}`, `it must be ${kinds}`, value);
 }
 
-/** Whether elements are of 16 bits, in JavaScript's memory: kernels compute with them in float32. */
+/**
+ * Whether elements are of 16 bits, in JavaScript's memory: kernels compute with them in float32.
+ */
 export function isSixteenBit({ bytes, device }: ElementType): boolean {
   return bytes === 2 && device === undefined;
 }

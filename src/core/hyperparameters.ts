@@ -4,7 +4,9 @@ import type { Tensor } from "./dtype.ts";
 import type { FloatArray } from "./host_array.ts";
 import type { Parameter } from "./parameter.ts";
 import type { RoundingOptions } from "./rounding.ts";
-import { checkKnown, describe } from "./validate.ts";
+import { checkBoolean, checkKnown, checkNumber, NOT_NEGATIVE, refusal } from "./validate.ts";
+
+export { checkObject } from "./validate.ts";
 
 /**
  * The hyperparameters of a group, all of them present.
@@ -14,21 +16,29 @@ import { checkKnown, describe } from "./validate.ts";
 export interface Hyperparameters {
   /** Learning rate, >= 0. */
   lr: number;
-  /** Share of the momentum buffer that a step keeps, >= 0; 0 turns momentum off. */
+  /**
+   * Momentum factor: the fraction of the momentum buffer that each step keeps, >= 0; 0 turns
+   * momentum off.
+   */
   momentum: number;
-  /** Share of the gradient that is withheld from the momentum buffer, >= 0. */
+  /**
+   * Dampening: the fraction of the gradient that is left out of the momentum buffer's update, >= 0.
+   */
   dampening: number;
   /** L2 penalty, >= 0; 0 turns it off. */
   weightDecay: number;
-  /** Nesterov's look-ahead; needs momentum and no dampening. */
+  /** Whether Nesterov momentum is used; it needs momentum > 0 and dampening 0. */
   nesterov: boolean;
-  /** Ascend instead of descend. */
+  /** Whether the step maximizes the objective instead of minimizing it. */
   maximize: boolean;
-  /** False steps tensor by tensor, true and null all tensors in one call; the numbers are equal. */
+  /**
+   * False steps one tensor at a time; true and null step all tensors in one call. Results are
+   * identical.
+   */
   foreach: boolean | null;
-  /** Record the steps, so that gradients can flow back through them. */
+  /** Whether steps are recorded, so that `SGD.backward` can differentiate through them. */
   differentiable: boolean;
-  /** Step by the sign of the update (+1, -1 or 0) instead of the update. */
+  /** Whether the step uses the sign of the update (+1, -1 or 0) instead of the update. */
   sign: boolean;
 }
 
@@ -59,7 +69,10 @@ export interface GroupOptions {
   maximize?: boolean;
   /** False: tensor by tensor; true or null: all tensors in one native call. @default {null} */
   foreach?: boolean | null;
-  /** Record steps, so that `SGD.backward` can go back through them. @default {false} */
+  /**
+   * Whether steps are recorded, so that `SGD.backward` can differentiate through them.
+   * @default {false}
+   */
   differentiable?: boolean;
   /** Sign-SGD: step by the sign of the update. @default {false} */
   sign?: boolean;
@@ -72,8 +85,8 @@ export interface GroupOptions {
  */
 export interface SGDOptions extends GroupOptions, RoundingOptions {
   /**
-   * Which implementation runs for arrays. `"auto"` takes the native library when it is there and
-   * allowed, and never prompts; `"cpu"` insists on it; `"js"` uses JavaScript alone. Tensors of a
+   * Which implementation steps arrays. `"auto"` takes the native library if it is installed and
+   * allowed, and never prompts; `"cpu"` requires it; `"js"` uses JavaScript alone. Tensors of a
    * GPU are always stepped there.
    * @default {"auto"}
    */
@@ -98,10 +111,10 @@ const DEFAULTS: Omit<Hyperparameters, "lr"> = {
 };
 
 const CHECKS: { readonly [K in keyof Hyperparameters]: (value: unknown) => void } = {
-  lr: (value) => checkNumber("lr", value),
-  momentum: (value) => checkNumber("momentum", value),
-  dampening: (value) => checkNumber("dampening", value),
-  weightDecay: (value) => checkNumber("weightDecay", value),
+  lr: (value) => checkNumber("lr", value, NOT_NEGATIVE),
+  momentum: (value) => checkNumber("momentum", value, NOT_NEGATIVE),
+  dampening: (value) => checkNumber("dampening", value, NOT_NEGATIVE),
+  weightDecay: (value) => checkNumber("weightDecay", value, NOT_NEGATIVE),
   nesterov: (value) => checkBoolean("nesterov", value),
   maximize: (value) => checkBoolean("maximize", value),
   foreach: (value) => value === null || checkBoolean("foreach", value, " or null"),
@@ -113,7 +126,7 @@ const CHECKS: { readonly [K in keyof Hyperparameters]: (value: unknown) => void 
 export const HYPERPARAMETERS = Object.keys(CHECKS) as (keyof Hyperparameters)[];
 
 /**
- * Checks one hyperparameter by itself.
+ * Checks one hyperparameter, regardless of the others.
  *
  * @throws {TypeError} If it is of another type.
  * @throws {RangeError} If it is negative, infinite or NaN.
@@ -129,7 +142,7 @@ export function checkHyperparameter(name: keyof Hyperparameters, value: unknown)
  * @throws {RangeError} If it is negative, infinite or NaN.
  */
 export function checkInitialLr(value: unknown): void {
-  checkNumber("initialLr", value);
+  checkNumber("initialLr", value, NOT_NEGATIVE);
 }
 
 /**
@@ -141,10 +154,9 @@ export function checkCombination(
   h: Readonly<Pick<Hyperparameters, "nesterov" | "momentum" | "dampening">>,
 ): void {
   if (h.nesterov && !(h.momentum > 0 && h.dampening === 0)) {
-    throw new RangeError(
-      "Cannot set nesterov as it needs momentum > 0 and dampening 0: " +
-        `current values are momentum ${h.momentum} and dampening ${h.dampening}`,
-    );
+    const shown = `momentum ${h.momentum} and dampening ${h.dampening}`;
+    const reason = "it needs momentum > 0 and dampening 0";
+    throw new RangeError(refusal("set nesterov", reason, shown, "values"));
   }
 }
 
@@ -185,49 +197,14 @@ export function resolve(group: GroupOptions, shared: GroupOptions = {}): Hyperpa
  *
  * @throws {TypeError} If there is a key that is neither a hyperparameter nor in `others`.
  */
-export function checkKeys(options: object, others: readonly string[]): void {
+export function checkGroupKeys(options: object, others: readonly string[]): void {
   checkKnown(options, [...HYPERPARAMETERS, ...others]);
-}
-
-/**
- * Refuses options that are no object.
- *
- * @param doing What they are for, as error messages say it.
- * @throws {TypeError} If they are not an object, or an array.
- */
-export function checkObject(doing: string, options: unknown): asserts options is object {
-  if (typeof options === "object" && options !== null && !Array.isArray(options)) return;
-  throw new TypeError(
-    `Cannot ${doing} as options must be an object: current value is ${describe(options)}`,
-  );
 }
 
 /** Whether gradients can be divided by a scale: a float32 has to hold its inverse. */
 export function isInvertible(scale: number): boolean {
   const inverse = Math.fround(1 / scale);
   return inverse > 0 && inverse < Infinity;
-}
-
-function checkNumber(name: string, value: unknown): void {
-  if (typeof value !== "number") {
-    throw new TypeError(
-      `Cannot set ${name} as it must be a number: current value is ${describe(value)}`,
-    );
-  }
-  if (!(value >= 0 && value < Infinity)) {
-    throw new RangeError(
-      `Cannot set ${name} as it must be finite and >= 0: current value is ${value}`,
-    );
-  }
-}
-
-function checkBoolean(name: string, value: unknown, orElse = ""): void {
-  if (typeof value !== "boolean") {
-    throw new TypeError(
-      `Cannot set ${name} as it must be true or false${orElse}: ` +
-        `current value is ${describe(value)}`,
-    );
-  }
 }
 
 /**

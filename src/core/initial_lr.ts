@@ -3,11 +3,11 @@
 /** A group as schedules see it. */
 interface Group {
   readonly lr: number;
-  /** The group's own word for it, where it has one. */
+  /** The learning rate that schedules start from, if the group states it. */
   readonly initialLr?: number;
 }
 
-/** What is settled; the base of any other group is its learning rate. */
+/** The bases that are settled; the base of any other group is its learning rate. */
 const initialLrs = new WeakMap<object, number>();
 
 /** The groups that a scheduler has set. */
@@ -41,7 +41,7 @@ export function isScheduled(group: object): boolean {
 
 /**
  * Takes over the base that was saved with a group. If there was none, the base is the learning rate:
- * for good where a scheduler sets it, and else until a scheduler is made.
+ * permanently if a scheduler sets it, and otherwise until a scheduler is made.
  */
 export function restoreInitialLr(group: Group, saved: number | undefined): void {
   if (saved !== undefined) initialLrs.set(group, saved);

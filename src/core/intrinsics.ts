@@ -1,10 +1,10 @@
 /**
  * Typed arrays and buffers as the language defines them.
  *
- * An array's own properties, its class and a changed prototype can say anything of its length and of
- * where it lies, and one thing now and another one later. What is read and called here was taken from
- * the prototypes when this module was loaded, and looks at the array itself. All that ends up as an
- * address, or as a number of elements behind one, has to come from here.
+ * An array's own properties, its class or a changed prototype can report a false length or place, and
+ * a different one at each call. The getters and methods here were taken from the prototypes when this
+ * module was loaded, and read the array itself. Every address, and every number of elements behind
+ * one, has to come from here.
  */
 
 import { BFloat16Array } from "./bfloat16.ts";
@@ -13,8 +13,8 @@ import type { HostArray } from "./host_array.ts";
 const arrays = Object.getPrototypeOf(Float32Array.prototype) as object;
 
 /**
- * A method or getter as a function of its object. It is called as it is: `method.call` would be looked
- * up anew each time, and could be another function by then.
+ * A method or getter as a function of its object. It is called directly, because `method.call` would
+ * be looked up at each call, and could be another function by then.
  */
 function unbound<F>(method: unknown): F {
   return Function.prototype.call.bind(method as () => unknown) as F;
@@ -38,7 +38,7 @@ export const byteLengthOf: (array: unknown) => number = getter(arrays, "byteLeng
 /** The bytes before the first element; 0 once the buffer is detached. */
 export const byteOffsetOf: (array: unknown) => number = getter(arrays, "byteOffset");
 
-/** The buffer. Asking for it puts the elements of a small array where they stay. */
+/** The buffer. Reading it moves the elements of a small array to their final place. */
 export const bufferOf: (array: unknown) => ArrayBufferLike = getter(arrays, "buffer");
 
 /** Copies an array's elements into another one, from element `at` on; neither can be overridden. */
@@ -57,7 +57,10 @@ const isResizable = getter<boolean | undefined>(ArrayBuffer.prototype, "resizabl
 
 const maxByteLengthOf = getter<number>(ArrayBuffer.prototype, "maxByteLength");
 
-/** A page that is not isolated has shared memories of WebAssembly, and no name for their buffers. */
+/**
+ * The class is undefined in a page that is not isolated, which still has shared memories of
+ * WebAssembly.
+ */
 const shared = typeof SharedArrayBuffer === "undefined" ? {} : SharedArrayBuffer.prototype;
 
 const isGrowable = getter<boolean | undefined>(shared, "growable");
@@ -73,7 +76,7 @@ export function sizeOfBuffer(buffer: ArrayBufferLike): number {
 
 /** What can happen to the memory of a buffer. */
 export interface BufferState {
-  /** It has gone elsewhere. */
+  /** Whether the memory has been transferred. */
   readonly detached: boolean;
   /** The most bytes that it can be resized to; null if its size is fixed. */
   readonly resizableTo: number | null;
@@ -83,7 +86,7 @@ const FIXED: BufferState = Object.freeze({ detached: false, resizableTo: null })
 
 /** What can happen to the memory of a buffer. */
 export function stateOfBuffer(buffer: ArrayBufferLike): BufferState {
-  // The class only says which getters to try first: those of the other class throw.
+  // The class only decides which getters are tried first: those of the other class throw.
   const kinds = Object.getPrototypeOf(buffer) === shared
     ? [stateOfShared, stateOfUnshared]
     : [stateOfUnshared, stateOfShared];
@@ -106,7 +109,7 @@ function stateOfShared(buffer: ArrayBufferLike): BufferState {
   return isGrowable(buffer) ? { detached: false, resizableTo: maxSharedLengthOf(buffer) } : FIXED;
 }
 
-/** Without a getter for it: nothing can be made on a buffer that is detached. */
+/** Finds out without a getter: no array can be made on a buffer that is detached. */
 function isGone(buffer: ArrayBufferLike): boolean {
   try {
     return new Uint8Array(buffer).length < 0;

@@ -3,6 +3,7 @@
 import type { ElementType } from "./dtype.ts";
 import { label } from "./parameter.ts";
 import type { RuleOptions } from "./rule.ts";
+import { outOfRange } from "./validate.ts";
 
 /** The largest finite values. */
 const LARGEST: Readonly<Record<ElementType["name"], number>> = {
@@ -12,20 +13,23 @@ const LARGEST: Readonly<Record<ElementType["name"], number>> = {
   float64: Number.MAX_VALUE,
 };
 
-/** What every type can hold. */
+/** The largest value that every type can hold. */
 const SAFE = LARGEST.float16;
 
 /** The hyperparameters that are numbers. */
 type Numbers = Readonly<Pick<RuleOptions, "lr" | "momentum" | "dampening" | "weightDecay">>;
 
-/** Whether every type can hold those of a row of the group table, as it is nearly always. */
+/**
+ * Whether every type can hold the hyperparameters of a row of the group table, which is the usual
+ * case.
+ */
 export function isModest(rows: Float64Array, at: number): boolean {
   return rows[at] <= SAFE && rows[at + 1] <= SAFE && rows[at + 2] <= SAFE && rows[at + 3] <= SAFE;
 }
 
 /**
- * The type in which updates are computed, as devices compute in float32 and 16-bit types are computed in
- * that of their momentum buffers.
+ * The type in which updates are computed: devices compute in float32, and 16-bit types are computed in
+ * the type of their momentum buffers.
  */
 export function computeTypeOf(
   { dtype, bufferType }: { readonly dtype: ElementType; readonly bufferType: ElementType },
@@ -34,9 +38,9 @@ export function computeTypeOf(
 }
 
 /**
- * Checks the hyperparameters that a parameter is stepped by, as torch does. Torch does not look at
- * momentum without nesterov, nor at a first step at what only later ones read; here all are looked at
- * in every step.
+ * Checks the hyperparameters of a parameter's step, as torch does. Torch skips momentum without
+ * nesterov, and at a first step the ones that only later steps read; here every step checks all of
+ * them.
  *
  * @param type The type in which the update is computed.
  * @throws {RangeError} If it cannot hold one of them.
@@ -50,14 +54,13 @@ export function checkOverflow(
   const largest = LARGEST[type];
   for (const name of ["lr", "momentum", "weightDecay"] as const) {
     if (h[name] <= largest) continue;
-    throw new RangeError(
-      `Cannot step ${label(parameter, index)} as ${name} must be at most ${largest}, the largest ` +
-        `${type}: current value is ${h[name]}`,
-    );
+    const reason = `${name} must be at most ${largest}, the largest ${type}`;
+    throw outOfRange(`step ${label(parameter, index)}`, reason, h[name]);
   }
   if (h.momentum === 0 || h.dampening - 1 <= largest) return;
-  throw new RangeError(
-    `Cannot step ${label(parameter, index)} as dampening must be at most ${largest + 1}, so that ` +
-      `a ${type} holds 1 - dampening: current value is ${h.dampening}`,
+  throw outOfRange(
+    `step ${label(parameter, index)}`,
+    `dampening must be at most ${largest + 1}, so that a ${type} holds 1 - dampening`,
+    h.dampening,
   );
 }

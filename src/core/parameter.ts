@@ -1,10 +1,10 @@
-/** Parameters and sparse gradients: what the optimizer steps, and what errors call it. */
+/** Parameters and sparse gradients, and the names that error messages give them. */
 
 import type { Tensor } from "./dtype.ts";
 import type { FloatArray } from "./host_array.ts";
 
 /**
- * A trainable tensor: its values, their gradient, and what it is called.
+ * A trainable tensor: its values, their gradient and its name.
  *
  * The caller owns the arrays. `data` is updated in place by every step; `grad` is only read, and
  * may be replaced between two steps. A parameter whose `grad` is null is skipped by that step,
@@ -31,8 +31,8 @@ export interface Parameter<T extends Tensor = FloatArray> {
   /** The gradient: length, dtype and device of `data`, or null for "none this time". */
   grad: T | null;
   /**
-   * What the parameter is called: its own name within an optimizer, which reads it once, as it gets
-   * the parameter. State dicts and files carry it, and state is loaded by it.
+   * The parameter's name, unique within an optimizer, which reads it once, when it is given the
+   * parameter. State dicts and files contain it, and state is matched by it when it is loaded.
    */
   name?: string;
   /** The tensor's shape; its product is `data.length`. The step does not depend on it. */
@@ -40,10 +40,10 @@ export interface Parameter<T extends Tensor = FloatArray> {
 }
 
 /**
- * The gradient of some rows of a matrix, as an embedding makes it; the other rows have none.
+ * The gradient of some rows of a matrix, as an embedding layer produces it; the other rows have none.
  *
  * An index may occur more than once: the gradient of that row is the sum of its entries. Indices
- * need no order. The arrays are the caller's and are only read.
+ * need not be sorted. The arrays are the caller's and are only read.
  *
  * @example
  * ```ts

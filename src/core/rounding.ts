@@ -1,8 +1,8 @@
-/** How parameters in 16-bit types are rounded, and what is kept of them in float32. */
+/** How parameters in 16-bit types are rounded, and which of their arrays are float32. */
 
 import { FLOAT32, isSixteenBit } from "./dtype.ts";
 import type { ElementType } from "./dtype.ts";
-import { describe } from "./validate.ts";
+import { checkBoolean, checkNumber, checkWord, refusal, SAFE_WHOLE } from "./validate.ts";
 
 /**
  * How parameters in 16-bit types are rounded.
@@ -12,7 +12,7 @@ import { describe } from "./validate.ts";
 export type Rounding = "nearest" | "stochastic" | "torch";
 
 /**
- * The options for parameters in 16-bit types (float16, bfloat16); others do not look at them.
+ * The options for parameters in 16-bit types (float16, bfloat16); they do not affect other types.
  *
  * @category Optimizer
  */
@@ -26,12 +26,13 @@ export interface RoundingOptions {
    */
   rounding?: Rounding;
   /**
-   * Whether a copy in float32 is kept of each parameter, made from it at its first step. Steps then
-   * go into the copy, and the parameter gets the rounded values. Not with rounding `"torch"`.
+   * Whether a float32 copy of each parameter is kept, made from it at its first step. Each step then
+   * updates the copy, so that small updates are not lost, and the parameter receives the rounded
+   * values. Not available with rounding `"torch"`.
    * @default {false}
    */
   masterWeights?: boolean;
-  /** What stochastic rounding draws its random bits from: whole, from 0 to 2^53 - 1. @default {0} */
+  /** The seed of stochastic rounding: a whole number from 0 to 2^53 - 1. @default {0} */
   seed?: number;
 }
 
@@ -50,7 +51,10 @@ export interface RandomState {
   counter: number;
 }
 
-/** The options for parameters in 16-bit types, all of them present, and where their random bits are. */
+/**
+ * The options for parameters in 16-bit types, all of them present, and the state of their random
+ * bits.
+ */
 export interface Precision {
   readonly rounding: Rounding;
   readonly masterWeights: boolean;
@@ -60,53 +64,19 @@ export interface Precision {
 /**
  * Checks and completes the options.
  *
- * @throws {TypeError} If an option is of another type or no such rounding exists.
+ * @throws {TypeError} If an option is of another type or the rounding does not exist.
  * @throws {RangeError} If the seed is out of range, or master weights come with torch's rounding.
  */
-export function readRounding(options: RoundingOptions): Precision {
+export function readPrecision(options: RoundingOptions): Precision {
   const { rounding = "nearest", masterWeights = false, seed = 0 } = options;
-  if (!["nearest", "stochastic", "torch"].includes(rounding)) {
-    throw new TypeError(
-      `Cannot set rounding as it must be "nearest", "stochastic" or "torch": current value is ${
-        describe(rounding)
-      }`,
-    );
-  }
-  if (typeof masterWeights !== "boolean") {
-    throw new TypeError(
-      `Cannot set masterWeights as it must be true or false: current value is ${
-        describe(masterWeights)
-      }`,
-    );
-  }
+  checkWord("rounding", rounding, ["nearest", "stochastic", "torch"]);
+  checkBoolean("masterWeights", masterWeights);
   if (masterWeights && rounding === "torch") {
-    throw new RangeError(
-      'Cannot set masterWeights as it needs rounding "nearest" or "stochastic": ' +
-        'current value is "torch"',
-    );
+    const reason = 'it needs rounding "nearest" or "stochastic"';
+    throw new RangeError(refusal("set masterWeights", reason, '"torch"'));
   }
-  checkCount("seed", seed);
+  checkNumber("seed", seed, SAFE_WHOLE);
   return { rounding, masterWeights, random: { seed, counter: 0 } };
-}
-
-/**
- * Checks a seed or a counter.
- *
- * @throws {TypeError} If it is no number.
- * @throws {RangeError} If it is not whole, negative, or above 2^53 - 1.
- */
-export function checkCount(name: string, value: unknown): asserts value is number {
-  if (typeof value !== "number") {
-    throw new TypeError(
-      `Cannot set ${name} as it must be a number: current value is ${describe(value)}`,
-    );
-  }
-  if (!(Number.isSafeInteger(value) && value >= 0)) {
-    throw new RangeError(
-      `Cannot set ${name} as it must be a whole number from 0 to 2^53 - 1: ` +
-        `current value is ${value}`,
-    );
-  }
 }
 
 /** The type of the momentum buffers of parameters of a type. */
@@ -122,17 +92,16 @@ export function codeOf(type: ElementType, rounding: Rounding): number {
 }
 
 /**
- * Refuses what tensors of a GPU cannot do: those of float16 have buffers of float16 and are rounded
- * once, to the nearest.
+ * Refuses options that tensors of a GPU do not support: those of float16 have buffers of float16 and
+ * are rounded once, to the nearest.
  *
- * @throws {TypeError} If they are of float16 and more is asked for.
+ * @throws {TypeError} If they are of float16 and an option differs from that.
  */
 export function checkDevice(type: ElementType, precision: Precision, what: string): void {
   if (type.device === undefined || type.bytes !== 2) return;
   const { rounding, masterWeights } = precision;
   if (rounding === "nearest" && !masterWeights) return;
-  throw new TypeError(
-    `Cannot use ${what} as float16 on a GPU needs rounding "nearest" and no masterWeights: ` +
-      `current values are "${rounding}" and ${masterWeights}`,
-  );
+  const reason = 'float16 on a GPU needs rounding "nearest" and no masterWeights';
+  const shown = `"${rounding}" and ${masterWeights}`;
+  throw new TypeError(refusal(`use ${what}`, reason, shown, "values"));
 }

@@ -1,5 +1,5 @@
 /**
- * The rule: what one step of SGD does to one element, stated once for TypeScript.
+ * The update rule: what one step of SGD does to one element. TypeScript has it only here.
  *
  * With `p` the parameter, `g` its gradient and `b` its momentum buffer:
  *
@@ -15,13 +15,14 @@
  * p <- fma(-lr, u, p)
  * ```
  *
- * The three functions are written over an arithmetic, so that the same text steps numbers
- * (`src/backends/js/tiles.ts`) and writes the WebAssembly that steps vectors (`src/backends/js/wasm/kernel.ts`).
+ * The three functions are written over an arithmetic, so that the same code steps numbers
+ * (`src/backends/js/tiles.ts`) and writes the WebAssembly that steps vectors
+ * (`src/backends/js/wasm/kernel.ts`).
  */
 
 import type { Hyperparameters } from "./hyperparameters.ts";
 
-/** What the rule needs to be able to do with a value. */
+/** The operations on values that the rule uses. */
 export interface Arithmetic<V> {
   /** `a * b`, rounded. */
   mul(a: V, b: V): V;

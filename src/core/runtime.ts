@@ -1,11 +1,11 @@
-/** What only some runtimes have. */
+/** Support for functions that only some runtimes have. */
 
 /**
- * Refuses what Node.js and browsers cannot do.
+ * Refuses an operation that Node.js and browsers do not support.
  *
- * @param doing What it is, as in "save the state".
+ * @param doing The operation, such as "save the state".
  * @param instead What to do there instead.
- * @throws {Error} Wherever there is no Deno.
+ * @throws {Error} If the runtime is not Deno.
  */
 export function checkDeno(doing: string, instead: string): void {
   if (typeof Deno === "undefined") throw new Error(`Cannot ${doing} as it needs Deno: ${instead}`);

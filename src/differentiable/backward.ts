@@ -1,10 +1,10 @@
-/** Going back through recorded steps. */
+/** Differentiates a loss through recorded steps. */
 
 import type { Backend } from "../backends/backend.ts";
 import { copyOf, lengthOf } from "../core/intrinsics.ts";
 import { checkMatches } from "../core/array_checks.ts";
 import { checkBuffer } from "../core/array_checks.ts";
-import { describe } from "../core/validate.ts";
+import { checkKnown, checkObject, describe, refusal, wrongType } from "../core/validate.ts";
 import { label } from "../core/parameter.ts";
 import type { FloatArray } from "../core/host_array.ts";
 import type { Parameter } from "../core/parameter.ts";
@@ -13,14 +13,14 @@ import type { HyperGradients, Pullback } from "../backends/pullback.ts";
 import type { RecordedGroup, RecordedStep, RecordedTensor } from "./recorder.ts";
 
 /**
- * Derivatives of a loss, by parameter.
+ * The derivatives of a loss with respect to parameters.
  *
  * @category Differentiable steps
  */
 export type Cotangents = ReadonlyMap<Parameter, FloatArray>;
 
 /**
- * One parameter in one step, on the way back.
+ * One parameter in one step, as `through` receives it.
  *
  * @category Differentiable steps
  */
@@ -29,71 +29,76 @@ export interface BackwardTensor {
   readonly data: FloatArray;
   /** The gradient that the step took. */
   readonly grad: FloatArray;
-  /** The derivative of the loss by this gradient. */
+  /** The derivative of the loss with respect to this gradient. */
   readonly gradCotangent: FloatArray;
   /**
-   * The derivative of the loss by the values before the step, through the step alone. If the
-   * gradient was computed from these values, add to it what comes that way: the Jacobian of the
-   * gradient, transposed, times `gradCotangent`.
+   * The derivative of the loss with respect to the values before the step, through the step alone. If
+   * the gradient was computed from these values, add its contribution: the transposed Jacobian of the
+   * gradient times `gradCotangent`.
    */
   readonly paramCotangent: FloatArray;
 }
 
 /**
- * One step, on the way back.
+ * One step, as `through` receives it.
  *
  * @category Differentiable steps
  */
 export interface BackwardStep {
-  /** Which of the recorded steps it is, counted from 0, the oldest. */
+  /** The index of the step among the recorded ones; the oldest is 0. */
   readonly index: number;
   /** The parameters that it stepped. */
   readonly params: ReadonlyMap<Parameter, BackwardTensor>;
-  /** The derivatives by the hyperparameters of each group, in this step alone. */
+  /** The derivatives with respect to the hyperparameters of each group, in this step alone. */
   readonly groups: readonly HyperGradients[];
 }
 
 /**
- * What `SGD.backward` may be told.
+ * The options of `SGD.backward`.
  *
  * @category Differentiable steps
  */
 export interface BackwardOptions {
-  /** The derivatives by momentum buffers after the last step; zeros where there is none. */
+  /**
+   * The derivatives with respect to momentum buffers after the last step; missing ones are zeros.
+   */
   momentumBuffers?: Cotangents;
   /**
-   * Called for each step, from the last to the first, when the way through it has been gone.
-   * Gradients that depend on parameters add their part to `paramCotangent` here; without it they
-   * count as given.
+   * A function that is called for each step, from the last to the first, after its derivatives have
+   * been computed. If gradients depend on parameters, it adds their contribution to `paramCotangent`;
+   * otherwise they are treated as constants.
    */
   through?: (step: BackwardStep) => void;
 }
 
 /**
- * The derivatives of a loss by what the recorded steps started from.
+ * The derivatives of a loss with respect to what the recorded steps started from.
  *
  * @category Differentiable steps
  */
 export interface BackwardResult {
-  /** By each parameter before the first recorded step. */
+  /** With respect to each parameter before the first recorded step. */
   readonly params: Cotangents;
-  /** By each momentum buffer before the first recorded step, where there was one. */
+  /** With respect to each momentum buffer before the first recorded step, where there was one. */
   readonly momentumBuffers: Cotangents;
-  /** By the hyperparameters of each group, if all steps share them: the sums over `steps`. */
+  /**
+   * With respect to the hyperparameters of each group, if all steps share them: the sums over
+   * `steps`.
+   */
   readonly groups: readonly HyperGradients[];
-  /** By the hyperparameters of each group in each step, oldest step first. */
+  /** With respect to the hyperparameters of each group in each step, oldest step first. */
   readonly steps: readonly (readonly HyperGradients[])[];
 }
 
-/** The derivatives by what lies between two steps. */
+/** The derivatives with respect to the parameters and momentum buffers between two steps. */
 interface Flow {
   readonly params: Map<Parameter, FloatArray>;
   readonly buffers: Map<Parameter, FloatArray>;
 }
 
-/** What there is to go back through. */
+/** The recorded steps of an optimizer. */
 export interface Recorded {
-  /** Oldest first. */
+  /** The steps, oldest first. */
   readonly steps: readonly RecordedStep[];
   /** All parameters of the optimizer, in their order. */
   readonly members: readonly Parameter[];
@@ -101,7 +106,7 @@ export interface Recorded {
 }
 
 /**
- * Goes back through steps.
+ * Computes the derivatives of a loss with respect to what the recorded steps started from.
  *
  * @throws {TypeError} If a cotangent is of another type than its parameter.
  * @throws {RangeError} If a cotangent is of another length, or of a parameter that was not recorded,
@@ -113,7 +118,7 @@ export function goBackThrough(
   cotangents: Cotangents,
   options: BackwardOptions,
 ): BackwardResult {
-  const { momentumBuffers, through } = readOptions(options);
+  const { momentumBuffers, through } = readBackwardOptions(options);
   if (steps.length === 0) {
     throw new Error("Cannot go back as no step is recorded: set differentiable, then step");
   }
@@ -137,27 +142,17 @@ export function goBackThrough(
   return { params: flow.params, momentumBuffers: flow.buffers, groups: total, steps: gradients };
 }
 
-function readOptions(options: BackwardOptions) {
-  if (typeof options !== "object" || options === null) {
-    throw new TypeError(
-      `Cannot go back as options must be an object: current value is ${describe(options)}`,
-    );
-  }
-  const { momentumBuffers = new Map(), through, ...others } = options;
-  for (const key of Object.keys(others)) {
-    throw new TypeError(
-      `Cannot read option "${key}" as it does not exist: the options are momentumBuffers, through`,
-    );
-  }
+function readBackwardOptions(options: BackwardOptions) {
+  checkObject("go back", options);
+  checkKnown(options, ["momentumBuffers", "through"]);
+  const { momentumBuffers = new Map(), through } = options;
   if (through !== undefined && typeof through !== "function") {
-    throw new TypeError(
-      `Cannot set through as it must be a function: current value is ${describe(through)}`,
-    );
+    throw wrongType("set through", "it must be a function", through);
   }
   return { momentumBuffers, through };
 }
 
-/** Takes the flow from after a step to before it, for one group. */
+/** Replaces the derivatives after a step by those before it, for one group. */
 function goBackThroughGroup(
   { options, tensors }: RecordedGroup,
   backend: Backend,
@@ -186,7 +181,10 @@ function pullbackFrom(tensor: RecordedTensor, momentum: number, flow: Flow): Pul
   );
 }
 
-/** A group that was differentiable in some of the steps only has gaps that cannot be bridged. */
+/**
+ * Refuses a group that was differentiable in only some of the steps: no derivative passes the
+ * others.
+ */
 function checkGroups(steps: readonly RecordedStep[]): void {
   for (const [i] of steps.at(-1)!.entries()) {
     const recorded = steps.map((step) => step[i]).filter((group) => group !== undefined)
@@ -200,7 +198,7 @@ function checkGroups(steps: readonly RecordedStep[]): void {
   }
 }
 
-/** The newest record of each parameter; all have to be alike, as the flow goes from one to the next. */
+/** The newest record of each parameter. All of its records need one dtype and length. */
 function findTensors(steps: readonly RecordedStep[]): Map<Parameter, RecordedTensor> {
   const found = new Map<Parameter, RecordedTensor>();
   for (const tensor of steps.flatMap((step) => step.flatMap(({ tensors }) => tensors ?? []))) {
@@ -217,17 +215,14 @@ function findTensors(steps: readonly RecordedStep[]): Map<Parameter, RecordedTen
   return found;
 }
 
-/** What reads the caller's cotangents into arrays of its own. */
+/** A function that checks the caller's cotangents and copies them. */
 function cotangentReader(
   known: ReadonlyMap<Parameter, RecordedTensor>,
   members: readonly Parameter[],
 ) {
   return (cotangents: Cotangents, option: string, what: string): Map<Parameter, FloatArray> => {
     if (!(cotangents instanceof Map)) {
-      throw new TypeError(
-        `Cannot go back as ${option} must be a Map from parameters to arrays: ` +
-          `current value is ${describe(cotangents)}`,
-      );
+      throw wrongType("go back", `${option} must be a Map from parameters to arrays`, cotangents);
     }
     const own = new Map<Parameter, FloatArray>();
     for (const [parameter, array] of cotangents as Cotangents) {
@@ -248,9 +243,9 @@ function strangerError(parameter: Parameter, members: readonly Parameter[], what
       `Cannot use ${what} of ${label(parameter, index)} as it is in no recorded step`,
     );
   }
+  const shown = describe(parameter?.name ?? parameter);
   return new RangeError(
-    `Cannot use a ${what} as its parameter must be one of the optimizer's: ` +
-      `current value is ${describe(parameter?.name ?? parameter)}`,
+    refusal(`use a ${what}`, "its parameter must be one of the optimizer's", shown),
   );
 }
 
@@ -262,7 +257,7 @@ function checkDone(result: unknown): void {
   }
 }
 
-/** `through` has had its hands on the arrays that flow on. */
+/** Checks the arrays that the next step reads: `through` may have detached them. */
 function checkFlow(step: RecordedStep, { params }: Flow): void {
   for (const { parameter, name } of step.flatMap(({ tensors }) => tensors ?? [])) {
     checkBuffer(params.get(parameter)!, `paramCotangent of ${name}`);

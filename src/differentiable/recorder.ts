@@ -1,7 +1,10 @@
-/** What `differentiable: true` keeps of each step, so that gradients can flow back through it. */
+/**
+ * Records what each step reads if `differentiable` is true, so that it can be differentiated later.
+ */
 
 import { copyOf } from "../core/intrinsics.ts";
-import { describe } from "../core/validate.ts";
+import { checkNumber } from "../core/validate.ts";
+import type { Limit } from "../core/validate.ts";
 import { isSixteenBit } from "../core/dtype.ts";
 import { label } from "../core/parameter.ts";
 import type { FloatArray } from "../core/host_array.ts";
@@ -11,26 +14,31 @@ import type { RowView } from "../plan/tensor_table.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { RuleOptions } from "../core/rule.ts";
 
-/** What one step read of one parameter: copies. */
+const RECORD_STEPS: Limit = {
+  text: "a whole number >= 1 or Infinity",
+  holds: (value) => value >= 1 && (Number.isInteger(value) || value === Infinity),
+};
+
+/** Copies of what one step read of one parameter. */
 export interface RecordedTensor {
   readonly parameter: Parameter;
-  /** What error messages call the parameter. */
+  /** The parameter's name in error messages. */
   readonly name: string;
   readonly dtype: WideDtype;
   readonly data: FloatArray;
   readonly grad: FloatArray;
-  /** Null at a first step. */
+  /** The momentum buffer; null at a parameter's first step. */
   readonly buffer: FloatArray | null;
 }
 
 /** One group in one step. */
 export interface RecordedGroup {
   readonly options: Readonly<RuleOptions>;
-  /** Those of its parameters that had a gradient; null if the group was not differentiable. */
+  /** Its parameters that had a gradient; null if the group was not differentiable. */
   readonly tensors: readonly RecordedTensor[] | null;
 }
 
-/** One step: its groups, in their order. */
+/** The groups of one step, in order. */
 export type RecordedStep = readonly RecordedGroup[];
 
 /** The steps that have been recorded, oldest first, up to a limit. */
@@ -47,7 +55,7 @@ export class Recorder {
   /**
    * Copies what a step is about to read, if any of its groups is differentiable.
    *
-   * @param plan Refreshed, and not stepped yet.
+   * @param plan The plan, refreshed and not yet stepped.
    * @throws {TypeError} If a gradient is sparse, on a device or of a 16-bit type.
    */
   record(plan: Plan): RecordedStep | null {
@@ -64,7 +72,7 @@ export class Recorder {
     if (this.steps.length > this.#limit) this.steps.shift();
   }
 
-  /** Runs what goes back through the steps, and forgets them if it succeeds. */
+  /** Runs a function on the steps, and forgets the steps if it succeeds. */
   goBack<Result>(through: (steps: readonly RecordedStep[]) => Result): Result {
     this.assertNotInBackward("backward");
     this.#goingBack = true;
@@ -78,9 +86,9 @@ export class Recorder {
   }
 
   /**
-   * Refuses what would change the steps while they are being gone through.
+   * Refuses a method that would change the steps while `goBack` runs.
    *
-   * @param method The method of `SGD` that would.
+   * @param method The method of `SGD`.
    * @throws {Error} If called within `goBack`.
    */
   assertNotInBackward(method: string): void {
@@ -108,12 +116,12 @@ function copyAll(plan: Plan): RecordedStep {
 function copy(entry: RowView): RecordedTensor {
   const { grad, dtype, index } = entry;
   const parameter = entry.parameter as Parameter;
-  if (grad === null) throw refusal(entry, "sparse");
-  if (dtype.device !== undefined) throw refusal(entry, "on a GPU");
-  if (isSixteenBit(dtype)) throw refusal(entry, dtype.name);
+  if (grad === null) throw notRecordable(entry, "sparse");
+  if (dtype.device !== undefined) throw notRecordable(entry, "on a GPU");
+  if (isSixteenBit(dtype)) throw notRecordable(entry, dtype.name);
   return {
     parameter,
-    // Read later, as a getter could take away what the step has been checked to have.
+    // The name is read later, because a getter could undo what the checks before the step have found.
     get name() {
       return label(parameter, index);
     },
@@ -124,7 +132,7 @@ function copy(entry: RowView): RecordedTensor {
   };
 }
 
-function refusal(entry: RowView, what: string): TypeError {
+function notRecordable(entry: RowView, what: string): TypeError {
   return new TypeError(
     `Cannot use ${entry.name("grad")} as it must be an array of float32 or float64 where ` +
       `differentiable is true: ` +
@@ -135,19 +143,9 @@ function refusal(entry: RowView, what: string): TypeError {
 /**
  * Checks the limit of a recorder.
  *
- * @throws {TypeError} If it is no number.
- * @throws {RangeError} If it is no whole number >= 1 and not Infinity.
+ * @throws {TypeError} If it is not a number.
+ * @throws {RangeError} If it is neither a whole number >= 1 nor Infinity.
  */
-export function checkLimit(value: unknown): asserts value is number {
-  if (typeof value !== "number") {
-    throw new TypeError(
-      `Cannot set recordSteps as it must be a number: current value is ${describe(value)}`,
-    );
-  }
-  if (!(value >= 1 && (Number.isInteger(value) || value === Infinity))) {
-    throw new RangeError(
-      `Cannot set recordSteps as it must be a whole number >= 1 or Infinity: ` +
-        `current value is ${value}`,
-    );
-  }
+export function checkRecordSteps(value: unknown): asserts value is number {
+  checkNumber("recordSteps", value, RECORD_STEPS);
 }

@@ -1,4 +1,4 @@
-/** An open device of the native library: numbers and buffers in, errors out. */
+/** An open device of the native library; its methods turn status numbers into errors. */
 
 import { bufferOf, byteLengthOf } from "../core/intrinsics.ts";
 import { isolateNumber } from "../native/isolate.ts";
@@ -8,7 +8,7 @@ import type { GpuSymbols } from "../native/symbols.ts";
 import { DEVICE } from "../plan/layout.ts";
 
 /**
- * There is no GPU to open; the message names the adapters that were seen and what to install.
+ * No GPU could be opened; the message names the adapters that were seen and what to install.
  *
  * @category GPU
  */
@@ -32,7 +32,7 @@ export interface NativeView {
   readonly length: number;
 }
 
-/** A dtype's number behind the boundary. */
+/** A dtype's number in the native library. */
 export type DtypeCode = 0 | 1;
 
 /** How many dtypes of the tensor table belong to each device, from `DEVICE` on. */
@@ -81,7 +81,7 @@ export class NativeGpu {
     return this.#closed;
   }
 
-  /** What the device says of itself, by name. */
+  /** The properties of the device, by name. */
   info(): Map<string, string> {
     const text = readText((out, capacity) =>
       this.#symbols.descent_gpu_info(this.#number, out, capacity)
@@ -101,7 +101,7 @@ export class NativeGpu {
     return DEVICE + DTYPES * this.#number + dtype;
   }
 
-  /** Makes a tensor, of zeros or of whatever was there. */
+  /** Makes a tensor, filled with zeros or not initialized. */
   tensor(length: number, dtype: DtypeCode, zeroed: boolean): number {
     const out = new Float64Array(1);
     this.#unwrap(
@@ -110,7 +110,7 @@ export class NativeGpu {
     return out[0];
   }
 
-  /** Gives a tensor's memory back. */
+  /** Frees a tensor's memory. */
   free(handle: number): void {
     if (!this.#closed) this.#unwrap(this.#symbols.descent_gpu_free(this.#number, handle));
   }
@@ -127,7 +127,9 @@ export class NativeGpu {
     this.#unwrap(this.#symbols.descent_gpu_zero(this.#number, list, list.length));
   }
 
-  /** Reads all elements into `out`, which the caller keeps; the event loop is free meanwhile. */
+  /**
+   * Reads all elements into `out`, which the caller keeps alive, without blocking the event loop.
+   */
   async read(handle: number, out: Float32Array | Float16Array): Promise<void> {
     await this.#wait(this.#begin(handle), out as Float32Array<ArrayBuffer>);
   }
@@ -140,7 +142,7 @@ export class NativeGpu {
     this.#unwrap(this.#symbols.descent_gpu_finish(wait));
   }
 
-  /** Waits until everything that is queued has been done; the event loop is free meanwhile. */
+  /** Waits until all queued work has been done, without blocking the event loop. */
   async synchronize(): Promise<void> {
     await this.#wait(this.#begin(0), new Float32Array(0));
   }
@@ -222,7 +224,7 @@ export class NativeGpu {
     return seconds;
   }
 
-  /** Loses the device, to test that this is an error. */
+  /** Makes the device fail, so that tests can check the error. */
   lose(): void {
     this.#unwrap(this.#symbols.descent_gpu_lose(this.#number));
   }
@@ -238,7 +240,10 @@ export class NativeGpu {
     return this.#number32((out) => this.#symbols.descent_gpu_read(this.#number, handle, out));
   }
 
-  /** Another thread writes to `out`: asking for its buffer puts a small one where it stays. */
+  /**
+   * Another thread writes to `out`: reading its buffer first moves a small array to its final
+   * place.
+   */
   async #wait(wait: number, out: Float32Array<ArrayBuffer>): Promise<void> {
     bufferOf(out);
     await this.#symbols.descent_gpu_wait_async(wait, out, byteLengthOf(out));

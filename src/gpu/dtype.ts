@@ -2,7 +2,7 @@
 
 import type { DtypeCode } from "./device.ts";
 import { tagOf } from "../core/intrinsics.ts";
-import { describe } from "../core/validate.ts";
+import { wrongType } from "../core/validate.ts";
 
 /**
  * The arrays that hold a GPU tensor's elements on the host, by dtype.
@@ -46,8 +46,9 @@ export function arrayDtype(array: unknown): GpuDtype {
   if (tag === "Float32Array") return "float32";
   if (tag === "Float16Array") return "float16";
   const hint = tag === "Float64Array" ? ", and float64 is not narrowed" : "";
-  throw new TypeError(
-    `Cannot use the array on the GPU as it must be a Float32Array or a Float16Array${hint}: ` +
-      `current value is ${describe(array)}`,
+  throw wrongType(
+    "use the array on the GPU",
+    `it must be a Float32Array or a Float16Array${hint}`,
+    array,
   );
 }

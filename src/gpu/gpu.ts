@@ -1,8 +1,15 @@
-/** Opening a GPU, and what it holds. */
+/** Opens a GPU, and makes its tensors and kernels. */
 
 import type { Device, DeviceTensor, ElementType } from "../core/dtype.ts";
 import { lengthOf } from "../core/intrinsics.ts";
-import { checkKnown, describe } from "../core/validate.ts";
+import {
+  checkKnown,
+  checkObject,
+  checkString,
+  checkWord,
+  outOfRange,
+  refusal,
+} from "../core/validate.ts";
 import { NativeGpu } from "./device.ts";
 import { arrayDtype, FORMATS } from "./dtype.ts";
 import type { GpuDtype } from "./dtype.ts";
@@ -39,7 +46,7 @@ export interface GpuMemory {
   readonly toHost: number;
 }
 
-/** Sizes that only tests choose; 0 is what the adapter has. */
+/** Sizes that only tests choose; 0 stands for what the adapter has. */
 export interface Tuning {
   /** Bytes of the largest block of memory. */
   readonly maxBlockBytes?: number;
@@ -47,23 +54,23 @@ export interface Tuning {
   readonly chunkElements?: number;
 }
 
-/** Elements of the largest tensor: 1 TiB, which no device has, though some would only pretend. */
+/** The most elements of a tensor, 1 TiB: some drivers claim to allocate more than they have. */
 const MAX_LENGTH = 2 ** 38;
 
-/** Opens a GPU with sizes of a test's. */
+/** Opens a GPU with sizes that a test chooses. */
 export let openTuned: (options: GpuOptions, tuning: Tuning) => Gpu;
 
 /** The open device of a GPU. */
 export let nativeOf: (gpu: Gpu) => NativeGpu;
 
-/** Closes GPUs that were forgotten instead of disposed. */
+/** Closes GPUs that are garbage-collected without having been disposed. */
 const forgotten = new FinalizationRegistry<NativeGpu>((native) => native.close());
 
 /**
- * Opens a GPU. What it is given is queued in the order of the calls, which return at once; only
- * reading waits.
+ * Opens a GPU. Work is queued in the order of the calls, which return immediately; only reading
+ * waits.
  *
- * @throws {GpuUnavailableError} If no adapter fits, or the native library is not there; the message
+ * @throws {GpuUnavailableError} If no adapter fits, or the native library is not installed; the message
  * names the adapters that were seen, or what to install.
  * @throws {TypeError} If an option is of another type, or does not exist.
  *
@@ -92,7 +99,7 @@ export function openGpu(options: GpuOptions = {}): Gpu {
  * @category GPU
  */
 export class Gpu {
-  /** What it says of itself. */
+  /** The adapter's properties and limits. */
   readonly info: GpuInfo;
   readonly #native: NativeGpu;
   readonly #dtypes: Readonly<Record<GpuDtype, ElementType>>;
@@ -103,7 +110,7 @@ export class Gpu {
   }
 
   private constructor(options: GpuOptions, tuning: Tuning) {
-    const { adapter = "", powerPreference = "high-performance" } = checkOptions(options);
+    const { adapter = "", powerPreference = "high-performance" } = readGpuOptions(options);
     this.#native = new NativeGpu({
       adapter,
       lowPower: powerPreference === "low-power",
@@ -122,11 +129,11 @@ export class Gpu {
   }
 
   /**
-   * Makes a tensor: of an array's elements, or of so many zeros.
+   * Makes a tensor of an array's elements, or of zeros.
    *
    * @param content The elements, which are copied, or the number of elements.
    * @throws {TypeError} If it is float64, or float16 where the adapter does not have it.
-   * @throws {RangeError} If the number is no whole number, or the device has no memory left.
+   * @throws {RangeError} If the number is not whole or too large, or the device has no memory left.
    */
   tensor(content: Float32Array): GpuTensor<"float32">;
   /** As above, of float16. */
@@ -152,21 +159,21 @@ export class Gpu {
    * are opened for writing as well, which changes nothing for the shader.
    *
    * @param options The WGSL text and the name of its entry point.
-   * @throws {TypeError} If one of them is no string.
+   * @throws {TypeError} If one of them is not a string.
    * @throws {Error} If the shader does not compile; the message is wgpu's, with line and column.
    */
   kernel(options: { code: string; entryPoint: string }): GpuKernel {
     const native = this.#open();
     const { code, entryPoint } = options;
     for (const [name, value] of Object.entries({ code, entryPoint })) {
-      if (typeof value !== "string") throw wrongOption(name, "a string", value);
+      checkString(`set ${name}`, value);
     }
     const { maxWorkgroups } = this.info.limits;
     return createKernel({ native, number: native.kernel(code, entryPoint), maxWorkgroups });
   }
 
   /**
-   * Waits until everything that is queued has been done. The event loop is free meanwhile.
+   * Waits until all queued work has been done, without blocking the event loop.
    *
    * @throws {TypeError} If the GPU has been disposed.
    * @throws {Error} If something went wrong on the device.
@@ -191,10 +198,8 @@ export class Gpu {
     const native = this.#open();
     this.#checkDtype(name);
     if (!(Number.isInteger(length) && length >= 0 && length <= MAX_LENGTH)) {
-      throw new RangeError(
-        `Cannot make a tensor as its length must be a whole number from 0 to ${MAX_LENGTH}: ` +
-          `current value is ${length}`,
-      );
+      const reason = `its length must be a whole number from 0 to ${MAX_LENGTH}`;
+      throw outOfRange("make a tensor", reason, length);
     }
     const handle = native.tensor(length, FORMATS[name].code, zeroed);
     return createTensor({ native, length, name, handle, dtype: this.#dtypes[name] });
@@ -203,9 +208,7 @@ export class Gpu {
   #checkDtype(name: string): void {
     const names = this.info.float16 ? "float32 or float16" : "float32 on this adapter";
     if (name === "float32" || (name === "float16" && this.info.float16)) return;
-    throw new TypeError(
-      `Cannot make a tensor on the GPU as its dtype must be ${names}: current value is ${name}`,
-    );
+    throw new TypeError(refusal("make a tensor on the GPU", `its dtype must be ${names}`, name));
   }
 
   #open(): NativeGpu {
@@ -224,23 +227,13 @@ function createDevice(native: NativeGpu): Device {
   };
 }
 
-function checkOptions(options: unknown): GpuOptions {
-  if (typeof options !== "object" || options === null) {
-    throw wrongOption("options", "an object", options);
-  }
+function readGpuOptions(options: unknown): GpuOptions {
+  checkObject("set options", options, "it");
   checkKnown(options, ["adapter", "powerPreference"]);
   const { adapter, powerPreference } = options as GpuOptions;
-  if (adapter !== undefined && typeof adapter !== "string") {
-    throw wrongOption("adapter", "a string", adapter);
-  }
-  if (![undefined, "high-performance", "low-power"].includes(powerPreference)) {
-    throw wrongOption("powerPreference", '"high-performance" or "low-power"', powerPreference);
+  if (adapter !== undefined) checkString("set adapter", adapter);
+  if (powerPreference !== undefined) {
+    checkWord("powerPreference", powerPreference, ["high-performance", "low-power"]);
   }
   return options;
-}
-
-function wrongOption(name: string, kind: string, value: unknown): TypeError {
-  return new TypeError(
-    `Cannot set ${name} as it must be ${kind}: current value is ${describe(value)}`,
-  );
 }

@@ -1,18 +1,18 @@
-/** What an open GPU says of itself. */
+/** The properties of an open GPU. */
 
 /**
- * What an open GPU says of itself.
+ * The properties of an open GPU.
  *
  * @category GPU
  */
 export interface GpuInfo {
   /** The adapter's name. */
   readonly name: string;
-  /** What kind of device it is; `cpu` is a driver that computes on the processor. */
+  /** The kind of device; `cpu` is a software driver that runs on the CPU. */
   readonly type: "discrete" | "integrated" | "virtual" | "cpu" | "other";
   /** The interface that it is driven through: `vulkan`, `metal` or `dx12`. */
   readonly backend: string;
-  /** The driver and its version, as far as it tells. */
+  /** The driver and its version, as far as the driver reports them. */
   readonly driver: string;
   /** Whether tensors can be float16. */
   readonly float16: boolean;
@@ -26,13 +26,13 @@ export interface GpuInfo {
  * @category GPU
  */
 export interface GpuLimits {
-  /** Bytes of a tensor that one binding of a kernel can see, at most. */
+  /** The most bytes of a tensor that one binding of a kernel can see. */
   readonly maxBindingBytes: number;
-  /** Tensors that one kernel can take. */
+  /** The most tensors that one kernel can take. */
   readonly maxBindings: number;
-  /** Workgroups in each dimension of a dispatch. */
+  /** The most workgroups in each dimension of a dispatch. */
   readonly maxWorkgroups: number;
-  /** Bytes to whose multiples the offset of a view is bound. */
+  /** The alignment of the offset of a view, in bytes. */
   readonly offsetAlignment: number;
 }
 
@@ -43,7 +43,7 @@ const TYPES: Readonly<Record<string, GpuInfo["type"]>> = {
   Cpu: "cpu",
 };
 
-/** Reads what the native library says of a device. */
+/** Reads the native library's description of a device. */
 export function readInfo(lines: ReadonlyMap<string, string>): GpuInfo {
   const text = (name: string) => lines.get(name) ?? "";
   const number = (name: string) => Number(text(name));

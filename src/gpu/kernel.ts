@@ -1,7 +1,7 @@
-/** Shaders of the user. */
+/** The user's own shaders. */
 
 import type { NativeGpu, NativeView } from "./device.ts";
-import { describe } from "../core/validate.ts";
+import { describe, refusal, wrongType } from "../core/validate.ts";
 import type { GpuDtype } from "./dtype.ts";
 import { GpuTensor, placeOf } from "./tensor.ts";
 
@@ -30,7 +30,7 @@ interface Parts {
 /** Makes a kernel. */
 export let createKernel: (parts: Parts) => GpuKernel;
 
-/** Frees kernels that were forgotten instead of disposed. */
+/** Frees kernels that are garbage-collected without having been disposed. */
 const forgotten = new FinalizationRegistry<() => void>((free) => free());
 
 /**
@@ -59,7 +59,7 @@ export class GpuKernel {
    *
    * @param tensors One tensor per binding, or a range of one.
    * @param workgroups The number of workgroups in each dimension; those left out are 1.
-   * @throws {TypeError} If something is no tensor of this GPU, or has been disposed.
+   * @throws {TypeError} If something is not a tensor of this GPU, or has been disposed.
    * @throws {RangeError} If a number of workgroups or a range is not valid.
    * @throws {Error} If the tensors do not fit the shader's bindings.
    */
@@ -77,7 +77,7 @@ export class GpuKernel {
     this.#native.dispatch(this.#number, views, [x, y, z]);
   }
 
-  /** Forgets the shader. What is queued still runs. */
+  /** Frees the shader. Queued work still runs. */
   [Symbol.dispose](): void {
     if (this.#number === 0) return;
     forgotten.unregister(this);
@@ -89,20 +89,15 @@ export class GpuKernel {
     if (Number.isInteger(count) && count as number >= 0 && count as number <= this.#maxWorkgroups) {
       return;
     }
-    throw new RangeError(
-      `Cannot dispatch as workgroups must be whole numbers from 0 to ${this.#maxWorkgroups}: ` +
-        `current value is ${describe(count)}`,
-    );
+    const reason = `workgroups must be whole numbers from 0 to ${this.#maxWorkgroups}`;
+    throw new RangeError(refusal("dispatch", reason, describe(count)));
   }
 
   #view(value: unknown, index: number): NativeView {
     const view = (value instanceof GpuTensor ? { tensor: value } : value ?? {}) as GpuView;
     const { tensor, offset = 0 } = view;
     if (!(tensor instanceof GpuTensor)) {
-      throw new TypeError(
-        `Cannot dispatch as tensor ${index} must be a GpuTensor or a range of one: ` +
-          `current value is ${describe(value)}`,
-      );
+      throw wrongType("dispatch", `tensor ${index} must be a GpuTensor or a range of one`, value);
     }
     const { native, handle } = placeOf(tensor);
     if (native !== this.#native) {

@@ -2,7 +2,7 @@
 
 import type { NativeGpu } from "./device.ts";
 import { lengthOf } from "../core/intrinsics.ts";
-import { describe } from "../core/validate.ts";
+import { refusal, wrongType } from "../core/validate.ts";
 import { registerDeviceTensor } from "../core/dtype.ts";
 import type { DeviceTensor, ElementType } from "../core/dtype.ts";
 import { arrayDtype, FORMATS } from "./dtype.ts";
@@ -23,7 +23,7 @@ export let createTensor: <D extends GpuDtype>(parts: Parts<D>) => GpuTensor<D>;
 /** The device of a tensor, and the number that stands for it there; throws after disposal. */
 export let placeOf: (tensor: GpuTensor<GpuDtype>) => { native: NativeGpu; handle: number };
 
-/** Frees tensors that were forgotten instead of disposed. */
+/** Frees tensors that are garbage-collected without having been disposed. */
 const forgotten = new FinalizationRegistry<() => void>((free) => free());
 
 /**
@@ -72,8 +72,8 @@ export class GpuTensor<D extends GpuDtype = "float32"> implements DeviceTensor {
   }
 
   /**
-   * Reads all elements, as they are after everything that is queued now. The event loop is free
-   * meanwhile.
+   * Reads all elements as they are after all work that has been queued, without blocking the event
+   * loop.
    *
    * @throws {TypeError} If the tensor or its GPU has been disposed.
    * @throws {Error} If something went wrong on the device.
@@ -88,7 +88,7 @@ export class GpuTensor<D extends GpuDtype = "float32"> implements DeviceTensor {
   /**
    * Reads all elements and blocks until they are there.
    *
-   * @param out Where they go; a new array if it is left out.
+   * @param out The array that receives them; a new one by default.
    * @throws {TypeError} If `out` is of another dtype, or the tensor or its GPU has been disposed.
    * @throws {RangeError} If `out` has another length.
    * @throws {Error} If something went wrong on the device.
@@ -113,7 +113,9 @@ export class GpuTensor<D extends GpuDtype = "float32"> implements DeviceTensor {
     this.#native.write(handle, array);
   }
 
-  /** Gives the memory back. The tensor cannot be used any more; queued work still sees it. */
+  /**
+   * Frees the memory. The tensor cannot be used any more; queued work can still read and write it.
+   */
   [Symbol.dispose](): void {
     if (this.#handle === 0) return;
     forgotten.unregister(this);
@@ -131,17 +133,12 @@ export class GpuTensor<D extends GpuDtype = "float32"> implements DeviceTensor {
 
   #checkArray(array: unknown, doing: string): void {
     if (arrayDtype(array) !== this.dtype) {
-      throw new TypeError(
-        `Cannot ${doing} the array as it must be ${this.dtype}, like the tensor: ` +
-          `current value is ${describe(array)}`,
-      );
+      throw wrongType(`${doing} the array`, `it must be ${this.dtype}, like the tensor`, array);
     }
     const length = lengthOf(array);
     if (length !== this.#length) {
-      throw new RangeError(
-        `Cannot ${doing} the array as its length must be ${this.#length}, like the tensor's: ` +
-          `current length is ${length}`,
-      );
+      const reason = `its length must be ${this.#length}, like the tensor's`;
+      throw new RangeError(refusal(`${doing} the array`, reason, length, "length"));
     }
   }
 }

@@ -1,5 +1,7 @@
 /** Gives up waiting for bytes that do not come. */
 
+import { outOfRange, refusal } from "../core/validate.ts";
+
 /** Bytes that have to come in each span of time. */
 const ENOUGH = 1 << 16;
 /** The most seconds that a timer takes. */
@@ -16,14 +18,11 @@ export const DEFAULT_TIMEOUT = 30;
  */
 export function checkTimeout(seconds: unknown): asserts seconds is number {
   if (typeof seconds !== "number") {
-    throw new TypeError(
-      `Cannot set timeout as it must be a number of seconds: current value is ${typeof seconds}`,
-    );
+    const shown = typeof seconds;
+    throw new TypeError(refusal("set timeout", "it must be a number of seconds", shown));
   }
   if (!(seconds > 0 && seconds <= LONGEST)) {
-    throw new RangeError(
-      `Cannot set timeout as it must be > 0 and <= ${LONGEST} seconds: current value is ${seconds}`,
-    );
+    throw outOfRange("set timeout", `it must be > 0 and <= ${LONGEST} seconds`, seconds);
   }
 }
 

@@ -1,5 +1,6 @@
 /** Where a library comes from and goes to, as a user says it. */
 
+import { refusal } from "../core/validate.ts";
 import { KernelInstallError } from "./error.ts";
 import { nodePath, nodeUrl } from "./node.ts";
 
@@ -15,9 +16,8 @@ const SCHEMES = ["http:", "https:", "file:"];
  */
 export function urlOf(from: unknown, name: string): URL {
   if (typeof from !== "string" && !(from instanceof URL)) {
-    throw new TypeError(
-      `Cannot set from as it must be a string or a URL: current value is of type ${typeof from}`,
-    );
+    const shown = `of type ${typeof from}`;
+    throw new TypeError(refusal("set from", "it must be a string or a URL", shown));
   }
   if (from === "") throw refuse("from", "not be empty", from);
   const url = hasScheme(from)
@@ -39,9 +39,8 @@ export function urlOf(from: unknown, name: string): URL {
  */
 export function folderOf(folder: unknown): string {
   if (typeof folder !== "string") {
-    throw new TypeError(
-      `Cannot set folder as it must be a string: current value is of type ${typeof folder}`,
-    );
+    const shown = `of type ${typeof folder}`;
+    throw new TypeError(refusal("set folder", "it must be a string", shown));
   }
   if (folder === "") throw refuse("folder", "not be empty", folder);
   if (hasScheme(folder)) throw refuse("folder", "be a folder, not a URL", folder);
@@ -78,6 +77,6 @@ function refuse(option: "from" | "folder", limit: string, value: string | URL) {
   const text = String(value);
   const short = text.length > 200 ? `${text.slice(0, 199)}…` : text;
   return new KernelInstallError(
-    `Cannot set ${option} (${flag}) as it must ${limit}: current value is ${JSON.stringify(short)}`,
+    refusal(`set ${option} (${flag})`, `it must ${limit}`, JSON.stringify(short)),
   );
 }

@@ -1,5 +1,6 @@
 /** Reads a released library from the network or a folder, and lets through only what was released. */
 
+import { mismatch } from "../core/validate.ts";
 import type { ReleasedFile } from "../native/release.ts";
 import { KernelInstallError } from "./error.ts";
 import { Patience } from "./patience.ts";
@@ -40,7 +41,7 @@ export async function readReleased(
     const bytes = await collect(source, await open(source), onProgress);
     const sha256 = await hash(bytes);
     if (sha256 === file.sha256) return bytes;
-    throw refuse(source, `its SHA-256 must be ${file.sha256}: current value is ${sha256}`);
+    throw refuse(source, mismatch(`its SHA-256 must be ${file.sha256}`, sha256));
   } finally {
     source.patience.stop();
   }

@@ -1,4 +1,4 @@
-/** Where a native library may be, in the order in which it is looked for; nothing is opened. */
+/** The places where a native library may be, in the order of the search. No file is opened here. */
 
 import { toAbsolute } from "../core/absolute_path.ts";
 import { VERSION } from "../core/version.ts";
@@ -11,11 +11,14 @@ export const CHOICE = "DENO_DESCENT_KERNELS";
 
 /** A place where a library may be. */
 export interface Candidate {
-  /** Why it is looked for there. */
+  /** Why the search includes this place. */
   readonly source: typeof CHOICE | "own build" | "cache";
-  /** The file, from the root on: the system's loader looks elsewhere for names without a folder. */
+  /**
+   * The absolute path of the file: the system's loader searches elsewhere for names without a
+   * folder.
+   */
   readonly path: string;
-  /** What was released, if it comes from a release. */
+  /** The size and hash of the released file, if it comes from a release. */
   readonly released?: ReleasedFile;
 }
 
@@ -29,7 +32,10 @@ export function readVariable(variable: string): string | undefined {
   return allowed({ name: "env", variable }) ? Deno.env.get(variable) || undefined : undefined;
 }
 
-/** All places: the chosen file alone, or else the repository's own build, then the cache. */
+/**
+ * All places: only the chosen file if there is one, otherwise the repository's own build and the
+ * cache.
+ */
 export function listCandidates(): Candidate[] {
   const chosen = readVariable(CHOICE);
   if (chosen !== undefined) return [{ source: CHOICE, path: toAbsolute(chosen) }];
@@ -39,7 +45,7 @@ export function listCandidates(): Candidate[] {
   return candidates;
 }
 
-/** The variables that would tell where the cache is, if they could be read; empty if they do. */
+/** The variables that locate the cache but may not be read; empty if the cache folder is known. */
 export function hiddenCacheVariables(): readonly string[] {
   const variables = cacheVariables(Deno.build.os);
   if (cacheFolder(Deno.build.os, readVariable) !== undefined) return [];
@@ -47,7 +53,7 @@ export function hiddenCacheVariables(): readonly string[] {
 }
 
 function ownBuild(): string | undefined {
-  // Neither a package from a registry nor a bundle has a build beside it.
+  // A package from a registry and a bundle have no build next to them.
   if (!/^file:.*\/src\/native\/candidates\.ts$/.test(import.meta.url)) return undefined;
   const name = builtName(Deno.build.os);
   const url = new URL(`../../kernels/target/release/${name}`, import.meta.url);
@@ -55,7 +61,7 @@ function ownBuild(): string | undefined {
   return Deno.build.os === "windows" ? path.slice(1).replaceAll("/", "\\") : path;
 }
 
-/** The full library first: it can do all that the one without the GPU path can. */
+/** The full library comes first: it can do everything that the one without the GPU path can. */
 function listCached(): Candidate[] {
   const folder = cacheFolder(Deno.build.os, readVariable);
   if (folder === undefined) return [];

@@ -18,9 +18,9 @@ export interface Library {
   readonly path: string;
   /** Its functions. */
   readonly symbols: Symbols;
-  /** Those that run beside JavaScript's thread. */
+  /** Its functions that run on another thread. */
   readonly pinned: PinnedCalls;
-  /** What it says of itself: version, SIMD level, number of threads, and if it has a GPU path. */
+  /** Its version, SIMD level, number of threads, and whether it has a GPU path. */
   readonly info: {
     readonly version: string;
     readonly simd: string;
@@ -29,7 +29,9 @@ export interface Library {
   };
 }
 
-/** Why there is no library: not there, not a file, or not allowed. Anything else is an error. */
+/**
+ * Why no library was opened: it is missing, not a file, or not allowed. Anything else is an error.
+ */
 export interface Absent {
   /** A sentence for the user, with what to do about it. */
   readonly reason: string;
@@ -50,7 +52,7 @@ export function openLibrary(): Library | Absent {
   if (opened !== undefined) return opened;
   const found = findLibrary();
   if ("reason" in found) return found;
-  opened = load(found.path);
+  opened = loadLibrary(found.path);
   return opened;
 }
 
@@ -59,7 +61,7 @@ export function openGpuPath(): { library: Library; symbols: GpuSymbols } | Absen
   const library = openLibrary();
   if ("reason" in library) return library;
   if (!library.info.gpu) return absent(`${library.path} was built without its feature "gpu"`);
-  openedGpu ??= open(library.path, GPU_SYMBOLS).symbols;
+  openedGpu ??= openSymbols(library.path, GPU_SYMBOLS).symbols;
   return { library, symbols: openedGpu };
 }
 
@@ -96,14 +98,16 @@ function findLibrary(): { path: string } | Absent {
     if (verdict.kind === "damaged") throw damaged(candidate, verdict.reason);
     if (source === CHOICE) return absent(`${path} ${verdict.reason}: ${CHOICE} names it`, true);
   }
-  return absent(explain(candidates));
+  return absent(explainAbsence(candidates));
 }
 
 function absent(reason: string, isFault = false): Absent {
   return { reason, isFault };
 }
 
-/** Whether a library can be opened, may be there but must not be opened, or what is wrong with it. */
+/**
+ * Whether a library can be opened, may be there but must not be opened, or what is wrong with it.
+ */
 export function judge({ path, released }: Candidate): "ready" | "forbidden" | Flaw {
   const permitted = allowed({ name: "ffi", path });
   if (allowed({ name: "read", path })) {
@@ -127,7 +131,7 @@ function damaged({ source, path }: Candidate, reason: string): Error {
   );
 }
 
-function explain(candidates: readonly Candidate[]): string {
+function explainAbsence(candidates: readonly Candidate[]): string {
   const forbidden = candidates.find((candidate) => judge(candidate) === "forbidden");
   if (forbidden !== undefined) {
     const { path } = forbidden;
@@ -156,8 +160,8 @@ function canOpen(path: string): boolean {
   }
 }
 
-function load(path: string): Library {
-  const { symbols: { descent_abi } } = open(path, { descent_abi: SYMBOLS.descent_abi });
+function loadLibrary(path: string): Library {
+  const { symbols: { descent_abi } } = openSymbols(path, { descent_abi: SYMBOLS.descent_abi });
   const abi = descent_abi();
   if (abi !== ABI) {
     throw new Error(
@@ -165,13 +169,13 @@ function load(path: string): Library {
         "Build or install the library of this version",
     );
   }
-  const { symbols } = open(path, SYMBOLS);
+  const { symbols } = openSymbols(path, SYMBOLS);
   unwrap(symbols, symbols.descent_open());
   const info = JSON.parse(readText((out, capacity) => symbols.descent_info(out, capacity)));
-  return { path, symbols, pinned: openPinned(path, open), info };
+  return { path, symbols, pinned: openPinned(path, openSymbols), info };
 }
 
-function open<S extends Deno.ForeignLibraryInterface>(path: string, symbols: S) {
+function openSymbols<S extends Deno.ForeignLibraryInterface>(path: string, symbols: S) {
   try {
     return Deno.dlopen(path, symbols);
   } catch (cause) {

@@ -1,5 +1,5 @@
 /**
- * Calls that run beside JavaScript's thread, and what keeps their memory alive.
+ * Calls that run on another thread, and the arguments that keep their memory alive.
  *
  * Tables hold addresses, which keep nothing alive: without further care `buffer.transfer(n)`, or the
  * end of the isolate by an error, `worker.terminate()` or a restart, frees memory that a thread is
@@ -17,7 +17,7 @@
 import { allowed } from "./candidates.ts";
 import { NORM, STEP_ALL } from "./symbols.ts";
 
-/** What a call keeps alive: one array on each buffer. */
+/** The arrays that a call keeps alive, one on each buffer. */
 export type Pins = readonly ArrayBufferView[];
 
 /** A function of the library as a call on another thread. It takes up to `maxPins` pins. */
@@ -26,7 +26,7 @@ export type PinnedCall<S extends Deno.ForeignFunction> = (
   pins: Pins,
 ) => Promise<number>;
 
-/** The calls that run beside JavaScript's thread. */
+/** The calls that run on another thread. */
 export interface PinnedCalls {
   readonly stepAll: PinnedCall<typeof STEP_ALL>;
   readonly norm: PinnedCall<typeof NORM>;

@@ -8,7 +8,7 @@ export interface Platform {
   readonly arch: string;
 }
 
-/** What the published package knows of a released library. */
+/** The size and hash of a released library. */
 export interface ReleasedFile {
   /** Size in bytes. */
   readonly size: number;
@@ -25,7 +25,7 @@ export const PLATFORMS: readonly Platform[] = [
   { os: "windows", arch: "x86_64" },
 ];
 
-/** What every library's file name begins with. */
+/** The beginning of every library's file name. */
 export const STEM = "descent_kernels";
 
 const EXTENSIONS: Readonly<Record<string, string>> = { darwin: "dylib", windows: "dll" };
@@ -61,7 +61,7 @@ export function cacheVariables(os: string): readonly string[] {
  * The user's cache folder for native libraries.
  *
  * @param env Reads one of {@linkcode cacheVariables}.
- * @returns The folder, or undefined if no variable tells where it is.
+ * @returns The folder, or undefined if no variable gives its location.
  */
 export function cacheFolder(
   os: string,
@@ -72,7 +72,7 @@ export function cacheFolder(
     return data ? `${data}\\descent-sgd` : undefined;
   }
   const chosen = os === "darwin" ? undefined : env("XDG_CACHE_HOME");
-  // The XDG specification has relative paths ignored.
+  // The XDG specification says that relative paths are ignored.
   if (chosen?.startsWith("/")) return `${chosen}/descent-sgd`;
   const home = env("HOME");
   return home ? `${home}/${os === "darwin" ? "Library/Caches" : ".cache"}/descent-sgd` : undefined;

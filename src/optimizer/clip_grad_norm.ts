@@ -1,22 +1,27 @@
-/** Clipping gradients by their norm, apart from a step. */
+/** Clips gradients by their norm, outside a step. */
 
 import { chooseBackend } from "../backends/choose.ts";
 import { bufferError, checkBuffer } from "../core/array_checks.ts";
 import { deviceOf, dtypeOf } from "../core/dtype.ts";
 import type { Dtype } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
-import { checkObject } from "../core/hyperparameters.ts";
 import type { BackendName } from "../core/hyperparameters.ts";
 import { byteLengthOf, lengthOf } from "../core/intrinsics.ts";
 import { label } from "../core/parameter.ts";
 import type { Parameter, SparseParameter } from "../core/parameter.ts";
-import { checkKnown, describe } from "../core/validate.ts";
+import {
+  checkBoolean,
+  checkKnown,
+  checkNumber,
+  checkObject,
+  THRESHOLD,
+  wrongType,
+} from "../core/validate.ts";
 import { assertUnlocked } from "../memory/locks.ts";
 import { findOverlap, overlapError } from "../memory/overlap.ts";
 import { COEFFICIENT, tabulate } from "../plan/layout.ts";
 import { isSparse } from "../plan/sparse.ts";
 import { clipCoefficient } from "../step/clipping.ts";
-import { checkFlag, checkLimit } from "../step/options.ts";
 
 /**
  * The options of `clipGradNorm`.
@@ -75,8 +80,8 @@ export function clipGradNorm(
   checkObject("clip the gradients", options);
   checkKnown(options, ["errorIfNonfinite", "backend"]);
   const { errorIfNonfinite = false, backend: choice } = options;
-  checkLimit("maxNorm", maxNorm);
-  checkFlag("errorIfNonfinite", errorIfNonfinite);
+  checkNumber("maxNorm", maxNorm, THRESHOLD);
+  checkBoolean("errorIfNonfinite", errorIfNonfinite);
   const backend = chooseBackend(choice);
   const named = readGradients(params);
   const gradients = tabulate(named, (array) => backend.address(array as HostArray));
@@ -95,9 +100,7 @@ export function clipGradNorm(
 
 function readGradients(params: unknown): Named[] {
   if (typeof (params as Iterable<unknown> | null)?.[Symbol.iterator] !== "function") {
-    throw new TypeError(
-      `Cannot use params as it must be iterable: current value is ${describe(params)}`,
-    );
+    throw wrongType("use params", "it must be iterable", params);
   }
   const named = [...params as Iterable<unknown>].flatMap((item, i) => {
     const isParameter = typeof item === "object" && item !== null && "grad" in item;

@@ -3,12 +3,18 @@
 import { chooseBackend } from "../backends/choose.ts";
 import { memoryOf, stepRows } from "../backends/dispatch.ts";
 import type { Tensor } from "../core/dtype.ts";
-import { checkKeys, resolve } from "../core/hyperparameters.ts";
+import { checkGroupKeys, resolve } from "../core/hyperparameters.ts";
 import type { BackendName } from "../core/hyperparameters.ts";
 import type { Parameter, SparseGrad } from "../core/parameter.ts";
-import { checkCount, readRounding } from "../core/rounding.ts";
+import { readPrecision } from "../core/rounding.ts";
 import type { Precision, Rounding } from "../core/rounding.ts";
-import { describe } from "../core/validate.ts";
+import {
+  checkArray,
+  checkBoolean,
+  checkNumber,
+  checkObject,
+  SAFE_WHOLE,
+} from "../core/validate.ts";
 import { Plan } from "../plan/plan.ts";
 import { forEachRowRange } from "../plan/row_ranges.ts";
 import { BUFFER_IS_NEW } from "../plan/tensor_table.ts";
@@ -21,7 +27,8 @@ import { NEUTRAL_REQUEST } from "../step/options.ts";
  */
 export interface SgdFunctionOptions {
   /**
-   * Some gradients may be sparse. A hint, as in torch: they are recognized by themselves.
+   * Whether some gradients may be sparse. It is only a hint, as in torch: sparse gradients are
+   * recognized without it.
    * @default {false}
    */
   hasSparseGrad?: boolean;
@@ -49,9 +56,13 @@ export interface SgdFunctionOptions {
    * @default {"nearest"}
    */
   rounding?: Rounding;
-  /** What stochastic rounding draws from: whole, from 0 to 2^53 - 1. @default {0} */
+  /** The seed of stochastic rounding: a whole number from 0 to 2^53 - 1. @default {0} */
   seed?: number;
-  /** The number of the step, for stochastic rounding: as `seed`, another one each time. @default {0} */
+  /**
+   * The number of the step, for stochastic rounding, in the range of `seed`; it must differ at each
+   * step.
+   * @default {0}
+   */
   counter?: number;
 }
 
@@ -119,8 +130,8 @@ export function sgd(
 /**
  * Fills in the momentum buffers that a step has made, before it is taken: all of them or none.
  *
- * @param made Null for what stays as it is.
- * @returns Takes them out again.
+ * @param made The new buffers; null for entries that stay as they are.
+ * @returns A function that takes the new buffers out again.
  * @throws {TypeError} If an entry cannot be written.
  */
 function fillIn(list: (Tensor | null)[], made: readonly (Tensor | null)[]): () => void {
@@ -152,25 +163,15 @@ function readOnly(i: number): TypeError {
 
 /** Checks the options of one step, and chooses the backend. */
 export function readOptions(options: SgdFunctionOptions) {
-  if (typeof options !== "object" || options === null) {
-    throw new TypeError(
-      `Cannot step as options must be an object: current value is ${describe(options)}`,
-    );
-  }
-  checkKeys(options, ["hasSparseGrad", "backend", "rounding", "seed", "counter"]);
+  checkObject("step", options);
+  checkGroupKeys(options, ["hasSparseGrad", "backend", "rounding", "seed", "counter"]);
   const { hasSparseGrad = false, backend, rounding, seed, counter = 0, ...rest } = options;
-  if (typeof hasSparseGrad !== "boolean") {
-    throw new TypeError(
-      `Cannot set hasSparseGrad as it must be true or false: current value is ${
-        describe(hasSparseGrad)
-      }`,
-    );
-  }
+  checkBoolean("hasSparseGrad", hasSparseGrad);
   for (const name of REQUIRED) {
     if (rest[name] === undefined) throw new TypeError(`Cannot step as ${name} is missing`);
   }
-  checkCount("counter", counter);
-  const precision: Precision = readRounding({ rounding, seed });
+  checkNumber("counter", counter, SAFE_WHOLE);
+  const precision: Precision = readPrecision({ rounding, seed });
   precision.random.counter = counter;
   return { hyperparameters: resolve(rest), backend: chooseBackend(backend), precision };
 }
@@ -178,7 +179,7 @@ export function readOptions(options: SgdFunctionOptions) {
 /**
  * Reads each entry of the lists once. What their getters do cannot change the lists afterwards.
  *
- * @throws {TypeError} If they are no arrays, or empty.
+ * @throws {TypeError} If they are not arrays, or empty.
  * @throws {RangeError} If they are not of one length.
  */
 export function readLists<T, G, B>(
@@ -194,11 +195,7 @@ export function readLists<T, G, B>(
 function checkLists(params: unknown, gradList: unknown, momentumBufferList: unknown): number {
   const length = Array.isArray(params) ? params.length : 0;
   for (const [name, list] of Object.entries({ params, gradList, momentumBufferList })) {
-    if (!Array.isArray(list)) {
-      throw new TypeError(
-        `Cannot step as ${name} must be an array: current value is ${describe(list)}`,
-      );
-    }
+    checkArray("step", list, name);
     if (list.length !== length) {
       throw new RangeError(
         `Cannot step as ${name} must have ${length} entries, like params: it has ${list.length}`,

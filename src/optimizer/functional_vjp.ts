@@ -9,55 +9,58 @@ import type { FloatArray } from "../core/host_array.ts";
 import type { Hyperparameters } from "../core/hyperparameters.ts";
 import { copyOf, fillAll, lengthOf } from "../core/intrinsics.ts";
 import { checkOverflow } from "../core/overflow.ts";
-import { describe } from "../core/validate.ts";
+import { checkObject, describe, refusal } from "../core/validate.ts";
 import { readLists, readOptions } from "./functional.ts";
 import type { SgdFunctionOptions } from "./functional.ts";
 
 /**
- * The derivatives of a loss by what a step wrote; what is null or left out counts as zeros.
+ * The derivatives of a loss with respect to what a step wrote; null or a missing entry counts as
+ * zeros.
  *
  * @category Differentiable steps
  */
 export interface SgdCotangents {
-  /** By each parameter after the step. */
+  /** With respect to each parameter after the step. */
   readonly params: readonly (FloatArray | null)[];
-  /** By each momentum buffer after the step. */
+  /** With respect to each momentum buffer after the step. */
   readonly momentumBuffers?: readonly (FloatArray | null)[];
 }
 
 /**
- * The derivatives of a loss by what a step read, in new arrays.
+ * The derivatives of a loss with respect to what a step read, in new arrays.
  *
  * @category Differentiable steps
  */
 export interface SgdGradients extends HyperGradients {
-  /** By each parameter before the step. */
+  /** With respect to each parameter before the step. */
   readonly params: readonly FloatArray[];
-  /** By each gradient; null where there was none. */
+  /** With respect to each gradient; null where there was none. */
   readonly grads: readonly (FloatArray | null)[];
-  /** By each momentum buffer before the step; null where there was none. */
+  /** With respect to each momentum buffer before the step; null where there was none. */
   readonly momentumBuffers: readonly (FloatArray | null)[];
 }
 
 /**
- * The vector-Jacobian product of one step: from the derivatives of a loss by the parameters and
- * momentum buffers after a step to those by everything that the step read, the hyperparameters
- * included. Exact, as reverse-mode differentiation of `sgd` with the same arguments would give it.
+ * The vector-Jacobian product of one step. It takes the derivatives of a loss with respect to the
+ * parameters and momentum buffers after a step, and returns those with respect to everything that the
+ * step read, including the hyperparameters. The result is exact: it is what reverse-mode
+ * differentiation of `sgd` with the same arguments gives.
  *
- * - Elements are computed in their own dtype. The derivatives by hyperparameters are sums over all
- *   elements, taken in float64 in an order that depends on nothing but the lengths.
- * - With `sign` nothing flows back through the update: its derivative is 0 wherever it exists. What
- *   is left is the way past it, `params` to `params`, and the derivative by lr.
- * - At a first step the buffer is the gradient, and its derivative flows on to the gradient. torch's
- *   own `differentiable` cuts it off there.
- * - With momentum 0 the derivative by momentum is 0. That by a weight decay of 0 is given.
- * - A parameter whose gradient is null hands its cotangents on as they are.
+ * - Elements are computed in their own dtype. The derivatives with respect to hyperparameters are sums
+ *   over all elements, computed in float64 in an order that depends only on the lengths.
+ * - With `sign`, the derivative of the update is 0 wherever it exists. Only the direct path from the
+ *   old to the new parameter remains, and the derivative with respect to `lr`.
+ * - At a parameter's first step the buffer is the gradient, and the buffer's derivative propagates to
+ *   the gradient; torch's own `differentiable` detaches it there.
+ * - With momentum 0 the derivative with respect to momentum is 0. With weight decay 0 the derivative
+ *   with respect to weight decay is still computed.
+ * - The cotangents of a parameter whose gradient is null are returned unchanged.
  *
- * @param params The parameters' values before the step; only read, as all arrays here.
+ * @param params The parameters' values before the step. They are only read, like all arrays here.
  * @param gradList One gradient per parameter, or null if the step skips it. Not sparse.
  * @param momentumBufferList One momentum buffer per parameter, as before the step: null at a
  * parameter's first.
- * @param cotangents The derivatives by what the step wrote.
+ * @param cotangents The derivatives with respect to what the step wrote.
  * @param options The options of the step; `foreach` and `hasSparseGrad` do not matter.
  * @throws {TypeError} If an option is missing, or something is of another type or of a 16-bit type.
  * @throws {RangeError} If a value is out of range or too large for the type of a parameter, or lengths
@@ -67,7 +70,7 @@ export interface SgdGradients extends HyperGradients {
  * ```ts
  * import { sgdVjp } from "@descent/sgd";
  *
- * // How does a loss with derivative 1 by the new w depend on the step that made it?
+ * // How does a loss depend on the step, if its derivative with respect to the new w is 1?
  * const { lr, params, grads } = sgdVjp(
  *   [new Float32Array([2])],
  *   [new Float32Array([0.5])],
@@ -125,7 +128,7 @@ interface Outcome {
 }
 
 function stepped(arrays: Arrays, index: number, h: Hyperparameters): Outcome {
-  const dtype = check(arrays, index);
+  const dtype = checkStepArrays(arrays, index);
   checkOverflow(h, dtype.name, {}, index);
   const { momentum } = h;
   const name = `parameter ${index}`;
@@ -138,7 +141,7 @@ function stepped(arrays: Arrays, index: number, h: Hyperparameters): Outcome {
 
 /** A parameter that the step skips. */
 function passed(arrays: Arrays, index: number): Outcome {
-  const dtype = check(arrays, index);
+  const dtype = checkStepArrays(arrays, index);
   const dParam = arrays.paramCotangent === null
     ? dtype.zeros(lengthOf(arrays.param))
     : copyOf(arrays.paramCotangent);
@@ -156,7 +159,7 @@ function zerosLike(array: FloatArray): FloatArray {
   return zeros;
 }
 
-function check(arrays: Arrays, index: number): WideDtype {
+function checkStepArrays(arrays: Arrays, index: number): WideDtype {
   const what = `parameter ${index}`;
   const dtype = dtypeOf(arrays.param, what);
   if (isSixteenBit(dtype)) {
@@ -171,11 +174,7 @@ function check(arrays: Arrays, index: number): WideDtype {
 }
 
 function readCotangents(cotangents: SgdCotangents, length: number) {
-  if (typeof cotangents !== "object" || cotangents === null) {
-    throw new TypeError(
-      `Cannot go back as cotangents must be an object: current value is ${describe(cotangents)}`,
-    );
-  }
+  checkObject("go back", cotangents, "cotangents");
   const nulls = Array.from({ length }, () => null);
   const { params, momentumBuffers = nulls, ...rest } = cotangents;
   for (const key of Object.keys(rest)) {
@@ -185,10 +184,9 @@ function readCotangents(cotangents: SgdCotangents, length: number) {
   }
   for (const [name, list] of Object.entries({ params, momentumBuffers })) {
     if (!Array.isArray(list) || list.length !== length) {
-      throw new RangeError(
-        `Cannot go back as the cotangents' ${name} must be an array of ${length}, like params: ` +
-          `current value is ${Array.isArray(list) ? `one of ${list.length}` : describe(list)}`,
-      );
+      const shown = Array.isArray(list) ? `one of ${list.length}` : describe(list);
+      const reason = `the cotangents' ${name} must be an array of ${length}, like params`;
+      throw new RangeError(refusal("go back", reason, shown));
     }
   }
   return { params: [...params], momentumBuffers: [...momentumBuffers] };

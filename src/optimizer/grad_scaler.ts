@@ -1,11 +1,20 @@
 /** The class that scales losses so that small gradients are not lost in 16 bits. */
 
 import { isInvertible } from "../core/hyperparameters.ts";
-import { checkKnown, describe } from "../core/validate.ts";
+import {
+  ABOVE_ONE,
+  BELOW_ONE,
+  checkKnown,
+  checkNumber,
+  checkObject,
+  COUNT,
+  describe,
+  outOfRange,
+  POSITIVE,
+} from "../core/validate.ts";
 import { checkScalerDict } from "../state/extras.ts";
 import type { GradScalerStateDict } from "../state/extras.ts";
 import type { StepReport } from "../step/clipping.ts";
-import { checkScale } from "../step/options.ts";
 import type { StepOptions } from "../step/options.ts";
 
 /**
@@ -16,7 +25,10 @@ import type { StepOptions } from "../step/options.ts";
 export interface GradScalerOptions {
   /** The first scale, finite and > 0. @default {65536} */
   initScale?: number;
-  /** What the scale is multiplied by after `growthInterval` good steps, finite and > 1. @default {2} */
+  /**
+   * What the scale is multiplied by after `growthInterval` good steps, finite and > 1.
+   * @default {2}
+   */
   growthFactor?: number;
   /** What it is multiplied by after a skipped step, > 0 and < 1. @default {0.5} */
   backoffFactor?: number;
@@ -25,31 +37,27 @@ export interface GradScalerOptions {
 }
 
 /**
- * What a step with a scaler does besides; the scale and the check are the scaler's own.
+ * The options of a step with a scaler, which sets `gradScale` and `checkFinite` itself.
  *
  * @category Gradients
  */
 export type ScaledStepOptions = Omit<StepOptions, "gradScale" | "checkFinite">;
 
 /**
- * An optimizer, as far as a scaler goes: an `SGD`.
+ * What a scaler needs of an optimizer; an `SGD` has it.
  *
  * @category Gradients
  */
 export interface ScaledOptimizer {
   /** Takes a step. */
   step(options: StepOptions): unknown;
-  /** Takes a step beside JavaScript's thread. */
+  /** Takes a step without blocking the event loop. */
   stepAsync(options: StepOptions): Promise<StepReport>;
   /** What the last step did. */
   readonly lastStep: StepReport | null;
 }
 
-const RANGES: Readonly<Record<string, [string, (value: number) => boolean]>> = {
-  growthFactor: ["finite and > 1", (value) => value > 1 && value < Infinity],
-  backoffFactor: ["> 0 and < 1", (value) => value > 0 && value < 1],
-  growthInterval: ["a whole number >= 1", (value) => Number.isSafeInteger(value) && value >= 1],
-};
+const OPTIONS = ["initScale", "growthFactor", "backoffFactor", "growthInterval"];
 
 /**
  * Scales losses for mixed precision, as `torch.amp.GradScaler`: the scale grows after many steps
@@ -85,11 +93,13 @@ export class GradScaler {
    * @throws {RangeError} If one is out of its range.
    */
   constructor(options: GradScalerOptions = {}) {
-    checkKnown(options, ["initScale", ...Object.keys(RANGES)]);
+    checkKnown(options, OPTIONS);
     const { initScale = 2 ** 16, growthFactor = 2, backoffFactor = 0.5, growthInterval = 2000 } =
       options;
-    checkScale("initScale", initScale);
-    checkRanges({ growthFactor, backoffFactor, growthInterval });
+    checkNumber("initScale", initScale, POSITIVE);
+    checkNumber("growthFactor", growthFactor, ABOVE_ONE);
+    checkNumber("backoffFactor", backoffFactor, BELOW_ONE);
+    checkNumber("growthInterval", growthInterval, COUNT);
     this.#state = {
       scale: toScale("initScale", initScale),
       growth_factor: growthFactor,
@@ -128,7 +138,7 @@ export class GradScaler {
     return report;
   }
 
-  /** As `step`, by `optimizer.stepAsync`. */
+  /** Does the same as `step` with `optimizer.stepAsync`. */
   async stepAsync(
     optimizer: ScaledOptimizer,
     options: ScaledStepOptions = {},
@@ -142,13 +152,13 @@ export class GradScaler {
    * Sets the scale for the next losses: by what the steps since the last update found, or to a value.
    *
    * @param newScale The scale from now on, finite and > 0.
-   * @throws {TypeError} If it is no number.
+   * @throws {TypeError} If it is not a number.
    * @throws {RangeError} If it is out of its range.
-   * @throws {Error} If there was no step, and no value is given.
+   * @throws {Error} If no step was taken and no value is given.
    */
   update(newScale?: number): void {
     if (newScale !== undefined) {
-      checkScale("the scale", newScale);
+      checkNumber("the scale", newScale, POSITIVE);
       this.#state.scale = toScale("the scale", newScale);
     } else if (this.#stepped.size === 0) {
       throw new Error("Cannot update the scale as no optimizer has stepped since the last update");
@@ -162,7 +172,7 @@ export class GradScaler {
   }
 
   /**
-   * Goes on from a state, of Descent or of torch.
+   * Resumes from a state of Descent or of torch.
    *
    * @throws {TypeError} If it is not valid; nothing has changed then.
    */
@@ -176,11 +186,7 @@ export class GradScaler {
         `Cannot step as the first argument must be an optimizer: it is ${describe(optimizer)}`,
       );
     }
-    if (typeof options !== "object" || options === null) {
-      throw new TypeError(
-        `Cannot step as the options must be an object: current value is ${describe(options)}`,
-      );
-    }
+    checkObject("step", options, "the options");
     if (this.#stepped.has(optimizer)) {
       throw new Error(
         "Cannot step as the optimizer has stepped since the last update: update first",
@@ -208,25 +214,9 @@ export class GradScaler {
   }
 }
 
-function checkRanges(options: Readonly<Record<string, unknown>>): void {
-  for (const [name, value] of Object.entries(options)) {
-    const [range, fits] = RANGES[name];
-    if (typeof value !== "number") {
-      throw new TypeError(
-        `Cannot set ${name} as it must be a number: current value is ${describe(value)}`,
-      );
-    }
-    if (!fits(value)) {
-      throw new RangeError(`Cannot set ${name} as it must be ${range}: current value is ${value}`);
-    }
-  }
-}
-
 /** The nearest float32, which must not be 0 or infinite. */
 function toScale(name: string, value: number): number {
   const scale = Math.fround(value);
   if (scale < Infinity && isInvertible(scale)) return scale;
-  throw new RangeError(
-    `Cannot set ${name} as a float32 must hold it and its inverse: current value is ${value}`,
-  );
+  throw outOfRange(`set ${name}`, "a float32 must hold it and its inverse", value);
 }

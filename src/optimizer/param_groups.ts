@@ -4,16 +4,16 @@ import { checkParameter } from "../core/check_parameter.ts";
 import type { Tensor } from "../core/dtype.ts";
 import type { FloatArray } from "../core/host_array.ts";
 import {
+  checkGroupKeys,
   checkHyperparameter,
   checkInitialLr,
-  checkKeys,
   HYPERPARAMETERS,
   resolve,
 } from "../core/hyperparameters.ts";
 import type { GroupOptions, Hyperparameters, ParamGroup } from "../core/hyperparameters.ts";
 import { settledInitialLr, settleInitialLr } from "../core/initial_lr.ts";
 import type { Parameter, SparseParameter } from "../core/parameter.ts";
-import { describe } from "../core/validate.ts";
+import { describe, wrongType } from "../core/validate.ts";
 import { readNames } from "../state/names.ts";
 
 /**
@@ -35,7 +35,7 @@ export interface ParamGroupOptions<T extends Tensor = FloatArray> extends GroupO
 /**
  * Makes a group whose hyperparameters are checked at every assignment.
  *
- * @param members Makes a list of its parameters, which is kept from when somebody asks for it.
+ * @param members Makes the list of its parameters. It is called when the list is first read.
  * @param initialLr The learning rate that schedules start from, if it is given.
  */
 export function createGroup(
@@ -59,7 +59,7 @@ export function createGroup(
       },
     });
   }
-  // Not enumerable: spread, a group gives its hyperparameters, which other optimizers take as options.
+  // It is not enumerable, so that a spread group is a set of options that other optimizers accept.
   Object.defineProperty(group, "initialLr", {
     get: () => settledInitialLr(group) ?? current.lr,
   });
@@ -67,7 +67,7 @@ export function createGroup(
   return Object.preventExtensions(group) as ParamGroup<Tensor>;
 }
 
-/** The options of a group, and its parameters in a list of their own. */
+/** The options of a group, and the list of its parameters. */
 export interface GroupMembers {
   readonly options: GroupOptions & Pick<ParamGroupOptions, "initialLr">;
   readonly params: unknown[];
@@ -80,7 +80,7 @@ export interface GroupMembers {
  */
 export function readMembers(params: unknown): GroupMembers[] {
   const members = toArray(params, "params");
-  if (members.every(isGroup)) return members.map(readGroup);
+  if (members.every(isGroup)) return members.map(readGroupMembers);
   if (members.some(isGroup)) {
     throw new TypeError("Cannot use params as it must hold parameters or groups, not both");
   }
@@ -90,13 +90,13 @@ export function readMembers(params: unknown): GroupMembers[] {
 /**
  * Reads a group.
  *
- * @throws {TypeError} If it is no object, has an unknown option, or its parameters are not iterable.
+ * @throws {TypeError} If it is not an object, has an unknown option, or its parameters are not iterable.
  */
-export function readGroup(group: unknown): GroupMembers {
+export function readGroupMembers(group: unknown): GroupMembers {
   if (typeof group !== "object" || group === null) {
     throw new TypeError(`Cannot add a group as it must be an object: it is ${describe(group)}`);
   }
-  checkKeys(group, ["params", "initialLr"]);
+  checkGroupKeys(group, ["params", "initialLr"]);
   const options = group as ParamGroupOptions<Tensor>;
   return { options, params: toArray(options.params, "params of the group") };
 }
@@ -114,13 +114,13 @@ export interface NewGroup {
 }
 
 /**
- * Makes groups. Whether their parameters are there already is seen when they get into the plan.
+ * Makes groups. The plan refuses parameters that it has already when they are added to it.
  *
- * @param defaults The options that hold where a group has none of its own.
+ * @param defaults The options that hold where a group does not set them.
  * @param known The parameters of the optimizer, to which those of the groups will be added.
  * @param knownNames Their names.
  * @throws {TypeError} If something is of another type.
- * @throws {RangeError} If an option is out of range, or a name is not one's own.
+ * @throws {RangeError} If an option is out of range, or a name is not unique.
  */
 export function createGroups(
   members: readonly GroupMembers[],
@@ -147,9 +147,7 @@ export function createGroups(
 function toArray(value: unknown, what: string): unknown[] {
   const iterable = value as Iterable<unknown> | null | undefined;
   if (typeof iterable !== "object" || typeof iterable?.[Symbol.iterator] !== "function") {
-    throw new TypeError(
-      `Cannot use ${what} as it must be iterable: current value is ${describe(value)}`,
-    );
+    throw wrongType(`use ${what}`, "it must be iterable", value);
   }
   const array = [...iterable];
   if (array.length === 0) {

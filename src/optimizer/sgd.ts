@@ -5,16 +5,16 @@ import { chooseBackend } from "../backends/choose.ts";
 import { deviceOf } from "../core/dtype.ts";
 import type { Tensor } from "../core/dtype.ts";
 import type { FloatArray } from "../core/host_array.ts";
-import { checkKeys, checkShared } from "../core/hyperparameters.ts";
+import { checkGroupKeys, checkShared } from "../core/hyperparameters.ts";
 import type { BackendName, GroupOptions, ParamGroup, SGDOptions } from "../core/hyperparameters.ts";
 import { initialLrOf, isScheduled, settleScheduled } from "../core/initial_lr.ts";
 import type { Parameter, SparseParameter } from "../core/parameter.ts";
-import { readRounding, ROUNDING_KEYS } from "../core/rounding.ts";
+import { readPrecision, ROUNDING_KEYS } from "../core/rounding.ts";
 import type { Precision } from "../core/rounding.ts";
-import { describe } from "../core/validate.ts";
+import { checkObject } from "../core/validate.ts";
 import { goBackThrough } from "../differentiable/backward.ts";
 import type { BackwardOptions, BackwardResult, Cotangents } from "../differentiable/backward.ts";
-import { checkLimit, Recorder } from "../differentiable/recorder.ts";
+import { checkRecordSteps, Recorder } from "../differentiable/recorder.ts";
 import type { ParameterState } from "../plan/state_arrays.ts";
 import { applyStateDict, copyState, shareState } from "../state/apply.ts";
 import type {
@@ -30,24 +30,25 @@ import { readAsyncArguments, readStepArguments } from "../step/options.ts";
 import type { StepOptions } from "../step/options.ts";
 import { Stepper } from "../step/stepper.ts";
 import { zeroGradients } from "../step/zero_grad.ts";
-import { createGroups, readGroup, readMembers } from "./param_groups.ts";
+import { createGroups, readGroupMembers, readMembers } from "./param_groups.ts";
 import type { GroupMembers, ParamGroupOptions } from "./param_groups.ts";
 
 /**
- * What an optimizer remembers of a parameter.
+ * The state that an optimizer keeps for a parameter.
  *
  * @category Optimizer
  */
 export interface ParameterStateView<T extends Tensor = FloatArray> {
   /**
-   * The momentum buffer; null before the first step with momentum. Those that began in one step lie
-   * on one `ArrayBuffer`, which `structuredClone` copies whole and whose transfer ends all of them;
-   * on the `js` backend it may be a WebAssembly memory's, which cannot be transferred.
+   * The momentum buffer; null before the first step with momentum. All momentum buffers that a step
+   * creates share one `ArrayBuffer`: `structuredClone` of one copies all of it, and its transfer
+   * detaches all of them. On the `js` backend it may be that of a WebAssembly memory, which cannot be
+   * transferred.
    */
   readonly momentumBuffer: T | null;
   /**
-   * The float32 copy of a parameter in a 16-bit type, where `masterWeights` is on; else null. It is
-   * what steps go into: whoever changes the parameter itself has to change it too.
+   * The float32 copy of a parameter in a 16-bit type if `masterWeights` is true; otherwise null. Steps
+   * update this copy, so code that changes the parameter has to change it too.
    */
   readonly masterWeight: Float32Array | null;
 }
@@ -83,7 +84,7 @@ export class SGD<T extends Tensor = FloatArray> {
   readonly #defaults: GroupOptions;
   readonly #precision: Precision;
   readonly #stepper: Stepper;
-  /** Objects for what is remembered; null as long as nobody asks for them. */
+  /** The objects that show the state; null until they are first read. */
   #state: Map<Parameter<Tensor>, ParameterState> | null = null;
   #groups: readonly ParamGroup<Tensor>[] = Object.freeze([]);
   /** The parameters' names, as they were when the parameters were added. */
@@ -93,11 +94,11 @@ export class SGD<T extends Tensor = FloatArray> {
    * Makes an optimizer; no parameter changes before the first step.
    *
    * @param params Parameters, or groups `{ params, lr?, momentum?, ... }`, not both.
-   * @param options Options that hold where a group has none of its own, and the backend.
+   * @param options The options of groups that do not set them, and the backend.
    * @throws {TypeError} If there are no parameters, lr is missing, or something is of another type.
    * @throws {RangeError} If a hyperparameter is out of range, if parameters repeat or overlap, or if
    * two have the same name or one has a name that no checkpoint could hold.
-   * @throws {Error} If backend `"cpu"` is asked for and cannot be had; the message says what to do.
+   * @throws {Error} If backend `"cpu"` is requested and not available; the message says what to do.
    */
   constructor(
     params:
@@ -105,17 +106,11 @@ export class SGD<T extends Tensor = FloatArray> {
       | Iterable<ParamGroupOptions<T | FloatArray>>,
     options: SGDOptions,
   ) {
-    if (typeof options !== "object" || options === null) {
-      throw new TypeError(
-        `Cannot create the optimizer as options must be an object: current value is ${
-          describe(options)
-        }`,
-      );
-    }
-    checkKeys(options, ["backend", "recordSteps", ...ROUNDING_KEYS]);
+    checkObject("create the optimizer", options);
+    checkGroupKeys(options, ["backend", "recordSteps", ...ROUNDING_KEYS]);
     const { backend, recordSteps = Infinity, rounding, masterWeights, seed, ...defaults } = options;
-    checkLimit(recordSteps);
-    this.#precision = readRounding({ rounding, masterWeights, seed });
+    checkRecordSteps(recordSteps);
+    this.#precision = readPrecision({ rounding, masterWeights, seed });
     const members = readMembers(params);
     checkShared(defaults);
     this.#defaults = defaults;
@@ -141,8 +136,8 @@ export class SGD<T extends Tensor = FloatArray> {
   }
 
   /**
-   * What the optimizer remembers of each parameter, in the order of the groups. The objects are made
-   * when this is read first, and kept: about 400 bytes per parameter.
+   * The state of each parameter, in the order of the groups. The objects are made when this is first
+   * read, and kept: about 400 bytes per parameter.
    */
   get state(): ReadonlyMap<
     Parameter<T | FloatArray> | SparseParameter,
@@ -168,7 +163,7 @@ export class SGD<T extends Tensor = FloatArray> {
   addParamGroup(group: ParamGroupOptions<T | FloatArray>): void {
     this.#recorder.assertNotInBackward("addParamGroup");
     this.#stepper.checkIdle("add a group");
-    this.#addGroups([readGroup(group)]);
+    this.#addGroups([readGroupMembers(group)]);
   }
 
   /**
@@ -176,8 +171,8 @@ export class SGD<T extends Tensor = FloatArray> {
    * write: if this throws, no parameter and no state has changed.
    *
    * @param options What happens to gradients in the same pass over memory: they are unscaled, checked,
-   * clipped and zeroed. If the check finds one that is infinite or NaN the step is skipped, which
-   * `lastStep` tells: parameters, momentum buffers and "first step" stay as they were.
+   * clipped and zeroed. If the check finds one that is infinite or NaN, the step is skipped, and
+   * `lastStep` reports it: parameters, momentum buffers and "first step" stay as they were.
    * @throws {TypeError} If an array is missing, of another type, detached or resizable; if an option
    * does not exist or is of another type; if gradients are to be unscaled, checked or clipped that are
    * sparse or on a GPU, or come with `differentiable`; if sparse gradients are to be zeroed of
@@ -209,18 +204,18 @@ export class SGD<T extends Tensor = FloatArray> {
   }
 
   /**
-   * Takes a step beside JavaScript's thread: the event loop is free meanwhile. The bits are those of
-   * `step`. On the `js` backend, which has no other thread, the step is taken in one piece.
+   * Takes a step on another thread, without blocking the event loop. The result has the same bits as
+   * that of `step`. On the `js` backend, which has no other thread, the step runs synchronously.
    *
-   * Until the promise is settled the arrays of all parameters belong to the step: do not write to
-   * them, and neither replace, detach nor resize them, which rejects the promise (the step has then
-   * gone into the arrays that it began with, all of them, or into none if it was still measuring
-   * gradients). What else would meet the step is refused: another step, `zeroGrad`, `addParamGroup`,
-   * `stateDict` and the like. Sparse gradients that are to be zeroed are replaced when the step begins.
+   * Until the promise settles, do not write to the arrays of any parameter, and do not replace, detach
+   * or resize them: that rejects the promise (the step has then updated all of the arrays that it
+   * began with, or none if it was still measuring gradients). Operations that would conflict with the
+   * running step throw: another step, `zeroGrad`, `addParamGroup`, `stateDict` and others like them.
+   * Sparse gradients that are to be zeroed are replaced when the step begins.
    *
-   * `foreach` does not matter here: all is taken in one call.
+   * `foreach` has no effect here: all tensors go in one call.
    *
-   * @param options As for `step`; there is no closure.
+   * @param options The options of `step`; a closure is not supported.
    * @returns What the step did, as `lastStep` has it afterwards.
    * @throws {TypeError} As `step`.
    * @throws {RangeError} As `step`.
@@ -255,20 +250,21 @@ export class SGD<T extends Tensor = FloatArray> {
   }
 
   /**
-   * Lets gradients flow back through the recorded steps, and forgets these steps.
+   * Differentiates a loss through the recorded steps, and forgets these steps.
    *
    * With `differentiable: true`, each step keeps copies of what it reads: data, gradients and
-   * momentum buffers, up to `recordSteps` steps. From the derivatives of a loss by the parameters
-   * as they are now, this finds those by the values before the first recorded step, and by the
-   * hyperparameters; `through` sees those by the gradients, and adds what the gradients owe to the
-   * parameters. What each step does is said at `sgdVjp`. Values that are assigned to between steps
-   * have no derivative that could be known here: it flows on as if they had been left alone.
+   * momentum buffers, up to `recordSteps` steps. This method takes the derivatives of a loss with
+   * respect to the current parameters, and returns those with respect to the values before the first
+   * recorded step and to the hyperparameters. `through` receives those with respect to the gradients
+   * of each step; if the gradients depend on the parameters, it adds their contribution. `sgdVjp`
+   * describes how each step is differentiated. Values that were assigned between steps are treated as
+   * if they had not been.
    *
-   * @param cotangents The derivatives of the loss by parameters, each like their data; those of
-   * parameters left out are zeros.
-   * @param options `through`, and the derivatives by momentum buffers.
+   * @param cotangents The derivatives of the loss with respect to parameters, each like its data;
+   * those of missing parameters are zeros.
+   * @param options `through`, and the derivatives with respect to momentum buffers.
    * @throws {TypeError} If a cotangent is of another type than its parameter.
-   * @throws {RangeError} If it is of another length, or its parameter is in no recorded step, or a
+   * @throws {RangeError} If it is of another length, or its parameter is not in any recorded step, or a
    * parameter's length or dtype changed between two of them.
    * @throws {Error} If nothing is recorded, or a group was differentiable in some of the steps only.
    * Within `through`, `step`, `backward`, `loadStateDict` and `addParamGroup` throw too.
@@ -336,13 +332,13 @@ export class SGD<T extends Tensor = FloatArray> {
   }
 
   /**
-   * Goes on from a state dict, of Descent or of torch's shape.
+   * Resumes from a state dict of Descent or of torch's shape.
    *
    * The hyperparameters of the dict replace the optimizer's own, the constructor's `lr` included,
-   * as in torch; to go on with another lr, assign it afterwards. So does `initial_lr`, the learning
-   * rate that schedules start from; where the dict has none it is the dict's `lr`. Keys that newer releases added
-   * get their defaults where the dict does not have them; keys that Descent does not know are left
-   * out. Shapes are compared where both sides have one: an array of the dict without `shape` fits any
+   * as in torch; to continue with another lr, assign it afterwards. So does `initial_lr`, the learning
+   * rate that schedules start from; if the dict has none, it is the dict's `lr`. Keys that newer
+   * releases added get their defaults if the dict does not have them; keys that Descent does not know
+   * are left out. Shapes are compared where both sides have one: an array of the dict without `shape` fits any
    * shape of its length. Groups stay the objects that they are, and the dict's arrays are copied.
    *
    * A parameter whose name both sides have is matched by it, and its state goes with it, also into

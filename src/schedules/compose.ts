@@ -1,6 +1,6 @@
 /** Schedules made of schedules: one after another, or all at once. */
 
-import { describe } from "../core/validate.ts";
+import { checkArray, refusal, wrongType } from "../core/validate.ts";
 import { checkMilestones } from "./decay.ts";
 import { fromRecurrence, lastReset, nextChange, recurrenceOf } from "./schedule.ts";
 import type { Recurrence, Schedule } from "./schedule.ts";
@@ -94,21 +94,13 @@ function restart(part: Recurrence, baseLr: number): number {
 }
 
 function checkParts(schedules: unknown): Recurrence[] {
-  if (!Array.isArray(schedules)) {
-    throw new TypeError(
-      `Cannot use schedules as they must be an array: current value is ${describe(schedules)}`,
-    );
-  }
+  checkArray("use schedules", schedules, "they");
   if (schedules.length === 0) {
     throw new RangeError("Cannot use schedules as there must be at least one: there are 0");
   }
-  return schedules.map((schedule, i) => {
+  return (schedules as Schedule[]).map((schedule, i) => {
     if (typeof schedule !== "function") {
-      throw new TypeError(
-        `Cannot use schedules[${i}] as it must be a schedule: current value is ${
-          describe(schedule)
-        }`,
-      );
+      throw wrongType(`use schedules[${i}]`, "it must be a schedule", schedule);
     }
     if (schedule.momentum !== undefined) {
       throw new TypeError(
@@ -128,8 +120,7 @@ function checkFit(count: number, milestones: readonly number[]): void {
     );
   }
   if (milestones.some((step, i) => i > 0 && step <= milestones[i - 1])) {
-    throw new RangeError(
-      `Cannot set milestones as they must ascend: current value is [${milestones.join(", ")}]`,
-    );
+    const shown = `[${milestones.join(", ")}]`;
+    throw new RangeError(refusal("set milestones", "they must ascend", shown));
   }
 }

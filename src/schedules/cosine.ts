@@ -1,6 +1,6 @@
 /** Schedules along a cosine. */
 
-import { checkOption, checkOptions, COUNT, NOT_NEGATIVE } from "./options.ts";
+import { checkNumber, checkOptions, COUNT, NOT_NEGATIVE } from "../core/validate.ts";
 import { fromFunction, fromRecurrence } from "./schedule.ts";
 import type { Schedule } from "./schedule.ts";
 
@@ -50,8 +50,8 @@ export interface CosineAnnealingWarmRestartsOptions {
 export function cosineAnnealingLR(options: CosineAnnealingLROptions): Schedule {
   checkOptions(options, ["tMax", "etaMin"]);
   const { tMax, etaMin = 0 } = options;
-  checkOption("tMax", tMax, COUNT);
-  checkOption("etaMin", etaMin, NOT_NEGATIVE);
+  checkNumber("tMax", tMax, COUNT);
+  checkNumber("etaMin", etaMin, NOT_NEGATIVE);
   const height = (step: number) => 1 + Math.cos(Math.PI * step / tMax);
   return fromRecurrence({
     first: (lr) => lr,
@@ -100,9 +100,9 @@ export function cosineAnnealingWarmRestarts(
 ): Schedule {
   checkOptions(options, ["t0", "tMult", "etaMin"]);
   const { t0, tMult = 1, etaMin = 0 } = options;
-  checkOption("t0", t0, COUNT);
-  checkOption("tMult", tMult, COUNT);
-  checkOption("etaMin", etaMin, NOT_NEGATIVE);
+  checkNumber("t0", t0, COUNT);
+  checkNumber("tMult", tMult, COUNT);
+  checkNumber("etaMin", etaMin, NOT_NEGATIVE);
   return fromFunction((step, baseLr) => {
     const { since, length } = cycleAt(step, t0, tMult);
     return between(etaMin, baseLr, since, length);

@@ -1,7 +1,13 @@
 /** Schedules that multiply the learning rate by a factor: in steps, steadily, or down to zero. */
 
-import { describe } from "../core/validate.ts";
-import { checkOption, checkOptions, COUNT, NOT_NEGATIVE, WHOLE } from "./options.ts";
+import {
+  checkArray,
+  checkNumber,
+  checkOptions,
+  COUNT,
+  NOT_NEGATIVE,
+  WHOLE,
+} from "../core/validate.ts";
 import { fromRecurrence, unlessFixed } from "./schedule.ts";
 import type { Schedule } from "./schedule.ts";
 
@@ -70,8 +76,8 @@ export interface PolynomialLROptions {
 export function stepLR(options: StepLROptions): Schedule {
   checkOptions(options, ["stepSize", "gamma"]);
   const { stepSize, gamma = 0.1 } = options;
-  checkOption("stepSize", stepSize, COUNT);
-  checkOption("gamma", gamma, NOT_NEGATIVE);
+  checkNumber("stepSize", stepSize, COUNT);
+  checkNumber("gamma", gamma, NOT_NEGATIVE);
   return fromRecurrence({
     first: (lr) => lr,
     next: (lr, step) => step % stepSize === 0 ? lr * gamma : lr,
@@ -98,7 +104,7 @@ export function stepLR(options: StepLROptions): Schedule {
 export function multiStepLR(options: MultiStepLROptions): Schedule {
   checkOptions(options, ["milestones", "gamma"]);
   const { milestones, gamma = 0.1 } = options;
-  checkOption("gamma", gamma, NOT_NEGATIVE);
+  checkNumber("gamma", gamma, NOT_NEGATIVE);
   const counts = new Map<number, number>();
   for (const step of checkMilestones(milestones)) counts.set(step, (counts.get(step) ?? 0) + 1);
   const decay = (lr: number, step: number) => lr * gamma ** (counts.get(step) ?? 0);
@@ -129,13 +135,9 @@ function firstAfter(step: number, ascending: readonly number[]): number {
  * @throws {RangeError} If one is no whole number >= 0.
  */
 export function checkMilestones(milestones: unknown): readonly number[] {
-  if (!Array.isArray(milestones)) {
-    throw new TypeError(
-      `Cannot set milestones as they must be an array: current value is ${describe(milestones)}`,
-    );
-  }
-  for (const [i, step] of milestones.entries()) checkOption(`milestones[${i}]`, step, WHOLE);
-  return milestones;
+  checkArray("set milestones", milestones, "they");
+  for (const [i, step] of milestones.entries()) checkNumber(`milestones[${i}]`, step, WHOLE);
+  return milestones as number[];
 }
 
 /**
@@ -157,7 +159,7 @@ export function checkMilestones(milestones: unknown): readonly number[] {
 export function exponentialLR(options: ExponentialLROptions): Schedule {
   checkOptions(options, ["gamma"]);
   const { gamma } = options;
-  checkOption("gamma", gamma, NOT_NEGATIVE);
+  checkNumber("gamma", gamma, NOT_NEGATIVE);
   return fromRecurrence({
     first: (lr) => lr,
     next: (lr) => lr * gamma,
@@ -184,8 +186,8 @@ export function exponentialLR(options: ExponentialLROptions): Schedule {
 export function polynomialLR(options: PolynomialLROptions = {}): Schedule {
   checkOptions(options, ["totalIters", "power"]);
   const { totalIters = 5, power = 1 } = options;
-  checkOption("totalIters", totalIters, COUNT);
-  checkOption("power", power, NOT_NEGATIVE);
+  checkNumber("totalIters", totalIters, COUNT);
+  checkNumber("power", power, NOT_NEGATIVE);
   const left = (step: number) => 1 - step / totalIters;
   return fromRecurrence({
     first: (lr) => lr,

@@ -2,7 +2,7 @@
 
 import { initialLrOf, settleScheduled } from "../core/initial_lr.ts";
 import { checkHyperparameter, checkInitialLr } from "../core/hyperparameters.ts";
-import { describe } from "../core/validate.ts";
+import { wrongType } from "../core/validate.ts";
 import { placesOf } from "../state/extras.ts";
 import type { LRSchedulerStateDict } from "../state/extras.ts";
 
@@ -35,9 +35,7 @@ export class Groups {
    */
   constructor(optimizer: ScheduledOptimizer) {
     if (!Array.isArray((optimizer as Partial<ScheduledOptimizer> | null)?.paramGroups)) {
-      throw new TypeError(
-        `Cannot schedule as there must be an optimizer: current value is ${describe(optimizer)}`,
-      );
+      throw wrongType("schedule", "there must be an optimizer", optimizer);
     }
     this.#optimizer = optimizer;
   }

@@ -1,11 +1,10 @@
 /** The class that moves the groups of an optimizer along schedules. */
 
-import { describe } from "../core/validate.ts";
+import { checkNumber, WHOLE, wrongType } from "../core/validate.ts";
 import { readSchedulerDict } from "../state/extras.ts";
 import type { LRSchedulerStateDict } from "../state/extras.ts";
 import { checkCounts, Groups } from "./groups.ts";
 import type { ScheduledOptimizer } from "./groups.ts";
-import { checkOption, WHOLE } from "./options.ts";
 import { PerGroup } from "./per_group.ts";
 import { initialLrFor, recurrenceOf } from "./schedule.ts";
 import type { Recurrence, Schedule } from "./schedule.ts";
@@ -139,7 +138,7 @@ export class LRScheduler {
    * ```
    */
   stepTo(step: number): void {
-    checkOption("step", step, WHOLE);
+    checkNumber("step", step, WHOLE);
     const bases = this.#groups.initialLrs();
     const courses = this.#courses.all(bases.length);
     this.#set(step, courses.map(({ schedule }, i) => schedule(step, bases[i])), bases);
@@ -252,19 +251,11 @@ export class LRScheduler {
 
 function toCourse(schedule: unknown): Course {
   if (typeof schedule !== "function") {
-    throw new TypeError(
-      `Cannot use schedule as it must be a schedule or one for each group: current value is ${
-        describe(schedule)
-      }`,
-    );
+    throw wrongType("use schedule", "it must be a schedule or one for each group", schedule);
   }
   const { momentum } = schedule as Schedule;
   if (momentum !== undefined && typeof momentum !== "function") {
-    throw new TypeError(
-      `Cannot use momentum of the schedule as it must be a function: current value is ${
-        describe(momentum)
-      }`,
-    );
+    throw wrongType("use momentum of the schedule", "it must be a function", momentum);
   }
   return {
     schedule: schedule as Schedule,

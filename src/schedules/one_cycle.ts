@@ -1,16 +1,17 @@
 /** The 1cycle policy. */
 
 import {
-  checkOption,
+  checkBoolean,
+  checkNumber,
   checkOptions,
-  checkSwitch,
   checkWord,
   COUNT,
   NOT_NEGATIVE,
+  outOfRange,
   POSITIVE,
   SHARE,
   WHOLE,
-} from "./options.ts";
+} from "../core/validate.ts";
 import { fromFunction, setInitialLrFor } from "./schedule.ts";
 import type { Schedule } from "./schedule.ts";
 
@@ -120,7 +121,7 @@ export function oneCycleLR(options: OneCycleLROptions): Schedule {
   setInitialLrFor(schedule, ends(cycle).firstLr);
   if (!cycle.cycleMomentum) return schedule;
   const momentum = (step: number) => {
-    checkOption("step", step, WHOLE);
+    checkNumber("step", step, WHOLE);
     return at(step, "momentum");
   };
   return Object.assign(schedule, { momentum });
@@ -134,11 +135,11 @@ function complete(options: OneCycleLROptions): Cycle {
   );
   const cycle = { ...DEFAULTS, ...given, totalSteps: countSteps(options) } as Cycle;
   for (const [name, limit] of Object.entries(LIMITS)) {
-    checkOption(name, cycle[name as keyof typeof LIMITS], limit);
+    checkNumber(name, cycle[name as keyof typeof LIMITS], limit);
   }
   checkWord("annealStrategy", cycle.annealStrategy, ["cos", "linear"]);
-  checkSwitch("cycleMomentum", cycle.cycleMomentum);
-  checkSwitch("threePhase", cycle.threePhase);
+  checkBoolean("cycleMomentum", cycle.cycleMomentum);
+  checkBoolean("threePhase", cycle.threePhase);
   return cycle;
 }
 
@@ -149,8 +150,8 @@ function countSteps({ totalSteps, epochs, stepsPerEpoch }: OneCycleLROptions): n
       "Cannot make the schedule as totalSteps, or both epochs and stepsPerEpoch, must be given",
     );
   }
-  checkOption("epochs", epochs, COUNT);
-  checkOption("stepsPerEpoch", stepsPerEpoch, COUNT);
+  checkNumber("epochs", epochs, COUNT);
+  checkNumber("stepsPerEpoch", stepsPerEpoch, COUNT);
   return epochs * stepsPerEpoch;
 }
 
@@ -189,10 +190,7 @@ function ends({ maxLr, divFactor, finalDivFactor }: Cycle): { firstLr: number; l
 /** The phase of a step, and the share of it that has passed; one without length has passed. */
 function find(phases: readonly Phase[], step: number, totalSteps: number) {
   if (step > totalSteps) {
-    throw new RangeError(
-      `Cannot take a step as it must be at most totalSteps, which is ${totalSteps}: ` +
-        `current value is ${step}`,
-    );
+    throw outOfRange("take a step", `it must be at most totalSteps, which is ${totalSteps}`, step);
   }
   const found = phases.findIndex(({ end }) => step <= end);
   const at = found === -1 ? phases.length - 1 : found;

@@ -1,12 +1,19 @@
 /** The scheduler that watches a metric. */
 
-import { describe } from "../core/validate.ts";
+import {
+  checkNumber,
+  checkOptions,
+  checkWord,
+  NOT_NEGATIVE,
+  outOfRange,
+  WHOLE,
+  wrongType,
+} from "../core/validate.ts";
+import type { Limit } from "../core/validate.ts";
 import { readSchedulerDict } from "../state/extras.ts";
 import type { LRSchedulerStateDict } from "../state/extras.ts";
 import { checkCounts, Groups } from "./groups.ts";
 import type { ScheduledOptimizer } from "./groups.ts";
-import { checkOption, checkOptions, checkWord, NOT_NEGATIVE, WHOLE } from "./options.ts";
-import type { Limit } from "./options.ts";
 import { PerGroup } from "./per_group.ts";
 
 /**
@@ -208,13 +215,13 @@ function complete(options: ReduceLROnPlateauOptions): Options {
   checkWord("mode", all.mode, ["min", "max"]);
   checkWord("thresholdMode", all.thresholdMode, ["rel", "abs"]);
   for (const [name, limit] of Object.entries(LIMITS)) {
-    checkOption(name, all[name as keyof typeof LIMITS], limit);
+    checkNumber(name, all[name as keyof typeof LIMITS], limit);
   }
   return all;
 }
 
 function checkMinLr(value: unknown): number {
-  checkOption("minLr", value, NOT_NEGATIVE);
+  checkNumber("minLr", value, NOT_NEGATIVE);
   return value as number;
 }
 
@@ -224,24 +231,18 @@ function worst({ mode }: Options): number {
 
 function checkMetric(metric: unknown, options: Options): void {
   if (typeof metric !== "number") {
-    throw new TypeError(
-      `Cannot step as metric must be a number: current value is ${describe(metric)}`,
-    );
+    throw wrongType("step", "metric must be a number", metric);
   }
   if (metric === -worst(options)) {
-    throw new RangeError(
-      `Cannot step as metric must not be infinitely good: current value is ${metric}`,
-    );
+    throw outOfRange("step", "metric must not be infinitely good", metric);
   }
 }
 
 /** After a metric that is infinitely good none would ever be better. */
 function checkBest(best: number, options: Options): void {
   if (best !== -worst(options)) return;
-  throw new RangeError(
-    `Cannot use the state dict as lr_scheduler.best must not be infinitely good for the mode ` +
-      `"${options.mode}": current value is ${best}`,
-  );
+  const reason = `lr_scheduler.best must not be infinitely good for the mode "${options.mode}"`;
+  throw outOfRange("use the state dict", reason, best);
 }
 
 /** What is remembered after a metric, and whether the learning rates are to be reduced. */

@@ -1,6 +1,6 @@
 /** What a schedule is, and how torch's recurrences become functions of the step. */
 
-import { checkOption, NOT_NEGATIVE, WHOLE } from "./options.ts";
+import { checkNumber, NOT_NEGATIVE, WHOLE } from "../core/validate.ts";
 
 /**
  * A learning rate as a function of the step. Any function will do that depends on nothing else, as
@@ -137,6 +137,6 @@ export function initialLrFor(schedule: Schedule): number | undefined {
 }
 
 function checkPlace(step: unknown, baseLr: unknown): void {
-  checkOption("step", step, WHOLE);
-  checkOption("baseLr", baseLr, NOT_NEGATIVE);
+  checkNumber("step", step, WHOLE);
+  checkNumber("baseLr", baseLr, NOT_NEGATIVE);
 }

@@ -1,6 +1,6 @@
 /** Schedules that hold the learning rate back at first. */
 
-import { checkOption, checkOptions, COUNT, POSITIVE_SHARE, SHARE } from "./options.ts";
+import { checkNumber, checkOptions, COUNT, POSITIVE_SHARE, SHARE } from "../core/validate.ts";
 import { fromRecurrence } from "./schedule.ts";
 import type { Schedule } from "./schedule.ts";
 
@@ -49,8 +49,8 @@ export interface LinearLROptions {
 export function constantLR(options: ConstantLROptions = {}): Schedule {
   checkOptions(options, ["factor", "totalIters"]);
   const { factor = 1 / 3, totalIters = 5 } = options;
-  checkOption("factor", factor, POSITIVE_SHARE);
-  checkOption("totalIters", totalIters, COUNT);
+  checkNumber("factor", factor, POSITIVE_SHARE);
+  checkNumber("totalIters", totalIters, COUNT);
   return fromRecurrence({
     first: (lr) => lr * factor,
     next: (lr, step) => step === totalIters ? lr * (1 / factor) : lr,
@@ -80,9 +80,9 @@ export function constantLR(options: ConstantLROptions = {}): Schedule {
 export function linearLR(options: LinearLROptions = {}): Schedule {
   checkOptions(options, ["startFactor", "endFactor", "totalIters"]);
   const { startFactor = 1 / 3, endFactor = 1, totalIters = 5 } = options;
-  checkOption("startFactor", startFactor, POSITIVE_SHARE);
-  checkOption("endFactor", endFactor, SHARE);
-  checkOption("totalIters", totalIters, COUNT);
+  checkNumber("startFactor", startFactor, POSITIVE_SHARE);
+  checkNumber("endFactor", endFactor, SHARE);
+  checkNumber("totalIters", totalIters, COUNT);
   const slope = endFactor - startFactor;
   return fromRecurrence({
     first: (lr) => lr * startFactor,

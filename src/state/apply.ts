@@ -12,7 +12,7 @@ import { nameArray } from "../core/parameter.ts";
 import type { ArrayName, Parameter } from "../core/parameter.ts";
 import { bufferTypeOf } from "../core/rounding.ts";
 import type { Precision } from "../core/rounding.ts";
-import { checkKnown, describe, quote } from "../core/validate.ts";
+import { checkBoolean, checkOptions, quote } from "../core/validate.ts";
 import { copyFromHost, copyToHost, hostDtypeOf, readable } from "../memory/host_copy.ts";
 import { assertUnlocked } from "../memory/locks.ts";
 import type { Plan } from "../plan/plan.ts";
@@ -128,17 +128,9 @@ export function copyState(owner: Owner, options: StateDictOptions = {}): StateDi
 }
 
 function checkFlags(options: unknown, names: readonly string[]): void {
-  if (typeof options !== "object" || options === null) {
-    throw new TypeError(
-      `Cannot read the options as they must be an object: current value is ${describe(options)}`,
-    );
-  }
-  checkKnown(options, names);
+  checkOptions(options, names);
   for (const [name, value] of Object.entries(options)) {
-    if (value === undefined || typeof value === "boolean") continue;
-    throw new TypeError(
-      `Cannot set ${name} as it must be true or false: current value is ${describe(value)}`,
-    );
+    if (value !== undefined) checkBoolean(name, value);
   }
 }
 

@@ -1,8 +1,20 @@
 /** What a state dict may hold beside the optimizer's state: rounding, a scheduler and a scaler. */
 
 import { checkHyperparameter, isInvertible } from "../core/hyperparameters.ts";
-import { checkCount } from "../core/rounding.ts";
-import { asObject, checkText, inside, quote, withoutResidue, wrong } from "../core/validate.ts";
+import {
+  ABOVE_ONE,
+  asObject,
+  BELOW_ONE,
+  checkNumber,
+  checkText,
+  COUNT,
+  inside,
+  quote,
+  SAFE_WHOLE,
+  WHOLE,
+  withoutResidue,
+  wrong,
+} from "../core/validate.ts";
 
 /**
  * Where the random bits of stochastic rounding go on.
@@ -28,8 +40,8 @@ export function checkRoundingDict(value: unknown): RoundingStateDict {
     throw new TypeError(`Cannot use the state dict as rounding.${key} is no state of SGD`);
   }
   inside("rounding", () => {
-    checkCount("seed", seed);
-    checkCount("counter", counter);
+    checkNumber("seed", seed, SAFE_WHOLE);
+    checkNumber("counter", counter, SAFE_WHOLE);
   });
   return { seed, counter } as { seed: number; counter: number };
 }
@@ -56,10 +68,10 @@ const SCALER_CHECKS: Readonly<
   Record<keyof GradScalerStateDict, [string, (value: number) => boolean]>
 > = {
   scale: ["a finite number > 0 with an inverse in float32", isInvertible],
-  growth_factor: ["a finite number > 1", (value) => value > 1 && value < Infinity],
-  backoff_factor: ["a number > 0 and < 1", (value) => value > 0 && value < 1],
-  growth_interval: ["a whole number >= 1", (value) => Number.isSafeInteger(value) && value >= 1],
-  _growth_tracker: ["a whole number >= 0", (value) => Number.isSafeInteger(value) && value >= 0],
+  growth_factor: ["a finite number > 1", ABOVE_ONE.holds],
+  backoff_factor: ["a number > 0 and < 1", BELOW_ONE.holds],
+  growth_interval: [COUNT.text, COUNT.holds],
+  _growth_tracker: [WHOLE.text, WHOLE.holds],
 };
 
 const EMPTY =
@@ -218,8 +230,8 @@ export function readSchedulerDict(
 }
 
 function readCount(value: unknown, what: string): unknown {
-  if (Number.isSafeInteger(value) && value as number >= 0) return value;
-  throw wrong(what, "a whole number >= 0", value);
+  if (WHOLE.holds(value as number)) return value;
+  throw wrong(what, WHOLE.text, value);
 }
 
 function readBest(value: unknown, what: string): unknown {

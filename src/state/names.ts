@@ -1,6 +1,6 @@
 /** The names of an optimizer's parameters: each identifies one, also in a file. */
 
-import { describe } from "../core/validate.ts";
+import { checkString } from "../core/validate.ts";
 import { isReserved } from "./tensor_names.ts";
 
 /** The most UTF-16 units of a name: the header of a file holds each name twice. */
@@ -43,11 +43,7 @@ export function readNames(
 function readName(parameter: unknown, index: number): string | undefined {
   const name = (parameter as Nameable)?.name;
   if (name === undefined) return undefined;
-  if (typeof name !== "string") {
-    throw new TypeError(
-      `Cannot use parameter ${index} as name must be a string: current value is ${describe(name)}`,
-    );
-  }
+  checkString(`use parameter ${index}`, name, "name");
   if (name.length > MAX_LENGTH) {
     throw refuse(index, `have at most ${MAX_LENGTH} UTF-16 units`, `length is ${name.length}`);
   }
