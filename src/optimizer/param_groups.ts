@@ -11,7 +11,7 @@ import {
   resolve,
 } from "../core/hyperparameters.ts";
 import type { GroupOptions, Hyperparameters, ParamGroup } from "../core/hyperparameters.ts";
-import { settledInitialLr, settleInitialLr } from "../core/initial_lr.ts";
+import { settleInitialLr, shownInitialLr } from "../core/initial_lr.ts";
 import type { Parameter, SparseParameter } from "../core/parameter.ts";
 import { describe } from "../core/validate.ts";
 import { readNames } from "../state/names.ts";
@@ -57,7 +57,7 @@ export function createGroup(
   }
   // Not enumerable: spread, a group gives its hyperparameters, which other optimizers take as options.
   Object.defineProperty(group, "initialLr", {
-    get: () => settledInitialLr(group) ?? current.lr,
+    get: () => shownInitialLr(group) ?? current.lr,
   });
   if (initialLr !== undefined) settleInitialLr(group, initialLr);
   return Object.preventExtensions(group) as ParamGroup<Tensor>;

@@ -7,6 +7,7 @@ import { checkCounts, Groups } from "./groups.ts";
 import type { ScheduledOptimizer } from "./groups.ts";
 import { checkOption, WHOLE } from "./options.ts";
 import { PerGroup } from "./per_group.ts";
+import { restoreGroups } from "./restore.ts";
 import { initialLrFor, recurrenceOf } from "./schedule.ts";
 import type { Recurrence, Schedule } from "./schedule.ts";
 
@@ -87,6 +88,7 @@ export class LRScheduler {
       courses.map(({ recurrence }, i) => recurrence.first(lrs[i], bases[i])),
       courses.map(({ schedule }, i) => initialLrFor(schedule) ?? bases[i]),
     );
+    this.#groups.settle();
   }
 
   /**
@@ -100,7 +102,7 @@ export class LRScheduler {
   step(): void {
     const step = this.#lastEpoch + 1;
     const lrs = this.#groups.lrs();
-    const bases = this.#groups.initialLrs();
+    const bases = this.#groups.bases();
     const courses = this.#courses.all(lrs.length);
     this.#set(
       step,
@@ -135,7 +137,7 @@ export class LRScheduler {
    */
   stepTo(step: number): void {
     checkOption("step", step, WHOLE);
-    const bases = this.#groups.initialLrs();
+    const bases = this.#groups.bases();
     const courses = this.#courses.all(bases.length);
     this.#set(step, courses.map(({ schedule }, i) => schedule(step, bases[i])), bases);
   }
@@ -175,9 +177,12 @@ export class LRScheduler {
     return [...this.#lastLr];
   }
 
-  /** The learning rate that each group started with: its `initialLr`. */
+  /**
+   * The learning rate that each group's schedule starts from: the group's `initialLr` when the
+   * scheduler was made, or of the state that it has loaded.
+   */
   get baseLrs(): number[] {
-    return this.#groups.initialLrs();
+    return this.#groups.bases();
   }
 
   /**
@@ -223,20 +228,22 @@ export class LRScheduler {
     const given = readSchedulerDict(dict, ["last_epoch", "base_lrs", "_last_lr"]);
     checkCounts(given);
     const { last_epoch, base_lrs, _last_lr } = given;
-    const places = this.#groups.placesIn(dict);
-    const bases = this.#groups.initialLrs();
-    const lrs = this.#groups.lrs();
-    this.#set(
-      last_epoch,
-      places.map((place, i) => _last_lr[place] ?? lrs[i]),
-      places.map((place, i) => base_lrs![place] ?? bases[i]),
+    restoreGroups(
+      {
+        groups: this.#groups,
+        momentumAt: (i) => this.#courses.at(i)?.momentum?.(last_epoch),
+        done: (lrs) => this.#lastLr = lrs,
+      },
+      dict,
+      { lrs: _last_lr, bases: base_lrs },
     );
+    this.#lastEpoch = last_epoch;
   }
 
   #set(step: number, lrs: readonly number[], bases: readonly number[]): void {
     const momenta = lrs.map((_, i) => this.#courses.at(i)?.momentum?.(step));
     this.#groups.set(
-      lrs.map((lr, i) => ({ lr, momentum: momenta[i], initialLr: bases[i] })),
+      lrs.map((lr, i) => ({ lr, momentum: momenta[i], base: bases[i] })),
     );
     this.#lastLr = [...lrs];
     this.#lastEpoch = step;

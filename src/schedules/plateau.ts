@@ -8,6 +8,7 @@ import type { ScheduledOptimizer } from "./groups.ts";
 import { checkOption, checkOptions, checkWord, NOT_NEGATIVE, WHOLE } from "./options.ts";
 import type { Limit } from "./options.ts";
 import { PerGroup } from "./per_group.ts";
+import { restoreGroups } from "./restore.ts";
 
 /** The options of `new ReduceLROnPlateau(optimizer, options)`. */
 export interface ReduceLROnPlateauOptions {
@@ -181,10 +182,8 @@ export class ReduceLROnPlateau {
     const { _last_lr, best = worst(this.#options), ...counts } = given;
     checkCounts(given);
     checkBest(best, this.#options);
-    const now = this.#groups.lrs();
-    const lrs = this.#groups.placesIn(dict).map((place, i) => _last_lr[place] ?? now[i]);
-    this.#groups.set(lrs.map((lr) => ({ lr })));
-    this.#lastLr = lrs;
+    const done = (lrs: number[]) => this.#lastLr = lrs;
+    restoreGroups({ groups: this.#groups, done }, dict, { lrs: _last_lr });
     this.#memory = {
       lastEpoch: counts.last_epoch,
       best,

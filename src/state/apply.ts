@@ -24,10 +24,11 @@ import type {
   ParamGroupStateDict,
   StateDict,
 } from "./dict.ts";
-import { baseLrsOf, linkGroups } from "./extras.ts";
+import { baseLrsOf } from "./extras.ts";
 import { match } from "./match.ts";
 import type { Match } from "./match.ts";
 import type { Problem } from "./misfits.ts";
+import { linkGroups } from "./scheduler_links.ts";
 
 /** The parts of an optimizer that are its state. */
 export interface Owner {
@@ -160,7 +161,7 @@ export function applyStateDict(
   }
   if (strict) refuse([...problems, ...strays(checked)]);
   const settings = pairs.map(({ here, there }) =>
-    changeGroup(here, resolve(there.values), savedInitialLr(there, checked))
+    changeGroup(here, resolve(there.values), savedBases(there, checked))
   );
   const memories = changeMemories(owner, fitting, checked); // binds the data of all that fit
   const changes = [
@@ -174,7 +175,7 @@ export function applyStateDict(
   for (const { check } of writes) check();
   for (const { write } of writes) write();
   for (const change of changes) change();
-  linkGroups((dict as StateDict).lr_scheduler, pairs, checked.groups);
+  linkGroups((dict as StateDict).lr_scheduler, owner.groups, pairs, checked.groups);
   return report([...problems, ...strays(checked)]);
 }
 
@@ -289,19 +290,24 @@ function report(problems: readonly Problem[]): LoadStateDictReport {
   };
 }
 
-/** The base of schedules that was saved with a group; older files have it with the scheduler only. */
-function savedInitialLr(group: CheckedGroup, { groups, scheduler }: CheckedDict) {
-  return group.values.initialLr ?? baseLrsOf(scheduler)[groups.indexOf(group)];
+/**
+ * What was saved of a group's initial learning rate, and the base that the scheduler had. Older files
+ * have only the latter, in no group the former.
+ */
+function savedBases(group: CheckedGroup, { groups, scheduler }: CheckedDict) {
+  const base = baseLrsOf(scheduler)[groups.indexOf(group)];
+  const isOld = groups.every(({ values }) => values.initialLr === undefined);
+  return { initialLr: isOld ? base : group.values.initialLr, base };
 }
 
 function changeGroup(
   group: ParamGroup<Tensor>,
   values: Hyperparameters,
-  initialLr: number | undefined,
+  { initialLr, base }: ReturnType<typeof savedBases>,
 ): () => void {
   return () => {
     for (const name of HYPERPARAMETERS) Object.assign(group, { [name]: values[name] });
-    restoreInitialLr(group, initialLr);
+    restoreInitialLr(group, initialLr, base);
   };
 }
 
