@@ -26,9 +26,11 @@ const SCHEDULES = { name: "schedules", one: "schedule", method: "addSchedule(sch
  * assigned between two steps (schedules that multiply continue from it, the others override it).
  *
  * The base of a schedule is the group's `initialLr`, so several schedulers of one optimizer, or a new
- * one on an optimizer whose state was loaded, start from the same learning rate. A group that is
- * added later is set from the next step on: schedules that multiply continue from its `lr`, and for
- * the others the `lr` that it was added with is the base.
+ * one on an optimizer whose state was loaded, start from the same learning rate. A scheduler takes the
+ * bases when it is made; a later one with `oneCycleLR`, or a state that the optimizer loads, changes
+ * them for schedulers that are made after that. A group that is added later is set from the next step
+ * on: schedules that multiply continue from its `lr`, and for the others the `lr` that it was added
+ * with is the base.
  *
  * @example One step per epoch
  * ```ts
@@ -68,7 +70,9 @@ export class LRScheduler {
   /**
    * Sets the learning rates of step 0. If it throws, nothing has changed.
    *
-   * The groups' `initialLr` stays from here on; `oneCycleLR` makes it `maxLr / divFactor`, as in torch.
+   * The groups' `initialLr` is the base, and stays from here on; `oneCycleLR` makes it
+   * `maxLr / divFactor`, as in torch. Groups that were added after another scheduler was made start
+   * from their `lr`, as in torch.
    *
    * @param optimizer The optimizer.
    * @param schedule A schedule for all groups, also those that are added later, or a list with one
@@ -113,7 +117,8 @@ export class LRScheduler {
 
   /**
    * Moves to a step of the schedules, forwards or backwards: the learning rate of each group becomes
-   * `schedule(step, group.initialLr)`, whatever it was before, and the next `step()` is the one after.
+   * `schedule(step, baseLr)` with its base, the group's `initialLr`, whatever it was before, and the
+   * next `step()` is the one after.
    * If it throws, nothing has changed.
    *
    * @param step The step, counted from 0: a whole number.
@@ -199,11 +204,13 @@ export class LRScheduler {
 
   /**
    * Resumes from a state, whether the optimizer's own was loaded before or will be after: the groups
-   * get the learning rates and bases of the state, and the momentum that their schedule says.
+   * get the learning rates and bases of the state, and the momentum that their schedule says. Their
+   * `initialLr` becomes the base too, unless the optimizer has loaded a state of its own.
    *
    * A state may be of more or fewer groups, where some were added before or after it was taken: those
-   * that are not in it keep what they have. Groups are matched as the optimizer matched them if it has
-   * loaded its own state from the same dict, and else in order.
+   * that are not in it keep what they have. Groups are matched as the optimizer matched them if it
+   * loads its own state from the same dict, before or next; those that it does not match keep what
+   * they have. Else groups are matched in order.
    *
    * Keys that Descent does not know are left out. If it throws, nothing has changed.
    *

@@ -167,7 +167,8 @@ export class ReduceLROnPlateau {
 
   /**
    * Resumes from a state, whether the optimizer's own was loaded before or will be after: the groups
-   * get the learning rates of the state. It may be of more or fewer groups, as with `LRScheduler`.
+   * get the learning rates of the state. Groups are matched as with `LRScheduler`, and there may be more
+   * or fewer.
    *
    * Keys that Descent does not know are left out. If it throws, nothing has changed.
    *

@@ -25,6 +25,7 @@ import type {
   StateDict,
 } from "./dict.ts";
 import { baseLrsOf } from "./extras.ts";
+import type { Label } from "./labels.ts";
 import { match } from "./match.ts";
 import type { Match } from "./match.ts";
 import type { Problem } from "./misfits.ts";
@@ -56,7 +57,11 @@ export interface LoadStateDictOptions {
   parameters?: boolean;
 }
 
-/** What did not match, by name, or by index where there are no names. */
+/**
+ * What did not match. Parameters are called by their names, and by their indices where they have none:
+ * those in the optimizer, or in the dict for `unexpected`. If some parameter of either is named like an
+ * index, such as "1", those without names are `param.0`, `param.1` and so on, as in files.
+ */
 export interface LoadStateDictReport {
   /** Parameters of the optimizer that the dict does not have, or whose values it should have. */
   missing: string[];
@@ -148,7 +153,7 @@ export function applyStateDict(
   if (strict && parameters && checked.parameters.size === 0) {
     throw new TypeError("Cannot load the parameters as the state dict has none");
   }
-  const { pairs, matches, problems } = match(owner.groups, owner.names, checked.groups);
+  const { pairs, matches, problems, label } = match(owner.groups, owner.names, checked.groups);
   const fitting = matches.filter((found) => {
     const reason = misfit(owner, found, checked, parameters);
     if (reason === null) return true;
@@ -159,7 +164,8 @@ export function applyStateDict(
   for (const { name } of parameters ? fitting.filter((found) => !isValued(found)) : []) {
     problems.push(problemOf("missing", name, "has no values in the dict"));
   }
-  if (strict) refuse([...problems, ...strays(checked)]);
+  problems.push(...strays(checked, label));
+  if (strict) refuse(problems);
   const settings = pairs.map(({ here, there }) =>
     changeGroup(here, resolve(there.values), savedBases(there, checked))
   );
@@ -176,7 +182,7 @@ export function applyStateDict(
   for (const { write } of writes) write();
   for (const change of changes) change();
   linkGroups((dict as StateDict).lr_scheduler, owner.groups, pairs, checked.groups);
-  return report([...problems, ...strays(checked)]);
+  return report(problems);
 }
 
 /** The data of a parameter, which whoever owns it may have replaced by anything. */
@@ -259,11 +265,14 @@ function difference(
 }
 
 /** Tensors of the dict that belong to none of its own groups. */
-function strays({ groups, buffers, masters, parameters }: CheckedDict): Problem[] {
+function strays(
+  { groups, buffers, masters, parameters }: CheckedDict,
+  label: Label,
+): Problem[] {
   const members = new Set(groups.flatMap(({ params }) => params));
   const indices = new Set([...buffers.keys(), ...masters.keys(), ...parameters.keys()]);
   return [...indices].filter((index) => !members.has(index)).map((index) =>
-    problemOf("unexpected", String(index), "is in none of the dict's own param_groups")
+    problemOf("unexpected", label(null, index), "is in none of the dict's own param_groups")
   );
 }
 

@@ -6,7 +6,7 @@ import type { Member, Row } from "./group_pairs.ts";
 /** Something that does not match. */
 export interface Problem {
   readonly kind: "missing" | "unexpected" | "mismatched" | "regrouped";
-  /** Its name, or its index where there is no name. */
+  /** Its name, or what stands for its index where there is no name. */
   readonly name: string;
   /** The sentence about it; several may share one. */
   readonly line: string;
