@@ -222,8 +222,9 @@ export interface ParamGroup<T extends Tensor = FloatArray> extends Hyperparamete
   readonly params: readonly Parameter<T>[];
   /**
    * The learning rate that schedules start from. It equals `lr`, and follows what is assigned to it,
-   * until an `LRScheduler` is made on the optimizer; from then on it stays, unless a state is loaded.
-   * A group that is added later starts from the `lr` that it is added with.
+   * until an `LRScheduler` is made on the optimizer; from then on it stays, unless a state is loaded
+   * or `oneCycleLR` is scheduled. For a group that is added later it is the `lr` that the group is added
+   * with, until the next `LRScheduler` is made, which starts from `lr` as it is then.
    */
   readonly initialLr: number;
 }

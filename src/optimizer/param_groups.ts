@@ -11,7 +11,7 @@ import {
   resolve,
 } from "../core/hyperparameters.ts";
 import type { GroupOptions, Hyperparameters, ParamGroup } from "../core/hyperparameters.ts";
-import { settledInitialLr, settleInitialLr } from "../core/initial_lr.ts";
+import { settleInitialLr, shownInitialLr } from "../core/initial_lr.ts";
 import type { Parameter, SparseParameter } from "../core/parameter.ts";
 import { describe, wrongType } from "../core/validate.ts";
 import { readNames } from "../state/names.ts";
@@ -61,7 +61,7 @@ export function createGroup(
   }
   // It is not enumerable, so that a spread group is a set of options that other optimizers accept.
   Object.defineProperty(group, "initialLr", {
-    get: () => settledInitialLr(group) ?? current.lr,
+    get: () => shownInitialLr(group) ?? current.lr,
   });
   if (initialLr !== undefined) settleInitialLr(group, initialLr);
   return Object.preventExtensions(group) as ParamGroup<Tensor>;

@@ -7,7 +7,7 @@ import type { Tensor } from "../core/dtype.ts";
 import type { FloatArray } from "../core/host_array.ts";
 import { checkGroupKeys, checkShared } from "../core/hyperparameters.ts";
 import type { BackendName, GroupOptions, ParamGroup, SGDOptions } from "../core/hyperparameters.ts";
-import { initialLrOf, isScheduled, settleScheduled } from "../core/initial_lr.ts";
+import { holdBase, isScheduled } from "../core/initial_lr.ts";
 import type { Parameter, SparseParameter } from "../core/parameter.ts";
 import { readPrecision, ROUNDING_KEYS } from "../core/rounding.ts";
 import type { Precision } from "../core/rounding.ts";
@@ -400,7 +400,7 @@ export class SGD<T extends Tensor = FloatArray> {
       plan.add(added);
       this.#names = [this.#names, ...added.map(({ names }) => names)].flat();
       if (this.#groups.some(isScheduled)) {
-        for (const { group } of added) settleScheduled(group, initialLrOf(group));
+        for (const { group } of added) holdBase(group);
       }
       this.#groups = Object.freeze([...this.#groups, ...added.map(({ group }) => group)]);
     });

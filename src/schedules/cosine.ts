@@ -34,6 +34,8 @@ export interface CosineAnnealingWarmRestartsOptions {
  * Moves the learning rate along a cosine, down to `etaMin` at step `tMax` and up again:
  * `etaMin + (baseLr - etaMin) * (1 + cos(pi * step / tMax)) / 2`, torch's `CosineAnnealingLR`.
  *
+ * Where torch's rounding ends a hair below zero, as with a base of 0, this is 0.
+ *
  * @throws {TypeError} If an option is no number or does not exist.
  * @throws {RangeError} If an option is out of its range.
  *
@@ -53,17 +55,28 @@ export function cosineAnnealingLR(options: CosineAnnealingLROptions): Schedule {
   checkNumber("tMax", tMax, COUNT);
   checkNumber("etaMin", etaMin, NOT_NEGATIVE);
   const height = (step: number) => 1 + Math.cos(Math.PI * step / tMax);
+  const residue = residueOf(etaMin, tMax);
   return fromRecurrence({
     first: (lr) => lr,
     next(lr, step, baseLr) {
       // From the lowest point there is no ratio to go on by.
       const isLowest = (step - 1 - tMax) % (2 * tMax) === 0;
-      if (isLowest) return lr + (baseLr - etaMin) * (1 - Math.cos(Math.PI / tMax)) / 2;
-      return height(step) / height(step - 1) * (lr - etaMin) + etaMin;
+      const next = isLowest
+        ? lr + (baseLr - etaMin) * (1 - Math.cos(Math.PI / tMax)) / 2
+        : height(step) / height(step - 1) * (lr - etaMin) + etaMin;
+      return next < 0 && next >= -residue ? 0 : next;
     },
     restart: (baseLr) => between(etaMin, baseLr, 0, tMax),
     lastReset: (step) => lastLowest(step, tMax, height),
   });
+}
+
+/**
+ * How far below zero rounding takes a cosine whose other end is 0. What is rounded at the lowest point
+ * grows with the square of `tMax` up to the highest.
+ */
+function residueOf(etaMin: number, tMax: number): number {
+  return etaMin * Math.min(8 * Number.EPSILON * (tMax ** 2 + 2), 1e-3);
 }
 
 /**

@@ -1,9 +1,8 @@
-/** The groups of the optimizer that a scheduler sets. */
+/** The groups that a scheduler sets, and the learning rates that its schedules start from. */
 
-import { initialLrOf, settleScheduled } from "../core/initial_lr.ts";
+import { baseForEarlier, initialLrOf, markScheduled, settleInitialLr } from "../core/initial_lr.ts";
 import { checkHyperparameter, checkInitialLr } from "../core/hyperparameters.ts";
 import { wrongType } from "../core/validate.ts";
-import { placesOf } from "../state/extras.ts";
 import type { LRSchedulerStateDict } from "../state/extras.ts";
 
 /**
@@ -20,13 +19,22 @@ export interface ScheduledOptimizer {
 export interface Setting {
   readonly lr: number;
   readonly momentum?: number;
-  /** The learning rate that the group's schedules start from. */
-  readonly initialLr?: number;
+  /** The learning rate that its schedules start from there; absent of a plateau. */
+  readonly base?: number;
 }
 
-/** The groups of an optimizer: those that it has at the time, as groups may be added. */
+/** One of its groups. */
+export type ScheduledGroup = ScheduledOptimizer["paramGroups"][number];
+
+/**
+ * The groups of an optimizer: those that it has at the time, as groups may be added. A base is taken
+ * when the scheduler is made or first sets a group that was added; from then on only a state that the
+ * scheduler loads changes it, as in torch.
+ */
 export class Groups {
   readonly #optimizer: ScheduledOptimizer;
+  readonly #bases = new WeakMap<ScheduledGroup, number>();
+  #revision = 0;
 
   /**
    * Looks at the groups of an optimizer.
@@ -40,6 +48,16 @@ export class Groups {
     this.#optimizer = optimizer;
   }
 
+  /** The groups as they are now. */
+  get list(): readonly ScheduledGroup[] {
+    return this.#optimizer.paramGroups;
+  }
+
+  /** A number that is another one after every setting. */
+  get revision(): number {
+    return this.#revision;
+  }
+
   /** How many there are. */
   get count(): number {
     return this.#optimizer.paramGroups.length;
@@ -50,14 +68,16 @@ export class Groups {
     return this.#optimizer.paramGroups.map(({ lr }) => lr);
   }
 
-  /** The learning rates that schedules start from. */
+  /** What the bases of a scheduler are that is made now. */
   initialLrs(): number[] {
     return this.#optimizer.paramGroups.map(initialLrOf);
   }
 
-  /** The place of each group in the lists of a scheduler's state; -1 for one that is not in it. */
-  placesIn(dict: object): number[] {
-    return placesOf(dict, this.#optimizer.paramGroups);
+  /** The learning rates that the schedules start from. */
+  bases(): number[] {
+    return this.#optimizer.paramGroups.map((group) =>
+      this.#bases.get(group) ?? baseForEarlier(group)
+    );
   }
 
   /**
@@ -67,16 +87,25 @@ export class Groups {
    * @throws {RangeError} If a value is negative, infinite or NaN.
    */
   set(settings: readonly Setting[]): void {
-    for (const { lr, momentum, initialLr } of settings) {
+    for (const { lr, momentum, base } of settings) {
       checkHyperparameter("lr", lr);
       if (momentum !== undefined) checkHyperparameter("momentum", momentum);
-      if (initialLr !== undefined) checkInitialLr(initialLr);
+      if (base !== undefined) checkInitialLr(base);
     }
-    for (const [i, { lr, momentum, initialLr }] of settings.entries()) {
+    this.#revision++;
+    for (const [i, { lr, momentum, base }] of settings.entries()) {
       const group = this.#optimizer.paramGroups[i];
-      if (initialLr !== undefined) settleScheduled(group, initialLr);
+      if (base !== undefined) this.#bases.set(group, base);
       group.lr = lr;
       if (momentum !== undefined) group.momentum = momentum;
+    }
+  }
+
+  /** Settles what later schedulers start from: the bases of this one, which was made. */
+  settle(): void {
+    for (const group of this.#optimizer.paramGroups) {
+      settleInitialLr(group, this.#bases.get(group)!);
+      markScheduled(group);
     }
   }
 }

@@ -6,6 +6,7 @@ import type { LRSchedulerStateDict } from "../state/extras.ts";
 import { checkCounts, Groups } from "./groups.ts";
 import type { ScheduledOptimizer } from "./groups.ts";
 import { PerGroup } from "./per_group.ts";
+import { restoreGroups } from "./restore.ts";
 import { initialLrFor, recurrenceOf } from "./schedule.ts";
 import type { Recurrence, Schedule } from "./schedule.ts";
 
@@ -24,9 +25,11 @@ const SCHEDULES = { name: "schedules", one: "schedule", method: "addSchedule(sch
  * assigned between two steps (schedules that multiply continue from it, the others override it).
  *
  * The base of a schedule is the group's `initialLr`, so several schedulers of one optimizer, or a new
- * one on an optimizer whose state was loaded, start from the same learning rate. A group that is
- * added later is set from the next step on: schedules that multiply continue from its `lr`, and for
- * the others the `lr` that it was added with is the base.
+ * one on an optimizer whose state was loaded, start from the same learning rate. A scheduler takes the
+ * bases when it is made; a later one with `oneCycleLR`, or a state that the optimizer loads, changes
+ * them for schedulers that are made after that. A group that is added later is set from the next step
+ * on: schedules that multiply continue from its `lr`, and for the others the `lr` that it was added
+ * with is the base.
  *
  * @example One step per epoch
  * ```ts
@@ -70,7 +73,9 @@ export class LRScheduler {
   /**
    * Sets the learning rates of step 0. If it throws, nothing has changed.
    *
-   * The groups' `initialLr` stays from here on; `oneCycleLR` makes it `maxLr / divFactor`, as in torch.
+   * The groups' `initialLr` is the base, and stays from here on; `oneCycleLR` makes it
+   * `maxLr / divFactor`, as in torch. Groups that were added after another scheduler was made start
+   * from their `lr`, as in torch.
    *
    * @param optimizer The optimizer.
    * @param schedule A schedule for all groups, also those that are added later, or a list with one
@@ -90,6 +95,7 @@ export class LRScheduler {
       courses.map(({ recurrence }, i) => recurrence.first(lrs[i], bases[i])),
       courses.map(({ schedule }, i) => initialLrFor(schedule) ?? bases[i]),
     );
+    this.#groups.settle();
   }
 
   /**
@@ -103,7 +109,7 @@ export class LRScheduler {
   step(): void {
     const step = this.#lastEpoch + 1;
     const lrs = this.#groups.lrs();
-    const bases = this.#groups.initialLrs();
+    const bases = this.#groups.bases();
     const courses = this.#courses.all(lrs.length);
     this.#set(
       step,
@@ -114,7 +120,8 @@ export class LRScheduler {
 
   /**
    * Moves to a step of the schedules, forwards or backwards: the learning rate of each group becomes
-   * `schedule(step, group.initialLr)`, whatever it was before, and the next `step()` is the one after.
+   * `schedule(step, baseLr)` with its base, the group's `initialLr`, whatever it was before, and the
+   * next `step()` is the one after.
    * If it throws, nothing has changed.
    *
    * @param step The step, counted from 0: a whole number.
@@ -139,7 +146,7 @@ export class LRScheduler {
    */
   stepTo(step: number): void {
     checkNumber("step", step, WHOLE);
-    const bases = this.#groups.initialLrs();
+    const bases = this.#groups.bases();
     const courses = this.#courses.all(bases.length);
     this.#set(step, courses.map(({ schedule }, i) => schedule(step, bases[i])), bases);
   }
@@ -180,9 +187,12 @@ export class LRScheduler {
     return [...this.#lastLr];
   }
 
-  /** The learning rate that each group started with: its `initialLr`. */
+  /**
+   * The learning rate that each group's schedule starts from: the group's `initialLr` when the
+   * scheduler was made, or of the state that it has loaded.
+   */
   get baseLrs(): number[] {
-    return this.#groups.initialLrs();
+    return this.#groups.bases();
   }
 
   /**
@@ -199,11 +209,13 @@ export class LRScheduler {
 
   /**
    * Resumes from a state, whether the optimizer's own was loaded before or will be after: the groups
-   * get the learning rates and bases of the state, and the momentum that their schedule says.
+   * get the learning rates and bases of the state, and the momentum that their schedule says. Their
+   * `initialLr` becomes the base too, unless the optimizer has loaded a state of its own.
    *
    * A state may be of more or fewer groups, where some were added before or after it was taken: those
-   * that are not in it keep what they have. Groups are matched as the optimizer matched them if it has
-   * loaded its own state from the same dict, and else in order.
+   * that are not in it keep what they have. Groups are matched as the optimizer matched them if it
+   * loads its own state from the same dict, before or next; those that it does not match keep what
+   * they have. Else groups are matched in order.
    *
    * Keys that Descent does not know are left out. If it throws, nothing has changed.
    *
@@ -229,20 +241,22 @@ export class LRScheduler {
     const given = readSchedulerDict(dict, ["last_epoch", "base_lrs", "_last_lr"]);
     checkCounts(given);
     const { last_epoch, base_lrs, _last_lr } = given;
-    const places = this.#groups.placesIn(dict);
-    const bases = this.#groups.initialLrs();
-    const lrs = this.#groups.lrs();
-    this.#set(
-      last_epoch,
-      places.map((place, i) => _last_lr[place] ?? lrs[i]),
-      places.map((place, i) => base_lrs![place] ?? bases[i]),
+    restoreGroups(
+      {
+        groups: this.#groups,
+        momentumAt: (i) => this.#courses.at(i)?.momentum?.(last_epoch),
+        done: (lrs) => this.#lastLr = lrs,
+      },
+      dict,
+      { lrs: _last_lr, bases: base_lrs },
     );
+    this.#lastEpoch = last_epoch;
   }
 
   #set(step: number, lrs: readonly number[], bases: readonly number[]): void {
     const momenta = lrs.map((_, i) => this.#courses.at(i)?.momentum?.(step));
     this.#groups.set(
-      lrs.map((lr, i) => ({ lr, momentum: momenta[i], initialLr: bases[i] })),
+      lrs.map((lr, i) => ({ lr, momentum: momenta[i], base: bases[i] })),
     );
     this.#lastLr = [...lrs];
     this.#lastEpoch = step;

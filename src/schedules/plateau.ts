@@ -15,6 +15,7 @@ import type { LRSchedulerStateDict } from "../state/extras.ts";
 import { checkCounts, Groups } from "./groups.ts";
 import type { ScheduledOptimizer } from "./groups.ts";
 import { PerGroup } from "./per_group.ts";
+import { restoreGroups } from "./restore.ts";
 
 /**
  * The options of `new ReduceLROnPlateau(optimizer, options)`.
@@ -180,7 +181,8 @@ export class ReduceLROnPlateau {
 
   /**
    * Resumes from a state, whether the optimizer's own was loaded before or will be after: the groups
-   * get the learning rates of the state. It may be of more or fewer groups, as with `LRScheduler`.
+   * get the learning rates of the state. Groups are matched as with `LRScheduler`, and there may be more
+   * or fewer.
    *
    * Keys that Descent does not know are left out. If it throws, nothing has changed.
    *
@@ -195,10 +197,8 @@ export class ReduceLROnPlateau {
     const { _last_lr, best = worst(this.#options), ...counts } = given;
     checkCounts(given);
     checkBest(best, this.#options);
-    const now = this.#groups.lrs();
-    const lrs = this.#groups.placesIn(dict).map((place, i) => _last_lr[place] ?? now[i]);
-    this.#groups.set(lrs.map((lr) => ({ lr })));
-    this.#lastLr = lrs;
+    const done = (lrs: number[]) => this.#lastLr = lrs;
+    restoreGroups({ groups: this.#groups, done }, dict, { lrs: _last_lr });
     this.#memory = {
       lastEpoch: counts.last_epoch,
       best,

@@ -24,10 +24,12 @@ import type {
   ParamGroupStateDict,
   StateDict,
 } from "./dict.ts";
-import { baseLrsOf, linkGroups } from "./extras.ts";
+import { baseLrsOf } from "./extras.ts";
+import type { Label } from "./labels.ts";
 import { match } from "./match.ts";
 import type { Match } from "./match.ts";
 import type { Problem } from "./misfits.ts";
+import { linkGroups } from "./scheduler_links.ts";
 
 /** The parts of an optimizer that are its state. */
 export interface Owner {
@@ -64,7 +66,9 @@ export interface LoadStateDictOptions {
 }
 
 /**
- * What did not match, by name, or by index where there are no names.
+ * What did not match. Parameters are called by their names, and by their indices where they have none:
+ * those in the optimizer, or in the dict for `unexpected`. If some parameter of either is named like an
+ * index, such as "1", those without names are `param.0`, `param.1` and so on, as in files.
  *
  * @category Checkpoints
  */
@@ -151,7 +155,7 @@ export function applyStateDict(
   if (strict && parameters && checked.parameters.size === 0) {
     throw new TypeError("Cannot load the parameters as the state dict has none");
   }
-  const { pairs, matches, problems } = match(owner.groups, owner.names, checked.groups);
+  const { pairs, matches, problems, label } = match(owner.groups, owner.names, checked.groups);
   const fitting = matches.filter((found) => {
     const reason = misfit(owner, found, checked, parameters);
     if (reason === null) return true;
@@ -162,9 +166,10 @@ export function applyStateDict(
   for (const { name } of parameters ? fitting.filter((found) => !isValued(found)) : []) {
     problems.push(problemOf("missing", name, "has no values in the dict"));
   }
-  if (strict) refuse([...problems, ...strays(checked)]);
+  problems.push(...strays(checked, label));
+  if (strict) refuse(problems);
   const settings = pairs.map(({ here, there }) =>
-    changeGroup(here, resolve(there.values), savedInitialLr(there, checked))
+    changeGroup(here, resolve(there.values), savedBases(there, checked))
   );
   const memories = changeMemories(owner, fitting, checked); // binds the data of all that fit
   const changes = [
@@ -178,8 +183,8 @@ export function applyStateDict(
   for (const { check } of writes) check();
   for (const { write } of writes) write();
   for (const change of changes) change();
-  linkGroups((dict as StateDict).lr_scheduler, pairs, checked.groups);
-  return report([...problems, ...strays(checked)]);
+  linkGroups((dict as StateDict).lr_scheduler, owner.groups, pairs, checked.groups);
+  return report(problems);
 }
 
 /** The data of a parameter, which whoever owns it may have replaced by anything. */
@@ -262,11 +267,14 @@ function difference(
 }
 
 /** Tensors of the dict that belong to none of its own groups. */
-function strays({ groups, buffers, masters, parameters }: CheckedDict): Problem[] {
+function strays(
+  { groups, buffers, masters, parameters }: CheckedDict,
+  label: Label,
+): Problem[] {
   const members = new Set(groups.flatMap(({ params }) => params));
   const indices = new Set([...buffers.keys(), ...masters.keys(), ...parameters.keys()]);
   return [...indices].filter((index) => !members.has(index)).map((index) =>
-    problemOf("unexpected", String(index), "is in none of the dict's own param_groups")
+    problemOf("unexpected", label(null, index), "is in none of the dict's own param_groups")
   );
 }
 
@@ -293,19 +301,24 @@ function report(problems: readonly Problem[]): LoadStateDictReport {
   };
 }
 
-/** The base of schedules that was saved with a group; older files have it with the scheduler only. */
-function savedInitialLr(group: CheckedGroup, { groups, scheduler }: CheckedDict) {
-  return group.values.initialLr ?? baseLrsOf(scheduler)[groups.indexOf(group)];
+/**
+ * What was saved of a group's initial learning rate, and the base that the scheduler had. Older files
+ * have only the latter, in no group the former.
+ */
+function savedBases(group: CheckedGroup, { groups, scheduler }: CheckedDict) {
+  const base = baseLrsOf(scheduler)[groups.indexOf(group)];
+  const isOld = groups.every(({ values }) => values.initialLr === undefined);
+  return { initialLr: isOld ? base : group.values.initialLr, base };
 }
 
 function changeGroup(
   group: ParamGroup<Tensor>,
   values: Hyperparameters,
-  initialLr: number | undefined,
+  { initialLr, base }: ReturnType<typeof savedBases>,
 ): () => void {
   return () => {
     for (const name of HYPERPARAMETERS) Object.assign(group, { [name]: values[name] });
-    restoreInitialLr(group, initialLr);
+    restoreInitialLr(group, initialLr, base);
   };
 }
 

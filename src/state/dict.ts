@@ -240,7 +240,9 @@ function checkValues(group: Record<string, unknown>, what: string) {
       Object.assign(values, { [name]: value });
     } else if (REQUIRED.includes(key)) throw wrong(`${what}.${key}`, "a number", value);
   }
-  const initialLr = Object.hasOwn(group, KEYS.initialLr) ? group[KEYS.initialLr] : undefined;
+  const initialLr = Object.hasOwn(group, KEYS.initialLr)
+    ? withoutResidue(group[KEYS.initialLr])
+    : undefined;
   if (initialLr !== undefined) {
     inside(what, () => checkInitialLr(initialLr));
     values.initialLr = initialLr as number;

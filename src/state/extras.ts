@@ -183,37 +183,6 @@ export function baseLrsOf(scheduler: CheckedScheduler | null): readonly number[]
   return (scheduler?.known.find(([key]) => key === "base_lrs")?.[1] ?? []) as number[];
 }
 
-/** For states of schedulers that came with an optimizer's: the places in it of the groups. */
-const places = new WeakMap<object, WeakMap<object, number>>();
-
-/**
- * Notes which group of an optimizer is which in the state of a scheduler, which counts groups only.
- *
- * @param scheduler The state that came with the optimizer's; what is not an object is left.
- * @param pairs The groups of the optimizer, each with its counterpart.
- * @param saved All counterparts, in the order of the state.
- */
-export function linkGroups(
-  scheduler: unknown,
-  pairs: readonly { readonly here: object; readonly there: object }[],
-  saved: readonly object[],
-): void {
-  if (typeof scheduler !== "object" || scheduler === null) return;
-  const known = places.get(scheduler) ?? new WeakMap<object, number>();
-  for (const { here, there } of pairs) known.set(here, saved.indexOf(there));
-  places.set(scheduler, known);
-}
-
-/**
- * The place of each group in the lists of a scheduler's state: as they were matched if the optimizer
- * has loaded its own from the same dict, and else in order; -1 for a group that is not in it.
- */
-export function placesOf(scheduler: object, groups: readonly object[]): number[] {
-  const known = places.get(scheduler);
-  if (!groups.some((group) => known?.has(group))) return groups.map((_, i) => i);
-  return groups.map((group) => known!.get(group) ?? -1);
-}
-
 /**
  * Reads what a scheduler goes on from.
  *

@@ -6,7 +6,7 @@ export interface Member {
   readonly group: number;
   /** What identifies it; null if nothing does. */
   readonly name: string | null;
-  /** What reports call it: its name, or else its index. */
+  /** What reports call it: its name, or else what stands for its index. */
   readonly label: string;
 }
 

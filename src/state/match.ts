@@ -11,6 +11,8 @@ import type { Parameter } from "../core/parameter.ts";
 import type { Tensor } from "../core/dtype.ts";
 import { pairGroups, rowsOf } from "./group_pairs.ts";
 import type { Member, Row } from "./group_pairs.ts";
+import { labelsFor } from "./labels.ts";
+import type { Label } from "./labels.ts";
 import {
   compareSizes,
   emptyGroup,
@@ -44,6 +46,8 @@ export interface Matching {
   readonly pairs: Pair[];
   readonly matches: Match[];
   readonly problems: Problem[];
+  /** What reports call parameters of either side. */
+  readonly label: Label;
 }
 
 interface Here extends Member {
@@ -72,7 +76,8 @@ export function match(
   names: readonly (string | undefined)[],
   saved: readonly CheckedGroup[],
 ): Matching {
-  const sides = { here: membersHere(groups, names), there: membersThere(saved) };
+  const label = labelsFor([...names, ...saved.flatMap((group) => group.names ?? [])]);
+  const sides = { here: membersHere(groups, names, label), there: membersThere(saved, label) };
   const byName = matchByName(sides);
   const { problems, ...left } = findLeft(sides, byName);
   const partners = pairGroups(byName, left);
@@ -93,24 +98,26 @@ export function match(
       return { parameter, index, id: found.get(member)!.id, name };
     }),
     problems,
+    label,
   };
 }
 
 function membersHere(
   groups: readonly ParamGroup<Tensor>[],
   names: readonly (string | undefined)[],
+  label: Label,
 ): Here[] {
   let next = 0;
   return groups.flatMap(({ params }, group) =>
     params.map((parameter) => {
       const index = next++;
       const name = names[index] ?? null;
-      return { group, name, label: name ?? String(index), parameter, index };
+      return { group, name, label: label(name, index), parameter, index };
     })
   );
 }
 
-function membersThere(groups: readonly CheckedGroup[]): There[] {
+function membersThere(groups: readonly CheckedGroup[], label: Label): There[] {
   const seen = new Set<string | null>();
   const doubled = new Set<string | null>(
     groups.flatMap(({ names }) => names ?? []).filter((name) => seen.has(name) || !seen.add(name)),
@@ -119,7 +126,7 @@ function membersThere(groups: readonly CheckedGroup[]): There[] {
     params.map((id, i) => {
       const own = names?.[i] ?? null;
       const name = doubled.has(own) ? null : own;
-      return { group, name, label: name ?? String(id), id };
+      return { group, name, label: label(name, id), id };
     })
   );
 }

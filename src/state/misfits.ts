@@ -6,7 +6,7 @@ import type { Member, Row } from "./group_pairs.ts";
 /** Something that does not match. */
 export interface Problem {
   readonly kind: "missing" | "unexpected" | "mismatched" | "regrouped";
-  /** Its name, or its index where there is no name. */
+  /** Its name, or what stands for its index where there is no name. */
   readonly name: string;
   /** The sentence about it; several may share one. */
   readonly line: string;
@@ -35,11 +35,15 @@ export function regrouped(
   there: number,
   counterpart: number | undefined,
 ): Problem {
-  const which = counterpart === undefined || counterpart === there
-    ? ""
-    : `, the counterpart of group ${counterpart} here,`;
+  const which = describeCounterpart(there, counterpart, group);
   const line = `${quote(label)} is in group ${there} there${which} and in group ${group} here`;
   return { kind: "regrouped", name: label, line };
+}
+
+/** What keeps the sentence from naming the same number twice, as if nothing were wrong. */
+function describeCounterpart(there: number, counterpart: number | undefined, here: number): string {
+  if (counterpart === undefined) return there === here ? ", which has no counterpart here," : "";
+  return counterpart === there ? "" : `, the counterpart of group ${counterpart} here,`;
 }
 
 /** All sizes in one sentence, for a dict and an optimizer where nothing but the order counts. */

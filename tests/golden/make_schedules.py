@@ -186,6 +186,13 @@ class Torch:
         self.__init__([1.0] * len(saved["param_groups"]))
         self.optimizer.load_state_dict(saved)
 
+    def save(self):
+        self.saved = copy.deepcopy(self.optimizer.state_dict())
+
+    def restore(self):
+        """Loads the optimizer's saved state; the schedulers stay as they are."""
+        self.optimizer.load_state_dict(self.saved)
+
     def resume(self):
         """Loads all states into new objects."""
         states = [copy.deepcopy(scheduler.state_dict()) for scheduler in self.schedulers]
@@ -225,24 +232,28 @@ def added(spec):
 
 
 def drawn(rng):
-    """Acts at random; those that look at the base come before a group is added."""
-    acts, schedulers, groups = [], [], 2
+    """Acts at random; no group is added where torch's schedulers would raise."""
+    acts, schedulers, groups, saved = [], [], 2, 0
     for _ in range(rng.randrange(15, 40)):
-        kind = rng.choice(["make", *["step"] * 9, "add", "assign", "load", "resume"])
+        kind = rng.choice(["make", *["step"] * 9, "add", "assign", "load", "resume", "save", "restore"])
         if kind == "make" and len(schedulers) < 3:
-            schedulers.append(rng.choice(MULTIPLYING + [PATIENT] + BASED * (groups == 2)))
+            schedulers.append(rng.choice(MULTIPLYING + [PATIENT] + BASED))
             acts.append(["make", schedulers[-1]])
         elif kind == "step" and schedulers:
             i = rng.randrange(len(schedulers))
             acts.append(["step", i, *([1.0] if schedulers[i] is PATIENT else [])])
-        elif kind == "add" and schedulers and groups < 4:
+        elif kind == "add" and schedulers and groups < 4 and not any(s in BASED for s in schedulers):
             groups += 1
             acts.append(["add", rng.choice([0.05, 0.7, 2])])
         elif kind == "assign":
             acts.append(["assign", rng.randrange(groups), rng.choice([0.2, 0.9])])
-        elif kind == "resume" or kind == "load" and groups == 2:
+        elif kind == "save":
             acts.append([kind])
-            schedulers = schedulers if kind == "resume" else []
+            saved = groups
+        elif kind == "resume" or kind == "load" or kind == "restore" and saved == groups:
+            acts.append([kind])
+            schedulers = [] if kind == "load" else schedulers
+            saved = saved if kind == "restore" else 0
     return acts
 
 
@@ -265,6 +276,13 @@ def several():
         yield perform(added(spec))
     for spec in [*MULTIPLYING, *BASED]:
         yield perform([["make", EXPONENTIAL], *both(5, 0), ["load"], ["make", spec], *both(9, 0)])
+    for spec in [EXPONENTIAL, RESTARTS, CYCLE, SEQUENCE]:
+        yield perform([["make", RESTARTS], *both(2, 0), ["make", spec], *both(9, 1, 0)])
+        yield perform([["make", EXPONENTIAL], ["add", 3], *both(3, 0), ["make", spec], ["resume"], *both(6, 0, 1)])
+        yield perform([["assign", 0, 0.9], ["make", STEP], *both(4, 0), ["save"], ["load"], ["make", spec], *both(6, 0)])
+    for first in [STEP, RESTARTS, SHORT, SEQUENCE]:
+        yield perform([["save"], ["make", first], *both(2, 0), ["restore"], *both(7, 0)])
+        yield perform([["make", first], ["save"], *both(2, 0), ["make", CYCLE], *both(3, 0), ["restore"], *both(7, 0)])
     yield perform([["assign", 0, 0.9], ["make", RESTARTS], ["assign", 0, 0.1], ["make", RESTARTS], *both(3, 1)])
     rng = random.Random(2026)
     lines = (try_perform(drawn(rng)) for _ in range(600))

@@ -48,6 +48,8 @@ export type Act =
   | ["add", lr: number]
   | ["assign", group: number, lr: number]
   | ["load"]
+  | ["save"]
+  | ["restore"]
   | ["resume"];
 
 const lines = Deno.readTextFileSync(new URL("../golden/schedules.jsonl", import.meta.url))

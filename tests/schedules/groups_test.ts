@@ -309,5 +309,5 @@ Deno.test("any groups can be scheduled, and keep their base too", () => {
   scheduler.step();
   assertEquals(paramGroups.map(({ lr }) => lr), [1 / 3, 4 / 3, 3]);
   const second = new LRScheduler({ paramGroups }, own);
-  assertEquals(second.baseLrs, [1, 4, 9]);
+  assertEquals([second.baseLrs, scheduler.baseLrs], [[1, 4, 3], [1, 4, 9]]);
 });

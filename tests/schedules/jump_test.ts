@@ -1,6 +1,6 @@
 /** A jump has the bits of the steps, and leaves out those at which nothing changes. */
 
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import {
   chainedScheduler,
   constantLR,
@@ -134,6 +134,41 @@ for (const course of courses) {
     }
   });
 }
+
+/** Cosines whose highest point is 0; rounding takes torch's below it. */
+const FROZEN = [[3, 0.01], [5, 1e-4], [6, 2], [7, 1e-3], [10, 1e-5], [50, 1e-5]];
+
+for (const [tMax, etaMin] of FROZEN) {
+  Deno.test(`a cosine of ${tMax} steps from 0 to ${etaMin} never falls below 0, however it is made`, () => {
+    const cosine = cosineAnnealingLR({ tMax, etaMin });
+    const expected = (step: number) => etaMin * (1 - Math.cos(Math.PI * step / tMax)) / 2;
+    const makers: [Schedule, number][] = [
+      [cosine, 0],
+      [chainedScheduler([cosine, exponentialLR({ gamma: 1 })]), 0],
+      [sequentialLR([exponentialLR({ gamma: 0.9 }), cosine], [4]), 4],
+    ];
+    for (const [schedule, start] of makers) {
+      const { optimizer } = optimizerOf([0]);
+      const [walking, jumping] = [0, 1].map(() => new LRScheduler(optimizer, schedule));
+      for (let step = 1; step <= 10 * tMax + start; step++) {
+        walking.step();
+        const [{ lr }] = optimizer.paramGroups;
+        const want = step < start ? 0 : expected(step - start);
+        assert(lr >= 0 && Math.abs(lr - want) <= 1e-11 * etaMin, `${lr} for ${want} at ${step}`);
+        jumping.stepTo(step);
+        assertEquals([optimizer.paramGroups[0].lr, schedule(step, 0)], [lr, lr]);
+      }
+    }
+  });
+}
+
+Deno.test("what is below 0 for another reason than rounding is refused, not hidden", () => {
+  const { optimizer } = optimizerOf([1]);
+  const scheduler = new LRScheduler(optimizer, cosineAnnealingLR({ tMax: 10, etaMin: 0.5 }));
+  scheduler.stepTo(13);
+  optimizer.paramGroups[0].lr = 0;
+  assertThrows(() => scheduler.step(), RangeError, "Cannot set lr as it must be finite and >= 0");
+});
 
 /** What would take weeks step by step. */
 const FAR: [string, Schedule, number][] = [

@@ -119,6 +119,30 @@ const MISFITS: [string, Names[], Names[], string[], object, (number | null)[], n
     [0.1, 3],
   ],
   [
+    "a parameter from a group without a counterpart, whose number is the same",
+    [["x"], ["a", "b", "c"]],
+    [["a", "b"], ["c"]],
+    [
+      '"x" is missing in the dict',
+      '"c" is in group 1 there, which has no counterpart here, and in group 1 here',
+    ],
+    { missing: ["x"], regrouped: ["c"] },
+    [null, 1, 2, 3],
+    [0.1, 0.1],
+  ],
+  [
+    "names that look like indices, and parameters without names",
+    [["1", null, null]],
+    [["1", null], [null]],
+    [
+      "group 0 there has 1 parameter that no name matches, and group 0 here has 2",
+      "group 1 there has 1 parameter that no name matches, and no counterpart here",
+    ],
+    { missing: ["param.2"], unexpected: ["param.2"] },
+    [1, 2, null],
+    [0.1],
+  ],
+  [
     "a name that was changed",
     [["a", "x"]],
     [["a", "y"]],
@@ -252,6 +276,35 @@ Deno.test("a name that reads differently each time is read once", () => {
   assertEquals(optimizer.stateDict(), dict);
   assert(encodeStateDict(dict).length > 0);
   assertEquals(optimizer.loadStateDict(decodeStateDict(encodeStateDict(dict))), NOTHING);
+});
+
+Deno.test("reports call parameters without names otherwise than any that has a name", () => {
+  const make = (length: number) => {
+    const [one, two] = [length, length + 1].map((n): Parameter => ({
+      data: new Float32Array(n),
+      grad: new Float32Array(n),
+    }));
+    return optimizerOf([{ ...one, name: "1" }, two]);
+  };
+  const trained = make(1);
+  trained.step();
+  const dict = trained.stateDict();
+  dict.state[7] = dict.state[1];
+  const optimizer = make(3);
+  const report = { ...NOTHING, unexpected: ["param.7"], mismatched: ["1", "param.1"] };
+  assertEquals(optimizer.loadStateDict(dict, { strict: false }), report);
+  assertThrows(() => optimizer.loadStateDict(dict), RangeError, '"param.1" has length 4');
+  assertThrows(() => optimizerOf(named("param.1")), RangeError, "name must not be one");
+});
+
+Deno.test("an initial learning rate of -1e-18 becomes 0 too", () => {
+  const load = (initial_lr: number) => {
+    const optimizer = optimizerOf(named("w"));
+    optimizer.loadStateDict(dictOf(group([0], ["w"], { initial_lr })));
+    return optimizer.paramGroups[0].initialLr;
+  };
+  for (const lr of [-1e-18, -Number.MIN_VALUE, -1e-12]) assert(Object.is(load(lr), 0));
+  assertThrows(() => load(-1e-6), RangeError, "initialLr as it must be finite and >= 0");
 });
 
 Deno.test("a learning rate of -1e-18, as torch's cosine ends, becomes 0", () => {
