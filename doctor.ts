@@ -30,8 +30,11 @@ import type { Candidate } from "./src/native/candidates.ts";
 import { openGpu } from "./src/gpu/gpu.ts";
 import { judge, openLibrary } from "./src/native/library.ts";
 import { cacheVariables } from "./src/native/release.ts";
-import { checkDeno } from "./src/core/runtime.ts";
+import { canRun, checkDeno, isStarted } from "./src/core/runtime.ts";
 import { VERSION } from "./src/core/version.ts";
+
+/** What there is without Deno. */
+const INSTEAD = 'elsewhere there is no native library, and backend "auto" is js';
 
 type Line = readonly [label: string, text: string];
 
@@ -44,7 +47,7 @@ type Line = readonly [label: string, text: string];
  * @category Install
  */
 export function diagnose(): string {
-  checkDeno("diagnose", 'elsewhere there is no native library, and backend "auto" is js');
+  checkDeno("diagnose", INSTEAD);
   const lines = [...versions(), ...places(), ...library(), ...gpu(), ...choice(), ...permissions()];
   const width = Math.max(...lines.map(([label]) => label.length)) + 2;
   return lines.map(([label, text]) => label.padEnd(width) + text).join("\n");
@@ -146,4 +149,6 @@ function describeVariable(variable: string): string {
   return value === undefined ? `${variable} (not set)` : `${variable}=${value}`;
 }
 
-if (import.meta.main) console.log(diagnose());
+if (import.meta.main ?? isStarted(import.meta.url)) {
+  if (canRun("diagnose", INSTEAD)) console.log(diagnose());
+}

@@ -28,8 +28,9 @@
 import { installKernels, RELEASES, uninstallKernels } from "./src/install/install.ts";
 import { KernelInstallError } from "./src/install/error.ts";
 import { DEFAULT_TIMEOUT } from "./src/install/patience.ts";
+import { hideSecrets } from "./src/install/secrets.ts";
 import { drawProgress } from "./src/install/progress.ts";
-import { checkDeno } from "./src/core/runtime.ts";
+import { canRun, isStarted } from "./src/core/runtime.ts";
 import { VERSION } from "./src/core/version.ts";
 
 export { KernelInstallError } from "./src/install/error.ts";
@@ -72,7 +73,7 @@ async function readOptions(args: string[]) {
     }
     return { ...values, timeout: timeout === undefined ? undefined : Number(timeout) };
   } catch (error) {
-    console.error(`${(error as Error).message}\n\n${USAGE}`);
+    console.error(`${hideSecrets((error as Error).message)}\n\n${USAGE}`);
     Deno.exit(2);
   }
 }
@@ -104,8 +105,7 @@ function findFlag(folder: string | undefined): string {
   return `--allow-env=${chosen ? "XDG_CACHE_HOME" : variable}`;
 }
 
-if (import.meta.main) {
-  checkDeno("install the native library", "the js backend runs everywhere");
+async function main(): Promise<void> {
   try {
     await run(await readOptions(Deno.args));
   } catch (error) {
@@ -113,4 +113,8 @@ if (import.meta.main) {
     console.error(error.message);
     Deno.exit(1);
   }
+}
+
+if (import.meta.main ?? isStarted(import.meta.url)) {
+  if (canRun("install the native library", "the js backend runs everywhere")) await main();
 }

@@ -1,8 +1,9 @@
 /** Checkpoint files: state on disk, written so that no crash can spoil it. */
 
 import { toAbsolute } from "../core/absolute_path.ts";
+import { bufferOf, stateOfBuffer } from "../core/intrinsics.ts";
 import { checkDeno } from "../core/runtime.ts";
-import { checkKnown, refusal, wrongType } from "../core/validate.ts";
+import { checkKnown, quote, refusal, wrongType } from "../core/validate.ts";
 import type { StateDictOptions } from "../state/apply.ts";
 import type { StateDict } from "../state/dict.ts";
 import type { GradScalerStateDict, LRSchedulerStateDict } from "../state/extras.ts";
@@ -77,9 +78,10 @@ export interface StatefulScaler {
  *
  * A crash at any moment leaves the file that was there or the new one in full, and a killed process
  * leaves nothing behind that the next `saveState` or `loadState` of that file would not remove. When
- * the promise is fulfilled the file is on disk. It is written in pieces from the optimizer's own
- * arrays, without a copy of them; if the optimizer steps meanwhile, the promise is rejected and the
- * old file stays, so await it before the next step.
+ * the promise is fulfilled the file is on disk. It is written in pieces from the arrays themselves,
+ * without a copy of them, so nothing may write to them until the promise settles: what is written to
+ * a dict's array or to a parameter's data meanwhile is in the file or is not. If the optimizer steps,
+ * loads a state or gets a group meanwhile, the promise is rejected and the old file stays.
  *
  * Needs Deno, with read and write permission for the folder of the file; elsewhere
  * `encodeStateDict` makes the bytes.
@@ -133,8 +135,9 @@ export async function saveState(
  * Loads what `saveState` has saved. The file may be hostile: everything is checked before it is
  * used, and no more memory is taken than the file is long.
  *
- * Needs Deno, with read permission for the file; elsewhere `decodeStateDict` takes the bytes. Where there is write permission for its folder, what a killed
- * process left there of saving this file is removed.
+ * Needs Deno, with read permission for the file; elsewhere `decodeStateDict` takes the bytes. Where
+ * there is write permission for its folder, what a killed process left there of saving this file is
+ * removed.
  *
  * @param path The file.
  * @param options Who is told of the progress.
@@ -253,7 +256,14 @@ function* piecesOf({ head, tensors, size }: Layout, check: () => void): Generato
 
 function* bytesOfFile(head: Uint8Array, tensors: Layout["tensors"]): Generator<Uint8Array> {
   yield head;
-  for (const { array } of tensors) yield bytesOf(array);
+  for (const { name, array } of tensors) {
+    if (stateOfBuffer(bufferOf(array)).detached) throw detached(`it was that of ${quote(name)}`);
+    yield bytesOf(array);
+  }
+}
+
+function detached(what: string): Error {
+  return new Error(`Cannot save the state as an array was detached meanwhile: ${what}`);
 }
 
 async function writeAll(
@@ -269,12 +279,7 @@ async function writeAll(
     onProgress?.({ done, total });
   }
   // An array whose buffer is transferred meanwhile ends early.
-  if (done !== total) {
-    throw new Error(
-      `Cannot save the state as an array was detached meanwhile: ${total} bytes were to be ` +
-        `written, and ${done} were`,
-    );
-  }
+  if (done !== total) throw detached(`${total} bytes were to be written, and ${done} were`);
 }
 
 /** `using` would close the file too, but Node.js and some browsers cannot parse it. */

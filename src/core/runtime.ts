@@ -11,6 +11,40 @@ export function checkDeno(doing: string, instead: string): void {
   if (typeof Deno === "undefined") throw new Error(`Cannot ${doing} as it needs Deno: ${instead}`);
 }
 
+/**
+ * Whether a module was started as a program, in a Node.js that has no `import.meta.main`: it is asked
+ * as `import.meta.main ?? isStarted(import.meta.url)`, of which bundlers leave nothing in imports.
+ */
+export function isStarted(url: string): boolean {
+  if (typeof Deno !== "undefined" || typeof process === "undefined") return false;
+  const [, program] = process.argv ?? [];
+  const fs = process.getBuiltinModule?.("node:fs");
+  if (program === undefined || fs === undefined || !url.startsWith("file:")) return false;
+  try {
+    const { fileURLToPath } = process.getBuiltinModule("node:url");
+    return fs.realpathSync(fileURLToPath(url)) === fs.realpathSync(program);
+  } catch {
+    return false; // there is no such file: it was started in another way
+  }
+}
+
+/**
+ * Whether a program that needs Deno can run. Elsewhere it says so in words, and the exit code is 1.
+ *
+ * @param doing What it does, as `checkDeno` takes it.
+ * @param instead What to do there instead.
+ */
+export function canRun(doing: string, instead: string): boolean {
+  try {
+    checkDeno(doing, instead);
+    return true;
+  } catch (error) {
+    console.error((error as Error).message);
+    process.exitCode = 1;
+    return false;
+  }
+}
+
 /** Runs a function, and makes a promise of what it returns or throws: the new `Promise.try`. */
 export function promiseOf<T>(run: () => T): Promise<T> {
   return new Promise((resolve) => resolve(run()));

@@ -3,6 +3,7 @@
 import { refusal } from "../core/validate.ts";
 import { KernelInstallError } from "./error.ts";
 import { nodePath, nodeUrl } from "./node.ts";
+import { hideSecrets } from "./secrets.ts";
 
 const SCHEMES = ["http:", "https:", "file:"];
 
@@ -24,7 +25,7 @@ export function urlOf(from: unknown, name: string): URL {
     ? parse(String(from))
     : nodeUrl().pathToFileURL(nodePath().resolve(String(from)));
   if (!SCHEMES.includes(url.protocol)) {
-    throw refuse("from", `be a folder, or a URL with ${SCHEMES.join(", ")}`, from);
+    throw refuse("from", "be a folder, or a URL that begins with http, https or file", from);
   }
   if (!url.pathname.endsWith("/")) url.pathname += "/";
   url.pathname += name;
@@ -74,7 +75,7 @@ function isOther(folder: string): boolean {
 
 function refuse(option: "from" | "folder", limit: string, value: string | URL) {
   const flag = option === "from" ? "--from" : "--to";
-  const text = String(value);
+  const text = hideSecrets(String(value));
   const short = text.length > 200 ? `${text.slice(0, 199)}…` : text;
   return new KernelInstallError(
     refusal(`set ${option} (${flag})`, `it must ${limit}`, JSON.stringify(short)),

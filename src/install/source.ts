@@ -4,6 +4,7 @@ import { mismatch } from "../core/validate.ts";
 import type { ReleasedFile } from "../native/release.ts";
 import { KernelInstallError } from "./error.ts";
 import { Patience } from "./patience.ts";
+import { splitSecrets, withoutSecrets } from "./secrets.ts";
 
 /**
  * How far a download is.
@@ -92,7 +93,9 @@ async function openFile(source: Source): Promise<Body> {
 async function request(source: Source): Promise<Response> {
   const { url, patience } = source;
   try {
-    return await patience.race(fetch(url, { signal: patience.signal }));
+    const request = splitSecrets(url);
+    const { headers } = request;
+    return await patience.race(fetch(request.url, { headers, signal: patience.signal }));
   } catch (cause) {
     const advice = "without a network, use --from with a folder or a mirror";
     throw explain(source, `the server cannot be reached (${advice})`, cause);
@@ -148,7 +151,14 @@ function explain(source: Source, what: string, cause: unknown): KernelInstallErr
 }
 
 function refuse({ url }: Source, why: string, cause?: unknown): KernelInstallError {
-  return new KernelInstallError(`Cannot install ${url} as ${why}`, { cause });
+  const shown = withoutSecrets(url);
+  const text = `Cannot install ${shown} as ${why}`;
+  // The error of a request has its URL.
+  const said = [url, splitSecrets(url).url].reduce(
+    (all, { href }) => all.replaceAll(href, shown),
+    text,
+  );
+  return new KernelInstallError(said, url.href === shown ? { cause } : undefined);
 }
 
 /** What an error says, and what its cause says: `fetch` keeps the reason there. */

@@ -1,6 +1,8 @@
 /** Looks at the file of a native library before the system's loader does, as far as that is allowed. */
 
 import { requiredSize } from "./image.ts";
+import type { ReadAt } from "./image.ts";
+import { findDamage } from "./image_contents.ts";
 
 /** What is wrong with a file. */
 export interface Flaw {
@@ -16,7 +18,8 @@ export const MISSING: Flaw = { kind: "missing", reason: "does not exist" };
 /**
  * What is wrong with the file of a library; null if it may be opened. Needs read permission.
  *
- * A pipe would be waited for, and a file that is cut short would end the process.
+ * A pipe would be waited for, and a file that is cut short or has zeros in the place of its tables
+ * would end the process.
  *
  * @param path The file.
  * @param size Its bytes, if they are known.
@@ -29,8 +32,11 @@ export function findFlaw(path: string, size?: number): Flaw | null {
     return explain(error);
   }
   if (!info.isFile) return { kind: "other", reason: `is ${kindOf(info)}, not a file` };
-  const required = size ?? sizeByHeaders(path);
-  if (size === undefined ? info.size >= required : info.size === required) return null;
+  const required = size ?? ask(path, requiredSize) ?? 0;
+  if (size === undefined ? info.size >= required : info.size === required) {
+    const reason = ask(path, findDamage);
+    return reason === null ? null : { kind: "damaged", reason };
+  }
   const must = `must have ${size === undefined ? "at least " : ""}${required} bytes`;
   return { kind: "damaged", reason: `${must}: it has ${info.size}` };
 }
@@ -50,13 +56,14 @@ function kindOf(info: Deno.FileInfo): string {
   return "a device";
 }
 
-function sizeByHeaders(path: string): number {
+/** Asks something about the contents of a file; null if they cannot be read: the loader says why. */
+function ask<T>(path: string, question: (read: ReadAt) => T): T | null {
   let file: Deno.FsFile | undefined;
   try {
     file = Deno.openSync(path, { read: true });
-    return requiredSize((at, length) => readAt(file!, at, length));
+    return question((at, length) => readAt(file!, at, length));
   } catch {
-    return 0; // the loader says why it cannot be read
+    return null;
   } finally {
     file?.close();
   }

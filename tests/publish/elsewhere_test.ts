@@ -164,6 +164,45 @@ Deno.test({
   },
 });
 
+/** What the programs say where there is no Deno. */
+const PROGRAMS = [
+  [
+    "install.ts",
+    "Cannot install the native library as it needs Deno: the js backend runs everywhere\n",
+  ],
+  [
+    "doctor.ts",
+    'Cannot diagnose as it needs Deno: elsewhere there is no native library, and backend "auto" ' +
+    "is js\n",
+  ],
+];
+
+for (const [entry, message] of PROGRAMS) {
+  Deno.test({
+    name: `${entry}, started in Node.js, says that it needs Deno${
+      node ? "" : " (skipped: no node)"
+    }`,
+    ignore: node === undefined,
+    async fn() {
+      await using folder = await temporaryFolder();
+      for (const platform of ["browser", "deno"]) {
+        const program = join(folder.path, `${platform}.mjs`);
+        const options = ["--quiet", "--platform", platform, "--output", program];
+        const { code, err } = await run(deno, ["bundle", ...options, entry], { cwd: ROOT });
+        assertEquals(code, 0, err);
+        const link = join(folder.path, `${platform}-link.mjs`);
+        await Deno.symlink(program, link);
+        for (const file of [program, link]) {
+          assertEquals(await run(node!, [file]), { code: 1, out: "", err: message });
+        }
+        const importer = join(folder.path, "importer.mjs");
+        await Deno.writeTextFile(importer, `import "${program}"; console.log("imported");`);
+        assertEquals(await run(node!, [importer]), { code: 0, out: "imported\n", err: "" });
+      }
+    },
+  });
+}
+
 Deno.test({
   name: `the tarball of deno pack runs in Node.js, every entry of it${
     npm ? "" : " (skipped: no node or npm)"

@@ -277,9 +277,21 @@ for (const [timeout, error, message] of TIMEOUTS) {
 const ODD: [option: "--from" | "--to" | "--timeout", value: string, message: string][] = [
   ["--from", "", "Cannot set from (--from) as it must not be empty"],
   ["--from", "http://:::/", "must be a folder or a valid URL"],
-  ["--from", "data:,library", "must be a folder, or a URL with http:, https:, file:"],
-  ["--from", "ftp://127.0.0.1/", "must be a folder, or a URL with http:, https:, file:"],
-  ["--from", "blob:null/1", "must be a folder, or a URL with http:, https:, file:"],
+  [
+    "--from",
+    "data:,library",
+    "must be a folder, or a URL that begins with http, https or file: current",
+  ],
+  [
+    "--from",
+    "ftp://127.0.0.1/",
+    "must be a folder, or a URL that begins with http, https or file: current",
+  ],
+  [
+    "--from",
+    "blob:null/1",
+    "must be a folder, or a URL that begins with http, https or file: current",
+  ],
   ["--from", "file://elsewhere/folder", "as the file cannot be read: "],
   ["--from", "a\0b", "as the file cannot be read: "],
   ["--from", join(staged.root, "mod.ts"), "as the file cannot be read: "],
@@ -307,6 +319,46 @@ for (const [option, value, message] of ODD) {
     assert(!/^\s+at /m.test(err), err);
   });
 }
+
+/** Where no mirror is, or a wrong one. */
+const SECRET: [from: string, what: string][] = [
+  ["http://user:pass%20word@127.0.0.1:9/mirror?token=word", "http://127.0.0.1:9/mirror/"],
+  ["https://user:pass%20word@127.0.0.1:9/mirror", "https://127.0.0.1:9/mirror/"],
+  ["http://user:pass%20word@localhost:1/", "http://localhost:1/"],
+  ["ftp://user:password@127.0.0.1/", "or a URL that begins with http"],
+  ["http://user:pass/word@127.0.0.1/", "a valid URL"],
+];
+
+for (const [from, what] of SECRET) {
+  Deno.test(`the password in ${from} is in no message`, async () => {
+    const { installKernels, KernelInstallError } = install;
+    const error = await assertRejects(
+      () => installKernels({ from, folder: newFolder() }),
+      KernelInstallError,
+      what,
+    );
+    const runs = [["--from", from, "--to", newFolder()], [from], ["--to", from]];
+    const said = await Promise.all(runs.map(async (args) => (await program(...args)).err));
+    for (const text of [Deno.inspect(error), ...said]) assert(!/user:|word/.test(text), text);
+  });
+}
+
+Deno.test("a mirror gets the user and the password of its URL, and no error has them", async () => {
+  const seen: (string | null)[] = [];
+  await using server = Deno.serve({ port: 0, onListen() {} }, ({ headers }) => {
+    seen.push(headers.get("authorization"));
+    return new Response("no", { status: 403 });
+  });
+  const from = `http://us%C3%A9r:pass%20word@127.0.0.1:${server.addr.port}/?token=word`;
+  const { installKernels, KernelInstallError } = install;
+  const error = await assertRejects(
+    () => installKernels({ from, folder: newFolder() }),
+    KernelInstallError,
+    "403",
+  );
+  assert(!error.message.includes("word"), error.message);
+  assertEquals(seen, [`Basic ${new TextEncoder().encode("usér:pass word").toBase64()}`]);
+});
 
 Deno.test("schemes may be in capitals, and mirrors may have a query", async () => {
   await using server = serveFolder(staged.dist);

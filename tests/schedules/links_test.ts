@@ -1,8 +1,10 @@
 /** States of schedulers for groups that the optimizer has matched, or not, in the same dict. */
 
 import { assertEquals } from "@std/assert";
-import { exponentialLR, LRScheduler, oneCycleLR, ReduceLROnPlateau, SGD } from "@descent/sgd";
-import type { Parameter, Schedule, StateDict } from "@descent/sgd";
+import { SGD } from "@descent/sgd";
+import { exponentialLR, LRScheduler, oneCycleLR, ReduceLROnPlateau } from "@descent/sgd/schedules";
+import type { Parameter, StateDict } from "@descent/sgd";
+import type { Schedule } from "@descent/sgd/schedules";
 
 const halve = exponentialLR({ gamma: 0.5 });
 const own: Schedule = (step, baseLr) => baseLr * 0.9 ** step;

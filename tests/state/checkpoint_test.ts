@@ -333,6 +333,20 @@ test(
   },
 );
 
+test("an array that is detached before it is its turn is named", ["a"], async (folder) => {
+  await saveState(`${folder}/a`, DICT);
+  const groups = [{ ...DICT.param_groups[0], params: [0, 1] }];
+  const buffers = [new Float32Array(LARGE), new Float32Array(4)];
+  const state = { 0: { momentum_buffer: buffers[0] }, 1: { momentum_buffer: buffers[1] } };
+  const onProgress = () => void (buffers[1].buffer.detached || buffers[1].buffer.transfer());
+  await assertRejects(
+    () => saveState(`${folder}/a`, { state, param_groups: groups }, { onProgress }),
+    Error,
+    'an array was detached meanwhile: it was that of "state.1.momentum_buffer"',
+  );
+  assertEquals(await loadState(`${folder}/a`), DICT);
+});
+
 test("saves to one path at the same time end in one of the files", ["a"], async (folder) => {
   const dicts = Array.from({ length: 20 }, (_, i) => stepped(i + 1).optimizer.stateDict());
   await Promise.all(dicts.map((dict) => saveState(`${folder}/a`, dict)));
