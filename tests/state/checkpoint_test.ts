@@ -34,7 +34,7 @@ function test(
   ignore = false,
 ) {
   Deno.test({
-    name,
+    name: ignore ? `${name} (skipped: not on Windows)` : name,
     ignore,
     async fn() {
       const folder = await Deno.makeTempDir();
@@ -384,7 +384,9 @@ const STRANGERS: [string, (path: string) => Promise<unknown> | void][] = [
 
 for (const [kind, make] of STRANGERS) {
   Deno.test({
-    name: `a ${kind} under a leftover's name stops neither saving nor loading, and stays`,
+    name: `a ${kind} under a leftover's name stops neither saving nor loading, and stays${
+      Deno.build.os === "windows" ? " (skipped: not on Windows)" : ""
+    }`,
     ignore: Deno.build.os === "windows",
     async fn() {
       const folder = await Deno.makeTempDir();
