@@ -130,9 +130,12 @@ async function makeFolder(): Promise<string> {
   await Deno.symlink("loop.so", `${folder}/loop.so`);
   await Deno.symlink("/dev/zero", `${folder}/device.so`);
   await new Deno.Command("mkfifo", { args: [`${folder}/pipe.so`] }).output();
-  const socket = Deno.listen({ transport: "unix", path: `${folder}/socket` });
-  await Deno.rename(`${folder}/socket`, `${folder}/socket.so`); // what has its old name goes with it
-  socket.close();
+  // In a process of its own, as the tests may not listen at a path.
+  const listen = `const [folder] = Deno.args;
+    const socket = Deno.listen({ transport: "unix", path: folder + "/socket" });
+    Deno.renameSync(folder + "/socket", folder + "/socket.so"); // its old name is removed with it
+    socket.close();`;
+  await new Deno.Command(Deno.execPath(), { args: ["eval", listen, folder] }).output();
   return folder;
 }
 

@@ -99,7 +99,8 @@ const chromium = await firstThatRuns([
   "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
   "C:\\Program Files\\Google\\Chrome\\Application\\chrome.exe",
 ], "--version");
-const node = await firstThatRuns(["node"], "--version");
+// Where Node.js is not installed, a task of Deno may find Deno itself under its name.
+const node = await firstThatRuns(["node"], "-e", "process.exit('Deno' in globalThis ? 1 : 0)");
 const npm = node && await firstThatRuns(["npm"], "--version");
 
 async function bundle(
