@@ -115,7 +115,9 @@ Deno.test("no bytes at all make the search throw", () => {
 });
 
 Deno.test({
-  name: "the library that is used here is whole, and each shorter file is not",
+  name: `the library that is used here is whole, and each shorter file is not${
+    cpuMissing === null ? "" : ` (skipped: ${cpuMissing})`
+  }`,
   ignore: cpuMissing !== null,
   async fn() {
     const library = openLibrary();

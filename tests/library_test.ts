@@ -104,7 +104,10 @@ const cases: [name: string, run: Run, expected: string | RegExp][] = [
 ];
 
 for (const [name, run, expected] of cases) {
-  Deno.test({ name, ignore: cpuMissing !== null }, async () => {
+  Deno.test({
+    name: cpuMissing === null ? name : `${name} (skipped: ${cpuMissing})`,
+    ignore: cpuMissing !== null,
+  }, async () => {
     const result = await choose(run);
     if (typeof expected === "string") assertEquals(result, expected);
     else assertMatch(result, expected);
@@ -127,9 +130,12 @@ async function makeFolder(): Promise<string> {
   await Deno.symlink("loop.so", `${folder}/loop.so`);
   await Deno.symlink("/dev/zero", `${folder}/device.so`);
   await new Deno.Command("mkfifo", { args: [`${folder}/pipe.so`] }).output();
-  const socket = Deno.listen({ transport: "unix", path: `${folder}/socket` });
-  await Deno.rename(`${folder}/socket`, `${folder}/socket.so`); // what has its old name goes with it
-  socket.close();
+  // In a process of its own, as the tests may not listen at a path.
+  const listen = `const [folder] = Deno.args;
+    const socket = Deno.listen({ transport: "unix", path: folder + "/socket" });
+    Deno.renameSync(folder + "/socket", folder + "/socket.so"); // its old name is removed with it
+    socket.close();`;
+  await new Deno.Command(Deno.execPath(), { args: ["eval", listen, folder] }).output();
   return folder;
 }
 
@@ -156,9 +162,12 @@ const CHOSEN: [name: string, expected: (folder: string, name: string) => string]
   ["empty.so", (folder, name) => `Cannot load ${folder}/${name} as a native library of Descent: `],
 ];
 
+const filesMissing = cpuMissing ?? (Deno.build.os === "windows" ? "not on Windows" : null);
+
 Deno.test({
-  name: "what DENO_DESCENT_KERNELS names is opened, or is an error that names it",
-  ignore: cpuMissing !== null || Deno.build.os === "windows",
+  name: "what DENO_DESCENT_KERNELS names is opened, or is an error that names it" +
+    (filesMissing === null ? "" : ` (skipped: ${filesMissing})`),
+  ignore: filesMissing !== null,
   async fn(test) {
     const folder = await makeFolder();
     for (const [name, expected] of CHOSEN) {
@@ -176,9 +185,12 @@ Deno.test({
   },
 });
 
+const compilerMissing = filesMissing ?? (await hasCompiler() ? null : "no C compiler");
+
 Deno.test({
-  name: "a library with another interface number is refused by that number",
-  ignore: cpuMissing !== null || Deno.build.os === "windows" || !(await hasCompiler()),
+  name: "a library with another interface number is refused by that number" +
+    (compilerMissing === null ? "" : ` (skipped: ${compilerMissing})`),
+  ignore: compilerMissing !== null,
   async fn() {
     const folder = await Deno.makeTempDir();
     try {
@@ -197,7 +209,9 @@ Deno.test({
 });
 
 Deno.test({
-  name: "a panic in the library arrives as an error, and the library goes on",
+  name: `a panic in the library arrives as an error, and the library goes on${
+    cpuMissing === null ? "" : ` (skipped: ${cpuMissing})`
+  }`,
   ignore: cpuMissing !== null,
   async fn() {
     if (!("symbols" in library)) throw new Error(library.reason);
@@ -213,7 +227,9 @@ Deno.test({
 });
 
 Deno.test({
-  name: "both sides of the boundary have the same tables, numbers and orders of summation",
+  name: `both sides of the boundary have the same tables, numbers and orders of summation${
+    cpuMissing === null ? "" : ` (skipped: ${cpuMissing})`
+  }`,
   ignore: cpuMissing !== null,
   fn() {
     if (!("symbols" in library)) throw new Error(library.reason);
@@ -224,7 +240,9 @@ Deno.test({
 });
 
 Deno.test({
-  name: "tables that make no sense are refused before anything is read",
+  name: `tables that make no sense are refused before anything is read${
+    cpuMissing === null ? "" : ` (skipped: ${cpuMissing})`
+  }`,
   ignore: cpuMissing !== null,
   fn() {
     if (!("symbols" in library)) throw new Error(library.reason);
@@ -248,7 +266,9 @@ Deno.test({
 });
 
 Deno.test({
-  name: "rows that a table does not have are refused, whatever lies behind it",
+  name: `rows that a table does not have are refused, whatever lies behind it${
+    cpuMissing === null ? "" : ` (skipped: ${cpuMissing})`
+  }`,
   ignore: cpuMissing !== null,
   fn() {
     if (!("symbols" in library)) throw new Error(library.reason);
@@ -280,7 +300,9 @@ Deno.test({
 });
 
 Deno.test({
-  name: "an asynchronous call refuses rows that a table does not have",
+  name: `an asynchronous call refuses rows that a table does not have${
+    cpuMissing === null ? "" : ` (skipped: ${cpuMissing})`
+  }`,
   ignore: cpuMissing !== null,
   async fn() {
     if (!("symbols" in library)) throw new Error(library.reason);

@@ -23,10 +23,14 @@ const ENDINGS = {
   "a read that is under way": 0.25,
 };
 
+const missing = absence ?? (Deno.build.os === "linux" ? undefined : "only on Linux");
+
 for (const [how, growth] of Object.entries(ENDINGS)) {
   Deno.test({
-    name: `gpu: workers that end by ${how} leave no device open`,
-    ignore: absence !== undefined || Deno.build.os !== "linux",
+    name: `gpu: workers that end by ${how} leave no device open${
+      missing === undefined ? "" : ` (skipped: ${missing})`
+    }`,
+    ignore: missing !== undefined,
     async fn() {
       const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
         args: ["run", "--quiet", "--no-check", "--allow-all", program, how, `${FEW}`, `${MANY}`],
@@ -42,7 +46,9 @@ for (const [how, growth] of Object.entries(ENDINGS)) {
 }
 
 Deno.test({
-  name: "gpu: it is opened with no other permission than to open the library",
+  name: `gpu: it is opened with no other permission than to open the library${
+    absence === undefined ? "" : ` (skipped: ${absence})`
+  }`,
   ignore: absence !== undefined,
   async fn() {
     const library = openLibrary() as Library;

@@ -48,7 +48,9 @@ const ENDINGS = [
 
 for (const [name, ending, code, out] of ENDINGS) {
   Deno.test({
-    name: `gpu: a process ends well after ${name}`,
+    name: `gpu: a process ends well after ${name}${
+      absence === undefined ? "" : ` (skipped: ${absence})`
+    }`,
     ignore: absence !== undefined,
     fn: async () => {
       const result = await run(BUSY + ending);
@@ -58,7 +60,9 @@ for (const [name, ending, code, out] of ENDINGS) {
 }
 
 Deno.test({
-  name: "gpu: forgotten tensors give their memory back",
+  name: `gpu: forgotten tensors give their memory back${
+    absence === undefined ? "" : ` (skipped: ${absence})`
+  }`,
   ignore: absence !== undefined,
   async fn() {
     const program = `
@@ -81,9 +85,12 @@ const OPEN = `
   import { GpuUnavailableError, openGpu } from "${GPU}";
   try { openGpu(); } catch (e) { console.log(e instanceof GpuUnavailableError, e.message); }`;
 
+const missing = absence ?? (Deno.build.os === "linux" ? undefined : "only on Linux");
+
 Deno.test({
-  name: "gpu: without any adapter the error says what to install",
-  ignore: absence !== undefined || Deno.build.os !== "linux",
+  name: "gpu: without any adapter the error says what to install" +
+    (missing === undefined ? "" : ` (skipped: ${missing})`),
+  ignore: missing !== undefined,
   async fn() {
     const none = { VK_DRIVER_FILES: "/nonexistent", VK_ICD_FILENAMES: "/nonexistent" };
     assertMatch((await run(OPEN, { env: none })).out, /^true .*no adapter.*mesa-vulkan-drivers/);

@@ -134,7 +134,9 @@ gpuTest("nothing can be used after its disposal, which may be repeated", async (
 });
 
 Deno.test({
-  name: "gpu: a read that is on its way survives the disposal of the GPU",
+  name: `gpu: a read that is on its way survives the disposal of the GPU${
+    absence === undefined ? "" : ` (skipped: ${absence})`
+  }`,
   ignore: absence !== undefined,
   async fn() {
     let read: Promise<Float32Array>;

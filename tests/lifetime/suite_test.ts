@@ -5,7 +5,9 @@ import { cpuMissing } from "../backends.ts";
 import { ATTEMPTS, endOf, pathOf, SIZES, start, THREADS } from "./attempts.ts";
 
 Deno.test({
-  name: "a failing test under which steps run is reported, and the next file is run",
+  name: `a failing test under which steps run is reported, and the next file is run${
+    cpuMissing === null ? "" : ` (skipped: ${cpuMissing})`
+  }`,
   ignore: cpuMissing !== null,
   async fn() {
     for (const elements of SIZES) {

@@ -15,7 +15,9 @@ const NAMES: Record<string, RegExp> = {
 
 for (const [which, refusal] of Object.entries(NAMES)) {
   Deno.test({
-    name: `the ${which} can be transferred while a step runs, which rejects it by name`,
+    name: `the ${which} can be transferred while a step runs, which rejects it by name${
+      cpuMissing === null ? "" : ` (skipped: ${cpuMissing})`
+    }`,
     ignore: cpuMissing !== null,
     async fn() {
       for (const elements of SIZES) {

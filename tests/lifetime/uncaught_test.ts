@@ -19,7 +19,9 @@ async function end(args: readonly (string | number)[], threads: number): Promise
 
 for (const [how, error] of Object.entries(ERRORS)) {
   Deno.test({
-    name: `an uncaught error ${how} ends a program that steps as any other`,
+    name: `an uncaught error ${how} ends a program that steps as any other${
+      cpuMissing === null ? "" : ` (skipped: ${cpuMissing})`
+    }`,
     ignore: cpuMissing !== null,
     async fn() {
       const expected = await end([how, "none"], 1);
@@ -39,7 +41,9 @@ for (const [how, error] of Object.entries(ERRORS)) {
 
 for (const memory of ["shared", "wasm"] as const) {
   Deno.test({
-    name: `an uncaught error ends a program that steps ${memory} memory as any other`,
+    name: `an uncaught error ends a program that steps ${memory} memory as any other${
+      cpuMissing === null ? "" : ` (skipped: ${cpuMissing})`
+    }`,
     ignore: cpuMissing !== null,
     async fn() {
       const expected = await end(["at top level", "none"], 1);

@@ -9,7 +9,9 @@ const SAVES = 3;
 const PATIENCE = 1_000;
 
 Deno.test({
-  name: "a program that steps under --watch starts anew whenever its file is saved",
+  name: `a program that steps under --watch starts anew whenever its file is saved${
+    cpuMissing === null ? "" : ` (skipped: ${cpuMissing})`
+  }`,
   ignore: cpuMissing !== null,
   async fn() {
     for (const elements of SIZES) {

@@ -8,7 +8,9 @@ const WORKERS = 4;
 
 for (const how of ["terminate", "close", "throw"]) {
   Deno.test({
-    name: `${how} ends a worker that steps, and not the program`,
+    name: `${how} ends a worker that steps, and not the program${
+      cpuMissing === null ? "" : ` (skipped: ${cpuMissing})`
+    }`,
     ignore: cpuMissing !== null,
     async fn() {
       for (const elements of SIZES) {

@@ -1,0 +1,99 @@
+/**
+ * Changes a source, one place at a time, and reports which changes its tests do not notice:
+ * `deno task mutate src/core/rule.ts [count] [test files]`.
+ *
+ * The changes are those of `mutate/mutants.ts`; with a count, that many are taken at even distances.
+ * Everything runs in a copy of the repository, so that the sources stay as they are. A change that
+ * makes the tests hang counts as noticed. The exit code is 1 if a change has survived.
+ */
+
+import { dirname } from "@std/path/dirname";
+import { join } from "@std/path/join";
+import { mutantsOf } from "./mutate/mutants.ts";
+import type { Mutant } from "./mutate/mutants.ts";
+import { outputOf, ROOT } from "./stage.ts";
+
+/** The tests that hold a source, by their names in any folder of `tests/`, but for those of the GPU. */
+const TESTS: Readonly<Record<string, readonly string[]>> = {
+  "src/core/rule.ts": ["parity_test.ts", "wasm_test.ts", "sgd_test.ts"],
+  "src/memory/overlap.ts": ["bad_memory_test.ts", "own_arrays_test.ts", "sparse_test.ts"],
+  "src/plan/aliasing.ts": ["bad_memory_test.ts", "own_arrays_test.ts", "sparse_test.ts"],
+  "src/checkpoint/json.ts": ["safetensors_test.ts", "hostile_test.ts"],
+  "src/checkpoint/safetensors.ts": ["safetensors_test.ts", "hostile_test.ts", "encoding_test.ts"],
+};
+
+const MOST_MS = 60_000;
+
+async function filesOfRepository(): Promise<string[]> {
+  const list = await outputOf("git", "ls-files", "--cached", "--others", "--exclude-standard");
+  return list!.split("\n");
+}
+
+/** Copies the repository to a folder; the built library is linked. */
+async function copyRepository(folder: string): Promise<void> {
+  for (const file of await filesOfRepository()) {
+    await Deno.mkdir(join(folder, dirname(file)), { recursive: true });
+    await Deno.copyFile(join(ROOT, file), join(folder, file));
+  }
+  await Deno.symlink(join(ROOT, "kernels/target"), join(folder, "kernels/target"));
+}
+
+/** The test files that are named for a source. */
+async function testsOf(source: string): Promise<string[]> {
+  const names = TESTS[source];
+  if (names === undefined) throw new Error(`Cannot find tests of ${source}: name them`);
+  const files = await filesOfRepository();
+  const named = names.map((name) => {
+    return files.filter((file) => file.startsWith("tests/") && file.endsWith(`/${name}`));
+  });
+  return named.flat().filter((file) => !file.startsWith("tests/gpu/"));
+}
+
+/** Whether the tests pass in a folder. */
+async function passes(folder: string, tests: readonly string[]): Promise<boolean> {
+  const args = ["test", "--quiet", "--no-check", "--no-prompt", "--fail-fast", "-A", ...tests];
+  const options = { args, cwd: folder, signal: AbortSignal.timeout(MOST_MS) } as const;
+  const child = new Deno.Command(Deno.execPath(), { ...options, stdout: "null", stderr: "null" });
+  return (await child.output()).success;
+}
+
+function describe(path: string, source: string, { start, end, text }: Mutant): string {
+  const line = source.slice(0, start).split("\n").length;
+  const from = source.lastIndexOf("\n", start) + 1;
+  const to = source.indexOf("\n", end);
+  const changed = source.slice(from, start) + text + source.slice(end, to);
+  return `${path}:${line}\n  - ${source.slice(from, to).trim()}\n  + ${changed.trim()}`;
+}
+
+/** Runs the tests over mutants of a source, and returns how many they have not noticed. */
+async function mutate(path: string, count: number, tests: readonly string[]): Promise<number> {
+  const folder = await Deno.makeTempDir({ prefix: "mutate-" });
+  try {
+    await copyRepository(folder);
+    if (!await passes(folder, tests)) throw new Error(`Cannot start: ${tests.join(", ")} fail`);
+    const source = await Deno.readTextFile(join(ROOT, path));
+    const all = mutantsOf(source);
+    const step = Math.max(1, all.length / count);
+    let [tried, survived] = [0, 0];
+    for (let at = 0; at < all.length; at += step, tried++) {
+      const mutant = all[Math.floor(at)];
+      const text = source.slice(0, mutant.start) + mutant.text + source.slice(mutant.end);
+      await Deno.writeTextFile(join(folder, path), text);
+      if (!await passes(folder, tests)) continue;
+      survived++;
+      console.log(`Survived: ${describe(path, source, mutant)}`);
+    }
+    console.log(
+      `${path}: ${tried - survived} of ${tried} mutants noticed (of ${all.length} in all)`,
+    );
+    return survived;
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+const [path, count = "", ...tests] = Deno.args;
+const isCount = /^\d+$/.test(count);
+const given = isCount || count === "" ? tests : [count, ...tests];
+const named = given.length > 0 ? given : await testsOf(path);
+Deno.exit(await mutate(path, isCount ? Number(count) : Infinity, named) > 0 ? 1 : 0);
