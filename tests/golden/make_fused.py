@@ -1,5 +1,5 @@
 """Writes fused.jsonl: what torch makes of unscale_ + clip_grad_norm_ + clip_grad_value_ + step +
-zero_grad, and of GradScaler's scale, for tests/fused_test.ts.
+zero_grad, and of GradScaler's scale, for tests/step/fused_test.ts.
 
     python make_fused.py
 

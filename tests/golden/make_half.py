@@ -1,4 +1,4 @@
-"""Writes half.jsonl: steps of float16 and bfloat16 parameters, for tests/sixteen_bit/golden_test.ts.
+"""Writes half.jsonl: steps of float16 and bfloat16 parameters, for tests/core/sixteen_bit/golden_test.ts.
 
     python make_half.py
 

@@ -1,5 +1,5 @@
 """Writes overflow.jsonl: which hyperparameters torch refuses as a dtype cannot hold them, for
-tests/overflow_test.ts.
+tests/core/overflow_test.ts.
 
     python make_overflow.py
 

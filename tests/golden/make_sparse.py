@@ -1,4 +1,4 @@
-"""Writes sparse.jsonl: what torch makes of sparse gradients, for tests/sparse_test.ts.
+"""Writes sparse.jsonl: what torch makes of sparse gradients, for tests/plan/sparse_test.ts.
 
     python make_sparse.py
 

@@ -1,4 +1,4 @@
-"""Writes vjp.jsonl: what torch's autograd makes of steps of SGD, for tests/vjp_test.ts.
+"""Writes vjp.jsonl: what torch's autograd makes of steps of SGD, for tests/differentiable/vjp_test.ts.
 
     python make_vjp.py
 

@@ -7,7 +7,7 @@ import { Batches } from "../../examples/digits/gpu/batches.ts";
 import { GpuNetwork } from "../../examples/digits/gpu/network.ts";
 import { Network } from "../../examples/digits/network.ts";
 import { openStream, permutation } from "../../examples/digits/random.ts";
-import { assertDraws, deno, readCurves, readEpochs, train } from "../demo_runs.ts";
+import { assertDraws, deno, readCurves, readEpochs, train } from "../support/demo_runs.ts";
 import { absence, gpuTest } from "./gpu.ts";
 
 const SIZES = { inputs: 64, hidden: 24, outputs: 10 };

@@ -11,8 +11,8 @@ import { assert, assertEquals } from "@std/assert";
 import { SGD } from "@descent/sgd";
 import type { Parameter } from "@descent/sgd";
 import type { Gpu, GpuTensor } from "@descent/sgd/gpu";
-import { fromHex, input, samples, trajectories } from "../golden.ts";
-import type { Result, Trajectory } from "../golden.ts";
+import { fromHex, input, samples, trajectories } from "../support/golden.ts";
+import type { Result, Trajectory } from "../support/golden.ts";
 import { gpuTest, TINY } from "./gpu.ts";
 
 /** The worst on Mesa's llvmpipe is 5.9, after ten steps whose sums cancel. */

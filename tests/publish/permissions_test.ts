@@ -5,7 +5,7 @@ import { dirname } from "@std/path/dirname";
 import { join } from "@std/path/join";
 import { openLibrary } from "../../src/native/library.ts";
 import { cachedName, cacheFolder } from "../../src/native/release.ts";
-import { cpuMissing } from "../backends.ts";
+import { cpuMissing } from "../support/backends.ts";
 import { checksumsOf, run, serveJsr, stage, type Staged, temporaryFolder } from "./stage.ts";
 
 const VARIABLE = Deno.build.os === "windows" ? "LOCALAPPDATA" : "HOME";

@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path/join";
 import { openLibrary } from "../../src/native/library.ts";
-import { cpuMissing } from "../backends.ts";
+import { cpuMissing } from "../support/backends.ts";
 import { ROOT, run, serveFolder, serveJsr, stage, type Staged, temporaryFolder } from "./stage.ts";
 
 const NEXT = "0.1.1";

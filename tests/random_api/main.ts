@@ -7,7 +7,7 @@
  */
 
 import { parseArgs } from "@std/cli/parse-args";
-import { cpuMissing } from "../backends.ts";
+import { cpuMissing } from "../support/backends.ts";
 import { CaseError, runCases } from "./cases.ts";
 import type { RunOptions } from "./cases.ts";
 import { leaveOut } from "./hostile.ts";

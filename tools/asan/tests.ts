@@ -6,11 +6,11 @@ import type { Stage } from "../stage.ts";
 /** What is left out, and why. */
 const LEFT_OUT: readonly (readonly [path: RegExp, reason: string])[] = [
   [/^tests\/publish\//, "they install libraries of their own"],
-  [/^tests\/bench_/, "they measure time and memory"],
-  [/^tests\/library_test/, "it is about where a library is found"],
+  [/^tests\/bench\//, "they measure time and memory"],
+  [/^tests\/native\/library_test/, "it is about where a library is found"],
   [/^tests\/gpu\//, "the library has no GPU path here"],
-  [/^tests\/(demo|learn_lr)_test/, "these programs are not allowed to pass LD_PRELOAD on"],
-  [/^tests\/random_api_test/, "the random run is a stage of its own"],
+  [/^tests\/examples\/(digits|learn_lr)_test/, "these programs are not allowed to pass LD_PRELOAD on"],
+  [/^tests\/random_api\//, "the random run is a stage of its own"],
 ];
 
 /** A stage for each file, so that one that ends its process does not hide the others. */
