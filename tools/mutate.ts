@@ -16,7 +16,12 @@ import { outputOf, ROOT } from "./stage.ts";
 /** The tests that hold a source, by their names in any folder of `tests/`, but for those of the GPU. */
 const TESTS: Readonly<Record<string, readonly string[]>> = {
   "src/core/rule.ts": ["parity_test.ts", "wasm_test.ts", "sgd_test.ts"],
-  "src/memory/overlap.ts": ["bad_memory_test.ts", "own_arrays_test.ts", "sparse_test.ts"],
+  "src/memory/overlap.ts": [
+    "overlap_test.ts",
+    "bad_memory_test.ts",
+    "own_arrays_test.ts",
+    "sparse_test.ts",
+  ],
   "src/plan/aliasing.ts": ["bad_memory_test.ts", "own_arrays_test.ts", "sparse_test.ts"],
   "src/checkpoint/json.ts": ["safetensors_test.ts", "hostile_test.ts"],
   "src/checkpoint/safetensors.ts": ["safetensors_test.ts", "hostile_test.ts", "encoding_test.ts"],
