@@ -334,7 +334,8 @@ export class SGD<T extends Tensor = FloatArray> {
    *
    * The hyperparameters of the dict replace the optimizer's own, the constructor's `lr` included,
    * as in torch; to go on with another lr, assign it afterwards. So does `initial_lr`, the learning
-   * rate that schedules start from; where the dict has none it is the dict's `lr`. Keys that newer releases added
+   * rate that schedulers which are made after this start from; where the dict has none it is the dict's
+   * `lr`. Schedulers that are there have a state of their own to load. Keys that newer releases added
    * get their defaults where the dict does not have them; keys that Descent does not know are left
    * out. Shapes are compared where both sides have one: an array of the dict without `shape` fits any
    * shape of its length. Groups stay the objects that they are, and the dict's arrays are copied.
