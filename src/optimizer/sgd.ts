@@ -336,9 +336,10 @@ export class SGD<T extends Tensor = FloatArray> {
    *
    * The hyperparameters of the dict replace the optimizer's own, the constructor's `lr` included,
    * as in torch; to continue with another lr, assign it afterwards. So does `initial_lr`, the learning
-   * rate that schedules start from; if the dict has none, it is the dict's `lr`. Keys that newer
-   * releases added get their defaults if the dict does not have them; keys that Descent does not know
-   * are left out. Shapes are compared where both sides have one: an array of the dict without `shape` fits any
+   * rate from which schedulers that are made after this start; if the dict has none, it is the dict's
+   * `lr`. Existing schedulers have a state of their own to load. Keys that newer releases added get
+   * their defaults if the dict does not have them; keys that Descent does not know are left out. Shapes
+   * are compared where both sides have one: an array of the dict without `shape` fits any
    * shape of its length. Groups stay the objects that they are, and the dict's arrays are copied.
    *
    * A parameter whose name both sides have is matched by it, and its state goes with it, also into

@@ -2,7 +2,7 @@
 
 import { holdBase, isLoaded, settledInitialLr, settleInitialLr } from "../core/initial_lr.ts";
 import type { LRSchedulerStateDict } from "../state/extras.ts";
-import { isLinked, onceLinked, placesOf } from "../state/scheduler_links.ts";
+import { isLinked, onLinked, placesOf } from "../state/scheduler_links.ts";
 import type { Groups, ScheduledGroup } from "./groups.ts";
 
 /** What a state has of groups, checked. */
@@ -53,9 +53,11 @@ export function restoreGroups(scheduler: Scheduler, dict: LRSchedulerStateDict, 
   scheduler.done(lrs);
   if (!isEarly) return;
   const { revision } = groups;
-  onceLinked(dict, () => {
-    if (groups.revision !== revision || !isLinked(dict, groups.list)) return;
+  onLinked(dict, groups, () => {
+    if (groups.revision !== revision) return true;
+    if (!isLinked(dict, groups.list)) return false;
     correct(scheduler, placesOf(dict, groups.list), lists, before, lrs);
+    return true;
   });
 }
 

@@ -98,7 +98,7 @@ export interface ParamGroupStateDict {
   differentiable?: boolean;
   /** Sign-SGD. @default {false} */
   sign?: boolean;
-  /** The learning rate that schedules start from, once there is a scheduler. @default {lr} */
+  /** The learning rate that schedules start from, once a scheduler was made. @default {lr} */
   initial_lr?: number;
   /** The indices of the parameters, in order. */
   params: number[];

@@ -8,6 +8,8 @@ export interface Member {
   readonly name: string | null;
   /** What reports call it: its name, or else what stands for its index. */
   readonly label: string;
+  /** Whether several parameters of the dict have its name, which identifies none of them then. */
+  readonly isDoubled: boolean;
 }
 
 /** What is to be matched in order: of two groups, or of one that has no counterpart. */

@@ -77,7 +77,11 @@ export function match(
   saved: readonly CheckedGroup[],
 ): Matching {
   const label = labelsFor([...names, ...saved.flatMap((group) => group.names ?? [])]);
-  const sides = { here: membersHere(groups, names, label), there: membersThere(saved, label) };
+  const doubled = doubledNames(saved);
+  const sides = {
+    here: membersHere(groups, names, label, doubled),
+    there: membersThere(saved, label, doubled),
+  };
   const byName = matchByName(sides);
   const { problems, ...left } = findLeft(sides, byName);
   const partners = pairGroups(byName, left);
@@ -106,27 +110,42 @@ function membersHere(
   groups: readonly ParamGroup<Tensor>[],
   names: readonly (string | undefined)[],
   label: Label,
+  doubled: ReadonlySet<string | null>,
 ): Here[] {
   let next = 0;
   return groups.flatMap(({ params }, group) =>
     params.map((parameter) => {
       const index = next++;
       const name = names[index] ?? null;
-      return { group, name, label: label(name, index), parameter, index };
+      return {
+        group,
+        name,
+        label: label(name, index),
+        isDoubled: doubled.has(name),
+        parameter,
+        index,
+      };
     })
   );
 }
 
-function membersThere(groups: readonly CheckedGroup[], label: Label): There[] {
+/** The names that several parameters have. */
+function doubledNames(groups: readonly CheckedGroup[]): ReadonlySet<string | null> {
   const seen = new Set<string | null>();
-  const doubled = new Set<string | null>(
-    groups.flatMap(({ names }) => names ?? []).filter((name) => seen.has(name) || !seen.add(name)),
-  );
+  const all = groups.flatMap(({ names }) => names ?? []).filter((name) => name !== null);
+  return new Set(all.filter((name) => seen.has(name) || !seen.add(name)));
+}
+
+function membersThere(
+  groups: readonly CheckedGroup[],
+  label: Label,
+  doubled: ReadonlySet<string | null>,
+): There[] {
   return groups.flatMap(({ params, names }, group) =>
     params.map((id, i) => {
       const own = names?.[i] ?? null;
       const name = doubled.has(own) ? null : own;
-      return { group, name, label: label(name, id), id };
+      return { group, name, label: label(name, id), isDoubled: doubled.has(own), id };
     })
   );
 }

@@ -18,8 +18,9 @@ export function isWithoutName({ name }: Member): boolean {
 }
 
 /** A name that only one side has. */
-export function strayName(kind: "missing" | "unexpected", { label }: Member): Problem {
-  const where = kind === "missing" ? "is missing in the dict" : "is only in the dict";
+export function strayName(kind: "missing" | "unexpected", { label, isDoubled }: Member): Problem {
+  const missing = isDoubled ? "is in the dict more than once" : "is missing in the dict";
+  const where = kind === "missing" ? missing : "is only in the dict";
   return { kind, name: label, line: `${quote(label)} ${where}` };
 }
 

@@ -6,8 +6,8 @@
 /** For states of schedulers that came with an optimizer's: the places in it of the groups. */
 const places = new WeakMap<object, WeakMap<object, number>>();
 
-/** For states that schedulers have loaded: what is to be done when an optimizer loads its own. */
-const waiting = new WeakMap<object, (() => void)[]>();
+/** For states that schedulers have loaded: what each does when an optimizer loads its own. */
+const waiting = new WeakMap<object, Map<object, () => boolean>>();
 
 /** A group of the optimizer and the one of the state that has the same parameters. */
 interface Pair {
@@ -34,9 +34,8 @@ export function linkGroups(
   for (const group of groups) known.set(group, -1);
   for (const { here, there } of pairs) known.set(here, saved.indexOf(there));
   places.set(scheduler, known);
-  const calls = waiting.get(scheduler) ?? [];
-  waiting.delete(scheduler);
-  for (const call of calls) call();
+  const calls = waiting.get(scheduler);
+  for (const [who, call] of calls ?? []) if (call()) calls!.delete(who);
 }
 
 /**
@@ -55,9 +54,13 @@ export function isLinked(scheduler: object, groups: readonly object[]): boolean 
   return known !== undefined && groups.some((group) => known.has(group));
 }
 
-/** Calls back once, when an optimizer has loaded its state from the same dict. */
-export function onceLinked(scheduler: object, call: () => void): void {
-  const calls = waiting.get(scheduler);
-  if (calls === undefined) waiting.set(scheduler, [call]);
-  else calls.push(call);
+/**
+ * Calls back when an optimizer has loaded its state from the same dict.
+ *
+ * @param who Who waits, with one call at a time.
+ * @param call Returns whether that was what it waited for.
+ */
+export function onLinked(scheduler: object, who: object, call: () => boolean): void {
+  const calls = waiting.get(scheduler) ?? new Map<object, () => boolean>();
+  waiting.set(scheduler, calls.set(who, call));
 }

@@ -74,6 +74,17 @@ for (const [what, there, here, expected, bases] of CASES) {
   }
 }
 
+Deno.test("a state that several schedulers have loaded waits for the optimizer of each", () => {
+  const dict = saved([["a", 1], ["b", 10]], MAKERS["a schedule"]);
+  const optimizers = [1, 2].map(() => optimizerOf([["b", 3], ["a", 4]]));
+  const schedulers = optimizers.map((optimizer) => new LRScheduler(optimizer, halve));
+  for (const scheduler of schedulers) scheduler.loadStateDict(dict.lr_scheduler!);
+  for (const optimizer of optimizers) optimizer.loadStateDict(dict);
+  for (const scheduler of schedulers) {
+    assertEquals([scheduler.lastLr, scheduler.baseLrs], [[5, 0.5], [10, 1]]);
+  }
+});
+
 Deno.test("what was set after a scheduler's state was loaded stays when the optimizer loads its own", () => {
   const dict = saved([["ax", 8], ["by", 10]], MAKERS["a schedule"]);
   const optimizer = optimizerOf([["b", 30], ["a", 40]]);

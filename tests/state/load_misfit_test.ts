@@ -61,6 +61,16 @@ const MISFITS: [string, StateDict, string[], LoadStateDictOptions?][] = [
     ["group 0 there has 2 parameters that no name matches, and group 0 here has 1"],
   ],
   [
+    "a name that is doubled, beside one that only the dict has",
+    dictOf(group([0, 1, 3], ["a", "a", "x"]), group([2], ["c"])),
+    [
+      '"a" is in the dict more than once',
+      '"b" is missing in the dict',
+      '"x" is only in the dict',
+      "group 0 there has 2 parameters that no name matches, and no counterpart here",
+    ],
+  ],
+  [
     "other lengths, dtypes and shapes, all of them",
     {
       state: {
