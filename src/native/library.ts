@@ -1,6 +1,7 @@
 /** Finds, opens and checks the native library: the only `dlopen` of Descent. */
 
 import { VERSION } from "../core/version.ts";
+import { refusal } from "../core/validate.ts";
 import { allowed, CHOICE, hiddenCacheVariables, listCandidates } from "./candidates.ts";
 import type { Candidate } from "./candidates.ts";
 import { findFlaw, MISSING } from "./library_file.ts";
@@ -165,8 +166,8 @@ function loadLibrary(path: string): Library {
   const abi = descent_abi();
   if (abi !== ABI) {
     throw new Error(
-      `Cannot use ${path} as its interface must have number ${ABI}: current number is ${abi}. ` +
-        "Build or install the library of this version",
+      refusal(`use ${path}`, `its interface must have number ${ABI}`, abi, "number") +
+        ". Build or install the library of this version",
     );
   }
   const { symbols } = openSymbols(path, SYMBOLS);
