@@ -1,7 +1,7 @@
 /** Bad input to schedules and schedulers is a clear error, and nothing has changed after it. */
 
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import * as descent from "@descent/sgd";
+import * as descent from "@descent/sgd/schedules";
 import {
   LRScheduler,
   oneCycleLR,

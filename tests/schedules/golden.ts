@@ -1,6 +1,6 @@
 /** Reads torch's learning rates, and makes the schedules that they are of. */
 
-import * as descent from "@descent/sgd";
+import * as descent from "@descent/sgd/schedules";
 import type { Parameter } from "@descent/sgd";
 import type { ReduceLROnPlateauOptions, Schedule } from "@descent/sgd/schedules";
 
