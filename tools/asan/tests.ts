@@ -9,7 +9,10 @@ const LEFT_OUT: readonly (readonly [path: RegExp, reason: string])[] = [
   [/^tests\/bench\//, "they measure time and memory"],
   [/^tests\/native\/library_test/, "it is about where a library is found"],
   [/^tests\/gpu\//, "the library has no GPU path here"],
-  [/^tests\/examples\/(digits|learn_lr)_test/, "these programs are not allowed to pass LD_PRELOAD on"],
+  [
+    /^tests\/examples\/(digits|learn_lr)_test/,
+    "these programs are not allowed to pass LD_PRELOAD on",
+  ],
   [/^tests\/random_api\//, "the random run is a stage of its own"],
 ];
 
