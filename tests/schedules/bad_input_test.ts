@@ -1,7 +1,8 @@
 /** Bad input to schedules and schedulers is a clear error, and nothing has changed after it. */
 
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import * as descent from "@descent/sgd";
+import { SGD } from "@descent/sgd";
+import * as schedules from "@descent/sgd/schedules";
 import {
   LRScheduler,
   oneCycleLR,
@@ -19,7 +20,7 @@ const plateau = (options: unknown) =>
   new ReduceLROnPlateau(optimizerOf([1, 1]).optimizer, options as ReduceLROnPlateauOptions);
 
 const MAKERS: Record<string, (options: unknown) => unknown> = {
-  ...descent as unknown as Record<string, (options: unknown) => unknown>,
+  ...schedules as unknown as Record<string, (options: unknown) => unknown>,
   reduceLROnPlateau: plateau,
 };
 
@@ -309,7 +310,7 @@ for (const initialLr of [-1, NaN, Infinity, "1", null]) {
   Deno.test(`an initialLr of ${initialLr} is refused where it comes in`, () => {
     const kind = typeof initialLr === "number" ? RangeError : TypeError;
     const group = { params: [{ data: new Float32Array(1), grad: null }], lr: 1, initialLr };
-    assertThrows(() => new descent.SGD([group as never], { lr: 1 }), kind, "Cannot set initialLr");
+    assertThrows(() => new SGD([group as never], { lr: 1 }), kind, "Cannot set initialLr");
     const { optimizer } = optimizerOf([1]);
     const dict = optimizer.stateDict();
     const broken = { ...dict, param_groups: [{ ...dict.param_groups[0], initial_lr: initialLr }] };

@@ -1,6 +1,7 @@
 /** Reads torch's learning rates, and makes the schedules that they are of. */
 
-import * as descent from "@descent/sgd";
+import { SGD } from "@descent/sgd";
+import * as schedules from "@descent/sgd/schedules";
 import type { Parameter } from "@descent/sgd";
 import type { ReduceLROnPlateauOptions, Schedule } from "@descent/sgd/schedules";
 
@@ -74,7 +75,7 @@ function memberOf(options: object, i: number): object {
 
 /** Makes a schedule. */
 export function make([name, first, ...rest]: Spec): Schedule {
-  const create = descent[name as keyof typeof descent] as (...args: unknown[]) => Schedule;
+  const create = schedules[name as keyof typeof schedules] as (...args: unknown[]) => Schedule;
   const isComposed = name === "sequentialLR" || name === "chainedScheduler";
   return create(isComposed ? (first as Spec[]).map(make) : first, ...rest);
 }
@@ -82,13 +83,13 @@ export function make([name, first, ...rest]: Spec): Schedule {
 /** An optimizer with a group, of one parameter, per learning rate. */
 export function optimizerOf(
   lrs: readonly number[],
-): { optimizer: descent.SGD; params: Parameter[] } {
+): { optimizer: SGD; params: Parameter[] } {
   const params = lrs.map((_, i) => ({
     data: Float32Array.of(i, 1),
     grad: Float32Array.of(0.5, 0.1 * i),
     name: `w${i}`,
   }));
   const groups = params.map((w, i) => ({ params: [w], lr: lrs[i] }));
-  const optimizer = new descent.SGD(groups, { lr: 1, momentum: 0.9, backend: "js" });
+  const optimizer = new SGD(groups, { lr: 1, momentum: 0.9, backend: "js" });
   return { optimizer, params };
 }
