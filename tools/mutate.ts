@@ -1,6 +1,7 @@
 /**
  * Changes a source, one place at a time, and reports which changes its tests do not notice:
- * `deno task mutate src/core/rule.ts [count] [test files]`.
+ * `deno task mutate src/core/rule.ts [count] [arguments of deno test]`, such as other test files or a
+ * filter.
  *
  * The changes are those of `mutate/mutants.ts`; with a count, that many are taken at even distances.
  * Everything runs in a copy of the repository, so that the sources stay as they are. A change that
@@ -27,7 +28,8 @@ const TESTS: Readonly<Record<string, readonly string[]>> = {
   "src/checkpoint/safetensors.ts": ["safetensors_test.ts", "hostile_test.ts", "encoding_test.ts"],
 };
 
-const MOST_MS = 60_000;
+/** How many times longer than without a change the tests may take, and how long at least. */
+const [SLOWER, LEAST_MS] = [5, 30_000];
 
 async function filesOfRepository(): Promise<string[]> {
   const list = await outputOf("git", "ls-files", "--cached", "--others", "--exclude-standard");
@@ -54,10 +56,11 @@ async function testsOf(source: string): Promise<string[]> {
   return named.flat().filter((file) => !file.startsWith("tests/gpu/"));
 }
 
-/** Whether the tests pass in a folder. */
-async function passes(folder: string, tests: readonly string[]): Promise<boolean> {
+/** Whether the tests pass in a folder, and in time. */
+async function passes(folder: string, tests: readonly string[], ms?: number): Promise<boolean> {
   const args = ["test", "--quiet", "--no-check", "--no-prompt", "--fail-fast", "-A", ...tests];
-  const options = { args, cwd: folder, signal: AbortSignal.timeout(MOST_MS) } as const;
+  const signal = ms === undefined ? undefined : AbortSignal.timeout(ms);
+  const options = { args, cwd: folder, signal } as const;
   const child = new Deno.Command(Deno.execPath(), { ...options, stdout: "null", stderr: "null" });
   return (await child.output()).success;
 }
@@ -75,7 +78,9 @@ async function mutate(path: string, count: number, tests: readonly string[]): Pr
   const folder = await Deno.makeTempDir({ prefix: "mutate-" });
   try {
     await copyRepository(folder);
+    const begin = performance.now();
     if (!await passes(folder, tests)) throw new Error(`Cannot start: ${tests.join(", ")} fail`);
+    const limit = Math.max(LEAST_MS, SLOWER * (performance.now() - begin));
     const source = await Deno.readTextFile(join(ROOT, path));
     const all = mutantsOf(source);
     const step = Math.max(1, all.length / count);
@@ -84,7 +89,7 @@ async function mutate(path: string, count: number, tests: readonly string[]): Pr
       const mutant = all[Math.floor(at)];
       const text = source.slice(0, mutant.start) + mutant.text + source.slice(mutant.end);
       await Deno.writeTextFile(join(folder, path), text);
-      if (!await passes(folder, tests)) continue;
+      if (!await passes(folder, tests, limit)) continue;
       survived++;
       console.log(`Survived: ${describe(path, source, mutant)}`);
     }

@@ -267,7 +267,7 @@ const compiles = await (async () => {
   return (await run(deno, ["compile", "--output", output, source], options)).code === 0;
 })();
 
-const uncompiled = "reason" in library
+const cannotCompile = "reason" in library
   ? library.reason
   : compiles
   ? undefined
@@ -275,9 +275,9 @@ const uncompiled = "reason" in library
 
 Deno.test({
   name: `a compiled program brings the library${
-    uncompiled === undefined ? "" : ` (skipped: ${uncompiled})`
+    cannotCompile === undefined ? "" : ` (skipped: ${cannotCompile})`
   }`,
-  ignore: uncompiled !== undefined,
+  ignore: cannotCompile !== undefined,
   async fn() {
     await using folder = await temporaryFolder();
     const output = join(folder.path, "app");
