@@ -3,7 +3,7 @@
  *
  * Imports run downwards through the rooms of `src/`, types included; no files import each other in a
  * circle, and no Rust files of `kernels/src` do. Every file of `src/` is in a room and is reached from
- * an entry.
+ * an entry. Errors of values that do not fit get their words from one file.
  */
 
 import { dirname } from "@std/path/dirname";
@@ -64,13 +64,26 @@ async function* sourceFiles(root: string, folder: string): AsyncGenerator<string
   }
 }
 
+/** The one file that words the errors of values which do not fit. */
+const WORDING = "src/core/validate.ts";
+
+/** The files that word such an error themselves. */
+async function findOwnWording(root: string, files: readonly string[]): Promise<string[]> {
+  const texts = await Promise.all(files.map((file) => Deno.readTextFile(join(root, file))));
+  return files.filter((file, i) => file !== WORDING && texts[i].includes("current value is"));
+}
+
 if (import.meta.main) {
   const root = dirname(dirname(fromFileUrl(import.meta.url)));
   const { exports } = JSON.parse(await Deno.readTextFile(join(root, "deno.json"))) as {
     exports: Record<string, string>;
   };
   const imports = await readImports(root, Object.values(exports));
-  const problems = judgeImports(imports, await Array.fromAsync(sourceFiles(root, "src")));
+  const files = await Array.fromAsync(sourceFiles(root, "src"));
+  const problems = judgeImports(imports, files);
+  for (const file of await findOwnWording(root, files)) {
+    problems.push(`${file} has "current value is", which ${WORDING} has for all`);
+  }
   const circle = findCircle(await readUses(join(root, "kernels", "src")));
   if (circle !== null) problems.push(`These Rust files use each other: ${circle.join(" > ")}`);
   if (problems.length === 0) console.log(describeFloors(imports));

@@ -1,7 +1,7 @@
 /** Which backend an optimizer gets. */
 
 import type { BackendName } from "../core/hyperparameters.ts";
-import { describe } from "../core/validate.ts";
+import { checkWord } from "../core/validate.ts";
 import type { Backend } from "./backend.ts";
 import { openCpu } from "./native_cpu.ts";
 import { js } from "./js/backend.ts";
@@ -15,13 +15,7 @@ import { js } from "./js/backend.ts";
  */
 export function chooseBackend(choice: "auto" | BackendName = "auto"): Backend {
   if (choice === "js") return js;
-  if (choice !== "auto" && choice !== "cpu") {
-    throw new TypeError(
-      `Cannot set backend as it must be "auto", "cpu" or "js": current value is ${
-        describe(choice)
-      }`,
-    );
-  }
+  checkWord("backend", choice, ["auto", "cpu", "js"]);
   const cpu = openCpu();
   if (!("reason" in cpu)) return cpu;
   if (choice === "auto" && !cpu.isFault) return js;

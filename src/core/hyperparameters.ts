@@ -6,8 +6,6 @@ import type { Parameter } from "./parameter.ts";
 import type { RoundingOptions } from "./rounding.ts";
 import { checkBoolean, checkKnown, checkNumber, NOT_NEGATIVE, refusal } from "./validate.ts";
 
-export { checkObject } from "./validate.ts";
-
 /**
  * The hyperparameters of a group, all of them present.
  *

@@ -12,7 +12,7 @@ import type { ElementType } from "../core/dtype.ts";
 import type { FloatArray } from "../core/host_array.ts";
 import { bufferOf, byteOffsetOf, lengthOf, tagOf } from "../core/intrinsics.ts";
 import type { SparseGrad } from "../core/parameter.ts";
-import { describe } from "../core/validate.ts";
+import { outOfRange, refusal, wrongType } from "../core/validate.ts";
 import { FIRST, GRAD, KIND, LATER, ROW, stateWord } from "./layout.ts";
 
 /** Words of a row, as `kernels/src/ffi/layout.rs` has it too: those of a tensor's row, and more. */
@@ -127,18 +127,14 @@ export function readSparse(
   const [rows, columns] = readShape(shape, like, what);
   const type = checkIndicesType(indices, `indices of ${what}`);
   if (dtypeOf(values, `values of ${what}`) !== like.dtype) {
-    throw new TypeError(
-      `Cannot use values of ${what} as they must be ${like.dtype.name}, like its data: ` +
-        `current value is ${describe(values)}`,
-    );
+    const reason = `they must be ${like.dtype.name}, like its data`;
+    throw wrongType(`use values of ${what}`, reason, values);
   }
   checkBuffer(values, `values of ${what}`);
   const copy = copyIndices(indices, type, rows, what);
   if (lengthOf(values) !== copy.length * columns) {
-    throw new RangeError(
-      `Cannot use values of ${what} as their length must be ${copy.length} x ${columns}, ` +
-        `a row for each index: current length is ${lengthOf(values)}`,
-    );
+    const reason = `their length must be ${copy.length} x ${columns}, a row for each index`;
+    throw new RangeError(refusal(`use values of ${what}`, reason, lengthOf(values), "length"));
   }
   return { indices: copy, values, columns };
 }
@@ -152,10 +148,9 @@ function readShape(
   checkShape(sides, like.length, what);
   const own = Array.isArray(like.shape) ? [...like.shape] : sides;
   if (sides.length !== 2 || own.length !== 2 || own[0] !== sides[0] || own[1] !== sides[1]) {
-    throw new RangeError(
-      `Cannot use ${what} as its shape must be [rows, columns], like that of its data: ` +
-        `current shapes are [${sides.join(", ")}] and [${own.join(", ")}]`,
-    );
+    const reason = "its shape must be [rows, columns], like that of its data";
+    const shown = `[${sides.join(", ")}] and [${own.join(", ")}]`;
+    throw new RangeError(refusal(`use ${what}`, reason, shown, "shapes"));
   }
   return [sides[0], sides[1]];
 }
@@ -181,10 +176,8 @@ const INDEX_TYPES: ReadonlyMap<string | undefined, IndexType> = new Map([
 function checkIndicesType(indices: unknown, what: string): IndexType {
   const type = INDEX_TYPES.get(tagOf(indices));
   if (type === undefined) {
-    throw new TypeError(
-      `Cannot use ${what} as they must be an Int32Array, a Uint32Array or a BigInt64Array: ` +
-        `current value is ${describe(indices)}`,
-    );
+    const reason = "they must be an Int32Array, a Uint32Array or a BigInt64Array";
+    throw wrongType(`use ${what}`, reason, indices);
   }
   checkBuffer(indices as SparseGrad["indices"], what);
   return type;
@@ -242,10 +235,7 @@ export function checkSparseOptions(
   what: string,
 ): void {
   if (sparse && h.weightDecay !== 0) {
-    throw new RangeError(
-      `Cannot use ${what} as a sparse gradient needs weightDecay 0: ` +
-        `current value is ${h.weightDecay}`,
-    );
+    throw outOfRange(`use ${what}`, "a sparse gradient needs weightDecay 0", h.weightDecay);
   }
   if (h.momentum === 0 || began === null || began === sparse) return;
   if (!sparse) {

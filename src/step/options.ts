@@ -1,7 +1,16 @@
 /** The options of one step: what happens to gradients on their way into the rule. */
 
 import { isInvertible } from "../core/hyperparameters.ts";
-import { checkKnown, describe } from "../core/validate.ts";
+import {
+  checkBoolean,
+  checkKnown,
+  checkNumber,
+  checkWord,
+  outOfRange,
+  POSITIVE,
+  THRESHOLD,
+  wrongType,
+} from "../core/validate.ts";
 import type { CallOptions } from "../plan/layout.ts";
 
 /**
@@ -94,9 +103,7 @@ export function readStepArguments(first: unknown, options: unknown): StepRequest
     return options === undefined ? null : readStepOptions(options, needed);
   }
   if (first !== undefined && options !== undefined) {
-    throw new TypeError(
-      `Cannot step as the closure must be a function: current value is ${describe(first)}`,
-    );
+    throw wrongType("step", "the closure must be a function", first);
   }
   return readStepOptions(first === undefined ? options : first, needed);
 }
@@ -125,17 +132,17 @@ export function readAsyncArguments(options: unknown): StepRequest {
  */
 function readStepOptions(options: unknown, needed: string): StepRequest {
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    throw new TypeError(`Cannot step as ${needed}: current value is ${describe(options)}`);
+    throw wrongType("step", needed, options);
   }
   checkKnown(options, KEYS);
   const own: StepOptions = { ...options }; // getters are called once
   const { gradScale, maxNorm, maxNormPer, maxValue, checkFinite, zeroGrad } = own;
   if (gradScale !== undefined) checkGradScale(gradScale);
-  if (maxNorm !== undefined) checkLimit("maxNorm", maxNorm);
+  if (maxNorm !== undefined) checkNumber("maxNorm", maxNorm, THRESHOLD);
   if (maxNormPer !== undefined) checkPer(maxNormPer, maxNorm);
-  if (maxValue !== undefined) checkLimit("maxValue", maxValue);
-  if (checkFinite !== undefined) checkFlag("checkFinite", checkFinite);
-  if (zeroGrad !== undefined) checkFlag("zeroGrad", zeroGrad);
+  if (maxValue !== undefined) checkNumber("maxValue", maxValue, THRESHOLD);
+  if (checkFinite !== undefined) checkBoolean("checkFinite", checkFinite);
+  if (zeroGrad !== undefined) checkBoolean("zeroGrad", zeroGrad);
   return {
     inverseScale: gradScale === undefined ? 1 : 1 / gradScale,
     maxNorm: maxNorm ?? null,
@@ -152,73 +159,14 @@ function isReading(key: keyof StepOptions, options: StepOptions): boolean {
   return key !== "zeroGrad" && value !== undefined && value !== false;
 }
 
-/**
- * Checks a scale of losses and gradients.
- *
- * @throws {TypeError} If it is no number.
- * @throws {RangeError} If it is not finite and > 0.
- */
-export function checkScale(name: string, value: unknown): asserts value is number {
-  checkNumber(name, value);
-  if (!(value > 0 && value < Infinity)) {
-    throw new RangeError(
-      `Cannot set ${name} as it must be finite and > 0: current value is ${value}`,
-    );
-  }
-}
-
 function checkGradScale(value: unknown): void {
-  checkScale("gradScale", value);
+  checkNumber("gradScale", value, POSITIVE);
   if (!isInvertible(value)) {
-    throw new RangeError(
-      `Cannot set gradScale as a float32 must hold 1 / gradScale: current value is ${value}`,
-    );
+    throw outOfRange("set gradScale", "a float32 must hold 1 / gradScale", value);
   }
-}
-
-/**
- * Checks a limit of a norm or a value.
- *
- * @throws {TypeError} If it is no number.
- * @throws {RangeError} If it is negative or NaN.
- */
-export function checkLimit(name: string, value: unknown): asserts value is number {
-  checkNumber(name, value);
-  if (!(value >= 0)) {
-    throw new RangeError(`Cannot set ${name} as it must be >= 0: current value is ${value}`);
-  }
-}
-
-/**
- * Checks an option that is on or off.
- *
- * @throws {TypeError} If it is neither true nor false.
- */
-export function checkFlag(name: string, value: unknown): asserts value is boolean {
-  if (typeof value === "boolean") return;
-  throw new TypeError(
-    `Cannot set ${name} as it must be true or false: current value is ${describe(value)}`,
-  );
-}
-
-function checkNumber(name: string, value: unknown): asserts value is number {
-  if (typeof value === "number") return;
-  throw new TypeError(
-    `Cannot set ${name} as it must be a number: current value is ${describe(value)}`,
-  );
 }
 
 function checkPer(maxNormPer: unknown, maxNorm: number | undefined): void {
-  if (maxNormPer !== "optimizer" && maxNormPer !== "group") {
-    throw new TypeError(
-      `Cannot set maxNormPer as it must be "optimizer" or "group": current value is ${
-        describe(maxNormPer)
-      }`,
-    );
-  }
-  if (maxNorm === undefined) {
-    throw new TypeError(
-      `Cannot set maxNormPer as it needs maxNorm: current value is "${maxNormPer}"`,
-    );
-  }
+  checkWord("maxNormPer", maxNormPer, ["optimizer", "group"]);
+  if (maxNorm === undefined) throw wrongType("set maxNormPer", "it needs maxNorm", maxNormPer);
 }

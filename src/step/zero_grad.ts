@@ -4,13 +4,11 @@ import { fillZero } from "../backends/dispatch.ts";
 import { bufferError, checkBuffer } from "../core/array_checks.ts";
 import { countOf, elementTypeOf } from "../core/dtype.ts";
 import type { Tensor } from "../core/dtype.ts";
-import { checkObject } from "../core/hyperparameters.ts";
 import { label } from "../core/parameter.ts";
 import type { Parameter } from "../core/parameter.ts";
-import { checkKnown } from "../core/validate.ts";
+import { checkBoolean, checkKnown, checkObject } from "../core/validate.ts";
 import { assertUnlocked } from "../memory/locks.ts";
 import { isSparse, withoutEntries } from "../plan/sparse.ts";
-import { checkFlag } from "./options.ts";
 import { replaceGrads } from "./replace_grads.ts";
 import type { Replacement } from "./replace_grads.ts";
 
@@ -29,7 +27,7 @@ export function zeroGradients(
   checkObject("zero gradients", options);
   checkKnown(options, ["setToNull"]);
   const { setToNull = false } = options;
-  checkFlag("setToNull", setToNull);
+  checkBoolean("setToNull", setToNull);
   const replaced: Replacement[] = [];
   const dense: { grad: Tensor; length: number; name: string }[] = [];
   for (const [i, parameter] of params.entries()) {
