@@ -308,10 +308,7 @@ async function readAll(
   const length = readHeaderLength(prefix, total);
   const header = new Uint8Array(length);
   await reader.fill(header);
-  const { dict, arrays } = readState(header, total - PREFIX - length);
-  for (const array of arrays) {
-    const bytes = bytesOf(array);
-    if (!reader.take(bytes)) await reader.fill(bytes);
-  }
+  const { dict, memory } = readState(header, total - PREFIX - length);
+  for (const part of memory) if (!reader.take(part)) await reader.fill(part);
   return dict;
 }

@@ -1,6 +1,5 @@
 /** State dicts as safetensors: what is called what in a file. */
 
-import { findStoredDtype } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { byteLengthOf, lengthOf, tagOf } from "../core/intrinsics.ts";
 import { quote, wrongType } from "../core/validate.ts";
@@ -14,6 +13,8 @@ import type {
   TensorDict,
 } from "../state/dict.ts";
 import { METADATA } from "../state/tensor_names.ts";
+import { allocateAll } from "./arrays.ts";
+import type { Described } from "./arrays.ts";
 import { unreadable } from "./errors.ts";
 import {
   readRounding,
@@ -36,7 +37,7 @@ import {
   readHeader,
   readHeaderLength,
 } from "./safetensors.ts";
-import type { Header, Layout, TensorInfo } from "./safetensors.ts";
+import type { Header, Layout } from "./safetensors.ts";
 import { Slots } from "./slots.ts";
 import type { Slot } from "./slots.ts";
 import type { Tensor } from "./tensor_order.ts";
@@ -52,8 +53,8 @@ const RESERVED = ["format", "version", "param_groups", ROUNDING, SCHEDULER, SCAL
 export interface Unfilled {
   /** The dict. */
   readonly dict: StateDict;
-  /** Its arrays, in the order of the file; together they are all of the data. */
-  readonly arrays: readonly HostArray[];
+  /** The memory of its arrays, in the order of the file; together it is all of the data. */
+  readonly memory: readonly Uint8Array[];
 }
 
 /**
@@ -124,10 +125,8 @@ export function decodeStateDict(bytes: Uint8Array): StateDict {
   const all = bytesOf(bytes);
   const length = readHeaderLength(all.subarray(0, PREFIX), all.length);
   let at = PREFIX + length;
-  const { dict, arrays } = readState(all.subarray(PREFIX, at), all.length - at);
-  for (const array of arrays) {
-    bytesOf(array).set(all.subarray(at, at += array.byteLength));
-  }
+  const { dict, memory } = readState(all.subarray(PREFIX, at), all.length - at);
+  for (const part of memory) part.set(all.subarray(at, at += part.length));
   return dict;
 }
 
@@ -181,11 +180,11 @@ export function readState(header: Uint8Array, dataSize: number): Unfilled {
   const scaler = metadata.get(SCALER);
   if (scaler !== undefined) dict.grad_scaler = readScaler(scaler);
   const places = place(tensors, new Slots(checked));
-  const arrays = places.map(({ name, info }) => allocate(name, info));
+  const { arrays, memory } = allocateAll(places);
   addTensors(dict, places, arrays);
   const notes = [...metadata].filter(([key]) => !RESERVED.includes(key));
   if (notes.length > 0) dict.metadata = Object.fromEntries(notes);
-  return { dict, arrays };
+  return { dict, memory };
 }
 
 /**
@@ -349,9 +348,7 @@ function check<T>(checks: () => T): T {
 }
 
 /** A tensor of a file, and what it is. */
-interface Place {
-  readonly name: string;
-  readonly info: TensorInfo;
+interface Place extends Described {
   readonly slot: Slot;
 }
 
@@ -365,23 +362,4 @@ function place(tensors: Header["tensors"], slots: Slots): Place[] {
     places.push({ name, info, slot });
   }
   return places.sort((a, b) => a.info.start - b.info.start || a.info.end - b.info.end);
-}
-
-function allocate(name: string, { dtype, start, end }: TensorInfo): HostArray {
-  const stored = findStoredDtype(dtype);
-  if (stored === undefined) {
-    throw unreadable(
-      `the dtype of tensor ${quote(name)} must be F16, BF16, F32 or F64: it is ${dtype}`,
-    );
-  }
-  if (dtype === "F16" && typeof Float16Array === "undefined") {
-    throw unreadable(
-      `its tensor ${quote(name)} is float16, and this runtime has no Float16Array: use a newer one`,
-    );
-  }
-  try {
-    return stored.zeros((end - start) / stored.bytes);
-  } catch (cause) {
-    throw unreadable(`there is no memory for the ${end - start} bytes of ${quote(name)}`, cause);
-  }
 }

@@ -190,6 +190,11 @@ export function dtypeOf(value: unknown, what: string): Dtype {
     refuseKind(value, what, "a Float32Array, a Float64Array, a Float16Array or a BFloat16Array");
 }
 
+/** Whether a value is an array of a supported dtype. */
+export function isHostArray(value: unknown): value is HostArray {
+  return findDtype(value) !== undefined;
+}
+
 function findDtype(value: unknown): Dtype | undefined {
   switch (tagOf(value)) {
     case "Float32Array":

@@ -249,7 +249,7 @@ export function asObject(value: unknown, what: string): Record<string, unknown> 
 /**
  * Whether a value has no class: a Map has no keys of its own, and would pass for an empty object.
  */
-function isPlainObject(value: unknown): boolean {
+export function isPlainObject(value: unknown): boolean {
   if (typeof value !== "object" || value === null) return false;
   const prototype = Object.getPrototypeOf(value);
   return prototype === null || Object.getPrototypeOf(prototype) === null;

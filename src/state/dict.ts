@@ -1,13 +1,20 @@
 /** State dicts: what an optimizer remembers, in torch's shape and under torch's names. */
 
-import { checkBuffer } from "../core/array_checks.ts";
+import { checkBuffer, isFixed } from "../core/array_checks.ts";
 import { checkShape } from "../core/check_parameter.ts";
-import { dtypeOf, FLOAT32 } from "../core/dtype.ts";
+import { dtypeOf, FLOAT32, isHostArray } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { checkHyperparameter, checkInitialLr, HYPERPARAMETERS } from "../core/hyperparameters.ts";
 import type { Hyperparameters } from "../core/hyperparameters.ts";
 import { lengthOf } from "../core/intrinsics.ts";
-import { asObject, checkText, inside, withoutResidue, wrong } from "../core/validate.ts";
+import {
+  asObject,
+  checkText,
+  inside,
+  isPlainObject,
+  withoutResidue,
+  wrong,
+} from "../core/validate.ts";
 import { checkRoundingDict, checkScalerDict, checkSchedulerDict } from "./extras.ts";
 import type {
   CheckedScheduler,
@@ -256,15 +263,17 @@ function checkValues(group: Record<string, unknown>, what: string) {
 function checkState(state: Record<string, unknown>): Pick<CheckedDict, "buffers" | "masters"> {
   const buffers = new Map<number, CheckedTensor>();
   const masters = new Map<number, CheckedTensor>();
-  for (const [index, where, entry] of entriesOf(state, "state")) {
-    const { momentum_buffer, master_weight, shape, ...rest } = entry;
+  for (const key of Object.keys(state)) {
+    const where: Where = ["state", key];
+    const index = toIndex(where);
+    const { momentum_buffer, master_weight, shape, ...rest } = asEntry(state[key], where);
     refuseOthers(rest, where);
     if (momentum_buffer !== undefined && momentum_buffer !== null) {
-      buffers.set(index, checkTensor(momentum_buffer, shape, `${where}.momentum_buffer`));
+      buffers.set(index, checkTensor(momentum_buffer, shape, where, "momentum_buffer"));
     }
     if (master_weight === undefined || master_weight === null) continue;
-    const what = `${where}.master_weight`;
-    const tensor = checkTensor(master_weight, shape, what);
+    const tensor = checkTensor(master_weight, shape, where, "master_weight");
+    const what = `${nameOf(where)}.master_weight`;
     if (dtypeOf(tensor.data, what) !== FLOAT32) throw wrong(what, "a Float32Array", master_weight);
     masters.set(index, tensor);
   }
@@ -273,38 +282,54 @@ function checkState(state: Record<string, unknown>): Pick<CheckedDict, "buffers"
 
 function checkParameters(parameters: Record<string, unknown>): Map<number, CheckedTensor> {
   const tensors = new Map<number, CheckedTensor>();
-  for (const [index, where, { data, shape, ...rest }] of entriesOf(parameters, "parameters")) {
+  for (const key of Object.keys(parameters)) {
+    const where: Where = ["parameters", key];
+    const index = toIndex(where);
+    const { data, shape, ...rest } = asEntry(parameters[key], where);
     refuseOthers(rest, where);
-    tensors.set(index, checkTensor(data, shape, `${where}.data`));
+    tensors.set(index, checkTensor(data, shape, where, "data"));
   }
   return tensors;
 }
 
-function* entriesOf(
-  entries: Record<string, unknown>,
-  what: string,
-): Generator<[index: number, where: string, entry: Record<string, unknown>]> {
-  for (const [index, entry] of Object.entries(entries)) {
-    const where = `${what}["${index}"]`;
-    if (!/^(0|[1-9][0-9]*)$/.test(index) || !Number.isSafeInteger(Number(index))) {
-      throw new TypeError(`Cannot use the state dict as the key of ${where} must be an index`);
-    }
-    yield [Number(index), where, asObject(entry, where)];
-  }
+/** An entry of a dict: of what, and under which key. */
+type Where = readonly [what: "state" | "parameters", key: string];
+
+function nameOf([what, key]: Where): string {
+  return `${what}["${key}"]`;
 }
 
-function refuseOthers(rest: Record<string, unknown>, where: string): void {
+function toIndex(where: Where): number {
+  const [, key] = where;
+  const index = Number(key);
+  if (Number.isSafeInteger(index) && index >= 0 && String(index) === key) return index;
+  throw new TypeError(`Cannot use the state dict as the key of ${nameOf(where)} must be an index`);
+}
+
+/** A plain object, of which the caller reads each property once. */
+function asEntry(value: unknown, where: Where): Record<string, unknown> {
+  if (isPlainObject(value)) return value as Record<string, unknown>;
+  throw wrong(nameOf(where), "a plain object", value);
+}
+
+function refuseOthers(rest: Record<string, unknown>, where: Where): void {
   for (const other of Object.keys(rest)) {
-    throw new TypeError(`Cannot use the state dict as ${where}.${other} is no state of SGD`);
+    throw new TypeError(
+      `Cannot use the state dict as ${nameOf(where)}.${other} is no state of SGD`,
+    );
   }
 }
 
-function checkTensor(data: unknown, shape: unknown, what: string): CheckedTensor {
-  dtypeOf(data, what);
+/** The parts of a tensor's name are put together for an error only: a dict may have 250,000. */
+function checkTensor(data: unknown, shape: unknown, where: Where, key: string): CheckedTensor {
   const array = data as HostArray;
-  checkBuffer(array, what);
+  if (!isHostArray(data) || !isFixed(array)) {
+    const what = `${nameOf(where)}.${key}`;
+    dtypeOf(data, what);
+    checkBuffer(array, what);
+  }
   if (shape === undefined) return { data: array, shape: null };
   const sides = Array.isArray(shape) ? [...shape] : shape as number[];
-  checkShape(sides, lengthOf(array), what);
+  checkShape(sides, lengthOf(array), `${nameOf(where)}.${key}`);
   return { data: array, shape: sides };
 }

@@ -271,3 +271,27 @@ Deno.test("groups of more keys and items than are read are not written", () => {
   const dict: StateDict = { state: {}, param_groups: [{ ...GROUP, params, param_names }] };
   assertThrows(() => encodeStateDict(dict), RangeError, "param_groups must have at most 4194304");
 });
+
+Deno.test("of a few tensors each has its own buffer, and many small ones of all dtypes come back", () => {
+  for (const count of [1000, 3000]) {
+    const state: StateDict["state"] = {};
+    const types = [
+      (values: Float64Array): HostArray => values,
+      (values: Float64Array): HostArray => Float32Array.from(values),
+      (values: Float64Array): HostArray => BFloat16Array.from(values),
+    ];
+    for (let i = 0; i < count; i++) {
+      const length = i % 100 === 0 ? 2000 : i % 7;
+      const values = Float64Array.from({ length }, (_, j) => i + j);
+      state[i] = { momentum_buffer: types[i % types.length](values) };
+    }
+    const params = Array.from({ length: count }, (_, i) => i);
+    const group = { lr: 0.1, momentum: 0.9, dampening: 0, weight_decay: 0, params };
+    const back = decodeStateDict(encodeStateDict({ state, param_groups: [group] }));
+    const arrays = Object.values(back.state).map((entry) => entry.momentum_buffer!);
+    assertEquals(arrays, Object.values(state).map((entry) => entry.momentum_buffer!));
+    const buffers = new Set(arrays.map(({ buffer }) => buffer));
+    if (count <= 1024) assertEquals(buffers.size, count);
+    else assert(buffers.size < count / 10, `${buffers.size}`);
+  }
+});
