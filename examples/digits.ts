@@ -39,8 +39,8 @@ async function main(args: readonly string[]): Promise<void> {
   const { options, train, test, optimizer, history } = run;
   if (history.length >= options.epochs) {
     return console.log(
-      `The run in ${options.resume} has had all of its ${history.length} epochs: ` +
-        `a higher --epochs goes on with it`,
+      `The run in ${options.resume} has completed all of its ${history.length} epochs: ` +
+        `a higher --epochs continues it`,
     );
   }
   for (const file of [options.plot, options.checkpoint ?? options.plot]) {
@@ -103,7 +103,7 @@ function runEpoch(run: Run, epoch: number, screen: Screen): number {
   const { loss, correct } = network.evaluate(test);
   const testAccuracy = correct / test.length;
   if (!Number.isFinite(pass.loss) || !Number.isFinite(loss)) {
-    throw new UsageError(`Cannot go on as the loss is ${loss} in epoch ${epoch}: lower --lr`);
+    throw new UsageError(`Cannot continue as the loss is ${loss} in epoch ${epoch}: lower --lr`);
   }
   const result = { epoch, trainLoss: pass.loss, testLoss: loss, testAccuracy };
   history.push(result);

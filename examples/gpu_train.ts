@@ -109,7 +109,7 @@ async function runEpoch(run: Run, epoch: number): Promise<EpochResult> {
   const result = { epoch, ...await network.score() };
   const loss = [result.trainLoss, result.testLoss].find((loss) => !Number.isFinite(loss));
   if (loss === undefined) return result;
-  throw new UsageError(`Cannot go on as the loss is ${loss} in epoch ${epoch}: lower --lr`);
+  throw new UsageError(`Cannot continue as the loss is ${loss} in epoch ${epoch}: lower --lr`);
 }
 
 if (import.meta.main) {

@@ -28,7 +28,7 @@ Usage: deno task demo:autoround [options]
   --per-column    a scale for each column of a matrix instead of one for the matrix
   --seeds N       networks to train and quantize (default: 10)
   --backend NAME  auto, cpu or js (default: auto)
-  --plot FILE     where the picture goes (default: out/autoround.svg)
+  --plot FILE     file of the picture (default: out/autoround.svg)
   --help          show this text`;
 
 /**

@@ -1,4 +1,4 @@
-/** Runs of the demo that stop and go on: what is in their checkpoints. */
+/** The checkpoints of the demo: what a stopped run resumes from. */
 
 import { CheckpointError, loadState, saveState } from "@descent/sgd";
 import type { SGD, SGDOptions, StateDict } from "@descent/sgd";
@@ -6,7 +6,7 @@ import { BACKENDS, LIMITS, UsageError } from "./options.ts";
 import type { DemoOptions } from "./options.ts";
 import type { EpochResult } from "./plot.ts";
 
-/** A run that has been saved: all that decides how it goes on. */
+/** A run that has been saved: everything that decides how it continues. */
 export interface SavedRun extends Notes {
   /** The optimizer and the network's parameters. */
   readonly dict: StateDict;
@@ -83,7 +83,7 @@ function isResult(result: Partial<EpochResult> | null, i: number): boolean {
 }
 
 /**
- * The options with which a saved run goes on: its own, and the files of the command line. The
+ * The options with which a saved run resumes: its own, and the files of the command line. The
  * command line may set another backend and another number of epochs.
  *
  * @throws {UsageError} If the command line sets something else, or a number of epochs that is over.
@@ -108,7 +108,7 @@ export function continueWith(options: DemoOptions, saved: SavedRun): DemoOptions
   for (const name of options.given) {
     if (name in own && asked[name] !== own[name]) {
       throw new UsageError(
-        `Cannot set --${name} as the run in ${options.resume} goes on with ${own[name]}: ` +
+        `Cannot set --${name} as the run in ${options.resume} continues with ${own[name]}: ` +
           `current value is ${asked[name]}`,
       );
     }

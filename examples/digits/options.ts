@@ -16,7 +16,7 @@ export interface DemoOptions {
   readonly plot: string;
   /** File into which the run is saved after every epoch. */
   readonly checkpoint: string | undefined;
-  /** File of a run to go on with. */
+  /** File of a run to resume. */
   readonly resume: string | undefined;
   /** The names of the options that were given. */
   readonly given: readonly string[];
@@ -64,9 +64,9 @@ Usage: deno task demo [options]
   --seed N               seed of the split, the weights and the shuffle (default: 1)
   --backend NAME         auto, cpu or js (default: auto)
   --checkpoint FILE      save the run after every epoch
-  --resume FILE          go on with a saved run, with its options; --epochs and --backend may
-                         be others
-  --plot FILE            where the picture goes (default: out/digits.svg)
+  --resume FILE          resume a saved run with its options; --epochs and --backend may
+                         differ
+  --plot FILE            file of the picture (default: out/digits.svg)
   --help                 show this text`;
 
 const SWITCHES = ["nesterov", "sign", "help"];

@@ -1,10 +1,10 @@
 /**
- * Takes steps with Descent and saves a checkpoint that torch can go on from.
+ * Takes steps with Descent and saves a checkpoint that torch can resume from.
  *
  *     deno run --allow-read --allow-write --allow-ffi --allow-env train.ts TO STEPS [FROM]
  *
- * FROM is a checkpoint to go on from; without one, training starts anew. train.py does the same
- * with torch, and either goes on where the other has stopped.
+ * FROM is a checkpoint to resume from; without one, training starts from scratch. train.py does the same
+ * with torch, and each can resume what the other has stopped.
  */
 
 import { loadState, saveState, SGD } from "@descent/sgd";

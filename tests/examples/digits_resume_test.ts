@@ -77,10 +77,10 @@ Deno.test("a resumed demo says what it cannot do", async () => {
   const cases: [string[], RegExp][] = [
     [
       ["--lr", "0.1"],
-      /^Cannot set --lr as the run in .* goes on with 0.05: current value is 0.1$/m,
+      /^Cannot set --lr as the run in .* continues with 0.05: current value is 0.1$/m,
     ],
-    [["--seed", "2"], /^Cannot set --seed as .* goes on with 1: current value is 2$/m],
-    [["--nesterov"], /^Cannot set --nesterov as .* goes on with false: current value is true$/m],
+    [["--seed", "2"], /^Cannot set --seed as .* continues with 1: current value is 2$/m],
+    [["--nesterov"], /^Cannot set --nesterov as .* continues with false: current value is true$/m],
     [
       ["--epochs", "1"],
       /^Cannot resume .* as it has had 1 epochs: --epochs must be more, and is 1$/m,
@@ -96,7 +96,10 @@ Deno.test("a resumed demo says what it cannot do", async () => {
   }
   const over = await run("--resume", file, ...plot);
   assertEquals([over.code, over.lines.length], [0, 0], over.err);
-  assertMatch(over.out, /^The run in .* has had all of its 1 epochs: a higher --epochs goes on/);
+  assertMatch(
+    over.out,
+    /^The run in .* has completed all of its 1 epochs: a higher --epochs continues/,
+  );
   const same = await run("--resume", file, "--lr", "0.05", "--epochs", "2", ...plot);
   assertEquals([same.code, same.lines.length], [0, 1], same.err);
   const js = await run("--resume", file, "--backend", "js", "--epochs", "2", ...plot);

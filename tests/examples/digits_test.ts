@@ -114,7 +114,7 @@ for (
     [["--bogus"], /^Cannot read --bogus as it is no option$/m],
     [["--lr=-1"], /^Cannot set lr as it must be finite and >= 0: current value is -1$/m],
     [["--nesterov", "--momentum", "0"], /^Cannot set nesterov/m],
-    [["--lr", "1e6"], /^Cannot go on as the loss is NaN in epoch 1: lower --lr$/m],
+    [["--lr", "1e6"], /^Cannot continue as the loss is NaN in epoch 1: lower --lr$/m],
     [["--epochs", "1", "--plot", ".."], /^Cannot write \.: /m],
   ] as const
 ) {

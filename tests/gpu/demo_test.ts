@@ -122,7 +122,7 @@ gpuTest(
 gpuTest("deno task demo:gpu stops where the loss is no number any more", async () => {
   const { code, err } = await deno(["task", "-q", "demo:gpu", "--lr", "1e6"]);
   assertEquals(code, 2);
-  assertMatch(err, /^Cannot go on as the loss is \S+ in epoch 1: lower --lr$/m);
+  assertMatch(err, /^Cannot continue as the loss is \S+ in epoch 1: lower --lr$/m);
 });
 
 for (const option of ["--backend=js", "--checkpoint=x", "--resume=x", "--bogus=1"]) {
