@@ -38,7 +38,7 @@ import {
   readHeaderLength,
   sortByPlace,
 } from "./safetensors.ts";
-import type { Header, Layout, TensorInfo } from "./safetensors.ts";
+import type { Header, Layout } from "./safetensors.ts";
 import { Slots } from "./slots.ts";
 import type { Slot } from "./slots.ts";
 import type { Tensor } from "./tensor_order.ts";
