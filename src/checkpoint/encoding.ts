@@ -36,6 +36,7 @@ import {
   PREFIX,
   readHeader,
   readHeaderLength,
+  sortByPlace,
 } from "./safetensors.ts";
 import type { Header, Layout } from "./safetensors.ts";
 import { Slots } from "./slots.ts";
@@ -361,5 +362,5 @@ function place(tensors: Header["tensors"], slots: Slots): Place[] {
     if (slot === null) throw unreadable(`several parameters are called ${quote(name)}`);
     places.push({ name, info, slot });
   }
-  return places.sort((a, b) => a.info.start - b.info.start || a.info.end - b.info.end);
+  return sortByPlace(places, ({ info }) => info);
 }

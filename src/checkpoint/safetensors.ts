@@ -64,6 +64,10 @@ const BITS: ReadonlyMap<string, number> = new Map([
   ["U64", 64],
 ]);
 
+const KNOWN_DTYPES: ReadonlyMap<string, string> = new Map(
+  [...BITS.keys()].map((key) => [key, key]),
+);
+
 /** A whole number of at most 15 digits, which a double holds. */
 const COUNT = "(?:0|[1-9][0-9]{0,14})";
 
@@ -274,8 +278,9 @@ function readUsual(reader: JsonReader): TensorInfo | null {
   const match = reader.usual(USUAL, ([, , shape]) => USUAL_VALUES + countItems(shape));
   if (match === null) return null;
   const [, dtype, sides, start, end] = match;
-  const shape = sides === "" ? [] : sides.split(",").map(Number);
-  return { dtype, shape, start: Number(start), end: Number(end) };
+  // One dimension is the most usual, and a dtype is one of a few texts, of which each is kept once.
+  const shape = sides === "" ? [] : sides.includes(",") ? sides.split(",").map(Number) : [+sides];
+  return { dtype: KNOWN_DTYPES.get(dtype) ?? dtype, shape, start: +start, end: +end };
 }
 
 function countItems(list: string): number {
@@ -332,8 +337,20 @@ function bitsOf(bits: number, shape: readonly number[]): number {
   return total;
 }
 
+/** Sorts what most writers have written in order, and is then left as it is. */
+export function sortByPlace<T>(items: T[], infoOf: (item: T) => TensorInfo): T[] {
+  const compare = (one: T, other: T) => {
+    const [a, b] = [infoOf(one), infoOf(other)];
+    return a.start - b.start || a.end - b.end;
+  };
+  for (let i = 1; i < items.length; i++) {
+    if (compare(items[i - 1], items[i]) > 0) return items.sort(compare);
+  }
+  return items;
+}
+
 function checkCover(tensors: ReadonlyMap<string, TensorInfo>, dataSize: number): void {
-  const inOrder = [...tensors].sort(([, a], [, b]) => a.start - b.start || a.end - b.end);
+  const inOrder = sortByPlace([...tensors], ([, info]) => info);
   let end = 0;
   for (const [name, info] of inOrder) {
     if (info.start !== end) {

@@ -1,6 +1,6 @@
 /** Takes an optimizer's state out of it and puts it back. */
 
-import { checkBuffer } from "../core/array_checks.ts";
+import { checkBuffer, isUsable } from "../core/array_checks.ts";
 import { countOf, dtypeOf, elementTypeOf, FLOAT32, isSixteenBit } from "../core/dtype.ts";
 import type { ElementType, Tensor } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
@@ -21,6 +21,7 @@ import type {
   CheckedDict,
   CheckedGroup,
   CheckedTensor,
+  ParameterStateDict,
   ParamGroupStateDict,
   StateDict,
 } from "./dict.ts";
@@ -104,18 +105,19 @@ function takeState(
     for (const [i, parameter] of group.params.entries()) {
       const shape = shapeOf(parameter);
       const [momentumBuffer, masterWeight] = [own.bufferAt(first + i), own.masterAt(first + i)];
-      const nameOf = (array: ArrayName) => nameArray(parameter, first + i, array);
-      if (momentumBuffer !== null) checkTensor(momentumBuffer, nameOf("momentum buffer"));
-      if (masterWeight !== null) checkTensor(masterWeight, nameOf("master weight"));
+      if (momentumBuffer !== null) {
+        checkState(momentumBuffer, parameter, first + i, "momentum buffer");
+      }
+      if (masterWeight !== null) checkState(masterWeight, parameter, first + i, "master weight");
       if (momentumBuffer !== null || masterWeight !== null) {
-        dict.state[first + i] = {
-          ...(momentumBuffer && { momentum_buffer: take(momentumBuffer) }),
-          ...(masterWeight && { master_weight: take(masterWeight) as Float32Array }),
-          ...shape,
-        };
+        const entry: ParameterStateDict = {};
+        if (momentumBuffer !== null) entry.momentum_buffer = take(momentumBuffer);
+        if (masterWeight !== null) entry.master_weight = take(masterWeight) as Float32Array;
+        dict.state[first + i] = shape === undefined ? entry : { ...entry, shape: [...shape] };
       }
       if (dict.parameters) {
-        dict.parameters[first + i] = { data: take(dataOf(parameter, first + i)), ...shape };
+        const data = take(dataOf(parameter, first + i));
+        dict.parameters[first + i] = shape === undefined ? { data } : { data, shape: [...shape] };
       }
     }
     const next = first + group.params.length;
@@ -190,10 +192,19 @@ export function applyStateDict(
 /** The data of a parameter, which whoever owns it may have replaced by anything. */
 function dataOf(parameter: Parameter<Tensor>, index: number): Tensor {
   const { data } = parameter;
-  const what = nameArray(parameter, index, "data");
-  checkTensor(data, what);
-  assertUnlocked(data, () => what);
+  checkState(data, parameter, index, "data");
+  assertUnlocked(data, () => nameArray(parameter, index, "data"));
   return data;
+}
+
+/** The name of an array is put together for an error only. */
+function checkState(
+  tensor: unknown,
+  parameter: Parameter<Tensor>,
+  index: number,
+  array: ArrayName,
+) {
+  if (!isUsable(tensor)) checkTensor(tensor, nameArray(parameter, index, array));
 }
 
 function checkTensor(tensor: unknown, what: string): asserts tensor is Tensor {
@@ -201,8 +212,9 @@ function checkTensor(tensor: unknown, what: string): asserts tensor is Tensor {
   checkBuffer(tensor as Tensor, what);
 }
 
-function shapeOf({ shape }: Parameter<Tensor>): { shape?: number[] } {
-  return shape === undefined || shape.length === 1 ? {} : { shape: [...shape] };
+/** The shape that a dict has: none for one dimension. */
+function shapeOf({ shape }: Parameter<Tensor>): readonly number[] | undefined {
+  return shape === undefined || shape.length === 1 ? undefined : shape;
 }
 
 function groupDict(

@@ -349,7 +349,7 @@ Deno.test("a mirror gets the user and the password of its URL, and no error has 
     seen.push(headers.get("authorization"));
     return new Response("no", { status: 403 });
   });
-  const from = `http://us%C3%A9r:pass%20word@127.0.0.1:${server.addr.port}/?token=word`;
+  const from = `http://us%C3%A9:pass%20word@127.0.0.1:${server.addr.port}/?token=word`;
   const { installKernels, KernelInstallError } = install;
   const error = await assertRejects(
     () => installKernels({ from, folder: newFolder() }),
@@ -357,7 +357,7 @@ Deno.test("a mirror gets the user and the password of its URL, and no error has 
     "403",
   );
   assert(!error.message.includes("word"), error.message);
-  assertEquals(seen, [`Basic ${new TextEncoder().encode("usér:pass word").toBase64()}`]);
+  assertEquals(seen, [`Basic ${new TextEncoder().encode("usé:pass word").toBase64()}`]);
 });
 
 Deno.test("schemes may be in capitals, and mirrors may have a query", async () => {
