@@ -30,8 +30,8 @@ const TESTS: Readonly<Record<string, readonly string[]>> = {
     "own_arrays_test.ts",
     "sparse_test.ts",
   ],
-  "src/checkpoint/json.ts": ["safetensors_test.ts", "hostile_test.ts"],
-  "src/checkpoint/safetensors.ts": ["safetensors_test.ts", "hostile_test.ts", "encoding_test.ts"],
+  "src/checkpoint/json.ts": ["encoding_test.ts", "hostile_test.ts", "safetensors_test.ts"],
+  "src/checkpoint/safetensors.ts": ["header_test.ts", "hostile_test.ts", "safetensors_test.ts"],
 };
 
 /** How many times longer than without a change the tests may take, and how long at least. */

@@ -2,7 +2,7 @@
 
 import { assertEquals, assertThrows } from "@std/assert";
 import { CheckpointError } from "@descent/sgd";
-import { readHeader } from "../../src/checkpoint/safetensors.ts";
+import { PREFIX, readHeader, readHeaderLength } from "../../src/checkpoint/safetensors.ts";
 
 // Dtype::bitsize of safetensors 0.8.0.
 const BITS = {
@@ -35,4 +35,11 @@ Deno.test("empty tensors lie anywhere between others, in any order of the header
   }
   const inside = { dtype: "F32", shape: [0], data_offsets: [4, 4] };
   assertThrows(() => read({ a: full, b: inside }, 8), CheckpointError);
+});
+
+Deno.test("a header of 100 MB is read, and none that is a byte longer", () => {
+  const prefix = (length: number) => new Uint8Array(BigUint64Array.of(BigInt(length)).buffer);
+  const most = 100_000_000;
+  assertEquals(readHeaderLength(prefix(most), PREFIX + most + 1), most);
+  assertThrows(() => readHeaderLength(prefix(most + 1), PREFIX + most + 1), CheckpointError);
 });

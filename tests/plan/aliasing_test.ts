@@ -2,7 +2,7 @@
 
 import { assertEquals, assertThrows } from "@std/assert";
 import { BFloat16Array, SGD } from "@descent/sgd";
-import type { Parameter } from "@descent/sgd";
+import type { Parameter, SparseParameter } from "@descent/sgd";
 
 const ROWS = 4;
 
@@ -54,4 +54,17 @@ Deno.test("the first step refuses a gradient on data of any other row", () => {
     params[row].grad = params[(row + 1) % ROWS].data;
     assertThrows(() => optimizer.step(), RangeError, "overlap");
   }
+});
+
+Deno.test("a step that zeroes gradients refuses values of a sparse gradient on a dense one that has not changed", () => {
+  const dense = new Float32Array(4);
+  const a = { data: new Float32Array(4), grad: dense, name: "a" };
+  const grad = { indices: Int32Array.of(1), values: new Float32Array(2), shape: [3, 2] as const };
+  const b: SparseParameter = { data: new Float32Array(6), grad, name: "b" };
+  const optimizer = new SGD([a, b], { lr: 0.1, backend: "js" });
+  const step = () => optimizer.step({ zeroGrad: true });
+  step();
+  step();
+  b.grad = { ...grad, values: dense.subarray(2) };
+  assertThrows(step, RangeError, "overlap");
 });
