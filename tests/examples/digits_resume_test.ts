@@ -96,7 +96,10 @@ Deno.test("a resumed demo says what it cannot do", async () => {
   }
   const over = await run("--resume", file, ...plot);
   assertEquals([over.code, over.lines.length], [0, 0], over.err);
-  assertMatch(over.out, /^The run in .* has completed all of its 1 epochs: a higher --epochs continues/);
+  assertMatch(
+    over.out,
+    /^The run in .* has completed all of its 1 epochs: a higher --epochs continues/,
+  );
   const same = await run("--resume", file, "--lr", "0.05", "--epochs", "2", ...plot);
   assertEquals([same.code, same.lines.length], [0, 1], same.err);
   const js = await run("--resume", file, "--backend", "js", "--epochs", "2", ...plot);
