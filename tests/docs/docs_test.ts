@@ -14,6 +14,11 @@ const ON_THE_WEB = [
   "https://raw.githubusercontent.com/descent/sgd/main/",
 ];
 
+const { exports } = JSON.parse(await Deno.readTextFile(join(ROOT, "deno.json")));
+
+/** The files of the entries. */
+const ENTRIES = Object.values<string>(exports).map((file) => file.replace("./", ""));
+
 const architecture = await Deno.readTextFile(join(ROOT, "docs/architecture.md"));
 
 /** The files in the tables of the architecture page. */
@@ -68,11 +73,10 @@ async function problemOf(page: string, link: string): Promise<string | null> {
 
 Deno.test("links of the documents and of the entries lead to files and headings", async () => {
   const documents = [...await filesBelow("docs"), ...await filesBelow("examples")];
-  const { exports } = JSON.parse(await Deno.readTextFile(join(ROOT, "deno.json")));
   const pages = [
     ...documents.filter((file) => file.endsWith(".md")),
     ...["README.md", "CONTRIBUTING.md", "bench/README.md", ".github/SECURITY.md"],
-    ...Object.values<string>(exports).map((file) => file.replace("./", "")),
+    ...ENTRIES,
   ];
   const problems: string[] = [];
   let links = 0;
@@ -89,7 +93,7 @@ Deno.test("links of the documents and of the entries lead to files and headings"
 });
 
 Deno.test("links of the README and the entries are absolute, as JSR shows these pages too", async () => {
-  for (const page of ["README.md", "mod.ts", "schedules.ts", "gpu.ts", "install.ts", "doctor.ts"]) {
+  for (const page of ["README.md", ...ENTRIES]) {
     const text = await Deno.readTextFile(join(ROOT, page));
     for (const [, link] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
       assert(link.startsWith("https://"), `${page}: ${link}`);

@@ -115,7 +115,7 @@ for (
     [["--lr=-1"], /^Cannot set lr as it must be finite and >= 0: current value is -1$/m],
     [["--nesterov", "--momentum", "0"], /^Cannot set nesterov/m],
     [["--lr", "1e6"], /^Cannot continue as the loss is NaN in epoch 1: lower --lr$/m],
-    [["--epochs", "1", "--plot", ".."], /^Cannot write \.: /m],
+    [["--epochs", "1", "--plot", "."], /^Cannot write \.: /m],
   ] as const
 ) {
   Deno.test(`deno task demo ${args.join(" ")} fails with one clear message`, async () => {
