@@ -10,7 +10,7 @@ import { label } from "../core/parameter.ts";
 import type { FloatArray } from "../core/host_array.ts";
 import type { Parameter } from "../core/parameter.ts";
 import type { WideDtype } from "../core/dtype.ts";
-import type { RowView } from "../plan/tensor_table.ts";
+import type { RowView } from "../plan/row_view.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { RuleOptions } from "../core/rule.ts";
 
@@ -101,23 +101,22 @@ export class Recorder {
 }
 
 function copyAll(plan: Plan): RecordedStep {
-  const sparse = new Set(plan.sparse.steps.map(({ row }) => row));
   return plan.groups.map((group, index): RecordedGroup => {
     const { lr, momentum, dampening, weightDecay, nesterov, maximize, sign } = group;
     const options = { lr, momentum, dampening, weightDecay, nesterov, maximize, sign };
     if (!group.differentiable) return { options, tensors: null };
     const stepping = [...plan.rowViews()].filter((entry) =>
-      entry.group === index && (entry.grad !== null || sparse.has(entry.index))
+      entry.group === index && entry.gradientKind !== "none"
     );
     return { options, tensors: stepping.map(copy) };
   });
 }
 
 function copy(entry: RowView): RecordedTensor {
-  const { grad, dtype, index } = entry;
+  const { grad, gradientKind, dtype, index } = entry;
   const parameter = entry.parameter as Parameter;
-  if (grad === null) throw notRecordable(entry, "sparse");
-  if (dtype.device !== undefined) throw notRecordable(entry, "on a GPU");
+  if (gradientKind === "sparse") throw notRecordable(entry, "sparse");
+  if (gradientKind === "device") throw notRecordable(entry, "on a GPU");
   if (isSixteenBit(dtype)) throw notRecordable(entry, dtype.name);
   return {
     parameter,

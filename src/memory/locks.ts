@@ -1,10 +1,10 @@
-/** The memory of steps that run beside JavaScript's thread: nothing else may use it meanwhile. */
+/** Registry of the memory that running asynchronous steps use; everything else must keep off it. */
 
 import { deviceOf } from "../core/dtype.ts";
 import type { Tensor } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { byteLengthOf } from "../core/intrinsics.ts";
-import { placeOf } from "./object_addresses.ts";
+import { objectAddressOf } from "./object_addresses.ts";
 import { createSpans } from "./overlap.ts";
 
 /** Memory from its first byte to the one after its last. */
@@ -19,9 +19,15 @@ interface Scale {
   used: readonly Range[];
 }
 
-const objects: Scale = { addressOf: placeOf, used: [] };
+/** The memory of some arrays. It can be locked as long as it is current. */
+export interface Memory {
+  readonly scale: Scale;
+  readonly ranges: readonly Range[];
+}
 
-/** The last one is the one that steps are put down on; those before may have steps from before. */
+const objects: Scale = { addressOf: objectAddressOf, used: [] };
+
+/** New steps lock memory on the last scale; earlier ones may have steps that began before it. */
 const scales: Scale[] = [objects];
 
 /**
@@ -33,20 +39,34 @@ export function useAddresses(addressOf: (array: HostArray) => number): void {
 }
 
 /**
- * Keeps the memory of arrays for a step. Tensors on devices need not be kept: what is queued there is
- * done in order.
- *
- * @returns Gives it back.
+ * Finds the memory of arrays. Tensors on devices need no lock: what is queued there is done in order.
  */
-export function lockMemory(tensors: readonly Tensor[]): () => void {
+export function measureMemory(tensors: readonly Tensor[]): Memory {
   const scale = scales[scales.length - 1];
-  const own = rangesOf(scale, tensors);
+  return { scale, ranges: rangesOf(scale, tensors) };
+}
+
+/** Whether memory is still known by the addresses that it was measured by. */
+export function isCurrent({ scale }: Memory): boolean {
+  return scale === scales[scales.length - 1];
+}
+
+/**
+ * Locks memory for a step.
+ *
+ * @returns Unlocks it.
+ */
+export function lockMemory({ scale, ranges }: Memory): () => void {
   scale.used = scale.used.length === 0
-    ? own
-    : scale.used.concat(own).sort((a, b) => a.start - b.start);
+    ? ranges
+    : scale.used.concat(ranges).sort((a, b) => a.start - b.start);
   return () => {
-    const given = new Set(own);
-    scale.used = scale.used === own ? [] : scale.used.filter((range) => !given.has(range));
+    if (scale.used === ranges) {
+      scale.used = [];
+      return;
+    }
+    const given = new Set(ranges);
+    scale.used = scale.used.filter((range) => !given.has(range));
   };
 }
 
@@ -96,7 +116,7 @@ function rangesOf({ addressOf }: Scale, tensors: readonly Tensor[]): Range[] {
   ends.subarray(0, count).sort();
   const ranges: Range[] = [];
   for (let i = 0, first = 0; i < count; i++) {
-    // As many have ended as have begun: nothing goes on over the gap.
+    // As many have ended as have begun: no array crosses the gap.
     if (i + 1 < count && starts[i + 1] <= ends[i]) continue;
     ranges.push({ start: starts[first], end: ends[i] });
     first = i + 1;

@@ -1,17 +1,18 @@
-/** Where arrays are, without a library that could tell their addresses. */
+/** Where arrays are, where there is no library to read their addresses. */
 
 import { bufferOf, byteOffsetOf, sizeOfBuffer } from "../core/intrinsics.ts";
 
+/** Where the range of each buffer begins. */
 const bases = new WeakMap<ArrayBufferLike, number>();
 
 let next = 1;
 
 /**
  * Where an array's bytes begin, on a scale on which each buffer object has a range of its own, as
- * JavaScript does not tell the real addresses. Objects that share their memory, such as the copies of
+ * JavaScript does not have the real addresses. Objects that share their memory, such as the copies of
  * a `SharedArrayBuffer` that `structuredClone` makes, count as different memory here.
  */
-export function placeOf(array: unknown): number {
+export function objectAddressOf(array: unknown): number {
   const buffer = bufferOf(array);
   let base = bases.get(buffer);
   if (base === undefined) {

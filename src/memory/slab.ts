@@ -59,7 +59,7 @@ export class Slab {
 }
 
 /** Arrays that get a place on slabs, by numbers from 0 on. */
-export interface Unplaced {
+export interface SlabRequest {
   readonly count: number;
   /** Bytes of an array; -1 for a number that stands for none. */
   readonly bytesOf: (i: number) => number;
@@ -69,7 +69,7 @@ export interface Unplaced {
 
 /** Gives arrays places on new slabs, of which there are as few as there can be. */
 export function placeAll(
-  { count, bytesOf, place }: Unplaced,
+  { count, bytesOf, place }: SlabRequest,
   allocate: (bytes: number) => Slab,
 ): void {
   for (let from = 0, to = 0; from < count; from = to) {

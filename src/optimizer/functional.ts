@@ -17,7 +17,6 @@ import {
 } from "../core/validate.ts";
 import { Plan } from "../plan/plan.ts";
 import { forEachRowRange } from "../plan/row_ranges.ts";
-import { BUFFER_IS_NEW } from "../plan/tensor_table.ts";
 import { NEUTRAL_REQUEST } from "../step/options.ts";
 
 /**
@@ -107,13 +106,10 @@ export function sgd(
   const parameters = datas.map((data, i) => ({ data, grad: grads[i] }) as Parameter<Tensor>);
   const plan = new Plan({ ...memoryOf(backend), allocate: null }, precision); // the caller's own
   plan.add([{ group: hyperparameters, params: parameters }]);
-  plan.stateArrays.states = buffers.map((momentumBuffer) => ({
-    momentumBuffer,
-    masterWeight: null,
-  }));
+  const { stateArrays } = plan;
+  stateArrays.adopt(buffers.map((momentumBuffer) => ({ momentumBuffer, masterWeight: null })));
   plan.refresh();
-  const { table } = plan;
-  const made = buffers.map((_, row) => table.has(row, BUFFER_IS_NEW) ? table.bufferAt(row) : null);
+  const made = buffers.map((_, row) => stateArrays.newBufferAt(row));
   const takeOut = fillIn(momentumBufferList, made);
   try {
     plan.checkAttached(); // the list may be a proxy

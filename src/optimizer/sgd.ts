@@ -26,7 +26,7 @@ import type {
 import type { StateDict } from "../state/dict.ts";
 import { registerStateSource } from "../state/source.ts";
 import type { StepReport } from "../step/clipping.ts";
-import { readAsyncArguments, readStepArguments } from "../step/options.ts";
+import { NEUTRAL_REQUEST, readAsyncArguments, readStepArguments } from "../step/options.ts";
 import type { StepOptions } from "../step/options.ts";
 import { Stepper } from "../step/stepper.ts";
 import { zeroGradients } from "../step/zero_grad.ts";
@@ -198,8 +198,7 @@ export class SGD<T extends Tensor = FloatArray> {
     const plain = first === undefined && options === undefined;
     const request = plain ? null : readStepArguments(first, options);
     const loss = typeof first === "function" ? this.#call(first) : undefined;
-    if (request === null) this.#stepper.stepPlain();
-    else this.#stepper.stepWith(request);
+    this.#stepper.step(request ?? NEUTRAL_REQUEST);
     return loss;
   }
 

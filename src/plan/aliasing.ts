@@ -6,7 +6,8 @@ import type { FloatArray } from "../core/host_array.ts";
 import { byteLengthOf } from "../core/intrinsics.ts";
 import { label } from "../core/parameter.ts";
 import type { ArrayName, Parameter } from "../core/parameter.ts";
-import { assertUnlocked } from "../memory/locks.ts";
+import { assertUnlocked, isCurrent, measureMemory } from "../memory/locks.ts";
+import type { Memory } from "../memory/locks.ts";
 import { createSpans, findOverlap, overlapError, sortApart, Written } from "../memory/overlap.ts";
 import type { NamedSpan, Spans } from "../memory/overlap.ts";
 import { isObject } from "../memory/slab.ts";
@@ -36,18 +37,16 @@ export class AliasChecker {
    * @throws {RangeError} If others overlap.
    */
   check(): void {
-    const { writtenChanged, newGrads } = this.#table;
-    if (writtenChanged) {
-      this.#written = null;
-      if (!hasNoAlias(this.#table)) this.#compareGrads(writtenOf(this.#table), null);
-      this.#table.writtenChanged = false;
-    } else if (newGrads.length > 0) {
-      this.#compareGrads(this.#written ??= writtenOf(this.#table), newGrads);
-    }
-    if (newGrads.length > 0) newGrads.length = 0;
+    this.#table.changes.settleWritten(this.#compare);
   }
 
-  /** Refuses gradients, of some rows or of all, that overlap other memory. */
+  readonly #compare = (rows: readonly number[] | null) => {
+    if (rows !== null) return this.#compareGrads(this.#written ??= writtenOf(this.#table), rows);
+    this.#written = null;
+    if (!hasNoAlias(this.#table)) this.#compareGrads(writtenOf(this.#table), null);
+  };
+
+  /** Refuses gradients, of some rows or of all, that overlap what a step writes. */
   #compareGrads(written: Written, rows: readonly number[] | null): void {
     const spans = spansOfGrads(this.#table, rows);
     const at = written.findMeeting(spans);
@@ -81,9 +80,8 @@ export class AliasChecker {
    * @throws {RangeError} If two of them overlap.
    */
   checkGradients(): void {
-    if (!this.#table.gradsChanged && this.#sparse.steps.length === 0) return;
-    this.#compareValues(gradsOf(this.#table));
-    this.#table.gradsChanged = false;
+    if (this.#sparse.steps.length > 0) this.#compareValues(gradsOf(this.#table));
+    else this.#table.changes.settleGradients(() => gradsOf(this.#table));
   }
 }
 
@@ -217,39 +215,47 @@ function repeated(parameter: Parameter<Tensor>, row: number): RangeError {
   );
 }
 
-/** What the rows of a plan are about. */
+/** The tables of a plan whose tensors are listed. */
 interface Tables {
   readonly table: TensorTable;
   readonly sparse: SparseTable;
 }
 
 /**
- * All tensors of a step with their names, slabs as one each: somebody may ask for arrays on them while
- * it runs. Nothing of the user's is asked.
+ * Calls `visit` with each tensor of a step, and with each slab as one tensor: while the step runs,
+ * somebody may ask for arrays on it. No user code (getters) runs here.
  */
-function* tensorsOf(
+function forEachTensor(
   { table, sparse }: Tables,
-): Generator<readonly [tensor: Tensor, name: () => string]> {
-  const matrices = new Map(sparse.steps.map(({ row, values }) => [row, values]));
-  const slabs = new Set<StateArray>();
+  visit: (tensor: Tensor, row: number, name: ArrayName) => void,
+): void {
+  let slab: StateArray | null = null;
+  const visitHeld = (held: StateArray | null, row: number, name: ArrayName) => {
+    if (held === null || held === slab) return;
+    if (isObject(held)) return visit(held, row, name);
+    slab = held; // those of neighboring rows are mostly on one slab
+    visit(held.whole(FLOAT32), row, name);
+  };
   for (let row = 0; row < table.count; row++) {
-    const grad = table.grads[row] ?? matrices.get(row);
+    const grad = table.grads[row] ?? sparse.find(row)?.values;
     if (grad === undefined) continue;
-    yield [table.datas[row], () => table.name(row, "data")];
-    yield [grad, () => table.name(row, "grad")];
-    for (const name of ["momentum buffer", "master weight"] as const) {
-      const column = name === "momentum buffer" ? table.buffers : table.masters;
-      const held = column[row] ?? null;
-      if (held === null || slabs.has(held)) continue;
-      if (!isObject(held)) slabs.add(held);
-      yield [isObject(held) ? held : held.whole(FLOAT32), () => table.name(row, name)];
-    }
+    visit(table.datas[row], row, "data");
+    visit(grad, row, "grad");
+    visitHeld(table.buffers[row], row, "momentum buffer");
+    if (table.masters.length > 0) visitHeld(table.masters[row], row, "master weight");
   }
 }
 
-/** The tensors that a step reads or writes. */
-export function tensorsIn(tables: Tables): Tensor[] {
-  return Array.from(tensorsOf(tables), ([tensor]) => tensor);
+/** The memory of the tensors that a step reads or writes, measured when an array has changed. */
+export function memoryIn(tables: Tables): Memory {
+  const { changes } = tables.table;
+  const known = changes.memory;
+  if (known !== null && isCurrent(known)) return known;
+  const tensors: Tensor[] = [];
+  forEachTensor(tables, (tensor) => tensors.push(tensor));
+  const memory = measureMemory(tensors);
+  changes.keepMemory(memory);
+  return memory;
 }
 
 /**
@@ -258,5 +264,8 @@ export function tensorsIn(tables: Tables): Tensor[] {
  * @throws {Error} If it is one of the tensors.
  */
 export function assertAllUnlocked(tables: Tables): void {
-  for (const [tensor, name] of tensorsOf(tables)) assertUnlocked(tensor, name);
+  const { table } = tables;
+  forEachTensor(tables, (tensor, row, name) => {
+    assertUnlocked(tensor, () => table.name(row, name));
+  });
 }

@@ -1,6 +1,6 @@
 /**
- * Parts of a step that runs beside JavaScript's thread: the rows that one call takes, and arrays that
- * keep the memory of all of them alive.
+ * The calls of a step on another thread: the rows that each of them takes, and the arrays that keep
+ * the memory of these rows alive.
  */
 
 import { FLOAT32 } from "../core/dtype.ts";
@@ -8,16 +8,15 @@ import type { HostArray } from "../core/host_array.ts";
 import { bufferOf } from "../core/intrinsics.ts";
 import { isObject } from "../memory/slab.ts";
 import type { StateArray } from "../memory/slab.ts";
+import type { Part } from "./changes.ts";
 import type { Plan } from "./plan.ts";
-import type { SparseStep } from "./sparse.ts";
-import type { Part } from "./tensor_table.ts";
 
 /** The most buffers that one row uses: data, values, indices, momentum buffer, master weight. */
 const MOST_OF_ROW = 5;
 
 /**
- * Rows of a plan in parts. Those of all rows are kept until one has another array, unless gradients are
- * sparse: their indices are new at every step.
+ * Rows of a plan in parts. Those of all rows are kept until one has another array, which a row with a
+ * sparse gradient has at every step.
  *
  * @param maxPins The most buffers that a part can use, where up to so many are wanted.
  */
@@ -27,38 +26,39 @@ export function partsOf(
   to: number,
   maxPins: (wanted: number) => number,
 ): readonly Part[] {
-  const { table, sparse } = plan;
+  const { table } = plan;
   const most = maxPins(MOST_OF_ROW * (to - from));
-  const isKept = to - from === table.count && sparse.steps.length === 0;
-  if (!isKept) return divide(plan, from, to, most);
-  const isKnown = table.parts?.every(({ pins }) => pins.length <= most) ?? false;
-  if (!isKnown) table.parts = divide(plan, from, to, most);
-  return table.parts!;
+  if (to - from < table.count) return divide(plan, from, to, most);
+  const { parts } = table.changes;
+  if (parts?.every(({ pins }) => pins.length <= most)) return parts;
+  const divided = divide(plan, from, to, most);
+  table.changes.keepParts(divided);
+  return divided;
 }
 
 function divide(plan: Plan, from: number, to: number, most: number): readonly Part[] {
-  const { table, sparse: { steps } } = plan;
+  const { table } = plan;
   const parts: Part[] = [];
   let pins = new PinList();
   let begin = from;
-  let step = steps.findIndex(({ row }) => row >= from);
   for (let row = from; row < to; row++) {
     if (pins.list.length > most - MOST_OF_ROW) {
       parts.push({ from: begin, to: row, pins: pins.list });
       [pins, begin] = [new PinList(), row];
     }
-    const matrix = steps[step]?.row === row ? steps[step++] : undefined;
-    const isStepped = table.grads[row] !== null || matrix !== undefined;
-    const isHere = table.typesAt(row).dtype.device === undefined;
-    if (isStepped && isHere) pinRow(plan, row, matrix, pins);
+    const kind = table.gradientKind(row);
+    if (kind === "dense" || kind === "sparse") pinRow(plan, row, pins);
   }
   parts.push({ from: begin, to, pins: pins.list });
   return parts;
 }
 
-function pinRow({ table }: Plan, row: number, matrix: SparseStep | undefined, pins: PinList): void {
+function pinRow({ table, sparse }: Plan, row: number, pins: PinList): void {
+  const matrix = sparse.find(row);
+  const grad = matrix?.values ?? table.grads[row];
+  if (grad === null) return; // a sparse one of an empty matrix
   pins.add(table.datas[row] as HostArray);
-  pins.add((matrix?.values ?? table.grads[row]) as HostArray);
+  pins.add(grad as HostArray);
   if (matrix !== undefined) pins.add(matrix.indices);
   pins.addHeld(table.buffers[row]);
   if (table.masters.length > 0) pins.addHeld(table.masters[row]);

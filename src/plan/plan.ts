@@ -9,35 +9,21 @@
 import { isUsable } from "../core/array_checks.ts";
 import { isSixteenBit } from "../core/dtype.ts";
 import type { Device, Tensor } from "../core/dtype.ts";
-import { checkCombination } from "../core/hyperparameters.ts";
-import type { Hyperparameters } from "../core/hyperparameters.ts";
-import { lengthOf } from "../core/intrinsics.ts";
-import { checkOverflow, computeTypeOf, isModest } from "../core/overflow.ts";
+import { checkOverflow, computeTypeOf } from "../core/overflow.ts";
 import type { Parameter, SparseGrad } from "../core/parameter.ts";
 import type { Precision } from "../core/rounding.ts";
-import type { RuleOptions } from "../core/rule.ts";
 import { hasLocks } from "../memory/locks.ts";
 import type { Allocator } from "../memory/slab.ts";
 import { AliasChecker, assertAllUnlocked, checkNoDataAlias } from "./aliasing.ts";
-import {
-  CALL_ROW,
-  COEFFICIENT,
-  FIRST,
-  GROUP_ROW,
-  LATER,
-  MOMENTUM,
-  readGroup,
-  ROW,
-  writeCall,
-  writeGroup,
-} from "./layout.ts";
+import { findDetached, findDetachedSparse } from "./attached.ts";
+import { GroupTable } from "./group_table.ts";
+import type { Group } from "./group_table.ts";
+import { CALL_ROW, FIRST, LATER, readGroup, ROW, writeCall } from "./layout.ts";
 import type { CallOptions, CallRow } from "./layout.ts";
+import { RowView } from "./row_view.ts";
 import { checkSparseOptions, isSparse, readSparse, SparseTable } from "./sparse.ts";
 import { StateArrays } from "./state_arrays.ts";
-import { BEGAN_DENSE, BEGAN_SPARSE, RowView, TensorTable } from "./tensor_table.ts";
-
-/** What parameters are stepped by. */
-type Group = RuleOptions & Pick<Hyperparameters, "foreach" | "differentiable">;
+import { BEGAN_DENSE, BEGAN_SPARSE, TensorTable } from "./tensor_table.ts";
 
 /** The tables of one optimizer. */
 export class Plan {
@@ -45,8 +31,6 @@ export class Plan {
   readonly table: TensorTable;
   /** The momentum buffers and master weights of its rows. */
   readonly stateArrays: StateArrays;
-  /** The group table: `GROUP_ROW` words per group. */
-  groupRows: Float64Array<ArrayBuffer> = new Float64Array(0);
   /** What the step at hand was asked to do to its gradients: `CALL_ROW` words. */
   readonly callRow: CallRow = new Float64Array(CALL_ROW);
   /** The parameters, in the order of the tensor rows. */
@@ -55,18 +39,13 @@ export class Plan {
   groups: readonly Group[] = [];
   /** The row after the last one of each group. */
   ends: readonly number[] = [];
-  /** The parameters whose gradients are sparse; in `rows` they count as having none. */
+  /** The sparse gradients of the step at hand, of rows whose gradient kind is `"sparse"`. */
   readonly sparse = new SparseTable();
-  /** The devices that some of the rows are on. */
-  devices: readonly Device[] = [];
-  /** Whether some of the rows are in JavaScript's memory. */
-  hasArrays = true;
 
-  /** Whether every type can hold the hyperparameters of all groups. */
-  #isModest = true;
+  readonly #groupTable = new GroupTable();
   readonly #address: Allocator["address"];
   readonly #precision: Precision;
-  readonly #apart: AliasChecker;
+  readonly #aliases: AliasChecker;
 
   /**
    * @param memory Where arrays are, and come from.
@@ -80,7 +59,7 @@ export class Plan {
       release: (row) => this.stateArrays.detachRow(row),
     });
     this.stateArrays = new StateArrays(this.table, memory);
-    this.#apart = new AliasChecker(this.table, this.sparse, address);
+    this.#aliases = new AliasChecker(this.table, this.sparse, address);
     this.#address = address;
     this.#precision = precision;
   }
@@ -93,6 +72,21 @@ export class Plan {
   /** The same in halves of words. */
   get halves(): Uint32Array {
     return this.table.halves;
+  }
+
+  /** The group table: `GROUP_ROW` words per group. */
+  get groupRows(): Float64Array<ArrayBuffer> {
+    return this.#groupTable.rows;
+  }
+
+  /** The devices that some of the rows are on. */
+  get devices(): readonly Device[] {
+    return this.table.devices;
+  }
+
+  /** Whether some of the rows are in JavaScript's memory. */
+  get hasArrays(): boolean {
+    return this.table.hasArrays;
   }
 
   /** The gradients, in the order of the rows; null where there is none, or a sparse one. */
@@ -163,22 +157,33 @@ export class Plan {
    * Brings the tables up to date and checks everything that a step relies on. Momentum buffers that
    * are needed for the first time are made, but not remembered until `commit`.
    *
+   * The order of a refresh:
+   *
+   * 1. What the last step requested and did not commit is dropped, so the rows are those of the
+   *    last step that was taken.
+   * 2. Groups, then rows. Only here the user's getters run. A row whose arrays are the same stays; the
+   *    table records every other one as changed, and missing state arrays are requested.
+   * 3. All arrays are still attached, whatever a getter has done.
+   * 4. The requested state arrays are allocated. Master weights are copies of data, which 3 has seen.
+   * 5. What was recorded as changed is compared with the rest; then nothing is recorded any more.
+   * 6. The sparse table is written from the rows, which are complete.
+   *
+   * If any of it throws, the next refresh binds and compares everything anew.
+   *
    * @throws {TypeError} If an array is of another type or its buffer detached or resizable.
    * @throws {RangeError} If lengths differ, arrays overlap or hyperparameters do not fit together.
    * @throws {Error} If a step that is running elsewhere uses one of the arrays.
    */
   refresh(): void {
     try {
-      if (this.stateArrays.hasNew) this.stateArrays.discardNew();
+      this.stateArrays.discard();
       if (this.sparse.steps.length > 0) this.sparse.steps.length = 0;
-      this.#refreshGroups();
+      this.#groupTable.refresh(this.groups);
       this.#refreshRows();
-      if (!this.#isModest) this.#checkOverflow();
-      if (this.stateArrays.hasNew) this.#place();
-      if (this.table.writtenChanged) this.table.updateHasObjects();
+      if (!this.#groupTable.isModest) this.#checkOverflow();
       this.checkAttached();
-      if (this.table.writtenChanged) this.#findPlaces();
-      this.#apart.check();
+      this.stateArrays.prepare();
+      this.#aliases.check();
       if (this.sparse.steps.length > 0) this.#finishSparse();
       if (hasLocks()) assertAllUnlocked(this);
     } catch (error) {
@@ -187,9 +192,9 @@ export class Plan {
     }
   }
 
-  /** Records that the step has been taken: new momentum buffers and master weights are remembered. */
+  /** The step has been taken: new momentum buffers and master weights are remembered. */
   commit(): void {
-    if (this.stateArrays.hasNew) this.stateArrays.commitNew();
+    this.stateArrays.commit();
     if (this.isRandom) this.#precision.random.counter++;
   }
 
@@ -200,9 +205,7 @@ export class Plan {
    */
   writeCall(request: CallOptions, coefficients: readonly number[] | null): void {
     writeCall(this.callRow, request, this.#precision.random);
-    coefficients?.forEach((coefficient, group) => {
-      this.groupRows[group * GROUP_ROW + COEFFICIENT] = coefficient;
-    });
+    if (coefficients !== null) this.#groupTable.writeCoefficients(coefficients);
   }
 
   /**
@@ -211,52 +214,44 @@ export class Plan {
    * @throws {RangeError} If two of them overlap.
    */
   checkNoGradientAlias(): void {
-    this.#apart.checkGradients();
-  }
-
-  #refreshGroups(): void {
-    const { groups } = this;
-    const words = groups.length * GROUP_ROW;
-    if (this.groupRows.length !== words) this.groupRows = new Float64Array(words);
-    const { groupRows } = this;
-    this.#isModest = true;
-    for (let i = 0, at = 0; i < groups.length; i++, at += GROUP_ROW) {
-      const h = groups[i];
-      checkCombination(h);
-      writeGroup(groupRows, at, h);
-      if (!isModest(groupRows, at)) this.#isModest = false;
-    }
+    this.#aliases.checkGradients();
   }
 
   /** Refuses hyperparameters that the types of what is stepped cannot hold. */
   #checkOverflow(): void {
     const { table, parameters } = this;
-    const sparse = new Set(this.sparse.steps.map(({ row }) => row));
     for (let row = 0; row < table.count; row++) {
-      if (table.grads[row] === null && !sparse.has(row)) continue;
+      if (table.gradientKind(row) === "none") continue;
       const h = readGroup(this.groupRows, table.groupAt(row));
       checkOverflow(h, computeTypeOf(table.typesAt(row)), parameters[row], row);
     }
   }
 
   #refreshRows(): void {
-    const { parameters, ends, stateArrays: own, table: { datas, grads, buffers } } = this;
-    const areShown = own.states !== null;
+    const { parameters, ends, stateArrays: own } = this;
     for (let group = 0, row = 0; group < ends.length; group++) {
-      const buffered = this.#isBuffered(group);
+      const buffered = this.#groupTable.isBuffered(group);
       const end = ends[group];
       for (; row < end; row++) {
         const { data, grad } = parameters[row];
-        const settled = data === datas[row] && grad === grads[row] &&
-          (buffers[row] !== null || grad === null || !buffered);
-        if (settled && (!areShown || own.findReassigned(row) === null)) continue;
+        const isSettled = this.#isSettled(row, data, grad, buffered);
+        if (isSettled && (!own.areShown || own.findReassigned(row) === null)) continue;
         this.#refreshRow(row, group, data, grad);
       }
     }
   }
 
-  #isBuffered(group: number): boolean {
-    return this.groupRows[group * GROUP_ROW + MOMENTUM] !== 0;
+  /** Whether a row has the arrays of its parameter, and a momentum buffer if it needs one. */
+  #isSettled(
+    row: number,
+    data: Tensor,
+    grad: Tensor | SparseGrad | null,
+    buffered: boolean,
+  ): boolean {
+    const { table } = this;
+    if (data !== table.datas[row] || grad !== table.grads[row]) return false;
+    if (grad === null) return table.gradientKind(row) === "none";
+    return table.buffers[row] !== null || !buffered;
   }
 
   #refreshRow(row: number, group: number, data: Tensor, grad: Tensor | SparseGrad | null): void {
@@ -273,7 +268,7 @@ export class Plan {
     }
     const { dtype } = table.typesAt(row);
     if (this.#precision.masterWeights && isSixteenBit(dtype)) own.refreshMaster(row);
-    table.setState(row, own.refreshBuffer(row, this.#isBuffered(group)) ? FIRST : LATER);
+    table.setState(row, own.refreshBuffer(row, this.#groupTable.isBuffered(group)) ? FIRST : LATER);
   }
 
   #refreshSparse(row: number, group: number, grad: SparseGrad): void {
@@ -283,8 +278,8 @@ export class Plan {
     const { shape } = this.parameters[row];
     const rows = readSparse(grad, { dtype, length, shape }, table.name(row, "grad"));
     this.#checkKind(row, true);
-    table.skip(row);
-    const first = own.refreshBuffer(row, this.#isBuffered(group));
+    table.setSparse(row);
+    const first = own.refreshBuffer(row, this.#groupTable.isBuffered(group));
     if (length > 0) this.sparse.steps.push({ ...rows, row, first });
   }
 
@@ -297,46 +292,23 @@ export class Plan {
     checkSparseOptions(this.groups[table.groupAt(row)], sparse, began, table.name(row, "grad"));
   }
 
-  /** Makes what is new, master weights as copies of their data, which must be there. */
-  #place(): void {
-    this.table.updateHasObjects();
-    this.checkAttached();
-    this.stateArrays.allocateNew();
-  }
-
   /**
    * Runs after everything that could call the user's code, on the arrays that will be used.
    *
    * @throws {TypeError} If one of them is detached.
    */
   checkAttached(): void {
-    const detached = this.table.findDetached() ?? this.#findDetachedSparse();
-    if (detached !== null) throw detachedError(detached);
-  }
-
-  #findDetachedSparse(): string | null {
-    for (const { row, values, indices, columns } of this.sparse.steps) {
-      const isThere = lengthOf(values) === indices.length * columns;
-      const name = isThere
-        ? this.table.findDetachedOf(row)
-        : `values of ${this.table.name(row, "grad")}`;
-      if (name !== null) return name;
-    }
-    return null;
-  }
-
-  /** Finds out where the rows are. */
-  #findPlaces(): void {
-    const { table } = this;
-    const places = new Set<Device | undefined>();
-    for (let row = 0; row < table.count; row++) places.add(table.typesAt(row).dtype.device);
-    this.hasArrays = places.delete(undefined);
-    this.devices = [...places] as Device[];
+    const detached = findDetached(this.table) ??
+      findDetachedSparse(this, nameValues);
+    if (detached === null) return;
+    throw new TypeError(
+      `Cannot step as the buffer of ${detached} was detached or resized since it was checked`,
+    );
   }
 
   /** The checks of overlap for sparse gradients; completes their table. */
   #finishSparse(): void {
-    this.#apart.checkValues();
+    this.#aliases.checkValues();
     this.sparse.write(
       ({ row }) => this.rows.subarray(row * ROW, (row + 1) * ROW),
       this.#address,
@@ -344,8 +316,6 @@ export class Plan {
   }
 }
 
-function detachedError(what: string): TypeError {
-  return new TypeError(
-    `Cannot step as the buffer of ${what} was detached or resized since it was checked`,
-  );
+function nameValues(grad: string): string {
+  return `values of ${grad}`;
 }

@@ -39,7 +39,7 @@ export interface SparseRows {
 
 /** One matrix of a step. */
 export interface SparseStep extends SparseRows {
-  /** The row of the plan that the matrix has; there it counts as a row without a gradient. */
+  /** The row of the plan that the matrix has; its gradient kind there is `"sparse"`. */
   readonly row: number;
   /** Whether the momentum buffer has never been written; it is all zeros then. */
   readonly first: boolean;
@@ -68,11 +68,23 @@ export class SparseTable {
       const at = i * SPARSE_ROW;
       this.rows.set(tensor(step), at);
       this.rows[at + VALUES] = BigInt(address(step.values));
-      this.rows[at + KIND] += stateWord(step.first ? FIRST : LATER); // it counts as skipped
+      this.rows[at + KIND] += stateWord(step.first ? FIRST : LATER); // its row of the plan says SKIP
       this.rows[at + INDICES] = BigInt(address(step.indices));
       this.rows[at + COUNT] = BigInt(step.indices.length);
       this.rows[at + COLUMNS] = BigInt(step.columns);
     }
+  }
+
+  /** The matrix of a row of the plan, if it is stepped. */
+  find(row: number): SparseStep | undefined {
+    let [low, high] = [0, this.steps.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.steps[middle].row < row) low = middle + 1;
+      else high = middle;
+    }
+    const step = this.steps.at(low);
+    return step?.row === row ? step : undefined;
   }
 
   /** Which of the matrices have their row of the plan in `from <= row < to`. */

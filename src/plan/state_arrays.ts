@@ -1,6 +1,10 @@
 /**
- * The arrays that an optimizer makes: momentum buffers and master weights, how they begin, and how
- * they become objects for whoever asks for the state.
+ * The life cycle of momentum buffers and master weights.
+ *
+ * Those that a step needs for the first time are one transaction: while rows are refreshed they are
+ * requested, `prepare` allocates them, and `commit` remembers them once the step has been taken.
+ * `discard` drops what was requested or prepared and not committed. Each of the three does nothing if
+ * nothing was requested.
  */
 
 import { load } from "../core/convert.ts";
@@ -32,12 +36,19 @@ export interface Saved {
   readonly masterWeight: HostArray | null;
 }
 
+/** A copy for a row, and where it lies. */
+interface HeldCopy {
+  readonly row: number;
+  readonly held: StateArray;
+  readonly address: number;
+}
+
 /** Momentum buffers and master weights of the rows of a plan. */
 export class StateArrays {
   /** What is remembered of each parameter; null as long as nobody has asked for objects. */
-  states: ParameterState[] | null = null;
-  /** Whether some of them are made for the step at hand, and not remembered before it is taken. */
-  hasNew = false;
+  #states: ParameterState[] | null = null;
+  /** Whether the transaction has anything in it. */
+  #isPending = false;
   readonly #table: TensorTable;
   readonly #memory: Allocator;
 
@@ -46,20 +57,29 @@ export class StateArrays {
     this.#memory = memory;
   }
 
+  /** Whether states are objects, in which the user can assign other arrays. */
+  get areShown(): boolean {
+    return this.#states !== null;
+  }
+
+  /** Takes states that the user keeps, for a plan that has none. */
+  adopt(states: ParameterState[]): void {
+    this.#states = states;
+  }
+
   /** Makes objects of everything. From then on a row has what its state is assigned. */
   materializeAll(): ParameterState[] {
-    if (this.states !== null) return this.states;
+    if (this.#states !== null) return this.#states;
     const states = Array.from({ length: this.#table.count }, (_, row) => {
       this.#table.materialize(row);
       return { momentumBuffer: this.bufferAt(row), masterWeight: this.masterAt(row) };
     });
-    this.#table.updateHasObjects();
-    return this.states = states;
+    return this.#states = states;
   }
 
   /** Makes states for rows that were added, where objects are shown. */
   grow(): void {
-    const { states } = this;
+    const states = this.#states;
     while (states !== null && states.length < this.#table.count) {
       states.push({ momentumBuffer: null, masterWeight: null });
     }
@@ -67,22 +87,27 @@ export class StateArrays {
 
   /** The momentum buffer that is remembered; one on a slab is made an object for the caller. */
   bufferAt(row: number): Tensor | null {
-    if (this.states !== null) return this.states[row].momentumBuffer;
+    if (this.#states !== null) return this.#states[row].momentumBuffer;
     return this.#table.has(row, BUFFER_IS_NEW) ? null : this.#table.bufferAt(row);
   }
 
-  /** The master weight that is remembered, likewise. */
+  /** The momentum buffer that the step at hand begins with, if it is new. */
+  newBufferAt(row: number): Tensor | null {
+    return this.#table.has(row, BUFFER_IS_NEW) ? this.#table.bufferAt(row) : null;
+  }
+
+  /** The master weight that is remembered; one on a slab is made an object for the caller. */
   masterAt(row: number): Float32Array | null {
-    if (this.states !== null) return this.states[row].masterWeight;
+    if (this.#states !== null) return this.#states[row].masterWeight;
     return this.#table.has(row, MASTER_IS_NEW) ? null : this.#table.masterAt(row);
   }
 
-  /** What of a row's state is not what the row has, as something else was assigned; else null. */
+  /** The name of the state array that the user reassigned; null if none. */
   findReassigned(row: number): ArrayName | null {
-    if (this.states === null) return null;
-    const { momentumBuffer, masterWeight } = this.states[row];
+    if (this.#states === null) return null;
+    const { momentumBuffer, masterWeight } = this.#states[row];
     const table = this.#table;
-    // What is new is not in the state yet; it must not have got anything else meanwhile.
+    // What is new is not in the state yet, which must still be empty.
     const buffer = table.has(row, BUFFER_IS_NEW) ? null : table.buffers[row];
     if (momentumBuffer !== buffer) return "momentum buffer";
     if (table.masters.length === 0 || !isSixteenBit(table.typesAt(row).dtype)) return null;
@@ -91,8 +116,8 @@ export class StateArrays {
   }
 
   /**
-   * Lets go of what a row holds, which the states still have: it comes back where it fits, and is
-   * refused where a step needs it and it does not.
+   * Detaches a row from its buffer and master weight. The public state keeps them: the next step
+   * rebinds them if they fit, and throws if it needs them and they do not.
    */
   detachRow(row: number): void {
     const { buffers, masters } = this.#table;
@@ -103,39 +128,39 @@ export class StateArrays {
   }
 
   /**
-   * Brings a row's momentum buffer up to date. One that is needed for the first time gets its memory
-   * from `place`, and is remembered from `begin` on.
+   * Brings a row's momentum buffer up to date, and requests one that is needed for the first time.
    *
    * @returns Whether it has never been written.
    */
   refreshBuffer(row: number, isNeeded: boolean): boolean {
     const table = this.#table;
-    const buffer = this.states === null ? table.buffers[row] : this.states[row].momentumBuffer;
+    const buffer = this.#states === null ? table.buffers[row] : this.#states[row].momentumBuffer;
     if (buffer !== null) {
       table.bindBuffer(row, buffer);
       return false;
     }
     if (table.buffers[row] !== null) table.holdBuffer(row, null, 0);
-    if (isNeeded) this.#want(row, BUFFER_IS_NEW);
+    if (isNeeded) this.#request(row, BUFFER_IS_NEW);
     return true;
   }
 
-  /** Brings a row's master weight up to date, likewise. */
+  /** Brings a row's master weight up to date, or requests it. */
   refreshMaster(row: number): void {
     const table = this.#table;
-    const master = this.states === null ? table.masters[row] : this.states[row].masterWeight;
+    const master = this.#states === null ? table.masters[row] : this.#states[row].masterWeight;
     if (master !== null) return table.bindMaster(row, master);
     if (table.masters[row] !== null) table.holdMaster(row, null, 0);
-    this.#want(row, MASTER_IS_NEW);
+    this.#request(row, MASTER_IS_NEW);
   }
 
-  #want(row: number, mark: number): void {
+  #request(row: number, mark: number): void {
     this.#table.mark(row, mark);
-    this.hasNew = true;
+    this.#isPending = true;
   }
 
-  /** Makes what is new. */
-  allocateNew(): void {
+  /** Allocates what was requested, master weights as copies of their data, which must be attached. */
+  prepare(): void {
+    if (!this.#isPending) return;
     const table = this.#table;
     const { count } = table;
     const lengthOf = (row: number) => table.lengthAt(row);
@@ -154,24 +179,26 @@ export class StateArrays {
     });
   }
 
-  /** The step has been taken: what was new is remembered. */
-  commitNew(): void {
+  /** The step has been taken: what was prepared is remembered. */
+  commit(): void {
+    if (!this.#isPending) return;
     const table = this.#table;
     for (let row = 0; row < table.count; row++) {
       if (!table.has(row, IS_NEW)) continue;
       if (table.has(row, BUFFER_IS_NEW)) {
-        const isSparse = table.grads[row] === null;
+        const isSparse = table.gradientKind(row) === "sparse";
         table.mark(row, isSparse ? BEGAN_SPARSE : BEGAN_DENSE);
         if (!isSparse) table.setState(row, LATER);
       }
-      this.#tell(row, false);
+      this.#publish(row, false);
       table.unmark(row, IS_NEW);
     }
-    this.hasNew = false;
+    this.#isPending = false;
   }
 
-  /** Forgets what `begin` has not reached, as the step that it was for was not taken. */
-  discardNew(): void {
+  /** Drops what was not committed, as the step that it was for was not taken. */
+  discard(): void {
+    if (!this.#isPending) return;
     const table = this.#table;
     for (let row = 0; row < table.count; row++) {
       if (!table.has(row, IS_NEW)) continue;
@@ -180,7 +207,7 @@ export class StateArrays {
       table.unmark(row, IS_NEW);
       table.skip(row);
     }
-    this.hasNew = false;
+    this.#isPending = false;
   }
 
   /**
@@ -190,56 +217,60 @@ export class StateArrays {
    */
   prepareCopies(saved: readonly Saved[]): () => void {
     const table = this.#table;
-    const holders: (() => void)[] = [];
-    const copyAll = <T extends Tensor>(
-      name: "momentumBuffer" | "masterWeight",
-      hold: (row: number, held: StateArray<T>, address: number) => void,
-    ) => {
-      const wanted = saved.filter(({ [name]: values }) => values !== null);
-      const typeOf = (i: number) =>
-        name === "momentumBuffer" ? table.typesAt(wanted[i].row).bufferType : FLOAT32;
-      const lengthOf = (i: number) => table.lengthAt(wanted[i].row);
-      for (const [i, { row, [name]: values }] of wanted.entries()) {
-        const isOfType = storedType(table.datas[row], values!) === typeOf(i);
-        if (isOfType && countOf(values!) === lengthOf(i)) continue;
-        // The dict fitted other data, which a getter gave.
-        throw new RangeError(
-          `Cannot load the state as ${table.name(row, "data")} changed meanwhile`,
-        );
-      }
-      makeArrays(this.#memory, {
-        ...{ count: wanted.length, lengthOf, typeOf },
-        hold(i, held, address) {
-          copyFromHost(objectOf(held, typeOf(i), address, lengthOf(i)), wanted[i][name]!);
-          holders.push(() => hold(wanted[i].row, held as StateArray<T>, address));
-        },
-      });
-    };
-    copyAll("momentumBuffer", (row, held, address) => table.holdBuffer(row, held, address));
-    copyAll<Float32Array>("masterWeight", (...args) => table.holdMaster(...args));
+    const buffers = this.#copyAll(saved, "momentumBuffer");
+    const masters = this.#copyAll(saved, "masterWeight");
     return () => {
       for (const { row } of saved) {
         table.clearState(row);
         table.mark(row, IS_NEW);
       }
-      for (const hold of holders) hold();
+      for (const { row, held, address } of buffers) table.holdBuffer(row, held, address);
+      for (const { row, held, address } of masters) {
+        table.holdMaster(row, held as StateArray<Float32Array>, address);
+      }
       for (const { row } of saved) {
-        this.#tell(row, true);
+        this.#publish(row, true);
         table.unmark(row, IS_NEW);
       }
     };
   }
 
+  /** Copies one kind of array, where the dict has it. */
+  #copyAll(saved: readonly Saved[], name: "momentumBuffer" | "masterWeight"): HeldCopy[] {
+    const table = this.#table;
+    const wanted = saved.filter(({ [name]: values }) => values !== null);
+    const typeOf = (i: number) =>
+      name === "momentumBuffer" ? table.typesAt(wanted[i].row).bufferType : FLOAT32;
+    const lengthOf = (i: number) => table.lengthAt(wanted[i].row);
+    for (const [i, { row, [name]: values }] of wanted.entries()) {
+      const isOfType = storedType(table.datas[row], values!) === typeOf(i);
+      if (isOfType && countOf(values!) === lengthOf(i)) continue;
+      // The dict fitted other data, which a getter gave.
+      throw new RangeError(
+        `Cannot load the state as ${table.name(row, "data")} changed meanwhile`,
+      );
+    }
+    const copies: HeldCopy[] = [];
+    makeArrays(this.#memory, {
+      ...{ count: wanted.length, lengthOf, typeOf },
+      hold(i, held, address) {
+        copyFromHost(objectOf(held, typeOf(i), address, lengthOf(i)), wanted[i][name]!);
+        copies.push({ row: wanted[i].row, held, address });
+      },
+    });
+    return copies;
+  }
+
   /**
-   * Lets the state of a row say what the row has that is new.
+   * Publishes the row's new arrays in its state object.
    *
    * @param isLoaded Whether it takes the place of what is there. What was assigned while a step ran
    * stays, and whoever awaits the step learns of it.
    */
-  #tell(row: number, isLoaded: boolean): void {
-    if (this.states === null) return;
+  #publish(row: number, isLoaded: boolean): void {
+    if (this.#states === null) return;
     this.#table.materialize(row);
-    const [table, state] = [this.#table, this.states[row]];
+    const [table, state] = [this.#table, this.#states[row]];
     const takes = (mark: number, now: unknown) =>
       table.has(row, mark) && (isLoaded || now === null);
     if (takes(BUFFER_IS_NEW, state.momentumBuffer)) state.momentumBuffer = table.bufferAt(row);

@@ -2,14 +2,14 @@
 
 import { bufferError, checkMatches, isFixed, matchesSpec } from "../core/array_checks.ts";
 import { elementTypeOf, findElementType, FLOAT32, lengthIn } from "../core/dtype.ts";
-import type { ElementType, Tensor } from "../core/dtype.ts";
-import type { HostArray } from "../core/host_array.ts";
+import type { Device, ElementType, Tensor } from "../core/dtype.ts";
 import { nameArray } from "../core/parameter.ts";
 import type { ArrayName, Parameter } from "../core/parameter.ts";
 import { bufferTypeOf, checkDevice, codeOf } from "../core/rounding.ts";
 import type { Precision } from "../core/rounding.ts";
 import { isObject, objectOf, Slab } from "../memory/slab.ts";
 import type { StateArray } from "../memory/slab.ts";
+import { Changes } from "./changes.ts";
 import {
   BUFFER,
   codeIn,
@@ -26,8 +26,8 @@ import {
   writeWord,
 } from "./layout.ts";
 
-/** What rows of one number for a dtype have in common. */
-interface Types {
+/** The types of the arrays of a row. */
+interface RowTypes {
   readonly dtype: ElementType;
   /** That of momentum buffers. */
   readonly bufferType: ElementType;
@@ -46,7 +46,7 @@ interface Source {
 /** The momentum buffer is made for the step at hand; it is not remembered before that is taken. */
 export const BUFFER_IS_NEW = 1;
 
-/** The master weight likewise. */
+/** The master weight is made for the step at hand, too. */
 export const MASTER_IS_NEW = 2;
 
 /** The momentum buffer began with a dense gradient, or with a sparse one, if that is known. */
@@ -54,15 +54,23 @@ export const BEGAN_DENSE = 4;
 
 export const BEGAN_SPARSE = 8;
 
+/**
+ * The gradient of the row is sparse: `SparseTable` has it, with a state of its own. Backends see the
+ * row as `SKIP`, as the call that steps dense rows leaves it out.
+ */
+const SPARSE = 16;
+
 /** Stands for data that a row has to be written anew for. */
 const UNBOUND: Tensor = new Float32Array(0);
 
-/** Rows that one call beside JavaScript's thread steps: `from <= row < to`. */
-export interface Part {
-  readonly from: number;
-  readonly to: number;
-  /** One array on each buffer that the rows use: what the call keeps alive. */
-  readonly pins: readonly ArrayBufferView[];
+/** What kind of gradient a row has. One on a device is dense, too. */
+export type GradientKind = "none" | "dense" | "sparse" | "device";
+
+/** On which devices the rows of a table are. */
+interface Locations {
+  readonly devices: readonly Device[];
+  /** Whether some rows are in JavaScript's memory. */
+  readonly hasArrays: boolean;
 }
 
 /** Columns of what rows are written from. Together with its row a parameter takes some 80 bytes. */
@@ -81,20 +89,13 @@ export class TensorTable {
   masters: (StateArray<Float32Array> | null)[] = [];
   /** Bits such as `BUFFER_IS_NEW`. */
   marks: Uint8Array = new Uint8Array(0);
-  /** Whether what a step writes is not known to lie apart from everything else. */
-  writtenChanged = true;
-  /** Whether the gradients are not known to lie apart from each other. */
-  gradsChanged = true;
-  /** The rows whose gradients are not known to lie apart from what a step writes. */
-  readonly newGrads: number[] = [];
-  /**
-   * Whether some of the optimizer's own arrays are objects. Those on slabs have been seen by nobody:
-   * nothing can overlap or detach them.
-   */
-  hasObjects = false;
-  /** The parts in which rows were stepped; null once a row has another array. */
-  parts: readonly Part[] | null = null;
-  readonly #types: Types[] = [];
+  /** What the alias checks have not seen yet. */
+  readonly changes = new Changes();
+  /** How many of the optimizer's own arrays are objects. */
+  #objects = 0;
+  /** Null until somebody asks, and again once a row has other data. */
+  #locations: Locations | null = null;
+  readonly #types: RowTypes[] = [];
   readonly #source: Source;
 
   constructor(source: Source) {
@@ -108,7 +109,8 @@ export class TensorTable {
 
   /** Makes room for so many rows; those that stay are as they were. */
   resize(count: number): void {
-    this.parts = null;
+    this.changes.recordWritten();
+    this.#locations = null;
     const kept = Math.min(count, this.count);
     const rows = new BigUint64Array(count * ROW);
     rows.set(this.rows.subarray(0, kept * ROW));
@@ -129,7 +131,7 @@ export class TensorTable {
   }
 
   /** The types of its arrays. */
-  typesAt(row: number): Types {
+  typesAt(row: number): RowTypes {
     return this.#types[codeIn(this.halves, row)];
   }
 
@@ -143,6 +145,42 @@ export class TensorTable {
     return this.buffers[row] === null || this.has(row, BUFFER_IS_NEW);
   }
 
+  /** What kind of gradient it has. */
+  gradientKind(row: number): GradientKind {
+    if (this.grads[row] === null) return this.has(row, SPARSE) ? "sparse" : "none";
+    return this.typesAt(row).dtype.device === undefined ? "dense" : "device";
+  }
+
+  /**
+   * Whether some of the optimizer's own arrays are objects. Nobody has seen those on slabs: nothing can
+   * overlap or detach them.
+   */
+  get hasObjects(): boolean {
+    return this.#objects > 0;
+  }
+
+  /** The devices that some of the rows are on. */
+  get devices(): readonly Device[] {
+    return (this.#locations ??= this.#locate()).devices;
+  }
+
+  /** Whether some of the rows are in JavaScript's memory. */
+  get hasArrays(): boolean {
+    return (this.#locations ??= this.#locate()).hasArrays;
+  }
+
+  #locate(): Locations {
+    const devices = this.#collectDevices();
+    const hasArrays = devices.delete(undefined);
+    return { devices: [...devices] as Device[], hasArrays };
+  }
+
+  #collectDevices(): Set<Device | undefined> {
+    const devices = new Set<Device | undefined>();
+    for (let row = 0; row < this.count; row++) devices.add(this.typesAt(row).dtype.device);
+    return devices;
+  }
+
   /** The momentum buffer; one on a slab is made an object for the caller. */
   bufferAt(row: number): Tensor | null {
     const held = this.buffers[row];
@@ -151,7 +189,7 @@ export class TensorTable {
     return objectOf(held, this.typesAt(row).bufferType, address, this.lengthAt(row));
   }
 
-  /** The master weight, likewise. */
+  /** The master weight; one on a slab is made an object for the caller, too. */
   masterAt(row: number): Float32Array | null {
     const held = this.masters[row] ?? null;
     if (held === null) return null;
@@ -179,11 +217,18 @@ export class TensorTable {
     writeState(this.halves, row, state);
   }
 
-  /** A row without a gradient. The next one is new to it. */
+  /** Takes a row's gradient away. The next one is new to it. */
   skip(row: number): void {
-    this.parts = null;
+    this.changes.recordRemoved();
     this.grads[row] = null;
+    this.unmark(row, SPARSE);
     this.setState(row, SKIP);
+  }
+
+  /** Makes a row one with a sparse gradient. */
+  setSparse(row: number): void {
+    this.skip(row);
+    this.mark(row, SPARSE);
   }
 
   /** A parameter's data, with which its gradient is looked at anew. */
@@ -196,13 +241,14 @@ export class TensorTable {
     const length = lengthIn(data, dtype);
     if (code !== codeIn(this.halves, row) || length !== this.lengthAt(row)) release(row);
     this.#types[code] ??= { dtype, bufferType: bufferTypeOf(dtype, precision.rounding) };
-    this.parts = null;
+    this.changes.recordWritten();
+    this.#locations = null;
     this.datas[row] = data;
     this.grads[row] = null;
+    this.unmark(row, SPARSE);
     writeWord(this.halves, row * ROW + DATA, address(data));
     writeWord(this.halves, row * ROW + LENGTH, length);
     writeKind(this.halves, row, code, group);
-    this.writtenChanged = true;
   }
 
   #refuseData(row: number, data: Tensor): never {
@@ -218,11 +264,10 @@ export class TensorTable {
     if (!matchesSpec(grad, dtype, length)) {
       checkMatches(grad, { dtype, length }, this.name(row, "grad"));
     }
-    this.parts = null;
+    this.changes.recordGradient(row);
     this.grads[row] = grad;
-    this.gradsChanged = true;
+    this.unmark(row, SPARSE);
     writeWord(this.halves, row * ROW + GRAD, this.#source.address(grad));
-    if (!this.writtenChanged) this.newGrads.push(row); // else all are looked at
   }
 
   /** Its momentum buffer, if that is not the one it had. */
@@ -247,27 +292,28 @@ export class TensorTable {
 
   /** A momentum buffer that fits, and its address; null for none. */
   holdBuffer(row: number, buffer: StateArray | null, address: number): void {
-    this.parts = null;
-    this.buffers[row] = buffer;
+    this.#replace(this.buffers, row, buffer);
     this.unmark(row, BEGAN_DENSE | BEGAN_SPARSE);
     writeWord(this.halves, row * ROW + BUFFER, address);
-    this.writtenChanged = true;
   }
 
-  /** A master weight likewise. */
+  /** A master weight that fits, and its address; null for none. */
   holdMaster(row: number, master: StateArray<Float32Array> | null, address: number): void {
-    this.parts = null;
-    this.masters[row] = master;
+    this.#replace(this.masters, row, master);
     writeWord(this.halves, row * ROW + MASTER, address);
-    this.writtenChanged = true;
+  }
+
+  /** The one place where state arrays change. */
+  #replace<A extends StateArray>(column: (A | null)[], row: number, array: A | null): void {
+    this.#objects += Number(isObject(array)) - Number(isObject(column[row] ?? null));
+    this.changes.recordWritten();
+    column[row] = array;
   }
 
   /** Makes objects of what the row has on slabs. */
   materialize(row: number): void {
-    this.parts = null;
-    this.buffers[row] = this.bufferAt(row);
-    if (this.masters.length > 0) this.masters[row] = this.masterAt(row);
-    this.writtenChanged = true;
+    this.#replace(this.buffers, row, this.bufferAt(row));
+    if (this.masters.length > 0) this.#replace(this.masters, row, this.masterAt(row));
   }
 
   /** Takes out what the row has of the optimizer's own, also what is new. */
@@ -280,64 +326,18 @@ export class TensorTable {
 
   /** After an error no data and no gradient is trusted: the next step checks all of them again. */
   invalidateAll(): void {
-    this.parts = null;
     this.datas.fill(UNBOUND);
     this.grads.fill(null);
-    this.newGrads.length = 0;
-    this.writtenChanged = this.gradsChanged = true;
-  }
-
-  /** Finds out whether some of the optimizer's own arrays are objects. */
-  updateHasObjects(): void {
-    this.hasObjects = this.buffers.some(isObject) || this.masters.some(isObject);
-  }
-
-  /**
-   * Looks for arrays of a step that are not as long as they were when their rows were written.
-   *
-   * Their memory is fixed, so they are, or they have no elements left at all. No property and no class
-   * can pretend that a typed array has an element, and looking at one is faster than any getter.
-   *
-   * @returns The name of the first one; null if there is none.
-   */
-  findDetached(): string | null {
-    const { datas, grads, hasObjects } = this;
-    for (let row = 0; row < grads.length; row++) {
-      const grad = grads[row];
-      if (grad === null) continue;
-      if (hasElements(datas[row]) && hasElements(grad) && !hasObjects) continue;
-      const name = this.findDetachedOf(row);
-      if (name !== null) return name;
-    }
-    return null;
-  }
-
-  /** The same for the data of all parameters, also of those that are skipped. */
-  findDetachedData(): string | null {
-    const row = this.datas.findIndex((data, row) => !hasElements(data) && !this.hasDataAt(row));
-    return row < 0 ? null : this.name(row, "data");
-  }
-
-  /** The same for one row. */
-  findDetachedOf(row: number): string | null {
-    const { bufferType } = this.typesAt(row);
-    const grad = this.grads[row];
-    if (!this.hasDataAt(row)) return this.name(row, "data");
-    if (grad !== null && !this.#fits(row, grad)) return this.name(row, "grad");
-    if (!this.hasObjects) return null;
-    const [buffer, master] = [this.buffers[row], this.masters[row] ?? null];
-    const isGone = isObject(buffer) && !this.#fits(row, buffer, bufferType);
-    if (isGone) return this.name(row, "momentum buffer");
-    const isMasterGone = isObject(master) && !this.#fits(row, master, FLOAT32);
-    return isMasterGone ? this.name(row, "master weight") : null;
+    this.changes.recordAll();
   }
 
   /** Whether a row's data are as long as they were when it was written. */
   hasDataAt(row: number): boolean {
-    return this.#fits(row, this.datas[row]);
+    return this.fits(row, this.datas[row]);
   }
 
-  #fits(row: number, tensor: Tensor, type: ElementType = this.typesAt(row).dtype): boolean {
+  /** Whether an array of the row is as long as it was when the row was written. */
+  fits(row: number, tensor: Tensor, type: ElementType = this.typesAt(row).dtype): boolean {
     const length = this.lengthAt(row);
     // An array without elements is as long as before when its buffer has gone.
     return lengthIn(tensor, type) === length && (length > 0 || isFixed(tensor));
@@ -349,73 +349,9 @@ export class TensorTable {
   }
 }
 
-/** Whether it is an array that is not empty, and so not detached. Tensors on devices never seem so. */
-function hasElements(tensor: Tensor): boolean {
-  return (tensor as HostArray)[0] !== undefined;
-}
-
 /** The same column of another length. Pushing would leave room for half as many more. */
 function resized<T>(column: readonly T[], count: number, empty: T): T[] {
   const other: T[] = new Array(count).fill(empty);
   for (let i = 0; i < Math.min(count, column.length); i++) other[i] = column[i];
   return other;
-}
-
-/** A parameter with the arrays that its row was written from. It keeps none of them. */
-export class RowView {
-  readonly #table: TensorTable;
-
-  constructor(
-    table: TensorTable,
-    readonly parameter: Parameter<Tensor>,
-    readonly index: number,
-  ) {
-    this.#table = table;
-  }
-
-  get data(): Tensor {
-    return this.#table.datas[this.index];
-  }
-
-  /** Null also where the gradient is sparse. */
-  get grad(): Tensor | null {
-    return this.#table.grads[this.index];
-  }
-
-  /** The momentum buffer, also one that is new in the step at hand; an object made for the caller. */
-  get buffer(): Tensor | null {
-    return this.#table.bufferAt(this.index);
-  }
-
-  /** The master weight, likewise. */
-  get master(): Float32Array | null {
-    return this.#table.masterAt(this.index);
-  }
-
-  get length(): number {
-    return this.#table.lengthAt(this.index);
-  }
-
-  get dtype(): ElementType {
-    return this.#table.typesAt(this.index).dtype;
-  }
-
-  /** The type that momentum buffers have. */
-  get bufferType(): ElementType {
-    return this.#table.typesAt(this.index).bufferType;
-  }
-
-  get group(): number {
-    return this.#table.groupAt(this.index);
-  }
-
-  /** Whether the momentum buffer has never been written. */
-  get isFirst(): boolean {
-    return this.#table.isFirst(this.index);
-  }
-
-  /** What error messages call one of the parameter's arrays. */
-  name(array: ArrayName): string {
-    return nameArray(this.parameter, this.index, array);
-  }
 }

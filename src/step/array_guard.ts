@@ -1,6 +1,6 @@
-/** Sees to it that the arrays of a step stay as they are while it runs. */
+/** Detects arrays that are replaced, detached or resized while a step is running. */
 
-import { lengthOf } from "../core/intrinsics.ts";
+import { findDetached, findDetachedData, findDetachedSparse } from "../plan/attached.ts";
 import type { Plan } from "../plan/plan.ts";
 
 /** What can be asked of the arrays of a step while it runs. */
@@ -11,30 +11,26 @@ export interface ArrayGuard {
   checkAttached(): void;
 }
 
-/** Watches the arrays of a plan that is about to be stepped, which holds them until it is refreshed. */
+/** Guards the arrays of a plan that is about to be stepped, which holds them until it is refreshed. */
 export function guardArrays(plan: Plan): ArrayGuard {
-  const { table, sparse, stateArrays: own } = plan;
-  const matrices = new Map(sparse.steps.map(({ row, values }) => {
-    return [row, { grad: plan.parameters[row].grad, values, length: lengthOf(values) }] as const;
-  }));
+  const { table, stateArrays: own } = plan;
+  const matrices = new Map(plan.sparse.steps.map(({ row }) => [row, plan.parameters[row].grad]));
   const checkAttached = () => {
-    const name = table.findDetached() ?? table.findDetachedData();
+    const name = findDetached(table) ?? findDetachedData(table) ??
+      findDetachedSparse(plan, (grad) => grad);
     if (name !== null) throw changeError(name, "detached or resized");
-    for (const [row, { values, length }] of matrices) {
-      const name = lengthOf(values) === length
-        ? table.findDetachedOf(row)
-        : table.name(row, "grad");
-      if (name !== null) throw changeError(name, "detached or resized");
-    }
   };
   const checkAll = () => {
-    for (const { index, parameter, data, grad } of plan.rowViews()) {
-      if (parameter.data !== data) throw changeError(table.name(index, "data"), "replaced");
-      const then = matrices.get(index)?.grad ?? grad;
+    for (let row = 0; row < table.count; row++) {
+      const parameter = plan.parameters[row];
+      if (parameter.data !== table.datas[row]) {
+        throw changeError(table.name(row, "data"), "replaced");
+      }
+      const then = matrices.get(row) ?? table.grads[row];
       if (then === null) continue;
-      if (parameter.grad !== then) throw changeError(table.name(index, "grad"), "replaced");
-      const name = own.findReassigned(index);
-      if (name !== null) throw changeError(table.name(index, name), "replaced");
+      if (parameter.grad !== then) throw changeError(table.name(row, "grad"), "replaced");
+      const name = own.findReassigned(row);
+      if (name !== null) throw changeError(table.name(row, name), "replaced");
     }
     checkAttached();
   };

@@ -5,10 +5,12 @@ import { bufferError, checkBuffer } from "../core/array_checks.ts";
 import { countOf, elementTypeOf } from "../core/dtype.ts";
 import type { Tensor } from "../core/dtype.ts";
 import { label } from "../core/parameter.ts";
-import type { Parameter } from "../core/parameter.ts";
+import type { Parameter, SparseParameter } from "../core/parameter.ts";
 import { checkBoolean, checkKnown, checkObject } from "../core/validate.ts";
 import { assertUnlocked } from "../memory/locks.ts";
+import type { Plan } from "../plan/plan.ts";
 import { isSparse, withoutEntries } from "../plan/sparse.ts";
+import type { StepReport } from "./clipping.ts";
 import { replaceGrads } from "./replace_grads.ts";
 import type { Replacement } from "./replace_grads.ts";
 
@@ -58,4 +60,43 @@ function checkDense(grad: Tensor, name: string): number {
   checkBuffer(grad, name);
   assertUnlocked(grad, () => name);
   return countOf(grad);
+}
+
+/**
+ * Zeroes the sparse gradients of a step. The plan has what the step needs of them, and a setter that
+ * throws does so before anything is written.
+ *
+ * @returns Gives the parameters their gradients back; null if there are none.
+ * @throws {TypeError} If a parameter is frozen; no gradient has changed then.
+ */
+export function zeroSparse(plan: Plan): (() => void) | null {
+  if (plan.sparse.steps.length === 0) return null;
+  const restore = replaceGrads(plan.sparse.steps.flatMap(({ row }) => {
+    const parameter = plan.parameters[row] as SparseParameter;
+    const { grad: before } = parameter;
+    const name = plan.table.name(row, "grad");
+    return isSparse(before)
+      ? [{ parameter, before, after: withoutEntries(before, name), name }]
+      : [];
+  }));
+  try {
+    plan.checkAttached();
+  } catch (error) {
+    restore();
+    throw error;
+  }
+  return restore;
+}
+
+/**
+ * Zeroes the gradients that the passes of a step have not: those on devices, and all of them if the
+ * step was skipped.
+ */
+export function zeroRest({ table }: Plan, { skipped }: StepReport): void {
+  if (!skipped && table.devices.length === 0) return;
+  fillZero(
+    table.grads.filter((grad, row): grad is Tensor =>
+      grad !== null && (skipped || table.gradientKind(row) === "device")
+    ),
+  );
 }

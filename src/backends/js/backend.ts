@@ -6,7 +6,7 @@ import type { FloatArray, HostArray } from "../../core/host_array.ts";
 import { factorsOf, linesOf } from "../../core/rule.ts";
 import type { Factors, Lines } from "../../core/rule.ts";
 import { promiseOf } from "../../core/runtime.ts";
-import { placeOf } from "../../memory/object_addresses.ts";
+import { objectAddressOf } from "../../memory/object_addresses.ts";
 import { Slab } from "../../memory/slab.ts";
 import {
   BUFFER,
@@ -67,7 +67,7 @@ export const js: Backend = {
   name: "js",
   address(array: HostArray | Uint32Array<ArrayBuffer>): number {
     inspect(array as HostArray);
-    return placeOf(array);
+    return objectAddressOf(array);
   },
   allocate,
   step: stepRows,

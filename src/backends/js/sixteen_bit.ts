@@ -8,7 +8,7 @@ import { factorsOf, linesOf } from "../../core/rule.ts";
 import type { Factors, Lines } from "../../core/rule.ts";
 import { readGroup } from "../../plan/layout.ts";
 import type { Plan } from "../../plan/plan.ts";
-import type { RowView } from "../../plan/tensor_table.ts";
+import type { RowView } from "../../plan/row_view.ts";
 import { loopsOf } from "./loops/loops.ts";
 import { plain } from "./plain_views.ts";
 import type { Preparation } from "./preparation.ts";

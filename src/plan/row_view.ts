@@ -1,0 +1,70 @@
+/** One row of a tensor table as an object. */
+
+import type { ElementType, Tensor } from "../core/dtype.ts";
+import { nameArray } from "../core/parameter.ts";
+import type { ArrayName, Parameter } from "../core/parameter.ts";
+import type { GradientKind, TensorTable } from "./tensor_table.ts";
+
+/** A parameter with the arrays that its row was written from. It keeps none of them. */
+export class RowView {
+  readonly #table: TensorTable;
+
+  constructor(
+    table: TensorTable,
+    readonly parameter: Parameter<Tensor>,
+    readonly index: number,
+  ) {
+    this.#table = table;
+  }
+
+  get data(): Tensor {
+    return this.#table.datas[this.index];
+  }
+
+  /** What kind of gradient it has. */
+  get gradientKind(): GradientKind {
+    return this.#table.gradientKind(this.index);
+  }
+
+  /** Null also where the gradient is sparse. */
+  get grad(): Tensor | null {
+    return this.#table.grads[this.index];
+  }
+
+  /** The momentum buffer, also one that is new in the step at hand; an object made for the caller. */
+  get buffer(): Tensor | null {
+    return this.#table.bufferAt(this.index);
+  }
+
+  /** The master weight; one on a slab is made an object for the caller, too. */
+  get master(): Float32Array | null {
+    return this.#table.masterAt(this.index);
+  }
+
+  get length(): number {
+    return this.#table.lengthAt(this.index);
+  }
+
+  get dtype(): ElementType {
+    return this.#table.typesAt(this.index).dtype;
+  }
+
+  /** The type that momentum buffers have. */
+  get bufferType(): ElementType {
+    return this.#table.typesAt(this.index).bufferType;
+  }
+
+  get group(): number {
+    return this.#table.groupAt(this.index);
+  }
+
+  /** Whether the momentum buffer has never been written. */
+  get isFirst(): boolean {
+    return this.#table.isFirst(this.index);
+  }
+
+  /** What error messages call one of the parameter's arrays. */
+  name(array: ArrayName): string {
+    return nameArray(this.parameter, this.index, array);
+  }
+}
