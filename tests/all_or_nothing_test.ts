@@ -167,7 +167,11 @@ testOnBackends("a getter cannot step while a state is loaded", (backend) => {
   const optimizer = new SGD([w], { ...options, backend });
   const dict = optimizer.stateDict({ parameters: true });
   meddle = () => optimizer.step();
-  assertThrows(() => optimizer.loadStateDict(dict), Error, "as the optimizer is reading its parameters");
+  assertThrows(
+    () => optimizer.loadStateDict(dict),
+    Error,
+    "as the optimizer is reading its parameters",
+  );
   assertEquals(data, array(1, 2));
 });
 

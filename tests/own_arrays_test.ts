@@ -146,7 +146,11 @@ testOnBackends("a getter cannot add a group while one is added", (backend) => {
     },
     grad: null,
   };
-  assertThrows(() => optimizer.addParamGroup({ params: [nested] }), Error, "is reading its parameters");
+  assertThrows(
+    () => optimizer.addParamGroup({ params: [nested] }),
+    Error,
+    "is reading its parameters",
+  );
   assertEquals(optimizer.paramGroups.length, 1);
 });
 

@@ -240,7 +240,11 @@ testOnBackends("what a getter calls cannot step or add a group within a step", (
       Object.defineProperty(param, "grad", { get });
       const optimizer: SGD = new SGD([param], { lr: 1, backend });
       meddle = () => call(optimizer);
-      assertThrows(() => optimizer.step(options), Error, "as the optimizer is reading its parameters");
+      assertThrows(
+        () => optimizer.step(options),
+        Error,
+        "as the optimizer is reading its parameters",
+      );
       meddle = () => null;
       optimizer.step(options);
     }
