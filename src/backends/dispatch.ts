@@ -42,7 +42,7 @@ export function stepRows(
   to: number,
   call: CallRow | null,
 ): void {
-  queueRows(plan, from, to);
+  if (plan.devices.length > 0) queueRows(plan, from, to);
   if (plan.hasArrays) host.step(plan, from, to, call);
 }
 

@@ -228,30 +228,21 @@ export class Plan {
   }
 
   #refreshRows(): void {
-    const { parameters, ends, stateArrays: own } = this;
+    const { parameters, ends, stateArrays: own, table } = this;
+    const { datas, grads, buffers } = table;
+    const { areShown } = own;
     for (let group = 0, row = 0; group < ends.length; group++) {
       const buffered = this.#groupTable.isBuffered(group);
       const end = ends[group];
       for (; row < end; row++) {
         const { data, grad } = parameters[row];
-        const isSettled = this.#isSettled(row, data, grad, buffered);
-        if (isSettled && (!own.areShown || own.findReassigned(row) === null)) continue;
+        // Written out, as a method for it takes a tenth of the time of a step of small tensors.
+        const settled = data === datas[row] && grad === grads[row] &&
+          (grad === null ? !table.isSparse(row) : buffers[row] !== null || !buffered);
+        if (settled && (!areShown || own.findReassigned(row) === null)) continue;
         this.#refreshRow(row, group, data, grad);
       }
     }
-  }
-
-  /** Whether a row has the arrays of its parameter, and a momentum buffer if it needs one. */
-  #isSettled(
-    row: number,
-    data: Tensor,
-    grad: Tensor | SparseGrad | null,
-    buffered: boolean,
-  ): boolean {
-    const { table } = this;
-    if (data !== table.datas[row] || grad !== table.grads[row]) return false;
-    if (grad === null) return table.gradientKind(row) === "none";
-    return table.buffers[row] !== null || !buffered;
   }
 
   #refreshRow(row: number, group: number, data: Tensor, grad: Tensor | SparseGrad | null): void {

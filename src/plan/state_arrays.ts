@@ -160,7 +160,10 @@ export class StateArrays {
 
   /** Allocates what was requested, master weights as copies of their data, which must be attached. */
   prepare(): void {
-    if (!this.#isPending) return;
+    if (this.#isPending) this.#prepareAll();
+  }
+
+  #prepareAll(): void {
     const table = this.#table;
     const { count } = table;
     const lengthOf = (row: number) => table.lengthAt(row);
@@ -181,7 +184,10 @@ export class StateArrays {
 
   /** The step has been taken: what was prepared is remembered. */
   commit(): void {
-    if (!this.#isPending) return;
+    if (this.#isPending) this.#commitAll();
+  }
+
+  #commitAll(): void {
     const table = this.#table;
     for (let row = 0; row < table.count; row++) {
       if (!table.has(row, IS_NEW)) continue;
@@ -198,7 +204,10 @@ export class StateArrays {
 
   /** Drops what was not committed, as the step that it was for was not taken. */
   discard(): void {
-    if (!this.#isPending) return;
+    if (this.#isPending) this.#discardAll();
+  }
+
+  #discardAll(): void {
     const table = this.#table;
     for (let row = 0; row < table.count; row++) {
       if (!table.has(row, IS_NEW)) continue;

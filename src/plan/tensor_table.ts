@@ -147,8 +147,13 @@ export class TensorTable {
 
   /** What kind of gradient it has. */
   gradientKind(row: number): GradientKind {
-    if (this.grads[row] === null) return this.has(row, SPARSE) ? "sparse" : "none";
+    if (this.grads[row] === null) return this.isSparse(row) ? "sparse" : "none";
     return this.typesAt(row).dtype.device === undefined ? "dense" : "device";
+  }
+
+  /** Whether its gradient is sparse. */
+  isSparse(row: number): boolean {
+    return this.has(row, SPARSE);
   }
 
   /**
