@@ -345,10 +345,13 @@ for (const [from, what] of SECRET) {
 
 Deno.test("a mirror gets the user and the password of its URL, and no error has them", async () => {
   const seen: (string | null)[] = [];
-  await using server = Deno.serve({ port: 0, onListen() {} }, ({ headers }) => {
-    seen.push(headers.get("authorization"));
-    return new Response("no", { status: 403 });
-  });
+  await using server = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen() {} },
+    ({ headers }) => {
+      seen.push(headers.get("authorization"));
+      return new Response("no", { status: 403 });
+    },
+  );
   const from = `http://us%C3%A9:pass%20word@127.0.0.1:${server.addr.port}/?token=word`;
   const { installKernels, KernelInstallError } = install;
   const error = await assertRejects(

@@ -151,12 +151,16 @@ async function assertLoads(path: string): Promise<void> {
   assert(Deno.build.os !== "linux" || !text.includes("\0.symtab\0"), `${path} is not stripped`);
 }
 
+/** What workflows run besides tasks: the script that is CI's own, and the tools that a task needs. */
+const OTHERS = /^(bash \.ci\/run|cargo install [a-z-]+ --locked)$/;
+
 Deno.test("the workflows do nothing themselves but call the project's tasks", async () => {
   const tasks = Object.keys(JSON.parse(await Deno.readTextFile(join(ROOT, "deno.json"))).tasks);
   let calls = 0;
   for await (const { name } of Deno.readDir(join(ROOT, ".github/workflows"))) {
     const text = await Deno.readTextFile(join(ROOT, ".github/workflows", name));
-    for (const [, command] of text.matchAll(/^ +(?:- )?run: *(.*)$/gm)) {
+    for (const [, command] of text.matchAll(/^ +(?:- )?run: *(.*?)(?: #.*)?$/gm)) {
+      if (OTHERS.test(command)) continue;
       const [deno, task, which, ...rest] = command.split(" ");
       assertEquals(
         [deno, task, tasks.includes(which)],
