@@ -8,7 +8,7 @@ import type { ElementType } from "../src/core/dtype.ts";
 import { testOnBackends } from "./backends.ts";
 
 /** A device that writes down what it is asked for. */
-function createDevice() {
+function createDevice(onStep = (_from: number) => {}) {
   const log: string[] = [];
   const tensors: DeviceTensor[] = [];
   const type: ElementType = {
@@ -18,7 +18,10 @@ function createDevice() {
     zeros: (length) => tensor(length),
     device: {
       address: (tensor) => 2 ** 48 + 1024 * tensors.indexOf(tensor),
-      step: (_rows, from, to) => log.push(`step ${from} to ${to}`),
+      step(_rows, _count, from, to) {
+        onStep(from);
+        log.push(`step ${from} to ${to}`);
+      },
       zero: (zeroed) => log.push(`zero ${zeroed.map((each) => tensors.indexOf(each))}`),
       synchronize: () => {
         log.push("synchronize");
@@ -86,4 +89,26 @@ testOnBackends("an asynchronous step ends when the device is done", async (backe
   await assertRejects(() => optimizer.stepAsync(), Error, "is running");
   await running;
   assertEquals([log, host.data[0]], [["step 0 to 2", "zero 1", "synchronize"], 0]);
+});
+
+testOnBackends("a step that a device ends keeps the momentum of what it has stepped", (backend) => {
+  let isLost = true;
+  const { tensor } = createDevice((from) => {
+    if (isLost && from === 1) throw new Error("the device is lost");
+  });
+  const host = { data: new Float32Array([1]), grad: new Float32Array([1]) };
+  const w: Parameter<DeviceTensor> = { data: tensor(8), grad: tensor(8) };
+  const last = { data: new Float32Array([1]), grad: new Float32Array([1]) };
+  const options = { lr: 1, momentum: 0.5, dampening: 0.5, foreach: false, backend };
+  const optimizer = new SGD<DeviceTensor>([host, w, last], options);
+  assertThrows(() => optimizer.step(), Error, "the device is lost");
+  assertEquals([host.data[0], last.data[0], optimizer.lastStep], [0, 1, null]);
+  isLost = false;
+  optimizer.step();
+  // The second step of the first array, and the first one of the last, which is not dampened.
+  assertEquals([host.data[0], last.data[0]], [-1, 0]);
+  assertEquals(
+    [host, last].map((each) => optimizer.state.get(each)!.momentumBuffer),
+    [new Float32Array([1]), new Float32Array([1])] as never,
+  );
 });

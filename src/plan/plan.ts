@@ -194,8 +194,13 @@ export class Plan {
 
   /** The step has been taken: new momentum buffers and master weights are remembered. */
   commit(): void {
-    this.stateArrays.commit();
+    this.stateArrays.commit(this.table.count);
     if (this.isRandom) this.#precision.random.counter++;
+  }
+
+  /** A step ended by an error when the rows before `end` had been stepped: only theirs is remembered. */
+  commitRows(end: number): void {
+    this.stateArrays.commit(end);
   }
 
   /**
