@@ -3,7 +3,7 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { clipGradNorm, SGD } from "@descent/sgd";
 import type { DeviceTensor, Parameter } from "@descent/sgd";
-import { deviceOf, registerDeviceTensor } from "../src/core/dtype.ts";
+import { registerDeviceTensor } from "../src/core/dtype.ts";
 import type { ElementType } from "../src/core/dtype.ts";
 import { testOnBackends } from "./backends.ts";
 
@@ -37,14 +37,14 @@ function createDevice() {
     tensors.push(made);
     return made;
   }
-  return { log, tensor };
+  return { log, tensor, device: type.device! };
 }
 
 function make() {
-  const { log, tensor } = createDevice();
+  const { log, tensor, device } = createDevice();
   const w: Parameter<DeviceTensor> = { data: tensor(8), grad: tensor(8), name: "w" };
   const host = { data: new Float32Array([1]), grad: new Float32Array([1]) };
-  return { log, w, host };
+  return { log, w, host, device };
 }
 
 testOnBackends(
@@ -89,9 +89,8 @@ testOnBackends("an asynchronous step ends when the device is done", async (backe
 });
 
 testOnBackends("a step that a device ends keeps the momentum of what it has stepped", (backend) => {
-  const { w, host } = make();
+  const { w, host, device } = make();
   const last = { data: new Float32Array([1]), grad: new Float32Array([1]) };
-  const device = deviceOf(w.data)!;
   const { step } = device;
   device.step = (_rows, _rowCount, from) => {
     if (from === 1) throw new Error("the device is lost");
