@@ -91,7 +91,7 @@ export class StateArrays {
     return this.#table.has(row, BUFFER_IS_NEW) ? null : this.#table.bufferAt(row);
   }
 
-  /** The momentum buffer that the step at hand begins with, if it is new. */
+  /** The momentum buffer that this step has allocated; null if it has not. */
   newBufferAt(row: number): Tensor | null {
     return this.#table.has(row, BUFFER_IS_NEW) ? this.#table.bufferAt(row) : null;
   }
@@ -277,8 +277,8 @@ export class StateArrays {
   /**
    * Publishes the row's new arrays in its state object.
    *
-   * @param isLoaded Whether it takes the place of what is there. What was assigned while a step ran
-   * stays, and whoever awaits the step learns of it.
+   * @param isLoaded Whether it takes the place of what is there. What the user assigned while
+   * a step ran stays, and the promise of that step is rejected.
    */
   #publish(row: number, isLoaded: boolean): void {
     if (this.#states === null) return;

@@ -40,11 +40,11 @@ export class Stepper {
   /** What the last step did; null before the first one. */
   lastStep: StepReport | null = null;
   #activity: keyof typeof BUSY | null = null;
-  /** The call row of the step at hand; null if it does nothing to gradients and draws no random bits. */
+  /** The call row of the current step; null if it leaves gradients alone and draws no random bits. */
   #call: CallRow | null = null;
   readonly #backend: Backend;
   readonly #recorder: Recorder;
-  /** The row after the last one that the step at hand has stepped. */
+  /** The row after the last one that the current step has stepped. */
   #stepped = 0;
   readonly #stepRange = (from: number, to: number) => {
     stepRows(this.#backend, this.plan, from, to, this.#call);
