@@ -23,8 +23,8 @@ export interface Backend {
    */
   step(plan: Plan, from: number, to: number, call: CallRow | null): void;
   /**
-   * As `step` with the plan's call row, beside JavaScript's thread where there is another one. The memory of all that is
-   * stepped stays alive from the call on until the promise settles.
+   * As `step` with the plan's call row, on another thread if the backend has one. The memory of all
+   * arrays that are stepped stays alive until the promise settles.
    */
   stepAsync(plan: Plan, from: number, to: number): Promise<void>;
   /**
@@ -33,10 +33,10 @@ export interface Backend {
    */
   norm(gradients: Gradients, inverseScale: number, sums: Float64Array<ArrayBuffer>): void;
   /**
-   * As `norm`, beside JavaScript's thread where there is another one.
+   * As `norm`, on another thread if the backend has one.
    *
-   * @param checkAttached Throws if an array is no longer there: what is measured bit by bit is checked
-   * in between.
+   * @param checkAttached Throws if an array has been detached. It is called between the native calls, as
+   * the user's code can run there.
    */
   normAsync(
     plan: Plan,

@@ -46,7 +46,7 @@ export function stepRows(
   if (plan.hasArrays) host.step(plan, from, to, call);
 }
 
-/** As `stepRows` with the plan's call row, beside JavaScript's thread; devices need not be done when it is. */
+/** As `stepRows` with the plan's call row, on another thread. Devices may still be working afterwards. */
 export async function stepRowsAsync(
   host: Backend,
   plan: Plan,

@@ -8,9 +8,9 @@ import { openLibrary, unwrap } from "../native/library.ts";
 import type { Absent, Library } from "../native/library.ts";
 import type { PinnedCalls } from "../native/pinned.ts";
 import { FIRST, GROUP_ROW, LATER, writeGroup } from "../plan/layout.ts";
-import type { Part } from "../plan/changes.ts";
+import type { CallRange } from "../plan/changes.ts";
 import type { CallRow } from "../plan/layout.ts";
-import { partsOf } from "../plan/parts.ts";
+import { callRangesOf } from "../plan/parts.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { Backend } from "./backend.ts";
 import { checkPullbacks } from "./pullback.ts";
@@ -89,7 +89,7 @@ function createAsync(
   symbols: Library["symbols"],
   { stepAll, norm, maxPins }: PinnedCalls,
 ): Pick<Backend, "stepAsync" | "normAsync"> {
-  function stepPart(plan: Plan, { from, to, pins }: Part): Promise<number> {
+  function stepRange(plan: Plan, { from, to, pins }: CallRange): Promise<number> {
     const { rows, table, groupRows, groups, callRow, sparse } = plan;
     const [first, end] = sparse.range(from, to);
     const tables = [rows, table.count, from, to, groupRows, groups.length, callRow] as const;
@@ -97,10 +97,10 @@ function createAsync(
   }
   return {
     async stepAsync(plan: Plan, from, to): Promise<void> {
-      const parts = partsOf(plan, from, to, maxPins);
-      if (parts.length === 1) return unwrap(symbols, await stepPart(plan, parts[0]));
+      const ranges = callRangesOf(plan, from, to, maxPins);
+      if (ranges.length === 1) return unwrap(symbols, await stepRange(plan, ranges[0]));
       // All calls are made at once: none finds that memory has gone while another one ran.
-      const calls = parts.map((part) => Promise.try(stepPart, plan, part));
+      const calls = ranges.map((range) => Promise.try(stepRange, plan, range));
       for (const result of await Promise.allSettled(calls)) {
         if (result.status === "rejected") throw result.reason;
         unwrap(symbols, result.value);
@@ -109,7 +109,7 @@ function createAsync(
     async normAsync(plan: Plan, inverseScale, sums, checkAttached): Promise<void> {
       const { rows, table, groups } = plan;
       // One after the other, so that the numbers are added up in the order of the rows.
-      for (const { from, to, pins } of partsOf(plan, 0, table.count, maxPins)) {
+      for (const { from, to, pins } of callRangesOf(plan, 0, table.count, maxPins)) {
         if (from > 0) checkAttached();
         unwrap(
           symbols,

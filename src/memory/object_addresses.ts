@@ -1,4 +1,4 @@
-/** Where arrays are, where there is no library to read their addresses. */
+/** Addresses of arrays for programs without the library, which could read the real ones. */
 
 import { bufferOf, byteOffsetOf, sizeOfBuffer } from "../core/intrinsics.ts";
 

@@ -21,7 +21,7 @@ export function createSpans(count: number): Spans {
   return { starts: new Float64Array(count), ends: new Float64Array(count) };
 }
 
-/** Sorts spans, each of their edges by itself, and tells whether no two overlap. */
+/** Sorts the starts and the ends of spans, and returns whether no two spans overlap. */
 export function sortApart({ starts, ends }: Spans): boolean {
   starts.sort();
   ends.sort();

@@ -2,7 +2,7 @@
  * Memory that holds many arrays of an optimizer, and how arrays get a place in it.
  *
  * An array on a slab is an address in a table; it becomes an object, which takes V8 some 200 bytes, only
- * when somebody asks for it.
+ * when the user reads it.
  */
 
 import type { Dtype, ElementType, Tensor } from "../core/dtype.ts";
@@ -51,7 +51,7 @@ export class Slab {
     return ((address - this.start) / bytes) | 0;
   }
 
-  /** All of the memory as one array, for whoever steps parts of it. */
+  /** All of the memory as one array, for backends that step parts of it. */
   whole(dtype: Dtype): HostArray {
     const length = Math.floor(this.#bytes / dtype.bytes);
     return this.#wholes[dtype.code] ??= dtype.view(this.buffer, 0, length);
@@ -121,7 +121,7 @@ export interface AllocationRequest {
   readonly hold: (i: number, held: StateArray, address: number) => void;
 }
 
-/** Makes arrays: tensors on devices by themselves, those of the host on slabs. */
+/** Makes arrays: tensors on devices one at a time, those of the host on slabs. */
 export function makeArrays(
   { address, allocate }: Allocator,
   { count, typeOf, lengthOf, hold }: AllocationRequest,

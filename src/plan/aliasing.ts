@@ -31,10 +31,10 @@ export class AliasChecker {
   }
 
   /**
-   * Checks data, the optimizer's own arrays, and dense gradients, which may share memory with each
+   * Checks data, the optimizer's own arrays, and dense gradients. Gradients may share memory with each
    * other.
    *
-   * @throws {RangeError} If others overlap.
+   * @throws {RangeError} If any other arrays overlap.
    */
   check(): void {
     this.#table.changes.settleWritten(this.#compare);
@@ -75,7 +75,7 @@ export class AliasChecker {
   }
 
   /**
-   * Checks that gradients can be written: that they share no memory with each other, either.
+   * Checks that gradients can be written, which they can if no two of them share memory.
    *
    * @throws {RangeError} If two of them overlap.
    */
@@ -88,7 +88,7 @@ export class AliasChecker {
 /** The arrays that a step writes. */
 const WRITTEN = ["data", "momentum buffer", "master weight"] as const;
 
-/** Whether all that a step reads or writes lies apart, which is so if no gradients are shared. */
+/** Whether no two arrays of a step overlap. Gradients that share memory make it false, too. */
 export function hasNoAlias(table: TensorTable): boolean {
   const { count, grads } = table;
   const spans = spansOfWritten(table, count);
@@ -160,7 +160,7 @@ export function checkNoDataAlias(
   for (let row = 0; row < table.count; row++) {
     const { data } = parameters[row];
     if (data !== table.datas[row] || !table.hasDataAt(row)) {
-      unusable.add(row); // such as detached data: its memory may be somebody else's by now
+      unusable.add(row); // such as detached data: other arrays may have its memory
       continue;
     }
     fill(spans, row, table, row, DATA, table.typesAt(row).dtype.bytes);
@@ -223,7 +223,7 @@ interface Tables {
 
 /**
  * Calls `visit` with each tensor of a step, and with each slab as one tensor: while the step runs,
- * somebody may ask for arrays on it. No user code (getters) runs here.
+ * the user may read `state`, which makes arrays on it. No user code (getters) runs here.
  */
 function forEachTensor(
   { table, sparse }: Tables,

@@ -9,7 +9,7 @@
 import type { Memory } from "../memory/locks.ts";
 
 /** Rows that one call on another thread steps: `from <= row < to`. */
-export interface Part {
+export interface CallRange {
   readonly from: number;
   readonly to: number;
   /** One array on each buffer that the rows use: what the call keeps alive. */
@@ -22,12 +22,12 @@ export class Changes {
   readonly #gradients: number[] = [];
   #isAnyWritten = true;
   #isAnyGradient = true;
-  #parts: readonly Part[] | null = null;
+  #callRanges: readonly CallRange[] | null = null;
   #memory: Memory | null = null;
 
   /** A row has lost an array, which cannot make two arrays overlap. */
   recordRemoved(): void {
-    this.#parts = this.#memory = null;
+    this.#callRanges = this.#memory = null;
   }
 
   /** A row has other data, another momentum buffer or another master weight. */
@@ -69,14 +69,14 @@ export class Changes {
     this.#isAnyGradient = false;
   }
 
-  /** The parts that `keepParts` was given; null if an array has changed since. */
-  get parts(): readonly Part[] | null {
-    return this.#parts;
+  /** The ranges that `keepCallRanges` was given; null if an array has changed since. */
+  get callRanges(): readonly CallRange[] | null {
+    return this.#callRanges;
   }
 
-  /** Keeps the parts in which all rows are stepped until an array changes. */
-  keepParts(parts: readonly Part[]): void {
-    this.#parts = parts;
+  /** Keeps the ranges in which all rows are stepped until an array changes. */
+  keepCallRanges(ranges: readonly CallRange[]): void {
+    this.#callRanges = ranges;
   }
 
   /** The memory that `keepMemory` was given; null if an array has changed since. */

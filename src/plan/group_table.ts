@@ -9,7 +9,7 @@ import { COEFFICIENT, GROUP_ROW, MOMENTUM, writeGroup } from "./layout.ts";
 /** The hyperparameters of a group, as the user has assigned them. */
 export type Group = RuleOptions & Pick<Hyperparameters, "foreach" | "differentiable">;
 
-/** The hyperparameters of all groups, as the step at hand uses them. */
+/** The hyperparameters of all groups, as the current step uses them. */
 export class GroupTable {
   /** `GROUP_ROW` words per group. */
   rows: Float64Array<ArrayBuffer> = new Float64Array(0);

@@ -35,7 +35,7 @@ export const SKIP = 0;
 /** The row's momentum buffer has never been written. */
 export const FIRST = 1;
 
-/** The row's momentum buffer goes on. */
+/** The row's momentum buffer has been written by an earlier step. */
 export const LATER = 2;
 
 /** Words of a row of the group table. */
@@ -146,7 +146,7 @@ export function writeGroup(rows: Float64Array, at: number, h: Readonly<RuleOptio
   rows[at + COEFFICIENT] = 1;
 }
 
-/** The hyperparameters in a group's row: what a step goes by, whatever is assigned meanwhile. */
+/** The hyperparameters in a group's row, which a step uses even if the group is reassigned while it runs. */
 export function readGroup(rows: Float64Array, group: number): RuleOptions {
   const at = group * GROUP_ROW;
   const flags = rows[at + GROUP_FLAGS];
@@ -185,7 +185,7 @@ export function writeCall(
   row[COUNTER] = counter;
 }
 
-/** Gradients in tables: those of a plan, or some by themselves. */
+/** Gradients in tables: those of a plan, or some that belong to no plan. */
 export interface Gradients {
   /** The tensor table. */
   readonly rows: BigUint64Array<ArrayBuffer>;

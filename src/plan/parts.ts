@@ -8,49 +8,49 @@ import type { HostArray } from "../core/host_array.ts";
 import { bufferOf } from "../core/intrinsics.ts";
 import { isObject } from "../memory/slab.ts";
 import type { StateArray } from "../memory/slab.ts";
-import type { Part } from "./changes.ts";
+import type { CallRange } from "./changes.ts";
 import type { Plan } from "./plan.ts";
 
 /** The most buffers that one row uses: data, values, indices, momentum buffer, master weight. */
 const MOST_OF_ROW = 5;
 
 /**
- * Rows of a plan in parts. Those of all rows are kept until one has another array, which a row with a
- * sparse gradient has at every step.
+ * Splits rows of a plan into ranges, one per native call. If they are all rows, the ranges are kept
+ * until a row has another array, which one with a sparse gradient has at every step.
  *
- * @param maxPins The most buffers that a part can use, where up to so many are wanted.
+ * @param maxPins The most buffers that a call can keep alive, if up to so many are wanted.
  */
-export function partsOf(
+export function callRangesOf(
   plan: Plan,
   from: number,
   to: number,
   maxPins: (wanted: number) => number,
-): readonly Part[] {
+): readonly CallRange[] {
   const { table } = plan;
   const most = maxPins(MOST_OF_ROW * (to - from));
   if (to - from < table.count) return divide(plan, from, to, most);
-  const { parts } = table.changes;
-  if (parts?.every(({ pins }) => pins.length <= most)) return parts;
+  const { callRanges: known } = table.changes;
+  if (known?.every(({ pins }) => pins.length <= most)) return known;
   const divided = divide(plan, from, to, most);
-  table.changes.keepParts(divided);
+  table.changes.keepCallRanges(divided);
   return divided;
 }
 
-function divide(plan: Plan, from: number, to: number, most: number): readonly Part[] {
+function divide(plan: Plan, from: number, to: number, most: number): readonly CallRange[] {
   const { table } = plan;
-  const parts: Part[] = [];
+  const ranges: CallRange[] = [];
   let pins = new PinList();
   let begin = from;
   for (let row = from; row < to; row++) {
     if (pins.list.length > most - MOST_OF_ROW) {
-      parts.push({ from: begin, to: row, pins: pins.list });
+      ranges.push({ from: begin, to: row, pins: pins.list });
       [pins, begin] = [new PinList(), row];
     }
     const kind = table.gradientKind(row);
     if (kind === "dense" || kind === "sparse") pinRow(plan, row, pins);
   }
-  parts.push({ from: begin, to, pins: pins.list });
-  return parts;
+  ranges.push({ from: begin, to, pins: pins.list });
+  return ranges;
 }
 
 function pinRow({ table, sparse }: Plan, row: number, pins: PinList): void {
@@ -64,7 +64,7 @@ function pinRow({ table, sparse }: Plan, row: number, pins: PinList): void {
   if (table.masters.length > 0) pins.addHeld(table.masters[row]);
 }
 
-/** Arrays that lie in different buffers. */
+/** One array on each of some buffers. */
 class PinList {
   readonly list: ArrayBufferView[] = [];
   readonly #buffers = new Set<unknown>();
@@ -78,7 +78,7 @@ class PinList {
 
   addHeld(held: StateArray | null): void {
     if (held === null) return;
-    // What is on a slab is no object, but the whole slab can be one.
+    // An array on a slab is not an object, but the whole slab can be one.
     if (isObject(held)) this.add(held as HostArray);
     else if (!this.#buffers.has(held.buffer)) this.add(held.whole(FLOAT32));
   }

@@ -2,7 +2,7 @@
  * The plan: what one step touches, as tables that a backend takes in one call.
  *
  * The tables are kept between steps. A row is rewritten only when an array's identity changes; what
- * is checked at every step is that no array was detached or shrunk meanwhile. The plan holds every
+ * is checked at every step is that no array has been detached or resized since. The plan holds every
  * array whose address is in a table, so that none is collected.
  */
 
@@ -31,7 +31,7 @@ export class Plan {
   readonly table: TensorTable;
   /** The momentum buffers and master weights of its rows. */
   readonly stateArrays: StateArrays;
-  /** What the step at hand was asked to do to its gradients: `CALL_ROW` words. */
+  /** What the current step does to its gradients: `CALL_ROW` words. */
   readonly callRow: CallRow = new Float64Array(CALL_ROW);
   /** The parameters, in the order of the tensor rows. */
   parameters: readonly Parameter<Tensor>[] = [];
@@ -39,7 +39,7 @@ export class Plan {
   groups: readonly Group[] = [];
   /** The row after the last one of each group. */
   ends: readonly number[] = [];
-  /** The sparse gradients of the step at hand, of rows whose gradient kind is `"sparse"`. */
+  /** The sparse gradients of the current step, of rows whose gradient kind is `"sparse"`. */
   readonly sparse = new SparseTable();
 
   readonly #groupTable = new GroupTable();
@@ -194,8 +194,13 @@ export class Plan {
 
   /** The step has been taken: new momentum buffers and master weights are remembered. */
   commit(): void {
-    this.stateArrays.commit();
+    this.stateArrays.commit(this.table.count);
     if (this.isRandom) this.#precision.random.counter++;
+  }
+
+  /** A step ended by an error when the rows before `end` had been stepped: only theirs is remembered. */
+  commitRows(end: number): void {
+    this.stateArrays.commit(end);
   }
 
   /**
@@ -209,7 +214,7 @@ export class Plan {
   }
 
   /**
-   * Checks that gradients can be written: that they share no memory with each other, either.
+   * Checks that gradients can be written, which they can if no two of them share memory.
    *
    * @throws {RangeError} If two of them overlap.
    */

@@ -31,7 +31,7 @@ export class RowView {
     return this.#table.grads[this.index];
   }
 
-  /** The momentum buffer, also one that is new in the step at hand; an object made for the caller. */
+  /** The momentum buffer, even if this step has allocated it. One on a slab becomes an object here. */
   get buffer(): Tensor | null {
     return this.#table.bufferAt(this.index);
   }

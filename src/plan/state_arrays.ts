@@ -91,7 +91,7 @@ export class StateArrays {
     return this.#table.has(row, BUFFER_IS_NEW) ? null : this.#table.bufferAt(row);
   }
 
-  /** The momentum buffer that the step at hand begins with, if it is new. */
+  /** The momentum buffer that this step has allocated; null if it has not. */
   newBufferAt(row: number): Tensor | null {
     return this.#table.has(row, BUFFER_IS_NEW) ? this.#table.bufferAt(row) : null;
   }
@@ -182,14 +182,18 @@ export class StateArrays {
     });
   }
 
-  /** The step has been taken: what was prepared is remembered. */
-  commit(): void {
-    if (this.#isPending) this.#commitAll();
+  /**
+   * Rows have been stepped: what was prepared for them is remembered.
+   *
+   * @param end The row after the last one that was stepped. The rest stays in the transaction.
+   */
+  commit(end: number): void {
+    if (this.#isPending) this.#commitRows(end);
   }
 
-  #commitAll(): void {
+  #commitRows(end: number): void {
     const table = this.#table;
-    for (let row = 0; row < table.count; row++) {
+    for (let row = 0; row < end; row++) {
       if (!table.has(row, IS_NEW)) continue;
       if (table.has(row, BUFFER_IS_NEW)) {
         const isSparse = table.gradientKind(row) === "sparse";
@@ -199,7 +203,7 @@ export class StateArrays {
       this.#publish(row, false);
       table.unmark(row, IS_NEW);
     }
-    this.#isPending = false;
+    this.#isPending = end < table.count;
   }
 
   /** Drops what was not committed, as the step that it was for was not taken. */
@@ -273,8 +277,8 @@ export class StateArrays {
   /**
    * Publishes the row's new arrays in its state object.
    *
-   * @param isLoaded Whether it takes the place of what is there. What was assigned while a step ran
-   * stays, and whoever awaits the step learns of it.
+   * @param isLoaded Whether it takes the place of what is there. What the user assigned while
+   * a step ran stays, and the promise of that step is rejected.
    */
   #publish(row: number, isLoaded: boolean): void {
     if (this.#states === null) return;

@@ -43,10 +43,10 @@ interface Source {
   readonly precision: Precision;
 }
 
-/** The momentum buffer is made for the step at hand; it is not remembered before that is taken. */
+/** The momentum buffer was made for the current step, and is remembered once that has been taken. */
 export const BUFFER_IS_NEW = 1;
 
-/** The master weight is made for the step at hand, too. */
+/** The master weight was made for the current step, and is remembered once that has been taken. */
 export const MASTER_IS_NEW = 2;
 
 /** The momentum buffer began with a dense gradient, or with a sparse one, if that is known. */
@@ -93,7 +93,7 @@ export class TensorTable {
   readonly changes = new Changes();
   /** How many of the optimizer's own arrays are objects. */
   #objects = 0;
-  /** Null until somebody asks, and again once a row has other data. */
+  /** Null until it is needed, and again once a row has other data. */
   #locations: Locations | null = null;
   readonly #types: RowTypes[] = [];
   readonly #source: Source;

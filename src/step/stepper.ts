@@ -40,12 +40,16 @@ export class Stepper {
   /** What the last step did; null before the first one. */
   lastStep: StepReport | null = null;
   #activity: keyof typeof BUSY | null = null;
-  /** The call row of the step at hand; null if it does nothing to gradients and draws no random bits. */
+  /** The call row of the current step; null if it leaves gradients alone and draws no random bits. */
   #call: CallRow | null = null;
   readonly #backend: Backend;
   readonly #recorder: Recorder;
-  readonly #stepRange = (from: number, to: number) =>
+  /** The row after the last one that the current step has stepped. */
+  #stepped = 0;
+  readonly #stepRange = (from: number, to: number) => {
     stepRows(this.#backend, this.plan, from, to, this.#call);
+    this.#stepped = to;
+  };
 
   constructor(backend: Backend, recorder: Recorder, precision: Precision) {
     this.#backend = backend;
@@ -79,6 +83,7 @@ export class Stepper {
     try {
       report = this.#run(request);
     } catch (error) {
+      this.plan.commitRows(this.#stepped);
       pending?.restore?.();
       throw error;
     }
@@ -111,6 +116,7 @@ export class Stepper {
   /** Checks everything that a step relies on, before anything is written. */
   #begin(request: StepRequest): Pending | null {
     const { plan } = this;
+    this.#stepped = 0;
     this.#activity = "reading";
     try {
       plan.refresh();

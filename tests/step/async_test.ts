@@ -397,3 +397,27 @@ testOnBackends("stepAsync says what it takes and what it got", async (backend) =
   }
   assertEquals(shown(params), before);
 });
+
+testOnBackends("a rejected step of many tensors has its state remembered", async (backend) => {
+  const many = 3000; // with momentum more buffers than one native call keeps alive
+  const dense = Array.from(
+    { length: many },
+    () => ({ data: array(...ones), grad: array(...ones) }),
+  );
+  const grad = { indices: Int32Array.of(1), values: array(1, 1), shape: [2, 2] as const };
+  const matrix: SparseParameter = { data: array(1, 1, 1, 1), grad, shape: [2, 2] };
+  const params: (Parameter | SparseParameter)[] = [...dense, matrix];
+  const optimizer = new SGD(params, { lr: 1, momentum: 0.5, foreach: false, backend });
+  const running = optimizer.stepAsync();
+  const { data } = dense[many - 1];
+  dense[many - 1].data = array(...ones);
+  await assertRejects(() => running, Error, `data of parameter ${many - 1} was replaced`);
+  dense[many - 1].data = data;
+  assertEquals([dense[0].data[0], data[0], [...matrix.data]], [0, 0, [1, 1, 0, 0]]);
+  optimizer.step();
+  assertEquals([dense[0].data[0], data[0]], [-1.5, -1.5]);
+  assertEquals([...matrix.data], [1, 1, -1.5, -1.5]);
+});
+
+/** Large enough for a buffer of their own. */
+const ones = new Array<number>(20).fill(1);

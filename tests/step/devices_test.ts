@@ -37,14 +37,14 @@ function createDevice() {
     tensors.push(made);
     return made;
   }
-  return { log, tensor };
+  return { log, tensor, device: type.device! };
 }
 
 function make() {
-  const { log, tensor } = createDevice();
+  const { log, tensor, device } = createDevice();
   const w: Parameter<DeviceTensor> = { data: tensor(8), grad: tensor(8), name: "w" };
   const host = { data: new Float32Array([1]), grad: new Float32Array([1]) };
-  return { log, w, host };
+  return { log, w, host, device };
 }
 
 testOnBackends(
@@ -86,4 +86,21 @@ testOnBackends("an asynchronous step ends when the device is done", async (backe
   await assertRejects(() => optimizer.stepAsync(), Error, "is running");
   await running;
   assertEquals([log, host.data[0]], [["step 0 to 2", "zero 1", "synchronize"], 0]);
+});
+
+testOnBackends("a step that a device ends keeps the momentum of what it has stepped", (backend) => {
+  const { w, host, device } = make();
+  const last = { data: new Float32Array([1]), grad: new Float32Array([1]) };
+  const { step } = device;
+  device.step = (_rows, _rowCount, from) => {
+    if (from === 1) throw new Error("the device is lost");
+  };
+  const options = { lr: 1, momentum: 0.5, dampening: 0.25, foreach: false, backend };
+  const optimizer = new SGD<DeviceTensor>([host, w, last], options);
+  assertThrows(() => optimizer.step(), Error, "the device is lost");
+  assertEquals([host.data[0], last.data[0], optimizer.lastStep], [0, 1, null]);
+  device.step = step;
+  optimizer.step();
+  // The first array has taken two steps, and the last one its first, which is not dampened.
+  assertEquals([host.data[0], last.data[0]], [-1.25, 0]);
 });
