@@ -41,20 +41,20 @@ interface Tile {
 /** Steps one parameter, whose gradients are prepared if that is asked for. */
 export function stepSixteenBit(
   { groupRows, callRow, isRandom }: Plan,
-  entry: RowView,
+  view: RowView,
   preparation: Preparation | null,
 ): void {
-  const { index, group, length } = entry;
-  const data = plain(entry.data as HostArray);
-  const grad = plain(entry.grad as HostArray);
-  const buffer = plain(entry.buffer as HostArray);
-  const master = plain(entry.master);
+  const { index, group, length } = view;
+  const data = plain(view.data as HostArray);
+  const grad = plain(view.grad as HostArray);
+  const buffer = plain(view.buffer as HostArray);
+  const master = plain(view.master);
   const h = readGroup(groupRows, group);
   const step: Step = {
-    dtype: entry.dtype as Dtype,
-    isEach: entry.bufferType === entry.dtype,
+    dtype: view.dtype as Dtype,
+    isEach: view.bufferType === view.dtype,
     sweep: chooseSweep(length),
-    lines: linesOf(h, entry.isFirst),
+    lines: linesOf(h, view.isFirst),
     factors: factorsOf(h, Math.fround),
     preparation,
   };
