@@ -12,7 +12,7 @@ export const STEPS = 20;
 export interface Result {
   /** The loss on the images that were held out, after the last step. */
   readonly loss: number;
-  /** Its derivative by the learning rate, if that was asked for. */
+  /** Its derivative with respect to the learning rate, if that was asked for. */
   readonly slope: number;
 }
 

@@ -46,6 +46,6 @@ export interface Backend {
   ): Promise<void>;
   /** Multiplies gradients, in place, by the coefficient of their group. */
   scale(gradients: Gradients): void;
-  /** Goes back through one step of some tensors, and returns the derivatives by its options. */
+  /** Differentiates one step of some tensors; returns the derivatives with respect to its options. */
   goBack(pullbacks: readonly Pullback[], h: Readonly<RuleOptions>): HyperGradients;
 }

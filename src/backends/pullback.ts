@@ -20,15 +20,15 @@ export interface Pullback {
   readonly grad: FloatArray;
   /** The momentum buffer before the step; null at a first step and without momentum. */
   readonly buffer: FloatArray | null;
-  /** The derivative by the parameter after the step. */
+  /** The derivative with respect to the parameter after the step. */
   readonly paramCotangent: FloatArray;
-  /** The derivative by the buffer after the step; null without momentum. */
+  /** The derivative with respect to the buffer after the step; null without momentum. */
   readonly bufferCotangent: FloatArray | null;
-  /** Receives the derivative by the parameter before the step. */
+  /** Receives the derivative with respect to the parameter before the step. */
   readonly dParam: FloatArray;
-  /** Receives the derivative by the gradient. */
+  /** Receives the derivative with respect to the gradient. */
   readonly dGrad: FloatArray;
-  /** Receives the derivative by the buffer before the step; null where `buffer` is. */
+  /** Receives the derivative with respect to the buffer before the step; null where `buffer` is. */
   readonly dBuffer: FloatArray | null;
 }
 

@@ -2,7 +2,7 @@
  * Sparse gradients: what they must be, and the table of the matrices that a step gets some rows of.
  *
  * As in torch 2.13, sparse gradients go without weight decay, and a momentum buffer that began with
- * a sparse gradient goes on with sparse ones.
+ * a sparse gradient continues with sparse ones.
  */
 
 import { checkBuffer } from "../core/array_checks.ts";
@@ -235,7 +235,7 @@ function indexError(indices: SparseGrad["indices"], i: number, rows: number, wha
 /**
  * Refuses what torch refuses of sparse gradients.
  *
- * @param sparse Whether the gradient at hand is sparse.
+ * @param sparse Whether this step's gradient is sparse.
  * @param began Whether the momentum buffer began with a sparse one, where that is known.
  * @throws {RangeError} If a sparse gradient comes with weight decay.
  * @throws {TypeError} If gradients of both kinds meet in one momentum buffer and torch cannot add them.

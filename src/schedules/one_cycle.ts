@@ -33,7 +33,7 @@ export interface OneCycleLROptions {
   pctStart?: number;
   /** Whether it moves along cosines or lines. @default {"cos"} */
   annealStrategy?: "cos" | "linear";
-  /** Whether momentum falls as the learning rate rises, and the other way round. @default {true} */
+  /** Whether momentum falls as the learning rate rises, and rises as it falls. @default {true} */
   cycleMomentum?: boolean;
   /** Momentum at the highest learning rate, >= 0. @default {0.85} */
   baseMomentum?: number;

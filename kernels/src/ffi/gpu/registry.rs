@@ -46,7 +46,7 @@ impl<T> Registry<T> {
         self.things().remove(&number).map(|owned| owned.thing)
     }
 
-    /// Takes all things of an owner out, with their numbers, likewise.
+    /// Removes everything that belongs to an owner, and returns it with its numbers.
     pub fn remove_of(&self, owner: u32) -> Vec<(u32, Arc<T>)> {
         let removed = self.things().extract_if(|_, owned| owned.owner == owner).collect::<Vec<_>>();
         removed.into_iter().map(|(number, owned)| (number, owned.thing)).collect()
