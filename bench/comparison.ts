@@ -46,7 +46,7 @@ export function compare(
     const old = before.get(keyOf(figure));
     return old === undefined ? [] : [{ row: figure.row, before: old.ratio, now: figure.ratio }];
   });
-  // Asked this way round, a ratio that is no number is a row that got worse.
+  // Asked this way round, a ratio that is not a number is a row that got worse.
   const worse = changes.filter(({ before, now }) => !(now <= before * (1 + tolerance)));
   const better = changes.filter(({ before, now }) => now * (1 + tolerance) < before);
   return {
@@ -58,7 +58,7 @@ export function compare(
   };
 }
 
-/** Whether a run is no worse than its baseline: nothing slower, and nothing left out. */
+/** Whether a run is not worse than its baseline: nothing slower, and nothing left out. */
 export function passes({ worse, missing }: Comparison): boolean {
   return worse.length === 0 && missing.length === 0;
 }

@@ -1,5 +1,5 @@
 /**
- * Descent's plain steps, at once and beside the event loop, of tensors in buffers of their own, as a
+ * Descent's plain steps, at once and without blocking the event loop, of tensors in buffers of their own, as a
  * program to be measured. Argument: the workload.
  */
 

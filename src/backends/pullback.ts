@@ -38,13 +38,13 @@ export interface Pullback {
  * @category Differentiable steps
  */
 export interface HyperGradients {
-  /** By the learning rate. */
+  /** With respect to the learning rate. */
   readonly lr: number;
-  /** By the momentum; 0 where momentum is off, as there is no buffer then. */
+  /** With respect to the momentum; 0 where momentum is off, as there is no buffer then. */
   readonly momentum: number;
-  /** By the dampening, which first steps do not have. */
+  /** With respect to the dampening, which first steps do not have. */
   readonly dampening: number;
-  /** By the weight decay, also where it is 0. */
+  /** With respect to the weight decay, also where it is 0. */
   readonly weightDecay: number;
 }
 

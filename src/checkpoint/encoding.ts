@@ -106,7 +106,7 @@ export function encodeStateDict(dict: StateDict): Uint8Array<ArrayBuffer> {
  *
  * @param bytes The bytes of the file; the dict does not share them.
  * @throws {CheckpointError} If they are no valid state; the message names the place.
- * @throws {TypeError} If `bytes` is no Uint8Array.
+ * @throws {TypeError} If `bytes` is not a Uint8Array.
  *
  * @example
  * ```ts
@@ -167,7 +167,7 @@ export function layOutState(dict: unknown): Layout {
  *
  * @param header The bytes of the header.
  * @param dataSize Bytes after it; memory for as many is made here, once all is checked.
- * @throws {CheckpointError} If it is no valid state; the message names the place.
+ * @throws {CheckpointError} If it is not a valid state; the message names the place.
  */
 export function readState(header: Uint8Array, dataSize: number): Unfilled {
   const { metadata, tensors } = readHeader(header, dataSize);

@@ -29,7 +29,7 @@ export function writeRounding({ seed, counter }: RoundingStateDict): string {
 /**
  * Reads it from text that may be hostile.
  *
- * @throws {CheckpointError} If it is no valid state; the message names the place.
+ * @throws {CheckpointError} If it is not a valid state; the message names the place.
  */
 export function readRounding(json: string): RoundingStateDict {
   return readRecord(json, ROUNDING, checkRoundingDict);
@@ -46,7 +46,7 @@ export function writeScaler(dict: GradScalerStateDict): string {
 /**
  * Reads the state of a scaler from text that may be hostile.
  *
- * @throws {CheckpointError} If it is no valid state; the message names the place.
+ * @throws {CheckpointError} If it is not a valid state; the message names the place.
  */
 export function readScaler(json: string): GradScalerStateDict {
   return readRecord(json, SCALER, checkScalerDict);
@@ -86,7 +86,7 @@ function isList(key: string): boolean {
 /**
  * Reads the state of a scheduler from text that may be hostile.
  *
- * @throws {CheckpointError} If it is no valid state; the message names the place.
+ * @throws {CheckpointError} If it is not a valid state; the message names the place.
  */
 export function readScheduler(json: string): LRSchedulerStateDict {
   const check = (value: unknown) => {

@@ -97,7 +97,7 @@ export class SparseTable {
   }
 }
 
-/** Tells a sparse gradient from an array; what is neither is no sparse gradient. */
+/** Tells a sparse gradient from an array; what is neither is not a sparse gradient. */
 export function isSparse(grad: unknown): grad is SparseGrad {
   return typeof grad === "object" && grad !== null && "indices" in grad;
 }

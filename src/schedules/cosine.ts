@@ -36,7 +36,7 @@ export interface CosineAnnealingWarmRestartsOptions {
  *
  * Where torch's rounding ends a hair below zero, as with a base of 0, this is 0.
  *
- * @throws {TypeError} If an option is no number or does not exist.
+ * @throws {TypeError} If an option is not a number or does not exist.
  * @throws {RangeError} If an option is out of its range.
  *
  * @example
@@ -95,7 +95,7 @@ function lastLowest(step: number, tMax: number, height: (step: number) => number
  * Moves the learning rate along a cosine from its base towards `etaMin`, and starts anew after `t0`
  * steps, then after `t0 * tMult`, and so on: torch's `CosineAnnealingWarmRestarts`.
  *
- * @throws {TypeError} If an option is no number or does not exist.
+ * @throws {TypeError} If an option is not a number or does not exist.
  * @throws {RangeError} If an option is out of its range.
  *
  * @example

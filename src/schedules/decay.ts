@@ -60,7 +60,7 @@ export interface PolynomialLROptions {
 /**
  * Multiplies the learning rate by `gamma` every `stepSize` steps: torch's `StepLR`.
  *
- * @throws {TypeError} If an option is no number or does not exist.
+ * @throws {TypeError} If an option is not a number or does not exist.
  * @throws {RangeError} If an option is out of its range.
  *
  * @example
@@ -131,8 +131,8 @@ function firstAfter(step: number, ascending: readonly number[]): number {
  * Checks steps at which something happens.
  *
  * @returns The same list.
- * @throws {TypeError} If it is no array of numbers.
- * @throws {RangeError} If one is no whole number >= 0.
+ * @throws {TypeError} If it is not an array of numbers.
+ * @throws {RangeError} If one is not a whole number >= 0.
  */
 export function checkMilestones(milestones: unknown): readonly number[] {
   checkArray("set milestones", milestones, "they");
@@ -143,7 +143,7 @@ export function checkMilestones(milestones: unknown): readonly number[] {
 /**
  * Multiplies the learning rate by `gamma` at every step: torch's `ExponentialLR`.
  *
- * @throws {TypeError} If an option is no number or does not exist.
+ * @throws {TypeError} If an option is not a number or does not exist.
  * @throws {RangeError} If an option is out of its range.
  *
  * @example
@@ -170,7 +170,7 @@ export function exponentialLR(options: ExponentialLROptions): Schedule {
 /**
  * Lets the learning rate fall to 0 as `(1 - step / totalIters) ** power`: torch's `PolynomialLR`.
  *
- * @throws {TypeError} If an option is no number or does not exist.
+ * @throws {TypeError} If an option is not a number or does not exist.
  * @throws {RangeError} If an option is out of its range.
  *
  * @example

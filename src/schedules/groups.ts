@@ -39,7 +39,7 @@ export class Groups {
   /**
    * Looks at the groups of an optimizer.
    *
-   * @throws {TypeError} If it is no optimizer.
+   * @throws {TypeError} If it is not an optimizer.
    */
   constructor(optimizer: ScheduledOptimizer) {
     if (!Array.isArray((optimizer as Partial<ScheduledOptimizer> | null)?.paramGroups)) {
@@ -83,7 +83,7 @@ export class Groups {
   /**
    * Sets all groups, or none if a value is not valid.
    *
-   * @throws {TypeError} If a value is no number.
+   * @throws {TypeError} If a value is not a number.
    * @throws {RangeError} If a value is negative, infinite or NaN.
    */
   set(settings: readonly Setting[]): void {

@@ -125,7 +125,7 @@ export class LRScheduler {
    * If it throws, nothing has changed.
    *
    * @param step The step, counted from 0: a whole number.
-   * @throws {TypeError} If it is no number, or a schedule gives none.
+   * @throws {TypeError} If it is not a number, or a schedule gives none.
    * @throws {RangeError} If it is not whole or negative, or as for `step()`.
    *
    * @example Prolong a run whose cosine has ended
@@ -156,7 +156,7 @@ export class LRScheduler {
    * The group follows it from the next step on.
    *
    * @param schedule The schedule of the first group that has none.
-   * @throws {TypeError} If it is no schedule, or the scheduler has one schedule for all groups.
+   * @throws {TypeError} If it is not a schedule, or the scheduler has one schedule for all groups.
    * @throws {RangeError} If every group has a schedule.
    *
    * @example

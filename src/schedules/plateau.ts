@@ -128,7 +128,7 @@ export class ReduceLROnPlateau {
    *
    * @param metric The metric of this step, such as the loss. NaN, and infinity on the worse side,
    * count as not better.
-   * @throws {TypeError} If it is no number.
+   * @throws {TypeError} If it is not a number.
    * @throws {RangeError} If it is infinity on the better side, or if a group was added that has no
    * `minLr`: `addMinLr` gives it one.
    */
@@ -147,7 +147,7 @@ export class ReduceLROnPlateau {
    * Gives a group that was added its lowest learning rate, where `minLr` is a list.
    *
    * @param minLr The lowest learning rate of the first group that has none, >= 0.
-   * @throws {TypeError} If it is no number, or `minLr` is one number for all groups.
+   * @throws {TypeError} If it is not a number, or `minLr` is one number for all groups.
    * @throws {RangeError} If it is out of range, or every group has one.
    */
   addMinLr(minLr: number): void {

@@ -33,7 +33,7 @@ export interface LinearLROptions {
 /**
  * Multiplies the learning rate by `factor` for the first `totalIters` steps: torch's `ConstantLR`.
  *
- * @throws {TypeError} If an option is no number or does not exist.
+ * @throws {TypeError} If an option is not a number or does not exist.
  * @throws {RangeError} If an option is out of its range.
  *
  * @example
@@ -64,7 +64,7 @@ export function constantLR(options: ConstantLROptions = {}): Schedule {
  *
  * Where torch's rounding ends a hair below zero, with `endFactor` 0, this is 0.
  *
- * @throws {TypeError} If an option is no number or does not exist.
+ * @throws {TypeError} If an option is not a number or does not exist.
  * @throws {RangeError} If an option is out of its range.
  *
  * @example

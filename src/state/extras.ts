@@ -31,7 +31,7 @@ export interface RoundingStateDict {
 /**
  * Checks where random bits go on.
  *
- * @throws {TypeError} If it is no object of a seed and a counter.
+ * @throws {TypeError} If it is not an object of a seed and a counter.
  * @throws {RangeError} If one of them is out of range.
  */
 export function checkRoundingDict(value: unknown): RoundingStateDict {

@@ -94,7 +94,7 @@ const KEYS: readonly (keyof StepOptions)[] = [
  * Reads what `step` was called with.
  *
  * @returns Null if there are no options.
- * @throws {TypeError} As `readStepOptions`, and if what comes before options is no function.
+ * @throws {TypeError} As `readStepOptions`, and if what comes before options is not a function.
  * @throws {RangeError} As `readStepOptions`.
  */
 export function readStepArguments(first: unknown, options: unknown): StepRequest | null {
@@ -125,8 +125,8 @@ export function readAsyncArguments(options: unknown): StepRequest {
 /**
  * Checks and completes the options of a step.
  *
- * @param needed What is needed, if it is no object.
- * @throws {TypeError} If it is no object, an option does not exist or is of another type, or
+ * @param needed What is needed, if it is not an object.
+ * @throws {TypeError} If it is not an object, an option does not exist or is of another type, or
  * `maxNormPer` comes without `maxNorm`.
  * @throws {RangeError} If a number is out of its range.
  */

@@ -129,7 +129,7 @@ fn cut(slot: &Slot<'_>, buffer: &Tensor, options: Options, step: u64, buckets: &
         left -= vectors;
         let key = Key { dtype, options, blocks: [data.block, grad.block, buffer.block] };
         let bucket = bucket(buckets, key);
-        // Offsets fit, as a block is no larger than a binding: less than 2^32 bytes.
+        // Offsets fit, as a block is not larger than a binding: less than 2^32 bytes.
         let offset = |segment: &Segment, at: u64| (segment.range.start / bytes + at) as u32;
         for at in (0..vectors).step_by(step as usize) {
             bucket.chunks.push(Chunk {
