@@ -31,7 +31,7 @@ export function isModest(rows: Float64Array, at: number): boolean {
  * The type in which updates are computed: devices compute in float32, and 16-bit types are computed in
  * the type of their momentum buffers.
  */
-export function computeTypeOf(
+export function updateTypeOf(
   { dtype, bufferType }: { readonly dtype: ElementType; readonly bufferType: ElementType },
 ): ElementType["name"] {
   return dtype.device === undefined ? bufferType.name : "float32";

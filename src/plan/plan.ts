@@ -9,7 +9,7 @@
 import { isUsable } from "../core/array_checks.ts";
 import { isSixteenBit } from "../core/dtype.ts";
 import type { Device, Tensor } from "../core/dtype.ts";
-import { checkOverflow, computeTypeOf } from "../core/overflow.ts";
+import { checkOverflow, updateTypeOf } from "../core/overflow.ts";
 import type { Parameter, SparseGrad } from "../core/parameter.ts";
 import type { Precision } from "../core/rounding.ts";
 import { hasLocks } from "../memory/locks.ts";
@@ -228,7 +228,7 @@ export class Plan {
     for (let row = 0; row < table.count; row++) {
       if (table.gradientKind(row) === "none") continue;
       const h = readGroup(this.groupRows, table.groupAt(row));
-      checkOverflow(h, computeTypeOf(table.typesAt(row)), parameters[row], row);
+      checkOverflow(h, updateTypeOf(table.typesAt(row)), parameters[row], row);
     }
   }
 

@@ -4,6 +4,24 @@
  */
 
 import { fromFileUrl } from "@std/path/from-file-url";
+import { cpuMissing } from "../../support/backends.ts";
+
+/** A test that needs the native library. */
+export function testOnCpu(name: string, fn: () => Promise<void>): void {
+  const reason = cpuMissing === null ? "" : ` (skipped: ${cpuMissing})`;
+  Deno.test({ name: name + reason, ignore: cpuMissing !== null, fn });
+}
+
+/** Runs a body for each number of elements and of threads, as often as programs are to be tried. */
+export async function forEachAttempt(
+  body: (elements: number, threads: number) => Promise<void>,
+): Promise<void> {
+  for (const elements of SIZES) {
+    for (const threads of THREADS) {
+      for (let i = 0; i < ATTEMPTS; i++) await body(elements, threads);
+    }
+  }
+}
 
 /** How many times each program runs. */
 export const ATTEMPTS = Number(Deno.env.get("DESCENT_ATTEMPTS") || 1);

@@ -1,8 +1,7 @@
 /** Memory that is transferred away while a step runs is there until the step is over. */
 
 import { assertEquals, assertMatch } from "@std/assert";
-import { cpuMissing } from "../../support/backends.ts";
-import { ATTEMPTS, run, SIZES, THREADS } from "./attempts.ts";
+import { forEachAttempt, run, testOnCpu } from "./attempts.ts";
 
 const NAMES: Record<string, RegExp> = {
   "data": /^Error: Cannot .* as data of parameter 1 \("b"\) was detached or resized/,
@@ -14,21 +13,14 @@ const NAMES: Record<string, RegExp> = {
 };
 
 for (const [which, refusal] of Object.entries(NAMES)) {
-  Deno.test({
-    name: `the ${which} can be transferred while a step runs, which rejects it by name${
-      cpuMissing === null ? "" : ` (skipped: ${cpuMissing})`
-    }`,
-    ignore: cpuMissing !== null,
-    async fn() {
-      for (const elements of SIZES) {
-        for (const threads of THREADS) {
-          for (let i = 0; i < ATTEMPTS; i++) {
-            const { code, signal, out, err } = await run("transfer.ts", [which, elements], threads);
-            assertEquals([code, signal], [0, null], `${elements}, ${threads} threads: ${err}`);
-            assertMatch(out, refusal);
-          }
-        }
-      }
+  testOnCpu(
+    `the ${which} can be transferred while a step runs, which rejects it by name`,
+    async () => {
+      await forEachAttempt(async (elements, threads) => {
+        const { code, signal, out, err } = await run("transfer.ts", [which, elements], threads);
+        assertEquals([code, signal], [0, null], `${elements}, ${threads} threads: ${err}`);
+        assertMatch(out, refusal);
+      });
     },
-  });
+  );
 }

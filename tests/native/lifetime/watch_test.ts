@@ -1,25 +1,14 @@
 /** A program that steps under `deno run --watch` starts anew whenever its file is saved. */
 
 import { assertEquals } from "@std/assert";
-import { cpuMissing } from "../../support/backends.ts";
-import { ATTEMPTS, SIZES, start, THREADS } from "./attempts.ts";
+import { forEachAttempt, start, testOnCpu } from "./attempts.ts";
 
 const SAVES = 3;
 /** The watcher may miss what is written while it restarts: the file is saved until it has seen it. */
 const PATIENCE = 1_000;
 
-Deno.test({
-  name: `a program that steps under --watch starts anew whenever its file is saved${
-    cpuMissing === null ? "" : ` (skipped: ${cpuMissing})`
-  }`,
-  ignore: cpuMissing !== null,
-  async fn() {
-    for (const elements of SIZES) {
-      for (const threads of THREADS) {
-        for (let i = 0; i < ATTEMPTS; i++) await watch(elements, threads);
-      }
-    }
-  },
+testOnCpu(`a program that steps under --watch starts anew whenever its file is saved`, async () => {
+  await forEachAttempt(watch);
 });
 
 async function watch(elements: number, threads: number): Promise<void> {
