@@ -3,7 +3,7 @@
  *
  * Imports run downwards through the rooms of `src/`, types included; no files import each other in a
  * circle, and no Rust files of `kernels/src` do. Every file of `src/` is in a room and is reached from
- * an entry. Errors of values that do not fit get their words from one file.
+ * an entry. Errors get their words from one file.
  */
 
 import { dirname } from "@std/path/dirname";
@@ -64,13 +64,23 @@ async function* sourceFiles(root: string, folder: string): AsyncGenerator<string
   }
 }
 
-/** The one file that words the errors of values which do not fit. */
+/** The one file that words errors. */
 const WORDING = "src/core/validate.ts";
 
-/** The files that word such an error themselves. */
+/** What only that file may write: the beginning of a message, and its second half. */
+const WORDINGS = [/["'`]Cannot\b/, /\bcurrent (value|values|length|type) (is|are) /];
+
+/** The lines outside comments that word an error themselves, as file and number. */
 async function findOwnWording(root: string, files: readonly string[]): Promise<string[]> {
-  const texts = await Promise.all(files.map((file) => Deno.readTextFile(join(root, file))));
-  return files.filter((file, i) => file !== WORDING && texts[i].includes("current value is"));
+  const found: string[] = [];
+  for (const file of files.filter((file) => file !== WORDING)) {
+    const lines = (await Deno.readTextFile(join(root, file))).split("\n");
+    for (const [i, line] of lines.entries()) {
+      const isComment = /^\s*(\*|\/\*|\/\/)/.test(line);
+      if (!isComment && WORDINGS.some((own) => own.test(line))) found.push(`${file}:${i + 1}`);
+    }
+  }
+  return found;
 }
 
 if (import.meta.main) {
@@ -81,8 +91,8 @@ if (import.meta.main) {
   const imports = await readImports(root, Object.values(exports));
   const files = await Array.fromAsync(sourceFiles(root, "src"));
   const problems = judgeImports(imports, files);
-  for (const file of await findOwnWording(root, files)) {
-    problems.push(`${file} has "current value is", which ${WORDING} has for all`);
+  for (const line of await findOwnWording(root, [...imports.keys()])) {
+    problems.push(`${line} words an error itself; ${WORDING} has helpers for that`);
   }
   const circle = findCircle(await readUses(join(root, "kernels", "src")));
   if (circle !== null) problems.push(`These Rust files use each other: ${circle.join(" > ")}`);

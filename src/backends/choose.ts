@@ -1,7 +1,7 @@
 /** Which backend an optimizer gets. */
 
 import type { BackendName } from "../core/hyperparameters.ts";
-import { checkWord } from "../core/validate.ts";
+import { cannot, checkWord } from "../core/validate.ts";
 import type { Backend } from "./backend.ts";
 import { openCpu } from "./native_cpu.ts";
 import { js } from "./js/backend.ts";
@@ -19,5 +19,5 @@ export function chooseBackend(choice: "auto" | BackendName = "auto"): Backend {
   const cpu = openCpu();
   if (!("reason" in cpu)) return cpu;
   if (choice === "auto" && !cpu.isFault) return js;
-  throw new Error(`Cannot use backend "${choice}" as ${cpu.reason}`);
+  throw new Error(cannot(`use backend "${choice}"`, cpu.reason));
 }

@@ -7,6 +7,7 @@
  */
 
 import { isAbsolute } from "../core/absolute_path.ts";
+import { failure } from "../core/validate.ts";
 import { CheckpointError } from "./errors.ts";
 
 const SUFFIX = ".descent-tmp";
@@ -41,7 +42,7 @@ export async function replaceFile(
     await writeAndRename(target, old?.mode ?? null, write);
     await syncFolder(target.folder);
   } catch (error) {
-    throw explain(error, `Cannot save ${path}`);
+    throw explain(error, `save ${path}`);
   }
 }
 
@@ -68,7 +69,7 @@ async function mayChange(folder: string): Promise<boolean> {
 export function explain(error: unknown, doing: string): unknown {
   if (!(error instanceof Error) || error instanceof Deno.errors.NotCapable) return error;
   if (!(error instanceof CheckpointError) && !isIoError(error)) return error;
-  return new CheckpointError(`${doing}: ${error.message}`, { cause: error.cause ?? error });
+  return new CheckpointError(failure(doing, error.message), { cause: error.cause ?? error });
 }
 
 function isIoError(error: Error): boolean {

@@ -3,7 +3,7 @@
 import { toAbsolute } from "../core/absolute_path.ts";
 import { bufferOf, stateOfBuffer } from "../core/intrinsics.ts";
 import { checkDeno } from "../core/runtime.ts";
-import { checkKnown, quote, refusal, wrongType } from "../core/validate.ts";
+import { cannot, checkKnown, quote, refusal, wrongType } from "../core/validate.ts";
 import type { StateDictOptions } from "../state/apply.ts";
 import type { StateDict } from "../state/dict.ts";
 import type { GradScalerStateDict, LRSchedulerStateDict } from "../state/extras.ts";
@@ -177,7 +177,7 @@ export async function loadState(
     return dict;
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) throw error;
-    throw explain(error, `Cannot load ${name}`);
+    throw explain(error, `load ${name}`);
   }
 }
 
@@ -220,7 +220,7 @@ function read(source: unknown, options: StateDictOptions) {
   const check = () => {
     if (live.revision() === before) return;
     throw new Error(
-      "Cannot save the state as the optimizer has stepped meanwhile: await saveState",
+      cannot("save the state", "the optimizer has stepped meanwhile", "await saveState"),
     );
   };
   return { dict: live.dict(options), check };
@@ -263,7 +263,7 @@ function* bytesOfFile(head: Uint8Array, tensors: Layout["tensors"]): Generator<U
 }
 
 function detached(what: string): Error {
-  return new Error(`Cannot save the state as an array was detached meanwhile: ${what}`);
+  return new Error(cannot("save the state", "an array was detached meanwhile", what));
 }
 
 async function writeAll(

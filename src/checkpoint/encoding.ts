@@ -2,7 +2,7 @@
 
 import type { HostArray } from "../core/host_array.ts";
 import { byteLengthOf, lengthOf, tagOf } from "../core/intrinsics.ts";
-import { quote, wrongType } from "../core/validate.ts";
+import { cannot, quote, wrongType } from "../core/validate.ts";
 import { checkGroup, checkStateDict, KEYS } from "../state/dict.ts";
 import type {
   CheckedDict,
@@ -145,7 +145,7 @@ export function layOutState(dict: unknown): Layout {
   const notes = [...checked.metadata].sort(([a], [b]) => a < b ? -1 : 1);
   for (const [key] of notes) {
     if (RESERVED.includes(key)) {
-      throw new TypeError(`Cannot encode the state as the key metadata.${key} is Descent's own`);
+      throw new TypeError(cannot("encode the state", `the key metadata.${key} is Descent's own`));
     }
   }
   return layOut(
@@ -249,7 +249,7 @@ function nameTensors(dict: CheckedDict): Tensor[] {
       const isDoubled = doubled.size > 0 && doubled.has(name!);
       if (name === undefined || isDoubled) throw unplaced(dict, slots);
       if (name === METADATA) {
-        throw new TypeError(`Cannot encode the state as no parameter may be called "${METADATA}"`);
+        throw new TypeError(cannot("encode the state", `no parameter may be called "${METADATA}"`));
       }
       tensors.push({ name, array: data, shape: shape ?? [lengthOf(data)] });
     }
@@ -266,10 +266,12 @@ function unplaced({ buffers, masters, parameters }: CheckedDict, slots: Slots): 
   const strays = indices.filter((index) => slots.nameOf("buffer", index) === undefined);
   return new TypeError(
     strays.length > 0
-      ? `Cannot encode the state as no group has the parameters ${strays.join(", ")}`
-      : `Cannot encode the state as the names of tensors must differ: ${
-        [...slots.doubled].map(quote).join(", ")
-      }`,
+      ? cannot("encode the state", `no group has the parameters ${strays.join(", ")}`)
+      : cannot(
+        "encode the state",
+        "the names of tensors must differ",
+        [...slots.doubled].map(quote).join(", "),
+      ),
   );
 }
 

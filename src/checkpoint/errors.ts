@@ -1,5 +1,7 @@
 /** The error of a checkpoint that cannot be read or written. */
 
+import { cannot } from "../core/validate.ts";
+
 /**
  * A checkpoint that cannot be used: bytes that are no valid state, or a file that cannot be read or
  * replaced. The message names the place; `cause` holds the system's error, if there is one.
@@ -24,5 +26,5 @@ export class CheckpointError extends Error {
 
 /** An error that says why bytes cannot be read as a state. */
 export function unreadable(reason: string, cause?: unknown): CheckpointError {
-  return new CheckpointError(`Cannot read the checkpoint as ${reason}`, { cause });
+  return new CheckpointError(cannot("read the checkpoint", reason), { cause });
 }

@@ -18,7 +18,7 @@
 import { dtypeOf } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { bufferOf, byteLengthOf, byteOffsetOf } from "../core/intrinsics.ts";
-import { quote } from "../core/validate.ts";
+import { cannot, quote } from "../core/validate.ts";
 import { METADATA } from "../state/tensor_names.ts";
 import { unreadable } from "./errors.ts";
 import { HeaderWriter, PREFIX } from "./header_writer.ts";
@@ -186,8 +186,11 @@ function checkReadable(tensors: readonly Tensor[], metadata: Readonly<Record<str
     }
     if (bitsOf(8 * widthOf({ name, array }), shape) > Number.MAX_SAFE_INTEGER) {
       throw new RangeError(
-        `Cannot encode the state as tensor ${quote(name)} is too large: ` +
+        cannot(
+          "encode the state",
+          `tensor ${quote(name)} is too large`,
           `its shape is [${shape.join(", ")}]`,
+        ),
       );
     }
     values += VALUES_PER_TENSOR + shape.length;
@@ -203,7 +206,7 @@ function checkReadable(tensors: readonly Tensor[], metadata: Readonly<Record<str
 export function checkLimit(what: string, limit: number, unit: string, count: number): void {
   if (count <= limit) return;
   throw new RangeError(
-    `Cannot encode the state as ${what} must have at most ${limit} ${unit}: it has ${count}`,
+    cannot("encode the state", `${what} must have at most ${limit} ${unit}`, `it has ${count}`),
   );
 }
 

@@ -5,7 +5,7 @@ import type { DeviceTensor, ElementType, Tensor } from "./dtype.ts";
 import type { HostArray } from "./host_array.ts";
 import { bufferOf, byteLengthOf, byteOffsetOf, lengthOf, stateOfBuffer } from "./intrinsics.ts";
 import type { SparseGrad } from "./parameter.ts";
-import { refusal, wrongType } from "./validate.ts";
+import { cannot, refusal, wrongType } from "./validate.ts";
 
 /** What an array has to be like: the data of a parameter. */
 export interface ArraySpec {
@@ -92,11 +92,14 @@ export function checkBuffer(tensor: Tensor | SparseGrad["indices"], what: string
 /** The error that says why memory is not fixed. */
 export function bufferError(tensor: Tensor | SparseGrad["indices"], what: string): TypeError {
   const { detached, resizableTo } = stateOfBuffer(bufferOf(tensor));
-  if (detached) return new TypeError(`Cannot use ${what} as its buffer is detached`);
+  if (detached) return new TypeError(cannot(`use ${what}`, "its buffer is detached"));
   if (resizableTo !== null) {
     return new TypeError(
-      `Cannot use ${what} as its buffer must have a fixed size: ` +
+      cannot(
+        `use ${what}`,
+        "its buffer must have a fixed size",
         `current buffer can be resized up to ${resizableTo} bytes`,
+      ),
     );
   }
   const shown = `${tensor.length}, of ${lengthOf(tensor)} elements`;

@@ -1,5 +1,7 @@
 /** Arrays of bfloat16, which JavaScript does not have. */
 
+import { cannot } from "./validate.ts";
+
 const float = new Float32Array(1);
 
 const word = new Uint32Array(float.buffer);
@@ -72,8 +74,11 @@ export class BFloat16Array<B extends ArrayBufferLike = ArrayBufferLike> extends 
   constructor(content: number | Uint16Array | B, byteOffset?: number, length?: number) {
     if (typeof content === "object" && !TAKEN.includes(Object.prototype.toString.call(content))) {
       throw new TypeError(
-        "Cannot make a BFloat16Array of numbers with new, which takes bit patterns in a " +
-          "Uint16Array: use BFloat16Array.from",
+        cannot(
+          "make a BFloat16Array of numbers with new",
+          "it takes bit patterns in a Uint16Array",
+          "use BFloat16Array.from",
+        ),
       );
     }
     super(content as B, byteOffset, length);

@@ -5,7 +5,7 @@ import { countOf, elementTypeOf } from "./dtype.ts";
 import type { Tensor } from "./dtype.ts";
 import { label } from "./parameter.ts";
 import type { Parameter } from "./parameter.ts";
-import { checkString, describe, refusal, wrongType } from "./validate.ts";
+import { cannot, checkString, describe, refusal, wrongType } from "./validate.ts";
 
 /**
  * Checks what does not change between steps: the kind of object, its name, shape and data.
@@ -55,7 +55,10 @@ export function checkShape(shape: unknown, length: number, what: string): void {
   }
   const product = shape.reduce((a, b) => a * b, 1);
   throw new RangeError(
-    `Cannot use ${what} as its shape must have ${length} elements, like its data: ` +
+    cannot(
+      `use ${what}`,
+      `its shape must have ${length} elements, like its data`,
       `current shape [${shape.join(", ")}] has ${product}`,
+    ),
   );
 }

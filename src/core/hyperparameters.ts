@@ -4,7 +4,14 @@ import type { Tensor } from "./dtype.ts";
 import type { FloatArray } from "./host_array.ts";
 import type { Parameter } from "./parameter.ts";
 import type { RoundingOptions } from "./rounding.ts";
-import { checkBoolean, checkKnown, checkNumber, NOT_NEGATIVE, refusal } from "./validate.ts";
+import {
+  cannot,
+  checkBoolean,
+  checkKnown,
+  checkNumber,
+  NOT_NEGATIVE,
+  refusal,
+} from "./validate.ts";
 
 /**
  * The hyperparameters of a group, all of them present.
@@ -183,7 +190,7 @@ export function resolve(group: GroupOptions, shared: GroupOptions = {}): Hyperpa
     const own = group[name];
     const value = own !== undefined ? own : shared[name];
     if (value !== undefined) Object.assign(h, { [name]: value });
-    else if (name === "lr") throw new TypeError("Cannot create the optimizer as lr is missing");
+    else if (name === "lr") throw new TypeError(cannot("create the optimizer", "lr is missing"));
     checkHyperparameter(name, h[name]);
   }
   checkCombination(h);

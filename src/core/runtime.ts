@@ -1,5 +1,7 @@
 /** Support for functions that only some runtimes have. */
 
+import { cannot } from "./validate.ts";
+
 /**
  * Refuses an operation that Node.js and browsers do not support.
  *
@@ -8,7 +10,9 @@
  * @throws {Error} If the runtime is not Deno.
  */
 export function checkDeno(doing: string, instead: string): void {
-  if (typeof Deno === "undefined") throw new Error(`Cannot ${doing} as it needs Deno: ${instead}`);
+  if (typeof Deno === "undefined") {
+    throw new Error(cannot(doing, "it needs Deno", instead));
+  }
 }
 
 /**

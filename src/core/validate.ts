@@ -63,7 +63,23 @@ export const COUNT: Limit = {
 };
 
 /**
- * The sentence of an error.
+ * The sentence of an error. Every error that says what could not be done begins here.
+ *
+ * @param doing The words after "Cannot", such as `step`.
+ * @param reason Why not, such as `params must not be empty`.
+ * @param more What there is instead, or what to do, where the reason does not say so.
+ */
+export function cannot(doing: string, reason: string, more?: string): string {
+  return `Cannot ${doing} as ${reason}${more === undefined ? "" : `: ${more}`}`;
+}
+
+/** The sentence of an error whose reason is in the words of somebody else, such as the system. */
+export function failure(doing: string, words: string): string {
+  return `Cannot ${doing}: ${words}`;
+}
+
+/**
+ * The sentence of an error for a value that does not fit.
  *
  * @param doing The words after "Cannot", such as `set lr`.
  * @param reason What is required, such as `it must be a number`.
@@ -71,7 +87,7 @@ export const COUNT: Limit = {
  * @param kind What the value is; a plural if there are several. @default {"value"}
  */
 export function refusal(doing: string, reason: string, shown: unknown, kind = "value"): string {
-  return `Cannot ${doing} as ${mismatch(reason, shown, kind)}`;
+  return cannot(doing, mismatch(reason, shown, kind));
 }
 
 /** The second half of the sentence, for errors that begin with words of their own. */
@@ -234,7 +250,7 @@ export function checkKnown(options: object, known: readonly string[]): void {
   for (const key of Object.keys(options)) {
     if (!known.includes(key)) {
       throw new TypeError(
-        `Cannot read option "${key}" as it does not exist: the options are ${known.join(", ")}`,
+        cannot(`read option "${key}"`, "it does not exist", `the options are ${known.join(", ")}`),
       );
     }
   }

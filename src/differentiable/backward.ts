@@ -4,7 +4,7 @@ import type { Backend } from "../backends/backend.ts";
 import { copyOf, lengthOf } from "../core/intrinsics.ts";
 import { checkMatches } from "../core/array_checks.ts";
 import { checkBuffer } from "../core/array_checks.ts";
-import { checkKnown, checkObject, describe, refusal, wrongType } from "../core/validate.ts";
+import { cannot, checkKnown, checkObject, describe, refusal, wrongType } from "../core/validate.ts";
 import { label } from "../core/parameter.ts";
 import type { FloatArray } from "../core/host_array.ts";
 import type { Parameter } from "../core/parameter.ts";
@@ -120,7 +120,7 @@ export function goBackThrough(
 ): BackwardResult {
   const { momentumBuffers, through } = readBackwardOptions(options);
   if (steps.length === 0) {
-    throw new Error("Cannot go back as no step is recorded: set differentiable, then step");
+    throw new Error(cannot("go back", "no step is recorded", "set differentiable, then step"));
   }
   checkGroups(steps);
   const read = cotangentReader(findTensors(steps), members);
@@ -191,8 +191,11 @@ function checkGroups(steps: readonly RecordedStep[]): void {
       .map(({ tensors }) => tensors !== null);
     if (new Set(recorded).size > 1) {
       throw new Error(
-        `Cannot go back as group ${i} must be differentiable in all recorded steps or in none: ` +
+        cannot(
+          "go back",
+          `group ${i} must be differentiable in all recorded steps or in none`,
           `it was in ${recorded.filter((yes) => yes).length} of ${recorded.length}`,
+        ),
       );
     }
   }
@@ -205,9 +208,12 @@ function findTensors(steps: readonly RecordedStep[]): Map<Parameter, RecordedTen
     const before = found.get(tensor.parameter) ?? tensor;
     if (before.dtype !== tensor.dtype || lengthOf(before.data) !== lengthOf(tensor.data)) {
       throw new RangeError(
-        `Cannot go back as data of ${tensor.name} must have one dtype and length in all recorded ` +
-          `steps: there are ${before.dtype.name} x ${before.data.length} and ` +
-          `${tensor.dtype.name} x ${tensor.data.length}`,
+        cannot(
+          "go back",
+          `data of ${tensor.name} must have one dtype and length in all recorded steps`,
+          `there are ${before.dtype.name} x ${before.data.length} and ${tensor.dtype.name} x ` +
+            `${tensor.data.length}`,
+        ),
       );
     }
     found.set(tensor.parameter, tensor);
@@ -240,7 +246,7 @@ function strangerError(parameter: Parameter, members: readonly Parameter[], what
   const index = members.indexOf(parameter);
   if (index >= 0) {
     return new RangeError(
-      `Cannot use ${what} of ${label(parameter, index)} as it is in no recorded step`,
+      cannot(`use ${what} of ${label(parameter, index)}`, "it is in no recorded step"),
     );
   }
   const shown = describe(parameter?.name ?? parameter);
@@ -252,7 +258,7 @@ function strangerError(parameter: Parameter, members: readonly Parameter[], what
 function checkDone(result: unknown): void {
   if (typeof (result as Promise<unknown> | undefined)?.then === "function") {
     throw new TypeError(
-      "Cannot go back as through must be done when it returns: it returned a promise",
+      cannot("go back", "through must be done when it returns", "it returned a promise"),
     );
   }
 }

@@ -3,7 +3,7 @@
  */
 
 import { copyOf } from "../core/intrinsics.ts";
-import { checkNumber } from "../core/validate.ts";
+import { cannot, checkNumber } from "../core/validate.ts";
 import type { Limit } from "../core/validate.ts";
 import { isSixteenBit } from "../core/dtype.ts";
 import { label } from "../core/parameter.ts";
@@ -94,8 +94,11 @@ export class Recorder {
   assertNotInBackward(method: string): void {
     if (!this.#goingBack) return;
     throw new Error(
-      `Cannot call ${method} as backward is going back through the recorded steps: ` +
+      cannot(
+        `call ${method}`,
+        "backward is going back through the recorded steps",
         "call it when backward has returned",
+      ),
     );
   }
 }
@@ -133,9 +136,11 @@ function copy(entry: RowView): RecordedTensor {
 
 function notRecordable(entry: RowView, what: string): TypeError {
   return new TypeError(
-    `Cannot use ${entry.name("grad")} as it must be an array of float32 or float64 where ` +
-      `differentiable is true: ` +
+    cannot(
+      `use ${entry.name("grad")}`,
+      "it must be an array of float32 or float64 where differentiable is true",
       `it is ${what}`,
+    ),
   );
 }
 

@@ -1,6 +1,7 @@
 /** An open device of the native library; its methods turn status numbers into errors. */
 
 import { bufferOf, byteLengthOf } from "../core/intrinsics.ts";
+import { cannot } from "../core/validate.ts";
 import { isolateNumber } from "../native/isolate.ts";
 import { lastError, openGpuPath, readText } from "../native/library.ts";
 import type { Library } from "../native/library.ts";
@@ -58,7 +59,7 @@ export class NativeGpu {
   constructor({ adapter, lowPower, maxBlockBytes, chunkElements }: OpenRequest) {
     const path = openGpuPath();
     if ("reason" in path) {
-      throw new GpuUnavailableError(`Cannot open a GPU as ${path.reason}`);
+      throw new GpuUnavailableError(cannot("open a GPU", path.reason));
     }
     this.#library = path.library;
     this.#symbols = path.symbols;

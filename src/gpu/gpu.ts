@@ -3,6 +3,7 @@
 import type { Device, DeviceTensor, ElementType } from "../core/dtype.ts";
 import { lengthOf } from "../core/intrinsics.ts";
 import {
+  cannot,
   checkKnown,
   checkObject,
   checkString,
@@ -212,7 +213,7 @@ export class Gpu {
   }
 
   #open(): NativeGpu {
-    if (this.#native.closed) throw new TypeError("Cannot use the GPU as it has been disposed");
+    if (this.#native.closed) throw new TypeError(cannot("use the GPU", "it has been disposed"));
     return this.#native;
   }
 }

@@ -1,7 +1,7 @@
 /** The user's own shaders. */
 
 import type { NativeGpu, NativeView } from "./device.ts";
-import { describe, refusal, wrongType } from "../core/validate.ts";
+import { cannot, describe, refusal, wrongType } from "../core/validate.ts";
 import type { GpuDtype } from "./dtype.ts";
 import { GpuTensor, placeOf } from "./tensor.ts";
 
@@ -67,9 +67,9 @@ export class GpuKernel {
     tensors: readonly (GpuTensor<GpuDtype> | GpuView)[],
     workgroups: readonly [x: number, y?: number, z?: number],
   ): void {
-    if (this.#number === 0) throw new TypeError("Cannot use the kernel as it has been disposed");
+    if (this.#number === 0) throw new TypeError(cannot("use the kernel", "it has been disposed"));
     if (this.#native.closed) {
-      throw new TypeError("Cannot use the kernel as its GPU has been disposed");
+      throw new TypeError(cannot("use the kernel", "its GPU has been disposed"));
     }
     const [x, y = 1, z = 1] = workgroups;
     for (const count of [x, y, z]) this.#checkWorkgroups(count);
@@ -102,15 +102,18 @@ export class GpuKernel {
     const { native, handle } = placeOf(tensor);
     if (native !== this.#native) {
       throw new TypeError(
-        `Cannot dispatch as tensor ${index} must be on the kernel's GPU: it is on another one`,
+        cannot("dispatch", `tensor ${index} must be on the kernel's GPU`, "it is on another one"),
       );
     }
     const count = tensor.length;
     const { length = count - offset } = view;
     if (!isRange(offset, length, count)) {
       throw new RangeError(
-        `Cannot dispatch as tensor ${index} must be a range of its ${count} elements, and ` +
-          `not empty: its offset is ${offset} and its length ${length}`,
+        cannot(
+          "dispatch",
+          `tensor ${index} must be a range of its ${count} elements, and not empty`,
+          `its offset is ${offset} and its length ${length}`,
+        ),
       );
     }
     return { handle, offset, length };

@@ -2,7 +2,7 @@
 
 import type { NativeGpu } from "./device.ts";
 import { lengthOf } from "../core/intrinsics.ts";
-import { refusal, wrongType } from "../core/validate.ts";
+import { cannot, refusal, wrongType } from "../core/validate.ts";
 import { registerDeviceTensor } from "../core/dtype.ts";
 import type { DeviceTensor, ElementType } from "../core/dtype.ts";
 import { arrayDtype, FORMATS } from "./dtype.ts";
@@ -124,9 +124,9 @@ export class GpuTensor<D extends GpuDtype = "float32"> implements DeviceTensor {
   }
 
   #open(): number {
-    if (this.#handle === 0) throw new TypeError("Cannot use the tensor as it has been disposed");
+    if (this.#handle === 0) throw new TypeError(cannot("use the tensor", "it has been disposed"));
     if (this.#native.closed) {
-      throw new TypeError("Cannot use the tensor as its GPU has been disposed");
+      throw new TypeError(cannot("use the tensor", "its GPU has been disposed"));
     }
     return this.#handle;
   }

@@ -1,5 +1,6 @@
 /** The folder of installed libraries: complete files only, under names that no other file has. */
 
+import { failure } from "../core/validate.ts";
 import { STEM } from "../native/release.ts";
 import { KernelInstallError } from "./error.ts";
 import { nodePath } from "./node.ts";
@@ -25,7 +26,7 @@ export async function place(
   } catch (cause) {
     await Deno.remove(part).catch(() => {});
     if (await holds(path, bytes)) return path; // Windows keeps a loaded library from being replaced
-    throw new KernelInstallError(`Cannot write ${path}: ${(cause as Error).message}`, { cause });
+    throw new KernelInstallError(failure(`write ${path}`, (cause as Error).message), { cause });
   }
 }
 
@@ -70,7 +71,7 @@ export async function removeAll(folder: string, prefix: string): Promise<string[
       await Deno.remove(path);
     } catch (cause) {
       const why = `a program may be using it: ${(cause as Error).message}`;
-      throw new KernelInstallError(`Cannot remove ${path}: ${why}`, { cause });
+      throw new KernelInstallError(failure(`remove ${path}`, why), { cause });
     }
     removed.push(path);
   }
@@ -95,6 +96,6 @@ async function listNames(folder: string): Promise<string[]> {
     return (await Array.fromAsync(Deno.readDir(folder))).map((entry) => entry.name);
   } catch (cause) {
     if (cause instanceof Deno.errors.NotFound) return [];
-    throw new KernelInstallError(`Cannot read ${folder}: ${(cause as Error).message}`, { cause });
+    throw new KernelInstallError(failure(`read ${folder}`, (cause as Error).message), { cause });
   }
 }

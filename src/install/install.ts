@@ -6,7 +6,7 @@ import type { ReleasedFile } from "../native/release.ts";
 import { checkDeno } from "../core/runtime.ts";
 import { VERSION } from "../core/version.ts";
 import { KernelInstallError } from "./error.ts";
-import { checkKnown } from "../core/validate.ts";
+import { cannot, checkKnown } from "../core/validate.ts";
 import { place, readIfThere, removeAll } from "./folder.ts";
 import { nodePath } from "./node.ts";
 import { checkTimeout, DEFAULT_TIMEOUT } from "./patience.ts";
@@ -167,10 +167,13 @@ function releasedFile(name: string): ReleasedFile {
   if (file !== undefined) return file;
   const known = Object.keys(CHECKSUMS);
   throw new KernelInstallError(
-    `Cannot install ${name} as this package knows no such file: ` +
-      (known.length === 0
+    cannot(
+      `install ${name}`,
+      "this package knows no such file",
+      known.length === 0
         ? "it is not a release; build the library with deno task build"
-        : `it knows ${known.join(", ")}; the js backend runs everywhere`),
+        : `it knows ${known.join(", ")}; the js backend runs everywhere`,
+    ),
   );
 }
 
@@ -178,8 +181,11 @@ function defaultFolder(): string {
   const folder = cacheFolder(Deno.build.os, (variable) => Deno.env.get(variable));
   if (folder !== undefined) return folder;
   throw new KernelInstallError(
-    `Cannot find the user's cache folder as ${cacheVariables(Deno.build.os).join(" and ")} ` +
-      "must be set: set one, or choose a folder with --to",
+    cannot(
+      "find the user's cache folder",
+      `${cacheVariables(Deno.build.os).join(" and ")} must be set`,
+      "set one, or choose a folder with --to",
+    ),
   );
 }
 

@@ -1,6 +1,6 @@
 /** Reads a released library from the network or a folder, and lets through only what was released. */
 
-import { mismatch } from "../core/validate.ts";
+import { cannot, mismatch } from "../core/validate.ts";
 import type { ReleasedFile } from "../native/release.ts";
 import { KernelInstallError } from "./error.ts";
 import { Patience } from "./patience.ts";
@@ -152,7 +152,7 @@ function explain(source: Source, what: string, cause: unknown): KernelInstallErr
 
 function refuse({ url }: Source, why: string, cause?: unknown): KernelInstallError {
   const shown = withoutSecrets(url);
-  const text = `Cannot install ${shown} as ${why}`;
+  const text = cannot(`install ${shown}`, why);
   // The error of a request has its URL.
   const said = [url, splitSecrets(url).url].reduce(
     (all, { href }) => all.replaceAll(href, shown),

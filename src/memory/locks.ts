@@ -4,6 +4,7 @@ import { deviceOf } from "../core/dtype.ts";
 import type { Tensor } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { byteLengthOf } from "../core/intrinsics.ts";
+import { cannot } from "../core/validate.ts";
 import { objectAddressOf } from "./object_addresses.ts";
 import { createSpans } from "./overlap.ts";
 
@@ -84,8 +85,11 @@ export function hasLocks(): boolean {
 export function assertUnlocked(tensor: Tensor, name: () => string): void {
   if (!hasLocks() || !isArray(tensor) || !scales.some((scale) => isUsed(scale, tensor))) return;
   throw new Error(
-    `Cannot use ${name()} as a step that is running uses its memory: await the promise of ` +
-      "stepAsync first",
+    cannot(
+      `use ${name()}`,
+      "a step that is running uses its memory",
+      "await the promise of stepAsync first",
+    ),
   );
 }
 

@@ -1,5 +1,7 @@
 /** Finds arrays that share memory. */
 
+import { cannot } from "../core/validate.ts";
+
 /**
  * Spans of memory by numbers from 0 on: addresses of the first byte and of the one after the last, on
  * a backend's own scale. Both are 0 for what is empty, which overlaps nothing.
@@ -44,7 +46,7 @@ export function findOverlap(list: readonly NamedSpan[]): [a: number, b: number] 
 
 /** The error of two arrays that share memory. */
 export function overlapError(a: string, b: string): RangeError {
-  return new RangeError(`Cannot use ${a} and ${b} as they must not share memory: they overlap`);
+  return new RangeError(cannot(`use ${a} and ${b}`, "they must not share memory", "they overlap"));
 }
 
 /** Memory that overlaps nothing, such as what a step writes. */

@@ -1,7 +1,7 @@
 /** Finds, opens and checks the native library: the only `dlopen` of Descent. */
 
 import { VERSION } from "../core/version.ts";
-import { refusal } from "../core/validate.ts";
+import { failure, refusal } from "../core/validate.ts";
 import { allowed, CHOICE, hiddenCacheVariables, listCandidates } from "./candidates.ts";
 import type { Candidate } from "./candidates.ts";
 import { findFlaw, MISSING } from "./library_file.ts";
@@ -127,8 +127,10 @@ function damaged({ source, path }: Candidate, reason: string): Error {
     [CHOICE]: `copy it again, or correct ${CHOICE}`,
   };
   return new Error(
-    `Cannot load ${path} as a native library of Descent: the file is damaged, as it ${reason}: ` +
-      remedies[source],
+    failure(
+      `load ${path} as a native library of Descent`,
+      `the file is damaged, as it ${reason}: ${remedies[source]}`,
+    ),
   );
 }
 
@@ -180,7 +182,7 @@ function openSymbols<S extends Deno.ForeignLibraryInterface>(path: string, symbo
   try {
     return Deno.dlopen(path, symbols);
   } catch (cause) {
-    throw new Error(`Cannot load ${path} as a native library of Descent: ${cause}`, { cause });
+    throw new Error(failure(`load ${path} as a native library of Descent`, `${cause}`), { cause });
   }
 }
 

@@ -10,6 +10,7 @@ import { byteLengthOf, lengthOf } from "../core/intrinsics.ts";
 import { label } from "../core/parameter.ts";
 import type { Parameter, SparseParameter } from "../core/parameter.ts";
 import {
+  cannot,
   checkBoolean,
   checkKnown,
   checkNumber,
@@ -90,7 +91,7 @@ export function clipGradNorm(
   backend.norm(gradients, 1, sums);
   const norm = Math.sqrt(sums[0]);
   if (errorIfNonfinite && !Number.isFinite(norm)) {
-    throw new Error(`Cannot clip the gradients as their norm must be finite: it is ${norm}`);
+    throw new Error(cannot("clip the gradients", "their norm must be finite", `it is ${norm}`));
   }
   const coefficient = clipCoefficient(maxNorm, norm);
   gradients.groupRows[COEFFICIENT] = coefficient;
@@ -118,7 +119,11 @@ function readGradients(params: unknown): Named[] {
 function readGradient(grad: unknown, name: string): Named {
   if (isSparse(grad) || deviceOf(grad) !== undefined) {
     throw new TypeError(
-      `Cannot clip ${name} as it must be an array: it is ${isSparse(grad) ? "sparse" : "on a GPU"}`,
+      cannot(
+        `clip ${name}`,
+        "it must be an array",
+        `it is ${isSparse(grad) ? "sparse" : "on a GPU"}`,
+      ),
     );
   }
   const dtype = dtypeOf(grad, name);

@@ -9,6 +9,7 @@ import type { Parameter, SparseGrad } from "../core/parameter.ts";
 import { readPrecision } from "../core/rounding.ts";
 import type { Precision, Rounding } from "../core/rounding.ts";
 import {
+  cannot,
   checkArray,
   checkBoolean,
   checkNumber,
@@ -153,7 +154,7 @@ function fillIn(list: (Tensor | null)[], made: readonly (Tensor | null)[]): () =
 
 function readOnly(i: number): TypeError {
   return new TypeError(
-    `Cannot step as entry ${i} of momentumBufferList must be writable: it is read-only null`,
+    cannot("step", `entry ${i} of momentumBufferList must be writable`, "it is read-only null"),
   );
 }
 
@@ -164,7 +165,7 @@ export function readOptions(options: SgdFunctionOptions) {
   const { hasSparseGrad = false, backend, rounding, seed, counter = 0, ...rest } = options;
   checkBoolean("hasSparseGrad", hasSparseGrad);
   for (const name of REQUIRED) {
-    if (rest[name] === undefined) throw new TypeError(`Cannot step as ${name} is missing`);
+    if (rest[name] === undefined) throw new TypeError(cannot("step", `${name} is missing`));
   }
   checkNumber("counter", counter, SAFE_WHOLE);
   const precision: Precision = readPrecision({ rounding, seed });
@@ -194,10 +195,10 @@ function checkLists(params: unknown, gradList: unknown, momentumBufferList: unkn
     checkArray("step", list, name);
     if (list.length !== length) {
       throw new RangeError(
-        `Cannot step as ${name} must have ${length} entries, like params: it has ${list.length}`,
+        cannot("step", `${name} must have ${length} entries, like params`, `it has ${list.length}`),
       );
     }
   }
-  if (length === 0) throw new TypeError("Cannot step as params must not be empty");
+  if (length === 0) throw new TypeError(cannot("step", "params must not be empty"));
   return length;
 }

@@ -9,7 +9,7 @@ import type { FloatArray } from "../core/host_array.ts";
 import type { Hyperparameters } from "../core/hyperparameters.ts";
 import { copyOf, fillAll, lengthOf } from "../core/intrinsics.ts";
 import { checkOverflow } from "../core/overflow.ts";
-import { checkObject, describe, refusal } from "../core/validate.ts";
+import { cannot, checkObject, describe, refusal } from "../core/validate.ts";
 import { readLists, readOptions } from "./functional.ts";
 import type { SgdFunctionOptions } from "./functional.ts";
 
@@ -164,7 +164,7 @@ function checkStepArrays(arrays: Arrays, index: number): WideDtype {
   const dtype = dtypeOf(arrays.param, what);
   if (isSixteenBit(dtype)) {
     throw new TypeError(
-      `Cannot go back through ${what} as it must be float32 or float64: it is ${dtype.name}`,
+      cannot(`go back through ${what}`, "it must be float32 or float64", `it is ${dtype.name}`),
     );
   }
   checkBuffer(arrays.param, `data of ${what}`);
@@ -179,7 +179,11 @@ function readCotangents(cotangents: SgdCotangents, length: number) {
   const { params, momentumBuffers = nulls, ...rest } = cotangents;
   for (const key of Object.keys(rest)) {
     throw new TypeError(
-      `Cannot read cotangents "${key}" as they do not exist: there are params and momentumBuffers`,
+      cannot(
+        `read cotangents "${key}"`,
+        "they do not exist",
+        "there are params and momentumBuffers",
+      ),
     );
   }
   for (const [name, list] of Object.entries({ params, momentumBuffers })) {

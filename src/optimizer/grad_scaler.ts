@@ -4,6 +4,7 @@ import { isInvertible } from "../core/hyperparameters.ts";
 import {
   ABOVE_ONE,
   BELOW_ONE,
+  cannot,
   checkKnown,
   checkNumber,
   checkObject,
@@ -161,7 +162,7 @@ export class GradScaler {
       checkNumber("the scale", newScale, POSITIVE);
       this.#state.scale = toScale("the scale", newScale);
     } else if (this.#stepped.size === 0) {
-      throw new Error("Cannot update the scale as no optimizer has stepped since the last update");
+      throw new Error(cannot("update the scale", "no optimizer has stepped since the last update"));
     } else this.#adapt([...this.#stepped.values()].some((skipped) => skipped));
     this.#stepped.clear();
   }
@@ -183,18 +184,18 @@ export class GradScaler {
   #optionsOf(optimizer: ScaledOptimizer, options: ScaledStepOptions): StepOptions {
     if (typeof (optimizer as ScaledOptimizer | null | undefined)?.step !== "function") {
       throw new TypeError(
-        `Cannot step as the first argument must be an optimizer: it is ${describe(optimizer)}`,
+        cannot("step", "the first argument must be an optimizer", `it is ${describe(optimizer)}`),
       );
     }
     checkObject("step", options, "the options");
     if (this.#stepped.has(optimizer)) {
       throw new Error(
-        "Cannot step as the optimizer has stepped since the last update: update first",
+        cannot("step", "the optimizer has stepped since the last update", "update first"),
       );
     }
     for (const name of ["gradScale", "checkFinite"]) {
       if (name in options) {
-        throw new TypeError(`Cannot set ${name} as it is the scaler's own`);
+        throw new TypeError(cannot(`set ${name}`, "it is the scaler's own"));
       }
     }
     return { ...options, gradScale: this.#state.scale, checkFinite: true };

@@ -13,7 +13,7 @@ import {
 import type { GroupOptions, Hyperparameters, ParamGroup } from "../core/hyperparameters.ts";
 import { settleInitialLr, shownInitialLr } from "../core/initial_lr.ts";
 import type { Parameter, SparseParameter } from "../core/parameter.ts";
-import { describe, wrongType } from "../core/validate.ts";
+import { cannot, describe, wrongType } from "../core/validate.ts";
 import { readNames } from "../state/names.ts";
 
 /**
@@ -82,7 +82,7 @@ export function readMembers(params: unknown): GroupMembers[] {
   const members = toArray(params, "params");
   if (members.every(isGroup)) return members.map(readGroupMembers);
   if (members.some(isGroup)) {
-    throw new TypeError("Cannot use params as it must hold parameters or groups, not both");
+    throw new TypeError(cannot("use params", "it must hold parameters or groups, not both"));
   }
   return [{ options: {}, params: members }];
 }
@@ -94,7 +94,7 @@ export function readMembers(params: unknown): GroupMembers[] {
  */
 export function readGroupMembers(group: unknown): GroupMembers {
   if (typeof group !== "object" || group === null) {
-    throw new TypeError(`Cannot add a group as it must be an object: it is ${describe(group)}`);
+    throw new TypeError(cannot("add a group", "it must be an object", `it is ${describe(group)}`));
   }
   checkGroupKeys(group, ["params", "initialLr"]);
   const options = group as ParamGroupOptions<Tensor>;
@@ -151,7 +151,9 @@ function toArray(value: unknown, what: string): unknown[] {
   }
   const array = [...iterable];
   if (array.length === 0) {
-    throw new TypeError(`Cannot use ${what} as it must hold at least one parameter: it is empty`);
+    throw new TypeError(
+      cannot(`use ${what}`, "it must hold at least one parameter", "it is empty"),
+    );
   }
   return array;
 }

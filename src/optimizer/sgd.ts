@@ -11,7 +11,7 @@ import { holdBase, isScheduled } from "../core/initial_lr.ts";
 import type { Parameter, SparseParameter } from "../core/parameter.ts";
 import { readPrecision, ROUNDING_KEYS } from "../core/rounding.ts";
 import type { Precision } from "../core/rounding.ts";
-import { checkObject } from "../core/validate.ts";
+import { cannot, checkObject } from "../core/validate.ts";
 import { goBackThrough } from "../differentiable/backward.ts";
 import type { BackwardOptions, BackwardResult, Cotangents } from "../differentiable/backward.ts";
 import { checkRecordSteps, Recorder } from "../differentiable/recorder.ts";
@@ -418,8 +418,11 @@ export class SGD<T extends Tensor = FloatArray> {
     const loss = closure();
     if (typeof (loss as PromiseLike<unknown> | undefined)?.then === "function") {
       throw new TypeError(
-        "Cannot step as the closure must compute the gradients before it returns: " +
+        cannot(
+          "step",
+          "the closure must compute the gradients before it returns",
           "it returned a promise",
+        ),
       );
     }
     this.#stepper.checkIdle("step");

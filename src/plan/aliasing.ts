@@ -6,6 +6,7 @@ import type { FloatArray } from "../core/host_array.ts";
 import { byteLengthOf } from "../core/intrinsics.ts";
 import { label } from "../core/parameter.ts";
 import type { ArrayName, Parameter } from "../core/parameter.ts";
+import { cannot } from "../core/validate.ts";
 import { assertUnlocked, isCurrent, measureMemory } from "../memory/locks.ts";
 import type { Memory } from "../memory/locks.ts";
 import { createSpans, findOverlap, overlapError, sortApart, Written } from "../memory/overlap.ts";
@@ -211,7 +212,7 @@ function listArrays(table: TensorTable, name: ArrayName): NamedSpan[] {
 
 function repeated(parameter: Parameter<Tensor>, row: number): RangeError {
   return new RangeError(
-    `Cannot add ${label(parameter, row)} as it must be in one group only, once`,
+    cannot(`add ${label(parameter, row)}`, "it must be in one group only, once"),
   );
 }
 

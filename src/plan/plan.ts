@@ -12,6 +12,7 @@ import type { Device, Tensor } from "../core/dtype.ts";
 import { checkOverflow, updateTypeOf } from "../core/overflow.ts";
 import type { Parameter, SparseGrad } from "../core/parameter.ts";
 import type { Precision } from "../core/rounding.ts";
+import { cannot } from "../core/validate.ts";
 import { hasLocks } from "../memory/locks.ts";
 import type { Allocator } from "../memory/slab.ts";
 import { AliasChecker, assertAllUnlocked, checkNoDataAlias } from "./aliasing.ts";
@@ -298,7 +299,7 @@ export class Plan {
       findDetachedSparse(this, nameValues);
     if (detached === null) return;
     throw new TypeError(
-      `Cannot step as the buffer of ${detached} was detached or resized since it was checked`,
+      cannot("step", `the buffer of ${detached} was detached or resized since it was checked`),
     );
   }
 

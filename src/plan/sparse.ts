@@ -12,7 +12,7 @@ import type { ElementType } from "../core/dtype.ts";
 import type { FloatArray } from "../core/host_array.ts";
 import { bufferOf, byteOffsetOf, lengthOf, tagOf } from "../core/intrinsics.ts";
 import type { SparseGrad } from "../core/parameter.ts";
-import { outOfRange, refusal, wrongType } from "../core/validate.ts";
+import { cannot, outOfRange, refusal, wrongType } from "../core/validate.ts";
 import { FIRST, GRAD, KIND, LATER, ROW, stateWord } from "./layout.ts";
 
 /** Words of a row, as `kernels/src/ffi/layout.rs` has it too: those of a tensor's row, and more. */
@@ -128,12 +128,17 @@ export function readSparse(
   what: string,
 ): SparseRows {
   if (like.dtype.device !== undefined) {
-    throw new TypeError(`Cannot use ${what} as it must be a tensor, like its data: it is sparse`);
+    throw new TypeError(
+      cannot(`use ${what}`, "it must be a tensor, like its data", "it is sparse"),
+    );
   }
   if (isSixteenBit(like.dtype)) {
     throw new TypeError(
-      `Cannot use ${what} as a sparse gradient needs data of float32 or float64: ` +
+      cannot(
+        `use ${what}`,
+        "a sparse gradient needs data of float32 or float64",
         `its data are ${like.dtype.name}`,
+      ),
     );
   }
   const [rows, columns] = readShape(shape, like, what);
@@ -227,8 +232,11 @@ function narrow(indices: SparseGrad["indices"]): Uint32Array<ArrayBuffer> {
 
 function indexError(indices: SparseGrad["indices"], i: number, rows: number, what: string) {
   return new RangeError(
-    `Cannot use ${what} as its indices must be >= 0 and < ${rows}, its number of rows: ` +
+    cannot(
+      `use ${what}`,
+      `its indices must be >= 0 and < ${rows}, its number of rows`,
       `index ${i} is ${indices[i]}`,
+    ),
   );
 }
 
@@ -252,13 +260,16 @@ export function checkSparseOptions(
   if (h.momentum === 0 || began === null || began === sparse) return;
   if (!sparse) {
     throw new TypeError(
-      `Cannot use ${what} as it must be sparse, like the one that its momentum buffer began with`,
+      cannot(`use ${what}`, "it must be sparse, like the one that its momentum buffer began with"),
     );
   }
   if (h.nesterov) {
     throw new TypeError(
-      `Cannot use ${what} as it must be an array with nesterov, like the one that its momentum ` +
-        "buffer began with: it is sparse",
+      cannot(
+        `use ${what}`,
+        "it must be an array with nesterov, like the one that its momentum buffer began with",
+        "it is sparse",
+      ),
     );
   }
 }

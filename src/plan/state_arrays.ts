@@ -12,6 +12,7 @@ import { countOf, FLOAT32, isSixteenBit } from "../core/dtype.ts";
 import type { Tensor } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
 import type { ArrayName } from "../core/parameter.ts";
+import { cannot } from "../core/validate.ts";
 import { copyFromHost, storedType } from "../memory/host_copy.ts";
 import { makeArrays, objectOf } from "../memory/slab.ts";
 import type { Allocator, StateArray } from "../memory/slab.ts";
@@ -260,7 +261,7 @@ export class StateArrays {
       if (isOfType && countOf(values!) === lengthOf(i)) continue;
       // The dict fitted other data, which a getter gave.
       throw new RangeError(
-        `Cannot load the state as ${table.name(row, "data")} changed meanwhile`,
+        cannot("load the state", `${table.name(row, "data")} changed meanwhile`),
       );
     }
     const copies: HeldCopy[] = [];

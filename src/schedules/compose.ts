@@ -1,6 +1,6 @@
 /** Schedules made of schedules: one after another, or all at once. */
 
-import { checkArray, refusal, wrongType } from "../core/validate.ts";
+import { cannot, checkArray, refusal, wrongType } from "../core/validate.ts";
 import { checkMilestones } from "./decay.ts";
 import { fromRecurrence, lastReset, nextChange, recurrenceOf } from "./schedule.ts";
 import type { Recurrence, Schedule } from "./schedule.ts";
@@ -96,7 +96,7 @@ function restart(part: Recurrence, baseLr: number): number {
 function checkParts(schedules: unknown): Recurrence[] {
   checkArray("use schedules", schedules, "they");
   if (schedules.length === 0) {
-    throw new RangeError("Cannot use schedules as there must be at least one: there are 0");
+    throw new RangeError(cannot("use schedules", "there must be at least one", "there are 0"));
   }
   return (schedules as Schedule[]).map((schedule, i) => {
     if (typeof schedule !== "function") {
@@ -104,8 +104,11 @@ function checkParts(schedules: unknown): Recurrence[] {
     }
     if (schedule.momentum !== undefined) {
       throw new TypeError(
-        `Cannot use schedules[${i}] as it moves momentum, which others do not: ` +
+        cannot(
+          `use schedules[${i}]`,
+          "it moves momentum, which others do not",
           "set cycleMomentum to false",
+        ),
       );
     }
     return recurrenceOf(schedule);
@@ -115,8 +118,11 @@ function checkParts(schedules: unknown): Recurrence[] {
 function checkFit(count: number, milestones: readonly number[]): void {
   if (milestones.length !== count - 1) {
     throw new RangeError(
-      `Cannot set milestones as there must be ${count - 1}, one fewer than schedules: ` +
+      cannot(
+        "set milestones",
+        `there must be ${count - 1}, one fewer than schedules`,
         `there are ${milestones.length}`,
+      ),
     );
   }
   if (milestones.some((step, i) => i > 0 && step <= milestones[i - 1])) {

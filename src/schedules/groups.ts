@@ -2,7 +2,7 @@
 
 import { baseForEarlier, initialLrOf, markScheduled, settleInitialLr } from "../core/initial_lr.ts";
 import { checkHyperparameter, checkInitialLr } from "../core/hyperparameters.ts";
-import { wrongType } from "../core/validate.ts";
+import { cannot, wrongType } from "../core/validate.ts";
 import type { LRSchedulerStateDict } from "../state/extras.ts";
 
 /**
@@ -118,12 +118,15 @@ export class Groups {
  */
 export function checkCounts({ _last_lr, base_lrs = [] }: LRSchedulerStateDict): void {
   if (_last_lr.length === 0) {
-    throw new RangeError("Cannot set _last_lr as there must be one for each group: there are 0");
+    throw new RangeError(cannot("set _last_lr", "there must be one for each group", "there are 0"));
   }
   if (base_lrs.length > _last_lr.length) {
     throw new RangeError(
-      `Cannot set base_lrs as there must be at most ${_last_lr.length}, like _last_lr: ` +
+      cannot(
+        "set base_lrs",
+        `there must be at most ${_last_lr.length}, like _last_lr`,
         `there are ${base_lrs.length}`,
+      ),
     );
   }
 }

@@ -1,6 +1,7 @@
 /** The 1cycle policy. */
 
 import {
+  cannot,
   checkBoolean,
   checkNumber,
   checkOptions,
@@ -147,7 +148,7 @@ function countSteps({ totalSteps, epochs, stepsPerEpoch }: OneCycleLROptions): n
   if (totalSteps !== undefined) return totalSteps;
   if (epochs === undefined || stepsPerEpoch === undefined) {
     throw new TypeError(
-      "Cannot make the schedule as totalSteps, or both epochs and stepsPerEpoch, must be given",
+      cannot("make the schedule", "totalSteps, or both epochs and stepsPerEpoch, must be given"),
     );
   }
   checkNumber("epochs", epochs, COUNT);

@@ -1,5 +1,7 @@
 /** What a scheduler is given for all groups of an optimizer, or for each. */
 
+import { cannot } from "../core/validate.ts";
+
 /** How a list that has an item for each group gets one for a group that is added. */
 interface Extension {
   /** What the items are, as errors call them. */
@@ -28,8 +30,11 @@ export class PerGroup<T> {
     const list: unknown[] = this.#isShared ? [given] : [...given as unknown[]];
     if (!this.#isShared && list.length !== count) {
       throw new RangeError(
-        `Cannot set ${what.one} as there must be ${count}, one for each group: ` +
+        cannot(
+          `set ${what.one}`,
+          `there must be ${count}, one for each group`,
           `there are ${list.length}`,
+        ),
       );
     }
     this.#items = list.map(check);
@@ -50,8 +55,12 @@ export class PerGroup<T> {
     if (this.#items.length === count) return this.#items;
     const { name, one, method } = this.#what;
     throw new RangeError(
-      `Cannot step as each group must have a ${one}: there are ${count} groups and ` +
-        `${this.#items.length} ${name}. A group that was added gets its own by ${method}`,
+      cannot(
+        "step",
+        `each group must have a ${one}`,
+        `there are ${count} groups and ${this.#items.length} ${name}. A group that was added ` +
+          `gets its own by ${method}`,
+      ),
     );
   }
 
@@ -65,14 +74,20 @@ export class PerGroup<T> {
     const { name, one } = this.#what;
     if (this.#isShared) {
       throw new TypeError(
-        `Cannot add a ${one} as the scheduler must have a list of ${name}: it has one for all ` +
-          "groups, those that are added too",
+        cannot(
+          `add a ${one}`,
+          `the scheduler must have a list of ${name}`,
+          "it has one for all groups, those that are added too",
+        ),
       );
     }
     if (this.#items.length >= count) {
       throw new RangeError(
-        `Cannot add a ${one} as there must be a group without one: there are ${count} groups ` +
-          `and ${this.#items.length} ${name}; add the group first`,
+        cannot(
+          `add a ${one}`,
+          "there must be a group without one",
+          `there are ${count} groups and ${this.#items.length} ${name}; add the group first`,
+        ),
       );
     }
     this.#items.push(item);

@@ -12,7 +12,7 @@ import { nameArray } from "../core/parameter.ts";
 import type { ArrayName, Parameter } from "../core/parameter.ts";
 import { bufferTypeOf } from "../core/rounding.ts";
 import type { Precision } from "../core/rounding.ts";
-import { checkBoolean, checkOptions, quote } from "../core/validate.ts";
+import { cannot, checkBoolean, checkOptions, quote } from "../core/validate.ts";
 import { copyFromHost, copyToHost, hostDtypeOf, readable } from "../memory/host_copy.ts";
 import { assertUnlocked } from "../memory/locks.ts";
 import type { Plan } from "../plan/plan.ts";
@@ -155,7 +155,7 @@ export function applyStateDict(
   const { strict = true, parameters = false } = options;
   const checked = checkStateDict(dict);
   if (strict && parameters && checked.parameters.size === 0) {
-    throw new TypeError("Cannot load the parameters as the state dict has none");
+    throw new TypeError(cannot("load the parameters", "the state dict has none"));
   }
   const { pairs, matches, problems, label } = match(owner.groups, owner.names, checked.groups);
   const fitting = matches.filter((found) => {
@@ -298,7 +298,7 @@ function refuse(problems: readonly Problem[]): void {
   if (problems.length === 0) return;
   const lines = new Set(problems.map(({ line }) => `\n- ${line}`));
   throw new RangeError(
-    `Cannot load the state dict as it must fit the optimizer:${[...lines].join("")}`,
+    cannot("load the state dict", `it must fit the optimizer:${[...lines].join("")}`),
   );
 }
 
@@ -356,7 +356,7 @@ function prepareWrite({ plan: { table } }: Owner, { index, id }: Match, dict: Ch
     check() {
       const isOfType = hostDtypeOf(data, what) === dtypeOf(values, "values");
       if (isOfType && countOf(data) === lengthOf(values)) return assertUnlocked(data, () => what);
-      throw new RangeError(`Cannot load the state as ${what} changed meanwhile`);
+      throw new RangeError(cannot("load the state", `${what} changed meanwhile`));
     },
     write: () => copyFromHost(data, values),
   };

@@ -9,6 +9,7 @@ import type { Hyperparameters } from "../core/hyperparameters.ts";
 import { lengthOf } from "../core/intrinsics.ts";
 import {
   asObject,
+  cannot,
   checkText,
   inside,
   isPlainObject,
@@ -214,7 +215,7 @@ export function checkGroup(group: unknown, position: number, indices: Set<number
       throw wrong(`${what}.params`, "whole numbers >= 0", index);
     }
     if (indices.has(index)) {
-      throw new RangeError(`Cannot use the state dict as index ${index} is in its params twice`);
+      throw new RangeError(cannot("use the state dict", `index ${index} is in its params twice`));
     }
     indices.add(index);
   }
@@ -226,8 +227,11 @@ function checkNames(names: unknown, what: string, length: number): readonly (str
   if (!Array.isArray(names)) throw wrong(`${what}.param_names`, "an array", names);
   if (names.length !== length) {
     throw new RangeError(
-      `Cannot use the state dict as ${what}.param_names must have ${length} names, like params: ` +
+      cannot(
+        "use the state dict",
+        `${what}.param_names must have ${length} names, like params`,
         `it has ${names.length}`,
+      ),
     );
   }
   return Array.from(
@@ -303,7 +307,7 @@ function toIndex(where: Where): number {
   const [, key] = where;
   const index = Number(key);
   if (Number.isSafeInteger(index) && index >= 0 && String(index) === key) return index;
-  throw new TypeError(`Cannot use the state dict as the key of ${nameOf(where)} must be an index`);
+  throw new TypeError(cannot("use the state dict", `the key of ${nameOf(where)} must be an index`));
 }
 
 /** A plain object, of which the caller reads each property once. */
@@ -315,7 +319,7 @@ function asEntry(value: unknown, where: Where): Record<string, unknown> {
 function refuseOthers(rest: Record<string, unknown>, where: Where): void {
   for (const other of Object.keys(rest)) {
     throw new TypeError(
-      `Cannot use the state dict as ${nameOf(where)}.${other} is no state of SGD`,
+      cannot("use the state dict", `${nameOf(where)}.${other} is no state of SGD`),
     );
   }
 }

@@ -5,6 +5,7 @@ import {
   ABOVE_ONE,
   asObject,
   BELOW_ONE,
+  cannot,
   checkNumber,
   checkText,
   COUNT,
@@ -37,7 +38,7 @@ export interface RoundingStateDict {
 export function checkRoundingDict(value: unknown): RoundingStateDict {
   const { seed, counter, ...rest } = asObject(value, "rounding");
   for (const key of Object.keys(rest)) {
-    throw new TypeError(`Cannot use the state dict as rounding.${key} is no state of SGD`);
+    throw new TypeError(cannot("use the state dict", `rounding.${key} is no state of SGD`));
   }
   inside("rounding", () => {
     checkNumber("seed", seed, SAFE_WHOLE);
@@ -98,7 +99,7 @@ export function checkScalerDict(dict: unknown): GradScalerStateDict {
   const other = Object.keys(entries).find((key) => !Object.hasOwn(SCALER_CHECKS, key));
   if (other !== undefined) {
     throw new TypeError(
-      `Cannot use the state dict as its key ${quote(other)} is no state of a GradScaler`,
+      cannot("use the state dict", `its key ${quote(other)} is no state of a GradScaler`),
     );
   }
   return entries as unknown as GradScalerStateDict;

@@ -1,6 +1,6 @@
 /** The names of an optimizer's parameters: each identifies one, also in a file. */
 
-import { checkString } from "../core/validate.ts";
+import { checkString, refusal } from "../core/validate.ts";
 import { isReserved } from "./tensor_names.ts";
 
 /** The most UTF-16 units of a name: the header of a file holds each name twice. */
@@ -45,7 +45,7 @@ function readName(parameter: unknown, index: number): string | undefined {
   if (name === undefined) return undefined;
   checkString(`use parameter ${index}`, name, "name");
   if (name.length > MAX_LENGTH) {
-    throw refuse(index, `have at most ${MAX_LENGTH} UTF-16 units`, `length is ${name.length}`);
+    throw refuse(index, `have at most ${MAX_LENGTH} UTF-16 units`, name.length, "length");
   }
   if (!name.isWellFormed()) throw refuse(index, "have no lone surrogates", shown(name));
   if (isReserved(name)) {
@@ -58,12 +58,10 @@ function doubled(first: number, second: number, name: string): RangeError {
   return refuse(second, `differ from that of parameter ${first}`, shown(name));
 }
 
-function refuse(index: number, what: string, current: string): RangeError {
-  return new RangeError(
-    `Cannot use parameter ${index} as name must ${what}: current ${current}`,
-  );
+function refuse(index: number, what: string, shown: string | number, kind?: string): RangeError {
+  return new RangeError(refusal(`use parameter ${index}`, `name must ${what}`, shown, kind));
 }
 
 function shown(name: string): string {
-  return `value is ${JSON.stringify(name.length > 80 ? `${name.slice(0, 79)}…` : name)}`;
+  return JSON.stringify(name.length > 80 ? `${name.slice(0, 79)}…` : name);
 }

@@ -1,5 +1,6 @@
 /** Detects arrays that are replaced, detached or resized while a step is running. */
 
+import { cannot } from "../core/validate.ts";
 import { findDetached, findDetachedData, findDetachedSparse } from "../plan/attached.ts";
 import type { Plan } from "../plan/plan.ts";
 
@@ -39,7 +40,10 @@ export function guardArrays(plan: Plan): ArrayGuard {
 
 function changeError(name: string, what: string): Error {
   return new Error(
-    `Cannot finish the step as ${name} was ${what} while it ran: await stepAsync before arrays ` +
-      "change",
+    cannot(
+      "finish the step",
+      `${name} was ${what} while it ran`,
+      "await stepAsync before arrays change",
+    ),
   );
 }

@@ -1,5 +1,6 @@
 /** Refuses steps with options that parameters or gradients do not allow. */
 
+import { cannot } from "../core/validate.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { StepRequest } from "./options.ts";
 
@@ -20,8 +21,11 @@ export function checkRequest(plan: Plan, request: StepRequest): void {
   if (option === null) return;
   if (plan.groups.some(({ differentiable }) => differentiable)) {
     throw new TypeError(
-      `Cannot step with ${option} as no group may be differentiable then: one has ` +
-        "differentiable true",
+      cannot(
+        `step with ${option}`,
+        "no group may be differentiable then",
+        "one has differentiable true",
+      ),
     );
   }
   if (reads !== null) checkArrays(plan, reads);
@@ -34,8 +38,11 @@ function checkArrays({ table }: Plan, option: string): void {
     const what = NO_ARRAY[table.gradientKind(row)];
     if (what === null) continue;
     throw new TypeError(
-      `Cannot step with ${option} as ${table.name(row, "grad")} must be an array then: ` +
+      cannot(
+        `step with ${option}`,
+        `${table.name(row, "grad")} must be an array then`,
         `it is ${what}`,
+      ),
     );
   }
 }

@@ -2,6 +2,7 @@
 
 import type { Tensor } from "../core/dtype.ts";
 import type { Parameter, SparseParameter } from "../core/parameter.ts";
+import { cannot } from "../core/validate.ts";
 
 /** A gradient that is to be replaced. */
 export interface Replacement {
@@ -22,7 +23,7 @@ export function replaceGrads(replacements: readonly Replacement[]): () => void {
   for (const { parameter, name } of replacements) {
     if (isAssignable(parameter, "grad")) continue;
     throw new TypeError(
-      `Cannot zero ${name} as it must be writable, to be replaced: its parameter is read-only`,
+      cannot(`zero ${name}`, "it must be writable, to be replaced", "its parameter is read-only"),
     );
   }
   const done: Replacement[] = [];

@@ -3,6 +3,7 @@
 import type { Backend } from "../backends/backend.ts";
 import { memoryOf, stepRows, stepRowsAsync } from "../backends/dispatch.ts";
 import type { Precision } from "../core/rounding.ts";
+import { cannot } from "../core/validate.ts";
 import type { RecordedStep, Recorder } from "../differentiable/recorder.ts";
 import { lockMemory } from "../memory/locks.ts";
 import { memoryIn } from "../plan/aliasing.ts";
@@ -63,7 +64,7 @@ export class Stepper {
    * @throws {Error} If an asynchronous step is running, or a getter is being called.
    */
   checkIdle(doing: string): void {
-    if (this.#activity !== null) throw new Error(`Cannot ${doing} as ${BUSY[this.#activity]}`);
+    if (this.#activity !== null) throw new Error(cannot(doing, BUSY[this.#activity]));
   }
 
   /** Reads parameters. Their getters may call anything but what `checkIdle` guards. */
