@@ -36,7 +36,7 @@ export function readFlags(
     console.log(help);
     Deno.exit(0);
   }
-  if (unknown.length > 0) fail(`Cannot read ${unknown[0]} as it is no option`, help);
+  if (unknown.length > 0) fail(`Cannot read ${unknown[0]} as it is not an option`, help);
   for (const name of [...texts, ...numbers]) {
     if (flags[name] === "") fail(`Cannot read --${name} as its value is missing`, help);
   }

@@ -35,7 +35,7 @@ async function main(args: readonly string[]): Promise<void> {
     string: ["plot"],
     default: { plot: "out/learn_lr.svg" },
     unknown(arg: string) {
-      console.error(`Cannot read ${arg} as it is no option: there is --plot FILE`);
+      console.error(`Cannot read ${arg} as it is not an option: there is --plot FILE`);
       Deno.exit(2);
     },
   });

@@ -21,7 +21,7 @@ export interface MemoryUse {
   readonly kept: number;
   /** The same at its peak, in which what could have been collected counts too. */
   readonly peak: number;
-  /** By how much the process grew at its peak, likewise; exact to about a megabyte. */
+  /** By how much the process grew at its peak, with what could have been collected; exact to about a megabyte. */
   readonly process: number;
 }
 
@@ -101,7 +101,7 @@ async function settle(): Promise<void> {
   }
 }
 
-/** Lets the process's peak begin anew where the system can, and returns what it takes now. */
+/** Resets the process's peak where the system can, and returns what it takes now. */
 function startPeak(): number {
   if (Deno.build.os === "linux") Deno.writeTextFileSync("/proc/self/clear_refs", "5");
   return Deno.memoryUsage().rss;

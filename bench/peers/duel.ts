@@ -31,7 +31,7 @@ export function ratioOf(a: Result, b: Result): number {
 /** The name under which the roofline is among the results. */
 export const ROOFLINE = "roofline";
 
-/** torch's threads go on spinning for some milliseconds after a step; the next one has to wait. */
+/** torch's threads keep spinning for some milliseconds after a step; the next one has to wait. */
 const PAUSE_MS = 25;
 
 /** Runs all programs at the same time, but lets only one at a time work. */

@@ -48,7 +48,7 @@ export function parseOptions(args: readonly string[]): AutoRoundOptions | "help"
       return false;
     },
   });
-  if (unknown.length > 0) throw new UsageError(`Cannot read ${unknown[0]} as it is no option`);
+  if (unknown.length > 0) throw new UsageError(`Cannot read ${unknown[0]} as it is not an option`);
   if (flags.help) return "help";
   if (!["auto", "cpu", "js"].includes(flags.backend)) {
     throw new UsageError(

@@ -54,7 +54,7 @@ export async function loadRun(path: string): Promise<SavedRun> {
   });
   const notes = parseNotes(dict.metadata?.digits ?? "");
   if (notes === null || dict.param_groups.length !== 1) {
-    throw new UsageError(`Cannot resume ${path} as it is no checkpoint of the demo`);
+    throw new UsageError(`Cannot resume ${path} as it is not a checkpoint of the demo`);
   }
   return { ...notes, dict };
 }

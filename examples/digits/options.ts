@@ -120,7 +120,7 @@ function parseFlags(args: readonly string[]): Flags {
   }
   unknown.push(...args.filter((arg) => SWITCHES.some((name) => arg.startsWith(`--${name}=`))));
   unknown.push(...flags._.map(String));
-  if (unknown.length > 0) throw new UsageError(`Cannot read ${unknown[0]} as it is no option`);
+  if (unknown.length > 0) throw new UsageError(`Cannot read ${unknown[0]} as it is not an option`);
   return flags;
 }
 

@@ -23,7 +23,7 @@ def load(path):
         notes = dict(file.metadata() or {})
         tensors = {name: file.get_tensor(name) for name in file.keys()}
     if notes.pop("format", None) != FORMAT or int(notes.pop("version")) > VERSION:
-        raise ValueError(f"{path} is no Descent checkpoint of version {VERSION} or older")
+        raise ValueError(f"{path} is not a Descent checkpoint of version {VERSION} or older")
     groups = json.loads(notes.pop("param_groups"))
     if any("param_names" in group for group in groups):  # torch wants all groups with names, or none
         for group in groups:

@@ -2,8 +2,8 @@
 
     python train.py TO STEPS [FROM]
 
-FROM is a checkpoint to go on from; without one, training starts anew. train.ts does the same with
-Descent, and either goes on where the other has stopped.
+FROM is a checkpoint to resume from; without one, training starts from the beginning. train.ts does
+the same with Descent, and each resumes where the other has stopped.
 """
 
 import hashlib

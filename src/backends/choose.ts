@@ -10,7 +10,7 @@ import { js } from "./js/backend.ts";
  * Chooses a backend; `"auto"` is `cpu` where the library is there and allowed, else `js`.
  *
  * @throws {TypeError} If there is no such backend.
- * @throws {Error} If `"cpu"` cannot be had, a library is there that does not work, or
+ * @throws {Error} If `"cpu"` is not available, a library is there that does not work, or
  * `DENO_DESCENT_KERNELS` names what is not a file.
  */
 export function chooseBackend(choice: "auto" | BackendName = "auto"): Backend {

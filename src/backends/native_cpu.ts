@@ -19,7 +19,7 @@ import type { HyperGradients, Pullback } from "./pullback.ts";
 let backend: Backend | undefined;
 
 /**
- * The backend, opened once per process, or why it cannot be had.
+ * The backend, opened once per process, or why it is not available.
  *
  * @throws {Error} If the library is there and allowed, but does not work.
  */

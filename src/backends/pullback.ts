@@ -1,4 +1,4 @@
-/** What it takes to go back through one step; `kernels/src/vjp/mod.rs` says how. */
+/** The inputs and outputs of the derivative of one step; `kernels/src/vjp/mod.rs` says how. */
 
 import { checkMatches } from "../core/array_checks.ts";
 import type { ArraySpec } from "../core/array_checks.ts";

@@ -3,7 +3,7 @@
  *
  * The new file is written beside the old one under a name of its own, made durable, and then renamed.
  * Its writer holds a lock on it, which the system lets go of when the process ends in whatever way: a
- * file of such a name that is not locked was left behind, and whoever comes next removes it.
+ * file of such a name that is not locked was left behind, and the next writer removes it.
  */
 
 import { isAbsolute } from "../core/absolute_path.ts";
@@ -24,8 +24,8 @@ interface Target {
 /**
  * Writes a file in full or not at all.
  *
- * @param path Where it goes, from the root on: the current folder may change meanwhile. A symbolic
- * link is followed, permission bits of an old file are kept.
+ * @param path The absolute path: the current folder may change during the call. A symbolic link is
+ * followed, permission bits of an old file are kept.
  * @param write Writes the content to the file that it gets.
  * @throws {CheckpointError} If the system does not let the file be written; the old one is unchanged.
  */
@@ -37,7 +37,7 @@ export async function replaceFile(
     const target = await toTarget(await followLink(path));
     const old = await statOrNull(target.path);
     if (old?.isDirectory) throw new CheckpointError("it is a directory");
-    if (old !== null && !old.isFile) throw new CheckpointError("it is no regular file");
+    if (old !== null && !old.isFile) throw new CheckpointError("it is not a regular file");
     await sweep(target);
     await writeAndRename(target, old?.mode ?? null, write);
     await syncFolder(target.folder);

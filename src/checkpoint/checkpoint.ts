@@ -142,11 +142,11 @@ export async function saveState(
  * @param path The file.
  * @param options Who is told of the progress.
  * @returns The state dict, for `loadStateDict`.
- * @throws {CheckpointError} If it is no valid checkpoint or cannot be read; the message names the
+ * @throws {CheckpointError} If it is not a valid checkpoint or cannot be read; the message names the
  * file and the place in it.
  * @throws {Deno.errors.NotFound} If there is no file.
  *
- * @example Go on if there is something to go on from
+ * @example Resume if there is a checkpoint
  * ```ts
  * import { loadState, SGD } from "@descent/sgd";
  *
@@ -171,7 +171,7 @@ export async function loadState(
   try {
     // Opening a pipe would wait for its other end; one that takes the file's place after this look
     // still does.
-    if (!(await Deno.stat(name)).isFile) throw unreadable("it is no regular file");
+    if (!(await Deno.stat(name)).isFile) throw unreadable("it is not a regular file");
     const dict = await readFile(name, options.onProgress);
     await removeStaleTemporaries(name).catch(() => {}); // the state is there all the same
     return dict;
@@ -290,7 +290,7 @@ async function readFile(
   const file = await Deno.open(name, { read: true });
   try {
     const { isFile, size } = await file.stat();
-    if (!isFile) throw unreadable("it is no regular file");
+    if (!isFile) throw unreadable("it is not a regular file");
     return await readAll(file, size, onProgress);
   } finally {
     file.close();

@@ -105,7 +105,7 @@ export function encodeStateDict(dict: StateDict): Uint8Array<ArrayBuffer> {
  * hostile: everything is checked before it is used.
  *
  * @param bytes The bytes of the file; the dict does not share them.
- * @throws {CheckpointError} If they are no valid state; the message names the place.
+ * @throws {CheckpointError} If they are not a valid state; the message names the place.
  * @throws {TypeError} If `bytes` is not a Uint8Array.
  *
  * @example

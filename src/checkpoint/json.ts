@@ -25,7 +25,7 @@ export type Scalar = string | number | boolean | null;
 /**
  * A reader that is told what comes next and accepts nothing else. Nothing is nested deeper, and
  * nothing is kept, than the caller asks for, so no input can exhaust stack or memory. Unlike
- * `JSON.parse` it refuses doubled keys, lone surrogates and numbers that overflow.
+ * `JSON.parse` it refuses duplicate keys, lone surrogates and numbers that overflow.
  */
 export class JsonReader {
   readonly #text: string;
@@ -53,7 +53,7 @@ export class JsonReader {
     if (this.#skip("}")) return;
     do {
       const key = this.string();
-      if (isDoubled(key)) throw this.error(`the key ${quote(key)} is doubled`);
+      if (isDoubled(key)) throw this.error(`the key ${quote(key)} is duplicated`);
       this.#count(1);
       this.#expect(":");
       onKey(key);

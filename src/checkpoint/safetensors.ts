@@ -10,7 +10,7 @@
  * This is TypeScript rather than the Rust crate of the format behind the boundary, because one path
  * then serves every backend, also where there is no native library, and because the crate writes
  * metadata in an order that changes from run to run. What is accepted is what the crate accepts,
- * less doubled keys, unknown fields, more than 64 dimensions, sizes beyond 2^53 and headers of more
+ * less duplicate keys, unknown fields, more than 64 dimensions, sizes beyond 2^53 and headers of more
  * than 4 million keys and items; the tests hold this to the crate's own vectors and to files that
  * the Python package wrote.
  */

@@ -6,7 +6,7 @@ import { KernelInstallError } from "./error.ts";
 import { nodePath } from "./node.ts";
 
 /**
- * Puts a file into the folder in one step: whoever looks sees all of it or nothing.
+ * Puts a file into the folder in one step: a reader sees all of it or nothing.
  *
  * @returns The file's path.
  * @throws {KernelInstallError} If it cannot be written; nothing is left behind.

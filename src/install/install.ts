@@ -108,9 +108,8 @@ export interface UninstallOptions {
  *
  * @param options Where from, where to, and which library.
  * @returns What was installed, and where.
- * @throws {KernelInstallError} If there is no library for this platform, it cannot be had or does not
- * come in time, it is not the released one, or it cannot be written. Nothing half-installed is left
- * behind.
+ * @throws {KernelInstallError} If there is no library for this platform, it cannot be downloaded, does
+ * not come in time, is not the released one, or cannot be written. Nothing half-installed is left behind.
  * @throws {TypeError} If an option is of another type or does not exist.
  * @throws {RangeError} If `timeout` is not above 0.
  *

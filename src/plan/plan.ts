@@ -169,7 +169,7 @@ export class Plan {
    * 5. What was recorded as changed is compared with the rest; then nothing is recorded any more.
    * 6. The sparse table is written from the rows, which are complete.
    *
-   * If any of it throws, the next refresh binds and compares everything anew.
+   * If any of it throws, the next refresh binds and compares everything again.
    *
    * @throws {TypeError} If an array is of another type or its buffer detached or resizable.
    * @throws {RangeError} If lengths differ, arrays overlap or hyperparameters do not fit together.

@@ -59,7 +59,7 @@ export function cosineAnnealingLR(options: CosineAnnealingLROptions): Schedule {
   return fromRecurrence({
     first: (lr) => lr,
     next(lr, step, baseLr) {
-      // From the lowest point there is no ratio to go on by.
+      // At the lowest point the ratio to the next step would divide by zero.
       const isLowest = (step - 1 - tMax) % (2 * tMax) === 0;
       const next = isLowest
         ? lr + (baseLr - etaMin) * (1 - Math.cos(Math.PI / tMax)) / 2
@@ -92,7 +92,7 @@ function lastLowest(step: number, tMax: number, height: (step: number) => number
 }
 
 /**
- * Moves the learning rate along a cosine from its base towards `etaMin`, and starts anew after `t0`
+ * Moves the learning rate along a cosine from its base towards `etaMin`, and starts again after `t0`
  * steps, then after `t0 * tMult`, and so on: torch's `CosineAnnealingWarmRestarts`.
  *
  * @throws {TypeError} If an option is not a number or does not exist.

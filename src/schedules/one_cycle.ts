@@ -79,8 +79,8 @@ const LIMITS = {
 } as const;
 
 /**
- * Raises the learning rate to `maxLr` and lets it fall far below where it started, and momentum the
- * other way round: torch's `OneCycleLR`. One step is one batch.
+ * Raises the learning rate to `maxLr` and then lowers it far below its start; momentum moves
+ * inversely: torch's `OneCycleLR`. One step is one batch.
  *
  * The learning rate that the group started with plays no part: an `LRScheduler` makes the group's
  * `initialLr` that of the cycle, `maxLr / divFactor`, as torch does. With `cycleMomentum` the schedule has

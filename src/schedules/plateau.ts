@@ -165,7 +165,7 @@ export class ReduceLROnPlateau {
   }
 
   /**
-   * The state under torch's names, with the learning rates as they are now. The options are no part
+   * The state under torch's names, with the learning rates as they are now. The options are not part
    * of it; nor is `best` before there was a metric.
    */
   stateDict(): LRSchedulerStateDict {

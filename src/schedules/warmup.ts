@@ -1,4 +1,4 @@
-/** Schedules that hold the learning rate back at first. */
+/** Schedules that begin with a smaller learning rate. */
 
 import { checkNumber, checkOptions, COUNT, POSITIVE_SHARE, SHARE } from "../core/validate.ts";
 import { fromRecurrence } from "./schedule.ts";
@@ -10,7 +10,7 @@ import type { Schedule } from "./schedule.ts";
  * @category Schedules
  */
 export interface ConstantLROptions {
-  /** What the learning rate is multiplied by at first, > 0 and <= 1. @default {1 / 3} */
+  /** What the learning rate is multiplied by during the first steps, > 0 and <= 1. @default {1 / 3} */
   factor?: number;
   /** Steps until it is the whole learning rate, >= 1. @default {5} */
   totalIters?: number;

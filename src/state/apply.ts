@@ -189,7 +189,7 @@ export function applyStateDict(
   return report(problems);
 }
 
-/** The data of a parameter, which whoever owns it may have replaced by anything. */
+/** The data of a parameter, which its owner may have replaced by anything. */
 function dataOf(parameter: Parameter<Tensor>, index: number): Tensor {
   const { data } = parameter;
   checkState(data, parameter, index, "data");

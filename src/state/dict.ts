@@ -46,7 +46,7 @@ export interface StateDict {
   param_groups: ParamGroupStateDict[];
   /** The parameters' own values, by index, where they were asked for. */
   parameters?: Record<string, TensorDict>;
-  /** Where the random bits of stochastic rounding go on, if they are used. */
+  /** From where the random bits of stochastic rounding continue, if they are used. */
   rounding?: RoundingStateDict;
   /** The state of a scheduler, where one was saved; `loadStateDict` of an optimizer leaves it. */
   lr_scheduler?: LRSchedulerStateDict;
@@ -319,7 +319,7 @@ function asEntry(value: unknown, where: Where): Record<string, unknown> {
 function refuseOthers(rest: Record<string, unknown>, where: Where): void {
   for (const other of Object.keys(rest)) {
     throw new TypeError(
-      cannot("use the state dict", `${nameOf(where)}.${other} is no state of SGD`),
+      cannot("use the state dict", `${nameOf(where)}.${other} is not a state of SGD`),
     );
   }
 }

@@ -18,7 +18,7 @@ import {
 } from "../core/validate.ts";
 
 /**
- * Where the random bits of stochastic rounding go on.
+ * From where the random bits of stochastic rounding continue.
  *
  * @category Checkpoints
  */
@@ -30,7 +30,7 @@ export interface RoundingStateDict {
 }
 
 /**
- * Checks where random bits go on.
+ * Checks from where random bits continue.
  *
  * @throws {TypeError} If it is not an object of a seed and a counter.
  * @throws {RangeError} If one of them is out of range.
@@ -38,7 +38,7 @@ export interface RoundingStateDict {
 export function checkRoundingDict(value: unknown): RoundingStateDict {
   const { seed, counter, ...rest } = asObject(value, "rounding");
   for (const key of Object.keys(rest)) {
-    throw new TypeError(cannot("use the state dict", `rounding.${key} is no state of SGD`));
+    throw new TypeError(cannot("use the state dict", `rounding.${key} is not a state of SGD`));
   }
   inside("rounding", () => {
     checkNumber("seed", seed, SAFE_WHOLE);
@@ -77,7 +77,7 @@ const SCALER_CHECKS: Readonly<
 
 const EMPTY =
   ". grad_scaler is {}, as torch's GradScaler gives it if it is disabled (enabled=False): " +
-  "there is no state to go on from";
+  "there is no state to resume from";
 
 /** The keys of the state, in torch's order. */
 export const SCALER_KEYS = Object.keys(SCALER_CHECKS) as (keyof GradScalerStateDict)[];
@@ -99,15 +99,15 @@ export function checkScalerDict(dict: unknown): GradScalerStateDict {
   const other = Object.keys(entries).find((key) => !Object.hasOwn(SCALER_CHECKS, key));
   if (other !== undefined) {
     throw new TypeError(
-      cannot("use the state dict", `its key ${quote(other)} is no state of a GradScaler`),
+      cannot("use the state dict", `its key ${quote(other)} is not a state of a GradScaler`),
     );
   }
   return entries as unknown as GradScalerStateDict;
 }
 
 /**
- * The state of an `LRScheduler` or a `ReduceLROnPlateau`. The schedule itself is no part of it: it
- * is made anew from its options, as the optimizer is from its parameters. Other keys, such as
+ * The state of an `LRScheduler` or a `ReduceLROnPlateau`. The schedule itself is not part of it:
+ * it is recreated from its options, as the optimizer is from its parameters. Other keys, such as
  * torch's `gamma`, are kept.
  *
  * @category Checkpoints
@@ -185,7 +185,7 @@ export function baseLrsOf(scheduler: CheckedScheduler | null): readonly number[]
 }
 
 /**
- * Reads what a scheduler goes on from.
+ * Reads the state from which a scheduler resumes.
  *
  * @param dict The state.
  * @param required The keys that it must have.

@@ -23,7 +23,7 @@ export function checkRequest(plan: Plan, request: StepRequest): void {
     throw new TypeError(
       cannot(
         `step with ${option}`,
-        "no group may be differentiable then",
+        "no group may be differentiable",
         "one has differentiable true",
       ),
     );
@@ -40,7 +40,7 @@ function checkArrays({ table }: Plan, option: string): void {
     throw new TypeError(
       cannot(
         `step with ${option}`,
-        `${table.name(row, "grad")} must be an array then`,
+        `${table.name(row, "grad")} must be an array`,
         `it is ${what}`,
       ),
     );

@@ -19,7 +19,7 @@ import type { StepRequest } from "./options.ts";
 import { checkRequest } from "./refusals.ts";
 import { zeroRest, zeroSparse } from "./zero_grad.ts";
 
-/** Why nothing else can begin, by what is going on. */
+/** Why nothing else can begin, by the activity that is running. */
 const BUSY = {
   step: "a step is running: await the promise of stepAsync first",
   reading: "the optimizer is reading its parameters: a getter or setter of them cannot do this",
@@ -59,7 +59,7 @@ export class Stepper {
   }
 
   /**
-   * Refuses what would interfere with what is going on.
+   * Refuses calls that would interfere with a running step or with getters.
    *
    * @throws {Error} If an asynchronous step is running, or a getter is being called.
    */

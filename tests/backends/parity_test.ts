@@ -85,7 +85,7 @@ const withFunction: Start = (t, backend, foreach) => {
   };
 };
 
-/** The inputs of the trajectory at hand, which several runs share. */
+/** The inputs of the current trajectory, which several runs share. */
 let shared: { t: Trajectory | null; inputs: Map<string, FloatArray | null> };
 function inputOnce(t: Trajectory, tensor: number, step: number): FloatArray | null {
   if (shared?.t !== t) shared = { t, inputs: new Map() };

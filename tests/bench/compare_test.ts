@@ -1,4 +1,4 @@
-/** `deno task bench:compare` tells a step that got slower from a machine that did. */
+/** `deno task bench:compare` distinguishes a slower step from a slower machine. */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { compare, type Compared, describe, passes } from "../../bench/comparison.ts";

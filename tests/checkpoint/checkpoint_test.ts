@@ -434,16 +434,20 @@ for (const [kind, make, missing = onWindows] of STRANGERS) {
   });
 }
 
-test("a file that another process is writing is no leftover", ["a"], async (folder) => {
-  const { optimizer } = stepped(LARGE);
-  await saveState(`${folder}/a`, DICT);
-  let others = 0;
-  const onProgress = () => {
-    if (others++ === 1) assert(saver(`${folder}/a`, 1).outputSync().success);
-  };
-  await saveState(`${folder}/a`, optimizer, { onProgress });
-  assertEquals(await loadState(`${folder}/a`), optimizer.stateDict());
-});
+test(
+  "a file that another process is writing is not removed as a leftover",
+  ["a"],
+  async (folder) => {
+    const { optimizer } = stepped(LARGE);
+    await saveState(`${folder}/a`, DICT);
+    let others = 0;
+    const onProgress = () => {
+      if (others++ === 1) assert(saver(`${folder}/a`, 1).outputSync().success);
+    };
+    await saveState(`${folder}/a`, optimizer, { onProgress });
+    assertEquals(await loadState(`${folder}/a`), optimizer.stateDict());
+  },
+);
 
 const SIMILAR = [".a.notes", await leftoverOf("a.b"), await leftoverOf("ab")].sort();
 
@@ -464,7 +468,7 @@ test("a directory in the file's place is named as the reason", ["a"], async (fol
     CheckpointError,
     `Cannot save ${path}: it is a directory`,
   );
-  await assertRejects(() => loadState(path), CheckpointError, "it is no regular file");
+  await assertRejects(() => loadState(path), CheckpointError, "it is not a regular file");
 });
 
 test("a missing folder is named as the reason", [], async (folder) => {
@@ -478,7 +482,7 @@ test("a missing folder is named as the reason", [], async (folder) => {
 test("a pipe is refused, not waited for", ["a"], async (folder) => {
   await new Deno.Command("mkfifo", { args: [`${folder}/a`] }).output();
   for (const run of [() => loadState(`${folder}/a`), () => saveState(`${folder}/a`, DICT)]) {
-    await assertRejects(run, CheckpointError, "it is no regular file");
+    await assertRejects(run, CheckpointError, "it is not a regular file");
   }
 }, withoutPipes);
 

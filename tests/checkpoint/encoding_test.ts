@@ -241,7 +241,7 @@ for (const [name, more, message] of UNWRITABLE) {
   });
 }
 
-Deno.test("parameters of one name are no obstacle as long as they are not in the file", () => {
+Deno.test("parameters may share a name as long as they are not in the file", () => {
   const dict = { state: { 0: stray }, ...groupOf(["a", "a"]) };
   assertEquals(decodeStateDict(encodeStateDict(dict)), dict);
 });

@@ -141,7 +141,7 @@ const HOSTILE: [string, Uint8Array, string][] = [
   [
     "a tensor twice",
     fileOf(headerOf(`${tensor(buffer)},${tensor(buffer)}`, groups), 4),
-    `the key "${buffer}" is doubled`,
+    `the key "${buffer}" is duplicated`,
   ],
   [
     "a tensor twice, once in disguise",
@@ -149,12 +149,12 @@ const HOSTILE: [string, Uint8Array, string][] = [
       headerOf(`${tensor(buffer)},${tensor(buffer).replace("state", "\\u0073tate")}`, groups),
       4,
     ),
-    `the key "${buffer}" is doubled`,
+    `the key "${buffer}" is duplicated`,
   ],
   [
     "metadata twice",
     fileOf('{"__metadata__":{},"__metadata__":{}}'),
-    'key "__metadata__" is doubled',
+    'key "__metadata__" is duplicated',
   ],
   ["metadata that is no text", fileOf('{"__metadata__":{"a":1}}'), "there must be a string"],
   [
@@ -185,7 +185,7 @@ const HOSTILE: [string, Uint8Array, string][] = [
   [
     "a key of a group twice",
     fileOf(headerOf("", groups.replace('"lr"', '"momentum"'))),
-    'the key "momentum" is doubled',
+    'the key "momentum" is duplicated',
   ],
   ["an lr that overflows", fileOf(headerOf("", groups.replace("0.1", "1e999"))), "is too large"],
   ["a negative lr", fileOf(headerOf("", groups.replace("0.1", "-1"))), "current value is -1"],
@@ -217,7 +217,7 @@ const HOSTILE: [string, Uint8Array, string][] = [
     ["with a best of NaN", schedulerOf("1", '[1],"best":NaN'), "number, boolean or null"],
     ["with an infinite step", schedulerOf("Infinity"), "number, boolean or null"],
     ["with a best of null", schedulerOf("1", '[1],"best":null'), "lr_scheduler.best must be"],
-    ["with a key twice", schedulerOf("1", '[1],"last_epoch":1'), '"last_epoch" is doubled'],
+    ["with a key twice", schedulerOf("1", '[1],"last_epoch":1'), '"last_epoch" is duplicated'],
     ["with something behind it", `${schedulerOf("1")}{}`, "nothing must follow"],
   ].map(([what, json, message]): [string, Uint8Array, string] => [
     `a scheduler ${what}`,
@@ -233,9 +233,13 @@ const HOSTILE: [string, Uint8Array, string][] = [
     ["with a text for a scale", scalerOf('"1"'), 'current value is "1"'],
     ["with a list", scalerOf("[1]"), "number, boolean or null"],
     ["with half a step", scalerOf("1", "0.5"), "_growth_tracker must be a whole number >= 0"],
-    ["with another key", scalerOf("1", '0,"a":1'), 'key "a" is no state of a GradScaler'],
-    ["with a long key", scalerOf("1", `0,"${"a".repeat(9999)}":1`), "is no state of a GradScaler"],
-    ["with a key twice", scalerOf("1", '0,"scale":1'), '"scale" is doubled'],
+    ["with another key", scalerOf("1", '0,"a":1'), 'key "a" is not a state of a GradScaler'],
+    [
+      "with a long key",
+      scalerOf("1", `0,"${"a".repeat(9999)}":1`),
+      "is not a state of a GradScaler",
+    ],
+    ["with a key twice", scalerOf("1", '0,"scale":1'), '"scale" is duplicated'],
   ].map(([what, json, message]): [string, Uint8Array, string] => [
     `a scaler ${what}`,
     fileOf(headerOf("", "[]", "1", { grad_scaler: json })),

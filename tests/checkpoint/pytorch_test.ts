@@ -50,7 +50,7 @@ save(sys.argv[1], optimizer.state_dict(), parameters, notes)
 `;
 
 Deno.test({
-  name: "torch goes on with a scheduler of Descent's, and Descent with torch's" +
+  name: "torch resumes a scheduler of Descent's, and Descent torch's" +
     (ready ? "" : ` (skipped: ${python} has no torch and safetensors)`),
   ignore: !ready,
   async fn() {
@@ -97,7 +97,7 @@ save(sys.argv[1], state, dict(zip(("w", "param.1", "v", "param.3"), tensors)), n
 `;
 
 Deno.test({
-  name: "torch goes on with a run in which some parameters have names, and Descent with torch's" +
+  name: "torch resumes a run in which some parameters have names, and Descent torch's" +
     (ready ? "" : ` (skipped: ${python} has no torch and safetensors)`),
   ignore: !ready,
   async fn() {
@@ -203,7 +203,7 @@ save(sys.argv[1], optimizer.state_dict(), {"w": w}, notes)
 `;
 
 Deno.test({
-  name: "torch goes on with a run in bfloat16, and Descent with torch's, to the bits of one run" +
+  name: "torch resumes a run in bfloat16, and Descent torch's, to the bits of one run" +
     (ready ? "" : ` (skipped: ${python} has no torch and safetensors)`),
   ignore: !ready,
   async fn() {
@@ -272,7 +272,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "torch and Descent go on with each other's runs and end at the bits that are documented" +
+  name: "torch and Descent resume each other's runs and end at the bits that are documented" +
     (ready ? "" : ` (skipped: ${python} has no torch and safetensors)`),
   ignore: !ready,
   async fn() {

@@ -1,4 +1,4 @@
-/** A run that is stopped and goes on in another process ends where it would have ended. */
+/** A run that is stopped and resumes in another process ends where it would have ended. */
 
 import { assert, assertEquals } from "@std/assert";
 import { SGD } from "@descent/sgd";
@@ -45,7 +45,7 @@ for (const from of BACKENDS) {
     const missing = [from, to].filter((backend) => !isThere(backend));
     const note = missing.length > 0 ? ` (skipped: backend ${missing[0]} is not there)` : "";
     Deno.test({
-      name: `${RUNS.length} kinds of run go on bit for bit, from ${from} to ${to}${note}`,
+      name: `${RUNS.length} kinds of run resume bit for bit, from ${from} to ${to}${note}`,
       ignore: missing.length > 0,
       async fn() {
         const folder = await Deno.makeTempDir();

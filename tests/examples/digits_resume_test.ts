@@ -1,4 +1,4 @@
-/** The demo stops and goes on: `--checkpoint` and `--resume`. */
+/** The demo stops and resumes: `--checkpoint` and `--resume`. */
 
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { saveState } from "@descent/sgd";
@@ -47,7 +47,7 @@ async function interrupt(after: number, ...args: string[]): Promise<void> {
 }
 
 for (const options of [["--nesterov"], ["--sign", "--backend", "js"]]) {
-  Deno.test(`a killed demo (${options.join(" ")}) goes on to the same final loss, digit for digit`, async () => {
+  Deno.test(`a killed demo (${options.join(" ")}) resumes and reaches the same final loss, digit for digit`, async () => {
     const folder = await Deno.makeTempDir();
     const file = `${folder}/new/run.safetensors`;
     const all = [...options, "--seed", "7", "--epochs", "40"];
@@ -137,7 +137,7 @@ Deno.test("notes that are not the demo's own are refused", async () => {
       param_groups,
       ...(digits === undefined ? {} : { metadata: { digits } }),
     });
-  const message = `Cannot resume ${path} as it is no checkpoint of the demo`;
+  const message = `Cannot resume ${path} as it is not a checkpoint of the demo`;
   for (const digits of FOREIGN) {
     await save(digits, [GROUP]);
     await assertRejects(() => loadRun(path), UsageError, message);

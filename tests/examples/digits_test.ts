@@ -97,8 +97,8 @@ Deno.test("options that do not exist and values that cannot be are refused by na
     [["--seed", "4294967296"], "Cannot set --seed"],
     [["--backend", "gpu"], "Cannot set --backend as it must be auto, cpu or js"],
     [["--plot="], "Cannot read --plot"],
-    [["--sign=maybe"], "Cannot read --sign=maybe as it is no option"],
-    [["--learning-rate", "1"], "Cannot read --learning-rate as it is no option"],
+    [["--sign=maybe"], "Cannot read --sign=maybe as it is not an option"],
+    [["--learning-rate", "1"], "Cannot read --learning-rate as it is not an option"],
     [["-x"], "Cannot read -x"],
     [["fast"], "Cannot read fast"],
     [["--", "fast"], "Cannot read fast"],
@@ -111,7 +111,7 @@ Deno.test("options that do not exist and values that cannot be are refused by na
 
 for (
   const [args, message] of [
-    [["--bogus"], /^Cannot read --bogus as it is no option$/m],
+    [["--bogus"], /^Cannot read --bogus as it is not an option$/m],
     [["--lr=-1"], /^Cannot set lr as it must be finite and >= 0: current value is -1$/m],
     [["--nesterov", "--momentum", "0"], /^Cannot set nesterov/m],
     [["--lr", "1e6"], /^Cannot continue as the loss is NaN in epoch 1: lower --lr$/m],
@@ -126,7 +126,7 @@ for (
   });
 }
 
-Deno.test("--help tells every option", async () => {
+Deno.test("--help describes every option", async () => {
   const { code, out } = await deno(["task", "-q", "demo", "--help"]);
   assertEquals(code, 0);
   const names = ["lr", "momentum", "nesterov", "weight-decay", "sign", "epochs", "batch", "seed"];

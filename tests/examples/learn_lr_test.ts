@@ -30,13 +30,16 @@ Deno.test("the first and second derivatives are those of finite differences", ()
   );
 });
 
-testOnBackends("the derivative by the learning rate is that of finite differences", (backend) => {
-  for (const lr of [0.05, 0.8]) {
-    const loss = (shift: number) => train(lr + shift, { train: few, held }, false, backend).loss;
-    const { slope } = train(lr, { train: few, held }, true, backend);
-    assertAlmostEquals(slope, (loss(1e-5) - loss(-1e-5)) / 2e-5, 1e-6);
-  }
-});
+testOnBackends(
+  "the derivative with respect to the learning rate is that of finite differences",
+  (backend) => {
+    for (const lr of [0.05, 0.8]) {
+      const loss = (shift: number) => train(lr + shift, { train: few, held }, false, backend).loss;
+      const { slope } = train(lr, { train: few, held }, true, backend);
+      assertAlmostEquals(slope, (loss(1e-5) - loss(-1e-5)) / 2e-5, 1e-6);
+    }
+  },
+);
 
 Deno.test("deno task demo:learn-lr arrives at the best learning rate of the sweep", async () => {
   const folder = await Deno.makeTempDir();

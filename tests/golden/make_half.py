@@ -6,8 +6,8 @@ Needs torch 2.13 (CPU) and numpy; the tests need neither. For rounding "torch" t
 torch.optim.SGD(foreach=False) on parameters of the type, with one thread and sizes that are multiples
 of 64: elsewhere torch's loops round the last elements of a part more often than the others. For
 "nearest" they come from torch.optim.SGD(foreach=False) on a float32 copy, whose momentum buffer stays
-float32, and which is rounded to the type after every step; the copy goes on with "master", and is made
-anew from the rounded values without.
+float32, and which is rounded to the type after every step; with "master" the copy is kept, and
+without it is made again from the rounded values.
 
 Inputs are not stored: `inputs` is in ../sixteen_bit/golden.ts too. Of each step there is the start of
 a SHA-256 of parameter, buffer and copy, and of the last step a few elements. All NaNs are one.

@@ -119,7 +119,7 @@ gpuTest(
   },
 );
 
-gpuTest("deno task demo:gpu stops where the loss is no number any more", async () => {
+gpuTest("deno task demo:gpu stops when the loss is not a number", async () => {
   const { code, err } = await deno(["task", "-q", "demo:gpu", "--lr", "1e6"]);
   assertEquals(code, 2);
   assertMatch(err, /^Cannot continue as the loss is \S+ in epoch 1: lower --lr$/m);
@@ -129,7 +129,10 @@ for (const option of ["--backend=js", "--checkpoint=x", "--resume=x", "--bogus=1
   Deno.test(`deno task demo:gpu ${option} is refused by name`, async () => {
     const { code, err } = await deno(["task", "-q", "demo:gpu", option]);
     assertEquals(code, 2);
-    assertMatch(err, RegExp(`^Cannot read ${option.split("=")[0]}\\S* as it is no option$`, "m"));
+    assertMatch(
+      err,
+      RegExp(`^Cannot read ${option.split("=")[0]}\\S* as it is not an option$`, "m"),
+    );
   });
 }
 
@@ -161,7 +164,7 @@ for (
   });
 }
 
-Deno.test("deno task demo:gpu --help tells every option", async () => {
+Deno.test("deno task demo:gpu --help describes every option", async () => {
   const { code, out } = await deno(["task", "-q", "demo:gpu", "--help"]);
   assertEquals(code, 0);
   const names = ["lr", "momentum", "nesterov", "weight-decay", "sign", "epochs", "batch", "seed"];

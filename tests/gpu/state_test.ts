@@ -25,7 +25,7 @@ const read = ({ params, optimizer }: ReturnType<typeof stepped>) =>
     (optimizer.state.get(p)!.momentumBuffer as GpuTensor | null)?.readSync(),
   ]);
 
-gpuTest("a state dict is read from the device and goes on there", (gpu) => {
+gpuTest("a state dict is read from the device, and a run resumes from it there", (gpu) => {
   const whole = stepped(gpu, 5);
   const first = stepped(gpu, 2);
   const dict = first.optimizer.stateDict({ parameters: true });

@@ -57,7 +57,7 @@ gpuTest("a step writes parameters and buffers, and nothing else", (gpu) => {
   for (const { grad } of params) assertEquals(grad!.readSync(), values(grad!.length));
 }, TINY);
 
-gpuTest("more workgroups than a dispatch can have are no limit", (gpu) => {
+gpuTest("a step may need more workgroups than one dispatch can have", (gpu) => {
   const n = 4 * (gpu.info.limits.maxWorkgroups + 70);
   const params = [{ data: gpu.tensor(n), grad: gpu.tensor(values(n, 50)) }];
   new SGD(params, { lr: 1 }).step();
@@ -126,18 +126,21 @@ gpuTest("a parameter cannot be half on the GPU, and then nothing is written", (g
   assertThrows(() => shared.step(), RangeError, "must not share memory");
 });
 
-gpuTest("a step refuses tensors that were disposed, and goes on once they are replaced", (gpu) => {
-  const params = parameters(gpu, [5, 6]);
-  const optimizer = new SGD(params, { lr: 1 });
-  optimizer.step();
-  const before = params[0].data.readSync();
-  params[1].grad![Symbol.dispose]();
-  assertThrows(() => optimizer.step(), TypeError, "the tensor as it has been disposed");
-  assertEquals(params[0].data.readSync(), before);
-  params[1].grad = gpu.tensor(6);
-  optimizer.step();
-  assertEquals(params[0].data.readSync() === before, false);
-});
+gpuTest(
+  "a step refuses tensors that were disposed, and continues once they are replaced",
+  (gpu) => {
+    const params = parameters(gpu, [5, 6]);
+    const optimizer = new SGD(params, { lr: 1 });
+    optimizer.step();
+    const before = params[0].data.readSync();
+    params[1].grad![Symbol.dispose]();
+    assertThrows(() => optimizer.step(), TypeError, "the tensor as it has been disposed");
+    assertEquals(params[0].data.readSync(), before);
+    params[1].grad = gpu.tensor(6);
+    optimizer.step();
+    assertEquals(params[0].data.readSync() === before, false);
+  },
+);
 
 gpuTest("a gradient that comes late starts its own buffer; null skips a parameter", (gpu) => {
   const [early, late] = parameters(gpu, [4, 4]);

@@ -209,7 +209,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: `a panic in the library arrives as an error, and the library goes on${
+  name: `a panic in the library arrives as an error, and the library keeps working${
     cpuMissing === null ? "" : ` (skipped: ${cpuMissing})`
   }`,
   ignore: cpuMissing !== null,

@@ -226,7 +226,7 @@ for (const [what, spoil, kind, message] of stepFaults) {
   }
 }
 
-testOnBackends("a step goes on once a fault is mended", (backend) => {
+testOnBackends("a step continues once a fault is mended", (backend) => {
   const w = good();
   const optimizer = new SGD([w], { lr: 1, backend });
   w.grad = array(1);

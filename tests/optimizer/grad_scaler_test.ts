@@ -133,7 +133,7 @@ const STATE: GradScalerStateDict = {
   _growth_tracker: 6,
 };
 
-testOnBackends("a scaler goes on from a checkpoint", async (backend) => {
+testOnBackends("a scaler resumes from a checkpoint", async (backend) => {
   const optimizer = new SGD([parameter(1)], { lr: 1, backend });
   const scaler = new GradScaler();
   scaler.loadStateDict(STATE);
@@ -164,7 +164,7 @@ Deno.test("a state that is not valid is refused, and nothing has changed", () =>
     [{ ...STATE, backoff_factor: 0 }, "grad_scaler.backoff_factor must be"],
     [{ ...STATE, growth_interval: 0 }, "grad_scaler.growth_interval must be"],
     [{ ...STATE, _growth_tracker: -1 }, "grad_scaler._growth_tracker must be"],
-    [{ ...STATE, enabled: true }, 'key "enabled" is no state of a GradScaler'],
+    [{ ...STATE, enabled: true }, 'key "enabled" is not a state of a GradScaler'],
   ];
   for (const [dict, text] of wrong) {
     const scaler = new GradScaler();

@@ -215,7 +215,7 @@ function entriesOf(
   return { indices: Int32Array.from(indices), values: new kind(values), shape };
 }
 
-testOnBackends("zeroGrad leaves no entries, and momentum goes on", (backend) => {
+testOnBackends("zeroGrad leaves no entries, and rows still move by their momentum", (backend) => {
   const grad = entriesOf([1], [2, 4], [2, 2]);
   const w: SparseParameter = { data: new Float32Array(4), grad };
   const optimizer = new SGD([w], { lr: 1, momentum: 0.5, backend });

@@ -83,7 +83,7 @@ testOnBackends(
   },
 );
 
-testOnBackends("a master weight that is of no use is no reason to reject", async (backend) => {
+testOnBackends("a useless master weight is not a reason to reject", async (backend) => {
   const [wide, half] = [ones(4), ones(4, Float16Array)];
   const optimizer = optimizerOf([wide, half], { masterWeights: true, backend });
   const [state] = [...optimizer.state.values()] as { masterWeight: unknown }[];

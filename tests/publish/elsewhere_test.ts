@@ -246,7 +246,7 @@ const kernels = `kernels.${extensionOf(Deno.build.os)}`;
 const setUp = `Deno.env.set("DENO_DESCENT_KERNELS", import.meta.dirname + "/${kernels}");`;
 
 Deno.test({
-  name: `a program can bring its own library, with two permissions${
+  name: `a program can bundle the library, with two permissions${
     "reason" in library ? ` (skipped: ${library.reason})` : ""
   }`,
   ignore: "reason" in library,

@@ -115,7 +115,7 @@ Deno.test({
       );
     });
 
-    await test.step("a next version comes beside the old one, which goes on working", async () => {
+    await test.step("a newer version is installed beside the old one, which keeps working", async () => {
       published.push(next);
       await using nextMirror = serveFolder(next.dist);
       await deno("add", "--reload", `jsr:@descent/sgd@${NEXT}`);

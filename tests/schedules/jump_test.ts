@@ -20,7 +20,7 @@ import { courses, optimizerOf, schedulesOf } from "./golden.ts";
 
 const restarts = cosineAnnealingWarmRestarts({ t0: 3, tMult: 2 });
 
-/** Schedules by what they are; each is made anew for each use, as they remember where they were. */
+/** Schedules by what they are; each is made again for each use, because they remember where they were. */
 const SCHEDULES: Record<string, () => Schedule> = {
   constant: () => constantLR({ factor: 0.3, totalIters: 7 }),
   linear: () => linearLR({ startFactor: 0.1, endFactor: 0.7, totalIters: 13 }),

@@ -1,4 +1,4 @@
-/** What schedulers set, when, and how they go on from a checkpoint. */
+/** What schedulers set, when, and how they resume from a checkpoint. */
 
 import { assertEquals, assertNotEquals, assertThrows } from "@std/assert";
 import { decodeStateDict, encodeStateDict, loadState, saveState } from "@descent/sgd";
@@ -225,7 +225,7 @@ const FRESH = {
 };
 
 for (const mode of ["min", "max"] as const) {
-  Deno.test(`a plateau with mode "${mode}" goes on from torch's state before the first metric`, () => {
+  Deno.test(`a plateau with mode "${mode}" resumes from torch's state before the first metric`, () => {
     const { optimizer } = optimizerOf([1]);
     const plateau = new ReduceLROnPlateau(optimizer, { mode, patience: 0 });
     plateau.step(0);

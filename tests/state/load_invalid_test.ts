@@ -1,4 +1,4 @@
-/** Loading what is no valid state dict, or with options that are not valid. */
+/** Loading an invalid state dict, or with options that are not valid. */
 
 import { assertEquals, assertThrows } from "@std/assert";
 import type { LoadStateDictOptions, StateDict } from "@descent/sgd";
@@ -35,7 +35,7 @@ const INVALID: [string, unknown, typeof TypeError | typeof RangeError, string][]
   ["too few names", withGroup({ param_names: [] }), RangeError, "must have 1 names"],
   ["a name that is no text", withGroup({ param_names: [1] }), TypeError, "param_names[0]"],
   ["an array as buffer", withEntry({ momentum_buffer: [1, 2] }), TypeError, "Float32Array"],
-  ["state of Adam", withEntry({ exp_avg: zeros(2) }), TypeError, "exp_avg is no state of SGD"],
+  ["state of Adam", withEntry({ exp_avg: zeros(2) }), TypeError, "exp_avg is not a state of SGD"],
   ["a key that is no index", { ...valid, state: { a: {} } }, TypeError, 'state["a"]'],
   [
     "a shape of another length",

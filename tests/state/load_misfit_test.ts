@@ -56,12 +56,12 @@ const MISFITS: [string, StateDict, string[], LoadStateDictOptions?][] = [
     ["they are [2, 1, 0] there and [2, 1] here"],
   ],
   [
-    "a name that is doubled",
+    "a duplicated name",
     dictOf(group([0, 1, 3], ["a", "a", "b"]), group([2], ["c"])),
     ["group 0 there has 2 parameters that no name matches, and group 0 here has 1"],
   ],
   [
-    "a name that is doubled, beside one that only the dict has",
+    "a duplicated name, beside one that only the dict has",
     dictOf(group([0, 1, 3], ["a", "a", "x"]), group([2], ["c"])),
     [
       '"a" is in the dict more than once',

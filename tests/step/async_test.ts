@@ -1,4 +1,4 @@
-/** `stepAsync`: the bits of `step`, beside the event loop, and what it refuses meanwhile. */
+/** `stepAsync`: the bits of `step`, without blocking the event loop, and what it refuses while it runs. */
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { clipGradNorm, GradScaler, saveState, SGD, sgd } from "@descent/sgd";

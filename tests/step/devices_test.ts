@@ -56,8 +56,7 @@ testOnBackends(
       const { log, w, host } = make();
       const optimizer = new SGD<DeviceTensor>([host, w], { lr: 1, backend });
       const [option] = Object.keys(options);
-      const text =
-        `with ${option} as grad of parameter 1 ("w") must be an array then: it is on a GPU`;
+      const text = `with ${option} as grad of parameter 1 ("w") must be an array: it is on a GPU`;
       assertThrows(() => optimizer.step(options), TypeError, text);
       assertEquals([log, host.data[0]], [[], 1]);
       w.grad = null;

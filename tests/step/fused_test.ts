@@ -19,7 +19,7 @@ import { guarded } from "../support/guarded.ts";
 
 type Foreach = boolean | null;
 
-/** Takes one step of a case, and tells what came of it. */
+/** Takes one step of a case, and returns what came of it. */
 type Take = (
   optimizer: SGD,
   options: StepOptions,

@@ -75,7 +75,7 @@ testOnBackends(
   },
 );
 
-testOnBackends("lastStep tells what was measured, and nothing of a plain step", (backend) => {
+testOnBackends("lastStep reports what was measured, and null of a plain step", (backend) => {
   const [a, b] = [parameter(array(3, 0)), parameter(array(0, 4))];
   const optimizer = new SGD([{ params: [a] }, { params: [b] }], { lr: 0, backend });
   const nothing = { skipped: false, gradNorm: null, groupNorms: null, clipCoefficients: null };
@@ -188,8 +188,7 @@ testOnBackends(
       const [s, w] = [sparse(), parameter(array(1))];
       const optimizer = new SGD([s, w], { lr: 1, momentum: 0.5, backend });
       const [option] = Object.keys(options);
-      const text =
-        `with ${option} as grad of parameter 0 ("s") must be an array then: it is sparse`;
+      const text = `with ${option} as grad of parameter 0 ("s") must be an array: it is sparse`;
       assertThrows(() => optimizer.step(options), TypeError, text);
       assertEquals([s.data, w.data], [array(1, 1, 1, 1), array(1)]);
       optimizer.step({ zeroGrad: true, checkFinite: false });

@@ -39,7 +39,7 @@ const OFF = { momentum: 0, dampening: 0, weightDecay: 0, nesterov: false, maximi
 /** The options in full. */
 export const fullOptions = (c: VjpCase): SgdFunctionOptions => ({ ...OFF, ...c.options });
 
-/** The inputs, made anew. */
+/** The inputs, made again. */
 export function inputs(c: VjpCase) {
   const make = (tensor: number, step: number) =>
     generate(c.dtype, "ordinary", [c.seed, tensor, step], size);

@@ -32,6 +32,6 @@ export function parseGpuOptions(args: readonly string[]): DemoOptions | "help" {
   const options = parseOptions(args);
   if (options === "help") return "help";
   const other = HOST_ONLY.find((name) => options.given.includes(name));
-  if (other !== undefined) throw new UsageError(`Cannot read --${other} as it is no option`);
+  if (other !== undefined) throw new UsageError(`Cannot read --${other} as it is not an option`);
   return options.given.includes("plot") ? options : { ...options, plot: "out/gpu_digits.svg" };
 }

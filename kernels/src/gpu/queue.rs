@@ -1,9 +1,9 @@
-//! The queue: what the device is to do, in order, and the thread that hands it over.
+//! The queue: the work of a device, in order, and the thread that submits it.
 //!
 //! Handing work to a driver costs tens of microseconds, a multiple of what a caller wants to spend
-//! on a step. So callers leave their work here and go on; a thread of the device's own encodes all
-//! that has gathered and submits it. Who needs the order of queue writes calls [`Queue::flush`],
-//! which does the same at once.
+//! on a step. So callers leave their work here and return; one thread per device encodes all work that
+//! has gathered and submits it. A caller that needs its work in order with queue writes calls
+//! [`Queue::flush`], which submits immediately.
 
 use super::context::Context;
 use super::timer::Timer;

@@ -6,7 +6,7 @@ import type { Arithmetic } from "../../core/rule.ts";
 const sign = (a: number) => (a > 0 ? 1 : 0) - (a < 0 ? 1 : 0);
 
 /**
- * float32. The product is taken in float64, where it is exact, so `fma` is fused but for double
+ * float32. The product is taken in float64, where it is exact, so `fma` is fused except for double
  * rounding: about 1 result in 2^29. V8 compiles these well as `Math.fround` stands in them by name.
  */
 export const FLOAT32: Arithmetic<number> = {

@@ -1,4 +1,4 @@
-/** 16-bit parameters in state dicts: what they hold, what goes on, and what does not fit. */
+/** 16-bit parameters in state dicts: what they hold, how a run resumes from them, and what does not fit. */
 
 import { assertEquals, assertThrows } from "@std/assert";
 import {
@@ -60,7 +60,7 @@ Deno.test("another optimizer goes on from a dict with the same bits", () => {
   }
 });
 
-Deno.test("a dict without master weights has them made anew from the parameters", () => {
+Deno.test("a dict without master weights has them made from the parameters", () => {
   const w = create();
   const optimizer = optimizerOf(w, { masterWeights: true });
   optimizer.step();
@@ -130,7 +130,7 @@ Deno.test("a master weight that is no float32 and a state of rounding that is no
     [{ rounding: 1 }, "rounding must be a plain object"],
     [{ rounding: { seed: 1 } }, "Cannot set counter as it must be a number"],
     [{ rounding: { seed: 1, counter: -1 } }, "counter as it must be a whole number"],
-    [{ rounding: { seed: 1, counter: 1, mode: 2 } }, "rounding.mode is no state of SGD"],
+    [{ rounding: { seed: 1, counter: 1, mode: 2 } }, "rounding.mode is not a state of SGD"],
   ];
   for (const [more, text] of cases) assertThrows(load(more), Error, text);
 });

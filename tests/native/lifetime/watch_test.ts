@@ -1,4 +1,4 @@
-/** A program that steps under `deno run --watch` starts anew whenever its file is saved. */
+/** A program that steps under `deno run --watch` restarts whenever its file is saved. */
 
 import { assertEquals } from "@std/assert";
 import { forEachAttempt, start, testOnCpu } from "./attempts.ts";
@@ -7,7 +7,7 @@ const SAVES = 3;
 /** The watcher may miss what is written while it restarts: the file is saved until it has seen it. */
 const PATIENCE = 1_000;
 
-testOnCpu(`a program that steps under --watch starts anew whenever its file is saved`, async () => {
+testOnCpu(`a program that steps under --watch restarts whenever its file is saved`, async () => {
   await forEachAttempt(watch);
 });
 

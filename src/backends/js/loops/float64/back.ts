@@ -28,7 +28,7 @@ export function goBack(
   for (let i = from; i < to; i++) {
     const lane = (i - from) % LANES;
     const [p, dq] = [t.param[i], t.paramCotangent[i]];
-    // The step once more.
+    // Recompute the forward step.
     const g = gradient(a, f, lines, p, t.grad[i]);
     const b = later ? t.buffer[i] : g;
     const c = later ? velocity(a, f, lines, g, b) : g;
