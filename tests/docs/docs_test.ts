@@ -49,6 +49,25 @@ Deno.test("the README has at most 200 lines", async () => {
   assert(readme.split("\n").length <= 201);
 });
 
+Deno.test("files and folders that the documents name in code exist", async () => {
+  const pages = [...await filesBelow("docs"), "README.md", "CONTRIBUTING.md", "bench/README.md"];
+  const missing: string[] = [];
+  let named = 0;
+  for (const page of pages.filter((name) => name.endsWith(".md"))) {
+    const text = await Deno.readTextFile(join(ROOT, page));
+    const paths = text.matchAll(/`((?:src|kernels|tests|tools|docs|examples|bench)\/[\w./-]+)`/g);
+    for (const [, path] of paths) {
+      named++;
+      if (path.startsWith("kernels/target/")) continue; // there after a build
+      if (await Deno.stat(join(ROOT, path)).catch(() => null) === null) {
+        missing.push(`${page}: ${path}`);
+      }
+    }
+  }
+  assertEquals(missing, []);
+  assert(named > 200, `${named}`);
+});
+
 /** The headings of a page as the fragments that GitHub makes of them. */
 function fragmentsOf(text: string): string[] {
   return Array.from(
