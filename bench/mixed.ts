@@ -26,7 +26,7 @@ Usage: deno task bench:mixed [options]
   --help         show this text`;
 
 const NAMES = ["MLP 784-256-128-10", "ResNet-50"];
-/** What is measured of these are plain steps: the arithmetic takes next to none of their time. */
+/** The plain steps of these are measured: arithmetic takes almost none of their time. */
 const TINY = ["2 x 10", "161 x 10"];
 
 const flags = readFlags(Deno.args, {

@@ -13,7 +13,7 @@ import { FULL, QUICK } from "./sampler.ts";
 const { quick, figures: file } = parseArgs(Deno.args, { boolean: ["quick"], string: ["figures"] });
 const figures: Figure[] = [];
 
-/** The row whose turn it is; those before it let go of their memory. */
+/** The row whose turn it is; those before it have released their memory. */
 let current: { readonly row: Row; readonly step: () => void } | undefined;
 
 for (const row of quick ? quickRows() : allRows()) register(row);

@@ -37,7 +37,7 @@ async function publish(dryRun: boolean): Promise<void> {
   });
   const files = names.flatMap((name) => [name, `${name}.sha256`]).map((name) => join(DIST, name));
   const tag = `v${VERSION}`;
-  // The files come first, so that whoever gets the package can install.
+  // The files come first, so that everybody who gets the package can install.
   if (!dryRun) {
     await run("gh", ["release", "create", tag, "--verify-tag", "--generate-notes", ...files]);
   }

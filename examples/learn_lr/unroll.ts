@@ -32,11 +32,11 @@ export function train(
   const loss = lossOf(w.data, held);
   if (!differentiable) return { loss, slope: NaN };
   const { groups } = optimizer.backward(new Map([[w, gradientOf(w.data, held)]]), {
-    // A step's gradient was taken at the weights before it, so it passes on what it owes to them.
+    // A step's gradient was taken at the weights before it, so its cotangent is propagated to them.
     through({ params }) {
       const { data, gradCotangent, paramCotangent } = params.get(w)!;
-      const owed = curvatureAlong(data as typeof w.data, train, gradCotangent as typeof w.data);
-      owed.forEach((x, i) => paramCotangent[i] += x);
+      const added = curvatureAlong(data as typeof w.data, train, gradCotangent as typeof w.data);
+      added.forEach((x, i) => paramCotangent[i] += x);
     },
   });
   return { loss, slope: groups[0].lr };

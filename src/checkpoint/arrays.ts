@@ -21,13 +21,13 @@ const SMALL = 1 << 12;
 /** Tensors up to which each has a buffer of its own, as callers expect of a few arrays. */
 const FEW = 1024;
 
-/** The most bytes that are shared: who keeps one array of a dict keeps as many. */
+/** The most bytes that are shared: code that keeps one array of a dict keeps as many. */
 const SHARED = 1 << 16;
 
 /**
  * Makes the arrays of all tensors, and says where their memory is.
  *
- * Of many tensors, small ones that follow each other share a buffer, which is filled at once: a buffer
+ * In a dict of many tensors, consecutive small ones share a buffer, which is filled at once: a buffer
  * for each of 200,000 tensors takes long to make and to clear away.
  *
  * @param tensors In the order of the file, without gaps.

@@ -1,8 +1,8 @@
 /**
  * Replaces files so that a crash at any moment leaves the old file or the new one.
  *
- * The new file is written beside the old one under a name of its own, made durable, and then renamed.
- * Its writer holds a lock on it, which the system lets go of when the process ends in whatever way: a
+ * The new file is written beside the old one under a temporary name, made durable, and then renamed.
+ * Its writer holds a lock on it, which the system releases however the process ends: a
  * file of such a name that is not locked was left behind, and the next writer removes it.
  */
 

@@ -88,7 +88,7 @@ export interface StatefulScaler {
  *
  * @param path The file. Two processes may save to it: the last one wins.
  * @param source An optimizer or a state dict; a dict is saved as it is, parameters included.
- * @param options What goes into the file, and who is told of the progress.
+ * @param options What goes into the file, and a callback for the progress.
  * @throws {CheckpointError} If the system does not let the file be written: a full disk, a missing
  * or read-only folder, a directory in its place. The message says which, and the old file stays.
  * @throws {TypeError} If the state is not valid, or two tensors have the same name.
@@ -140,7 +140,7 @@ export async function saveState(
  * removed.
  *
  * @param path The file.
- * @param options Who is told of the progress.
+ * @param options A callback for the progress.
  * @returns The state dict, for `loadStateDict`.
  * @throws {CheckpointError} If it is not a valid checkpoint or cannot be read; the message names the
  * file and the place in it.

@@ -17,7 +17,7 @@ interface Keyed {
 /**
  * Sorts tensors: those of the widest elements first, so that each is aligned, then by name.
  *
- * Of names, as many letters at a time are compared as a number holds: to compare 200,000 strings as
+ * Names are compared by as many letters at a time as a number holds: to compare 200,000 strings as
  * a whole took a quarter of a second.
  */
 export function sortTensors(tensors: readonly Tensor[]): Tensor[] {

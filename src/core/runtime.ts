@@ -33,7 +33,7 @@ export function isStarted(url: string): boolean {
 }
 
 /**
- * Whether a program that needs Deno can run. Elsewhere it says so in words, and the exit code is 1.
+ * Whether a program that needs Deno can run. Elsewhere it prints the reason, and the exit code is 1.
  *
  * @param doing What it does, as `checkDeno` takes it.
  * @param instead What to do there instead.

@@ -5,7 +5,7 @@ import { nameArray } from "../core/parameter.ts";
 import type { ArrayName, Parameter } from "../core/parameter.ts";
 import type { GradientKind, TensorTable } from "./tensor_table.ts";
 
-/** A parameter with the arrays that its row was written from. It keeps none of them. */
+/** A parameter with the arrays that its row was written from. It does not own them. */
 export class RowView {
   readonly #table: TensorTable;
 

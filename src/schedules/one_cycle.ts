@@ -82,7 +82,7 @@ const LIMITS = {
  * Raises the learning rate to `maxLr` and then lowers it far below its start; momentum moves
  * inversely: torch's `OneCycleLR`. One step is one batch.
  *
- * The learning rate that the group started with plays no part: an `LRScheduler` makes the group's
+ * The learning rate that the group started with has no effect: an `LRScheduler` makes the group's
  * `initialLr` that of the cycle, `maxLr / divFactor`, as torch does. With `cycleMomentum` the schedule has
  * a function `momentum` too, and an `LRScheduler` sets both. Step `totalSteps` is the last one that
  * has a value; it comes after the end of the cycle, where lines are kept from falling below zero.

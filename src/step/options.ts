@@ -111,7 +111,7 @@ export function readStepArguments(first: unknown, options: unknown): StepRequest
 /**
  * Reads what `stepAsync` was called with.
  *
- * @throws {TypeError} As `readStepOptions`; a closure is none of the options.
+ * @throws {TypeError} As `readStepOptions`; a closure is not supported.
  * @throws {RangeError} As `readStepOptions`.
  */
 export function readAsyncArguments(options: unknown): StepRequest {

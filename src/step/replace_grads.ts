@@ -46,7 +46,7 @@ function restore(parameter: object, grad: unknown): void {
   try {
     Reflect.set(parameter, "grad", grad);
   } catch {
-    // A setter that throws has had its chance; the first error is the one to tell.
+    // Setters may throw again while they are undone; the first error is the one to report.
   }
 }
 

@@ -32,7 +32,7 @@ function dictOf(length: number, value: number): StateDict {
   };
 }
 
-/** Runs a test in a file system of one MiB; says so where there can be none. */
+/** Runs a test in a file system of one MiB; skips it where none can be mounted. */
 function test(name: string, run: (folder: string) => Promise<void>) {
   Deno.test({
     name: canMount ? name : `${name} (skipped: file systems cannot be mounted here)`,

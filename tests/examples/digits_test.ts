@@ -135,7 +135,7 @@ Deno.test("--help describes every option", async () => {
   }
 });
 
-Deno.test("without cargo and kernels the demo says so in one line and runs on the js backend", async () => {
+Deno.test("without cargo and kernels the demo prints that in one line and runs on the js backend", async () => {
   const folder = await Deno.makeTempDir();
   try {
     await copyClone(folder);

@@ -5,7 +5,7 @@ import type { Gpu } from "@descent/sgd/gpu";
 import { openTuned } from "../../src/gpu/gpu.ts";
 import type { Tuning } from "../../src/gpu/gpu.ts";
 
-/** Why no GPU can be had, or undefined if one can. Anything but its absence is an error. */
+/** Why there is no GPU, or undefined if there is one. Any other failure is an error. */
 export const absence: string | undefined = tryOpen();
 
 function tryOpen(): string | undefined {

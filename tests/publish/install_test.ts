@@ -79,7 +79,7 @@ Deno.test("a complete library stays as it is, without a download", async () => {
   assertEquals([after.ino, after.mtime], [before.ino, before.mtime]);
 });
 
-Deno.test("a damaged library is replaced, and whoever has the old one open keeps it", async () => {
+Deno.test("a damaged library is replaced, and programs that have the old one open keep it", async () => {
   const folder = newFolder();
   const { path } = await install.installKernels({ from: staged.dist, folder });
   await Deno.writeFile(path, FLIPPED);
@@ -493,7 +493,7 @@ Deno.test("uninstalling removes this version, or all, and nothing that is not De
   assertEquals(await install.uninstallKernels({ folder }), []);
 });
 
-Deno.test("a package that is no release says so", async () => {
+Deno.test("a package that is not a release reports that", async () => {
   const { installKernels, KernelInstallError } = await import("@descent/sgd/install");
   await assertRejects(
     () => installKernels({ folder: newFolder() }),

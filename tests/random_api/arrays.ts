@@ -117,7 +117,7 @@ export class Memory {
   readonly exact: boolean;
   /** Whether the world is being looked at: hostile code does nothing then. */
   looking = false;
-  /** The kinds of hostility that were made, for whoever looks for the reason of a failure. */
+  /** The kinds of hostility that were made, to find the reason of a failure. */
   readonly hostile: string[] = [];
   readonly #all: Guarded[] = [];
 

@@ -2,7 +2,7 @@
  * Steps that unscale, check, clip and zero gradients: torch's numbers, on every backend, for every value of
  * foreach, in `step`, in `stepAsync`, and by `clipGradNorm` before a plain step.
  *
- * Where the coefficient that clips a norm reaches a result there are no bits of torch's to be had: it
+ * Where the coefficient that clips a norm reaches a result torch's bits cannot be expected: it
  * sums up squares in float32 (for float32) and in an order of its own. Those results, and all of
  * float64 on `js`, are held to torch's within `tolerance`.
  */

@@ -5,7 +5,7 @@ import { openLibrary } from "../../src/native/library.ts";
 
 const library = openLibrary();
 
-/** Why the native backend cannot be had here, or null if it can. A broken one is an error. */
+/** Why the native backend is not available here, or null if it is. A broken library is an error. */
 export const cpuMissing: string | null = "reason" in library ? library.reason : null;
 
 /** Registers a test once per backend; a missing one is reported as ignored, with the reason. */

@@ -47,7 +47,7 @@ export interface Fused {
   }[];
   /** The scaler's state after the last step. */
   readonly state?: Readonly<Record<string, number>>;
-  /** A digest of all data and buffers after every step, where torch's bits are to be had. */
+  /** A digest of all data and buffers after every step, where they have torch's bits. */
   readonly digests?: readonly string[];
   /** Every tensor after the last step. */
   readonly results: readonly { readonly data: Result; readonly buffer: Result | null }[];

@@ -13,7 +13,7 @@ const PREFIX = `CARGO_TARGET_${TARGET.toUpperCase().replaceAll("-", "_")}`;
 /** What cargo runs with. */
 export interface Tools {
   readonly env: Readonly<Record<string, string>>;
-  /** Where each tool comes from, for whoever reads the output. */
+  /** Where each tool comes from, for the reader of the output. */
   readonly about: readonly string[];
 }
 

@@ -9,7 +9,7 @@ use crate::step::{Gradient, Plan, Slot, Types, fail};
 use half::{bf16, f16};
 use ndarray::{ArrayView1, ArrayViewMut1};
 
-/// Rows of the tensor table, checked. Whoever has it has the arrays of its rows to itself.
+/// Rows of the tensor table, checked. The owner of this value has exclusive access to the arrays.
 #[derive(Clone, Copy)]
 pub struct Rows<'a> {
     rows: &'a [Row],

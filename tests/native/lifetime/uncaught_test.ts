@@ -1,4 +1,4 @@
-/** A program that ends by its own error while steps run says so, as it would without Descent. */
+/** A program that ends by its own error while steps run reports it, as it would without Descent. */
 
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { ATTEMPTS, forEachAttempt, run, testOnCpu, THREADS } from "./attempts.ts";

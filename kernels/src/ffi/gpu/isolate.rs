@@ -4,7 +4,7 @@
 //! tells a library nothing when it closes it. In each of these cases it does run the clean-up hooks
 //! of Node-API. So the library is also a module of Node-API, which `src/native/isolate.ts` loads: that
 //! sets a hook, and the module's value is the number by which the isolate then opens devices.
-//! Of Node-API it uses two functions, which have been there from its first versions on.
+//! It uses two functions of Node-API, which its first versions have already.
 
 use super::registry::GPUS;
 use super::waits;

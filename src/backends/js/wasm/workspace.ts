@@ -78,7 +78,7 @@ export interface Room {
   readonly offset: number;
 }
 
-/** Makes memory of zeros, in a workspace if that is worth it and there is one to be had. */
+/** Makes memory of zeros, in a workspace if that is worth it and one is free. */
 export function allocate(bytes: number): Room {
   const worthIt = bytes >= SMALL && bytes <= LARGE && isAvailable();
   const memory = worthIt ? createMemory(bytes) : null;
