@@ -42,7 +42,7 @@ export class GpuTensor<D extends GpuDtype = "float32"> implements DeviceTensor {
 
   static {
     createTensor = (parts) => new GpuTensor(parts);
-    Object.freeze(GpuTensor.prototype); // nothing can pretend to another length
+    Object.freeze(GpuTensor.prototype); // nothing can fake another length
     placeOf = (tensor) => ({ native: tensor.#native, handle: tensor.#open() });
   }
 

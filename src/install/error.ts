@@ -1,4 +1,4 @@
-/** What goes wrong on the way to an installed library. */
+/** The error of an installation that fails. */
 
 /**
  * The native library could not be installed or removed; nothing half-installed is left behind.

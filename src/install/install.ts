@@ -43,12 +43,12 @@ export interface InstallOptions {
    */
   readonly cpuOnly?: boolean;
   /**
-   * How long to wait, in seconds: installing fails if fewer than 64 KiB come in so much time.
+   * How long to wait, in seconds: installing fails if fewer than 64 KiB arrive in this time.
    *
    * @default {30}
    */
   readonly timeout?: number;
-  /** Is told after each piece of the download how far it is. */
+  /** Called after each piece of the download with the progress. */
   readonly onProgress?: (progress: InstallProgress) => void;
 }
 
@@ -58,7 +58,7 @@ export interface InstallOptions {
  * @category Install
  */
 export interface InstalledKernels {
-  /** Its file. */
+  /** The path of its file. */
   readonly path: string;
   /** Its version, which is that of this package. */
   readonly version: string;
@@ -158,7 +158,7 @@ export async function uninstallKernels(options: UninstallOptions = {}): Promise<
   return await removeAll(folderOf(folder), all ? `${STEM}-` : `${STEM}-${VERSION}-`);
 }
 
-/** What runs where no native library does. */
+/** What errors recommend where there is no library for a platform. */
 const INSTEAD = "the js backend runs everywhere";
 
 function releasedFile(name: string): ReleasedFile {
@@ -171,7 +171,7 @@ function releasedFile(name: string): ReleasedFile {
       "this package knows no such file",
       known.length === 0
         ? "it is not a release; build the library with deno task build"
-        : `it knows ${known.join(", ")}; the js backend runs everywhere`,
+        : `it knows ${known.join(", ")}; ${INSTEAD}`,
     ),
   );
 }

@@ -1,7 +1,7 @@
-/** Node.js's modules of paths and URLs, which Deno has. */
+/** Node.js's modules for paths and URLs, which Deno has too. */
 
-/** Asked for when they are needed: browsers cannot import them, and take the rest of the package. */
+/** `node:path`, loaded when it is needed: browsers can use the rest of the package, but not this. */
 export const nodePath = (): typeof import("node:path") => process.getBuiltinModule("node:path");
 
-/** As `nodePath`. */
+/** `node:url`, in the same way. */
 export const nodeUrl = (): typeof import("node:url") => process.getBuiltinModule("node:url");

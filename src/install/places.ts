@@ -1,4 +1,4 @@
-/** Where a library comes from and goes to, as a user says it. */
+/** Reads the places that a user names: where a library comes from, and where it goes. */
 
 import { refusal } from "../core/validate.ts";
 import { KernelInstallError } from "./error.ts";

@@ -1,4 +1,4 @@
-/** URLs as messages may have them: what gives access to a server is left out. */
+/** Removes what gives access to a server from URLs, so that messages can show them. */
 
 const HIDDEN = "…";
 

@@ -7,7 +7,7 @@ import { Patience } from "./patience.ts";
 import { splitSecrets, withoutSecrets } from "./secrets.ts";
 
 /**
- * How far a download is.
+ * The progress of a download.
  *
  * @category Install
  */
@@ -22,7 +22,7 @@ export interface InstallProgress {
 export interface ReadOptions {
   /** Seconds in each of which 64 KiB have to come. */
   readonly timeout: number;
-  /** Is told after each piece. */
+  /** Called after each piece. */
   readonly onProgress: (progress: InstallProgress) => void;
 }
 

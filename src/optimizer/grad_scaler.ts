@@ -45,7 +45,7 @@ export interface GradScalerOptions {
 export type ScaledStepOptions = Omit<StepOptions, "gradScale" | "checkFinite">;
 
 /**
- * What a scaler needs of an optimizer; an `SGD` has it.
+ * The members of an optimizer that a scaler uses; an `SGD` has them.
  *
  * @category Gradients
  */

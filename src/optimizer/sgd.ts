@@ -309,7 +309,7 @@ export class SGD<T extends Tensor = FloatArray> {
    * The optimizer's state in torch's shape: a snapshot, which later steps do not change.
    *
    * Names are part of it where parameters of a group have one, as they were when the parameters were
-   * given to the optimizer; shapes are where they have more or fewer than one dimension.
+   * given to the optimizer, and shapes where parameters have more or fewer than one dimension.
    *
    * @param options With `parameters`, the parameters' own values are part of it too.
    * @throws {TypeError} If an array is detached.
@@ -336,7 +336,7 @@ export class SGD<T extends Tensor = FloatArray> {
    * The hyperparameters of the dict replace the optimizer's own, the constructor's `lr` included,
    * as in torch; to continue with another lr, assign it afterwards. So does `initial_lr`, the learning
    * rate from which schedulers that are made after this start; if the dict has none, it is the dict's
-   * `lr`. Existing schedulers have a state of their own to load. Keys that newer releases added get
+   * `lr`. Existing schedulers load their own state. Keys that newer releases added get
    * their defaults if the dict does not have them; keys that Descent does not know are left out. Shapes
    * are compared where both sides have one: an array of the dict without `shape` fits any
    * shape of its length. Groups stay the objects that they are, and the dict's arrays are copied.
@@ -348,7 +348,7 @@ export class SGD<T extends Tensor = FloatArray> {
    * name is matched in order only if the dict has no name that the optimizer lacks and as many
    * parameters are left in the group on both sides: so it never gets what has another name. Names that
    * several parameters of a dict have, as torch allows, count as none. A group takes the dict's
-   * hyperparameters if it has the same parameters there, and else keeps its own.
+   * hyperparameters if it has the same parameters there, and otherwise keeps its own.
    *
    * Everything is checked before anything changes: if this throws, nothing has changed.
    *
@@ -379,7 +379,7 @@ export class SGD<T extends Tensor = FloatArray> {
     this.#recorder.assertNotInBackward("loadStateDict");
     const owner = this.#owner("load the state");
     const report = this.#stepper.withReentrancyGuard(() => applyStateDict(owner, dict, options));
-    this.#recorder.steps.length = 0; // they do not lead to the state that is now there
+    this.#recorder.steps.length = 0; // they do not lead to the loaded state
     this.#stepper.revision++;
     return report;
   }

@@ -6,7 +6,7 @@ import { cannot, wrongType } from "../core/validate.ts";
 import type { LRSchedulerStateDict } from "../state/extras.ts";
 
 /**
- * An optimizer, as far as schedulers go: `SGD`, or anything with such groups.
+ * An optimizer, as schedulers see it: `SGD`, or anything with such groups.
  *
  * @category Schedules
  */
@@ -53,12 +53,12 @@ export class Groups {
     return this.#optimizer.paramGroups;
   }
 
-  /** A number that is another one after every setting. */
+  /** A counter of the settings, which shows whether the groups have been set since. */
   get revision(): number {
     return this.#revision;
   }
 
-  /** How many there are. */
+  /** The number of groups. */
   get count(): number {
     return this.#optimizer.paramGroups.length;
   }
@@ -68,7 +68,7 @@ export class Groups {
     return this.#optimizer.paramGroups.map(({ lr }) => lr);
   }
 
-  /** What the bases of a scheduler are that is made now. */
+  /** The bases for a scheduler that is made at this time. */
   initialLrs(): number[] {
     return this.#optimizer.paramGroups.map(initialLrOf);
   }
@@ -101,7 +101,7 @@ export class Groups {
     }
   }
 
-  /** Settles what later schedulers start from: the bases of this one, which was made. */
+  /** Settles the bases of later schedulers: those of this one. */
   settle(): void {
     for (const group of this.#optimizer.paramGroups) {
       settleInitialLr(group, this.#bases.get(group)!);
@@ -111,7 +111,7 @@ export class Groups {
 }
 
 /**
- * Checks how many groups a scheduler's state is of. There may be fewer bases than learning rates, as
+ * Checks the number of groups in a scheduler's state. There may be fewer bases than learning rates, as
  * torch takes none of groups that are added.
  *
  * @throws {RangeError} If there are none, or more bases than learning rates.

@@ -99,7 +99,7 @@ export class LRScheduler {
   }
 
   /**
-   * Sets what the next step of the schedules says; call it after the optimizer's own step. If it
+   * Sets the learning rates of the next step; call it after the optimizer's own step. If it
    * throws, nothing has changed.
    *
    * @throws {TypeError} If a schedule gives no number.
@@ -120,9 +120,8 @@ export class LRScheduler {
 
   /**
    * Moves to a step of the schedules, forwards or backwards: the learning rate of each group becomes
-   * `schedule(step, baseLr)` with its base, the group's `initialLr`, whatever it was before, and the
-   * next `step()` is the one after.
-   * If it throws, nothing has changed.
+   * `schedule(step, baseLr)` with its base, the group's `initialLr`, whatever it was before. The next
+   * `step()` continues from there. If it throws, nothing has changed.
    *
    * @param step The step, counted from 0: a whole number.
    * @throws {TypeError} If it is not a number, or a schedule gives none.
@@ -177,7 +176,7 @@ export class LRScheduler {
     this.#courses.add(toCourse(schedule), this.#groups.count);
   }
 
-  /** The step that the schedules have come to, counted from 0. */
+  /** The current step of the schedules, counted from 0. */
   get lastEpoch(): number {
     return this.#lastEpoch;
   }
@@ -196,7 +195,7 @@ export class LRScheduler {
   }
 
   /**
-   * The state under torch's names, with the learning rates as they are now. The schedules are no
+   * The state under torch's names, with the learning rates as they are now. The schedules are not
    * part of it.
    */
   stateDict(): LRSchedulerStateDict {
@@ -209,13 +208,13 @@ export class LRScheduler {
 
   /**
    * Resumes from a state, whether the optimizer's own was loaded before or will be after: the groups
-   * get the learning rates and bases of the state, and the momentum that their schedule says. Their
+   * get the learning rates and bases of the state, and the momentum of their schedule. Their
    * `initialLr` becomes the base too, unless the optimizer has loaded a state of its own.
    *
    * A state may be of more or fewer groups, where some were added before or after it was taken: those
    * that are not in it keep what they have. Groups are matched as the optimizer matched them if it
    * loads its own state from the same dict, before or next; those that it does not match keep what
-   * they have. Else groups are matched in order.
+   * they have. Otherwise groups are matched in order.
    *
    * Keys that Descent does not know are left out. If it throws, nothing has changed.
    *

@@ -30,7 +30,7 @@ export interface OneCycleLROptions {
   epochs?: number;
   /** Steps of each epoch, >= 1. */
   stepsPerEpoch?: number;
-  /** The share of the cycle in which the learning rate rises, >= 0 and <= 1. @default {0.3} */
+  /** The fraction of the cycle in which the learning rate rises, >= 0 and <= 1. @default {0.3} */
   pctStart?: number;
   /** Whether it moves along cosines or lines. @default {"cos"} */
   annealStrategy?: "cos" | "linear";
@@ -50,7 +50,7 @@ export interface OneCycleLROptions {
 
 type Cycle = Required<Omit<OneCycleLROptions, "epochs" | "stepsPerEpoch">>;
 
-/** A part of the cycle: where it ends, and what it leads from and to. */
+/** A phase of the cycle: where it ends, and its first and last value. */
 interface Phase {
   readonly end: number;
   readonly lr: readonly [from: number, to: number];
@@ -188,7 +188,7 @@ function ends({ maxLr, divFactor, finalDivFactor }: Cycle): { firstLr: number; l
   return { firstLr, lastLr: firstLr / finalDivFactor };
 }
 
-/** The phase of a step, and the share of it that has passed; one without length has passed. */
+/** The phase of a step, and the fraction of it that has passed: 1 if the phase has no length. */
 function find(phases: readonly Phase[], step: number, totalSteps: number) {
   if (step > totalSteps) {
     throw outOfRange("take a step", `it must be at most totalSteps, which is ${totalSteps}`, step);

@@ -1,4 +1,4 @@
-/** What a scheduler is given for all groups of an optimizer, or for each. */
+/** Options of schedulers that are one value for all groups, or a list with one for each. */
 
 import { cannot } from "../core/validate.ts";
 
@@ -12,7 +12,7 @@ interface Extension {
   readonly method: string;
 }
 
-/** Something that holds for each group: one for all, or a list that grows with the groups. */
+/** An item for each group: one for all, or a list that grows with the groups. */
 export class PerGroup<T> {
   readonly #what: Extension;
   readonly #items: T[];
@@ -77,7 +77,7 @@ export class PerGroup<T> {
         cannot(
           `add a ${one}`,
           `the scheduler must have a list of ${name}`,
-          "it has one for all groups, those that are added too",
+          "it has one for all groups, including added ones",
         ),
       );
     }

@@ -27,11 +27,11 @@ export interface ReduceLROnPlateauOptions {
   mode?: "min" | "max";
   /** What a reduction multiplies the learning rate by, >= 0 and < 1. @default {0.1} */
   factor?: number;
-  /** Steps without anything better that are let pass, >= 0: the next one reduces. @default {10} */
+  /** Steps without improvement that are allowed, >= 0; the next one reduces. @default {10} */
   patience?: number;
   /** By how much a metric must be better to count, >= 0. @default {1e-4} */
   threshold?: number;
-  /** Whether the threshold is a share of the best metric or a difference. @default {"rel"} */
+  /** Whether the threshold is a fraction of the best metric or a difference. @default {"rel"} */
   thresholdMode?: "rel" | "abs";
   /** Steps after a reduction that do not count, >= 0. @default {0} */
   cooldown?: number;
@@ -41,7 +41,7 @@ export interface ReduceLROnPlateauOptions {
    * @default {0}
    */
   minLr?: number | readonly number[];
-  /** Reductions by no more than this are not made, >= 0. @default {1e-8} */
+  /** Reductions by this much or less are left out, >= 0. @default {1e-8} */
   eps?: number;
 }
 
@@ -69,7 +69,7 @@ const LIMITS = {
 
 const MIN_LRS = { name: "minLr", one: "minLr", method: "addMinLr(minLr)" };
 
-/** What is remembered between steps. */
+/** What a plateau remembers between steps. */
 interface Memory {
   readonly lastEpoch: number;
   readonly best: number;
@@ -78,9 +78,9 @@ interface Memory {
 }
 
 /**
- * Reduces the learning rates of an optimizer when a metric no longer gets better: torch's
- * `ReduceLROnPlateau`. It multiplies the learning rates as they are, so it goes with those that are
- * assigned or set by an `LRScheduler`, as long as that one's schedule multiplies too.
+ * Reduces the learning rates of an optimizer when a metric stops improving: torch's
+ * `ReduceLROnPlateau`. It multiplies the current learning rates, so it can be combined with
+ * assignments and with an `LRScheduler` whose schedule multiplies too.
  *
  * @example
  * ```ts
@@ -123,8 +123,8 @@ export class ReduceLROnPlateau {
   }
 
   /**
-   * Takes note of a metric, and reduces the learning rates if it is time. If it throws, nothing has
-   * changed.
+   * Records a metric, and reduces the learning rates if it has stopped improving. If it throws,
+   * nothing has changed.
    *
    * @param metric The metric of this step, such as the loss. NaN, and infinity on the worse side,
    * count as not better.
@@ -154,7 +154,7 @@ export class ReduceLROnPlateau {
     this.#minLrs.add(checkMinLr(minLr), this.#groups.count);
   }
 
-  /** How many metrics there were. */
+  /** The number of metrics so far. */
   get lastEpoch(): number {
     return this.#memory.lastEpoch;
   }
@@ -238,14 +238,14 @@ function checkMetric(metric: unknown, options: Options): void {
   }
 }
 
-/** After a metric that is infinitely good none would ever be better. */
+/** No metric can be better than an infinitely good one. */
 function checkBest(best: number, options: Options): void {
   if (best !== -worst(options)) return;
   const reason = `lr_scheduler.best must not be infinitely good for the mode "${options.mode}"`;
   throw outOfRange("use the state dict", reason, best);
 }
 
-/** What is remembered after a metric, and whether the learning rates are to be reduced. */
+/** The memory after a metric, and whether the learning rates are to be reduced. */
 function advance(memory: Memory, metric: number, options: Options) {
   const better = isBetter(metric, memory.best, options);
   const isCooling = memory.cooldown > 0;

@@ -1,23 +1,23 @@
-/** Loads what the state of a scheduler has of groups: their learning rates and bases. */
+/** Loads the learning rates and bases of groups from the state of a scheduler. */
 
 import { holdBase, isLoaded, settledInitialLr, settleInitialLr } from "../core/initial_lr.ts";
 import type { LRSchedulerStateDict } from "../state/extras.ts";
 import { isLinked, onLinked, placesOf } from "../state/scheduler_links.ts";
 import type { Groups, ScheduledGroup } from "./groups.ts";
 
-/** What a state has of groups, checked. */
+/** The part of a state that is about groups, checked. */
 interface Lists {
   readonly lrs: readonly number[];
   /** Absent of a plateau. */
   readonly bases?: readonly number[];
 }
 
-/** How a scheduler takes part. */
+/** The part of a scheduler in loading. */
 interface Scheduler {
   readonly groups: Groups;
   /** The momentum of a group, if it is set too. */
   momentumAt?(i: number): number | undefined;
-  /** Takes note of the learning rates that the groups have. */
+  /** Records the current learning rates of the groups. */
   done(lrs: number[]): void;
 }
 
@@ -31,8 +31,8 @@ interface Before {
 
 /**
  * Sets the groups that a state has; the others keep what they have. If the optimizer loads its own
- * state from the same dict after that, and before anything else is set, groups that were taken for
- * others get what is theirs.
+ * state from the same dict after that, and before anything else is set, groups that were
+ * matched wrongly get their own values.
  *
  * @param dict The state, by which the optimizer's groups are found in the lists.
  * @throws {RangeError} If a value is not valid.

@@ -3,8 +3,8 @@
 import { checkNumber, NOT_NEGATIVE, WHOLE } from "../core/validate.ts";
 
 /**
- * A learning rate as a function of the step. Any function will do that depends on nothing else, as
- * torch's `LambdaLR` takes them.
+ * A learning rate as a function of the step. Any function works whose result depends on
+ * nothing else, like those of torch's `LambdaLR`.
  *
  * @example
  * ```ts
@@ -126,7 +126,7 @@ export function recurrenceOf(schedule: Schedule): Recurrence {
   };
 }
 
-/** Notes what a scheduler makes the `initialLr` of the groups that follow a schedule. */
+/** Records what a scheduler makes the `initialLr` of the groups that follow a schedule. */
 export function setInitialLrFor(schedule: Schedule, lr: number): void {
   initialLrs.set(schedule, lr);
 }

@@ -12,7 +12,7 @@ import type { Schedule } from "./schedule.ts";
 export interface ConstantLROptions {
   /** What the learning rate is multiplied by during the first steps, > 0 and <= 1. @default {1 / 3} */
   factor?: number;
-  /** Steps until it is the whole learning rate, >= 1. @default {5} */
+  /** Steps until the full learning rate, >= 1. @default {5} */
   totalIters?: number;
 }
 
@@ -26,7 +26,7 @@ export interface LinearLROptions {
   startFactor?: number;
   /** What it is multiplied by from step `totalIters` on, >= 0 and <= 1. @default {1} */
   endFactor?: number;
-  /** Steps from the one to the other, >= 1. @default {5} */
+  /** Steps from the first factor to the last, >= 1. @default {5} */
   totalIters?: number;
 }
 

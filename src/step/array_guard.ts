@@ -4,7 +4,7 @@ import { cannot } from "../core/validate.ts";
 import { findDetached, findDetachedData, findDetachedSparse } from "../plan/attached.ts";
 import type { Plan } from "../plan/plan.ts";
 
-/** What can be asked of the arrays of a step while it runs. */
+/** Checks of the arrays of a step while it runs. */
 export interface ArrayGuard {
   /** Throws if one has been replaced, detached or resized. */
   checkAll(): void;

@@ -1,4 +1,4 @@
-/** What a step found and did: norms, and whether it was skipped. */
+/** The result of a step: norms, clip coefficients, and whether it was skipped. */
 
 import type { StepRequest } from "./options.ts";
 
@@ -8,17 +8,17 @@ import type { StepRequest } from "./options.ts";
  * @category Optimizer
  */
 export interface StepReport {
-  /** Whether a gradient that is not finite skipped it: nothing was updated then. */
+  /** Whether the step was skipped because a gradient was not finite; nothing was updated then. */
   readonly skipped: boolean;
   /** The norm of all unscaled gradients before clipping; null if it was not measured. */
   readonly gradNorm: number | null;
-  /** The same of each group, in order; null if it was not measured. */
+  /** The norm of each group, in order; null if it was not measured. */
   readonly groupNorms: readonly number[] | null;
-  /** What clipped the gradients of each group, <= 1; null without `maxNorm`. */
+  /** The clip coefficient of each group, <= 1; null without `maxNorm`. */
   readonly clipCoefficients: readonly number[] | null;
 }
 
-/** Of a step that measured nothing. */
+/** The report of a step that measured nothing. */
 export const NOTHING_MEASURED: StepReport = Object.freeze({
   skipped: false,
   gradNorm: null,
@@ -36,7 +36,7 @@ export function clipCoefficient(maxNorm: number, norm: number): number {
 }
 
 /**
- * Judges gradients by what `Backend.norm` found.
+ * Decides from the norms of `Backend.norm` whether to skip the step, and how to clip.
  *
  * @param sums For each group its sum of squares, and 1 if something is not finite.
  */

@@ -23,7 +23,7 @@ export function replaceGrads(replacements: readonly Replacement[]): () => void {
   for (const { parameter, name } of replacements) {
     if (isAssignable(parameter, "grad")) continue;
     throw new TypeError(
-      cannot(`zero ${name}`, "it must be writable, to be replaced", "its parameter is read-only"),
+      cannot(`zero ${name}`, "it must be writable", "its parameter is read-only"),
     );
   }
   const done: Replacement[] = [];

@@ -29,14 +29,14 @@ const BUSY = {
 interface Pending {
   /** What `differentiable` keeps of the step. */
   readonly record: RecordedStep | null;
-  /** Gives parameters the sparse gradients back that were zeroed, if the step is not taken. */
+  /** Gives parameters their zeroed sparse gradients back, if the step is not taken. */
   readonly restore: (() => void) | null;
 }
 
 /** Takes the steps of one optimizer, one at a time. */
 export class Stepper {
   readonly plan: Plan;
-  /** Another number after every change that a step makes. */
+  /** A counter that changes with every step and every change of state. */
   revision = 0;
   /** What the last step did; null before the first one. */
   lastStep: StepReport | null = null;
@@ -77,7 +77,7 @@ export class Stepper {
     }
   }
 
-  /** Takes a step. One by the neutral request allocates nothing, unless rows or options ask for it. */
+  /** Takes a step. With the neutral request it allocates nothing, unless rows or options need it. */
   step(request: StepRequest): void {
     const pending = this.#begin(request);
     let report: StepReport;
@@ -180,7 +180,7 @@ function isMeasured({ checkFinite, maxNorm }: StepRequest): boolean {
   return checkFinite || maxNorm !== null;
 }
 
-/** Room for what `Backend.norm` finds. */
+/** The array that receives the sums of `Backend.norm`. */
 function sumsOf({ groups }: Plan): Float64Array<ArrayBuffer> {
   return new Float64Array(2 * groups.length);
 }

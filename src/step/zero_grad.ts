@@ -1,4 +1,4 @@
-/** Zeroing gradients, dense and sparse ones, on the host and on devices. */
+/** Zeroes gradients, dense and sparse, on the host and on devices. */
 
 import { fillZero } from "../backends/dispatch.ts";
 import { bufferError, checkBuffer } from "../core/array_checks.ts";
@@ -15,7 +15,7 @@ import { replaceGrads } from "./replace_grads.ts";
 import type { Replacement } from "./replace_grads.ts";
 
 /**
- * What `SGD.zeroGrad` does.
+ * Implements `SGD.zeroGrad`.
  *
  * @throws {TypeError} If an option does not exist or is of another type, a gradient is of another type
  * or its buffer detached, or a parameter whose gradient is to be replaced is frozen; none has then
