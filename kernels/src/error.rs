@@ -1,4 +1,4 @@
-//! What can go wrong behind the boundary, and the number that each kind crosses it as.
+//! The errors of the library, and the status with which each kind crosses the boundary.
 
 use std::fmt;
 

@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::simd::Level;
 
-/// Bytes of gradients that a thread takes at a time: enough to hide what handing them over costs,
+/// Bytes of gradients that a thread takes at a time: enough to hide the cost of a task,
 /// few enough to balance two threads within a few percent on a model of a million elements.
 const GRAIN_BYTES: usize = 1 << 18;
 
@@ -16,23 +16,23 @@ pub(crate) const PARALLEL_BYTES: usize = 1 << 19;
 /// whole does.
 const LINE: usize = 16;
 
-/// What is to be done to one tensor, or to a part of one.
+/// The work on one tensor, or on a part of one.
 pub trait Task: Sized + Send {
-    /// What all tasks are done by: the hyperparameters of the groups, for example.
+    /// What all tasks share: the hyperparameters of the groups, for example.
     type Plan: Sync + ?Sized;
 
     /// Bytes of the tensor's gradient.
     fn bytes(&self) -> usize;
-    /// Two halves of about one size.
+    /// Two halves of about the same size.
     fn halve(self) -> (Self, Self);
-    /// Does it on this thread.
+    /// Does the work on this thread.
     fn run(self, plan: &Self::Plan, level: Level);
 }
 
-/// Where tasks come from, all of which have been checked: each is made when it is its turn, so that a
-/// step of many small tensors need not write them down first.
+/// A source of tasks, all of which have been checked. Each is made when its turn comes, so that a step
+/// of many small tensors does not store them first.
 pub trait TaskList: Sized + Send {
-    /// What its tasks are done by.
+    /// What its tasks share.
     type Plan: Sync + ?Sized;
 
     /// The number of tensors.
@@ -86,8 +86,8 @@ pub struct Runner<'a, P: ?Sized> {
 }
 
 impl<P: Sync + ?Sized> Runner<'_, P> {
-    /// Halves the work until the parts are small, and leaves these to whichever thread is free: each
-    /// thread so walks through memory in one direction.
+    /// Halves the work until the parts are small, and leaves these to whichever thread is free: so
+    /// each thread walks through memory in one direction.
     fn run_split<L: TaskList<Plan = P>>(&self, tasks: L, bytes: usize) {
         if bytes <= self.grain || tasks.count() == 1 {
             return self.run_all(tasks);

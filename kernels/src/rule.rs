@@ -20,7 +20,7 @@
 //! The functions are written over an arithmetic, so that the same text steps vectors of every type and
 //! SIMD level ([`crate::step`]) and is differentiated one number at a time ([`crate::vjp`]).
 
-/// What the rule needs to be able to do with a value.
+/// The operations on values that the rule uses.
 pub trait Arithmetic: Copy {
     /// A number, or a vector of them.
     type Value: Copy;
@@ -38,9 +38,9 @@ pub trait Arithmetic: Copy {
 pub struct Hyperparameters {
     /// Learning rate.
     pub lr: f64,
-    /// Share of the momentum buffer that is kept; 0 turns momentum off.
+    /// Momentum factor: the fraction of the buffer that is kept; 0 turns momentum off.
     pub momentum: f64,
-    /// Share of the gradient that is withheld from the momentum buffer.
+    /// Dampening: the fraction of the gradient that is left out of the buffer.
     pub dampening: f64,
     /// L2 penalty; 0 turns it off.
     pub weight_decay: f64,

@@ -106,7 +106,7 @@ impl Level {
     }
 }
 
-/// A function of its own, so that where a level is chosen there is nothing but calls.
+/// A separate function, so that the code that chooses a level contains only calls.
 #[inline(never)]
 fn run_portable<F: WithSimd>(body: F) -> F::Output {
     Simd::vectorize(pulp::Scalar::new(), body)

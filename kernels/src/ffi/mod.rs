@@ -6,7 +6,7 @@
 //!
 //! What the caller promises, because no check here can see it: a table has as many rows as its count
 //! says, an address in it points to `length` elements of the row's type that stay where they are until
-//! the call returns, nobody else writes to them meanwhile, and no data or buffer overlaps any other
+//! the call returns, nobody else writes to them until then, and no data or buffer overlaps any other
 //! array of the same step. `src/plan/plan.ts` keeps these promises: it holds the arrays and refuses
 //! resizable, detached and overlapping ones. In most calls JavaScript's own thread waits for the
 //! result; `src/native/pinned.ts` makes the others, and keeps the memory alive until they return.

@@ -2,8 +2,8 @@
 //!
 //! Deno closes a library when the isolate that opened it ends: a worker, a file of `deno test`, the
 //! program under `--watch`. A thread that takes a step for that isolate may still be inside then, and
-//! its code must not be unmapped. On Linux `build.rs` has the linker say so (`-z nodelete`); other
-//! linkers cannot, and the library asks for it itself.
+//! its code must not be unmapped. On Linux `build.rs` passes `-z nodelete` to the linker; other linkers
+//! have no such option, and the library asks the system for it.
 
 use crate::error::Error;
 

@@ -75,7 +75,7 @@ impl Context {
         if !self.faults.any.load(Ordering::Acquire) {
             return Ok(());
         }
-        // A loss first shows as other errors; wgpu tells of it when its queue has come to rest.
+        // A loss first shows as other errors; wgpu reports it when its queue is empty.
         let poll = || self.device.poll(wgpu::PollType::wait_indefinitely());
         let _ = catch_unwind(AssertUnwindSafe(poll));
         self.faults.take()
