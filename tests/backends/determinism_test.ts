@@ -57,7 +57,7 @@ nativeTest("a SIMD level that this processor does not have is an error", async (
   }
 });
 
-nativeTest("a number of threads that is none is an error, for auto too", async () => {
+nativeTest("an invalid number of threads is an error, for auto too", async () => {
   const values = ["0", "-1", "two", "1.5", "1025", "99999", "2 3", "0x2"];
   const reports = await Promise.all(values.map((value) => run({ DESCENT_THREADS: value })));
   reports.forEach(({ got, numbers }, i) => {

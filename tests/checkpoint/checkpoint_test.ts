@@ -231,7 +231,7 @@ test("the permission bits of the old file stay", ["a"], async (folder) => {
   assertEquals((await Deno.stat(`${folder}/a`)).mode! & 0o777, 0o640);
 }, onWindows);
 
-test("progress is told piece by piece, up to the whole file", ["a"], async (folder) => {
+test("progress is reported piece by piece, up to the whole file", ["a"], async (folder) => {
   const { optimizer } = stepped(LARGE);
   const [saved, loaded]: Progress[][] = [[], []];
   await saveState(`${folder}/a`, optimizer, { onProgress: (progress) => saved.push(progress) });

@@ -257,7 +257,7 @@ Deno.test("a file of a newer version is refused with both versions named", () =>
   );
 });
 
-Deno.test("what is no Uint8Array is not decoded", () => {
+Deno.test("decodeStateDict refuses anything but a Uint8Array", () => {
   assertThrows(
     () => decodeStateDict("text" as unknown as Uint8Array),
     TypeError,

@@ -43,4 +43,4 @@ Deno.test("names of which each begins with the one before are sorted too", () =>
   assertEquals(sortTensors(list).map(({ name }) => name.length), list.map((_, i) => i + 1));
 });
 
-Deno.test("no tensors are in order", () => assertEquals(sortTensors([]), []));
+Deno.test("an empty list of tensors is in order", () => assertEquals(sortTensors([]), []));

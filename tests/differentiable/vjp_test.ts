@@ -136,7 +136,7 @@ const plain: SgdFunctionOptions = {
 };
 const one = (x: number) => new Float32Array([x]);
 
-testOnBackends("a step that is skipped hands its cotangents on, in new arrays", (backend) => {
+testOnBackends("a skipped step passes its cotangents on, in new arrays", (backend) => {
   const [cp, cb] = [one(3), one(4)];
   const options = { ...plain, momentum: 0.5, weightDecay: 1, backend };
   const cotangents = { params: [cp], momentumBuffers: [cb] };
@@ -160,7 +160,7 @@ testOnBackends("cotangents that are null or left out are zeros", (backend) => {
   assertEquals(forth.momentumBuffers[0], one(-0.25));
 });
 
-testOnBackends("with sign nothing flows through the update, but by lr", (backend) => {
+testOnBackends("with sign no derivative passes the update, except that of lr", (backend) => {
   const options = { ...plain, sign: true, weightDecay: 0.5, backend };
   const back = sgdVjp([one(2)], [one(-3)], [null], { params: [one(7)] }, options);
   assertEquals([back.params[0], back.grads[0]![0] + 0], [one(7), 0]);

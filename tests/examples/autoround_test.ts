@@ -15,7 +15,7 @@ const random = openStream(11, 1);
 const vector = (length: number, limit = 1) =>
   new Float32Array(length).map(() => uniform(random, limit));
 
-Deno.test("untuned, a weight goes to the nearest of 16 levels of its column or matrix", () => {
+Deno.test("without tuning, a weight goes to the nearest of 16 levels of its column or matrix", () => {
   const weights = vector(300);
   weights[4] = 3; // widens the range of column 4, and of the matrix
   for (const perColumn of [true, false]) {
@@ -106,7 +106,7 @@ Deno.test("a layer's reconstruction loss has the gradient of finite differences"
   }
 });
 
-Deno.test("tuning keeps what did best, and stays within its bounds", () => {
+Deno.test("tuning keeps the best result, and stays within its bounds", () => {
   const layer: Layer = { weights: vector(64 * 8), bias: vector(8), relu: true };
   const inputs = vector(100 * 64);
   const calibration = { inputs, targets: forward(layer, inputs), rows: 100 };
@@ -132,7 +132,7 @@ Deno.test("on the digits, tuned beats rounding to the nearest on several seeds",
   }
 });
 
-Deno.test("the picture has a dot per accuracy, and says what its axes are", () => {
+Deno.test("the picture has a dot per accuracy, and names its axes", () => {
   const losses = [[4, 2, 3], [8, 8, 2]];
   const outcomes = [1, 2].map((seed) => ({
     seed,
@@ -152,7 +152,7 @@ Deno.test("the picture has a dot per accuracy, and says what its axes are", () =
   }
 });
 
-Deno.test("options that do not exist and values that cannot be are refused by name", () => {
+Deno.test("unknown options and invalid values are refused by name", () => {
   const cases: [string, string][] = [
     ["--bits=1", "Cannot set --bits as it must be an integer from 2 to 8: current value is 1"],
     ["--hidden=0", "Cannot set --hidden"],

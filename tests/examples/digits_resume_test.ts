@@ -68,7 +68,7 @@ for (const options of [["--nesterov"], ["--sign", "--backend", "js"]]) {
   });
 }
 
-Deno.test("a resumed demo says what it cannot do", async () => {
+Deno.test("a resumed demo names the options that it does not take", async () => {
   const folder = await Deno.makeTempDir();
   const file = `${folder}/run`;
   const plot = ["--plot", `${folder}/a.svg`];

@@ -85,7 +85,7 @@ Deno.test("every option changes the numbers", async () => {
   assertEquals(new Set(runs).size, variants.length, runs.join("\n"));
 });
 
-Deno.test("options that do not exist and values that cannot be are refused by name", () => {
+Deno.test("unknown options and invalid values are refused by name", () => {
   const cases: [string[], string][] = [
     [["--lr"], "Cannot read --lr as its value is missing"],
     [["--lr", "fast"], "Cannot set --lr as it must be a number: current value is fast"],

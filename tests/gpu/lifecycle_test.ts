@@ -115,7 +115,7 @@ Deno.test("gpu: refuses options that do not exist or are of another type", () =>
   for (const options of wrong) assertThrows(() => open(options), TypeError);
 });
 
-gpuTest("says what it is", ({ info }) => {
+gpuTest("a GPU reports its properties", ({ info }) => {
   assert(info.name !== "" && info.backend !== "" && info.driver !== "");
   assert(["discrete", "integrated", "virtual", "cpu", "other"].includes(info.type));
   const { maxBindingBytes, maxBindings, maxWorkgroups, offsetAlignment } = info.limits;

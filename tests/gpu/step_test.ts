@@ -247,7 +247,7 @@ gpuTest("float16 tensors are stepped in float32 and rounded once", (gpu) => {
   assertEquals([buffer.dtype, buffer.length], ["float16", 100]);
 });
 
-gpuTest("sign gives +1, -1 and 0 for zeros and NaN, and special values go their way", (gpu) => {
+gpuTest("sign gives +1, -1 and 0 for zeros and NaN, and special values propagate", (gpu) => {
   const grads = new Float32Array([3, -2, 0, -0, NaN, Infinity, -Infinity]);
   const param = { data: gpu.tensor(new Float32Array(7).fill(5)), grad: gpu.tensor(grads) };
   new SGD([param], { lr: 1, sign: true }).step();

@@ -77,7 +77,7 @@ testOnBackends("the scale and the check cannot be given to a scaled step", (back
   }
 });
 
-testOnBackends("a scale too large for 16 bits comes down until steps are taken", (backend) => {
+testOnBackends("a scale that is too large for 16 bits shrinks until steps are taken", (backend) => {
   const w = parameter(0);
   const optimizer = new SGD([w], { lr: 1, backend });
   const scaler = new GradScaler({ initScale: 2 ** 24 });

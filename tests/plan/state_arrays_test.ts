@@ -56,7 +56,7 @@ testOnBackends(
   },
 );
 
-testOnBackends("data of another length that are taken back are stepped on", (backend) => {
+testOnBackends("data that had another length for a while are stepped again", (backend) => {
   const [a, b] = [ones(4), ones(4)];
   const optimizer = optimizerOf([a, b], { momentum: 0.5, backend });
   optimizer.step();

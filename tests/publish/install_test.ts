@@ -60,7 +60,7 @@ for (const cpuOnly of [false, true]) {
   });
 }
 
-Deno.test("the bar is told every step up to the whole", async () => {
+Deno.test("the progress bar shows every piece up to the whole", async () => {
   const steps: Install.InstallProgress[] = [];
   const onProgress = (step: Install.InstallProgress) => steps.push(step);
   await install.installKernels({ from: staged.dist, folder: newFolder(), onProgress });
@@ -426,7 +426,7 @@ Deno.test("an error of the caller's own is not taken for one of the download", a
   await assertRejects(() => install.installKernels(options), SyntaxError, "stop");
 });
 
-Deno.test("no network is an error that says how to do without", async () => {
+Deno.test("without a network the error names the alternative", async () => {
   const server = serveFolder(staged.dist);
   await server[Symbol.asyncDispose]();
   const folder = newFolder();
@@ -449,7 +449,7 @@ Deno.test("a folder without the file is an error", async () => {
   assertStringIncludes(error.message, "as the file cannot be read: ");
 });
 
-Deno.test("a cache that is no folder is an error", async () => {
+Deno.test("a cache that is not a folder is an error", async () => {
   const folder = join(staged.root, "mod.ts", "cache");
   await assertRejects(
     () => install.installKernels({ from: staged.dist, folder }),

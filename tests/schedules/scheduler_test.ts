@@ -60,7 +60,7 @@ Deno.test("an own schedule may move momentum too", () => {
   assertEquals([optimizer.paramGroups[0].lr, optimizer.paramGroups[0].momentum], [1, 0.25]);
 });
 
-Deno.test("an assigned learning rate is carried on where a schedule multiplies, as in torch", () => {
+Deno.test("schedules that multiply keep an assigned learning rate, as in torch", () => {
   const { optimizer } = optimizerOf([1, 1]);
   const scheduler = new LRScheduler(optimizer, [halve, (step) => step]);
   for (const group of optimizer.paramGroups) group.lr = 8;
@@ -68,7 +68,7 @@ Deno.test("an assigned learning rate is carried on where a schedule multiplies, 
   assertEquals(scheduler.lastLr, [4, 1]);
 });
 
-Deno.test("a part of a cycle that has no length is at its end, where torch divides by zero", () => {
+Deno.test("a phase of a cycle without a length is at its end, where torch divides by zero", () => {
   const options = { maxLr: 1, totalSteps: 10, baseMomentum: 0.5 };
   const schedules = [0.1, 1].map((pctStart) => oneCycleLR({ ...options, pctStart }));
   assertEquals([schedules[0](0, 1), schedules[0].momentum!(0)], [1, 0.5]);

@@ -193,7 +193,7 @@ const MISFITS: [string, Names[], Names[], string[], object, (number | null)[], n
 ];
 
 for (const [what, here, there, lines, report, buffers, lrs] of MISFITS) {
-  Deno.test(`${what}: refused in one voice; with strict: false the names decide`, () => {
+  Deno.test(`${what}: refused with one error; with strict: false the names decide`, () => {
     const optimizer = optimizerFor(here);
     const before = everything(optimizer);
     const error = assertThrows(() => optimizer.loadStateDict(dictFor(there)), RangeError) as Error;
@@ -235,7 +235,7 @@ Deno.test("values and master weights go with the name into another group", () =>
 const ODD = ["", "\0", "a\0b", "é 😀", "__proto__", "constructor", "\n", '"', "param.", "state.0"]
   .concat(["param.x", "state.1.weight", "n".repeat(65_535)]);
 
-Deno.test("names that are odd are names: files and dicts carry them", async () => {
+Deno.test("odd names are allowed, in files and dicts too", async () => {
   const make = (names: string[]) => optimizerOf(named(...names));
   const one = make(ODD);
   one.state.forEach((_, p) => (p.grad as Float32Array).fill(ODD.indexOf(p.name!) + 1));
@@ -278,7 +278,7 @@ Deno.test("a name that reads differently each time is read once", () => {
   assertEquals(optimizer.loadStateDict(decodeStateDict(encodeStateDict(dict))), NOTHING);
 });
 
-Deno.test("reports call parameters without names otherwise than any that has a name", () => {
+Deno.test("reports never call a parameter without a name like one that has it", () => {
   const make = (length: number) => {
     const [one, two] = [length, length + 1].map((n): Parameter => ({
       data: new Float32Array(n),
