@@ -70,14 +70,18 @@ const WORDING = "src/core/validate.ts";
 /** What only that file may write: the beginning of a message, and its second half. */
 const WORDINGS = [/["'`]Cannot\b/, /\bcurrent (value|values|length|type) (is|are) /];
 
-/** The lines outside comments that word an error themselves, as file and number. */
+/** Whether a line of code, not of a comment, writes a part of an error's sentence. */
+export function isWording(line: string): boolean {
+  return !/^\s*(\*|\/\*|\/\/)/.test(line) && WORDINGS.some((own) => own.test(line));
+}
+
+/** The lines that word an error themselves, as file and number. */
 async function findOwnWording(root: string, files: readonly string[]): Promise<string[]> {
   const found: string[] = [];
   for (const file of files.filter((file) => file !== WORDING)) {
     const lines = (await Deno.readTextFile(join(root, file))).split("\n");
     for (const [i, line] of lines.entries()) {
-      const isComment = /^\s*(\*|\/\*|\/\/)/.test(line);
-      if (!isComment && WORDINGS.some((own) => own.test(line))) found.push(`${file}:${i + 1}`);
+      if (isWording(line)) found.push(`${file}:${i + 1}`);
     }
   }
   return found;

@@ -1,6 +1,7 @@
 /** What the tools of the repository read: reasons for skipping, mutants, tasks. */
 
 import { assertEquals } from "@std/assert";
+import { isWording } from "../../tools/check_layers.ts";
 import { mutantsOf } from "../../tools/mutate/mutants.ts";
 import { countSkipped, NO_REASON } from "../../tools/skipped.ts";
 
@@ -20,6 +21,22 @@ five (skipped: no browser) ... ok (3ms)
       [NO_REASON, 1],
     ]),
   );
+});
+
+Deno.test("a line that words an error itself is found, and a comment is not", () => {
+  const found = [
+    '  throw new TypeError("Cannot step as params must not be empty");',
+    "    `Cannot use ${name} as it is frozen`,",
+    "  return `${reason}: current value is ${shown}`;",
+  ];
+  const passed = [
+    '  throw new TypeError(cannot("step", "params must not be empty"));',
+    ' * @param doing The words after "Cannot", such as `step`.',
+    '  // "Cannot" comes first.',
+    "  return `${name} cannot be read`;",
+  ];
+  assertEquals(found.map(isWording), found.map(() => true));
+  assertEquals(passed.map(isWording), passed.map(() => false));
 });
 
 Deno.test("mutants change operators, numbers, negations and branches, and no text", () => {
