@@ -154,7 +154,7 @@ function fillIn(list: (Tensor | null)[], made: readonly (Tensor | null)[]): () =
 
 function readOnly(i: number): TypeError {
   return new TypeError(
-    cannot("step", `entry ${i} of momentumBufferList must be writable`, "it is read-only null"),
+    cannot("step", `entry ${i} of momentumBufferList must be writable`, "it is null and read-only"),
   );
 }
 

@@ -164,7 +164,7 @@ function checkStepArrays(arrays: Arrays, index: number): WideDtype {
   const dtype = dtypeOf(arrays.param, what);
   if (isSixteenBit(dtype)) {
     throw new TypeError(
-      cannot(`go back through ${what}`, "it must be float32 or float64", `it is ${dtype.name}`),
+      refusal(`go back through ${what}`, "it must be float32 or float64", dtype.name, "dtype"),
     );
   }
   checkBuffer(arrays.param, `data of ${what}`);

@@ -9,9 +9,9 @@ import {
   checkNumber,
   checkObject,
   COUNT,
-  describe,
   outOfRange,
   POSITIVE,
+  wrongType,
 } from "../core/validate.ts";
 import { checkScalerDict } from "../state/extras.ts";
 import type { GradScalerStateDict } from "../state/extras.ts";
@@ -183,9 +183,7 @@ export class GradScaler {
 
   #optionsOf(optimizer: ScaledOptimizer, options: ScaledStepOptions): StepOptions {
     if (typeof (optimizer as ScaledOptimizer | null | undefined)?.step !== "function") {
-      throw new TypeError(
-        cannot("step", "the first argument must be an optimizer", `it is ${describe(optimizer)}`),
-      );
+      throw wrongType("step", "the first argument must be an optimizer", optimizer);
     }
     checkObject("step", options, "the options");
     if (this.#stepped.has(optimizer)) {

@@ -13,7 +13,7 @@ import {
 import type { GroupOptions, Hyperparameters, ParamGroup } from "../core/hyperparameters.ts";
 import { settleInitialLr, shownInitialLr } from "../core/initial_lr.ts";
 import type { Parameter, SparseParameter } from "../core/parameter.ts";
-import { cannot, describe, wrongType } from "../core/validate.ts";
+import { cannot, wrongType } from "../core/validate.ts";
 import { readNames } from "../state/names.ts";
 
 /**
@@ -94,7 +94,7 @@ export function readMembers(params: unknown): GroupMembers[] {
  */
 export function readGroupMembers(group: unknown): GroupMembers {
   if (typeof group !== "object" || group === null) {
-    throw new TypeError(cannot("add a group", "it must be an object", `it is ${describe(group)}`));
+    throw wrongType("add a group", "it must be an object", group);
   }
   checkGroupKeys(group, ["params", "initialLr"]);
   const options = group as ParamGroupOptions<Tensor>;

@@ -114,8 +114,16 @@ Deno.test("a scaler steps optimizers only, with options that are an object", () 
   const scaler = new GradScaler();
   const optimizer = new SGD([parameter(1)], { lr: 1 });
   const step = scaler.step.bind(scaler) as (...args: unknown[]) => unknown;
-  assertThrows(() => step(null), TypeError, "first argument must be an optimizer: it is null");
-  assertThrows(() => step({}), TypeError, "first argument must be an optimizer: it is an object");
+  assertThrows(
+    () => step(null),
+    TypeError,
+    "first argument must be an optimizer: current value is null",
+  );
+  assertThrows(
+    () => step({}),
+    TypeError,
+    "first argument must be an optimizer: current value is an object",
+  );
   assertThrows(() => step(optimizer, null), TypeError, "options must be an object");
 });
 

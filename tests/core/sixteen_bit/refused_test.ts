@@ -91,7 +91,7 @@ const REFUSED: Record<string, [() => void, typeof TypeError | typeof RangeError,
       sgdVjp([data], [data], [null], { params: [data] }, { lr: 1, ...OFF });
     },
     TypeError,
-    "Cannot go back through parameter 0 as it must be float32 or float64: it is float16",
+    "Cannot go back through parameter 0 as it must be float32 or float64: current dtype is float16",
   ],
 };
 
