@@ -60,7 +60,7 @@ export const BEGAN_SPARSE = 8;
  */
 const SPARSE = 16;
 
-/** Stands for data for which a row must be written again. */
+/** Stands for data that a row has to be written anew for. */
 const UNBOUND: Tensor = new Float32Array(0);
 
 /** What kind of gradient a row has. One on a device is dense, too. */
@@ -236,7 +236,7 @@ export class TensorTable {
     this.mark(row, SPARSE);
   }
 
-  /** Binds a parameter's data; its gradient is checked again. */
+  /** A parameter's data, with which its gradient is looked at anew. */
   bindData(row: number, data: Tensor, group: number): void {
     const { precision, address, release } = this.#source;
     const dtype = findElementType(data);

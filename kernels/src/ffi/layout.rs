@@ -49,7 +49,7 @@ impl Row {
         self.kind >> STATE_BITS
     }
 
-    /// Whether a step of the CPU leaves the row out.
+    /// Whether the row has no part in a step of the CPU.
     #[inline(always)]
     pub fn is_idle(&self) -> bool {
         self.state() == state::SKIP || self.length == 0 || self.dtype() >= DEVICE

@@ -2,10 +2,10 @@
 //!
 //! A row may be named more than once. As in torch, what comes out depends on the options:
 //!
-//! - without momentum and sign, each entry is applied as a separate update, in the order of the entries;
-//! - otherwise the entries of a row are added up first, in that order, and make one update;
-//! - with momentum, a row without an entry has a gradient of zeros. At the first step this changes
-//!   nothing, so only the named rows are written; later steps write every row.
+//! - without momentum and sign, each entry is a step of its own, in the order in which they come;
+//! - else the entries of a row are added up first, in that order, and make one step;
+//! - with momentum, a row without an entry has a gradient of zeros. At the first step nothing comes
+//!   of that, and only the rows named are written; later steps write every row.
 //!
 //! Weight decay is refused, because torch refuses it: it would write every row.
 
