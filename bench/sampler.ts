@@ -16,7 +16,7 @@ export interface Effort {
 export const FULL: Effort = { warmMs: 200, sampleMs: 2, budgetMs: 1000, maxRounds: 25 };
 
 /** The effort of a quick run. */
-export const QUICK: Effort = { warmMs: 50, sampleMs: 1, budgetMs: 250, maxRounds: 15 };
+export const QUICK: Effort = { warmMs: 200, sampleMs: 1, budgetMs: 250, maxRounds: 15 };
 
 const MIN_ROUNDS = 5;
 

@@ -13,6 +13,8 @@ export interface Program {
   readonly input?: (workload: Workload) => string;
   /** The most elements that it can take. */
   readonly maxElements?: number;
+  /** Which of its runs are measured; all of them by default. */
+  readonly runs?: readonly string[];
 }
 
 /** A program that runs and waits to be asked. */
@@ -91,9 +93,10 @@ export async function start(program: Program, workload: Workload): Promise<Runni
   };
   if (program.input !== undefined) await say(program.input(workload));
   const ready: Ready = JSON.parse(await hear());
+  const isWanted = (run: string) => program.runs === undefined || program.runs.includes(run);
   return {
     name: program.name,
-    ready,
+    ready: { ...ready, runs: ready.runs.filter(isWanted) },
     sample: async (run) => {
       await say(run);
       return Number(await hear());
