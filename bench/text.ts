@@ -52,6 +52,7 @@ export function formatFigures(figures: readonly Figure[]): string {
 
 /** Whether the machine was quiet enough for the figures, and if not, for which. */
 export function describeLoad(figures: readonly Quietness[]): string {
+  if (figures.length === 0) return "Nothing was measured.";
   const most = Math.max(0, ...figures.map(({ othersCores }) => othersCores)).toFixed(2);
   const cores = `${most} of ${cpus().length} cores`;
   const busy = figures.filter(isBusy);

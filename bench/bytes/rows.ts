@@ -197,7 +197,7 @@ function sparse(setting: Setting): Round {
         runs: [`sorted, ${momentum}`, `sorted, ${all}`, "dense"],
       },
       ...torch(setting, [setting.threads], "sparse/torch_sparse.py").map((program) => ({
-        ...program,
+        ...{ ...program, input: undefined }, // it knows the matrix
         runs: [`coalesced, ${momentum}`, `coalesced, ${all}`],
       })),
     ],
