@@ -17,7 +17,7 @@ import { describeSteps } from "./history/report.ts";
 import { writeSvg } from "./svg.ts";
 import { describeMachine, today } from "./text.ts";
 
-const ROOT = fromFileUrl(new URL("..", import.meta.url));
+const HERE = fromFileUrl(new URL("..", import.meta.url));
 const HISTORY = fromFileUrl(new URL("history.jsonl", import.meta.url));
 const CHART = fromFileUrl(new URL("history.svg", import.meta.url));
 const RUNS = 3;
@@ -34,17 +34,19 @@ Usage: deno task bench:history [options]
   --runs N          how often each commit is measured (default: ${RUNS})
   --draw            measure nothing, draw only
   --processor TEXT  draw what was measured on this processor (default: this machine's)
+  --root FOLDER     the repository whose commits are measured (default: this one)
   --history FILE    the history (default: bench/history.jsonl)
   --chart FILE      where the chart goes (default: bench/history.svg)
   --help            show this text`;
 
 const flags = readFlags(Deno.args, {
   switches: ["draw"],
-  texts: ["since", "only", "processor", "history", "chart"],
+  texts: ["since", "only", "processor", "root", "history", "chart"],
   numbers: ["every", "runs"],
   help: HELP,
 });
 const file: string = flags.history ?? HISTORY;
+const root: string = flags.root ?? HERE;
 const only: string = flags.only ?? "";
 const runs = Math.ceil(flags.runs ?? RUNS);
 const machine = describeMachine();
@@ -54,8 +56,8 @@ drawAll(flags.processor ?? machine);
 
 /** The commit that is checked out is measured where it lies. */
 function measureHead(): void {
-  const head = readHead(ROOT);
-  const changes = listChanges(ROOT);
+  const head = readHead(root);
+  const changes = listChanges(root);
   if (changes.length > 0) {
     console.error(
       `Cannot record a run for ${shorten(head)} as these files differ from it: ${
@@ -64,17 +66,17 @@ function measureHead(): void {
     );
     Deno.exit(2);
   }
-  if (!skipsMeasured(head)) record(head, ROOT);
+  if (!skipsMeasured(head)) record(head, root);
 }
 
 /** Past commits are checked out one after the other into a copy of the repository. */
 function measurePast(since: string): void {
-  const commits = thin(listCommits(ROOT, since), Math.ceil(flags.every ?? 1));
+  const commits = thin(listCommits(root, since), Math.ceil(flags.every ?? 1));
   const wanted = commits.filter((commit) => !skipsMeasured(commit));
   if (wanted.length === 0) return;
   const folder = Deno.makeTempDirSync({ prefix: "descent-history-" });
   try {
-    cloneInto(ROOT, folder);
+    cloneInto(root, folder);
     for (const [i, commit] of wanted.entries()) {
       console.log(`\n${i + 1} of ${wanted.length}: ${shorten(commit)} ${commit.subject}`);
       measureCommit(commit, folder);
