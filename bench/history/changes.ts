@@ -2,7 +2,7 @@
  * Finds the commits at which a row changed by more than its noise.
  *
  * The noise of a row is the larger of two, and at least 1 %: what the runs of one commit lie apart
- * (the median over commits of the runs' median absolute deviation), and what neighbouring commits lie
+ * (the median over commits of the runs' median absolute deviation), and what neighboring commits lie
  * apart (the median of their differences, from six differences on, as most commits change nothing).
  * A commit is a step if its ratio differs from the row's level by more than four times the noise, and
  * the next measured commit confirms it: a single outlier is left out. The level is the median of the

@@ -57,7 +57,7 @@ for (
     ["a change between the only two", [1, 1.3], [[1, "slower"]]],
     ["a drift", [1, 1.02, 1.03, 1.04, 1.06, 1.08, 1.1, 1.12, 1.15], [[7, "slower"]]],
     ["one commit", [1], []],
-    ["a change of 30 % where neighbours lie 20 % apart", [1, 1.2, 1, 1.2, 1, 1.2, 1, 1.3, 1.3], []],
+    ["a change of 30 % where neighbors lie 20 % apart", [1, 1.2, 1, 1.2, 1, 1.2, 1, 1.3, 1.3], []],
   ] as const
 ) {
   Deno.test(`steps of a row: ${what}`, () => {
@@ -78,7 +78,7 @@ eeeeeee 2026-01-05 commit 4
   assertEquals(describeSteps([]), "No row changed by more than its noise.");
 });
 
-Deno.test("noise is what the runs lie apart, or the neighbours, and at least 1 %", () => {
+Deno.test("noise is what the runs lie apart, or the neighbors, and at least 1 %", () => {
   const noise = (deviation: number, ratios: readonly number[]) =>
     noiseOf(ratios.map((ratio, i) => ({ at: entry(i, {}), ratio, deviation: deviation * ratio })));
   assertEquals(noise(0, [1, 1, 1]), 0.01);
