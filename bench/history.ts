@@ -113,12 +113,12 @@ function record(commit: Commit, tree: string): void {
 
 function drawAll(processor: string): void {
   const entries = commitsOf(readHistory(), processor);
-  if (entries.length === 0) {
+  const series = seriesOf(entries);
+  if (series.length === 0) {
     console.log(`The history has nothing of ${processor}`);
     return;
   }
-  const steps = seriesOf(entries).flatMap(findSteps);
-  console.log(`\n${describeSteps(steps)}`);
+  console.log(`\n${describeSteps(series.flatMap(findSteps))}`);
   writeSvg(flags.chart ?? CHART, drawHistory(processor, entries));
 }
 

@@ -7,6 +7,7 @@
  * A commit is a step if its ratio differs from the row's level by more than four times the noise, and
  * the next measured commit confirms it: a single outlier is left out. The level is the median of the
  * first commits since the last step, five at most, so that a slow drift is found as well.
+ * Figures that other programs disturbed are left out.
  */
 
 import { median } from "../sampler.ts";
@@ -17,6 +18,8 @@ export interface Point {
   readonly at: Commit;
   readonly ratio: number;
   readonly deviation: number;
+  /** Whether other programs disturbed it: it is shown, and decides nothing. */
+  readonly busy: boolean;
 }
 
 /** A row against one reference over the commits. */
@@ -46,15 +49,15 @@ const TO_SIGMA = 1.4826;
 /** From so many differences on their median tells the noise from the steps. */
 const ENOUGH = 6;
 
-/** The rows of the entries, in the order in which they first appear; disturbed figures are left out. */
+/** The rows of the entries, in the order in which they first appear. */
 export function seriesOf(entries: readonly Entry[]): Series[] {
   const all = new Map<string, { row: string; reference: string; points: Point[] }>();
   for (const entry of entries) {
-    for (const [row, { reference, ratio, deviation, busy }] of Object.entries(entry.rows)) {
-      if (busy || !(ratio > 0 && ratio < Infinity)) continue;
+    for (const [row, { reference, ratio, deviation, busy = false }] of Object.entries(entry.rows)) {
+      if (!(ratio > 0 && ratio < Infinity)) continue;
       const key = `${row} / ${reference}`;
       if (!all.has(key)) all.set(key, { row, reference, points: [] });
-      all.get(key)!.points.push({ at: entry, ratio, deviation });
+      all.get(key)!.points.push({ at: entry, ratio, deviation, busy });
     }
   }
   return [...all.values()];
@@ -71,7 +74,8 @@ export function noiseOf(points: readonly Point[]): number {
 }
 
 /** The steps of a row, the oldest first. */
-export function findSteps({ row, points }: Series): Step[] {
+export function findSteps({ row, points: all }: Series): Step[] {
+  const points = all.filter(({ busy }) => !busy);
   if (points.length < 2) return [];
   const limit = LIMIT * noiseOf(points);
   const steps: Step[] = [];

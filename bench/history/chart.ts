@@ -50,7 +50,7 @@ export function drawHistory(processor: string, entries: readonly Entry[]): strin
         text: "Steps over the commits: times the reference's time, less is better",
         subtext: `${processor}, ${entries.length} commits, ${entries[0].date.slice(0, 10)} to ${
           entries.at(-1)!.date.slice(0, 10)
-        }`,
+        }; rings: the machine was busy`,
         left: "center",
         top: 12,
       },
@@ -169,7 +169,10 @@ function lines({ series }: Panel, entries: readonly Entry[], axis: number) {
     symbol: i < COLORS.length ? "circle" : "rect",
     symbolSize: 4,
     lineStyle: { width: 1.4, type: i < COLORS.length ? "solid" : "dashed" },
-    data: one.points.map(({ at, ratio }) => [indexOf(entries, at.commit), ratio]),
+    data: one.points.map(({ at, ratio, busy }) => ({
+      value: [indexOf(entries, at.commit), ratio],
+      ...(busy ? { symbol: "emptyCircle", symbolSize: 7 } : {}),
+    })),
   }));
 }
 

@@ -80,7 +80,14 @@ eeeeeee 2026-01-05 commit 4
 
 Deno.test("noise is what the runs lie apart, or the neighbors, and at least 1 %", () => {
   const noise = (deviation: number, ratios: readonly number[]) =>
-    noiseOf(ratios.map((ratio, i) => ({ at: entry(i, {}), ratio, deviation: deviation * ratio })));
+    noiseOf(
+      ratios.map((ratio, i) => ({
+        at: entry(i, {}),
+        ratio,
+        deviation: deviation * ratio,
+        busy: false,
+      })),
+    );
   assertEquals(noise(0, [1, 1, 1]), 0.01);
   assertAlmostEquals(noise(0.02, [1, 2, 1]), 0.02 * 1.4826, 1e-12);
   const swinging = [1, 1.1, 1, 1.1, 1, 1.1, 1];
@@ -88,11 +95,18 @@ Deno.test("noise is what the runs lie apart, or the neighbors, and at least 1 %"
   assertEquals(noise(0, swinging.slice(1)), 0.01); // too few to tell noise from steps
 });
 
-Deno.test("disturbed figures, and ratios that are no numbers, are no points of a row", () => {
-  const [first, second, third] = historyOf([1, 9, 1]);
-  const busy: Entry = { ...second, rows: { [ROW]: { ...second.rows[ROW], busy: true } } };
-  const [{ points }] = seriesOf([first, busy, third]);
-  assertEquals(points.map(({ ratio }) => ratio), [1, 1]);
+Deno.test("disturbed figures are no steps, and do not hide one", () => {
+  const history = historyOf([1, 9, 9, 1, 1.5, 1, 1.5]).map((one, i): Entry =>
+    [1, 2, 5].includes(i) ? { ...one, rows: { [ROW]: { ...one.rows[ROW], busy: true } } } : one
+  );
+  const [series] = seriesOf(history);
+  assertEquals(series.points.map(({ ratio }) => ratio), [1, 9, 9, 1, 1.5, 1, 1.5]);
+  assertEquals(findSteps(series).map(({ at, confirmed }) => [at.commit[0], confirmed]), [
+    ["e", true],
+  ]);
+});
+
+Deno.test("ratios that are no numbers are no points of a row", () => {
   assertEquals(seriesOf([entry(0, { [ROW]: NaN })]), []);
 });
 
