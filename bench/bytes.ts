@@ -7,7 +7,8 @@
  */
 
 import { evaluate, formatOutcomes, type Outcome } from "./bytes/report.ts";
-import { type BytesRow, listRounds, type Round } from "./bytes/rows.ts";
+import type { BytesRow, Round } from "./bytes/round.ts";
+import { listRounds } from "./bytes/rows.ts";
 import { readFlags } from "./flags.ts";
 import { watchOthers } from "./load.ts";
 import { duel } from "./peers/duel.ts";

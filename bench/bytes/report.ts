@@ -3,7 +3,7 @@
 import { isBusy, type Quietness } from "../load.ts";
 import { ratioOf, type Result } from "../peers/duel.ts";
 import { formatNumber, formatTable, formatTime } from "../text.ts";
-import type { Asked, BytesRow } from "./rows.ts";
+import type { Asked, BytesRow } from "./round.ts";
 
 /** A row that was measured, or why it was not. */
 export interface Outcome {

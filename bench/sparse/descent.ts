@@ -1,4 +1,4 @@
-/** Descent's sparse steps, as a program to be measured. Argument: the backend. */
+/** Descent's sparse steps, as a program to be measured. Arguments: the workload, the backend. */
 
 import { type BackendName, SGD, type SparseGrad, type SparseParameter } from "@descent/sgd";
 import { serve } from "../peers/serve.ts";
@@ -7,7 +7,7 @@ const [ROWS, COLUMNS, TOUCHED] = [50_000, 256, 4_096];
 /** Coprime to the number of rows, so that its multiples name different rows, in no order. */
 const STRIDE = 20_011;
 
-const backend = Deno.args[0] as BackendName;
+const backend = Deno.args[1] as BackendName;
 const scattered = (count: number) => Array.from({ length: count }, (_, i) => i * STRIDE % ROWS);
 const sorted = scattered(TOUCHED).sort((a, b) => a - b);
 /** What is stepped; `before` says whether a step with all rows comes first. */

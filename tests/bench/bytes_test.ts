@@ -3,7 +3,8 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { formatObstacle, FORMATS } from "../../bench/bytes/formats.ts";
 import { evaluate, formatOutcomes, isMet } from "../../bench/bytes/report.ts";
-import { type BytesRow, listRounds } from "../../bench/bytes/rows.ts";
+import type { BytesRow } from "../../bench/bytes/round.ts";
+import { listRounds } from "../../bench/bytes/rows.ts";
 import { cpuMissing } from "../support/backends.ts";
 
 const ROOT = new URL("../..", import.meta.url);
