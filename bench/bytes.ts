@@ -10,7 +10,7 @@ import { evaluate, formatOutcomes, type Outcome } from "./bytes/report.ts";
 import type { BytesRow, Round } from "./bytes/round.ts";
 import { listRounds } from "./bytes/rows.ts";
 import { readFlags } from "./flags.ts";
-import { watchOthers } from "./load.ts";
+import { probeOthers } from "./load.ts";
 import { duel } from "./peers/duel.ts";
 import { hasTorch } from "./peers/programs.ts";
 import { writeSection } from "./readme.ts";
@@ -29,9 +29,6 @@ Usage: deno task bench:bytes [options]
   --threads N    Descent's and torch's threads, where a row says no other (default: ${THREADS})
   --readme       put the table into bench/README.md
   --help         show this text`;
-
-/** How long other programs are watched before a round, while nothing of this one runs. */
-const WATCH_MS = 500;
 
 const flags = readFlags(Deno.args, {
   switches: ["readme"],
@@ -63,9 +60,7 @@ async function measureRound(round: Round): Promise<Outcome[]> {
   const reason = round.obstacle() ?? lackOfMemory(round.bytes);
   if (reason !== null) return rows.map((row) => outcome(row, reason));
   console.log(`Measuring ${workload}: ${rows.map(({ work }) => work).join("; ")} ...`);
-  const endWatch = watchOthers();
-  await new Promise((resolve) => setTimeout(resolve, WATCH_MS));
-  const others = endWatch();
+  const others = probeOthers();
   try {
     const { results, about } = await duel(round.programs, round.workload, flags.rounds ?? ROUNDS);
     about.filter((text) => text !== "").forEach((text) => versions.add(text));

@@ -26,6 +26,9 @@ const MOST_CORES = 0.1;
 /** The spread beyond which a median says little. */
 const MOST_SPREAD = 0.15;
 
+/** Long enough for the system's clocks, whose ticks are 10 ms. */
+const PROBE_MS = 300;
+
 /** Whether figures that were measured like this are to be measured again. */
 export function isBusy({ othersCores, spread }: Quietness): boolean {
   return othersCores > MOST_CORES || spread > MOST_SPREAD;
@@ -39,6 +42,13 @@ export function isBusy({ othersCores, spread }: Quietness): boolean {
 export function watchOthers(): () => number {
   const before = readClocks();
   return () => othersCores(before, readClocks());
+}
+
+/** How many cores other programs use, seen for a moment in which this one does nothing. */
+export function probeOthers(): number {
+  const endWatch = watchOthers();
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PROBE_MS);
+  return endWatch();
 }
 
 /** How many cores other programs used between two readings, on average. */

@@ -1,6 +1,7 @@
 /** Past commits: which there are, and measuring each with its own benchmark. */
 
 import { join } from "@std/path/join";
+import { probeOthers } from "../load.ts";
 import type { Commit, RunFigure } from "./entries.ts";
 
 /** Why a commit has no figures. */
@@ -67,9 +68,12 @@ export function measureTree(tree: string, only: string): RunFigure[] {
     // Compared with no figures at all, each row is new and is measured once.
     Deno.writeTextFileSync(none, JSON.stringify({ machine: "", figures: [] }));
     const args = ["--out", out, "--baseline", none, ...(only === "" ? [] : ["--only", only])];
+    const before = probeOthers();
     const succeeded = run(tree, ["run", "-q", "--no-check", "-A", script, ...args]);
     if (!succeeded || !exists(out)) throw new Unmeasurable("its bench/compare.ts failed");
-    return readFigures(out);
+    // Early benchmarks do not say whether they were disturbed.
+    const othersCores = Math.max(before, probeOthers());
+    return readFigures(out).map((figure) => ({ othersCores, ...figure }));
   } finally {
     Deno.removeSync(folder, { recursive: true });
   }
