@@ -7,13 +7,14 @@
 
 import { dirname } from "@std/path/dirname";
 import { fromFileUrl } from "@std/path/from-file-url";
-import { compare, describe, passes } from "./comparison.ts";
+import { compare, describe, formatComparison, passes } from "./comparison.ts";
 import { readFlags } from "./flags.ts";
 import { type Figure, obstacle } from "./measure.ts";
 import { library } from "./references.ts";
+import { measureInProcess } from "./row_runner.ts";
 import { allRows, nameOf, type Row } from "./rows.ts";
 import { median } from "./sampler.ts";
-import { describeMachine, today } from "./text.ts";
+import { describeLoad, describeMachine, today } from "./text.ts";
 
 const TOLERANCE = 0.25;
 const OUT = "out/bench.json";
@@ -30,6 +31,7 @@ Usage: deno task bench:compare [options]
   --only TEXT        only the rows that have this text in their name
   --out FILE         where the figures go (default: ${OUT})
   --baseline FILE    what they are compared with (default: bench/baseline.json)
+  --summary FILE     append the comparison to this file, as a table in Markdown
   --slow-down N      take N steps where one is timed, to see that it is noticed
   --help             show this text`;
 
@@ -50,7 +52,7 @@ interface Report {
 
 const flags = readFlags(Deno.args, {
   switches: ["save"],
-  texts: ["only", "out", "baseline"],
+  texts: ["only", "out", "baseline", "summary"],
   numbers: ["tolerance", "slow-down"],
   help: HELP,
 });
@@ -97,36 +99,16 @@ function measureRow(row: Row): Figure[] {
     console.log(`Cannot measure ${nameOf(row)}: ${reason}`);
     return [];
   }
-  const tries = [measureInProcess(row)];
+  const tries = [measureInProcess(row, { times: flags["slow-down"] })];
   const attempts = saved === undefined ? SAVE_ATTEMPTS : COMPARE_ATTEMPTS;
   while (tries.length < attempts && (saved === undefined || tries.every(seemsWorse))) {
-    tries.push(measureInProcess(row));
+    tries.push(measureInProcess(row, { times: flags["slow-down"] }));
   }
   const ratios = tries.map(({ ratio }) => ratio);
   const ratio = saved === undefined ? median(ratios) : Math.min(...ratios);
   const figure = tries.find((figure) => figure.ratio === ratio)!;
   console.log(`${figure.row}: ${ratio.toPrecision(3)} x ${figure.reference}`);
   return [figure];
-}
-
-/** A process of its own has compiled no other row's code. */
-function measureInProcess(row: Row): Figure {
-  const script = fromFileUrl(new URL("row_process.ts", import.meta.url));
-  const permissions = ["--allow-read", "--allow-ffi", "--allow-env", "--allow-sys"];
-  const { success, stdout } = new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      "-q",
-      "--no-check",
-      ...permissions,
-      script,
-      nameOf(row),
-      String(flags["slow-down"] ?? 1),
-    ],
-    stderr: "inherit",
-  }).outputSync();
-  if (!success) throw new Error(`Cannot measure ${nameOf(row)}: its process failed`);
-  return JSON.parse(new TextDecoder().decode(stdout));
 }
 
 function seemsWorse(figure: Figure): boolean {
@@ -155,6 +137,17 @@ function toFourDigits(_key: string, value: unknown): unknown {
 
 function conclude(saved: readonly Figure[]): void {
   const comparison = compare(saved, report.figures, tolerance);
-  console.log(`\n${describe(comparison, tolerance)}`);
+  console.log(`\n${describe(comparison, tolerance)}\n${describeLoad(report.figures)}`);
+  if (flags.summary !== undefined) summarize(saved, flags.summary);
   Deno.exit(passes(comparison) ? 0 : 1);
+}
+
+/** GitHub shows what is appended to its file of summaries on the page of the run. */
+function summarize(saved: readonly Figure[], file: string): void {
+  const text = [
+    `## Benchmarks\n\n${report.machine}, Deno ${report.deno}, ${report.date}`,
+    formatComparison(saved, report.figures, tolerance),
+    describeLoad(report.figures),
+  ].join("\n\n");
+  Deno.writeTextFileSync(file, `${text}\n`, { append: true });
 }

@@ -1,5 +1,7 @@
 /** Compares measured rows with a baseline. */
 
+import { formatNumber, formatTable } from "./text.ts";
+
 /** What a row has to have to be compared. */
 export interface Compared {
   readonly row: string;
@@ -77,6 +79,36 @@ export function describe(comparison: Comparison, tolerance: number): string {
     `${same} rows within ${100 * tolerance} % of the baseline, ${better.length} better, ` +
     `${worse.length} worse, ${missing.length} missing, ${added.length} new`,
   ].join("\n");
+}
+
+/** All rows of both as a table in Markdown: what changed most for the worse comes first. */
+export function formatComparison(
+  baseline: readonly Compared[],
+  measured: readonly Compared[],
+  tolerance: number,
+): string {
+  const { worse, better, missing, added } = compare(baseline, measured, tolerance);
+  const before = new Map(baseline.map((figure) => [keyOf(figure), figure.ratio]));
+  const of = (changes: readonly Change[], row: string) => changes.some((c) => c.row === row);
+  const rows = measured.map((figure) => {
+    const { row, ratio, reference } = figure;
+    const old = before.get(keyOf(figure));
+    const verdict = of(worse, row) ? "**worse**" : of(better, row) ? "better" : "";
+    if (old === undefined) {
+      return { growth: 0, cells: [row, reference, "-", formatNumber(ratio), "-", "new"] };
+    }
+    const percent = `${ratio > old ? "+" : ""}${(100 * (ratio / old - 1)).toFixed(0)} %`;
+    const cells = [row, reference, formatNumber(old), formatNumber(ratio), percent, verdict];
+    return { growth: ratio / old, cells };
+  }).sort((a, b) => b.growth - a.growth);
+  const head = [
+    ...["row", "reference", "times the reference's before (less is better)", "now"],
+    ...["change (less is better)", `beyond ${Number((100 * tolerance).toFixed(1))} %`],
+  ];
+  const gone = missing.map((row) => [row, "", "", "-", "-", "**missing**"]);
+  return `${formatTable(head, [...gone, ...rows.map(({ cells }) => cells)])}\n\n` +
+    `${worse.length} worse, ${better.length} better, ${missing.length} missing, ` +
+    `${added.length} new.`;
 }
 
 function keyOf({ row, reference }: Compared): string {

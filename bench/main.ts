@@ -1,54 +1,60 @@
 /**
- * Runs the benchmark and prints its throughput next to the roofline: `deno task bench [--quick]`.
+ * Measures all rows and prints one figure for each: `deno task bench [--quick]`.
  *
  * @module
  */
 
-import { fromFileUrl } from "@std/path/from-file-url";
-import type { Figure } from "./measure.ts";
-import { library } from "./references.ts";
 import { readFlags } from "./flags.ts";
-import { describeMachine, formatFigures, today } from "./text.ts";
+import { type Figure, obstacle } from "./measure.ts";
+import { library } from "./references.ts";
+import { measureInProcess } from "./row_runner.ts";
+import { allRows, nameOf, quickRows, type Row } from "./rows.ts";
+import { describeLoad, describeMachine, formatFigures, today } from "./text.ts";
 
 const HELP = `Measures steps of all workloads, backends and modes.
 
 Usage: deno task bench [options]
 
-  --quick  fewer rows and shorter: 20 seconds
-  --help   show this text`;
+  --quick      fewer rows and shorter: 30 seconds
+  --only TEXT  only the rows that have this text in their name
+  --help       show this text`;
 
-/** Runs `deno bench` with its output on the screen and returns what the rows measured. */
-async function runBench(args: readonly string[]): Promise<Figure[]> {
-  const file = await Deno.makeTempFile({ suffix: ".json" });
-  try {
-    const script = fromFileUrl(new URL("sgd_bench.ts", import.meta.url));
-    const permissions = [
-      "--allow-read",
-      "--allow-write",
-      "--allow-ffi",
-      "--allow-env",
-      "--allow-sys",
-    ];
-    const { code } = await new Deno.Command(Deno.execPath(), {
-      args: [
-        ...["bench", "--no-check", "--v8-flags=--expose-gc", ...permissions, script],
-        ...["--", ...args, "--figures", file],
-      ],
-    }).spawn().status;
-    if (code !== 0) Deno.exit(code);
-    return JSON.parse(await Deno.readTextFile(file));
-  } finally {
-    await Deno.remove(file);
-  }
+const { quick, only = "" } = readFlags(Deno.args, {
+  switches: ["quick"],
+  texts: ["only"],
+  help: HELP,
+});
+const rows = (quick ? quickRows() : allRows()).filter((row) => nameOf(row).includes(only));
+if (rows.length === 0) {
+  console.error(`Cannot measure as there is no row with "${only}" in its name`);
+  Deno.exit(2);
 }
-
-const { quick } = readFlags(Deno.args, { switches: ["quick"], help: HELP });
 if ("reason" in library) console.log(`No rows of the cpu backend: ${library.reason}`);
-const figures = await runBench(quick ? ["--quick"] : []);
-console.log(`\n${describeMachine()}, Deno ${Deno.version.deno}, ${today()}`);
+const figures = rows.flatMap(measureRow);
+console.log(`${describeMachine()}, Deno ${Deno.version.deno}, ${today()}`);
 if (!("reason" in library)) {
-  const { threads, simd } = library.info;
-  console.log(`native library: ${threads} threads, ${simd}`);
+  console.log(`native library: ${library.info.threads} threads, ${library.info.simd}`);
 }
-console.log("Medians, step and roofline timed in turn:\n");
+console.log("Medians; each step is timed in turn with its reference.\n");
 console.log(formatFigures(figures));
+console.log(`\n${describeLoad(figures)}`);
+
+function measureRow(row: Row, index: number): Figure[] {
+  const reason = obstacle(row);
+  if (reason !== null) {
+    if (row.backend !== "cpu" || !("reason" in library)) {
+      console.log(`Cannot measure ${nameOf(row)}: ${reason}`);
+    }
+    return [];
+  }
+  showProgress(`${index + 1} of ${rows.length}: ${nameOf(row)}`);
+  const figure = measureInProcess(row, { quick });
+  showProgress("");
+  return [figure];
+}
+
+/** A line that the next one replaces, where somebody watches. */
+function showProgress(text: string): void {
+  if (!Deno.stderr.isTerminal()) return;
+  Deno.stderr.writeSync(new TextEncoder().encode(`\r\x1b[K${text}`));
+}

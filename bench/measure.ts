@@ -2,18 +2,19 @@
 
 import { type HostArray, type Parameter, SGD } from "@descent/sgd";
 import { stepCompany } from "./company.ts";
+import { type Quietness, watchOthers } from "./load.ts";
 import { closeRoofline, library, openRoofline, scalarLoop } from "./references.ts";
 import { collectGarbage, createParameters } from "./memory.ts";
 import { BYTES, type DtypeName, hasMomentum, nameOf, optionsOf } from "./rows.ts";
 import { passesOf, type Row, trafficOf } from "./rows.ts";
-import { type Effort, median, sampleInTurn } from "./sampler.ts";
+import { type Effort, median, sampleInTurn, spreadOf } from "./sampler.ts";
 import type { Workload } from "./workloads.ts";
 
 /** What a row is compared with. */
 export type Reference = "roofline" | "scalar loop" | "itself before";
 
 /** A measured row; times are medians, in nanoseconds per step. */
-export interface Figure {
+export interface Figure extends Quietness {
   readonly row: string;
   readonly reference: Reference;
   /** The step's time over the reference's: the median over pairs that were timed in turn. */
@@ -27,6 +28,8 @@ export interface Figure {
 
 /** From so many elements on the roofline says something: below, a call costs more than the memory. */
 export const LARGE = 100_000;
+
+type Measured = Omit<Figure, "othersCores">;
 
 let held: { workload: Workload; dtype: DtypeName; parameters: Parameter<HostArray>[] } | undefined;
 
@@ -61,10 +64,14 @@ export function measure(row: Row, step: () => void, effort: Effort, times = 1): 
   const timed = times === 1 ? step : () => {
     for (let i = 0; i < times; i++) step();
   };
-  return row.company ? measureCompany(row, step, timed, effort) : measureInTurn(row, timed, effort);
+  const endWatch = watchOthers();
+  const figure = row.company
+    ? measureCompany(row, step, timed, effort)
+    : measureInTurn(row, timed, effort);
+  return { ...figure, othersCores: endWatch() };
 }
 
-function measureInTurn(row: Row, step: () => void, effort: Effort): Figure {
+function measureInTurn(row: Row, step: () => void, effort: Effort): Measured {
   const { workload: { elements }, mode } = row;
   const roofline = elements >= LARGE
     ? openRoofline(trafficOf(row) / passesOf(mode), hasMomentum(mode))
@@ -74,10 +81,12 @@ function measureInTurn(row: Row, step: () => void, effort: Effort): Figure {
   const reference = roofline === null ? "scalar loop" : "roofline";
   const others = reference === "roofline" ? rooflines : scalars;
   const ns = median(steps);
+  const ratios = steps.map((step, i) => step / others[i]);
   return {
     row: nameOf(row),
     reference,
-    ratio: median(steps.map((step, i) => step / others[i])),
+    ratio: median(ratios),
+    spread: spreadOf(ratios),
     ns,
     throughput: trafficOf(row) / ns,
     roofline: roofline === null ? null : trafficOf(row) / median(rooflines),
@@ -85,7 +94,7 @@ function measureInTurn(row: Row, step: () => void, effort: Effort): Figure {
 }
 
 /** The fastest of many samples are compared: other programs of the machine only make some slower. */
-function measureCompany(row: Row, step: () => void, timed: () => void, effort: Effort): Figure {
+function measureCompany(row: Row, step: () => void, timed: () => void, effort: Effort): Measured {
   const many = { ...effort, maxRounds: 10 * effort.maxRounds };
   const [before] = sampleInTurn([step], many);
   stepCompany(row.backend);
@@ -95,6 +104,7 @@ function measureCompany(row: Row, step: () => void, timed: () => void, effort: E
     row: nameOf(row),
     reference: "itself before",
     ratio: Math.min(...after) / Math.min(...before),
+    spread: spreadOf(after),
     ns,
     throughput: trafficOf(row) / ns,
     roofline: null,

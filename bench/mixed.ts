@@ -8,10 +8,16 @@
  * @module
  */
 
-import { fromFileUrl } from "@std/path/from-file-url";
 import { readFlags } from "./flags.ts";
 import { duel, ratioOf, type Result } from "./peers/duel.ts";
-import { descentOn, hasTorch, type Program, THREADS, torchOn } from "./peers/programs.ts";
+import {
+  denoProgram,
+  descentOn,
+  hasTorch,
+  type Program,
+  THREADS,
+  torchPrograms,
+} from "./peers/programs.ts";
 import { writeSection } from "./readme.ts";
 import { describeMachine, formatNumber, formatTable, formatTime, today } from "./text.ts";
 import { findWorkload } from "./workloads.ts";
@@ -39,27 +45,18 @@ const python: string = flags.python ?? Deno.env.get("DESCENT_PYTHON") ?? "python
 const torch = await hasTorch(python);
 if (!torch) console.log(`torch is not measured: ${python} does not have it.`);
 
-const here = (file: string) => fromFileUrl(new URL(`mixed/${file}`, import.meta.url));
-const deno = (...args: string[]) => [Deno.execPath(), "run", "-q", "--no-check", "-A", ...args];
+const SCRIPT = "mixed/descent.ts";
 const programs: Program[] = [
-  ...THREADS.map((threads): Program => ({
-    name: descentOn(threads),
-    command: ({ name }) => deno(here("descent.ts"), name, "cpu"),
-    env: { DESCENT_THREADS: String(threads) },
-  })),
-  { name: "Descent, js", command: ({ name }) => deno(here("descent.ts"), name, "js") },
-  ...(torch ? THREADS : []).map((threads): Program => ({
-    name: torchOn(threads),
-    command: () => [python, "-W", "ignore", here("torch_mixed.py"), String(threads)],
-    input: ({ shapes }) => JSON.stringify(shapes),
-  })),
+  ...THREADS.map((threads) => denoProgram(descentOn(threads), threads, SCRIPT, "cpu")),
+  denoProgram("Descent, js", 1, SCRIPT, "js"),
+  ...THREADS.flatMap((threads) =>
+    torchPrograms(torch ? python : null, threads, "mixed/torch_mixed.py")
+  ),
 ];
 
-const tinyPrograms = THREADS.map((threads): Program => ({
-  name: `${descentOn(threads)}, plain`,
-  command: ({ name }) => deno(here("async_steps.ts"), name),
-  env: { DESCENT_THREADS: String(threads) },
-}));
+const tinyPrograms = THREADS.map((threads) =>
+  denoProgram(`${descentOn(threads)}, plain`, threads, "mixed/async_steps.ts")
+);
 
 const tables: string[] = [];
 const versions = new Set<string>();

@@ -12,6 +12,7 @@ import { duel, type Result } from "./peers/duel.ts";
 import { hasTorch, listPrograms, type Program } from "./peers/programs.ts";
 import { chooseFour, formatAll, formatSummary } from "./peers/report.ts";
 import { writeSection } from "./readme.ts";
+import { writeSvg } from "./svg.ts";
 import { describeMachine, today } from "./text.ts";
 import { type Workload, WORKLOADS } from "./workloads.ts";
 
@@ -63,14 +64,11 @@ if (flags.readme) {
   writeSection("speed", `${setting}\n\n${tables[0]}`, "../README.md");
 }
 const title = "One step of SGD: Nesterov momentum and weight decay, float32";
-await writeChart(flags.chart ?? CHART, results);
-if (flags.readme) await writeChart(SMALL_CHART, chooseFour(results, SHOWN));
+drawResults(flags.chart ?? CHART, results);
+if (flags.readme) drawResults(SMALL_CHART, chooseFour(results, SHOWN));
 
-async function writeChart(file: string, shown: readonly Result[]): Promise<void> {
-  if (shown.length === 0) return;
-  await Deno.writeTextFile(file, drawChart(title, setting, shown));
-  new Deno.Command(Deno.execPath(), { args: ["fmt", "-q", file] }).outputSync();
-  console.log(`\nChart: ${file}`);
+function drawResults(file: string, shown: readonly Result[]): void {
+  if (shown.length > 0) writeSvg(file, drawChart(title, setting, shown));
 }
 
 async function measureAll(programs: readonly Program[]) {

@@ -16,7 +16,7 @@ export interface Effort {
 export const FULL: Effort = { warmMs: 200, sampleMs: 2, budgetMs: 1000, maxRounds: 25 };
 
 /** The effort of a quick run. */
-export const QUICK: Effort = { warmMs: 50, sampleMs: 1, budgetMs: 250, maxRounds: 15 };
+export const QUICK: Effort = { warmMs: 200, sampleMs: 1, budgetMs: 250, maxRounds: 15 };
 
 const MIN_ROUNDS = 5;
 
@@ -72,6 +72,11 @@ export async function timeBatchAsync(run: () => Promise<unknown>, calls: number)
 /** The value in the middle. */
 export function median(values: readonly number[]): number {
   return quantile(values, 0.5);
+}
+
+/** The distance of the quartiles, as a share of the median. */
+export function spreadOf(values: readonly number[]): number {
+  return (quantile(values, 0.75) - quantile(values, 0.25)) / median(values);
 }
 
 /** The value below which this share of the values lies; between two values a mixture of them. */

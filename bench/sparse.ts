@@ -7,10 +7,16 @@
  * @module
  */
 
-import { fromFileUrl } from "@std/path/from-file-url";
 import { readFlags } from "./flags.ts";
 import { duel } from "./peers/duel.ts";
-import { descentOn, hasTorch, type Program, THREADS, torchOn } from "./peers/programs.ts";
+import {
+  denoProgram,
+  descentOn,
+  hasTorch,
+  type Program,
+  THREADS,
+  torchPrograms,
+} from "./peers/programs.ts";
 import { describeMachine, formatTable, formatTime, today } from "./text.ts";
 import { createWorkload } from "./workloads.ts";
 
@@ -27,19 +33,13 @@ const python: string = flags.python ?? Deno.env.get("DESCENT_PYTHON") ?? "python
 const torch = await hasTorch(python);
 if (!torch) console.log(`torch is not measured: ${python} does not have it.`);
 
-const here = (file: string) => fromFileUrl(new URL(`sparse/${file}`, import.meta.url));
-const deno = (...args: string[]) => [Deno.execPath(), "run", "-q", "--no-check", "-A", ...args];
+const SCRIPT = "sparse/descent.ts";
 const programs: Program[] = [
-  ...THREADS.map((threads) => ({
-    name: descentOn(threads),
-    command: () => deno(here("descent.ts"), "cpu"),
-    env: { DESCENT_THREADS: String(threads) },
-  })),
-  { name: "Descent, js", command: () => deno(here("descent.ts"), "js") },
-  ...(torch ? THREADS : []).map((threads) => ({
-    name: torchOn(threads),
-    command: () => [python, "-W", "ignore", here("torch_sparse.py"), String(threads)],
-  })),
+  ...THREADS.map((threads) => denoProgram(descentOn(threads), threads, SCRIPT, "cpu")),
+  denoProgram("Descent, js", 1, SCRIPT, "js"),
+  ...THREADS.flatMap((threads) =>
+    torchPrograms(torch ? python : null, threads, "sparse/torch_sparse.py")
+  ).map((program) => ({ ...program, input: undefined })), // it knows the matrix
 ];
 
 const workload = createWorkload("4,096 rows of 50,000 x 256", [[50_000, 256]]);

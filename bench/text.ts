@@ -1,7 +1,11 @@
 /** Figures as people read them. */
 
 import { cpus } from "node:os";
+import { isBusy, type Quietness } from "./load.ts";
 import type { Figure } from "./measure.ts";
+
+/** What follows the name of a row whose figures are not to be relied on. */
+const BUSY = " (busy)";
 
 /** A time in the unit that suits it, with three digits. */
 export function formatTime(ns: number): string {
@@ -28,20 +32,35 @@ export function formatTable(head: readonly string[], rows: readonly (readonly st
   return [line(head), `| ${rule.join(" | ")} |`, ...rows.map(line)].join("\n");
 }
 
-/** Figures with their throughput next to the roofline's. */
+/** One line per figure; the headings name units, and which way is better. */
 export function formatFigures(figures: readonly Figure[]): string {
-  const head = ["row", "step", "GB/s", "roofline GB/s", "share of it", "against"];
+  const head = [
+    ...["row", "time of a step (less is better)", "times the reference's (less is better)"],
+    ...["reference", "moved, GB/s (more is better)"],
+  ];
   return formatTable(
     head,
-    figures.map(({ row, ns, throughput, roofline, reference, ratio }) => [
-      row,
-      formatTime(ns),
-      formatNumber(throughput),
-      roofline === null ? "-" : formatNumber(roofline),
-      reference === "roofline" ? `${(100 / ratio).toFixed(0)} %` : "-",
-      `${formatNumber(ratio)} x ${reference}`,
+    figures.map((figure) => [
+      figure.row + (isBusy(figure) ? BUSY : ""),
+      formatTime(figure.ns),
+      formatNumber(figure.ratio),
+      figure.reference,
+      formatNumber(figure.throughput),
     ]),
   );
+}
+
+/** Whether the machine was quiet enough for the figures, and if not, for which. */
+export function describeLoad(figures: readonly Quietness[]): string {
+  if (figures.length === 0) return "Nothing was measured.";
+  const most = Math.max(0, ...figures.map(({ othersCores }) => othersCores)).toFixed(2);
+  const cores = `${most} of ${cpus().length} cores`;
+  const busy = figures.filter(isBusy);
+  if (busy.length === 0) return `The machine was quiet: other programs used at most ${cores}.`;
+  const spread = Math.max(...busy.map(({ spread }) => spread));
+  return `The machine was too busy for ${busy.length} of ${figures.length} figures, marked${BUSY}: ` +
+    `other programs used up to ${cores}, and samples spread by up to ` +
+    `${(100 * spread).toFixed(0)} %. Measure them again when it is quiet.`;
 }
 
 /** The machine, as far as it decides the figures. */

@@ -1,13 +1,8 @@
 /** The chart of what the programs took. */
 
-import { ScatterChart } from "echarts/charts";
-import { GraphicComponent, GridComponent, TitleComponent } from "echarts/components";
-import * as echarts from "echarts/core";
-import { SVGRenderer } from "echarts/renderers";
+import { drawSvg } from "../svg.ts";
 import { formatTime } from "../text.ts";
 import type { Result } from "./duel.ts";
-
-echarts.use([ScatterChart, GraphicComponent, GridComponent, TitleComponent, SVGRenderer]);
 
 const WIDTH = 960;
 const TOP = 96;
@@ -33,10 +28,7 @@ export function drawChart(title: string, subtitle: string, results: readonly Res
   const panels = names.map((name) => sorted(results.filter(({ workload }) => workload === name)));
   const tops = panels.map((_, i) => TOP + panels.slice(0, i).reduce((y, p) => y + heightOf(p), 0));
   const height = TOP + panels.reduce((sum, panel) => sum + heightOf(panel), 0);
-  const chart = echarts.init(null, null, { renderer: "svg", ssr: true, width: WIDTH, height });
-  chart.setOption({
-    animation: false,
-    backgroundColor: "#ffffff",
+  return drawSvg(WIDTH, height, {
     title: [
       { text: title, subtext: subtitle, left: "center", top: 12, itemGap: 8 },
       ...names.map((text, i) => ({
@@ -56,9 +48,6 @@ export function drawChart(title: string, subtitle: string, results: readonly Res
     yAxis: panels.map(programAxis),
     series: panels.map(dots),
   });
-  const svg = chart.renderToSVGString();
-  chart.dispose();
-  return svg;
 }
 
 function sorted(results: readonly Result[]): Result[] {

@@ -1,6 +1,6 @@
 /** Measures all programs on one workload, one sample of each in turn. */
 
-import { median, quantile } from "../sampler.ts";
+import { median, spreadOf } from "../sampler.ts";
 import type { Workload } from "../workloads.ts";
 import { type Program, type Running, start } from "./programs.ts";
 
@@ -53,7 +53,7 @@ export async function duel(
         contender,
         samples: times,
         ns: median(times),
-        spread: (quantile(times, 0.75) - quantile(times, 0.25)) / median(times),
+        spread: spreadOf(times),
       })),
       about: running.map(({ ready }) => ready.about),
     };

@@ -13,6 +13,8 @@ export interface Program {
   readonly input?: (workload: Workload) => string;
   /** The most elements that it can take. */
   readonly maxElements?: number;
+  /** Which of its runs are measured; all of them by default. */
+  readonly runs?: readonly string[];
 }
 
 /** A program that runs and waits to be asked. */
@@ -44,25 +46,49 @@ const TFJS_MAX = 1e8;
 /** The programs in Deno, and torch's if there is a Python that has it. */
 export function listPrograms(python: string | null): Program[] {
   return [
-    ...THREADS.map((threads): Program => ({
-      name: descentOn(threads),
-      command: ({ name }) =>
-        denoRun("descent.ts", name, "cpu", ...(threads > 1 ? ["roofline"] : [])),
-      env: { DESCENT_THREADS: String(threads) },
-    })),
-    { name: "Descent, js", command: ({ name }) => denoRun("descent.ts", name, "js") },
-    { name: "plain TypeScript loop", command: ({ name }) => denoRun("loop.ts", name) },
-    {
-      name: "tfjs, wasm",
-      command: ({ name }) => denoRun("tfjs.ts", name),
-      maxElements: TFJS_MAX,
-    },
-    ...(python === null ? [] : THREADS.map((threads): Program => ({
-      name: torchOn(threads),
-      command: () => [python, here("torch_steps.py"), String(threads)],
-      input: ({ shapes }) => JSON.stringify(shapes),
-    }))),
+    ...THREADS.map((threads) =>
+      denoProgram(
+        descentOn(threads),
+        threads,
+        "peers/descent.ts",
+        ...["cpu", ...(threads > 1 ? ["roofline"] : [])],
+      )
+    ),
+    denoProgram("Descent, js", 1, "peers/descent.ts", "js"),
+    denoProgram("plain TypeScript loop", 1, "peers/loop.ts"),
+    { ...denoProgram("tfjs, wasm", 1, "peers/tfjs.ts"), maxElements: TFJS_MAX },
+    ...THREADS.flatMap((threads) => torchPrograms(python, threads, "peers/torch_steps.py")),
   ];
+}
+
+/** A program in Deno; `script` is relative to `bench`. Its first argument is the workload's name. */
+export function denoProgram(
+  name: string,
+  threads: number,
+  script: string,
+  ...args: readonly string[]
+): Program {
+  const start = [Deno.execPath(), "run", "-q", "--no-check", "-A", inBench(script)];
+  return {
+    name,
+    command: (workload) => [...start, workload.name, ...args],
+    env: { DESCENT_THREADS: String(threads) },
+  };
+}
+
+/** A program of torch that reads the workload's shapes; none without a Python that has torch. */
+export function torchPrograms(
+  python: string | null,
+  threads: number,
+  script: string,
+  ...args: readonly string[]
+): Program[] {
+  if (python === null) return [];
+  return [{
+    name: torchOn(threads),
+    command: () => [python, "-W", "ignore", inBench(script), String(threads), ...args],
+    input: ({ shapes }) => JSON.stringify(shapes),
+  }];
 }
 
 /** Whether this Python can import torch. */
@@ -91,9 +117,10 @@ export async function start(program: Program, workload: Workload): Promise<Runni
   };
   if (program.input !== undefined) await say(program.input(workload));
   const ready: Ready = JSON.parse(await hear());
+  const isWanted = (run: string) => program.runs === undefined || program.runs.includes(run);
   return {
     name: program.name,
-    ready,
+    ready: { ...ready, runs: ready.runs.filter(isWanted) },
     sample: async (run) => {
       await say(run);
       return Number(await hear());
@@ -105,11 +132,6 @@ export async function start(program: Program, workload: Workload): Promise<Runni
   };
 }
 
-function denoRun(script: string, ...args: readonly string[]): string[] {
-  const permissions = ["--allow-read", "--allow-ffi", "--allow-env", "--allow-sys"];
-  return [Deno.execPath(), "run", "-q", "--no-check", ...permissions, here(script), ...args];
-}
-
-function here(file: string): string {
-  return fromFileUrl(new URL(file, import.meta.url));
+function inBench(file: string): string {
+  return fromFileUrl(new URL(`../${file}`, import.meta.url));
 }

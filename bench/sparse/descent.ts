@@ -1,28 +1,48 @@
-/** Descent's sparse steps, as a program to be measured. Argument: the backend. */
+/** Descent's sparse steps, as a program to be measured. Arguments: the workload, the backend. */
 
-import { type BackendName, SGD, type SparseParameter } from "@descent/sgd";
+import { type BackendName, SGD, type SparseGrad, type SparseParameter } from "@descent/sgd";
 import { serve } from "../peers/serve.ts";
 
 const [ROWS, COLUMNS, TOUCHED] = [50_000, 256, 4_096];
 /** Coprime to the number of rows, so that its multiples name different rows, in no order. */
 const STRIDE = 20_011;
 
+const backend = Deno.args[1] as BackendName;
 const scattered = (count: number) => Array.from({ length: count }, (_, i) => i * STRIDE % ROWS);
 const sorted = scattered(TOUCHED).sort((a, b) => a - b);
-const cases = {
+/** What is stepped; `before` says whether a step with all rows comes first. */
+const cases: Record<string, { rows: number[]; momentum?: number; before?: true }> = {
   scattered: { rows: scattered(TOUCHED) },
   sorted: { rows: sorted },
   "a quarter of them, scattered": { rows: scattered(TOUCHED / 4) },
   "four times as many, scattered": { rows: scattered(4 * TOUCHED) },
   "sorted, with momentum": { rows: sorted, momentum: 0.9 },
+  "sorted, with momentum, all rows in use": { rows: sorted, momentum: 0.9, before: true },
 };
 
 const data = new Float32Array(ROWS * COLUMNS).fill(0.05);
-const runs = Object.entries(cases).map(([name, { rows, ...options }]) => {
-  const values = new Float32Array(rows.length * COLUMNS).fill(0.01);
-  const grad = { indices: Int32Array.from(rows), values, shape: [ROWS, COLUMNS] as const };
-  const w: SparseParameter = { data, grad };
-  const optimizer = new SGD([w], { lr: 1e-3, ...options, backend: Deno.args[0] as BackendName });
+const runs = Object.entries(cases).map(([name, { rows, momentum, before }]) => {
+  const w: SparseParameter = { data, grad: createGrad(rows) };
+  const optimizer = new SGD([w], { lr: 1e-3, momentum, backend });
+  if (before) stepAllRows(w, optimizer);
   return [name, () => optimizer.step()] as const;
 });
-await serve(Object.fromEntries(runs), `Deno ${Deno.version.deno}`);
+const grad = new Float32Array(ROWS * COLUMNS).fill(0.01);
+const dense = new SGD([{ data, grad }], { lr: 1e-3, momentum: 0.9, backend });
+await serve(
+  { ...Object.fromEntries(runs), dense: () => dense.step() },
+  `Deno ${Deno.version.deno}`,
+);
+
+function createGrad(rows: readonly number[]): SparseGrad {
+  const values = new Float32Array(rows.length * COLUMNS).fill(0.01);
+  return { indices: Int32Array.from(rows), values, shape: [ROWS, COLUMNS] };
+}
+
+/** After this every row has momentum. */
+function stepAllRows(w: SparseParameter, optimizer: SGD): void {
+  const { grad } = w;
+  w.grad = createGrad(Array.from({ length: ROWS }, (_, row) => row));
+  optimizer.step();
+  w.grad = grad;
+}

@@ -133,8 +133,12 @@ Deno.test("bench:compare passes a row against itself, and fails it when its step
 
     // The limits are far apart, so that no noise decides: 1 step passes, 100 for one do not.
     const wide = ["--only", SMALL_ROW, "--tolerance", "9"];
-    const same = await runCompare(folder, ...wide);
+    const summary = `${folder}/summary.md`;
+    await Deno.writeTextFile(summary, "before\n");
+    const same = await runCompare(folder, ...wide, "--summary", summary);
     assertEquals(same.code, 0, same.out + same.err);
+    const table = await Deno.readTextFile(summary);
+    assertMatch(table, new RegExp(`^before\n## Benchmarks\n[^]*^\\| ${SMALL_ROW}`, "m"));
     const slow = await runCompare(folder, ...wide, "--slow-down", "100");
     assertEquals(slow.code, 1, slow.out + slow.err);
     assertMatch(slow.out, new RegExp(`^WORSE +${SMALL_ROW}`, "m"));

@@ -1,6 +1,6 @@
 /** What the tools of the repository read: reasons for skipping, mutants, tasks. */
 
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertMatch } from "@std/assert";
 import { isWording } from "../../tools/check_layers.ts";
 import { mutantsOf } from "../../tools/mutate/mutants.ts";
 import { countSkipped, NO_REASON } from "../../tools/skipped.ts";
@@ -75,5 +75,16 @@ Deno.test("GitHub tests what .ci/run tests, and nothing else", async () => {
   const job = text.slice(text.indexOf("  test:"), text.indexOf("  asan:"));
   assertEquals([...job.matchAll(/- run: (.*?)(?: #.*)?$/gm)].map(([, line]) => line), [
     "bash .ci/run",
+  ]);
+});
+
+Deno.test("GitHub compares the speed of pull requests with their base, and does not block them", async () => {
+  const workflow = new URL("../../.github/workflows/bench.yml", import.meta.url);
+  const text = await Deno.readTextFile(workflow);
+  assertMatch(text, /^on:\n {2}pull_request:$/m);
+  assertMatch(text, /^ {4}continue-on-error: true/m);
+  assertEquals([...text.matchAll(/- run: (.*)$/gm)].map(([, line]) => line), [
+    'deno task bench:compare --save --baseline "$RUNNER_TEMP/base.json"',
+    'deno task bench:compare --baseline "$RUNNER_TEMP/base.json" --summary "$GITHUB_STEP_SUMMARY"',
   ]);
 });
