@@ -40,9 +40,7 @@ interface Squares {
 
 function sumSquares(grad: HostArray, dtype: Dtype, inverseScale: number): Squares {
   const factor = computeTypeOf(dtype).round(inverseScale);
-  return isSmall(grad.length)
-    ? sumByElement(grad, dtype, factor)
-    : sumInTiles(grad, dtype, factor);
+  return isSmall(grad.length) ? sumByElement(grad, dtype, factor) : sumInTiles(grad, dtype, factor);
 }
 
 /** The sum in WebAssembly, a tile of some blocks at a time. */
@@ -58,7 +56,9 @@ function sumInTiles(grad: HostArray, dtype: Dtype, factor: number): Squares {
     }
   }
   // Those of 16-bit types and of float32 cannot overflow.
-  if (Number.isFinite(sum) || dtype.name !== "float64") return { sum, finite: Number.isFinite(sum) };
+  if (Number.isFinite(sum) || dtype.name !== "float64") {
+    return { sum, finite: Number.isFinite(sum) };
+  }
   return { sum, finite: sumByElement(grad, dtype, factor).finite };
 }
 

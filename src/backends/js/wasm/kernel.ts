@@ -170,8 +170,7 @@ function streamsOf(w: Writer, format: Format): Streams {
   };
 }
 
-const otherKey = (w: Writer) =>
-  w.binary(0xae, w.splatWord(PARAM.key), w.words(OTHER_KEY)); // i32x4.add
+const otherKey = (w: Writer) => w.binary(0xae, w.splatWord(PARAM.key), w.words(OTHER_KEY)); // i32x4.add
 
 function parameterOf(w: Writer, format: Format, random: () => Random): Stream {
   const { dtype, master, unrounded } = format;

@@ -19,8 +19,7 @@ export type Random = (vector: number) => number;
  * @param firstBlock The number of the memory's first block in its tensor, in all lanes.
  */
 export function randomBits(w: Writer, key: number, firstBlock: number): Random {
-  const multiply = (word: number, factor: number) =>
-    w.binary(i32x4.mul, word, w.words(factor));
+  const multiply = (word: number, factor: number) => w.binary(i32x4.mul, word, w.words(factor));
   const mix = (word: number, bits: number) =>
     w.binary(SIMD.xor, word, w.shift(i32x4.shrU, word, bits));
   const number = w.binary(i32x4.add, w.block(), w.binary(i32x4.add, key, firstBlock));

@@ -156,7 +156,11 @@ export class Writer implements Arithmetic<number> {
   /** Stores the first byte of a vector in such an array. */
   storeBlockByte(area: Area, value: number): void {
     const immediate = unsigned(area.offset);
-    this.#code.push(...this.#blockAddress(area), ...op.get(value), ...simd(0x58, 0, ...immediate, 0));
+    this.#code.push(
+      ...this.#blockAddress(area),
+      ...op.get(value),
+      ...simd(0x58, 0, ...immediate, 0),
+    );
   }
 
   /** The number of the counter's block in all lanes. */
