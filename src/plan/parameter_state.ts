@@ -32,44 +32,44 @@ export interface ParameterState {
   readMomentum(): HostArray | null;
 }
 
-/**
- * What most states have none of. They inherit it, so that only what is there is a property of their
- * own.
- */
-const REST: Pick<ParameterState, "momentum8" | "correction" | "readMomentum"> = {
-  momentum8: null,
-  correction: null,
-  readMomentum(this: ParameterState) {
-    const { momentum8, momentumBuffer } = this;
-    if (momentum8 === null) return momentumBuffer && copyToHost(locked(momentumBuffer));
-    const copy = new Float32Array(lengthOf(momentum8.values));
-    locked(momentum8.values as unknown as Tensor);
-    decode(momentum8.values, momentum8.scales, copy);
-    return copy;
-  },
-};
-
-function locked(tensor: Tensor): Tensor {
-  assertUnlocked(tensor, () => "the momentum");
-  return tensor;
-}
-
 /** The state of a parameter with these arrays. */
 export function createState(
   momentumBuffer: Tensor | null = null,
   masterWeight: Float32Array | null = null,
 ): ParameterState {
-  return Object.assign(Object.create(REST), { momentumBuffer, masterWeight });
+  return Object.defineProperties({ momentumBuffer, masterWeight }, HIDDEN) as ParameterState;
 }
 
-/** Assigns what most states inherit, where it differs, and returns the state. */
+/** What most states do not have, and what is not listed in a state that does not have it. */
+const HIDDEN: PropertyDescriptorMap = {
+  momentum8: { value: null, writable: true, configurable: true },
+  correction: { value: null, writable: true, configurable: true },
+  readMomentum: { value: readMomentum },
+};
+
+function readMomentum(this: ParameterState): HostArray | null {
+  const { momentum8, momentumBuffer } = this;
+  if (momentum8 === null) return momentumBuffer && copyToHost(unlocked(momentumBuffer));
+  const { values, scales } = momentum8;
+  unlocked(values as unknown as Tensor);
+  const copy = new Float32Array(lengthOf(values));
+  decode(values, scales, copy);
+  return copy;
+}
+
+function unlocked(tensor: Tensor): Tensor {
+  assertUnlocked(tensor, () => "the momentum");
+  return tensor;
+}
+
+/** Shows what most states do not have, and returns the state. */
 export function assignRest(
   state: ParameterState,
   rest: Partial<Pick<ParameterState, "momentum8" | "correction">>,
 ): ParameterState {
-  for (const name of ["momentum8", "correction"] as const) {
-    const { [name]: value } = rest;
-    if (value !== undefined && state[name] !== value) Object.assign(state, { [name]: value });
+  for (const [name, value] of Object.entries(rest)) {
+    if (state[name as keyof typeof rest] === value) continue;
+    Object.defineProperty(state, name, { value, enumerable: value !== null });
   }
   return state;
 }
