@@ -1,7 +1,7 @@
 /** WebAssembly for momentum in 8 bits; `src/core/momentum8.ts` does the same to one element. */
 
 import { BLOCK, laneOf, SMALLEST_SCALE } from "../../../core/momentum8.ts";
-import { SIMD } from "./writer.ts";
+import { SIMD } from "./instructions.ts";
 import type { Area, Writer } from "./writer.ts";
 
 const { i16x8, i32x4, f32x4, narrow } = SIMD;

@@ -1,7 +1,7 @@
 /** WebAssembly that converts vectors of 16-bit types to float32, and back. */
 
 import type { Dtype } from "../../../core/dtype.ts";
-import { SIMD } from "./writer.ts";
+import { SIMD } from "./instructions.ts";
 import type { Writer } from "./writer.ts";
 
 const { i32x4, f32x4, narrow } = SIMD;
