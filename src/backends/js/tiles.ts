@@ -6,7 +6,7 @@ import type { Factors, Lines } from "../../core/rule.ts";
 import { loopsOf } from "./loops/loops.ts";
 import { plainFormat } from "./wasm/kernel.ts";
 import { isAvailable } from "./wasm/memory.ts";
-import { Method, sweep } from "./wasm/sweep.ts";
+import { Method } from "./wasm/sweep.ts";
 
 /** Elements below which a plain loop is faster than copies into WebAssembly's memory and back. */
 const SMALL = 64;
@@ -37,7 +37,8 @@ export const sweepTiles: Sweep = (dtype, lines, factors, data, grad, buffer, at)
   const momentum = buffer &&
     { buffer: buffer.buffer, offset: buffer.byteOffset + at * dtype.bytes };
   const numbers = { factors, preparation: null, key: 0 };
-  sweep(new Method(plainFormat(dtype, lines)), numbers, { data, grad, momentum, master: null });
+  const method = new Method(plainFormat(dtype, lines));
+  method.step(numbers, { data, grad, momentum, master: null });
 };
 
 /** Steps one tensor element by element. */
