@@ -32,13 +32,23 @@ export function isSmall(length: number): boolean {
   return length < SMALL || !isAvailable();
 }
 
+/** How tensors are stepped to which some lines apply, that are one object for all rows of a matrix. */
+const methods = new WeakMap<Lines, Method>();
+
+function methodOf(dtype: WideDtype, lines: Lines): Method {
+  let method = methods.get(lines);
+  if (method?.format.dtype !== dtype) {
+    methods.set(lines, method = new Method(plainFormat(dtype, lines)));
+  }
+  return method;
+}
+
 /** Steps one tensor in WebAssembly. */
 export const sweepTiles: Sweep = (dtype, lines, factors, data, grad, buffer, at) => {
   const momentum = buffer &&
     { buffer: buffer.buffer, offset: buffer.byteOffset + at * dtype.bytes };
   const numbers = { factors, preparation: null, key: 0 };
-  const method = new Method(plainFormat(dtype, lines));
-  method.step(numbers, { data, grad, momentum, master: null });
+  methodOf(dtype, lines).step(numbers, { data, grad, momentum, master: null });
 };
 
 /** Steps one tensor element by element. */
