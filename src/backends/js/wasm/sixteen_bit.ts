@@ -26,19 +26,18 @@ export function narrowTo(w: Writer, { name }: Dtype, value: number): number {
   return name === "bfloat16" ? narrowToBFloat16(w, value) : narrowToFloat16(w, value);
 }
 
-/** What makes 2^-14 of the bits of a float16 that has none. */
+/** The bits of 2^-14: float16 has no normal number below it. */
 const SMALLEST_NORMAL = 113 << 23;
 
-/** From a bias of 15 to one of 127. */
+/** From a bias of 127 to one of 15. */
 const REBIAS = 112 << 23;
 
 /** No value passes through subnormal float32, which some processors handle in microcode. */
 function widenFloat16(w: Writer, words: number): number {
   const bits = w.shift(i32x4.shl, w.binary(SIMD.and, words, w.words(0x7fff)), 13);
-  const rebias = w.words(REBIAS);
-  const isSpecial = w.binary(i32x4.gtS, bits, w.words((0x7c00 << 13) - 1));
-  const further = w.binary(SIMD.and, isSpecial, rebias);
-  const normal = w.binary(i32x4.add, w.binary(i32x4.add, bits, rebias), further);
+  // With exponents that are 224 too large, infinity and NaN have those of float32.
+  const large = w.binary(i32x4.add, bits, w.words(224 << 23));
+  const normal = w.binary(f32x4.mul, large, w.number(2 ** -112));
   // Below the normal numbers, the bits count units of 2^-24, as those of 2^-14 and above do.
   const smallest = w.words(SMALLEST_NORMAL);
   const subnormal = w.binary(f32x4.sub, w.binary(i32x4.add, bits, smallest), smallest);
