@@ -37,9 +37,12 @@ function arrayOf(kind: Kind, numbers: Float32Array): HostArray {
   return kind === "float32" ? numbers : BFloat16Array.from(numbers);
 }
 
-/** Parameters of one kind: two whose momentum is kept in 8 bits, and a small one. */
-export function createParams(kind: Kind): Parameter<HostArray>[] {
-  return [4096 + 37, 100, 9000].map((length, i) => {
+/** Parameters of one kind: by default two whose momentum is kept in 8 bits, and a small one. */
+export function createParams(
+  kind: Kind,
+  lengths: readonly number[] = [4096 + 37, 100, 9000],
+): Parameter<HostArray>[] {
+  return lengths.map((length, i) => {
     const data = arrayOf(kind, noise(length, i));
     const grad = noise(length, 10 + i);
     return { data, grad: kind.endsWith("+") ? grad : arrayOf(kind, grad), name: `w${i}` };
