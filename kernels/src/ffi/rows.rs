@@ -1,6 +1,7 @@
 //! Checked rows of the tensor table, as tasks of a step.
 
-use super::layout::{GroupRow, Row, dtype};
+use super::layout::{GroupRow, Row, dtype, format};
+use super::mixed::mixed;
 use super::pointers::{address, pointer};
 use crate::dtype::RoundEveryOp;
 use crate::error::Error;
@@ -8,6 +9,7 @@ use crate::parallel::{Runner, TaskList};
 use crate::step::{Gradient, Plan, Slot, Types, fail};
 use half::{bf16, f16};
 use ndarray::{ArrayView1, ArrayViewMut1};
+use std::marker::PhantomData;
 
 /// Rows of the tensor table, checked. The owner of this value has exclusive access to the arrays.
 #[derive(Clone, Copy)]
@@ -81,40 +83,79 @@ fn bytes_of(row: &Row) -> usize {
     let element = match row.dtype() {
         dtype::F32 => size_of::<f32>(),
         dtype::F64 => size_of::<f64>(),
+        _ if row.has(format::GRAD_F32) => size_of::<f32>(),
         _ => size_of::<u16>(),
     };
     element.wrapping_mul(row.length as usize)
 }
 
-/// Checks the dtype of a row that is not idle, and that its addresses are aligned and not null.
+/// Checks the dtype and the format of a row that is not idle, and that its addresses are aligned and not
+/// null.
 #[inline(always)]
 pub fn check(index: usize, row: &Row) -> Result<(), Error> {
-    match row.dtype() {
-        dtype::F32 => check_addresses::<f32, f32>(index, row),
-        dtype::F64 => check_addresses::<f64, f64>(index, row),
-        _ => check_sixteen_bit(index, row),
+    match row.code() {
+        dtype::F32 => check_addresses::<f32, f32, f32>(index, row),
+        dtype::F64 => check_addresses::<f64, f64, f64>(index, row),
+        _ => check_format(index, row),
     }
 }
 
 #[inline(never)]
-fn check_sixteen_bit(index: usize, row: &Row) -> Result<(), Error> {
-    use dtype::{BF16, BF16_PER_OP, BF16_STOCHASTIC, F16, F16_PER_OP, F16_STOCHASTIC};
-    match row.dtype() {
-        F16_PER_OP | BF16_PER_OP => check_addresses::<u16, u16>(index, row)?,
-        F16 | BF16 | F16_STOCHASTIC | BF16_STOCHASTIC => check_addresses::<u16, f32>(index, row)?,
-        dtype => return Err(Error::Table(format!("Cannot step row {index}: dtype {dtype}"))),
+fn check_format(index: usize, row: &Row) -> Result<(), Error> {
+    use dtype::{BF16_PER_OP, F16_PER_OP, F32};
+    use format::{GRAD_F32, MOMENTUM8};
+    check_flags(index, row)?;
+    match (row.dtype(), row.has(GRAD_F32), row.has(MOMENTUM8)) {
+        (F32, ..) => return check_addresses::<f32, f32, u8>(index, row),
+        (F16_PER_OP | BF16_PER_OP, ..) => check_addresses::<u16, u16, u16>(index, row)?,
+        (_, false, false) => check_addresses::<u16, u16, f32>(index, row)?,
+        (_, false, true) => check_addresses::<u16, u16, u8>(index, row)?,
+        (_, true, false) => check_addresses::<u16, f32, f32>(index, row)?,
+        (_, true, true) => check_addresses::<u16, f32, u8>(index, row)?,
     }
-    if row.master != 0 {
+    check_master(index, row)
+}
+
+/// Checks that a row's flags go with its dtype and with each other.
+fn check_flags(index: usize, row: &Row) -> Result<(), Error> {
+    use dtype::{BF16, BF16_PER_OP, BF16_STOCHASTIC, F16, F16_PER_OP, F16_STOCHASTIC, F32, F64};
+    use format::{GRAD_F32, MOMENTUM8, SPLIT, SPLIT24};
+    let (dtype, flags) = (row.dtype(), row.format());
+    let possible = match dtype {
+        F32 => MOMENTUM8,
+        F16 | F16_STOCHASTIC | BF16_STOCHASTIC => GRAD_F32 | MOMENTUM8,
+        BF16 => GRAD_F32 | MOMENTUM8 | SPLIT | SPLIT24,
+        F64 | F16_PER_OP | BF16_PER_OP => 0,
+        _ => return Err(Error::Table(format!("Cannot step row {index}: dtype {dtype}"))),
+    };
+    let both = SPLIT | SPLIT24;
+    if flags & !possible != 0 || flags & both == both {
+        let text = format!("Cannot step row {index}: dtype {dtype} with the format {flags:#x}");
+        return Err(Error::Table(text));
+    }
+    Ok(())
+}
+
+/// Checks the address of what belongs to a parameter of a 16-bit type.
+fn check_master(index: usize, row: &Row) -> Result<(), Error> {
+    if row.has(format::SPLIT) {
+        address::<i16>(index, "correction", row.master)?;
+    } else if row.has(format::SPLIT24) {
+        address::<i8>(index, "correction", row.master)?;
+    } else if row.master != 0 {
+        if [dtype::F16_PER_OP, dtype::BF16_PER_OP].contains(&row.dtype()) {
+            return Err(fail(index, "its dtype has no master copy"));
+        }
         address::<f32>(index, "master copy", row.master)?;
     }
     Ok(())
 }
 
-/// Checks the addresses of a row that is stored as `H`, and its buffer as `B`.
+/// Checks the addresses of a row that is stored as `P`, its gradient as `G`, and its buffer as `B`.
 #[inline(always)]
-fn check_addresses<H, B>(index: usize, row: &Row) -> Result<(), Error> {
-    address::<H>(index, "data", row.data)?;
-    address::<H>(index, "grad", row.grad)?;
+fn check_addresses<P, G, B>(index: usize, row: &Row) -> Result<(), Error> {
+    address::<P>(index, "data", row.data)?;
+    address::<G>(index, "grad", row.grad)?;
     if row.buffer != 0 {
         address::<B>(index, "buffer", row.buffer)?;
     }
@@ -136,19 +177,17 @@ impl TaskList for Rows<'_> {
     #[inline(always)]
     fn run(&mut self, index: usize, runner: &Runner<'_, Plan>) {
         let &mut Rows { from, clear, .. } = self;
-        let (row, number) = (&self.rows[index], (from + index) as u32);
+        let row = &self.rows[index];
         if row.is_idle() {
             return;
         }
         // SAFETY: `check` has found the addresses neither null nor unaligned, `Rows::new`'s caller
         // vouches for them, and no slot lives longer than the exclusive borrow of these rows.
         unsafe {
-            if row.dtype() == dtype::F32 {
-                runner.run::<Slot<'_, f32, f32, f32>>(slot(row, number, clear));
-            } else if row.dtype() == dtype::F64 {
-                runner.run::<Slot<'_, f64, f64, f64>>(slot(row, number, clear));
-            } else {
-                run_sixteen_bit(row, number, clear, runner);
+            match row.code() {
+                dtype::F32 => runner.run::<Slot<'_, f32, f32, f32>>(slot(row, clear)),
+                dtype::F64 => runner.run::<Slot<'_, f64, f64, f64>>(slot(row, clear)),
+                _ => run_other(row, (from + index) as u32, clear, runner),
             }
         }
     }
@@ -165,7 +204,7 @@ impl TaskList for Rows<'_> {
 /// The row's addresses are null or aligned and valid for `length` elements of `H`, the buffer's of `B`,
 /// exclusive for all that is written, for as long as `'a`.
 #[inline(always)]
-unsafe fn slot<'a, H, B, T>(row: &Row, number: u32, clear: bool) -> Slot<'a, H, B, T> {
+unsafe fn slot<'a, H, B, T>(row: &Row, clear: bool) -> Slot<'a, H, B, T> {
     let &Row { data, grad, buffer, length, group, .. } = row;
     let length = length as usize;
     // SAFETY: the caller's promise.
@@ -177,49 +216,28 @@ unsafe fn slot<'a, H, B, T>(row: &Row, number: u32, clear: bool) -> Slot<'a, H, 
                 false => Gradient::Kept(ArrayView1::from_shape_ptr(length, pointer(grad))),
             },
             buffer: view(buffer, length),
-            master: None,
             first: row.is_first(),
-            stochastic: false,
             group: group as usize,
-            number,
-            offset: 0,
+            computed: PhantomData,
         }
     }
 }
 
-/// Runs a tensor of a 16-bit type.
+/// Runs a tensor that is not stored as it is computed with.
 ///
 /// # Safety
-/// As for [`half_slot`], for the types of the row's dtype.
+/// As for [`slot`] and [`mixed`].
 #[inline(never)]
-unsafe fn run_sixteen_bit(row: &Row, number: u32, clear: bool, runner: &Runner<'_, Plan>) {
-    use dtype::{BF16, BF16_STOCHASTIC, F16, F16_PER_OP, F16_STOCHASTIC};
+unsafe fn run_other(row: &Row, number: u32, clear: bool, runner: &Runner<'_, Plan>) {
+    use dtype::{BF16_PER_OP, F16_PER_OP};
     type PerOp<'a, H> = Slot<'a, H, H, RoundEveryOp<H>>;
     // SAFETY: the caller's promise.
     unsafe {
         match row.dtype() {
-            F16 | F16_STOCHASTIC => {
-                runner.run::<Slot<'_, f16, f32, f32>>(half_slot(row, number, clear));
-            }
-            BF16 | BF16_STOCHASTIC => {
-                runner.run::<Slot<'_, bf16, f32, f32>>(half_slot(row, number, clear));
-            }
-            F16_PER_OP => runner.run::<PerOp<'_, f16>>(half_slot(row, number, clear)),
-            _ => runner.run::<PerOp<'_, bf16>>(half_slot(row, number, clear)),
+            F16_PER_OP => runner.run::<PerOp<'_, f16>>(slot(row, clear)),
+            BF16_PER_OP => runner.run::<PerOp<'_, bf16>>(slot(row, clear)),
+            _ => runner.run(mixed(row, number, clear)),
         }
-    }
-}
-
-/// A tensor of a 16-bit type.
-///
-/// # Safety
-/// As for [`slot`], and the same of the master copy, of `T`.
-unsafe fn half_slot<'a, H, B, T>(row: &Row, number: u32, clear: bool) -> Slot<'a, H, B, T> {
-    let stochastic = row.dtype() >= dtype::F16_STOCHASTIC;
-    // SAFETY: the caller's promise.
-    unsafe {
-        let master = view(row.master, row.length as usize);
-        Slot { master, stochastic, ..slot(row, number, clear) }
     }
 }
 
