@@ -16,7 +16,7 @@ import { checkMomentumBits } from "../core/rounding.ts";
 import type { Rounding } from "../core/rounding.ts";
 import { settleInitialLr, shownInitialLr } from "../core/initial_lr.ts";
 import type { Parameter, SparseParameter } from "../core/parameter.ts";
-import { describe, refusal, wrongType } from "../core/validate.ts";
+import { cannot, describe, refusal, wrongType } from "../core/validate.ts";
 import { readNames } from "../state/names.ts";
 
 /**

@@ -5,6 +5,7 @@ import type { Tensor } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { lengthOf, setAll, tagOf } from "../core/intrinsics.ts";
 import { scalesCount } from "../core/momentum8.ts";
+import { cannot } from "../core/validate.ts";
 import { copyFromHost, storedType } from "../memory/host_copy.ts";
 import { makeArrays, objectOf } from "../memory/slab.ts";
 import type { Allocator, StateArray } from "../memory/slab.ts";
@@ -117,7 +118,7 @@ function copyAll(
     if (fits) continue;
     // The dict fitted other data, which a getter gave.
     throw new RangeError(
-      `Cannot load the state as ${table.name(row, "data")} changed meanwhile`,
+      cannot("load the state", `${table.name(row, "data")} changed meanwhile`),
     );
   }
   const copies: HeldCopy[] = [];

@@ -327,7 +327,7 @@ export class Plan {
 
 function notDense(what: string): TypeError {
   return new TypeError(
-    `Cannot use ${what} as it must be an array with momentumBits 8: it is sparse`,
+    cannot(`use ${what}`, "it must be an array with momentumBits 8", "it is sparse"),
   );
 }
 
