@@ -10,6 +10,9 @@ import type { RandomState } from "./rounding.ts";
 /** Elements that share a scale. */
 export const BLOCK = 32;
 
+/** The fewest elements of a parameter whose momentum is kept in 8 bits. */
+export const FEWEST_ELEMENTS = 4096;
+
 /** What the place of the scales and the size of the whole are multiples of, in bytes. */
 const ALIGNMENT = 64;
 
