@@ -15,10 +15,10 @@
  * the Python package wrote.
  */
 
-import { dtypeOf } from "../core/dtype.ts";
-import type { HostArray } from "../core/host_array.ts";
 import { bufferOf, byteLengthOf, byteOffsetOf } from "../core/intrinsics.ts";
 import { quote } from "../core/validate.ts";
+import { storedTypeOf } from "../state/stored_array.ts";
+import type { StoredArray } from "../state/stored_array.ts";
 import { METADATA } from "../state/tensor_names.ts";
 import { unreadable } from "./errors.ts";
 import { HeaderWriter, PREFIX } from "./header_writer.ts";
@@ -137,7 +137,7 @@ export function layOut(
     if (notes || i > 0) writer.raw(",");
     writer.string(name);
     writer.raw(':{"dtype":"');
-    writer.raw(dtypeOf(array, quote(name)).safetensors);
+    writer.raw(storedTypeOf(array, quote(name)).safetensors);
     writer.raw('","shape":[');
     writeCounts(writer, shape);
     writer.raw(',"data_offsets":[');
@@ -173,7 +173,7 @@ function writeCounts(writer: HeaderWriter, shape: readonly number[]): void {
 
 /** Bytes of an element. */
 function widthOf({ name, array }: Pick<Tensor, "name" | "array">): number {
-  return dtypeOf(array, quote(name)).bytes;
+  return storedTypeOf(array, quote(name)).bytes;
 }
 
 /** Refuses what `readHeader` would refuse. */
@@ -208,7 +208,7 @@ export function checkLimit(what: string, limit: number, unit: string, count: num
 }
 
 /** The bytes of an array; Deno runs on little-endian machines only, so they are the file's. */
-export function bytesOf(array: HostArray | Uint8Array): Uint8Array {
+export function bytesOf(array: StoredArray): Uint8Array {
   return new Uint8Array(bufferOf(array), byteOffsetOf(array), byteLengthOf(array));
 }
 

@@ -1,18 +1,15 @@
 /** Which tensor of a file is what of which parameter. */
 
 import type { CheckedGroup } from "../state/dict.ts";
-import { masterName, momentumName, parameterName } from "../state/tensor_names.ts";
+import { parameterName, parseName, stateName } from "../state/tensor_names.ts";
+import type { TensorKind } from "../state/tensor_names.ts";
 
 /** What a tensor of a file is. */
 export interface Slot {
-  readonly kind: "buffer" | "master" | "parameter";
+  readonly kind: TensorKind;
   /** The index of its parameter. */
   readonly index: number;
 }
-
-/** The names that Descent gives. */
-const OWN =
-  /^(?:state\.(0|[1-9][0-9]*)\.(?:(momentum_buffer)|master_weight)|param\.(0|[1-9][0-9]*))$/;
 
 /**
  * The tensors that a dict of some groups may hold. Names are made and found one at a time: a list of
@@ -52,9 +49,7 @@ export class Slots {
   nameOf(kind: Slot["kind"], index: number): string | undefined {
     const name = this.#names.get(index);
     if (name === undefined && !this.#names.has(index)) return undefined;
-    if (kind === "buffer") return momentumName(index);
-    if (kind === "master") return masterName(index);
-    return parameterName(name, index);
+    return kind === "parameter" ? parameterName(name, index) : stateName(kind, index);
   }
 
   /** What a tensor is; undefined if nothing has its name, null if several have. */
@@ -67,13 +62,9 @@ export class Slots {
   }
 
   #findOwn(name: string): Slot | undefined {
-    if (!name.startsWith("state.") && !name.startsWith("param.")) return undefined;
-    const match = OWN.exec(name);
-    if (match === null) return undefined;
-    const [, ofState, isBuffer, ofParameter] = match;
-    const index = Number(ofState ?? ofParameter);
-    if (!this.#names.has(index)) return undefined;
-    if (ofState !== undefined) return { kind: isBuffer === undefined ? "master" : "buffer", index };
-    return this.#names.get(index) === undefined ? { kind: "parameter", index } : undefined;
+    const slot = parseName(name);
+    if (slot === null || !this.#names.has(slot.index)) return undefined;
+    const isTaken = slot.kind === "parameter" && this.#names.get(slot.index) !== undefined;
+    return isTaken ? undefined : slot;
   }
 }

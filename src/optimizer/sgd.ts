@@ -16,15 +16,12 @@ import { goBackThrough } from "../differentiable/backward.ts";
 import type { BackwardOptions, BackwardResult, Cotangents } from "../differentiable/backward.ts";
 import { checkRecordSteps, Recorder } from "../differentiable/recorder.ts";
 import type { ParameterState } from "../plan/state_arrays.ts";
-import { applyStateDict, copyState, shareState } from "../state/apply.ts";
-import type {
-  LoadStateDictOptions,
-  LoadStateDictReport,
-  Owner,
-  StateDictOptions,
-} from "../state/apply.ts";
+import { applyStateDict } from "../state/apply.ts";
+import type { LoadStateDictOptions, LoadStateDictReport } from "../state/apply.ts";
 import type { StateDict } from "../state/dict.ts";
 import { registerStateSource } from "../state/source.ts";
+import { copyState, shareState } from "../state/take.ts";
+import type { Owner, StateDictOptions } from "../state/take.ts";
 import type { StepReport } from "../step/clipping.ts";
 import { NEUTRAL_REQUEST, readAsyncArguments, readStepArguments } from "../step/options.ts";
 import type { StepOptions } from "../step/options.ts";

@@ -3,12 +3,7 @@
 import { BFloat16Array } from "../core/bfloat16.ts";
 import { lengthOf, part } from "../core/intrinsics.ts";
 import { decode, encodeNearest, scalesCount } from "../core/momentum8.ts";
-import {
-  joinWords,
-  joinWords24,
-  splitWords,
-  splitWords24Nearest,
-} from "../core/split_master.ts";
+import { joinWords, joinWords24, splitWords, splitWords24Nearest } from "../core/split_master.ts";
 import { KEYS } from "./dict.ts";
 import type { ParameterStateDict, StateDict } from "./dict.ts";
 

@@ -3,13 +3,7 @@
 import type { HostArray } from "../core/host_array.ts";
 import { checkHyperparameter, checkInitialLr, HYPERPARAMETERS } from "../core/hyperparameters.ts";
 import type { Hyperparameters } from "../core/hyperparameters.ts";
-import {
-  asObject,
-  checkText,
-  inside,
-  withoutResidue,
-  wrong,
-} from "../core/validate.ts";
+import { asObject, checkText, inside, withoutResidue, wrong } from "../core/validate.ts";
 import { checkParameters, checkState } from "./check_arrays.ts";
 import type { CheckedState, CheckedTensor } from "./check_arrays.ts";
 import { checkRoundingDict, checkScalerDict, checkSchedulerDict } from "./extras.ts";
@@ -127,7 +121,7 @@ export interface ParamGroupStateDict {
 }
 
 /** What a state dict has of a group beside its parameters. */
-type GroupValues = Hyperparameters & { initialLr: number; momentumBits: number };
+type GroupValues = Hyperparameters & { initialLr: number; momentumBits: 8 | 32 };
 
 /** Torch's name of each value of a group, in torch's order. */
 export const KEYS: Readonly<Record<keyof GroupValues, string>> = {
@@ -268,7 +262,7 @@ function checkValues(group: Record<string, unknown>, what: string) {
 }
 
 /** The number is checked only: an optimizer keeps the one that its groups were made with. */
-function checkMomentumBits(value: unknown, what: string): number {
+function checkMomentumBits(value: unknown, what: string): 8 | 32 {
   if (value === 8 || value === 32) return value;
   throw wrong(`${what}.${KEYS.momentumBits}`, "8 or 32", value);
 }

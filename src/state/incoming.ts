@@ -6,7 +6,13 @@ import type { BFloat16Array } from "../core/bfloat16.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { lengthOf } from "../core/intrinsics.ts";
 import type { CheckedState } from "./check_arrays.ts";
-import { decodeMomentum, encodeMomentum, joinMaster, splitMaster, widenCorrection } from "./convert.ts";
+import {
+  decodeMomentum,
+  encodeMomentum,
+  joinMaster,
+  splitMaster,
+  widenCorrection,
+} from "./convert.ts";
 import type { Correction, Momentum8 } from "./convert.ts";
 import type { CheckedDict } from "./dict.ts";
 import { savedMasterForm, writesParameter } from "./fit.ts";
