@@ -42,15 +42,16 @@ type Entry = Partial<Record<StateKey, StoredArray | null>>;
  * @throws {TypeError} If an array is of another type or has no counterpart.
  * @throws {RangeError} If a length, a shape or a scale does not fit.
  */
-export function checkState(state: Record<string, unknown>): CheckedState {
+export function checkState(state: unknown): CheckedState {
   const found = Object.fromEntries(STATE_KEYS.map((key) => [key, new Map()])) as Record<
     StateKey,
     Map<number, CheckedTensor<StoredArray>>
   >;
-  for (const key of Object.keys(state)) {
+  const entries = asPlain(state, "state");
+  for (const key of Object.keys(entries)) {
     const where: Where = ["state", key];
     const index = toIndex(where);
-    const entry = asEntry(state[key], where);
+    const entry = asEntry(entries[key], where);
     const arrays: Entry = {};
     const { shape } = entry;
     for (const name of Object.keys(entry)) {
@@ -79,15 +80,19 @@ export function checkState(state: Record<string, unknown>): CheckedState {
  * @throws {RangeError} If a shape does not fit.
  */
 export function checkParameters(
-  parameters: Record<string, unknown>,
+  parameters: unknown,
   corrections: CheckedState["correction"],
 ): Map<number, CheckedTensor> {
   const tensors = new Map<number, CheckedTensor>();
-  for (const key of Object.keys(parameters)) {
+  const entries = asPlain(parameters, "parameters");
+  for (const key of Object.keys(entries)) {
     const where: Where = ["parameters", key];
     const index = toIndex(where);
-    const { data, shape, ...rest } = asEntry(parameters[key], where);
-    for (const other of Object.keys(rest)) throw isOther(other, where);
+    const entry = asEntry(entries[key], where);
+    for (const name of Object.keys(entry)) {
+      if (name !== "data" && name !== "shape") throw isOther(name, where);
+    }
+    const { data, shape } = entry;
     const tensor = checkTensor(data, shape, where, "data") as CheckedTensor;
     if (corrections.size > 0 && corrections.has(index)) checkCorrected(tensor.data, where);
     tensors.set(index, tensor);
@@ -172,10 +177,14 @@ function toIndex(where: Where): number {
   throw new TypeError(`Cannot use the state dict as the key of ${nameOf(where)} must be an index`);
 }
 
-/** A plain object, of which the caller reads each property once. */
 function asEntry(value: unknown, where: Where): Record<string, unknown> {
+  return isPlainObject(value) ? value as Record<string, unknown> : asPlain(value, nameOf(where));
+}
+
+/** A plain object, of which the caller reads each property once. */
+function asPlain(value: unknown, what: string): Record<string, unknown> {
   if (isPlainObject(value)) return value as Record<string, unknown>;
-  throw wrong(nameOf(where), "a plain object", value);
+  throw wrong(what, "a plain object", value);
 }
 
 function isOther(name: string, where: Where): TypeError {

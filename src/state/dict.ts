@@ -179,12 +179,11 @@ export function checkStateDict(dict: unknown): CheckedDict {
   if (!Array.isArray(param_groups)) throw wrong("param_groups", "an array", param_groups);
   const indices = new Set<number>();
   const groups = Array.from(param_groups, (group, i) => checkGroup(group, i, indices));
-  const checked = checkState(asObject(state, "state"));
-  const values = asObject(parameters ?? {}, "parameters");
+  const checked = checkState(state);
   return {
     groups,
     state: checked,
-    parameters: checkParameters(values, checked.correction),
+    parameters: checkParameters(parameters ?? {}, checked.correction),
     rounding: rounding === undefined ? null : checkRoundingDict(rounding),
     scheduler: lr_scheduler === undefined ? null : checkSchedulerDict(lr_scheduler),
     scaler: grad_scaler === undefined ? null : checkScalerDict(grad_scaler),
