@@ -11,7 +11,7 @@ import type { StateArray } from "../memory/slab.ts";
 import type { CallRange } from "./changes.ts";
 import type { Plan } from "./plan.ts";
 
-/** The most buffers that one row uses: data, values, indices, momentum buffer, master weight. */
+/** The most buffers that one row uses: data, values, indices, momentum, master weight. */
 const MOST_OF_ROW = 5;
 
 /**
