@@ -3,7 +3,7 @@
 import { countOf, dtypeOf } from "../core/dtype.ts";
 import type { Tensor } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
-import { HYPERPARAMETERS, resolve } from "../core/hyperparameters.ts";
+import { checkRecordable, HYPERPARAMETERS, resolve } from "../core/hyperparameters.ts";
 import type { Hyperparameters, ParamGroup } from "../core/hyperparameters.ts";
 import { restoreInitialLr } from "../core/initial_lr.ts";
 import { lengthOf } from "../core/intrinsics.ts";
@@ -133,10 +133,17 @@ interface Arrival extends Incoming {
   readonly row: number;
 }
 
-function readForms({ plan, precision }: Owner, { parameter, index }: Match): Forms {
+function readForms({ groups, plan, precision }: Owner, { parameter, index }: Match): Forms {
   const what = nameArray(parameter, index, "data");
-  checkTensor(parameter.data, what);
-  return formsOf(hostDtypeOf(parameter.data, what), precision, plan.hasMomentum8(index));
+  const { data } = parameter;
+  checkTensor(data, what);
+  const { momentumBits } = groups[plan.table.groupAt(index)];
+  return formsOf({
+    dtype: hostDtypeOf(data, what),
+    length: countOf(data),
+    momentumBits,
+    precision,
+  });
 }
 
 function findMisfit(
@@ -203,6 +210,7 @@ function changeGroup(
   values: Hyperparameters,
   { initialLr, base }: ReturnType<typeof savedBases>,
 ): () => void {
+  checkRecordable({ ...values, momentumBits: group.momentumBits });
   return () => {
     for (const name of HYPERPARAMETERS) Object.assign(group, { [name]: values[name] });
     restoreInitialLr(group, initialLr, base);

@@ -4,17 +4,9 @@ import { BFloat16Array } from "../core/bfloat16.ts";
 import { lengthOf, part } from "../core/intrinsics.ts";
 import { decode, encodeNearest, scalesCount } from "../core/momentum8.ts";
 import { joinWords, joinWords24, splitWords, splitWords24Nearest } from "../core/split_master.ts";
+import type { Correction, Momentum8 } from "../plan/state_arrays.ts";
 import { KEYS } from "./dict.ts";
 import type { ParameterStateDict, StateDict } from "./dict.ts";
-
-/** Momentum in 8 bits. */
-export interface Momentum8 {
-  readonly values: Int8Array;
-  readonly scales: Uint8Array;
-}
-
-/** What a split master weight has beside its parameter: 16 bits of each element, or 8. */
-export type Correction = Int16Array | Int8Array;
 
 /** A master weight that has been split. */
 export interface Split {

@@ -7,6 +7,8 @@ import type { Parameter } from "../core/parameter.ts";
 import { bufferTypeOf } from "../core/rounding.ts";
 import type { Precision } from "../core/rounding.ts";
 import { hostDtypeOf } from "../memory/host_copy.ts";
+import { formatsOf } from "../plan/formats.ts";
+import { FORMAT_MOMENTUM8, FORMAT_SPLIT, FORMAT_SPLIT24 } from "../plan/layout.ts";
 import type { CheckedState, CheckedTensor } from "./check_arrays.ts";
 import type { CheckedDict } from "./dict.ts";
 import type { StoredArray } from "./stored_array.ts";
@@ -32,19 +34,32 @@ export interface LoadMode {
   readonly convert: boolean;
 }
 
-/** How a parameter's state is kept. */
-export function formsOf(own: Dtype, precision: Precision, hasMomentum8: boolean): Forms {
-  return {
-    own,
-    bufferType: hasMomentum8 ? null : bufferTypeOf(own, precision.rounding),
-    master: masterFormOf(own, precision.masterWeights),
-  };
+/** What decides how state is kept. */
+interface Kept {
+  /** The dtype of the parameter, on the host. */
+  readonly dtype: Dtype;
+  readonly length: number;
+  /** Those of its group. */
+  readonly momentumBits: 8 | 32;
+  readonly precision: Precision;
 }
 
-function masterFormOf(own: Dtype, masterWeights: Precision["masterWeights"]): MasterForm | null {
-  if (masterWeights === false || !isSixteenBit(own)) return null;
-  if (masterWeights === true) return "float32";
-  return own.name === "bfloat16" ? masterWeights : null;
+/** How a parameter's state is kept. */
+export function formsOf({ dtype, length, momentumBits, precision }: Kept): Forms {
+  const formats = formatsOf(dtype, length, momentumBits, precision);
+  const has8 = (formats & FORMAT_MOMENTUM8) !== 0;
+  const bufferType = has8 ? null : bufferTypeOf(dtype, precision.rounding);
+  return { own: dtype, bufferType, master: masterFormOf(dtype, formats, precision) };
+}
+
+function masterFormOf(
+  dtype: Dtype,
+  formats: number,
+  { masterWeights }: Precision,
+): MasterForm | null {
+  if ((formats & FORMAT_SPLIT) !== 0) return "split";
+  if ((formats & FORMAT_SPLIT24) !== 0) return "split24";
+  return masterWeights === true && isSixteenBit(dtype) ? "float32" : null;
 }
 
 /** The form of a master weight in a dict; null if there is none. */

@@ -5,6 +5,7 @@ import { isBFloat16Array } from "../core/bfloat16.ts";
 import type { BFloat16Array } from "../core/bfloat16.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { lengthOf } from "../core/intrinsics.ts";
+import type { Correction, Momentum8 } from "../plan/state_arrays.ts";
 import type { CheckedState } from "./check_arrays.ts";
 import {
   decodeMomentum,
@@ -13,7 +14,6 @@ import {
   splitMaster,
   widenCorrection,
 } from "./convert.ts";
-import type { Correction, Momentum8 } from "./convert.ts";
 import type { CheckedDict } from "./dict.ts";
 import { savedMasterForm, writesParameter } from "./fit.ts";
 import type { Forms } from "./fit.ts";

@@ -106,7 +106,7 @@ function takeEntry(
   const momentumBuffer = own.bufferAt(row);
   const masterWeight = own.masterAt(row);
   const momentum8 = own.momentum8At(row);
-  const correction = own.correctionAt(row);
+  const correction = own.isCorrectionOf(row, parameter.data) ? own.correctionAt(row) : null;
   if ((momentumBuffer ?? masterWeight ?? momentum8 ?? correction) === null) return null;
   const entry: ParameterStateDict = {};
   if (momentumBuffer !== null) {
