@@ -326,7 +326,8 @@ export class SGD<T extends Tensor = FloatArray> {
    * Names are part of it where parameters of a group have one, as they were when the parameters were
    * given to the optimizer; shapes are where they have more or fewer than one dimension.
    *
-   * @param options With `parameters`, the parameters' own values are part of it too.
+   * @param options With `parameters`, the parameters' own values are part of it too; with
+   * `momentum: "float32"`, momentum in 8 bits is decoded to what torch loads.
    * @throws {TypeError} If an array is detached.
    *
    * @example
@@ -369,7 +370,8 @@ export class SGD<T extends Tensor = FloatArray> {
    *
    * @param dict The state dict.
    * @param options With `strict: false`, what matches is loaded, also into other groups, and the rest
-   * stays as it is; with `parameters`, the parameters' own values are loaded too, in place.
+   * stays as it is; with `parameters`, the parameters' own values are loaded too, in place; with
+   * `convert`, momentum and master weights of another form are converted.
    * @returns What did not match; empty lists if all did.
    * @throws {TypeError} If the dict or an option is not valid, or if the dict has no parameters
    * where they are asked for, and `strict` is not false.

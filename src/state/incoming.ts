@@ -15,7 +15,7 @@ import {
   widenCorrection,
 } from "./convert.ts";
 import type { CheckedDict } from "./dict.ts";
-import { savedMasterForm, writesParameter } from "./fit.ts";
+import { savedMasterForm } from "./fit.ts";
 import type { Forms } from "./fit.ts";
 
 /** The arrays that a parameter gets; null where it gets none. */
