@@ -279,7 +279,7 @@ state, parameters, notes = load(sys.argv[1])
 params = [torch.nn.Parameter(parameters[name]) for name in ("w", "b")]
 optimizer = torch.optim.SGD([("w", params[0]), ("b", params[1])], lr=9, momentum=0.9, foreach=False)
 optimizer.load_state_dict(state)
-buffers = [optimizer.state[p]["momentum_buffer"].numpy().tobytes() for p in params]
+buffers = [bytes(optimizer.state[p]["momentum_buffer"].numpy()) for p in params]
 print(hashlib.sha256(b"".join(buffers)).hexdigest())
 for _ in range(3):
     for p in params:
