@@ -80,18 +80,19 @@ export class JsonReader {
   /**
    * Reads what is written as usual, if it is: a faster way, which accepts nothing but valid JSON.
    *
-   * @param scan Returns null if it is written otherwise; else the value, the place behind it and how many
-   * keys and items there are in it.
+   * @param scan Returns the place behind it; -1 if it is written otherwise.
    */
-  usual<T>(
-    scan: (text: string, at: number) => { value: T; end: number; values: number } | null,
-  ): T | null {
+  usual(scan: (text: string, at: number) => number): boolean {
     this.#space();
-    const found = scan(this.#text, this.#at);
-    if (found === null) return null;
-    this.#at = found.end;
-    this.#count(found.values);
-    return found.value;
+    const end = scan(this.#text, this.#at);
+    if (end < 0) return false;
+    this.#at = end;
+    return true;
+  }
+
+  /** Counts keys and items that `usual` has read. */
+  counted(values: number): void {
+    this.#count(values);
   }
 
   /** Reads a string. */

@@ -23,7 +23,7 @@ import { METADATA } from "../state/tensor_names.ts";
 import { unreadable } from "./errors.ts";
 import { HeaderWriter, PREFIX } from "./header_writer.ts";
 import { JsonReader, MAX_VALUES } from "./json.ts";
-import { MAX_RANK, scanFields } from "./tensor_fields.ts";
+import { FieldScanner, MAX_RANK } from "./tensor_fields.ts";
 import type { TensorInfo } from "./tensor_fields.ts";
 import { sortTensors } from "./tensor_order.ts";
 import type { Tensor } from "./tensor_order.ts";
@@ -217,10 +217,11 @@ export function readHeader(bytes: Uint8Array, dataSize: number): Header {
   const reader = new JsonReader(decodeText(bytes), "the header");
   let metadata: Map<string, string> | undefined;
   const tensors = new Map<string, TensorInfo>();
+  const usual = new FieldScanner();
   reader.object((name) => {
     if (name !== METADATA) {
       const before = tensors.size;
-      tensors.set(name, readTensorInfo(reader, name));
+      tensors.set(name, readTensorInfo(reader, usual, name));
       if (tensors.size === before) throw reader.doubled(name);
       return;
     }
@@ -240,22 +241,17 @@ function decodeText(bytes: Uint8Array): string {
   }
 }
 
-function readTensorInfo(reader: JsonReader, name: string): TensorInfo {
-  const info = readUsual(reader) ?? readFields(reader, name);
+/** Reads the fields of a tensor: as all writers write them, or as JSON allows, too. */
+function readTensorInfo(reader: JsonReader, usual: FieldScanner, name: string): TensorInfo {
+  const isUsual = reader.usual((text, at) => usual.scan(text, at));
+  const info = isUsual ? usual.info! : readFields(reader, name);
+  if (isUsual) reader.counted(USUAL_VALUES + info.shape.length);
   const bytes = bytesOfInfo(info, name);
   if (info.end - info.start === bytes) return info;
   throw unreadable(
     `tensor ${quote(name)} of dtype ${info.dtype} and shape [${info.shape.join(", ")}] must have ` +
       `${bytes} bytes: its data_offsets are [${info.start}, ${info.end}]`,
   );
-}
-
-/** The fields of a tensor as all writers write them, if they are written so. */
-function readUsual(reader: JsonReader): TensorInfo | null {
-  return reader.usual((text, at) => {
-    const found = scanFields(text, at);
-    return found === null ? null : { ...found, values: USUAL_VALUES + found.value.shape.length };
-  });
 }
 
 function readFields(reader: JsonReader, name: string): TensorInfo {
@@ -318,7 +314,18 @@ export function sortByPlace<T>(items: T[], infoOf: (item: T) => TensorInfo): T[]
   return items;
 }
 
+/** Whether each tensor begins where the one that is written before it ends: then nothing is sorted. */
+function coversInOrder(tensors: ReadonlyMap<string, TensorInfo>, dataSize: number): boolean {
+  let end = 0;
+  for (const info of tensors.values()) {
+    if (info.start !== end) return false;
+    end = info.end;
+  }
+  return end === dataSize;
+}
+
 function checkCover(tensors: ReadonlyMap<string, TensorInfo>, dataSize: number): void {
+  if (coversInOrder(tensors, dataSize)) return;
   const inOrder = sortByPlace([...tensors], ([, info]) => info);
   let end = 0;
   for (const [name, info] of inOrder) {

@@ -39,61 +39,69 @@ const HEADS = ["F32", "BF16", "F16", "F64", "I8", "U8", "I16"].map((dtype) => ({
   head: `{"dtype":"${dtype}${SHAPE}`,
 }));
 
-/** Fields that were found, and the place behind them. */
-interface Found {
-  readonly value: TensorInfo;
-  readonly end: number;
-}
+/** Reads the fields of one tensor after the other. */
+export class FieldScanner {
+  /** The fields that were read last. */
+  info: TensorInfo | null = null;
+  #text = "";
+  #at = 0;
 
-/** Reads the fields that begin at a place; null if they are not written as usual. */
-export function scanFields(text: string, at: number): Found | null {
-  const kind = HEADS.find(({ head }) => text.startsWith(head, at));
-  if (kind === undefined) return null;
-  const scanner = new Scanner(text, at + kind.head.length);
-  const shape = scanner.list(MAX_RANK);
-  if (shape === null || !scanner.skip(OFFSETS)) return null;
-  const offsets = scanner.list(2);
-  if (offsets === null || offsets.length !== 2 || !scanner.skip(END)) return null;
-  return {
-    value: { dtype: kind.dtype, shape, start: offsets[0], end: offsets[1] },
-    end: scanner.at,
-  };
-}
+  /** Reads the fields that begin at a place, and returns the place behind them; -1 if it cannot. */
+  scan(text: string, at: number): number {
+    this.#text = text;
+    for (let i = 0; i < HEADS.length; i++) {
+      const { dtype, head } = HEADS[i];
+      if (!text.startsWith(head, at)) continue;
+      this.#at = at + head.length;
+      return this.#scanRest(dtype);
+    }
+    return -1;
+  }
 
-/** Reads numbers from text. */
-class Scanner {
-  constructor(readonly text: string, public at: number) {}
+  #scanRest(dtype: string): number {
+    const shape = this.#list();
+    if (shape === null || !this.#skip(OFFSETS)) return -1;
+    const start = this.#count();
+    if (start < 0 || !this.#skip(",")) return -1;
+    const end = this.#count();
+    if (end < 0 || !this.#skip(END)) return -1;
+    this.info = { dtype, shape, start, end };
+    return this.#at;
+  }
 
-  /** Skips a text, if it is there. */
-  skip(text: string): boolean {
-    if (!this.text.startsWith(text, this.at)) return false;
-    this.at += text.length;
+  #skip(text: string): boolean {
+    if (!this.#text.startsWith(text, this.#at)) return false;
+    this.#at += text.length;
     return true;
   }
 
   /** Whole numbers with commas between them; null if there are too many, or one is written otherwise. */
-  list(limit: number): number[] | null {
-    const list: number[] = [];
-    for (let count = this.#count(); count >= 0; count = this.#count()) {
-      if (list.push(count) > limit) return null;
-      if (this.text.charCodeAt(this.at) !== COMMA) return list;
-      this.at++;
+  #list(): number[] | null {
+    const first = this.#count();
+    if (first < 0) return [];
+    const list = [first];
+    while (this.#text.charCodeAt(this.#at) === COMMA) {
+      this.#at++;
+      const next = this.#count();
+      if (next < 0 || list.push(next) > MAX_RANK) return null;
     }
-    return list.length === 0 ? list : null; // a comma must have a number behind it
+    return list;
   }
 
   /** A whole number; -1 if there is none, or it is written otherwise. */
   #count(): number {
-    const { text, at: from } = this;
-    let at = from;
+    const text = this.#text;
+    const from = this.#at;
+    const limit = from + MAX_DIGITS;
     let value = 0;
-    for (; at - from < MAX_DIGITS; at++) {
+    let at = from;
+    for (; at < limit; at++) {
       const digit = text.charCodeAt(at) - ZERO;
       if (!(digit >= 0 && digit <= 9)) break;
       value = 10 * value + digit;
     }
     if (at === from || at > from + 1 && text.charCodeAt(from) === ZERO) return -1;
-    this.at = at;
+    this.#at = at;
     return value;
   }
 }
