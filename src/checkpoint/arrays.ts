@@ -4,15 +4,7 @@ import { quote } from "../core/validate.ts";
 import { findStoredType } from "../state/stored_array.ts";
 import type { StoredArray, StoredType } from "../state/stored_array.ts";
 import { unreadable } from "./errors.ts";
-import type { TensorInfo } from "./safetensors.ts";
-
-/** A tensor of a file. */
-export interface Described {
-  /** Its name. */
-  readonly name: string;
-  /** What the header says of it. */
-  readonly info: TensorInfo;
-}
+import type { Described } from "./tensor_fields.ts";
 
 /** Bytes up to which a tensor shares its memory with its neighbors. */
 const SMALL = 1 << 12;

@@ -57,7 +57,7 @@ export class JsonReader {
     if (this.#skip("}")) return;
     do {
       const key = this.string();
-      if (isDoubled(key)) throw this.doubled(key);
+      if (isDoubled(key)) throw this.error(`the key ${quote(key)} is doubled`);
       this.#count(1);
       this.#expect(":");
       onKey(key);
@@ -149,11 +149,6 @@ export class JsonReader {
   /** An error that names the place. */
   error(reason: string, cause?: unknown): Error {
     return unreadable(`${this.#what} is not valid at character ${this.#at}: ${reason}`, cause);
-  }
-
-  /** The error for a key that was there before. */
-  doubled(key: string): Error {
-    return this.error(`the key ${quote(key)} is doubled`);
   }
 
   #count(more: number): void {

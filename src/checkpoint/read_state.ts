@@ -7,8 +7,9 @@ import { checkGroup } from "../state/dict.ts";
 import type { CheckedGroup, ParamGroupStateDict, StateDict, TensorDict } from "../state/dict.ts";
 import { STORED_TYPES } from "../state/stored_array.ts";
 import type { StoredArray } from "../state/stored_array.ts";
+import { stateName } from "../state/tensor_names.ts";
+import type { StateKey } from "../state/tensor_names.ts";
 import { allocateAll } from "./arrays.ts";
-import type { Described } from "./arrays.ts";
 import { unreadable } from "./errors.ts";
 import {
   readRounding,
@@ -21,10 +22,11 @@ import {
 import { FORMAT, RESERVED, VERSION } from "./format.ts";
 import { JsonReader } from "./json.ts";
 import type { Scalar } from "./json.ts";
-import { readHeader, sortByPlace } from "./safetensors.ts";
+import { readHeader } from "./safetensors.ts";
 import type { Header } from "./safetensors.ts";
 import { Slots } from "./slots.ts";
 import type { Slot } from "./slots.ts";
+import type { Described } from "./tensor_fields.ts";
 
 /** A state dict whose arrays are still to be filled from the data of a file. */
 export interface Unfilled {
@@ -48,7 +50,7 @@ export interface Unfilled {
  * @throws {CheckpointError} If it is not a valid state; the message names the place.
  */
 export function readState(header: Uint8Array, dataSize: number): Unfilled {
-  const { metadata, tensors } = readHeader(header, dataSize);
+  const { metadata, tensors } = readHeader(header, dataSize, true);
   checkVersion(metadata);
   const { param_groups, checked } = readGroups(metadata.get("param_groups"));
   const dict: StateDict = { state: {}, param_groups };
@@ -58,103 +60,129 @@ export function readState(header: Uint8Array, dataSize: number): Unfilled {
   if (scheduler !== undefined) dict.lr_scheduler = readScheduler(scheduler);
   const scaler = metadata.get(SCALER);
   if (scaler !== undefined) dict.grad_scaler = readScaler(scaler);
-  const places = place(tensors, new Slots(checked));
-  const { arrays, memory } = allocateAll(places);
-  addTensors(dict, places, arrays);
+  const slots = new Slots(checked);
+  const found = findSlots(tensors, slots);
+  const { arrays, memory } = allocateAll(tensors);
+  const members = collect(tensors, found, arrays, slots.indices.length);
+  addMembers(dict, slots.indices, members);
   const notes = [...metadata].filter(([key]) => !RESERVED.includes(key));
   if (notes.length > 0) dict.metadata = Object.fromEntries(notes);
-  return { dict, memory, check: () => checkElements(dict, places) };
-}
-
-/**
- * Puts tensors into a dict, in the order of the groups: V8 keeps objects whose indices come in order
- * as arrays, and others as much slower tables.
- */
-function addTensors(
-  dict: StateDict,
-  places: readonly Place[],
-  arrays: readonly StoredArray[],
-): void {
-  const states = new Map<number, StateDict["state"][number]>();
-  const parameters = new Map<number, TensorDict>();
-  const scales: [Place, StoredArray][] = [];
-  for (let i = 0; i < places.length; i++) {
-    const { info, slot } = places[i];
-    const data = arrays[i];
-    const shape = info.shape.length === 1 ? undefined : info.shape;
-    if (slot.kind === "parameter") {
-      const values = data as HostArray;
-      parameters.set(slot.index, shape === undefined ? { data: values } : { data: values, shape });
-    } else if (slot.kind === "momentum_scales") scales.push([places[i], data]);
-    else addState(states, places[i], data, shape);
-  }
-  for (const [place, data] of scales) addScales(states, place, data);
-  const indices = dict.param_groups.flatMap(({ params }) => params);
-  for (const index of states.size > 0 ? indices : []) {
-    const state = states.get(index);
-    if (state === undefined) continue;
-    checkEntry(state, index, parameters);
-    dict.state[index] = state;
-  }
-  if (parameters.size === 0) return;
-  dict.parameters = {};
-  for (const index of indices) {
-    const tensor = parameters.get(index);
-    if (tensor !== undefined) dict.parameters[index] = tensor;
-  }
+  return { dict, memory, check: () => checkElements(slots.indices, members) };
 }
 
 type Entry = StateDict["state"][number];
 
-/** Adds an array of state. All of a parameter have one shape in the dict. */
-function addState(
-  states: Map<number, Entry>,
-  { name, slot: { kind, index } }: Place,
+/** What a file has of each parameter, in the order of the groups; undefined where there is nothing. */
+interface Members {
+  readonly states: (Entry | undefined)[];
+  readonly parameters: (TensorDict | undefined)[];
+}
+
+/** Collects tensors by parameter. Who adds a second one of a kind has its name twice in the file. */
+function collect(
+  tensors: Header["tensors"],
+  slots: readonly Slot[],
+  arrays: readonly StoredArray[],
+  count: number,
+): Members {
+  const states: Members["states"] = new Array(count).fill(undefined);
+  const parameters: Members["parameters"] = new Array(count).fill(undefined);
+  const scales: number[] = [];
+  for (let i = 0; i < tensors.length; i++) {
+    const { kind, place } = slots[i];
+    const { name, info } = tensors[i];
+    const shape = info.shape.length === 1 ? undefined : info.shape;
+    if (kind === "momentum_scales") scales.push(i);
+    else if (kind !== "parameter") {
+      states[place] = withArray(states[place], kind, arrays[i], shape, name);
+    } else if (parameters[place] !== undefined) throw doubled(name);
+    else {
+      const data = arrays[i] as HostArray;
+      parameters[place] = shape === undefined ? { data } : { data, shape };
+    }
+  }
+  for (const i of scales) {
+    const entry = states[slots[i].place] ??= {};
+    addScales(entry, tensors[i], arrays[i] as Uint8Array);
+  }
+  return { states, parameters };
+}
+
+/** State with one more array. All of a parameter have one shape in the dict. */
+function withArray(
+  state: Entry | undefined,
+  kind: StateKey,
   data: StoredArray,
   shape: readonly number[] | undefined,
-): void {
-  let state = states.get(index);
+  name: string,
+): Entry {
   if (state === undefined) {
-    states.set(index, state = {});
-    if (shape !== undefined) state.shape = shape;
-  } else if (String(state.shape) !== String(shape)) {
+    const entry = { [kind]: data };
+    return shape === undefined ? entry : { ...entry, shape };
+  }
+  if (state[kind] !== undefined) throw doubled(name);
+  if (String(state.shape) !== String(shape)) {
     throw unreadable(
       `tensor ${quote(name)} must have the shape of the other state of its parameter`,
     );
   }
-  (state as Record<string, unknown>)[kind] = data;
+  return Object.assign(state, { [kind]: data });
 }
 
 /** Adds the scales of momentum in 8 bits, whose shape is their own. */
-function addScales(states: Map<number, Entry>, { name, slot, info }: Place, data: StoredArray) {
+function addScales(state: Entry, { name, info }: Described, data: Uint8Array): void {
+  if (state.momentum_scales !== undefined) throw doubled(name);
   if (info.shape.length !== 1) {
     throw unreadable(`the shape of tensor ${quote(name)} must have one dimension`);
   }
-  let state = states.get(slot.index);
-  if (state === undefined) states.set(slot.index, state = {});
-  state.momentum_scales = data as Uint8Array;
+  state.momentum_scales = data;
+}
+
+function doubled(name: string): Error {
+  return unreadable(`its header is not valid: the key ${quote(name)} is doubled`);
+}
+
+/**
+ * Puts what was collected into a dict, in the order of the groups: V8 keeps objects whose indices come
+ * in order as arrays, and others as much slower tables.
+ */
+function addMembers(
+  dict: StateDict,
+  indices: readonly number[],
+  { states, parameters }: Members,
+): void {
+  const values: NonNullable<StateDict["parameters"]> = {};
+  let isValued = false;
+  for (let place = 0; place < indices.length; place++) {
+    const [state, own] = [states[place], parameters[place]];
+    const index = indices[place];
+    if (state !== undefined) {
+      checkEntry(state, index, own);
+      dict.state[index] = state;
+    }
+    if (own === undefined) continue;
+    values[index] = own;
+    isValued = true;
+  }
+  if (isValued) dict.parameters = values;
 }
 
 /** Checks that what there is of a parameter goes together. */
-function checkEntry(
-  state: Entry,
-  index: number,
-  parameters: ReadonlyMap<number, TensorDict>,
-): void {
+function checkEntry(state: Entry, index: number, own: TensorDict | undefined): void {
   const { momentum8, momentum_scales, correction } = state;
   if ((momentum8 ?? momentum_scales ?? correction) === undefined) return;
   check("state is", () => checkForms(state, ["state", String(index)]));
-  const own = parameters.get(index);
   if (!correction || own === undefined) return;
   check("parameters are", () => checkCorrected(own.data, ["parameters", String(index)]));
 }
 
 /** Checks the elements that are not numbers of their own. */
-function checkElements({ state }: StateDict, places: readonly Place[]): void {
-  for (const { name, slot } of places) {
-    if (slot.kind !== "momentum_scales") continue;
-    const scales = state[slot.index].momentum_scales!;
-    check("state is", () => checkScales(scales, `tensor ${quote(name)}`));
+function checkElements(indices: readonly number[], { states }: Members): void {
+  for (let place = 0; place < indices.length; place++) {
+    const scales = states[place]?.momentum_scales;
+    if (!scales) continue;
+    const name = quote(stateName("momentum_scales", indices[place]));
+    check("state is", () => checkScales(scales, `tensor ${name}`));
   }
 }
 
@@ -215,22 +243,15 @@ function check<T>(what: string, checks: () => T): T {
   }
 }
 
-/** A tensor of a file, and what it is. */
-interface Place extends Described {
-  readonly slot: Slot;
-}
-
-/** Finds what the tensors are, in the order of the file. */
-function place(tensors: Header["tensors"], slots: Slots): Place[] {
-  const places: Place[] = [];
-  for (const [name, info] of tensors) {
+/** Finds what the tensors are. */
+function findSlots(tensors: Header["tensors"], slots: Slots): Slot[] {
+  return tensors.map(({ name, info }) => {
     const slot = slots.find(name);
     if (slot === undefined) throw unreadable(`its tensor ${quote(name)} belongs to no parameter`);
     if (slot === null) throw unreadable(`several parameters are called ${quote(name)}`);
     checkDtype(slot, info.dtype, name);
-    places.push({ name, info, slot });
-  }
-  return sortByPlace(places, ({ info }) => info);
+    return slot;
+  });
 }
 
 function checkDtype({ kind }: Slot, dtype: string, name: string): void {

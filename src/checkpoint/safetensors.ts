@@ -24,11 +24,10 @@ import { unreadable } from "./errors.ts";
 import { HeaderWriter, PREFIX } from "./header_writer.ts";
 import { JsonReader, MAX_VALUES } from "./json.ts";
 import { FieldScanner, MAX_RANK } from "./tensor_fields.ts";
-import type { TensorInfo } from "./tensor_fields.ts";
+import type { Described, TensorInfo } from "./tensor_fields.ts";
 import { sortTensors } from "./tensor_order.ts";
 import type { Tensor } from "./tensor_order.ts";
 export { PREFIX } from "./header_writer.ts";
-export type { TensorInfo } from "./tensor_fields.ts";
 
 const MAX_HEADER = 100_000_000;
 
@@ -80,8 +79,8 @@ export interface Layout {
 export interface Header {
   /** The entries of `__metadata__`. */
   readonly metadata: ReadonlyMap<string, string>;
-  /** The tensors by name. */
-  readonly tensors: ReadonlyMap<string, TensorInfo>;
+  /** The tensors, in the order of their data. */
+  readonly tensors: readonly Described[];
 }
 
 /**
@@ -211,24 +210,27 @@ export function readHeaderLength(prefix: Uint8Array, size: number): number {
  *
  * @param bytes The header.
  * @param dataSize Bytes after the header: the tensors must cover them exactly.
+ * @param mayRepeat Whether a name may be there twice, because the caller notices: a set of 200,000 names
+ * takes longer than all the rest.
  * @throws {CheckpointError} If it is not valid; the message names the place.
  */
-export function readHeader(bytes: Uint8Array, dataSize: number): Header {
+export function readHeader(bytes: Uint8Array, dataSize: number, mayRepeat = false): Header {
   const reader = new JsonReader(decodeText(bytes), "the header");
   let metadata: Map<string, string> | undefined;
-  const tensors = new Map<string, TensorInfo>();
+  const tensors: Described[] = [];
   const usual = new FieldScanner();
-  reader.object((name) => {
+  const onKey = (name: string) => {
     if (name !== METADATA) {
-      const before = tensors.size;
-      tensors.set(name, readTensorInfo(reader, usual, name));
-      if (tensors.size === before) throw reader.doubled(name);
+      tensors.push({ name, info: readTensorInfo(reader, usual, name) });
       return;
     }
     const entries = metadata = new Map<string, string>();
     reader.object((key) => entries.set(key, reader.string()));
-  }, (name) => name === METADATA && metadata !== undefined);
+  };
+  if (mayRepeat) reader.object(onKey, (name) => name === METADATA && metadata !== undefined);
+  else reader.object(onKey);
   reader.end();
+  sortByPlace(tensors);
   checkCover(tensors, dataSize);
   return { metadata: metadata ?? new Map(), tensors };
 }
@@ -303,32 +305,17 @@ function bitsOf(bits: number, shape: readonly number[]): number {
 }
 
 /** Sorts what most writers have written in order, and is then left as it is. */
-export function sortByPlace<T>(items: T[], infoOf: (item: T) => TensorInfo): T[] {
-  const compare = (one: T, other: T) => {
-    const [a, b] = [infoOf(one), infoOf(other)];
-    return a.start - b.start || a.end - b.end;
-  };
-  for (let i = 1; i < items.length; i++) {
-    if (compare(items[i - 1], items[i]) > 0) return items.sort(compare);
+function sortByPlace(tensors: Described[]): void {
+  const compare = ({ info: a }: Described, { info: b }: Described) =>
+    a.start - b.start || a.end - b.end;
+  for (let i = 1; i < tensors.length; i++) {
+    if (compare(tensors[i - 1], tensors[i]) > 0) return void tensors.sort(compare);
   }
-  return items;
 }
 
-/** Whether each tensor begins where the one that is written before it ends: then nothing is sorted. */
-function coversInOrder(tensors: ReadonlyMap<string, TensorInfo>, dataSize: number): boolean {
+function checkCover(tensors: readonly Described[], dataSize: number): void {
   let end = 0;
-  for (const info of tensors.values()) {
-    if (info.start !== end) return false;
-    end = info.end;
-  }
-  return end === dataSize;
-}
-
-function checkCover(tensors: ReadonlyMap<string, TensorInfo>, dataSize: number): void {
-  if (coversInOrder(tensors, dataSize)) return;
-  const inOrder = sortByPlace([...tensors], ([, info]) => info);
-  let end = 0;
-  for (const [name, info] of inOrder) {
+  for (const { name, info } of tensors) {
     if (info.start !== end) {
       throw unreadable(
         `tensor ${quote(name)} must start at byte ${end} of the data, where the one before ` +

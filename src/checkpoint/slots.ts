@@ -9,6 +9,8 @@ export interface Slot {
   readonly kind: TensorKind;
   /** The index of its parameter. */
   readonly index: number;
+  /** The place of its parameter in the order of the groups. */
+  readonly place: number;
 }
 
 /**
@@ -18,30 +20,33 @@ export interface Slot {
 export class Slots {
   /** The names of all parameters, in order; undefined where there is none. */
   readonly #names: (string | undefined)[] = [];
+  /** The index of each, in the same order. */
+  readonly indices: readonly number[];
   /** The places in the order by index; null if each index is its own place, as Descent writes it. */
   readonly #places: ReadonlyMap<number, number> | null;
-  /** The index of the parameter of a name. */
-  readonly #indices = new Map<string, number>();
+  /** The place of the parameter of a name. */
+  readonly #byName = new Map<string, number>();
   /** The names that several tensors would have. */
   readonly #doubled = new Set<string>();
 
   /** @param groups The groups. */
   constructor(groups: readonly CheckedGroup[]) {
     const all: number[] = [];
+    this.indices = all;
     for (const { params, names } of groups) {
       for (let i = 0; i < params.length; i++) {
         const name = names?.[i] ?? undefined;
         all.push(params[i]);
         this.#names.push(name);
         if (name === undefined) continue;
-        const before = this.#indices.size;
-        this.#indices.set(name, params[i]);
-        if (this.#indices.size === before) this.#doubled.add(name);
+        const before = this.#byName.size;
+        this.#byName.set(name, all.length - 1);
+        if (this.#byName.size === before) this.#doubled.add(name);
       }
     }
     const isOrdered = all.every((index, place) => index === place);
     this.#places = isOrdered ? null : new Map(all.map((index, place) => [index, place]));
-    for (const name of this.#indices.keys()) {
+    for (const name of this.#byName.keys()) {
       if (this.#findOwn(name) !== undefined) this.#doubled.add(name);
     }
   }
@@ -64,17 +69,19 @@ export class Slots {
     if (this.#doubled.size > 0 && this.#doubled.has(name)) return null;
     const own = this.#findOwn(name);
     if (own !== undefined) return own;
-    const index = this.#indices.get(name);
-    return index === undefined ? undefined : { kind: "parameter", index };
+    const place = this.#byName.get(name);
+    if (place === undefined) return undefined;
+    return { kind: "parameter", index: this.indices[place], place };
   }
 
   #findOwn(name: string): Slot | undefined {
-    const slot = parseName(name);
-    if (slot === null) return undefined;
-    const place = this.#placeOf(slot.index);
+    const parsed = parseName(name);
+    if (parsed === null) return undefined;
+    const { kind, index } = parsed;
+    const place = this.#placeOf(index);
     if (place === undefined) return undefined;
-    const isTaken = slot.kind === "parameter" && this.#names[place] !== undefined;
-    return isTaken ? undefined : slot;
+    const isTaken = kind === "parameter" && this.#names[place] !== undefined;
+    return isTaken ? undefined : { kind, index, place };
   }
 
   #placeOf(index: number): number | undefined {

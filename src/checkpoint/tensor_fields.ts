@@ -20,6 +20,14 @@ export interface TensorInfo {
   readonly end: number;
 }
 
+/** A tensor of a file. */
+export interface Described {
+  /** Its name. */
+  readonly name: string;
+  /** What the header says of it. */
+  readonly info: TensorInfo;
+}
+
 /** Digits of a number that a double holds for certain. */
 const MAX_DIGITS = 15;
 

@@ -64,6 +64,7 @@ const buffer = "state.0.momentum_buffer";
 const group = '{"lr":0.1,"momentum":0,"dampening":0,"weight_decay":0,"params":[0]}';
 const groups = `[${group}]`;
 const big = 2 ** 52;
+const NEXT = { data_offsets: [4, 8] };
 
 /** A file with state of parameter 0: of each tensor the key, the dtype and the shape. */
 function stateOf(...tensors: [string, string, number[]][]): Uint8Array {
@@ -240,15 +241,37 @@ const HOSTILE: [string, Uint8Array, string][] = [
   ],
   [
     "a tensor twice",
-    fileOf(headerOf(`${tensor(buffer)},${tensor(buffer)}`, groups), 4),
+    fileOf(headerOf(`${tensor(buffer)},${tensor(buffer, NEXT)}`, groups), 8),
     `the key "${buffer}" is doubled`,
   ],
   [
     "a tensor twice, once in disguise",
     fileOf(
-      headerOf(`${tensor(buffer)},${tensor(buffer).replace("state", "\\u0073tate")}`, groups),
-      4,
+      headerOf(`${tensor(buffer)},${tensor(buffer, NEXT).replace("state", "\\u0073tate")}`, groups),
+      8,
     ),
+    `the key "${buffer}" is doubled`,
+  ],
+  ...(["a", "param.0"].map((name): [string, Uint8Array, string] => {
+    const named = name === "a" ? groups.replace("[0]", '[0],"param_names":["a"]') : groups;
+    return [
+      `values of ${name} twice`,
+      fileOf(headerOf(`${tensor(name)},${tensor(name, NEXT)}`, named), 8),
+      `the key "${name}" is doubled`,
+    ];
+  })),
+  [
+    "scales twice",
+    stateOf(
+      ["momentum8", "I8", [1]],
+      ["momentum_scales", "U8", [1]],
+      ["momentum_scales", "U8", [1]],
+    ),
+    'the key "state.0.momentum_scales" is doubled',
+  ],
+  [
+    "an empty tensor twice",
+    stateOf(["momentum_buffer", "F32", [0]], ["momentum_buffer", "F32", [0]]),
     `the key "${buffer}" is doubled`,
   ],
   [
