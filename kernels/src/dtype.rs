@@ -140,7 +140,7 @@ const LEAST_NORMAL: f32 = 1.0 / (1 << 14) as f32;
 const REBIAS: u32 = (127 - 15) << 23;
 
 #[inline(always)]
-fn widen_f16(x: f16) -> f32 {
+pub(crate) fn widen_f16(x: f16) -> f32 {
     let (sign, magnitude) =
         (u32::from(x.to_bits() & 0x8000) << 16, u32::from(x.to_bits() & 0x7fff));
     let normal = (magnitude << 13) + REBIAS;
@@ -152,7 +152,7 @@ fn widen_f16(x: f16) -> f32 {
 
 /// The nearest float16, ties to even.
 #[inline(always)]
-fn nearest_f16(x: f32) -> f16 {
+pub(crate) fn nearest_f16(x: f32) -> f16 {
     let bits = x.to_bits() & 0x7fff_ffff;
     let normal = bits.wrapping_add(0x0fff + (bits >> 13 & 1)) >> 13;
     // Adding a number whose units are 2^-24 rounds to these.

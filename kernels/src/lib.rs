@@ -27,12 +27,14 @@ pub mod config;
 pub mod dtype;
 pub mod error;
 mod ffi;
+pub mod formats;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 pub mod gradients;
 pub mod lanes;
 pub mod parallel;
 pub mod random;
+pub mod registers;
 pub mod roofline;
 pub mod rule;
 pub mod simd;

@@ -13,8 +13,8 @@ const GRAIN_BYTES: usize = 1 << 18;
 pub(crate) const PARALLEL_BYTES: usize = 1 << 19;
 
 /// Elements to whose multiples tensors are cut, so that parts begin at lines of the cache as their
-/// whole does.
-const LINE: usize = 16;
+/// whole does, and at blocks of 8-bit momentum.
+const LINE: usize = 64;
 
 /// What is to be done to one tensor, or to a part of one.
 pub trait Task: Sized + Send {

@@ -124,6 +124,19 @@ pub struct Lines {
 }
 
 impl Lines {
+    /// The lines for hyperparameters, at the first step of a parameter or a later one.
+    pub fn new(h: &Hyperparameters, first: bool) -> Self {
+        use momentum::{FIRST, FIRST_NESTEROV, LATER, LATER_NESTEROV, NONE};
+        let momentum = match (h.momentum != 0.0, first, h.nesterov) {
+            (false, ..) => NONE,
+            (true, true, false) => FIRST,
+            (true, true, true) => FIRST_NESTEROV,
+            (true, false, false) => LATER,
+            (true, false, true) => LATER_NESTEROV,
+        };
+        Lines { decay: h.weight_decay != 0.0, momentum, sign: h.sign }
+    }
+
     /// Whether the step looks ahead along the momentum.
     #[inline(always)]
     pub fn looks_ahead(self) -> bool {

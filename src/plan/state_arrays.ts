@@ -13,11 +13,11 @@ import type { Tensor } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { fillAll } from "../core/intrinsics.ts";
 import type { ArrayName } from "../core/parameter.ts";
-import { wrongType } from "../core/validate.ts";
 import { makeArrays } from "../memory/slab.ts";
 import type { Allocator, StateArray } from "../memory/slab.ts";
 import { copyMasters, copyMomentum } from "./copies.ts";
 import type { Saved } from "./copies.ts";
+import { bindMaster, bindMomentum } from "./given_state.ts";
 import { LATER } from "./layout.ts";
 import { assignRest, blockOf, createState } from "./parameter_state.ts";
 import type { Correction, Momentum8, ParameterState } from "./parameter_state.ts";
@@ -163,29 +163,10 @@ export class StateArrays {
     const table = this.#table;
     const isThere = this.#states === null
       ? table.buffers[row] !== null
-      : this.#bindMomentum(row, this.#states[row]);
+      : bindMomentum(table, this.#memory.address, row, this.#states[row]);
     if (isThere) return false;
     if (table.buffers[row] !== null) table.holdBuffer(row, null, 0);
     if (isNeeded) this.#request(row, BUFFER_IS_NEW);
-    return true;
-  }
-
-  /** Gives a row the momentum that its state has, if it has any. */
-  #bindMomentum(row: number, { momentumBuffer, momentum8 }: ParameterState): boolean {
-    const table = this.#table;
-    const is8 = table.hasMomentum8(row);
-    const other = is8 ? momentumBuffer : momentum8;
-    if (other !== null) {
-      const reason = is8 ? "it must be null with momentumBits 8" : "its momentum must be float32";
-      throw wrongType(
-        `use ${table.name(row, is8 ? "momentum buffer" : "8-bit momentum")}`,
-        reason,
-        other,
-      );
-    }
-    if (is8 && momentum8 !== null) table.bindMomentum8(row, momentum8);
-    else if (momentumBuffer !== null) table.bindBuffer(row, momentumBuffer);
-    else return false;
     return true;
   }
 
@@ -194,16 +175,19 @@ export class StateArrays {
     const table = this.#table;
     const master = this.#states === null ? table.masters[row] : this.#masterIn(this.#states[row]);
     if (master !== null) {
-      return table.isSplit ? this.#bindCorrection(row, master) : table.bindMaster(row, master);
+      bindMaster(table, this.#memory.address, row, master);
+      return this.#checkStale(row);
     }
     if (table.masters[row] !== null) table.holdMaster(row, null, 0);
     this.#request(row, MASTER_IS_NEW);
   }
 
-  #bindCorrection(row: number, correction: StateArray): void {
+  /** Sees whether a correction belongs to other data than the row has. */
+  #checkStale(row: number): void {
     const table = this.#table;
-    table.bindCorrection(row, correction);
-    if (this.#corrected[row] === table.datas[row]) return table.unmark(row, CORRECTION_IS_STALE);
+    if (!table.isSplit) return;
+    table.unmark(row, CORRECTION_IS_STALE);
+    if (this.#corrected[row] === table.datas[row]) return;
     table.mark(row, CORRECTION_IS_STALE);
     this.#isAnyStale = true;
   }

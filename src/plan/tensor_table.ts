@@ -1,26 +1,17 @@
 /** The tensor table: writes arrays into rows and tracks which of them have been validated. */
 
-import {
-  bufferError,
-  checkBuffer,
-  checkMatches,
-  isFixed,
-  matchesSpec,
-} from "../core/array_checks.ts";
+import { bufferError, checkMatches, isFixed, matchesSpec } from "../core/array_checks.ts";
 import { elementTypeOf, findElementType, FLOAT32, isSixteenBit, lengthIn } from "../core/dtype.ts";
 import type { Device, ElementType, Tensor } from "../core/dtype.ts";
-import { lengthOf, tagOf } from "../core/intrinsics.ts";
 import { nameArray } from "../core/parameter.ts";
 import type { ArrayName, Parameter } from "../core/parameter.ts";
 import { codeOf, isSplit } from "../core/rounding.ts";
-import type { Precision } from "../core/rounding.ts";
-import { refusal, wrongType } from "../core/validate.ts";
-import { isObject, objectOf, Slab } from "../memory/slab.ts";
+import type { Precision, Rounding } from "../core/rounding.ts";
+import { isObject, objectOf } from "../memory/slab.ts";
 import type { StateArray } from "../memory/slab.ts";
-import { CORRECTION16 } from "../memory/stores.ts";
 import type { OwnArray } from "../memory/stores.ts";
 import { Changes } from "./changes.ts";
-import { blockOf, momentum8On } from "./parameter_state.ts";
+import { momentum8On } from "./parameter_state.ts";
 import type { Correction, Momentum8 } from "./parameter_state.ts";
 import { checkFormats, formatsOf, typesOf } from "./formats.ts";
 import type { RowTypes } from "./formats.ts";
@@ -156,6 +147,11 @@ export class TensorTable {
   /** Whether its momentum is in 8 bits. */
   hasMomentum8(row: number): boolean {
     return (formatsIn(this.halves, row) & FORMAT_MOMENTUM8) !== 0;
+  }
+
+  /** How parameters in 16-bit types are rounded. */
+  get rounding(): Rounding {
+    return this.#source.precision.rounding;
   }
 
   /** Whether the masters are corrections. */
@@ -344,7 +340,7 @@ export class TensorTable {
   /** Sees whether the gradient of a parameter in a 16-bit type is float32. */
   #bindWide(row: number, grad: Tensor, dtype: ElementType): boolean {
     const isWide = findElementType(grad) === FLOAT32 &&
-      this.#source.precision.rounding !== "torch";
+      this.rounding !== "torch";
     if (isWide) {
       const like = { dtype: FLOAT32, length: this.lengthAt(row) };
       checkMatches(grad, like, this.name(row, "grad"));
@@ -352,55 +348,6 @@ export class TensorTable {
     writeGradFormat(this.halves, row, isWide);
     this.#addTypes(dtype, codeIn(this.halves, row), formatsIn(this.halves, row));
     return isWide;
-  }
-
-  /** Its momentum buffer, if that is not the one it had. */
-  bindBuffer(row: number, buffer: StateArray<Tensor>): void {
-    if (buffer === this.buffers[row] || buffer instanceof Slab) return;
-    const { dtype, bufferType } = this.typesAt(row);
-    const length = this.lengthAt(row);
-    const reason = dtype === bufferType
-      ? undefined
-      : `as rounding "${this.#source.precision.rounding}" needs it`;
-    checkMatches(buffer, { dtype: bufferType, length, reason }, this.name(row, "momentum buffer"));
-    this.holdBuffer(row, buffer, this.#source.address(buffer));
-  }
-
-  /** Its momentum in 8 bits, if that is not what it had. */
-  bindMomentum8(row: number, momentum8: Momentum8): void {
-    const block = blockOf(momentum8);
-    if (block !== undefined && block === this.buffers[row]) return;
-    const what = this.name(row, "8-bit momentum");
-    if (block === undefined) {
-      throw wrongType(`use ${what}`, "it must be the optimizer's own", momentum8);
-    }
-    this.#checkPacked(row, momentum8.values, "Int8Array", what);
-    this.holdBuffer(row, block, this.#source.address(block));
-  }
-
-  /** Its correction, if that is not the one it had. */
-  bindCorrection(row: number, correction: StateArray): void {
-    if (correction === this.masters[row] || correction instanceof Slab) return;
-    const tag = this.typesAt(row).master === CORRECTION16 ? "Int16Array" : "Int8Array";
-    this.#checkPacked(row, correction as Correction, tag, this.name(row, "correction"));
-    this.holdMaster(row, correction, this.#source.address(correction));
-  }
-
-  #checkPacked(row: number, array: Correction, tag: string, what: string): void {
-    if (tagOf(array) !== tag) throw wrongType(`use ${what}`, `it must be an ${tag}`, array);
-    checkBuffer(array as unknown as Tensor, what);
-    const length = this.lengthAt(row);
-    if (lengthOf(array) === length) return;
-    const reason = `its length must be ${length}, like its data`;
-    throw new RangeError(refusal(`use ${what}`, reason, lengthOf(array), "length"));
-  }
-
-  /** Its master weight, if that is not the one it had. */
-  bindMaster(row: number, master: StateArray): void {
-    if (master === this.masters[row] || master instanceof Slab) return;
-    const like = { dtype: FLOAT32, length: this.lengthAt(row), reason: "as all master weights" };
-    checkMatches(master as Tensor, like, this.name(row, "master weight"));
-    this.holdMaster(row, master, this.#source.address(master));
   }
 
   /** A momentum buffer or block that fits, and its address; null for none. */

@@ -16,6 +16,7 @@ mod describe;
 mod gpu;
 mod gradients;
 mod layout;
+mod mixed;
 mod pointers;
 mod process;
 mod resident;

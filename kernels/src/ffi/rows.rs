@@ -1,6 +1,7 @@
 //! Checked rows of the tensor table, as tasks of a step.
 
 use super::layout::{GroupRow, Row, dtype, format};
+use super::mixed::mixed;
 use super::pointers::{address, pointer};
 use crate::dtype::RoundEveryOp;
 use crate::error::Error;
@@ -41,9 +42,6 @@ impl<'a> Rows<'a> {
                 continue;
             }
             check(index, row)?;
-            if row.format() != 0 {
-                return Err(Error::Table(format!("Cannot step row {index}: its format"))); // not yet
-            }
             check_group(index, row, groups)?;
             dtypes |= 1_u32 << row.dtype();
             bytes = bytes.wrapping_add(bytes_of(row));
@@ -182,12 +180,10 @@ impl TaskList for Rows<'_> {
         // SAFETY: `check` has found the addresses neither null nor unaligned, `Rows::new`'s caller
         // vouches for them, and no slot lives longer than the exclusive borrow of these rows.
         unsafe {
-            if row.code() == dtype::F32 {
-                runner.run::<Slot<'_, f32, f32, f32>>(slot(row, number, clear));
-            } else if row.code() == dtype::F64 {
-                runner.run::<Slot<'_, f64, f64, f64>>(slot(row, number, clear));
-            } else {
-                run_sixteen_bit(row, number, clear, runner);
+            match row.code() {
+                dtype::F32 => runner.run::<Slot<'_, f32, f32, f32>>(slot(row, number, clear)),
+                dtype::F64 => runner.run::<Slot<'_, f64, f64, f64>>(slot(row, number, clear)),
+                _ => run_other(row, number, clear, runner),
             }
         }
     }
@@ -226,39 +222,33 @@ unsafe fn slot<'a, H, B, T>(row: &Row, number: u32, clear: bool) -> Slot<'a, H, 
     }
 }
 
-/// Runs a tensor of a 16-bit type.
+/// Runs a tensor that is not stored as it is computed with.
 ///
 /// # Safety
-/// As for [`half_slot`], for the types of the row's dtype.
+/// As for [`slot`] and [`mixed`].
 #[inline(never)]
-unsafe fn run_sixteen_bit(row: &Row, number: u32, clear: bool, runner: &Runner<'_, Plan>) {
-    use dtype::{BF16, BF16_STOCHASTIC, F16, F16_PER_OP, F16_STOCHASTIC};
+unsafe fn run_other(row: &Row, number: u32, clear: bool, runner: &Runner<'_, Plan>) {
+    use dtype::{BF16_PER_OP, F16_PER_OP};
     type PerOp<'a, H> = Slot<'a, H, H, RoundEveryOp<H>>;
     // SAFETY: the caller's promise.
     unsafe {
         match row.dtype() {
-            F16 | F16_STOCHASTIC => {
-                runner.run::<Slot<'_, f16, f32, f32>>(half_slot(row, number, clear));
-            }
-            BF16 | BF16_STOCHASTIC => {
-                runner.run::<Slot<'_, bf16, f32, f32>>(half_slot(row, number, clear));
-            }
-            F16_PER_OP => runner.run::<PerOp<'_, f16>>(half_slot(row, number, clear)),
-            _ => runner.run::<PerOp<'_, bf16>>(half_slot(row, number, clear)),
+            F16_PER_OP => runner.run::<PerOp<'_, f16>>(per_op_slot(row, number, clear)),
+            BF16_PER_OP => runner.run::<PerOp<'_, bf16>>(per_op_slot(row, number, clear)),
+            _ => runner.run(mixed(row, number, clear)),
         }
     }
 }
 
-/// A tensor of a 16-bit type.
+/// A tensor that is rounded after every operation.
 ///
 /// # Safety
 /// As for [`slot`], and the same of the master copy, of `T`.
-unsafe fn half_slot<'a, H, B, T>(row: &Row, number: u32, clear: bool) -> Slot<'a, H, B, T> {
-    let stochastic = row.dtype() >= dtype::F16_STOCHASTIC;
+unsafe fn per_op_slot<'a, H, B, T>(row: &Row, number: u32, clear: bool) -> Slot<'a, H, B, T> {
     // SAFETY: the caller's promise.
     unsafe {
         let master = view(row.master, row.length as usize);
-        Slot { master, stochastic, ..slot(row, number, clear) }
+        Slot { master, ..slot(row, number, clear) }
     }
 }
 

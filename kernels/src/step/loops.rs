@@ -26,6 +26,11 @@ impl<T: Real> Kernel<T> {
         }
     }
 
+    /// The hyperparameters as the loops read them.
+    pub(crate) fn factors(&self) -> &Factors<T> {
+        &self.factors
+    }
+
     /// One step, the first one of a parameter or a later one. The slices have one length; without
     /// momentum the buffer is not touched.
     #[inline(always)]

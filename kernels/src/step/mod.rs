@@ -8,12 +8,17 @@
 //!
 //! Arrays of one step do not overlap, which ndarray's views already say in their types.
 
+mod arrays;
+mod blocks;
 pub(crate) mod loops;
+mod mixed;
 mod plan;
 pub(crate) mod prepare;
 mod slot;
+mod storage;
 mod tiled;
 
+pub use mixed::{Mixed, MixedGradient, Momentum, Param};
 pub use plan::{Call, Plan, Types};
 pub(crate) use slot::fail;
 pub use slot::{Gradient, Slot};
@@ -39,6 +44,8 @@ pub enum Tensor<'a> {
     F16PerOp(Slot<'a, f16, f16, RoundEveryOp<f16>>),
     /// bfloat16, rounded after every operation
     Bf16PerOp(Slot<'a, bf16, bf16, RoundEveryOp<bf16>>),
+    /// Any that is computed with in float32
+    Mixed(Mixed<'a>),
 }
 
 /// Does the same with the slot of any tensor.
@@ -51,6 +58,7 @@ macro_rules! dispatch {
             Tensor::Bf16($slot) => $body,
             Tensor::F16PerOp($slot) => $body,
             Tensor::Bf16PerOp($slot) => $body,
+            Tensor::Mixed($slot) => $body,
         }
     };
 }

@@ -41,8 +41,9 @@ impl<T: Real> Preparation<T> {
         lanes::run::<T, _>(level, Copied { preparation: *self, from, to });
     }
 
+    /// Prepares one vector at a time.
     #[inline(always)]
-    fn vectors<S: Simd>(self, s: S) -> impl Fn(T::Lanes<S>) -> T::Lanes<S> {
+    pub(crate) fn vectors<S: Simd>(self, s: S) -> impl Fn(T::Lanes<S>) -> T::Lanes<S> + Copy {
         let [scale, coefficient, limit] =
             [self.scale, self.coefficient, self.limit].map(|value| T::splat(s, value));
         let a = T::arithmetic(s);

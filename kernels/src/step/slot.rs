@@ -1,5 +1,6 @@
 //! One parameter of a step: what has to fit, how it is cut in two, and which loop it takes.
 
+use super::Mixed;
 use super::plan::{Computed, Plan};
 use super::tiled::Tile;
 use crate::dtype::{Element, TILE};
@@ -105,11 +106,11 @@ impl<H: Element<T>, B: Element<T>, T: Computed> Task for Slot<'_, H, B, T> {
     }
 
     /// Steps the parameter: directly if it is stored as it is computed with and nothing is done to its
-    /// gradient; else a tile at a time.
+    /// gradient; else in blocks or a tile at a time.
     #[inline(always)]
     fn run(mut self, plan: &Plan, level: Level) {
         if !self.run_directly(plan, level) {
-            self.run_tiled(plan, level);
+            self.run_prepared(plan, level);
         }
     }
 }
@@ -162,6 +163,34 @@ impl<H: Element<T>, B: Element<T>, T: Computed> Slot<'_, H, B, T> {
     }
 
     #[inline(never)]
+    fn run_prepared(mut self, plan: &Plan, level: Level) {
+        match self.mixed() {
+            Some(mixed) => mixed.run(plan, level),
+            None => self.run_tiled(plan, level),
+        }
+    }
+
+    /// The tensor for the loop over blocks, if that knows its type.
+    fn mixed(&mut self) -> Option<Mixed<'_>> {
+        if self.master.is_some() {
+            return None;
+        }
+        let grad = match &mut self.grad {
+            Gradient::Kept(grad) => Gradient::Kept(H::as_direct(elements(grad))?.into()),
+            Gradient::Cleared(grad) => {
+                Gradient::Cleared(H::direct(elements_mut(grad.view_mut()))?.into())
+            }
+        };
+        let buffer = match &mut self.buffer {
+            Some(buffer) => Some(B::direct(elements_mut(buffer.view_mut()))?),
+            None => None,
+        };
+        let param = H::direct(elements_mut(self.param.view_mut()))?;
+        let mut mixed = T::mixed(param, grad, buffer)?;
+        (mixed.first, mixed.group) = (self.first, self.group);
+        Some(mixed)
+    }
+
     fn run_tiled(self, plan: &Plan, level: Level) {
         let bits = self.stochastic.then(|| plan.source().bits(self.number, self.offset));
         let mut tile = Tile::new(&plan.loops::<T>()[self.group], self.first, bits, level);

@@ -1,10 +1,13 @@
 /** The table "What goes with what" of docs/16-bit.md: each cell is a step that has the bits it must have. */
 
-import { assertEquals } from "@std/assert";
-import { GradScaler } from "@descent/sgd";
-import type { HostArray, SGD, SGDOptions } from "@descent/sgd";
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { BFloat16Array, GradScaler, SGD } from "@descent/sgd";
+import type { HostArray, Parameter, SGDOptions } from "@descent/sgd";
+import { FLOAT32 } from "../../../src/backends/js/arithmetic.ts";
+import { encode, keyOf } from "../../../src/core/momentum8.ts";
+import { descend, factorsOf, gradient, linesOf, velocity } from "../../../src/core/rule.ts";
 import { testOnBackends } from "../../support/backends.ts";
-import { compareSteps, createParams } from "./twin.ts";
+import { changeGrads, compareSteps, createParams, masterOf } from "./twin.ts";
 import type { Case, Kind } from "./twin.ts";
 
 const BASE: SGDOptions = { lr: 0.01, momentum: 0.9, weightDecay: 0.001, nesterov: true, seed: 7 };
@@ -77,7 +80,7 @@ for (const [name, kinds, options] of FORMATS) {
       let skipped = 0;
       const step = (optimizer: SGD<HostArray>) => {
         const { params: [{ grad }] } = optimizer.paramGroups[0];
-        if (skipped++ % 4 < 2) grad![5] = kind === "bfloat16" ? 0x7f80 : Infinity;
+        if (skipped++ % 4 < 2) grad![5] = grad instanceof BFloat16Array ? 0x7f80 : Infinity;
         optimizer.step({ checkFinite: true });
       };
       const own = { ...BASE, ...options };
@@ -99,4 +102,80 @@ testOnBackends("stochastic rounding with float32 gradients", async (backend) => 
     const options = { ...BASE, rounding: "stochastic" } as const;
     await compareSteps(backend, { params: createParams(kind), groups: [{}], options, step: plain });
   }
+});
+
+testOnBackends("tensors that threads share have the bits of their own blocks", async (backend) => {
+  const momentumBits = 8;
+  const lengths = [300_003];
+  for (const masterWeights of ["split", "split24", true, false] as const) {
+    const params = createParams("bfloat16", lengths);
+    const options = { ...BASE, masterWeights, momentumBits } as const;
+    await compareSteps(backend, { params, groups: [{}], options, step: plain }, 2);
+  }
+  const params = createParams("float32", lengths);
+  const options = { ...BASE, momentumBits } as const;
+  await compareSteps(backend, { params, groups: [{}], options, step: plain }, 2);
+});
+
+testOnBackends(
+  "split master weights are those of float32 copies, and parameters but for ties",
+  (backend) => {
+    const run = (masterWeights: "split" | true) => {
+      const params = createParams("bfloat16");
+      const optimizer = new SGD<HostArray>(params, { ...BASE, masterWeights, backend });
+      for (let i = 0; i < 20; i++) {
+        changeGrads(params, i);
+        optimizer.step();
+      }
+      return params.map((w) => {
+        const { correction, masterWeight } = optimizer.state.get(w)!;
+        return { data: w.data, master: masterWeight ?? masterOf(w.data, correction!) };
+      });
+    };
+    const wide = run(true);
+    for (const [i, { data, master }] of run("split").entries()) {
+      assertEquals(master, wide[i].master);
+      const ties = [...data.keys()].filter((at) => data[at] !== wide[i].data[at]);
+      const words = new Uint32Array(master.buffer);
+      assert(ties.every((at) => (words[at] & 0xffff) === 0x8000));
+    }
+  },
+);
+
+testOnBackends("a step of one element is the rule, between decoding and encoding", (backend) => {
+  const h = {
+    ...{ lr: 0.01, momentum: 0.9, dampening: 0, weightDecay: 0.001 },
+    ...{ nesterov: true, maximize: false, sign: false },
+  };
+  const factors = factorsOf(h, Math.fround);
+  const [w] = createParams("float32", [5000]) as Parameter<Float32Array>[];
+  const optimizer = new SGD([w], { ...h, seed: 7, momentumBits: 8, backend });
+  for (let counter = 0; counter < 4; counter++) {
+    changeGrads([w], counter);
+    const lines = linesOf(h, counter === 0);
+    const before = optimizer.state.get(w)!.readMomentum();
+    const momentum = new Float32Array(5000);
+    const expected = w.data.map((p, i) => {
+      const g = gradient(FLOAT32, factors, lines, p, w.grad![i]);
+      momentum[i] = velocity(FLOAT32, factors, lines, g, before?.[i] ?? 0);
+      return descend(FLOAT32, factors, lines, p, g, momentum[i]);
+    });
+    optimizer.step();
+    assertEquals(w.data, expected);
+    const values = new Int8Array(5000);
+    const scales = new Uint8Array(157);
+    encode(momentum, values, scales, keyOf({ seed: 7, counter }, 0));
+    assertEquals({ ...optimizer.state.get(w)!.momentum8! }, { values, scales });
+  }
+});
+
+Deno.test("types allow float32 gradients of 16-bit parameters, and no others", () => {
+  const w: Parameter<BFloat16Array> = { data: BFloat16Array.of(1), grad: new Float32Array([1]) };
+  const v = { data: new Float16Array([1]), grad: new Float32Array([1]) };
+  // @ts-expect-error A float64 parameter has float64 gradients.
+  const u: Parameter<Float64Array> = { data: new Float64Array(1), grad: new Float32Array(1) };
+  new SGD([w], { lr: 0.5, backend: "js" }).step();
+  new SGD([v], { lr: 0.5, backend: "js" }).step();
+  assertEquals([w.data.toFloat32Array()[0], v.data[0]], [0.5, 0.5]);
+  assertThrows(() => new SGD([u], { lr: 0.5, backend: "js" }).step(), TypeError, "float64");
 });

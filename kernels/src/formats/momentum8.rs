@@ -1,0 +1,93 @@
+//! Momentum in 8 bits: integers from -127 to 127 in blocks of 32, each block in units of a power of two.
+//!
+//! A scale is the exponent of its unit as float32 has it in its bits, from 18 to 248, or 0 in memory that has
+//! never been written, where all values are 0 too. The unit is the least with which the largest finite
+//! element of the block needs no more than 127. Values are rounded to the nearest integer after adding a
+//! number between -1/2 and 1/2 ([`dither`](super::dither)), so that they are right on average. -128 stands
+//! for NaN and for what is not finite.
+//!
+//! The values of a tensor, padded with zeros to a multiple of [`ALIGN`] bytes, and its scales lie behind
+//! each other.
+
+use crate::registers::{BLOCK, Bits, Floats, Ints, Registers, each, load, store};
+use pulp::Simd;
+
+/// Bytes to whose multiples values are padded.
+pub const ALIGN: usize = 64;
+
+/// What stands for NaN and for what is not finite.
+const NOT_FINITE: i32 = -128;
+/// The largest magnitude that is stored, 127 * 2^121, as bits.
+const LARGEST: i32 = 0x7f7e_0000;
+
+/// The number of scales of so many values.
+pub const fn scales(length: usize) -> usize {
+    length.div_ceil(BLOCK)
+}
+
+/// How many bytes behind the first value of so many the first scale lies.
+pub const fn scales_offset(length: usize) -> usize {
+    length.next_multiple_of(ALIGN)
+}
+
+/// The momentum of a block.
+#[inline(always)]
+pub(crate) fn decode<R: Registers, const K: usize>(
+    r: R,
+    values: &[i8; BLOCK],
+    scale: u8,
+) -> [Floats<R>; K] {
+    let simd = r.simd();
+    let unit = simd.splat_f32s(f32::from_bits(u32::from(scale) << 23));
+    let (nan, mark) = (simd.splat_f32s(f32::NAN), simd.splat_i32s(NOT_FINITE));
+    let bytes: [R::Bytes; K] = load(values);
+    each!(K, i => {
+        let integers = r.widen_signed_bytes(bytes[i]);
+        let marked = simd.equal_i32s(integers, mark);
+        simd.select_f32s(marked, nan, simd.mul_f32s(r.floats(integers), unit))
+    })
+}
+
+/// Stores the momentum of a block, dithered by numbers, and returns its scale.
+#[inline(always)]
+pub(crate) fn encode<R: Registers, const K: usize>(
+    r: R,
+    momentum: [Floats<R>; K],
+    numbers: [Bits<R>; K],
+    values: &mut [i8; BLOCK],
+) -> u8 {
+    let simd = r.simd();
+    let zero = simd.splat_i32s(0);
+    let largest = simd.splat_i32s(LARGEST);
+    let mark = simd.splat_i32s(NOT_FINITE);
+    let magnitudes: [Ints<R>; K] = each!(K, i => {
+        let bits = simd.transmute_u32s_f32s(momentum[i]);
+        simd.transmute_i32s_u32s(simd.and_u32s(bits, simd.splat_u32s(0x7fff_ffff)))
+    });
+    let mut maximum = zero;
+    for magnitude in magnitudes {
+        let finite = simd.less_than_or_equal_i32s(magnitude, largest);
+        maximum = simd.max_i32s(maximum, simd.select_i32s(finite, magnitude, zero));
+    }
+    let exponent = ((r.largest(maximum) as u32 + 0x1_ffff) >> 23).max(24) - 6;
+    let inverse = simd.splat_f32s(f32::from_bits((254 - exponent) << 23));
+    let bytes: [R::Bytes; K] = each!(K, i => {
+        let z = dithered(r, simd.mul_f32s(momentum[i], inverse), numbers[i]);
+        let finite = simd.less_than_or_equal_i32s(magnitudes[i], largest);
+        let integers = simd.select_i32s(finite, r.integers(z), mark);
+        r.narrow_to_bytes(simd.transmute_u32s_i32s(integers))
+    });
+    store(values, bytes);
+    exponent as u8
+}
+
+/// Adds odd multiples of 2^-16 between -1/2 and 1/2.
+#[inline(always)]
+fn dithered<R: Registers>(r: R, value: Floats<R>, number: Bits<R>) -> Floats<R> {
+    let simd = r.simd();
+    let upper = simd.and_u32s(number, simd.splat_u32s(0xffff_0000));
+    let odd = simd.or_u32s(upper, simd.splat_u32s(0x0001_0000));
+    let unit = simd.splat_f32s(1.0 / (1_u64 << 32) as f32);
+    // The product is exact, so that it does not matter whether it is rounded.
+    simd.mul_add_e_f32s(r.floats(simd.transmute_i32s_u32s(odd)), unit, value)
+}

@@ -1,0 +1,215 @@
+//! The loop over blocks: reads parameters, gradients and momentum as they are stored, converts them in
+//! registers, steps them, and stores them again. It is compiled once for each pair of storages; what
+//! else differs is a branch for each block.
+
+use super::arrays::{Arrays, pad};
+use super::plan::Loops;
+use super::prepare::Preparation;
+use super::storage::{Blocks, Buffer, Copied, Eight, Narrow, Split, Split24, Storage, Wide};
+use crate::formats::words::Word;
+use crate::lanes::{Lanes, Real};
+use crate::registers::{BLOCK, Body, Floats, Registers, each, load};
+use crate::rule::{Arithmetic, Factors, Lines, momentum, update};
+use crate::simd::Level;
+use half::{bf16, f16};
+use pulp::Simd;
+use std::marker::PhantomData;
+
+/// The ways in which parameters are stored.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Form {
+    Wide,
+    F16,
+    Bf16,
+    CopiedF16,
+    CopiedBf16,
+    Split,
+    Split24,
+}
+
+/// The types of gradients.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum GradForm {
+    F32,
+    F16,
+    Bf16,
+}
+
+/// How the arrays of a tensor are stored.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Storages {
+    pub form: Form,
+    /// Whether momentum has 8 bits.
+    pub eight: bool,
+    pub grad: GradForm,
+}
+
+impl Storages {
+    /// The loop for parameters and momentum that are stored so.
+    fn walk(self) -> fn(Level, &Job, Blocks<'_>, Grads<'_>) {
+        match (self.form, self.eight) {
+            (Form::Wide, false) => walk::<Wide, Buffer>,
+            (Form::Wide, true) => walk::<Wide, Eight>,
+            (Form::F16, false) => walk::<Narrow<f16>, Buffer>,
+            (Form::F16, true) => walk::<Narrow<f16>, Eight>,
+            (Form::Bf16, false) => walk::<Narrow<bf16>, Buffer>,
+            (Form::Bf16, true) => walk::<Narrow<bf16>, Eight>,
+            (Form::CopiedF16, false) => walk::<Copied<f16>, Buffer>,
+            (Form::CopiedF16, true) => walk::<Copied<f16>, Eight>,
+            (Form::CopiedBf16, false) => walk::<Copied<bf16>, Buffer>,
+            (Form::CopiedBf16, true) => walk::<Copied<bf16>, Eight>,
+            (Form::Split, false) => walk::<Split, Buffer>,
+            (Form::Split, true) => walk::<Split, Eight>,
+            (Form::Split24, false) => walk::<Split24, Buffer>,
+            (Form::Split24, true) => walk::<Split24, Eight>,
+        }
+    }
+
+    /// The gradients of whole blocks, of which one slice is empty.
+    fn grads<'a>(self, wide: &'a [f32], words: &'a [u16]) -> Grads<'a> {
+        match self.grad {
+            GradForm::F32 => Grads::F32(wide.as_chunks().0),
+            GradForm::F16 => Grads::F16(words.as_chunks().0),
+            GradForm::Bf16 => Grads::Bf16(words.as_chunks().0),
+        }
+    }
+}
+
+/// The gradients of whole blocks.
+#[derive(Clone, Copy)]
+enum Grads<'a> {
+    F32(&'a [[f32; BLOCK]]),
+    F16(&'a [[u16; BLOCK]]),
+    Bf16(&'a [[u16; BLOCK]]),
+}
+
+/// What is done to every element of a tensor.
+#[derive(Clone, Copy)]
+pub(super) struct Job {
+    factors: Factors<f32>,
+    lines: Lines,
+    preparation: Preparation<f32>,
+    /// What dithered rounding follows from.
+    key: u32,
+}
+
+impl Job {
+    pub(super) fn new(loops: &Loops<f32>, first: bool, key: u32) -> Self {
+        let Loops { lines: [at_first, later], preparation, kernel, .. } = loops;
+        let lines = if first { *at_first } else { *later };
+        Job { factors: *kernel.factors(), lines, preparation: *preparation, key }
+    }
+
+    /// Steps so many elements of a tensor, from one on that begins a block.
+    pub(super) fn run(
+        &self,
+        level: Level,
+        storages: Storages,
+        arrays: Arrays<'_>,
+        (wide, words): (&[f32], &[u16]),
+        length: usize,
+        offset: usize,
+    ) {
+        let (whole, first) = (length - length % BLOCK, offset / BLOCK);
+        let (arrays, rest) = arrays.split_at(whole);
+        let walk = storages.walk();
+        walk(level, self, arrays.blocks(first as u32, self.key), storages.grads(wide, words));
+        if whole < length {
+            let number = (first + whole / BLOCK) as u32;
+            let wide = pad(&wide[whole.min(wide.len())..]);
+            let words = pad(&words[whole.min(words.len())..]);
+            rest.padded(|arrays| {
+                let blocks = arrays.blocks(number, self.key);
+                walk(level, self, blocks, storages.grads(&wide, &words));
+            });
+        }
+    }
+}
+
+fn walk<P: Storage, M: Storage>(level: Level, job: &Job, blocks: Blocks<'_>, grads: Grads<'_>) {
+    level.run_registers(Walk::<P, M> { job, blocks, grads, storages: PhantomData });
+}
+
+/// The loop for parameters that are stored as `P` and momentum that is stored as `M`.
+struct Walk<'a, P, M> {
+    job: &'a Job,
+    blocks: Blocks<'a>,
+    grads: Grads<'a>,
+    storages: PhantomData<(P, M)>,
+}
+
+impl<P: Storage, M: Storage> Body for Walk<'_, P, M> {
+    #[inline(always)]
+    fn run<R: Registers, const K: usize>(self, r: R) {
+        let Walk { job: &Job { factors, lines, preparation, .. }, mut blocks, grads, .. } = self;
+        let a = Vectors::<R::Simd, K>(r.simd());
+        let f = factors.map(|factor| [r.simd().splat_f32s(factor); K]);
+        let (is_neutral, prepare) = (preparation.is_neutral(), preparation.vectors(r.simd()));
+        for block in 0..grads.len() {
+            let mut g: [Floats<R>; K] = grads.load(r, block);
+            if !is_neutral {
+                g = each!(K, i => prepare(g[i]));
+            }
+            let p = P::load(r, &blocks, block);
+            let b = if lines.reads_buffer() { M::load(r, &blocks, block) } else { g };
+            let (p, b) = update(a, &f, lines, p, g, b);
+            P::store(r, &mut blocks, block, p);
+            if lines.momentum != momentum::NONE {
+                M::store(r, &mut blocks, block, b);
+            }
+        }
+    }
+}
+
+impl Grads<'_> {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        match self {
+            Grads::F32(blocks) => blocks.len(),
+            Grads::F16(blocks) | Grads::Bf16(blocks) => blocks.len(),
+        }
+    }
+
+    #[inline(always)]
+    fn load<R: Registers, const K: usize>(&self, r: R, block: usize) -> [Floats<R>; K] {
+        match self {
+            Grads::F32(blocks) => load(&blocks[block]),
+            Grads::F16(blocks) => widen::<f16, R, K>(r, &blocks[block]),
+            Grads::Bf16(blocks) => widen::<bf16, R, K>(r, &blocks[block]),
+        }
+    }
+}
+
+#[inline(always)]
+fn widen<W: Word, R: Registers, const K: usize>(r: R, words: &[u16; BLOCK]) -> [Floats<R>; K] {
+    let words: [R::Words; K] = load(words);
+    each!(K, i => W::widen(r, words[i]))
+}
+
+/// The arithmetic of `K` vectors.
+#[derive(Clone, Copy)]
+struct Vectors<S, const K: usize>(S);
+
+impl<S: Simd, const K: usize> Vectors<S, K> {
+    #[inline(always)]
+    fn lanes(self) -> Lanes<S, f32> {
+        f32::arithmetic(self.0)
+    }
+}
+
+impl<S: Simd, const K: usize> Arithmetic for Vectors<S, K> {
+    type Value = [S::f32s; K];
+
+    #[inline(always)]
+    fn mul(self, a: Self::Value, b: Self::Value) -> Self::Value {
+        each!(K, i => self.lanes().mul(a[i], b[i]))
+    }
+    #[inline(always)]
+    fn fma(self, a: Self::Value, b: Self::Value, c: Self::Value) -> Self::Value {
+        each!(K, i => self.lanes().fma(a[i], b[i], c[i]))
+    }
+    #[inline(always)]
+    fn sign(self, a: Self::Value) -> Self::Value {
+        each!(K, i => self.lanes().sign(a[i]))
+    }
+}

@@ -1,0 +1,101 @@
+/** Gives rows the arrays that their states have, which a user may have assigned. */
+
+import { checkBuffer, checkMatches } from "../core/array_checks.ts";
+import { FLOAT32 } from "../core/dtype.ts";
+import type { Tensor } from "../core/dtype.ts";
+import { lengthOf, tagOf } from "../core/intrinsics.ts";
+import { refusal, wrongType } from "../core/validate.ts";
+import { Slab } from "../memory/slab.ts";
+import type { Allocator, StateArray } from "../memory/slab.ts";
+import { CORRECTION16 } from "../memory/stores.ts";
+import { blockOf } from "./parameter_state.ts";
+import type { Correction, Momentum8, ParameterState } from "./parameter_state.ts";
+import type { TensorTable } from "./tensor_table.ts";
+
+/** Where arrays begin, as the backend reads it from the table. */
+type Address = Allocator["address"];
+
+/**
+ * Gives a row the momentum that its state has, if it has any.
+ *
+ * @throws {TypeError} If it is of another type or format, detached or resizable.
+ * @throws {RangeError} If its length differs.
+ */
+export function bindMomentum(
+  table: TensorTable,
+  address: Address,
+  row: number,
+  { momentumBuffer, momentum8 }: ParameterState,
+): boolean {
+  const is8 = table.hasMomentum8(row);
+  if (is8 && momentumBuffer !== null) {
+    const what = table.name(row, "momentum buffer");
+    throw wrongType(`use ${what}`, "it must be null with momentumBits 8", momentumBuffer);
+  }
+  if (!is8 && momentum8 !== null) {
+    const what = table.name(row, "8-bit momentum");
+    throw wrongType(`use ${what}`, "its momentum must be float32", momentum8);
+  }
+  if (momentum8 !== null) bindMomentum8(table, address, row, momentum8);
+  else if (momentumBuffer !== null) bindBuffer(table, address, row, momentumBuffer);
+  else return false;
+  return true;
+}
+
+function bindBuffer(table: TensorTable, address: Address, row: number, buffer: Tensor): void {
+  if (buffer === table.buffers[row]) return;
+  const { dtype, bufferType } = table.typesAt(row);
+  const reason = dtype === bufferType ? undefined : `as rounding "${table.rounding}" needs it`;
+  const like = { dtype: bufferType, length: table.lengthAt(row), reason };
+  checkMatches(buffer, like, table.name(row, "momentum buffer"));
+  table.holdBuffer(row, buffer, address(buffer));
+}
+
+function bindMomentum8(
+  table: TensorTable,
+  address: Address,
+  row: number,
+  momentum8: Momentum8,
+): void {
+  const block = blockOf(momentum8);
+  if (block !== undefined && block === table.buffers[row]) return;
+  const what = table.name(row, "8-bit momentum");
+  if (block === undefined) {
+    throw wrongType(`use ${what}`, "it must be the optimizer's own", momentum8);
+  }
+  checkPacked(momentum8.values, "Int8Array", table.lengthAt(row), what);
+  table.holdBuffer(row, block, address(block));
+}
+
+/**
+ * Gives a row a master weight or a correction, if that is not the one it had.
+ *
+ * @throws {TypeError} If it is of another type, detached or resizable.
+ * @throws {RangeError} If its length differs.
+ */
+export function bindMaster(
+  table: TensorTable,
+  address: Address,
+  row: number,
+  master: StateArray,
+): void {
+  if (master === table.masters[row] || master instanceof Slab) return;
+  const length = table.lengthAt(row);
+  const what = table.name(row, table.masterName);
+  if (table.isSplit) {
+    const tag = table.typesAt(row).master === CORRECTION16 ? "Int16Array" : "Int8Array";
+    checkPacked(master as Correction, tag, length, what);
+  } else {
+    const like = { dtype: FLOAT32, length, reason: "as all master weights" };
+    checkMatches(master as Tensor, like, what);
+  }
+  table.holdMaster(row, master, address(master));
+}
+
+function checkPacked(array: Correction, tag: string, length: number, what: string): void {
+  if (tagOf(array) !== tag) throw wrongType(`use ${what}`, `it must be an ${tag}`, array);
+  checkBuffer(array as unknown as Tensor, what);
+  if (lengthOf(array) === length) return;
+  const reason = `its length must be ${length}, like its data`;
+  throw new RangeError(refusal(`use ${what}`, reason, lengthOf(array), "length"));
+}
