@@ -4,7 +4,9 @@
 use descent_kernels::config::Config;
 use descent_kernels::rule::Hyperparameters;
 use descent_kernels::simd::Level;
-use descent_kernels::step::{self, Call, Plan, Slot, Tensor, Types};
+use descent_kernels::step::{
+    self, Call, Mixed, MixedGradient, Momentum, Param, Plan, Slot, Tensor, Types,
+};
 use half::bf16;
 use ndarray::{ArrayView1, ArrayViewMut1};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -54,7 +56,11 @@ fn a_step_allocates_nothing_once_its_threads_have_started() {
         let mut half_b = b.clone();
         let mut tensors = [
             Tensor::F32(slot(&mut p, &g, &mut b)),
-            Tensor::Bf16(slot(&mut half_p, &half_g, &mut half_b)),
+            Tensor::Mixed(Mixed::new(
+                Param::Bf16(&mut half_p),
+                MixedGradient::Bf16(&half_g),
+                Momentum::F32(&mut half_b),
+            )),
         ];
         // The other thread sets itself up when it first takes something over, whenever that is.
         let mut count_steps = || {

@@ -3,28 +3,29 @@
 
 mod arrays;
 mod configs;
+mod options;
 
-use arrays::{Arrays, DAMPED, FULL, PLAIN, SIZES, run, stepped};
+use arrays::{Arrays, SIZES, stepped};
 use configs::each_config;
 use descent_kernels::config::Config;
 use descent_kernels::dtype::Element;
 use descent_kernels::random::Source;
 use descent_kernels::rule::Hyperparameters;
 use descent_kernels::simd::Level;
-use descent_kernels::step::{self, Call, Plan, Slot, Tensor};
+use descent_kernels::step::{self, Call, Mixed, MixedGradient, Momentum, Param, Plan, Tensor};
 use half::{bf16, f16};
-use ndarray::ArrayViewMut1;
+use options::{DAMPED, FULL, PLAIN, run};
 
 /// A 16-bit type, as the references need it.
 trait Half: Element<f32> + PartialEq + std::fmt::Debug {
     fn of(x: f32) -> Self;
     fn wide(self) -> f32;
-    fn tensor(slot: Slot<'_, Self, f32, f32>) -> Tensor<'_>;
+    fn mixed<'a>(arrays: &'a mut Arrays<Self, f32>, master: Option<&'a mut [f32]>) -> Mixed<'a>;
     fn per_op(arrays: &mut Arrays<Self, Self>) -> Tensor<'_>;
 }
 
 macro_rules! half {
-    ($type:ty, $tensor:ident, $per_op:ident) => {
+    ($type:ty, $name:ident, $master:ident, $per_op:ident) => {
         impl Half for $type {
             fn of(x: f32) -> Self {
                 <$type>::from_f32(x)
@@ -32,8 +33,15 @@ macro_rules! half {
             fn wide(self) -> f32 {
                 self.to_f32()
             }
-            fn tensor(slot: Slot<'_, Self, f32, f32>) -> Tensor<'_> {
-                Tensor::$tensor(slot)
+            fn mixed<'a>(
+                Arrays { p, g, b, .. }: &'a mut Arrays<Self, f32>,
+                master: Option<&'a mut [f32]>,
+            ) -> Mixed<'a> {
+                let param = match master {
+                    Some(master) => Param::$master(p, master),
+                    None => Param::$name(p),
+                };
+                Mixed::new(param, MixedGradient::$name(g), Momentum::F32(b))
             }
             fn per_op(arrays: &mut Arrays<Self, Self>) -> Tensor<'_> {
                 Tensor::$per_op(arrays.slot(false))
@@ -41,8 +49,8 @@ macro_rules! half {
         }
     };
 }
-half!(f16, F16, F16PerOp);
-half!(bf16, Bf16, Bf16PerOp);
+half!(f16, F16, F16Master, F16PerOp);
+half!(bf16, Bf16, Bf16Master, Bf16PerOp);
 
 #[test]
 fn sixteen_bit_parameters_are_computed_in_float32_and_rounded_once() {
@@ -66,11 +74,8 @@ fn rounds_once<H: Half>() {
         each_config(|config, _| {
             let mut arrays = start.clone();
             let mut master = start.master.clone();
-            let mut slot = arrays.slot(false);
-            if with_master {
-                slot.master = Some(ArrayViewMut1::from(&mut master[..]));
-            }
-            run(H::tensor(slot), &FULL, 1.0, &Call::NEUTRAL, config);
+            let mixed = H::mixed(&mut arrays, with_master.then_some(&mut master[..]));
+            run(Tensor::Mixed(mixed), &FULL, 1.0, &Call::NEUTRAL, config);
             arrays.master = master;
             assert!(arrays == expected, "{length} elements, master {with_master}, {config:?}");
         });
@@ -84,11 +89,13 @@ fn tensors_of_different_types_in_one_call_get_the_bits_of_a_call_for_each() {
         let mut expected = start.clone();
         let one = Config::new(Level::Portable, 1);
         run(Tensor::F32(expected.0.slot(false)), &FULL, 1.0, &Call::NEUTRAL, &one);
-        run(Tensor::Bf16(expected.1.slot(false)), &FULL, 1.0, &Call::NEUTRAL, &one);
+        let narrow = bf16::mixed(&mut expected.1, None);
+        run(Tensor::Mixed(narrow), &FULL, 1.0, &Call::NEUTRAL, &one);
         each_config(|config, _| {
             let (mut wide, mut narrow) = start.clone();
             let plan = Plan::new(&[(FULL, 1.0)], &Call::NEUTRAL);
-            let mut tensors = [Tensor::F32(wide.slot(false)), Tensor::Bf16(narrow.slot(false))];
+            let mixed = Tensor::Mixed(bf16::mixed(&mut narrow, None));
+            let mut tensors = [Tensor::F32(wide.slot(false)), mixed];
             step::step(&mut tensors, &plan, config).unwrap();
             assert!((wide, narrow) == expected, "{length} elements, {config:?}");
         });
@@ -135,13 +142,9 @@ fn rounds_by_chance<H: Half>() {
     let scatter = |source: Source, number: u32, value: f32, config: &Config| {
         let mut arrays = Arrays::new(length, H::of, |x| x);
         let mut master = vec![value; length];
-        let slot = Slot {
-            master: Some(ArrayViewMut1::from(&mut master[..])),
-            stochastic: true,
-            number,
-            ..arrays.slot(false)
-        };
-        run(H::tensor(slot), &still, 1.0, &Call { source, ..Call::NEUTRAL }, config);
+        let mut mixed = H::mixed(&mut arrays, Some(&mut master));
+        (mixed.stochastic, mixed.number) = (true, number);
+        run(Tensor::Mixed(mixed), &still, 1.0, &Call { source, ..Call::NEUTRAL }, config);
         arrays.p
     };
     let one = Config::new(Level::Portable, 1);

@@ -9,6 +9,7 @@ use crate::parallel::{Runner, TaskList};
 use crate::step::{Gradient, Plan, Slot, Types, fail};
 use half::{bf16, f16};
 use ndarray::{ArrayView1, ArrayViewMut1};
+use std::marker::PhantomData;
 
 /// Rows of the tensor table, checked. Whoever has it has the arrays of its rows to itself.
 #[derive(Clone, Copy)]
@@ -142,6 +143,9 @@ fn check_master(index: usize, row: &Row) -> Result<(), Error> {
     } else if row.has(format::SPLIT24) {
         address::<i8>(index, "correction", row.master)?;
     } else if row.master != 0 {
+        if [dtype::F16_PER_OP, dtype::BF16_PER_OP].contains(&row.dtype()) {
+            return Err(fail(index, "its dtype has no master copy"));
+        }
         address::<f32>(index, "master copy", row.master)?;
     }
     Ok(())
@@ -173,7 +177,7 @@ impl TaskList for Rows<'_> {
     #[inline(always)]
     fn run(&mut self, index: usize, runner: &Runner<'_, Plan>) {
         let &mut Rows { from, clear, .. } = self;
-        let (row, number) = (&self.rows[index], (from + index) as u32);
+        let row = &self.rows[index];
         if row.is_idle() {
             return;
         }
@@ -181,9 +185,9 @@ impl TaskList for Rows<'_> {
         // vouches for them, and no slot lives longer than the exclusive borrow of these rows.
         unsafe {
             match row.code() {
-                dtype::F32 => runner.run::<Slot<'_, f32, f32, f32>>(slot(row, number, clear)),
-                dtype::F64 => runner.run::<Slot<'_, f64, f64, f64>>(slot(row, number, clear)),
-                _ => run_other(row, number, clear, runner),
+                dtype::F32 => runner.run::<Slot<'_, f32, f32, f32>>(slot(row, clear)),
+                dtype::F64 => runner.run::<Slot<'_, f64, f64, f64>>(slot(row, clear)),
+                _ => run_other(row, (from + index) as u32, clear, runner),
             }
         }
     }
@@ -200,7 +204,7 @@ impl TaskList for Rows<'_> {
 /// The row's addresses are null or aligned and valid for `length` elements of `H`, the buffer's of `B`,
 /// exclusive for all that is written, for as long as `'a`.
 #[inline(always)]
-unsafe fn slot<'a, H, B, T>(row: &Row, number: u32, clear: bool) -> Slot<'a, H, B, T> {
+unsafe fn slot<'a, H, B, T>(row: &Row, clear: bool) -> Slot<'a, H, B, T> {
     let &Row { data, grad, buffer, length, group, .. } = row;
     let length = length as usize;
     // SAFETY: the caller's promise.
@@ -212,12 +216,9 @@ unsafe fn slot<'a, H, B, T>(row: &Row, number: u32, clear: bool) -> Slot<'a, H, 
                 false => Gradient::Kept(ArrayView1::from_shape_ptr(length, pointer(grad))),
             },
             buffer: view(buffer, length),
-            master: None,
             first: row.is_first(),
-            stochastic: false,
             group: group as usize,
-            number,
-            offset: 0,
+            computed: PhantomData,
         }
     }
 }
@@ -233,22 +234,10 @@ unsafe fn run_other(row: &Row, number: u32, clear: bool, runner: &Runner<'_, Pla
     // SAFETY: the caller's promise.
     unsafe {
         match row.dtype() {
-            F16_PER_OP => runner.run::<PerOp<'_, f16>>(per_op_slot(row, number, clear)),
-            BF16_PER_OP => runner.run::<PerOp<'_, bf16>>(per_op_slot(row, number, clear)),
+            F16_PER_OP => runner.run::<PerOp<'_, f16>>(slot(row, clear)),
+            BF16_PER_OP => runner.run::<PerOp<'_, bf16>>(slot(row, clear)),
             _ => runner.run(mixed(row, number, clear)),
         }
-    }
-}
-
-/// A tensor that is rounded after every operation.
-///
-/// # Safety
-/// As for [`slot`], and the same of the master copy, of `T`.
-unsafe fn per_op_slot<'a, H, B, T>(row: &Row, number: u32, clear: bool) -> Slot<'a, H, B, T> {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let master = view(row.master, row.length as usize);
-        Slot { master, ..slot(row, number, clear) }
     }
 }
 

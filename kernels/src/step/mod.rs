@@ -36,10 +36,6 @@ pub enum Tensor<'a> {
     F32(Slot<'a, f32, f32, f32>),
     /// float64
     F64(Slot<'a, f64, f64, f64>),
-    /// float16, computed with in float32
-    F16(Slot<'a, f16, f32, f32>),
-    /// bfloat16, computed with in float32
-    Bf16(Slot<'a, bf16, f32, f32>),
     /// float16, rounded after every operation
     F16PerOp(Slot<'a, f16, f16, RoundEveryOp<f16>>),
     /// bfloat16, rounded after every operation
@@ -54,8 +50,6 @@ macro_rules! dispatch {
         match $tensor {
             Tensor::F32($slot) => $body,
             Tensor::F64($slot) => $body,
-            Tensor::F16($slot) => $body,
-            Tensor::Bf16($slot) => $body,
             Tensor::F16PerOp($slot) => $body,
             Tensor::Bf16PerOp($slot) => $body,
             Tensor::Mixed($slot) => $body,

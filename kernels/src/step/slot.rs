@@ -9,6 +9,7 @@ use crate::parallel::{Task, both, middle_of};
 use crate::simd::Level;
 use crate::views::{elements, elements_mut};
 use ndarray::{ArrayView1, ArrayViewMut1, Axis};
+use std::marker::PhantomData;
 
 /// A gradient.
 #[derive(Debug)]
@@ -29,18 +30,12 @@ pub struct Slot<'a, H, B, T> {
     pub grad: Gradient<'a, H>,
     /// Its momentum buffer, updated in place; needed if the group has momentum.
     pub buffer: Option<ArrayViewMut1<'a, B>>,
-    /// The copy that is stepped in its place, and of which it gets the nearest values.
-    pub master: Option<ArrayViewMut1<'a, T>>,
     /// Whether the buffer has never been written: it is then not read.
     pub first: bool,
-    /// Whether parameters are rounded by random bits.
-    pub stochastic: bool,
     /// The index of its group.
     pub group: usize,
-    /// The number of the tensor, by which its random bits differ from others'.
-    pub number: u32,
-    /// The element of the tensor that this part begins with.
-    pub offset: usize,
+    /// The type that it is computed with in.
+    pub computed: PhantomData<T>,
 }
 
 impl<'a, H, B, T> Slot<'a, H, B, T> {
@@ -54,12 +49,9 @@ impl<'a, H, B, T> Slot<'a, H, B, T> {
             param,
             grad: Gradient::Kept(grad),
             buffer,
-            master: None,
             first: false,
-            stochastic: false,
             group: 0,
-            number: 0,
-            offset: 0,
+            computed: PhantomData,
         }
     }
 
@@ -71,7 +63,6 @@ impl<'a, H, B, T> Slot<'a, H, B, T> {
                 Gradient::Cleared(grad) => Gradient::Cleared(grad.view_mut()),
             },
             buffer: self.buffer.as_mut().map(|buffer| buffer.view_mut()),
-            master: self.master.as_mut().map(|master| master.view_mut()),
             ..*self
         }
     }
@@ -93,16 +84,8 @@ impl<H: Element<T>, B: Element<T>, T: Computed> Task for Slot<'_, H, B, T> {
             Gradient::Cleared(grad) => both(grad.split_at(Axis(0), middle), Gradient::Cleared),
         };
         let (buffer, buffer_rest) = self.buffer.map(|b| b.split_at(Axis(0), middle)).unzip();
-        let (master, master_rest) = self.master.map(|m| m.split_at(Axis(0), middle)).unzip();
-        let rest = Slot {
-            param: param_rest,
-            grad: grad_rest,
-            buffer: buffer_rest,
-            master: master_rest,
-            offset: self.offset + middle,
-            ..self
-        };
-        (Slot { param, grad, buffer, master, ..self }, rest)
+        let rest = Slot { param: param_rest, grad: grad_rest, buffer: buffer_rest, ..self };
+        (Slot { param, grad, buffer, ..self }, rest)
     }
 
     /// Steps the parameter: directly if it is stored as it is computed with and nothing is done to its
@@ -133,9 +116,6 @@ impl<H: Element<T>, B: Element<T>, T: Computed> Slot<'_, H, B, T> {
         if !grad || self.param.as_slice().is_none() {
             return Err(fail(index, "its data or gradient is not contiguous"));
         }
-        if self.master.as_ref().is_some_and(|m| m.len() != n || m.as_slice().is_none()) {
-            return Err(fail(index, "its master copy has another length or is not contiguous"));
-        }
         match &self.buffer {
             None if loops.buffered => Err(fail(index, "it has no momentum buffer")),
             Some(b) if b.len() != n || b.as_slice().is_none() => {
@@ -153,7 +133,6 @@ impl<H: Element<T>, B: Element<T>, T: Computed> Slot<'_, H, B, T> {
             && let Some(g) = H::as_direct(elements(grad))
             && let Some(p) = H::direct(elements_mut(self.param.view_mut()))
             && let Some(b) = B::direct(buffer)
-            && self.master.is_none()
             && loops.preparation.is_neutral()
         {
             loops.kernel.run(level, self.first, p, g, b);
@@ -172,9 +151,6 @@ impl<H: Element<T>, B: Element<T>, T: Computed> Slot<'_, H, B, T> {
 
     /// The tensor for the loop over blocks, if that knows its type.
     fn mixed(&mut self) -> Option<Mixed<'_>> {
-        if self.master.is_some() {
-            return None;
-        }
         let grad = match &mut self.grad {
             Gradient::Kept(grad) => Gradient::Kept(H::as_direct(elements(grad))?.into()),
             Gradient::Cleared(grad) => {
@@ -192,16 +168,14 @@ impl<H: Element<T>, B: Element<T>, T: Computed> Slot<'_, H, B, T> {
     }
 
     fn run_tiled(self, plan: &Plan, level: Level) {
-        let bits = self.stochastic.then(|| plan.source().bits(self.number, self.offset));
-        let mut tile = Tile::new(&plan.loops::<T>()[self.group], self.first, bits, level);
+        let mut tile = Tile::new(&plan.loops::<T>()[self.group], self.first, level);
         let mut params = tiles(self.param);
-        let mut masters = self.master.into_iter().flat_map(tiles);
         let mut buffers = self.buffer.into_iter().flat_map(tiles);
         let mut run = |grad: &[H]| {
             tile.load(grad);
             let buffer = buffers.next().unwrap_or_default();
             let param = params.next().unwrap_or_default();
-            tile.step(param, buffer, masters.next());
+            tile.step(param, buffer);
         };
         match self.grad {
             Gradient::Kept(grad) => elements(&grad).chunks(TILE).for_each(run),

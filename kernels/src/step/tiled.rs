@@ -6,7 +6,6 @@ use super::plan::Loops;
 use super::prepare::Preparation;
 use crate::dtype::{Element, TILE};
 use crate::lanes::Real;
-use crate::random::Bits;
 use crate::simd::Level;
 
 /// Memory for one tile, and what is run on it.
@@ -15,7 +14,6 @@ pub(crate) struct Tile<'a, T> {
     preparation: &'a Preparation<T>,
     kernel: &'a Kernel<T>,
     first: bool,
-    bits: Option<Bits>,
     grad: [T; TILE],
     /// Parameters and buffers, where these are not stored as `T`.
     other: [[T; TILE]; 2],
@@ -24,14 +22,13 @@ pub(crate) struct Tile<'a, T> {
 impl<'a, T: Real> Tile<'a, T> {
     /// Room for a tile of a tensor, at whose first step its buffer is not read.
     #[inline(always)]
-    pub(crate) fn new(loops: &'a Loops<T>, first: bool, bits: Option<Bits>, level: Level) -> Self {
+    pub(crate) fn new(loops: &'a Loops<T>, first: bool, level: Level) -> Self {
         let Loops { preparation, kernel, .. } = loops;
         Tile {
             level,
             preparation,
             kernel,
             first,
-            bits,
             grad: [T::from_f64(0.0); TILE],
             other: [[T::from_f64(0.0); TILE]; 2],
         }
@@ -50,12 +47,12 @@ impl<'a, T: Real> Tile<'a, T> {
     }
 
     /// Steps the parameters of a tile by the gradients that have been loaded.
-    pub(crate) fn step<H, B>(&mut self, param: &mut [H], buffer: &mut [B], master: Option<&mut [T]>)
+    pub(crate) fn step<H, B>(&mut self, param: &mut [H], buffer: &mut [B])
     where
         H: Element<T>,
         B: Element<T>,
     {
-        let Tile { level, kernel, first, bits, grad, other: [p, b], .. } = self;
+        let Tile { level, kernel, first, grad, other: [p, b], .. } = self;
         let (level, first, grad) = (*level, *first, &grad[..param.len()]);
         let mut run = |p: &mut [T]| match B::direct(buffer) {
             Some(b) => kernel.run(level, first, p, grad, b),
@@ -68,27 +65,12 @@ impl<'a, T: Real> Tile<'a, T> {
                 B::store(level, b, buffer);
             }
         };
-        if let (None, Some(param)) = (&master, H::direct(param)) {
+        if let Some(param) = H::direct(param) {
             return run(param);
         }
-        let p = match master {
-            Some(master) => master,
-            None => {
-                let p = &mut p[..param.len()];
-                H::load(level, param, p);
-                p
-            }
-        };
+        let p = &mut p[..param.len()];
+        H::load(level, param, p);
         run(p);
-        round(level, bits, p, param);
+        H::store(level, p, param);
     }
-}
-
-/// Writes parameters back: the nearest values, or by chance.
-fn round<H: Element<T>, T>(level: Level, bits: &mut Option<Bits>, from: &[T], to: &mut [H]) {
-    let Some(bits) = bits else { return H::store(level, from, to) };
-    let mut random = [0; TILE];
-    let random = &mut random[..to.len()];
-    bits.fill(random);
-    H::scatter(level, from, to, random);
 }
