@@ -12,7 +12,7 @@ import { ChaCha8, storeAtRandom } from "../../src/backends/js/random.ts";
 import type { Format, Numbers } from "../../src/backends/js/wasm/kernel.ts";
 import { masterBytesOf } from "../../src/backends/js/wasm/kernel.ts";
 import { TILE } from "../../src/backends/js/wasm/memory.ts";
-import { type Arrays, Method, type Rounder, sweep } from "../../src/backends/js/wasm/sweep.ts";
+import { type Arrays, Method, type Rounder } from "../../src/backends/js/wasm/sweep.ts";
 import { allocate } from "../../src/backends/js/wasm/workspace.ts";
 import { BFloat16Array } from "../../src/core/bfloat16.ts";
 import { type Dtype, dtypeOf, isSixteenBit } from "../../src/core/dtype.ts";
@@ -172,7 +172,7 @@ function assertEqualSteps(each: Case): void {
       const byElement = arraysOf(kind, length, new ArrayBuffer(1 << 18), 0);
       const momentum = h.momentum === 0 ? null : inTiles.momentum;
       const around = new Uint8Array(buffer, offset + (1 << 17), 1 << 10).fill(0xa5);
-      sweep(choice.method, numbers, { ...inTiles, momentum }, round);
+      choice.method.step(numbers, { ...inTiles, momentum }, round);
       stepByElement(
         choice,
         numbers,

@@ -56,14 +56,32 @@ function partOf<T extends HostArray>(array: T, { from, count }: Part): T {
   return count === array.length ? array : array.subarray(from, from + count) as T;
 }
 
-/** Tiles of the types that are computed with, by their name and what they hold. */
-const tiles = new Map<string, FloatArray>();
+type TileName = "data" | "grad" | "buffer";
 
-function tileOf(type: WideDtype, name: "data" | "grad" | "buffer", count: number): FloatArray {
-  const key = type.name + name;
-  let tile = tiles.get(key);
-  if (tile === undefined) tiles.set(key, tile = type.zeros(TILE));
-  return tile.subarray(0, count);
+/** Tiles of the types that are computed with, by what they hold. */
+const tiles: Record<TileName, Map<WideDtype, FloatArray>> = {
+  data: new Map(),
+  grad: new Map(),
+  buffer: new Map(),
+};
+
+function wholeTileOf(type: WideDtype, name: TileName): FloatArray {
+  let tile = tiles[name].get(type);
+  if (tile === undefined) tiles[name].set(type, tile = type.zeros(TILE));
+  return tile;
+}
+
+function tileOf(type: WideDtype, name: TileName, count: number): FloatArray {
+  return wholeTileOf(type, name).subarray(0, count);
+}
+
+/** A gradient of up to a tile, of the type that is computed with, or a tile that begins with it. */
+export function preparedOf(choice: Choice, grad: FloatArray): FloatArray {
+  const { method: { format }, numbers: { preparation }, loops, dtype } = choice;
+  if (!format.prepared) return grad;
+  const tile = wholeTileOf(dtype as WideDtype, "grad");
+  loops.prepare(grad, tile, preparation!);
+  return tile;
 }
 
 function gradientOf(
@@ -82,30 +100,39 @@ function gradientOf(
 
 function parameterOf(
   { dtype, method: { format } }: Choice,
-  { key }: Numbers,
+  numbers: Numbers,
   { data, master }: Arrays,
   part: Part,
   round: Rounder | null,
 ): Elements {
   const own = partOf(data, part);
   if (!isSixteenBit(dtype)) return { values: own as FloatArray, keep: null };
+  if (format.master === "split" || format.master === "split24") {
+    return splitOf(format.master, numbers, own as Uint16Array, master!, part);
+  }
   const { from, count } = part;
-  if (format.master === "float32") {
-    const values = wordsAt(master!, part);
-    return { values, keep: () => round === null ? store(values, own) : round(values, own, from) };
-  }
+  const isCopied = format.master === "none";
+  const values = isCopied
+    ? tileOf(FLOAT32, "data", count) as Float32Array
+    : new Float32Array(master!.buffer, master!.offset + 4 * from, count);
+  if (isCopied) load(own, values);
+  return { values, keep: () => round === null ? store(values, own) : round(values, own, from) };
+}
+
+function splitOf(
+  kind: "split" | "split24",
+  { key }: Numbers,
+  bits: Uint16Array,
+  { buffer, offset }: Place,
+  { from, count }: Part,
+): Elements {
   const values = tileOf(FLOAT32, "data", count) as Float32Array;
-  if (format.master === "none") {
-    load(own, values);
-    return { values, keep: () => round === null ? store(values, own) : round(values, own, from) };
-  }
-  const bits = own as Uint16Array;
-  if (format.master === "split") {
-    const corrections = new Int16Array(master!.buffer, master!.offset + 2 * from, count);
+  if (kind === "split") {
+    const corrections = new Int16Array(buffer, offset + 2 * from, count);
     joinWords(bits, corrections, values);
     return { values, keep: () => splitWords(values, bits, corrections) };
   }
-  const corrections = new Int8Array(master!.buffer, master!.offset + from, count);
+  const corrections = new Int8Array(buffer, offset + from, count);
   joinWords24(bits, corrections, values);
   return { values, keep: () => splitWords24(values, bits, corrections, key, from / BLOCK) };
 }
@@ -135,8 +162,4 @@ function momentumOf(
   const values = tileOf(FLOAT32, "buffer", count) as Float32Array;
   load(own, values);
   return { values, keep: () => store(values, own) };
-}
-
-function wordsAt({ buffer, offset }: Place, { from, count }: Part): Float32Array {
-  return new Float32Array(buffer, offset + 4 * from, count);
 }

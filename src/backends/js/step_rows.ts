@@ -18,12 +18,12 @@ import type { CallRow } from "../../plan/layout.ts";
 import type { Plan } from "../../plan/plan.ts";
 import { choose, isFor } from "./choice.ts";
 import type { Choice } from "./choice.ts";
-import { stepByElement } from "./element_tiles.ts";
+import { preparedOf, stepByElement } from "./element_tiles.ts";
 import { plain } from "./plain_views.ts";
 import { randomOf, storeAtRandom } from "./random.ts";
 import { isSmall } from "./tiles.ts";
+import { TILE } from "./wasm/memory.ts";
 import type { Place } from "./wasm/state_part.ts";
-import { sweep } from "./wasm/sweep.ts";
 import type { Arrays, Rounder } from "./wasm/sweep.ts";
 
 /** Steps the rows `from <= row < to` that have a dense gradient. */
@@ -43,9 +43,12 @@ function stepRow(plan: Plan, row: number, choice: Choice, call: CallRow | null):
   const held = choice.lines.momentum === "none" ? null : table.buffers[row];
   const { isPlain, numbers: { preparation }, lines, numbers: { factors }, loops } = choice;
   const isByElement = choice.isEach || isSmall(data.length);
-  if (isByElement && isPlain && preparation === null) {
+  if (isByElement && isPlain && (preparation === null || data.length <= TILE)) {
     const [buffer, at] = elementsOf(plan, row, held, choice);
-    return loops.step(lines, factors, data as FloatArray, grad as FloatArray, buffer, at);
+    const prepared = preparedOf(choice, grad as FloatArray);
+    loops.step(lines, factors, data as FloatArray, prepared, buffer, at);
+    if (preparation?.zero) grad.fill(0);
+    return;
   }
   const momentum = placeOf(held, halves, row * ROW + BUFFER);
   const master = choice.hasMaster ? placeOf(table.masters[row], halves, row * ROW + MASTER) : null;
@@ -67,7 +70,7 @@ function stepArrays(choice: Choice, arrays: Arrays, { row, call, isByElement }: 
     : choice.numbers;
   const round = choice.isStochastic && call !== null ? rounderOf(call, row) : null;
   if (isByElement) stepByElement(choice, numbers, arrays, round);
-  else sweep(choice.method, numbers, arrays, round);
+  else choice.method.step(numbers, arrays, round);
 }
 
 function randomStateOf(call: CallRow): { seed: number; counter: number } {

@@ -6,7 +6,7 @@ import type { Factors, Lines } from "../../core/rule.ts";
 import { loopsOf } from "./loops/loops.ts";
 import { plainFormat } from "./wasm/kernel.ts";
 import { isAvailable } from "./wasm/memory.ts";
-import { Method, sweep } from "./wasm/sweep.ts";
+import { Method } from "./wasm/sweep.ts";
 
 /** Elements below which a plain loop is faster than copies into WebAssembly's memory and back. */
 const SMALL = 64;
@@ -32,12 +32,23 @@ export function isSmall(length: number): boolean {
   return length < SMALL || !isAvailable();
 }
 
+/** How tensors are stepped to which some lines apply, that are one object for all rows of a matrix. */
+const methods = new WeakMap<Lines, Method>();
+
+function methodOf(dtype: WideDtype, lines: Lines): Method {
+  let method = methods.get(lines);
+  if (method?.format.dtype !== dtype) {
+    methods.set(lines, method = new Method(plainFormat(dtype, lines)));
+  }
+  return method;
+}
+
 /** Steps one tensor in WebAssembly. */
 export const sweepTiles: Sweep = (dtype, lines, factors, data, grad, buffer, at) => {
   const momentum = buffer &&
     { buffer: buffer.buffer, offset: buffer.byteOffset + at * dtype.bytes };
   const numbers = { factors, preparation: null, key: 0 };
-  sweep(new Method(plainFormat(dtype, lines)), numbers, { data, grad, momentum, master: null });
+  methodOf(dtype, lines).step(numbers, { data, grad, momentum, master: null });
 };
 
 /** Steps one tensor element by element. */

@@ -3,9 +3,10 @@
 import type { Dtype } from "../../../core/dtype.ts";
 import { computeTypeOf } from "../preparation.ts";
 import { op, simd, TYPE } from "./assembler.ts";
+import { SIMD } from "./instructions.ts";
 import { instantiate, TILES } from "./memory.ts";
 import { streamOf } from "./streams.ts";
-import { SIMD, VECTOR, Writer } from "./writer.ts";
+import { VECTOR, Writer } from "./writer.ts";
 
 const { add, mul, extractLane } = SIMD.f64x2;
 

@@ -13,6 +13,7 @@ import type { Factors, Lines } from "../../../core/rule.ts";
 import { computeTypeOf } from "../preparation.ts";
 import type { Preparation } from "../preparation.ts";
 import { TYPE } from "./assembler.ts";
+import { SIMD } from "./instructions.ts";
 import { instantiate, isFused, SCALES_TILE, TILES } from "./memory.ts";
 import { randomBits } from "./momentum8.ts";
 import type { Random } from "./momentum8.ts";
@@ -170,7 +171,8 @@ function streamsOf(w: Writer, format: Format): Streams {
   };
 }
 
-const otherKey = (w: Writer) => w.binary(0xae, w.splatWord(PARAM.key), w.words(OTHER_KEY)); // i32x4.add
+const otherKey = (w: Writer) =>
+  w.binary(SIMD.i32x4.add, w.splatWord(PARAM.key), w.words(OTHER_KEY));
 
 function parameterOf(w: Writer, format: Format, random: () => Random): Stream {
   const { dtype, master, unrounded } = format;

@@ -1,7 +1,7 @@
 /** WebAssembly for momentum in 8 bits; `src/core/momentum8.ts` does the same to one element. */
 
 import { BLOCK, laneOf, SMALLEST_SCALE } from "../../../core/momentum8.ts";
-import { SIMD } from "./writer.ts";
+import { SIMD } from "./instructions.ts";
 import type { Area, Writer } from "./writer.ts";
 
 const { i16x8, i32x4, f32x4, narrow } = SIMD;
@@ -63,7 +63,7 @@ export function storeMomentum8(
   const largest = w.words(0x7f7e0000);
   const magnitudes = vectors.map((x) => w.binary(SIMD.and, x, w.words(0x7fffffff)));
   const marks = magnitudes.map((a) => w.binary(i32x4.gtS, a, largest));
-  const finite = magnitudes.map((a, k) => w.binary(SIMD.andnot, a, marks[k]));
+  const finite = magnitudes.map((a, k) => w.binary(SIMD.andNot, a, marks[k]));
   const scale = scaleOf(w, finite);
   w.storeBlockByte(scales, scale);
   const inverse = w.shift(i32x4.shl, w.binary(i32x4.sub, w.words(254), scale), 23);

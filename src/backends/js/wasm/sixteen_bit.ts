@@ -1,7 +1,7 @@
 /** WebAssembly that converts vectors of 16-bit types to float32, and back. */
 
 import type { Dtype } from "../../../core/dtype.ts";
-import { SIMD } from "./writer.ts";
+import { SIMD } from "./instructions.ts";
 import type { Writer } from "./writer.ts";
 
 const { i32x4, f32x4, narrow } = SIMD;
@@ -26,19 +26,15 @@ export function narrowTo(w: Writer, { name }: Dtype, value: number): number {
   return name === "bfloat16" ? narrowToBFloat16(w, value) : narrowToFloat16(w, value);
 }
 
-/** What makes 2^-14 of the bits of a float16 that has none. */
+/** The bits of 2^-14: float16 has no normal number below it. */
 const SMALLEST_NORMAL = 113 << 23;
-
-/** From a bias of 15 to one of 127. */
-const REBIAS = 112 << 23;
 
 /** No value passes through subnormal float32, which some processors handle in microcode. */
 function widenFloat16(w: Writer, words: number): number {
   const bits = w.shift(i32x4.shl, w.binary(SIMD.and, words, w.words(0x7fff)), 13);
-  const rebias = w.words(REBIAS);
-  const isSpecial = w.binary(i32x4.gtS, bits, w.words((0x7c00 << 13) - 1));
-  const further = w.binary(SIMD.and, isSpecial, rebias);
-  const normal = w.binary(i32x4.add, w.binary(i32x4.add, bits, rebias), further);
+  // With exponents that are 224 too large, infinity and NaN have those of float32.
+  const large = w.binary(i32x4.add, bits, w.words(224 << 23));
+  const normal = w.binary(f32x4.mul, large, w.number(2 ** -112));
   // Below the normal numbers, the bits count units of 2^-24, as those of 2^-14 and above do.
   const smallest = w.words(SMALLEST_NORMAL);
   const subnormal = w.binary(f32x4.sub, w.binary(i32x4.add, bits, smallest), smallest);
@@ -48,20 +44,21 @@ function widenFloat16(w: Writer, words: number): number {
   return w.binary(SIMD.or, magnitude, sign);
 }
 
+/**
+ * A value is added to a power of two, the unit in the last place of which is that of the float16: the
+ * sum is rounded to it. What is too large for a float16 is scaled to infinity before.
+ */
 function narrowToFloat16(w: Writer, value: number): number {
   const magnitude = w.binary(SIMD.and, value, w.words(0x7fffffff));
-  const even = w.binary(SIMD.and, w.shift(i32x4.shrU, magnitude, 13), w.words(1));
-  const bias = w.words(0xfff - REBIAS);
-  const rounded = w.binary(i32x4.add, w.binary(i32x4.add, magnitude, bias), even);
-  const normal = w.binary(i32x4.minS, w.shift(i32x4.shrS, rounded, 13), w.words(0x7c00));
-  // The unit in the last place of 0.5 is 2^-24: the sum is rounded to that of subnormal numbers.
-  const half = w.words(126 << 23);
-  const subnormal = w.binary(i32x4.sub, w.binary(f32x4.add, magnitude, half), half);
-  const isSubnormal = w.binary(i32x4.ltS, magnitude, w.words(SMALLEST_NORMAL));
-  const finite = w.select(isSubnormal, subnormal, normal);
-  const payload = w.binary(SIMD.and, w.shift(i32x4.shrU, magnitude, 13), w.words(0x1ff));
-  const nan = w.binary(SIMD.or, payload, w.words(0x7e00));
-  const unsigned = w.select(isNaN(w, value), nan, finite);
+  const overflown = w.binary(f32x4.mul, magnitude, w.number(2 ** 112));
+  const scaled = w.binary(f32x4.mul, overflown, w.number(2 ** -110));
+  const exponent = w.binary(SIMD.and, magnitude, w.words(0x7f800000));
+  const least = w.binary(i32x4.maxS, exponent, w.words(SMALLEST_NORMAL));
+  const power = w.binary(i32x4.add, least, w.words(15 << 23));
+  const sum = w.binary(f32x4.add, scaled, power);
+  const exponents = w.binary(SIMD.and, w.shift(i32x4.shrU, sum, 13), w.words(0x7c00));
+  const finite = w.binary(i32x4.add, exponents, w.binary(SIMD.and, sum, w.words(0xfff)));
+  const unsigned = w.select(isNaN(w, value), w.words(0x7e00), finite);
   const sign = w.binary(SIMD.and, w.shift(i32x4.shrU, value, 16), w.words(0x8000));
   return w.binary(SIMD.or, unsigned, sign);
 }

@@ -1,8 +1,8 @@
 /** WebAssembly for split master weights; `src/core/split_master.ts` does the same to one element. */
 
+import { SIMD } from "./instructions.ts";
 import { extend, isNaN, join } from "./sixteen_bit.ts";
 import type { Random } from "./momentum8.ts";
-import { SIMD } from "./writer.ts";
 import type { Area, Writer } from "./writer.ts";
 
 const { i16x8, i32x4, narrow } = SIMD;

@@ -9,10 +9,14 @@ export interface Place {
   readonly offset: number;
 }
 
-/** One array of a tensor's state. */
+const NOWHERE = new ArrayBuffer(0);
+
+/** One array of a tensor's state, of one tensor after another. */
 export class StatePart {
+  #buffer: ArrayBufferLike = NOWHERE;
+  #offset = 0;
   /** Whether the array is in the memory of the workspace. */
-  readonly #isOwn: boolean;
+  #isOwn = false;
 
   /**
    * @param tile Where the array is copied to.
@@ -20,11 +24,15 @@ export class StatePart {
    */
   constructor(
     readonly workspace: Workspace,
-    readonly place: Place,
     readonly tile: number,
     readonly bytes: number,
-  ) {
-    this.#isOwn = place.buffer === workspace.memory.buffer;
+  ) {}
+
+  /** Says where the array of the next tensor is: so many bytes after a place. */
+  moveTo({ buffer, offset }: Place, bytes = 0): void {
+    this.#buffer = buffer;
+    this.#offset = offset + bytes;
+    this.#isOwn = buffer === this.workspace.bytes.buffer;
   }
 
   /**
@@ -34,7 +42,7 @@ export class StatePart {
    * @param isRead Whether the kernel reads them.
    */
   enter(from: number, count: number, end: number, isRead: boolean): number {
-    if (this.#isOwn && end === count) return this.place.offset + from * this.bytes;
+    if (this.#isOwn && end === count) return this.#offset + from * this.bytes;
     const { bytes } = this.workspace;
     const length = count * this.bytes;
     if (isRead) bytes.set(this.#view(from, count), this.tile);
@@ -50,7 +58,7 @@ export class StatePart {
   }
 
   #view(from: number, count: number): Uint8Array {
-    const { place, bytes } = this;
-    return new Uint8Array(place.buffer, place.offset + from * bytes, count * bytes);
+    const { bytes } = this;
+    return new Uint8Array(this.#buffer, this.#offset + from * bytes, count * bytes);
   }
 }

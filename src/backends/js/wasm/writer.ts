@@ -9,6 +9,7 @@
 import type { Arithmetic } from "../../../core/rule.ts";
 import { assemble, op, simd, TYPE, unsigned } from "./assembler.ts";
 import type { Bytes } from "./assembler.ts";
+import { SIMD } from "./instructions.ts";
 
 /** Bytes of a vector. */
 export const VECTOR = 16;
@@ -22,29 +23,6 @@ export interface Area {
   /** The parameter of the function that has its address. */
   readonly base?: number;
 }
-
-/** SIMD instructions, by their names in the specification. */
-export const SIMD = {
-  and: 0x4e,
-  andnot: 0x4f,
-  or: 0x50,
-  xor: 0x51,
-  i16x8: { eq: 0x2d, minS: 0x96, maxS: 0x98, extendLowS: 0x87, extendHighS: 0x88 },
-  i32x4: {
-    ...{ splat: 0x11, eq: 0x37, ltS: 0x39, gtS: 0x3b, extendLowS: 0xa7, extendHighS: 0xa8 },
-    ...{ extendLowU: 0xa9, extendHighU: 0xaa, shl: 0xab, shrS: 0xac, shrU: 0xad },
-    ...{ add: 0xae, sub: 0xb1, mul: 0xb5, minS: 0xb6, maxS: 0xb8 },
-  },
-  f32x4: {
-    ...{ splat: 0x13, ne: 0x42, lt: 0x43, neg: 0xe1, add: 0xe4, sub: 0xe5, mul: 0xe6 },
-    ...{ pmin: 0xea, pmax: 0xeb, convertI32: 0xfa, demote: 0x5e, madd: 0x105 },
-  },
-  f64x2: {
-    ...{ splat: 0x14, lt: 0x49, neg: 0xed, add: 0xf0, sub: 0xf1, mul: 0xf2 },
-    ...{ pmin: 0xf6, pmax: 0xf7, promoteLow: 0x5f, madd: 0x107, extractLane: 0x21 },
-  },
-  narrow: { i8FromI16S: 0x65, i16FromI32S: 0x85, i16FromI32U: 0x86 },
-} as const;
 
 /** What a loop is written with. */
 export interface WriterOptions {
@@ -193,9 +171,9 @@ export class Writer implements Arithmetic<number> {
 
   /** Clamps to `low..high`; NaN stays. */
   clamp(value: number, low: number, high: number): number {
-    const { pmin, pmax } = this.single ? SIMD.f32x4 : SIMD.f64x2;
+    const { pseudoMin, pseudoMax } = this.single ? SIMD.f32x4 : SIMD.f64x2;
     // A pseudo-minimum is its first operand unless the second one is smaller.
-    return this.binary(pmax, this.binary(pmin, value, high), low);
+    return this.binary(pseudoMax, this.binary(pseudoMin, value, high), low);
   }
 
   /** The negative of a value that the loop does not change. */
