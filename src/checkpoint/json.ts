@@ -15,6 +15,10 @@ const QUOTE = 0x22;
 
 const BACKSLASH = 0x5c;
 
+const SPACE = 0x20;
+
+const TILDE = 0x7e;
+
 const WORD = /true|false|null/y;
 
 const INFINITY = /-?Infinity/y;
@@ -74,28 +78,36 @@ export class JsonReader {
   }
 
   /**
-   * Reads what a pattern matches, if it does: a faster way to what is usual, which is valid JSON.
+   * Reads what is written as usual, if it is: a faster way, which accepts nothing but valid JSON.
    *
-   * @param pattern Sticky.
-   * @param values How many keys and items there are in a match.
+   * @param scan Returns the place behind it; -1 if it is written otherwise.
    */
-  usual(pattern: RegExp, values: (match: RegExpExecArray) => number): RegExpExecArray | null {
+  usual(scan: (text: string, at: number) => number): boolean {
     this.#space();
-    pattern.lastIndex = this.#at;
-    const match = pattern.exec(this.#text);
-    if (match === null) return null;
-    this.#at = pattern.lastIndex;
-    this.#count(values(match));
-    return match;
+    const end = scan(this.#text, this.#at);
+    if (end < 0) return false;
+    this.#at = end;
+    return true;
+  }
+
+  /** Counts keys and items that `usual` has read. */
+  counted(values: number): void {
+    this.#count(values);
   }
 
   /** Reads a string. */
   string(): string {
     this.#space();
-    const { end, plain } = this.#findString();
-    const value = plain ? this.#text.slice(this.#at + 1, end - 1) : this.#unescape(end);
+    const from = this.#at;
+    const end = this.#findPlain();
+    if (end >= 0) {
+      this.#at = end;
+      return this.#text.slice(from + 1, end - 1);
+    }
+    const last = this.#findString();
+    const value = this.#unescape(last);
     if (!value.isWellFormed()) throw this.error("a string has a lone surrogate");
-    this.#at = end;
+    this.#at = last;
     return value;
   }
 
@@ -166,14 +178,24 @@ export class JsonReader {
     return match;
   }
 
-  /** Where the string that begins here ends, and whether it is written without escapes. */
-  #findString(): { end: number; plain: boolean } {
+  /** Where the string that begins here ends, if it is of ASCII without escapes; -1 if it is not. */
+  #findPlain(): number {
+    const text = this.#text;
+    if (text.charCodeAt(this.#at) !== QUOTE) return -1;
+    for (let end = this.#at + 1; end < text.length; end++) {
+      const code = text.charCodeAt(end);
+      if (code === QUOTE) return end + 1;
+      if (code === BACKSLASH || code < SPACE || code > TILDE) break;
+    }
+    return -1;
+  }
+
+  /** Where the string that begins here ends. */
+  #findString(): number {
     if (this.#text.charCodeAt(this.#at) !== QUOTE) throw this.error("there must be a string");
-    let plain = true;
     for (let end = this.#at + 1; end < this.#text.length; end++) {
       const code = this.#text.charCodeAt(end);
-      if (code === QUOTE) return { end: end + 1, plain };
-      if (code === BACKSLASH || code < 0x20) plain = false;
+      if (code === QUOTE) return end + 1;
       if (code === BACKSLASH) end++;
     }
     throw this.error("a string does not end");

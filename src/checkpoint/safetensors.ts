@@ -15,28 +15,26 @@
  * the Python package wrote.
  */
 
-import { dtypeOf } from "../core/dtype.ts";
-import type { HostArray } from "../core/host_array.ts";
 import { bufferOf, byteLengthOf, byteOffsetOf } from "../core/intrinsics.ts";
-import { cannot, quote } from "../core/validate.ts";
+import { quote } from "../core/validate.ts";
+import { storedTypeOf } from "../state/stored_array.ts";
+import type { StoredArray } from "../state/stored_array.ts";
 import { METADATA } from "../state/tensor_names.ts";
 import { unreadable } from "./errors.ts";
 import { HeaderWriter, PREFIX } from "./header_writer.ts";
 import { JsonReader, MAX_VALUES } from "./json.ts";
+import { FieldScanner, MAX_RANK } from "./tensor_fields.ts";
+import type { Described, TensorInfo } from "./tensor_fields.ts";
 import { sortTensors } from "./tensor_order.ts";
 import type { Tensor } from "./tensor_order.ts";
 export { PREFIX } from "./header_writer.ts";
 
 const MAX_HEADER = 100_000_000;
 
-const MAX_RANK = 64;
-
 const MAX_TENSORS = 250_000;
 
 /** Its name, its three fields and two offsets. */
 const VALUES_PER_TENSOR = 6;
-
-/** The key of a header that is not a tensor. */
 
 /** Bits per element. */
 const BITS: ReadonlyMap<string, number> = new Map([
@@ -64,21 +62,6 @@ const BITS: ReadonlyMap<string, number> = new Map([
   ["U64", 64],
 ]);
 
-const KNOWN_DTYPES: ReadonlyMap<string, string> = new Map(
-  [...BITS.keys()].map((key) => [key, key]),
-);
-
-/** A whole number of at most 15 digits, which a double holds. */
-const COUNT = "(?:0|[1-9][0-9]{0,14})";
-
-const SHAPE = `(?:${COUNT}(?:,${COUNT}){0,${MAX_RANK - 1}})?`;
-
-/** The fields of a tensor without spaces and in the usual order. */
-const USUAL = new RegExp(
-  `\\{"dtype":"([A-Z0-9_]+)","shape":\\[(${SHAPE})\\],"data_offsets":\\[(${COUNT}),(${COUNT})\\]\\}`,
-  "y",
-);
-
 /** Three keys and two offsets. */
 const USUAL_VALUES = 5;
 
@@ -92,24 +75,12 @@ export interface Layout {
   readonly size: number;
 }
 
-/** Where a tensor is, as a header says. */
-export interface TensorInfo {
-  /** The format's name of the dtype, such as `F32`. */
-  readonly dtype: string;
-  /** The shape. */
-  readonly shape: readonly number[];
-  /** First byte, counted from the end of the header. */
-  readonly start: number;
-  /** The byte after the last. */
-  readonly end: number;
-}
-
 /** A header that has been checked. */
 export interface Header {
   /** The entries of `__metadata__`. */
   readonly metadata: ReadonlyMap<string, string>;
-  /** The tensors by name. */
-  readonly tensors: ReadonlyMap<string, TensorInfo>;
+  /** The tensors, in the order of their data. */
+  readonly tensors: readonly Described[];
 }
 
 /**
@@ -137,7 +108,7 @@ export function layOut(
     if (notes || i > 0) writer.raw(",");
     writer.string(name);
     writer.raw(':{"dtype":"');
-    writer.raw(dtypeOf(array, quote(name)).safetensors);
+    writer.raw(storedTypeOf(array, name).safetensors);
     writer.raw('","shape":[');
     writeCounts(writer, shape);
     writer.raw(',"data_offsets":[');
@@ -173,7 +144,7 @@ function writeCounts(writer: HeaderWriter, shape: readonly number[]): void {
 
 /** Bytes of an element. */
 function widthOf({ name, array }: Pick<Tensor, "name" | "array">): number {
-  return dtypeOf(array, quote(name)).bytes;
+  return storedTypeOf(array, name).bytes;
 }
 
 /** Refuses what `readHeader` would refuse. */
@@ -211,7 +182,7 @@ export function checkLimit(what: string, limit: number, unit: string, count: num
 }
 
 /** The bytes of an array; Deno runs on little-endian machines only, so they are the file's. */
-export function bytesOf(array: HostArray | Uint8Array): Uint8Array {
+export function bytesOf(array: StoredArray): Uint8Array {
   return new Uint8Array(bufferOf(array), byteOffsetOf(array), byteLengthOf(array));
 }
 
@@ -242,18 +213,27 @@ export function readHeaderLength(prefix: Uint8Array, size: number): number {
  *
  * @param bytes The header.
  * @param dataSize Bytes after the header: the tensors must cover them exactly.
+ * @param mayRepeat Whether a name may be there twice, because the caller notices: a set of 200,000 names
+ * takes longer than all the rest.
  * @throws {CheckpointError} If it is not valid; the message names the place.
  */
-export function readHeader(bytes: Uint8Array, dataSize: number): Header {
+export function readHeader(bytes: Uint8Array, dataSize: number, mayRepeat = false): Header {
   const reader = new JsonReader(decodeText(bytes), "the header");
   let metadata: Map<string, string> | undefined;
-  const tensors = new Map<string, TensorInfo>();
-  reader.object((name) => {
-    if (name !== METADATA) return void tensors.set(name, readTensorInfo(reader, name));
+  const tensors: Described[] = [];
+  const usual = new FieldScanner();
+  const onKey = (name: string) => {
+    if (name !== METADATA) {
+      tensors.push({ name, info: readTensorInfo(reader, usual, name) });
+      return;
+    }
     const entries = metadata = new Map<string, string>();
     reader.object((key) => entries.set(key, reader.string()));
-  }, (name) => name === METADATA ? metadata !== undefined : tensors.has(name));
+  };
+  if (mayRepeat) reader.object(onKey, (name) => name === METADATA && metadata !== undefined);
+  else reader.object(onKey);
   reader.end();
+  sortByPlace(tensors);
   checkCover(tensors, dataSize);
   return { metadata: metadata ?? new Map(), tensors };
 }
@@ -266,30 +246,17 @@ function decodeText(bytes: Uint8Array): string {
   }
 }
 
-function readTensorInfo(reader: JsonReader, name: string): TensorInfo {
-  const info = readUsual(reader) ?? readFields(reader, name);
+/** Reads the fields of a tensor: as all writers write them, or as JSON allows, too. */
+function readTensorInfo(reader: JsonReader, usual: FieldScanner, name: string): TensorInfo {
+  const isUsual = reader.usual((text, at) => usual.scan(text, at));
+  const info = isUsual ? usual.info! : readFields(reader, name);
+  if (isUsual) reader.counted(USUAL_VALUES + info.shape.length);
   const bytes = bytesOfInfo(info, name);
   if (info.end - info.start === bytes) return info;
   throw unreadable(
     `tensor ${quote(name)} of dtype ${info.dtype} and shape [${info.shape.join(", ")}] must have ` +
       `${bytes} bytes: its data_offsets are [${info.start}, ${info.end}]`,
   );
-}
-
-/** The fields of a tensor as all writers write them, if they are written so. */
-function readUsual(reader: JsonReader): TensorInfo | null {
-  const match = reader.usual(USUAL, ([, , shape]) => USUAL_VALUES + countItems(shape));
-  if (match === null) return null;
-  const [, dtype, sides, start, end] = match;
-  // One dimension is the most usual, and a dtype is one of a few texts, of which each is kept once.
-  const shape = sides === "" ? [] : sides.includes(",") ? sides.split(",").map(Number) : [+sides];
-  return { dtype: KNOWN_DTYPES.get(dtype) ?? dtype, shape, start: +start, end: +end };
-}
-
-function countItems(list: string): number {
-  let items = list === "" ? 0 : 1;
-  for (let at = list.indexOf(","); at >= 0; at = list.indexOf(",", at + 1)) items++;
-  return items;
 }
 
 function readFields(reader: JsonReader, name: string): TensorInfo {
@@ -341,21 +308,17 @@ function bitsOf(bits: number, shape: readonly number[]): number {
 }
 
 /** Sorts what most writers have written in order, and is then left as it is. */
-export function sortByPlace<T>(items: T[], infoOf: (item: T) => TensorInfo): T[] {
-  const compare = (one: T, other: T) => {
-    const [a, b] = [infoOf(one), infoOf(other)];
-    return a.start - b.start || a.end - b.end;
-  };
-  for (let i = 1; i < items.length; i++) {
-    if (compare(items[i - 1], items[i]) > 0) return items.sort(compare);
+function sortByPlace(tensors: Described[]): void {
+  const compare = ({ info: a }: Described, { info: b }: Described) =>
+    a.start - b.start || a.end - b.end;
+  for (let i = 1; i < tensors.length; i++) {
+    if (compare(tensors[i - 1], tensors[i]) > 0) return void tensors.sort(compare);
   }
-  return items;
 }
 
-function checkCover(tensors: ReadonlyMap<string, TensorInfo>, dataSize: number): void {
-  const inOrder = sortByPlace([...tensors], ([, info]) => info);
+function checkCover(tensors: readonly Described[], dataSize: number): void {
   let end = 0;
-  for (const [name, info] of inOrder) {
+  for (const { name, info } of tensors) {
     if (info.start !== end) {
       throw unreadable(
         `tensor ${quote(name)} must start at byte ${end} of the data, where the one before ` +

@@ -1,44 +1,52 @@
 /** Which tensor of a file is what of which parameter. */
 
 import type { CheckedGroup } from "../state/dict.ts";
-import { masterName, momentumName, parameterName } from "../state/tensor_names.ts";
+import { parameterName, parseName, stateName } from "../state/tensor_names.ts";
+import type { TensorKind } from "../state/tensor_names.ts";
 
 /** What a tensor of a file is. */
 export interface Slot {
-  readonly kind: "buffer" | "master" | "parameter";
+  readonly kind: TensorKind;
   /** The index of its parameter. */
   readonly index: number;
+  /** The place of its parameter in the order of the groups. */
+  readonly place: number;
 }
-
-/** The names that Descent gives. */
-const OWN =
-  /^(?:state\.(0|[1-9][0-9]*)\.(?:(momentum_buffer)|master_weight)|param\.(0|[1-9][0-9]*))$/;
 
 /**
  * The tensors that a dict of some groups may hold. Names are made and found one at a time: a list of
  * all that might be there would be many times as long as that of those that are.
  */
 export class Slots {
-  /** Names by index; undefined for a parameter that has none. */
-  readonly #names = new Map<number, string | undefined>();
-  /** The index of the parameter of a name. */
-  readonly #indices = new Map<string, number>();
+  /** The names of all parameters, in order; undefined where there is none. */
+  readonly #names: (string | undefined)[] = [];
+  /** The index of each, in the same order. */
+  readonly indices: readonly number[];
+  /** The places in the order by index; null if each index is its own place, as Descent writes it. */
+  readonly #places: ReadonlyMap<number, number> | null;
+  /** The place of the parameter of a name. */
+  readonly #byName = new Map<string, number>();
   /** The names that several tensors would have. */
   readonly #doubled = new Set<string>();
 
   /** @param groups The groups. */
   constructor(groups: readonly CheckedGroup[]) {
+    const all: number[] = [];
+    this.indices = all;
     for (const { params, names } of groups) {
       for (let i = 0; i < params.length; i++) {
         const name = names?.[i] ?? undefined;
-        this.#names.set(params[i], name);
+        all.push(params[i]);
+        this.#names.push(name);
         if (name === undefined) continue;
-        const before = this.#indices.size;
-        this.#indices.set(name, params[i]);
-        if (this.#indices.size === before) this.#doubled.add(name);
+        const before = this.#byName.size;
+        this.#byName.set(name, all.length - 1);
+        if (this.#byName.size === before) this.#doubled.add(name);
       }
     }
-    for (const name of this.#indices.keys()) {
+    const isOrdered = all.every((index, place) => index === place);
+    this.#places = isOrdered ? null : new Map(all.map((index, place) => [index, place]));
+    for (const name of this.#byName.keys()) {
       if (this.#findOwn(name) !== undefined) this.#doubled.add(name);
     }
   }
@@ -50,11 +58,10 @@ export class Slots {
 
   /** The name of a tensor; undefined if no group has the parameter. */
   nameOf(kind: Slot["kind"], index: number): string | undefined {
-    const name = this.#names.get(index);
-    if (name === undefined && !this.#names.has(index)) return undefined;
-    if (kind === "buffer") return momentumName(index);
-    if (kind === "master") return masterName(index);
-    return parameterName(name, index);
+    const place = this.#placeOf(index);
+    if (place === undefined) return undefined;
+    const name = this.#names[place];
+    return kind === "parameter" ? parameterName(name, index) : stateName(kind, index);
   }
 
   /** What a tensor is; undefined if nothing has its name, null if several have. */
@@ -62,18 +69,23 @@ export class Slots {
     if (this.#doubled.size > 0 && this.#doubled.has(name)) return null;
     const own = this.#findOwn(name);
     if (own !== undefined) return own;
-    const index = this.#indices.get(name);
-    return index === undefined ? undefined : { kind: "parameter", index };
+    const place = this.#byName.get(name);
+    if (place === undefined) return undefined;
+    return { kind: "parameter", index: this.indices[place], place };
   }
 
   #findOwn(name: string): Slot | undefined {
-    if (!name.startsWith("state.") && !name.startsWith("param.")) return undefined;
-    const match = OWN.exec(name);
-    if (match === null) return undefined;
-    const [, ofState, isBuffer, ofParameter] = match;
-    const index = Number(ofState ?? ofParameter);
-    if (!this.#names.has(index)) return undefined;
-    if (ofState !== undefined) return { kind: isBuffer === undefined ? "master" : "buffer", index };
-    return this.#names.get(index) === undefined ? { kind: "parameter", index } : undefined;
+    const parsed = parseName(name);
+    if (parsed === null) return undefined;
+    const { kind, index } = parsed;
+    const place = this.#placeOf(index);
+    if (place === undefined) return undefined;
+    const isTaken = kind === "parameter" && this.#names[place] !== undefined;
+    return isTaken ? undefined : { kind, index, place };
+  }
+
+  #placeOf(index: number): number | undefined {
+    if (this.#places !== null) return this.#places.get(index);
+    return index < this.#names.length ? index : undefined;
   }
 }

@@ -16,15 +16,12 @@ import { goBackThrough } from "../differentiable/backward.ts";
 import type { BackwardOptions, BackwardResult, Cotangents } from "../differentiable/backward.ts";
 import { checkRecordSteps, Recorder } from "../differentiable/recorder.ts";
 import type { ParameterState } from "../plan/state_arrays.ts";
-import { applyStateDict, copyState, shareState } from "../state/apply.ts";
-import type {
-  LoadStateDictOptions,
-  LoadStateDictReport,
-  Owner,
-  StateDictOptions,
-} from "../state/apply.ts";
+import { applyStateDict } from "../state/apply.ts";
+import type { LoadStateDictOptions, LoadStateDictReport } from "../state/apply.ts";
 import type { StateDict } from "../state/dict.ts";
 import { registerStateSource } from "../state/source.ts";
+import { copyState, shareState } from "../state/take.ts";
+import type { Owner, StateDictOptions } from "../state/take.ts";
 import type { StepReport } from "../step/clipping.ts";
 import { NEUTRAL_REQUEST, readAsyncArguments, readStepArguments } from "../step/options.ts";
 import type { StepOptions } from "../step/options.ts";
@@ -329,7 +326,8 @@ export class SGD<T extends Tensor = FloatArray> {
    * Names are part of it where parameters of a group have one, as they were when the parameters were
    * given to the optimizer, and shapes where parameters have more or fewer than one dimension.
    *
-   * @param options With `parameters`, the parameters' own values are part of it too.
+   * @param options With `parameters`, the parameters' own values are part of it too; with
+   * `momentum: "float32"`, momentum in 8 bits is decoded to what torch loads.
    * @throws {TypeError} If an array is detached.
    *
    * @example
@@ -372,7 +370,8 @@ export class SGD<T extends Tensor = FloatArray> {
    *
    * @param dict The state dict.
    * @param options With `strict: false`, what matches is loaded, also into other groups, and the rest
-   * stays as it is; with `parameters`, the parameters' own values are loaded too, in place.
+   * stays as it is; with `parameters`, the parameters' own values are loaded too, in place; with
+   * `convert`, momentum and master weights of another form are converted.
    * @returns What did not match; empty lists if all did.
    * @throws {TypeError} If the dict or an option is not valid, or if the dict has no parameters
    * where they are asked for, and `strict` is not false.

@@ -113,6 +113,11 @@ export class StateArrays {
     return this.#table.has(row, MASTER_IS_NEW) ? null : this.#table.correctionAt(row);
   }
 
+  /** Whether a row's correction belongs to these data: with others, the next step begins at 0. */
+  isCorrectionOf(row: number, data: Tensor): boolean {
+    return this.#corrected[row] === data;
+  }
+
   /** The name of the state array that the user reassigned; null if none. */
   findReassigned(row: number): ArrayName | null {
     if (this.#states === null) return null;

@@ -271,6 +271,72 @@ Deno.test({
   },
 });
 
+/** Takes steps in torch from a file, and saves it again: momentum, as torch has it, is float32. */
+const GO_ON_EIGHT_BITS = `
+import hashlib, sys, torch
+from descent_state import load, save
+state, parameters, notes = load(sys.argv[1])
+params = [torch.nn.Parameter(parameters[name]) for name in ("w", "b")]
+optimizer = torch.optim.SGD([("w", params[0]), ("b", params[1])], lr=9, momentum=0.9, foreach=False)
+optimizer.load_state_dict(state)
+buffers = [bytes(optimizer.state[p]["momentum_buffer"].numpy()) for p in params]
+print(hashlib.sha256(b"".join(buffers)).hexdigest())
+for _ in range(3):
+    for p in params:
+        p.grad = p.detach() / 2
+    optimizer.step()
+save(sys.argv[1], optimizer.state_dict(), dict(zip(("w", "b"), params)), notes)
+`;
+
+for (const momentum of ["float32", "stored"] as const) {
+  Deno.test({
+    name:
+      `torch goes on with a run of momentum in 8 bits, saved as ${momentum}, to the bits of float32` +
+      (ready ? "" : ` (skipped: ${python} has no torch and safetensors)`),
+    ignore: !ready,
+    async fn() {
+      const path = await Deno.makeTempFile();
+      const start = (momentumBits: 8 | 32) => {
+        const params = [["w", 64, 65], ["b", 1, 64]] as const;
+        const list = params.map(([name, ...shape]) => {
+          const data = Float32Array.from({ length: shape[0] * shape[1] }, (_, i) => Math.sin(i));
+          return { data, grad: data.slice(), name, shape };
+        });
+        const options = { lr: 0.3, momentum: 0.9, momentumBits, backend: "js" } as const;
+        return { list, optimizer: new SGD(list, options) };
+      };
+      const train = ({ list, optimizer }: ReturnType<typeof start>) => {
+        for (let i = 0; i < 3; i++) {
+          for (const w of list) w.grad = w.data.map((p) => p / 2);
+          optimizer.step();
+        }
+      };
+      const [coded, wide] = [start(8), start(32)];
+      train(coded);
+      await saveState(path, coded.optimizer, { parameters: true, momentum });
+      const dict = await loadState(path);
+      wide.optimizer.loadStateDict(dict, { parameters: true, convert: true });
+      const buffers = wide.list.map((w) => wide.optimizer.state.get(w)!.readMomentum()!);
+      const sha = await crypto.subtle.digest(
+        "SHA-256",
+        await new Blob(buffers as BlobPart[]).bytes(),
+      );
+      const command = new Deno.Command(python, {
+        ...{ args: ["-B", "-c", GO_ON_EIGHT_BITS, path], cwd: examples },
+      });
+      const { success, stdout, stderr } = await command.output();
+      assert(success, new TextDecoder().decode(stderr));
+      assertEquals(new TextDecoder().decode(stdout).trim(), new Uint8Array(sha).toHex());
+      train(wide);
+      const back = await loadState(path);
+      assertEquals(back.state, wide.optimizer.stateDict().state);
+      coded.optimizer.loadStateDict(back, { parameters: true, convert: true });
+      assertEquals(coded.list.map(({ data }) => data), wide.list.map(({ data }) => data));
+      await Deno.remove(path);
+    },
+  });
+}
+
 Deno.test({
   name: "torch and Descent resume each other's runs and end at the bits that are documented" +
     (ready ? "" : ` (skipped: ${python} has no torch and safetensors)`),

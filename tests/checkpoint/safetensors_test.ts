@@ -28,7 +28,9 @@ function encode(tensors: readonly Tensor[], metadata?: Record<string, string>): 
 function decode(bytes: Uint8Array) {
   const end = PREFIX + readHeaderLength(bytes.subarray(0, PREFIX), bytes.length);
   const header = readHeader(bytes.subarray(PREFIX, end), bytes.length - end);
-  return { ...header, data: bytes.subarray(end) };
+  const tensors = new Map(header.tensors.map(({ name, info }) => [name, info]));
+  assertEquals(tensors.size, header.tensors.length);
+  return { ...header, tensors, data: bytes.subarray(end) };
 }
 
 function fromBase64(text: string): Uint8Array<ArrayBuffer> {

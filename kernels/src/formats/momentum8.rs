@@ -65,7 +65,8 @@ pub(crate) fn encode<R: Registers, const K: usize>(
         simd.transmute_i32s_u32s(simd.and_u32s(bits, simd.splat_u32s(0x7fff_ffff)))
     });
     let mut maximum = zero;
-    for magnitude in magnitudes {
+    for i in 0..K {
+        let magnitude = magnitudes[i];
         let finite = simd.less_than_or_equal_i32s(magnitude, largest);
         maximum = simd.max_i32s(maximum, simd.select_i32s(finite, magnitude, zero));
     }

@@ -141,23 +141,94 @@ struct Walk<'a, P, M> {
 impl<P: Storage, M: Storage> Body for Walk<'_, P, M> {
     #[inline(always)]
     fn run<R: Registers, const K: usize>(self, r: R) {
-        let Walk { job: &Job { factors, lines, preparation, .. }, mut blocks, grads, .. } = self;
-        let a = Vectors::<R::Simd, K>(r.simd());
-        let f = factors.map(|factor| [r.simd().splat_f32s(factor); K]);
-        let (is_neutral, prepare) = (preparation.is_neutral(), preparation.vectors(r.simd()));
+        let Walk { job, mut blocks, grads, .. } = self;
+        let stepper = Stepper::<R, K>::new(r, job);
         for block in 0..grads.len() {
-            let mut g: [Floats<R>; K] = grads.load(r, block);
-            if !is_neutral {
-                g = each!(K, i => prepare(g[i]));
-            }
-            let p = P::load(r, &blocks, block);
-            let b = if lines.reads_buffer() { M::load(r, &blocks, block) } else { g };
-            let (p, b) = update(a, &f, lines, p, g, b);
-            P::store(r, &mut blocks, block, p);
-            if lines.momentum != momentum::NONE {
-                M::store(r, &mut blocks, block, b);
+            if R::Simd::IS_SCALAR {
+                stepper.step_apart::<P, M>(&mut blocks, &grads, block);
+            } else {
+                stepper.step::<P, M>(&mut blocks, &grads, block);
             }
         }
+    }
+}
+
+/// What steps a block in registers.
+struct Stepper<R: Registers, const K: usize> {
+    r: R,
+    factors: Factors<[Floats<R>; K]>,
+    lines: Lines,
+    preparation: Preparation<f32>,
+}
+
+impl<R: Registers, const K: usize> Stepper<R, K> {
+    #[inline(always)]
+    fn new(r: R, &Job { factors, lines, preparation, .. }: &Job) -> Self {
+        let factors = factors.map(|factor| [r.simd().splat_f32s(factor); K]);
+        Stepper { r, factors, lines, preparation }
+    }
+
+    #[inline(always)]
+    fn step<P: Storage, M: Storage>(
+        &self,
+        blocks: &mut Blocks<'_>,
+        grads: &Grads<'_>,
+        block: usize,
+    ) {
+        let Stepper { r, lines, .. } = *self;
+        let g = grads.load(r, block);
+        let p = P::load(r, blocks, block);
+        let b = if lines.reads_buffer() { M::load(r, blocks, block) } else { g };
+        let (p, b) = self.update(p, g, b);
+        P::store(r, blocks, block, p);
+        if lines.momentum != momentum::NONE {
+            M::store(r, blocks, block, b);
+        }
+    }
+
+    /// As [`Stepper::step`], of functions that all storages share: without vectors each of them is long.
+    #[inline(always)]
+    fn step_apart<P: Storage, M: Storage>(
+        &self,
+        blocks: &mut Blocks<'_>,
+        grads: &Grads<'_>,
+        block: usize,
+    ) {
+        let Stepper { r, lines, .. } = *self;
+        let g = grads.load_apart(r, block);
+        let p = P::load_apart(r, blocks, block);
+        let b = if lines.reads_buffer() { M::load_apart(r, blocks, block) } else { g };
+        let (p, b) = self.update_apart(p, g, b);
+        P::store_apart(r, blocks, block, p);
+        if lines.momentum != momentum::NONE {
+            M::store_apart(r, blocks, block, b);
+        }
+    }
+
+    /// The new parameters and momentum of a block.
+    #[inline(always)]
+    fn update(
+        &self,
+        p: [Floats<R>; K],
+        mut g: [Floats<R>; K],
+        b: [Floats<R>; K],
+    ) -> ([Floats<R>; K], [Floats<R>; K]) {
+        let Stepper { r, factors, lines, preparation } = self;
+        if !preparation.is_neutral() {
+            let prepare = preparation.vectors(r.simd());
+            g = each!(K, i => prepare(g[i]));
+        }
+        update(Vectors::<R::Simd, K>(r.simd()), factors, *lines, p, g, b)
+    }
+
+    #[inline(never)]
+    fn update_apart(
+        &self,
+        p: [Floats<R>; K],
+        g: [Floats<R>; K],
+        b: [Floats<R>; K],
+    ) -> ([Floats<R>; K], [Floats<R>; K]) {
+        self.update(p, g, b)
     }
 }
 
@@ -177,6 +248,11 @@ impl Grads<'_> {
             Grads::F16(blocks) => widen::<f16, R, K>(r, &blocks[block]),
             Grads::Bf16(blocks) => widen::<bf16, R, K>(r, &blocks[block]),
         }
+    }
+
+    #[inline(never)]
+    fn load_apart<R: Registers, const K: usize>(&self, r: R, block: usize) -> [Floats<R>; K] {
+        self.load(r, block)
     }
 }
 

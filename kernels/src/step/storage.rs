@@ -45,6 +45,26 @@ pub(super) trait Storage: 'static {
         block: usize,
         values: [Floats<R>; K],
     );
+
+    /// As [`Storage::load`], in a function of its own.
+    #[inline(never)]
+    fn load_apart<R: Registers, const K: usize>(
+        r: R,
+        from: &Blocks<'_>,
+        block: usize,
+    ) -> [Floats<R>; K] {
+        Self::load(r, from, block)
+    }
+    /// As [`Storage::store`], in a function of its own.
+    #[inline(never)]
+    fn store_apart<R: Registers, const K: usize>(
+        r: R,
+        to: &mut Blocks<'_>,
+        block: usize,
+        values: [Floats<R>; K],
+    ) {
+        Self::store(r, to, block, values);
+    }
 }
 
 /// Parameters in float32.

@@ -80,7 +80,7 @@ for (const [name, kinds, options] of FORMATS) {
       let skipped = 0;
       const step = (optimizer: SGD<HostArray>) => {
         const { params: [{ grad }] } = optimizer.paramGroups[0];
-        if (skipped++ % 4 < 2) grad![5] = kind === "bfloat16" ? 0x7f80 : Infinity;
+        if (skipped++ % 4 < 2) grad![5] = grad instanceof BFloat16Array ? 0x7f80 : Infinity;
         optimizer.step({ checkFinite: true });
       };
       const own = { ...BASE, ...options };

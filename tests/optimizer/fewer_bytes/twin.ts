@@ -1,6 +1,7 @@
 /**
- * What a step with momentum in 8 bits or split master weights must do: that of an optimizer with
- * float32 momentum and float32 master weights which begins with the decoded state, encoded afterwards.
+ * What a step with momentum in 8 bits, split master weights or float32 gradients must do: that of an
+ * optimizer of float32 parameters, gradients and momentum which begins with the decoded state, encoded
+ * afterwards.
  */
 
 import { assert, assertEquals } from "@std/assert";
@@ -49,14 +50,28 @@ export function createParams(
   });
 }
 
-/** New gradients, of the type of the old ones. */
-export function changeGrads(params: readonly Parameter<HostArray>[], salt: number): void {
-  for (const [i, { grad }] of params.entries()) {
+/** New gradients, of the type of the old ones; where asked for, with values that the data can hold. */
+export function changeGrads(
+  params: readonly Parameter<HostArray>[],
+  salt: number,
+  isHeld = false,
+): void {
+  for (const [i, { data, grad }] of params.entries()) {
     if (grad === null) continue;
     const numbers = noise(grad.length, salt * 10 + i);
     if (grad instanceof BFloat16Array) grad.set(BFloat16Array.from(numbers));
-    else grad.set(numbers);
+    else grad.set(isHeld ? widened(likeData(numbers, data)) : numbers);
   }
+}
+
+/** Numbers rounded to the type of data. */
+function likeData(numbers: Float32Array, data: HostArray): HostArray {
+  if (data instanceof BFloat16Array) return BFloat16Array.from(numbers);
+  return data instanceof Float16Array ? Float16Array.from(numbers) : copyOf(numbers);
+}
+
+function widened(array: HostArray): Float32Array {
+  return array instanceof BFloat16Array ? array.toFloat32Array() : Float32Array.from(array);
 }
 
 /** One optimizer, and how a step of it is taken. */
@@ -86,31 +101,31 @@ export function masterOf(data: HostArray, correction: Int16Array | Int8Array): F
   return master;
 }
 
-/** An optimizer with float32 state that is about to take the same step. */
-function createTwin(optimizer: SGD<HostArray>, own: Case): Twin {
-  const params = own.params.map((w) => ({
-    ...w,
-    data: copyOf(w.data),
-    grad: w.grad && copyOf(w.grad),
-  }));
+/**
+ * An optimizer with float32 state that is about to take the same step. Its parameters are float32, too:
+ * the master weights; but stochastic rounding has to see the type that it rounds to.
+ */
+function createTwin(optimizer: SGD<HostArray>, own: Case, counter: number): Twin {
   const { masterWeights = false, ...options } = own.options;
-  const wide = {
-    ...own,
-    options: { ...options, momentumBits: 32 as const, masterWeights: masterWeights !== false },
-  };
+  const isRounded = options.rounding === "stochastic";
+  const params = own.params.map((w) => {
+    const like = (array: HostArray) =>
+      isRounded ? likeData(widened(array), w.data) : widened(array);
+    const { correction, masterWeight } = optimizer.state.get(w)!;
+    const master = correction === null ? masterWeight : masterOf(w.data, correction);
+    return { ...w, data: like(master ?? w.data), grad: w.grad && like(w.grad) };
+  });
+  const wide = { ...own, options: { ...options, momentumBits: 32 as const } };
   const groups = own.groups.map((group) => ({ ...group, momentumBits: 32 as const }));
   const twin = createOptimizer(params, { ...wide, groups });
   for (const [i, w] of own.params.entries()) {
-    const state: State = optimizer.state.get(w)!;
-    const { correction, masterWeight } = state;
-    const master = correction === null
-      ? masterWeight && copyOf(masterWeight)
-      : masterOf(w.data, correction);
-    Object.assign(twin.state.get(params[i])!, {
-      momentumBuffer: state.readMomentum(),
-      masterWeight: master,
-    });
+    const momentumBuffer = optimizer.state.get(w)!.readMomentum();
+    Object.assign(twin.state.get(params[i])!, { momentumBuffer });
   }
+  if (!isRounded) return { twin, params };
+  assert(masterWeights === false);
+  const rounding = { seed: options.seed ?? 0, counter };
+  twin.loadStateDict({ ...twin.stateDict(), rounding });
   return { twin, params };
 }
 
@@ -144,11 +159,16 @@ function compare(
   key: number,
 ) {
   const { name } = w;
-  assertBits(w.grad, other.grad, `grad of ${name}`);
+  assertEquals(w.grad && widened(w.grad), other.grad && widened(other.grad), `grad of ${name}`);
   if (state.correction === null) {
-    assertBits(w.data, other.data, `data of ${name}`);
-    assertBits(state.masterWeight, wide.masterWeight, `master weight of ${name}`);
-  } else compareSplit(w, state.correction, wide.masterWeight!, key);
+    const rounded = other.data.constructor === w.data.constructor
+      ? other.data
+      : likeData(widened(other.data), w.data);
+    assertBits(w.data, rounded, `data of ${name}`);
+    if (state.masterWeight !== null) {
+      assertBits(state.masterWeight, other.data, `master of ${name}`);
+    }
+  } else compareSplit(w, state.correction, other.data as Float32Array, key);
   if (state.momentum8 === null) {
     return assertBits(state.momentumBuffer, wide.momentumBuffer, `momentum of ${name}`);
   }
@@ -192,12 +212,8 @@ export async function compareSteps(backend: BackendName, own: Case, steps = 3): 
   const optimizer = createOptimizer(own.params, each);
   let counter = 0;
   for (let i = 0; i < steps; i++) {
-    changeGrads(own.params, i + 1);
-    const { twin, params } = createTwin(optimizer, each);
-    if (options.rounding === "stochastic") {
-      const dict = twin.stateDict();
-      twin.loadStateDict({ ...dict, rounding: { seed: options.seed ?? 0, counter } });
-    }
+    changeGrads(own.params, i + 1, options.rounding === "stochastic");
+    const { twin, params } = createTwin(optimizer, each, counter);
     const before = structuredClone(own.params.map((w) => snapshot(optimizer, w)));
     await own.step(optimizer);
     await own.step(twin);
