@@ -3,7 +3,7 @@
 import { toAbsolute } from "../core/absolute_path.ts";
 import { bufferOf, stateOfBuffer } from "../core/intrinsics.ts";
 import { checkDeno } from "../core/runtime.ts";
-import { checkKnown, quote, refusal, wrongType } from "../core/validate.ts";
+import { cannot, checkKnown, quote, refusal, wrongType } from "../core/validate.ts";
 import { withFloat32Momentum } from "../state/convert.ts";
 import { checkStateDict } from "../state/dict.ts";
 import type { StateDict } from "../state/dict.ts";

@@ -1,7 +1,7 @@
 /** State dicts as safetensors: what is called what in a file. */
 
 import { byteLengthOf, lengthOf, tagOf } from "../core/intrinsics.ts";
-import { quote, wrongType } from "../core/validate.ts";
+import { cannot, quote, wrongType } from "../core/validate.ts";
 import type { CheckedTensor } from "../state/check_arrays.ts";
 import { checkStateDict, KEYS } from "../state/dict.ts";
 import type { CheckedDict, CheckedGroup, StateDict } from "../state/dict.ts";
@@ -172,10 +172,12 @@ function unplaced(dict: CheckedDict, slots: Slots): TypeError {
   const strays = indices.filter((index) => slots.nameOf("momentum_buffer", index) === undefined);
   return new TypeError(
     strays.length > 0
-      ? `Cannot encode the state as no group has the parameters ${[...new Set(strays)].join(", ")}`
-      : `Cannot encode the state as the names of tensors must differ: ${
-        [...slots.doubled].map(quote).join(", ")
-      }`,
+      ? cannot("encode the state", `no group has the parameters ${[...new Set(strays)].join(", ")}`)
+      : cannot(
+        "encode the state",
+        "the names of tensors must differ",
+        `${[...slots.doubled].map(quote).join(", ")}`,
+      ),
   );
 }
 

@@ -16,7 +16,7 @@
  */
 
 import { bufferOf, byteLengthOf, byteOffsetOf } from "../core/intrinsics.ts";
-import { quote } from "../core/validate.ts";
+import { cannot, quote } from "../core/validate.ts";
 import { storedTypeOf } from "../state/stored_array.ts";
 import type { StoredArray } from "../state/stored_array.ts";
 import { METADATA } from "../state/tensor_names.ts";

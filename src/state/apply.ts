@@ -8,7 +8,7 @@ import type { Hyperparameters, ParamGroup } from "../core/hyperparameters.ts";
 import { restoreInitialLr } from "../core/initial_lr.ts";
 import { lengthOf } from "../core/intrinsics.ts";
 import { nameArray } from "../core/parameter.ts";
-import { checkBoolean, checkOptions, quote } from "../core/validate.ts";
+import { cannot, checkBoolean, checkOptions, quote } from "../core/validate.ts";
 import { copyFromHost, hostDtypeOf } from "../memory/host_copy.ts";
 import { assertUnlocked } from "../memory/locks.ts";
 import { checkStateDict } from "./dict.ts";

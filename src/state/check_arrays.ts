@@ -6,7 +6,7 @@ import { dtypeOf, FLOAT32, isHostArray } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { lengthOf } from "../core/intrinsics.ts";
 import { LARGEST_SCALE, scalesCount, SMALLEST_SCALE } from "../core/momentum8.ts";
-import { isPlainObject, refusal, wrong } from "../core/validate.ts";
+import { cannot, isPlainObject, refusal, wrong } from "../core/validate.ts";
 import { CODE_KINDS, findCodeType, STORED_TYPES } from "./stored_array.ts";
 import type { StoredArray } from "./stored_array.ts";
 import { STATE_KEYS } from "./tensor_names.ts";
@@ -133,7 +133,7 @@ export function checkForms(
 
 function both(one: StateKey, other: StateKey, where: Where): TypeError {
   return new TypeError(
-    `Cannot use the state dict as ${nameOf(where)} must have ${one} or ${other}: it has both`,
+    cannot("use the state dict", `${nameOf(where)} must have ${one} or ${other}`, "it has both"),
   );
 }
 
@@ -174,7 +174,7 @@ function toIndex(where: Where): number {
   const [, key] = where;
   const index = Number(key);
   if (Number.isSafeInteger(index) && index >= 0 && String(index) === key) return index;
-  throw new TypeError(`Cannot use the state dict as the key of ${nameOf(where)} must be an index`);
+  throw new TypeError(cannot("use the state dict", `the key of ${nameOf(where)} must be an index`));
 }
 
 function asEntry(value: unknown, where: Where): Record<string, unknown> {
@@ -189,7 +189,7 @@ function asPlain(value: unknown, what: string): Record<string, unknown> {
 
 function isOther(name: string, where: Where): TypeError {
   return new TypeError(
-    `Cannot use the state dict as ${nameOf(where)}.${name} is no state of SGD`,
+    cannot("use the state dict", `${nameOf(where)}.${name} is no state of SGD`),
   );
 }
 

@@ -3,7 +3,7 @@
 import type { HostArray } from "../core/host_array.ts";
 import { checkHyperparameter, checkInitialLr, HYPERPARAMETERS } from "../core/hyperparameters.ts";
 import type { Hyperparameters } from "../core/hyperparameters.ts";
-import { asObject, checkText, inside, withoutResidue, wrong } from "../core/validate.ts";
+import { asObject, cannot, checkText, inside, withoutResidue, wrong } from "../core/validate.ts";
 import { checkParameters, checkState } from "./check_arrays.ts";
 import type { CheckedState, CheckedTensor } from "./check_arrays.ts";
 import { checkRoundingDict, checkScalerDict, checkSchedulerDict } from "./extras.ts";

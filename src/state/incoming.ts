@@ -5,6 +5,7 @@ import { isBFloat16Array } from "../core/bfloat16.ts";
 import type { BFloat16Array } from "../core/bfloat16.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { lengthOf } from "../core/intrinsics.ts";
+import { cannot } from "../core/validate.ts";
 import type { Correction, Momentum8 } from "../plan/state_arrays.ts";
 import type { CheckedState } from "./check_arrays.ts";
 import {
@@ -88,5 +89,5 @@ function readMaster(
 function upperHalves(data: Tensor, correction: Correction): BFloat16Array {
   if (isBFloat16Array(data) && lengthOf(data) === lengthOf(correction)) return data;
   // The dict fitted other data, which a getter gave.
-  throw new RangeError("Cannot load the state as the data of a parameter changed meanwhile");
+  throw new RangeError(cannot("load the state", "the data of a parameter changed meanwhile"));
 }
