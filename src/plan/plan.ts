@@ -276,7 +276,7 @@ export class Plan {
     this.#checkKind(row, true);
     table.setSparse(row);
     const first = own.refreshBuffer(row, this.#groupTable.isBuffered(group));
-    if (length > 0) this.sparse.steps.push({ ...rows, row, first });
+    if (length > 0) this.sparse.steps.push({ ...rows, row, first, used: null });
   }
 
   /** Refuses a gradient of another kind than the one that the momentum buffer began with. */
@@ -305,6 +305,10 @@ export class Plan {
   /** The checks of overlap for sparse gradients; completes their table. */
   #finishSparse(): void {
     this.#aliases.checkValues();
+    for (const step of this.sparse.steps) {
+      const isBuffered = this.#groupTable.isBuffered(this.table.groupAt(step.row));
+      step.used = isBuffered ? this.stateArrays.rowsInUseOf(step) : null;
+    }
     this.sparse.write(
       ({ row }) => this.rows.subarray(row * ROW, (row + 1) * ROW),
       this.#address,

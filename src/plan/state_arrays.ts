@@ -16,6 +16,8 @@ import { copyFromHost, storedType } from "../memory/host_copy.ts";
 import { makeArrays, objectOf } from "../memory/slab.ts";
 import type { Allocator, StateArray } from "../memory/slab.ts";
 import { LATER } from "./layout.ts";
+import { readRowsInUse, RowsInUse } from "./rows_in_use.ts";
+import type { SparseStep } from "./sparse.ts";
 import { BEGAN_DENSE, BEGAN_SPARSE, BUFFER_IS_NEW, MASTER_IS_NEW } from "./tensor_table.ts";
 import type { TensorTable } from "./tensor_table.ts";
 
@@ -34,6 +36,8 @@ export interface Saved {
   readonly row: number;
   readonly momentumBuffer: HostArray | null;
   readonly masterWeight: HostArray | null;
+  /** A byte for each row of a matrix whose momentum buffer began with a sparse gradient, 1 in use. */
+  readonly rowsInUse: Uint8Array | null;
 }
 
 /** A copy for a row, and where it lies. */
@@ -144,6 +148,31 @@ export class StateArrays {
     return true;
   }
 
+  /**
+   * The rows in use of the matrix of a step whose arrays have been made; null if all may be.
+   *
+   * The rows of a new buffer are forgotten with it, if the step is not taken.
+   */
+  rowsInUseOf({ row, first, columns }: SparseStep): RowsInUse | null {
+    const { rowsInUse } = this.#table;
+    const known = rowsInUse.get(row);
+    if (!first && (known === undefined || known.columns === columns)) return known ?? null;
+    const used = new RowsInUse(this.#table.lengthAt(row) / columns, columns);
+    if (!first) used.addAll(); // rows of another length were in use
+    rowsInUse.set(row, used);
+    return used;
+  }
+
+  /**
+   * The rows in use as a state dict has them: a byte for each. Null for a momentum buffer that did not
+   * begin with a sparse gradient, or of which that is not known.
+   */
+  savedRowsInUse(row: number): Uint8Array<ArrayBuffer> | null {
+    const table = this.#table;
+    if (!table.has(row, BEGAN_SPARSE) || this.findReassigned(row) !== null) return null;
+    return table.rowsInUse.get(row)?.toBytes() ?? new Uint8Array(0); // an empty matrix has none
+  }
+
   /** Brings a row's master weight up to date, or requests it. */
   refreshMaster(row: number): void {
     const table = this.#table;
@@ -232,6 +261,7 @@ export class StateArrays {
     const table = this.#table;
     const buffers = this.#copyAll(saved, "momentumBuffer");
     const masters = this.#copyAll(saved, "masterWeight");
+    const began = saved.flatMap(readBeginning);
     return () => {
       for (const { row } of saved) {
         table.clearState(row);
@@ -240,6 +270,10 @@ export class StateArrays {
       for (const { row, held, address } of buffers) table.holdBuffer(row, held, address);
       for (const { row, held, address } of masters) {
         table.holdMaster(row, held as StateArray<Float32Array>, address);
+      }
+      for (const { row, used } of began) {
+        table.mark(row, used === null ? BEGAN_DENSE : BEGAN_SPARSE);
+        if (used !== null) table.rowsInUse.set(row, used);
       }
       for (const { row } of saved) {
         this.#publish(row, true);
@@ -289,4 +323,13 @@ export class StateArrays {
     if (takes(BUFFER_IS_NEW, state.momentumBuffer)) state.momentumBuffer = table.bufferAt(row);
     if (takes(MASTER_IS_NEW, state.masterWeight)) state.masterWeight = table.masterAt(row);
   }
+}
+
+/**
+ * How a momentum buffer of a dict began: as in torch, where it is a dense tensor, unless the dict has the
+ * rows in use.
+ */
+function readBeginning({ row, momentumBuffer, rowsInUse }: Saved) {
+  if (momentumBuffer === null) return [];
+  return [{ row, used: rowsInUse && readRowsInUse(rowsInUse, momentumBuffer) }];
 }

@@ -25,6 +25,7 @@ import {
   writeState,
   writeWord,
 } from "./layout.ts";
+import type { RowsInUse } from "./rows_in_use.ts";
 
 /** The types of the arrays of a row. */
 interface RowTypes {
@@ -87,6 +88,8 @@ export class TensorTable {
   buffers: (StateArray | null)[] = [];
   /** Empty if there are none at all. */
   masters: (StateArray<Float32Array> | null)[] = [];
+  /** The rows in use, by row, of momentum buffers that began with a sparse gradient. */
+  readonly rowsInUse = new Map<number, RowsInUse>();
   /** Bits such as `BUFFER_IS_NEW`. */
   marks: Uint8Array = new Uint8Array(0);
   /** What the alias checks have not seen yet. */
@@ -299,6 +302,7 @@ export class TensorTable {
   holdBuffer(row: number, buffer: StateArray | null, address: number): void {
     this.#replace(this.buffers, row, buffer);
     this.unmark(row, BEGAN_DENSE | BEGAN_SPARSE);
+    this.rowsInUse.delete(row);
     writeWord(this.halves, row * ROW + BUFFER, address);
   }
 

@@ -344,6 +344,7 @@ function changeMemories(
     row: index,
     momentumBuffer: buffers.get(id)?.data ?? null,
     masterWeight: masters.get(id)?.data ?? null,
+    rowsInUse: null,
   })));
 }
 

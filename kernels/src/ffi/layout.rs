@@ -5,7 +5,7 @@
 use crate::rule::Hyperparameters;
 
 /// Changes with every change of a signature or of a table's layout.
-pub const ABI: u32 = 6;
+pub const ABI: u32 = 7;
 
 /// Bytes of a word: what tables are made of.
 pub const WORD: usize = size_of::<u64>();
@@ -177,6 +177,8 @@ pub struct SparseRow {
     pub count: u64,
     /// The elements of a row of the matrix.
     pub columns: u64,
+    /// The address of the rows in use, a bit for each in words of uint32, or 0 if all may be.
+    pub used: u64,
 }
 
 /// A row that describes a tensor of a step that is gone back through.
