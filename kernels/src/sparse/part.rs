@@ -97,7 +97,13 @@ impl<T: Real> Part<'_, T> {
             self.used.split_at(self.used.partition_point(|&row| (row as usize) < at));
         (
             Part { from: self.from, param, buffer, keys, used },
-            Part { from: at, param: param_rest, buffer: buffer_rest, keys: keys_rest, used: used_rest },
+            Part {
+                from: at,
+                param: param_rest,
+                buffer: buffer_rest,
+                keys: keys_rest,
+                used: used_rest,
+            },
         )
     }
 
@@ -129,20 +135,25 @@ impl<T: Real> Part<'_, T> {
     }
 
     fn step_every_row(&mut self, shared: &Shared<'_, T>) {
-        let mut sum = Vec::new();
+        let (mut sum, zeros) = (Vec::new(), zeros());
         let mut next = self.from;
         for entries in self.keys.chunk_by(|&a, &b| row(a) == row(b)) {
             let named = row(entries[0]);
-            self.step_without_entries(shared, next, named);
+            self.step_without_entries(shared, &zeros, next, named);
             self.step_row(shared, named, add_up(shared, entries, &mut sum));
             next = named + 1;
         }
-        self.step_without_entries(shared, next, self.from + self.param.len() / shared.columns);
+        self.step_without_entries(
+            shared,
+            &zeros,
+            next,
+            self.from + self.param.len() / shared.columns,
+        );
     }
 
     /// Every entry names a row in use.
     fn step_used_rows(&mut self, shared: &Shared<'_, T>) {
-        let mut sum = Vec::new();
+        let (mut sum, zeros) = (Vec::new(), zeros());
         let (mut used, mut keys) = (self.used, self.keys);
         while let Some(&first) = used.first() {
             let first = first as usize;
@@ -160,7 +171,7 @@ impl<T: Real> Part<'_, T> {
                 (used, keys) = (&used[1..], rest);
             } else {
                 let run = run_before(used, named);
-                self.step_without_entries(shared, first, first + run);
+                self.step_without_entries(shared, &zeros, first, first + run);
                 used = &used[run..];
             }
         }
@@ -180,8 +191,13 @@ impl<T: Real> Part<'_, T> {
     }
 
     /// Steps the rows `from..to`, which no entry names.
-    fn step_without_entries(&mut self, shared: &Shared<'_, T>, from: usize, to: usize) {
-        let zeros = [T::from_f64(0.0); ZEROS];
+    fn step_without_entries(
+        &mut self,
+        shared: &Shared<'_, T>,
+        zeros: &[T; ZEROS],
+        from: usize,
+        to: usize,
+    ) {
         let (mut at, end) =
             ((from - self.from) * shared.columns, (to - self.from) * shared.columns);
         while at < end {
@@ -199,6 +215,11 @@ impl<T: Real> Part<'_, T> {
         };
         shared.kernel.run(shared.level, shared.first, param, grad, buffer);
     }
+}
+
+/// The gradient of rows without entries.
+fn zeros<T: Real>() -> [T; ZEROS] {
+    [T::from_f64(0.0); ZEROS]
 }
 
 /// The rows of the first, the last and the middle one of some items in rising order.
