@@ -106,11 +106,8 @@ export type {
 } from "./src/checkpoint/checkpoint.ts";
 export { decodeStateDict, encodeStateDict } from "./src/checkpoint/encoding.ts";
 export { CheckpointError } from "./src/checkpoint/errors.ts";
-export type {
-  LoadStateDictOptions,
-  LoadStateDictReport,
-  StateDictOptions,
-} from "./src/state/apply.ts";
+export type { LoadStateDictOptions, LoadStateDictReport } from "./src/state/apply.ts";
+export type { StateDictOptions } from "./src/state/take.ts";
 export type {
   GradScalerStateDict,
   LRSchedulerStateDict,

@@ -6,12 +6,13 @@ import type { HostArray } from "../core/host_array.ts";
 import { fillAll } from "../core/intrinsics.ts";
 import { Slab } from "../memory/slab.ts";
 import type { Allocator } from "../memory/slab.ts";
+import type { OwnArray } from "../memory/stores.ts";
 import type { CallRow } from "../plan/layout.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { Backend } from "./backend.ts";
 
 /** Where a tensor's bytes begin, on one scale for all memory. */
-export function addressOf(host: Backend, tensor: Tensor | Uint32Array<ArrayBuffer>): number {
+export function addressOf(host: Backend, tensor: OwnArray | Uint32Array<ArrayBuffer>): number {
   const device = deviceOf(tensor);
   return device === undefined
     ? host.address(tensor as HostArray | Uint32Array<ArrayBuffer>)

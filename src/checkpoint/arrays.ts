@@ -1,9 +1,8 @@
 /** Makes the arrays of a file's tensors. */
 
-import { findStoredDtype } from "../core/dtype.ts";
-import type { Dtype } from "../core/dtype.ts";
-import type { HostArray } from "../core/host_array.ts";
 import { quote } from "../core/validate.ts";
+import { findStoredType } from "../state/stored_array.ts";
+import type { StoredArray, StoredType } from "../state/stored_array.ts";
 import { unreadable } from "./errors.ts";
 import type { TensorInfo } from "./safetensors.ts";
 
@@ -36,8 +35,8 @@ const SHARED = 1 << 16;
  */
 export function allocateAll(
   tensors: readonly Described[],
-): { arrays: HostArray[]; memory: Uint8Array[] } {
-  const [arrays, memory]: [HostArray[], Uint8Array[]] = [[], []];
+): { arrays: StoredArray[]; memory: Uint8Array[] } {
+  const [arrays, memory]: [StoredArray[], Uint8Array[]] = [[], []];
   for (let i = 0; i < tensors.length;) {
     const to = findEnd(tensors, i);
     const { start } = tensors[i].info;
@@ -66,13 +65,9 @@ function findEnd(tensors: readonly Described[], from: number): number {
   return to;
 }
 
-function typeOf({ name, info: { dtype } }: Described): Dtype {
-  const type = findStoredDtype(dtype);
-  if (type === undefined) {
-    throw unreadable(
-      `the dtype of tensor ${quote(name)} must be F16, BF16, F32 or F64: it is ${dtype}`,
-    );
-  }
+function typeOf({ name, info: { dtype } }: Described): StoredType {
+  const type = findStoredType(dtype);
+  if (type === undefined) throw unreadable(`no array holds tensor ${quote(name)} of ${dtype}`);
   if (dtype === "F16" && typeof Float16Array === "undefined") {
     throw unreadable(
       `its tensor ${quote(name)} is float16, and this runtime has no Float16Array: use a newer one`,

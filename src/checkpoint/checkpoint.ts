@@ -4,15 +4,18 @@ import { toAbsolute } from "../core/absolute_path.ts";
 import { bufferOf, stateOfBuffer } from "../core/intrinsics.ts";
 import { checkDeno } from "../core/runtime.ts";
 import { checkKnown, quote, refusal, wrongType } from "../core/validate.ts";
-import type { StateDictOptions } from "../state/apply.ts";
+import { withFloat32Momentum } from "../state/convert.ts";
+import { checkStateDict } from "../state/dict.ts";
 import type { StateDict } from "../state/dict.ts";
 import type { GradScalerStateDict, LRSchedulerStateDict } from "../state/extras.ts";
 import { stateSourceOf } from "../state/source.ts";
+import type { StateDictOptions } from "../state/take.ts";
 import { explain, removeStaleTemporaries, replaceFile } from "./atomic_file.ts";
-import { layOutState, readState } from "./encoding.ts";
+import { layOutState } from "./encoding.ts";
 import { unreadable } from "./errors.ts";
 import { PIECE, PieceReader } from "./piece_reader.ts";
 import type { Progress } from "./piece_reader.ts";
+import { readState } from "./read_state.ts";
 import { bytesOf, PREFIX, readHeaderLength } from "./safetensors.ts";
 import type { Layout } from "./safetensors.ts";
 export type { Progress } from "./piece_reader.ts";
@@ -35,6 +38,12 @@ export interface LoadStateOptions {
 export interface SaveStateOptions extends LoadStateOptions {
   /** Whether an optimizer's parameters go into the file too, values and all. @default {false} */
   parameters?: boolean;
+  /**
+   * `"float32"`: momentum in 8 bits is decoded to momentum buffers of float32, as torch has them, which
+   * takes memory for them; also that of a state dict.
+   * @default {"stored"}
+   */
+  momentum?: StateDictOptions["momentum"];
   /** A scheduler whose state goes into the file too, as `lr_scheduler`. */
   scheduler?: StatefulScheduler;
   /** A `GradScaler` whose state goes into the file too, as `grad_scaler`. */
@@ -87,7 +96,7 @@ export interface StatefulScaler {
  * `encodeStateDict` makes the bytes.
  *
  * @param path The file. Two processes may save to it: the last one wins.
- * @param source An optimizer or a state dict; a dict is saved as it is, parameters included.
+ * @param source An optimizer or a state dict; a dict is saved as it is, parameters included, but for what `momentum` asks.
  * @param options What goes into the file, and who is told of the progress.
  * @throws {CheckpointError} If the system does not let the file be written: a full disk, a missing
  * or read-only folder, a directory in its place. The message says which, and the old file stays.
@@ -118,13 +127,15 @@ export async function saveState(
   options: SaveStateOptions = {},
 ): Promise<void> {
   checkDeno("save the state", "use encodeStateDict and write its bytes");
-  checkKnown(options, ["parameters", "scheduler", "scaler", "metadata", "onProgress"]);
-  const { onProgress, metadata, parameters } = options;
+  checkKnown(options, [
+    ...["parameters", "momentum", "scheduler", "scaler", "metadata", "onProgress"],
+  ]);
+  const { onProgress, metadata, parameters, momentum } = options;
   const file = toPath(path);
   const lr_scheduler = stateOf("scheduler", options.scheduler);
   const grad_scaler = stateOf("scaler", options.scaler);
   const others = { ...(lr_scheduler && { lr_scheduler }), ...(grad_scaler && { grad_scaler }) };
-  const { dict, check } = read(source, { parameters });
+  const { dict, check } = read(source, { parameters, momentum });
   const notes = metadata === undefined ? {} : { metadata };
   const layout = layOutState({ ...dict, ...others, ...notes });
   const pieces = piecesOf(layout, check);
@@ -213,7 +224,9 @@ function read(source: unknown, options: StateDictOptions) {
   const live = stateSourceOf(source);
   if (live === undefined) {
     const isDict = !("stateDict" in source);
-    const dict = isDict ? source as StateDict : (source as Stateful).stateDict(options);
+    const dict = isDict
+      ? formOf(source as StateDict, options)
+      : (source as Stateful).stateDict(options);
     return { dict, check: () => {} };
   }
   const before = live.revision();
@@ -224,6 +237,13 @@ function read(source: unknown, options: StateDictOptions) {
     );
   };
   return { dict: live.dict(options), check };
+}
+
+/** A dict that was given: as it is, but for its momentum. */
+function formOf(dict: StateDict, { momentum }: StateDictOptions): StateDict {
+  if (momentum !== "float32") return dict;
+  checkStateDict(dict);
+  return withFloat32Momentum(dict);
 }
 
 function stateOf<D>(what: string, owner: { stateDict(): D } | undefined): D | undefined {
@@ -308,7 +328,8 @@ async function readAll(
   const length = readHeaderLength(prefix, total);
   const header = new Uint8Array(length);
   await reader.fill(header);
-  const { dict, memory } = readState(header, total - PREFIX - length);
+  const { dict, memory, check } = readState(header, total - PREFIX - length);
   for (const part of memory) if (!reader.take(part)) await reader.fill(part);
+  check();
   return dict;
 }

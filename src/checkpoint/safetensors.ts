@@ -15,28 +15,27 @@
  * the Python package wrote.
  */
 
-import { dtypeOf } from "../core/dtype.ts";
-import type { HostArray } from "../core/host_array.ts";
 import { bufferOf, byteLengthOf, byteOffsetOf } from "../core/intrinsics.ts";
 import { quote } from "../core/validate.ts";
+import { storedTypeOf } from "../state/stored_array.ts";
+import type { StoredArray } from "../state/stored_array.ts";
 import { METADATA } from "../state/tensor_names.ts";
 import { unreadable } from "./errors.ts";
 import { HeaderWriter, PREFIX } from "./header_writer.ts";
 import { JsonReader, MAX_VALUES } from "./json.ts";
+import { MAX_RANK, scanFields } from "./tensor_fields.ts";
+import type { TensorInfo } from "./tensor_fields.ts";
 import { sortTensors } from "./tensor_order.ts";
 import type { Tensor } from "./tensor_order.ts";
 export { PREFIX } from "./header_writer.ts";
+export type { TensorInfo } from "./tensor_fields.ts";
 
 const MAX_HEADER = 100_000_000;
-
-const MAX_RANK = 64;
 
 const MAX_TENSORS = 250_000;
 
 /** Its name, its three fields and two offsets. */
 const VALUES_PER_TENSOR = 6;
-
-/** The key of a header that is not a tensor. */
 
 /** Bits per element. */
 const BITS: ReadonlyMap<string, number> = new Map([
@@ -64,21 +63,6 @@ const BITS: ReadonlyMap<string, number> = new Map([
   ["U64", 64],
 ]);
 
-const KNOWN_DTYPES: ReadonlyMap<string, string> = new Map(
-  [...BITS.keys()].map((key) => [key, key]),
-);
-
-/** A whole number of at most 15 digits, which a double holds. */
-const COUNT = "(?:0|[1-9][0-9]{0,14})";
-
-const SHAPE = `(?:${COUNT}(?:,${COUNT}){0,${MAX_RANK - 1}})?`;
-
-/** The fields of a tensor without spaces and in the usual order. */
-const USUAL = new RegExp(
-  `\\{"dtype":"([A-Z0-9_]+)","shape":\\[(${SHAPE})\\],"data_offsets":\\[(${COUNT}),(${COUNT})\\]\\}`,
-  "y",
-);
-
 /** Three keys and two offsets. */
 const USUAL_VALUES = 5;
 
@@ -90,18 +74,6 @@ export interface Layout {
   readonly tensors: readonly Tensor[];
   /** Bytes of all together. */
   readonly size: number;
-}
-
-/** Where a tensor is, as a header says. */
-export interface TensorInfo {
-  /** The format's name of the dtype, such as `F32`. */
-  readonly dtype: string;
-  /** The shape. */
-  readonly shape: readonly number[];
-  /** First byte, counted from the end of the header. */
-  readonly start: number;
-  /** The byte after the last. */
-  readonly end: number;
 }
 
 /** A header that has been checked. */
@@ -137,7 +109,7 @@ export function layOut(
     if (notes || i > 0) writer.raw(",");
     writer.string(name);
     writer.raw(':{"dtype":"');
-    writer.raw(dtypeOf(array, quote(name)).safetensors);
+    writer.raw(storedTypeOf(array, name).safetensors);
     writer.raw('","shape":[');
     writeCounts(writer, shape);
     writer.raw(',"data_offsets":[');
@@ -173,7 +145,7 @@ function writeCounts(writer: HeaderWriter, shape: readonly number[]): void {
 
 /** Bytes of an element. */
 function widthOf({ name, array }: Pick<Tensor, "name" | "array">): number {
-  return dtypeOf(array, quote(name)).bytes;
+  return storedTypeOf(array, name).bytes;
 }
 
 /** Refuses what `readHeader` would refuse. */
@@ -208,7 +180,7 @@ export function checkLimit(what: string, limit: number, unit: string, count: num
 }
 
 /** The bytes of an array; Deno runs on little-endian machines only, so they are the file's. */
-export function bytesOf(array: HostArray | Uint8Array): Uint8Array {
+export function bytesOf(array: StoredArray): Uint8Array {
   return new Uint8Array(bufferOf(array), byteOffsetOf(array), byteLengthOf(array));
 }
 
@@ -246,10 +218,15 @@ export function readHeader(bytes: Uint8Array, dataSize: number): Header {
   let metadata: Map<string, string> | undefined;
   const tensors = new Map<string, TensorInfo>();
   reader.object((name) => {
-    if (name !== METADATA) return void tensors.set(name, readTensorInfo(reader, name));
+    if (name !== METADATA) {
+      const before = tensors.size;
+      tensors.set(name, readTensorInfo(reader, name));
+      if (tensors.size === before) throw reader.doubled(name);
+      return;
+    }
     const entries = metadata = new Map<string, string>();
     reader.object((key) => entries.set(key, reader.string()));
-  }, (name) => name === METADATA ? metadata !== undefined : tensors.has(name));
+  }, (name) => name === METADATA && metadata !== undefined);
   reader.end();
   checkCover(tensors, dataSize);
   return { metadata: metadata ?? new Map(), tensors };
@@ -275,18 +252,10 @@ function readTensorInfo(reader: JsonReader, name: string): TensorInfo {
 
 /** The fields of a tensor as all writers write them, if they are written so. */
 function readUsual(reader: JsonReader): TensorInfo | null {
-  const match = reader.usual(USUAL, ([, , shape]) => USUAL_VALUES + countItems(shape));
-  if (match === null) return null;
-  const [, dtype, sides, start, end] = match;
-  // One dimension is the most usual, and a dtype is one of a few texts, of which each is kept once.
-  const shape = sides === "" ? [] : sides.includes(",") ? sides.split(",").map(Number) : [+sides];
-  return { dtype: KNOWN_DTYPES.get(dtype) ?? dtype, shape, start: +start, end: +end };
-}
-
-function countItems(list: string): number {
-  let items = list === "" ? 0 : 1;
-  for (let at = list.indexOf(","); at >= 0; at = list.indexOf(",", at + 1)) items++;
-  return items;
+  return reader.usual((text, at) => {
+    const found = scanFields(text, at);
+    return found === null ? null : { ...found, values: USUAL_VALUES + found.value.shape.length };
+  });
 }
 
 function readFields(reader: JsonReader, name: string): TensorInfo {

@@ -1,26 +1,25 @@
 /** Which tensor of a file is what of which parameter. */
 
 import type { CheckedGroup } from "../state/dict.ts";
-import { masterName, momentumName, parameterName } from "../state/tensor_names.ts";
+import { parameterName, parseName, stateName } from "../state/tensor_names.ts";
+import type { TensorKind } from "../state/tensor_names.ts";
 
 /** What a tensor of a file is. */
 export interface Slot {
-  readonly kind: "buffer" | "master" | "parameter";
+  readonly kind: TensorKind;
   /** The index of its parameter. */
   readonly index: number;
 }
-
-/** The names that Descent gives. */
-const OWN =
-  /^(?:state\.(0|[1-9][0-9]*)\.(?:(momentum_buffer)|master_weight)|param\.(0|[1-9][0-9]*))$/;
 
 /**
  * The tensors that a dict of some groups may hold. Names are made and found one at a time: a list of
  * all that might be there would be many times as long as that of those that are.
  */
 export class Slots {
-  /** Names by index; undefined for a parameter that has none. */
-  readonly #names = new Map<number, string | undefined>();
+  /** The names of all parameters, in order; undefined where there is none. */
+  readonly #names: (string | undefined)[] = [];
+  /** The places in the order by index; null if each index is its own place, as Descent writes it. */
+  readonly #places: ReadonlyMap<number, number> | null;
   /** The index of the parameter of a name. */
   readonly #indices = new Map<string, number>();
   /** The names that several tensors would have. */
@@ -28,16 +27,20 @@ export class Slots {
 
   /** @param groups The groups. */
   constructor(groups: readonly CheckedGroup[]) {
+    const all: number[] = [];
     for (const { params, names } of groups) {
       for (let i = 0; i < params.length; i++) {
         const name = names?.[i] ?? undefined;
-        this.#names.set(params[i], name);
+        all.push(params[i]);
+        this.#names.push(name);
         if (name === undefined) continue;
         const before = this.#indices.size;
         this.#indices.set(name, params[i]);
         if (this.#indices.size === before) this.#doubled.add(name);
       }
     }
+    const isOrdered = all.every((index, place) => index === place);
+    this.#places = isOrdered ? null : new Map(all.map((index, place) => [index, place]));
     for (const name of this.#indices.keys()) {
       if (this.#findOwn(name) !== undefined) this.#doubled.add(name);
     }
@@ -50,11 +53,10 @@ export class Slots {
 
   /** The name of a tensor; undefined if no group has the parameter. */
   nameOf(kind: Slot["kind"], index: number): string | undefined {
-    const name = this.#names.get(index);
-    if (name === undefined && !this.#names.has(index)) return undefined;
-    if (kind === "buffer") return momentumName(index);
-    if (kind === "master") return masterName(index);
-    return parameterName(name, index);
+    const place = this.#placeOf(index);
+    if (place === undefined) return undefined;
+    const name = this.#names[place];
+    return kind === "parameter" ? parameterName(name, index) : stateName(kind, index);
   }
 
   /** What a tensor is; undefined if nothing has its name, null if several have. */
@@ -67,13 +69,16 @@ export class Slots {
   }
 
   #findOwn(name: string): Slot | undefined {
-    if (!name.startsWith("state.") && !name.startsWith("param.")) return undefined;
-    const match = OWN.exec(name);
-    if (match === null) return undefined;
-    const [, ofState, isBuffer, ofParameter] = match;
-    const index = Number(ofState ?? ofParameter);
-    if (!this.#names.has(index)) return undefined;
-    if (ofState !== undefined) return { kind: isBuffer === undefined ? "master" : "buffer", index };
-    return this.#names.get(index) === undefined ? { kind: "parameter", index } : undefined;
+    const slot = parseName(name);
+    if (slot === null) return undefined;
+    const place = this.#placeOf(slot.index);
+    if (place === undefined) return undefined;
+    const isTaken = slot.kind === "parameter" && this.#names[place] !== undefined;
+    return isTaken ? undefined : slot;
+  }
+
+  #placeOf(index: number): number | undefined {
+    if (this.#places !== null) return this.#places.get(index);
+    return index < this.#names.length ? index : undefined;
   }
 }

@@ -1,7 +1,7 @@
 /** The order of tensors in a file. */
 
-import { dtypeOf } from "../core/dtype.ts";
-import type { HostArray } from "../core/host_array.ts";
+import { storedTypeOf } from "../state/stored_array.ts";
+import type { StoredArray } from "../state/stored_array.ts";
 
 /** Letters that a number holds: 6 of 8 bits. */
 const LETTERS = 6;
@@ -23,7 +23,7 @@ interface Keyed {
 export function sortTensors(tensors: readonly Tensor[]): Tensor[] {
   const byWidth = new Map<number, Tensor[]>();
   for (const tensor of tensors) {
-    const { bytes } = dtypeOf(tensor.array, tensor.name);
+    const { bytes } = storedTypeOf(tensor.array, tensor.name);
     const group = byWidth.get(bytes);
     if (group === undefined) byWidth.set(bytes, [tensor]);
     else group.push(tensor);
@@ -95,7 +95,7 @@ export interface Tensor {
   /** Its name in the file. */
   readonly name: string;
   /** Its values. */
-  readonly array: HostArray;
+  readonly array: StoredArray;
   /** Its shape. */
   readonly shape: readonly number[];
 }

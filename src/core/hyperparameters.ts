@@ -74,6 +74,15 @@ export interface GroupOptions {
   differentiable?: boolean;
   /** Sign-SGD: step by the sign of the update. @default {false} */
   sign?: boolean;
+  /**
+   * The bits of an element of momentum: with 8, momentum of parameters with at least 4,096 elements is
+   * kept in blocks of 32 values of 8 bits and a scale, rounded with a dither. Momentum of smaller
+   * parameters stays float32. It needs parameters of float32, bfloat16 or float16 that are not on a
+   * GPU, gradients that are not sparse, and a rounding other than `"torch"`; not available with
+   * `differentiable`.
+   * @default {32}
+   */
+  momentumBits?: 8 | 32;
 }
 
 /**
@@ -159,6 +168,21 @@ export function checkCombination(
 }
 
 /**
+ * Checks that a group whose steps are recorded has momentum that can be.
+ *
+ * @throws {RangeError} If it is differentiable and its momentum has 8 bits.
+ */
+export function checkRecordable(
+  { differentiable, momentumBits }: {
+    readonly differentiable: boolean;
+    readonly momentumBits?: number;
+  },
+): void {
+  if (!differentiable || momentumBits !== 8) return;
+  throw new RangeError(refusal("set differentiable", "it needs momentumBits 32", 8));
+}
+
+/**
  * Checks options that groups may still complete: each value, and nesterov against the rest.
  *
  * @throws {TypeError} If an option is of another type.
@@ -196,7 +220,7 @@ export function resolve(group: GroupOptions, shared: GroupOptions = {}): Hyperpa
  * @throws {TypeError} If there is a key that is neither a hyperparameter nor in `others`.
  */
 export function checkGroupKeys(options: object, others: readonly string[]): void {
-  checkKnown(options, [...HYPERPARAMETERS, ...others]);
+  checkKnown(options, [...HYPERPARAMETERS, "momentumBits", ...others]);
 }
 
 /** Whether gradients can be divided by a scale: a float32 has to hold its inverse. */
@@ -225,4 +249,6 @@ export interface ParamGroup<T extends Tensor = FloatArray> extends Hyperparamete
    * with, until the next `LRScheduler` is made, which starts from `lr` as it is then.
    */
   readonly initialLr: number;
+  /** The bits of an element of momentum, which are those that the group was made with. */
+  readonly momentumBits: 8 | 32;
 }

@@ -1,7 +1,7 @@
 /** Parameters and sparse gradients, and the names that error messages give them. */
 
 import type { Tensor } from "./dtype.ts";
-import type { FloatArray } from "./host_array.ts";
+import type { FloatArray, HalfArray } from "./host_array.ts";
 
 /**
  * A trainable tensor: its values, their gradient and its name.
@@ -28,8 +28,11 @@ import type { FloatArray } from "./host_array.ts";
 export interface Parameter<T extends Tensor = FloatArray> {
   /** The values: any number of elements. */
   data: T;
-  /** The gradient: length, dtype and device of `data`, or null for "none this time". */
-  grad: T | null;
+  /**
+   * The gradient: length, dtype and device of `data`, or null for "none this time". That of an array of
+   * a 16-bit type may also be float32.
+   */
+  grad: T | (T extends HalfArray ? Float32Array : never) | null;
   /**
    * The parameter's name, unique within an optimizer, which reads it once, when it is given the
    * parameter. State dicts and files contain it, and state is matched by it when it is loaded.
@@ -86,7 +89,13 @@ export function label(parameter: { readonly name?: string }, index: number): str
 }
 
 /** The arrays of a parameter. */
-export type ArrayName = "data" | "grad" | "momentum buffer" | "master weight";
+export type ArrayName =
+  | "data"
+  | "grad"
+  | "momentum buffer"
+  | "8-bit momentum"
+  | "master weight"
+  | "correction";
 
 /** Such as `grad of parameter 3 ("w")`. */
 export function nameArray(

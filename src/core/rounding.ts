@@ -3,6 +3,7 @@
 import { FLOAT32, isSixteenBit } from "./dtype.ts";
 import type { ElementType } from "./dtype.ts";
 import { checkBoolean, checkNumber, checkWord, refusal, SAFE_WHOLE } from "./validate.ts";
+import type { Limit } from "./validate.ts";
 
 /**
  * How parameters in 16-bit types are rounded.
@@ -26,15 +27,24 @@ export interface RoundingOptions {
    */
   rounding?: Rounding;
   /**
-   * Whether a float32 copy of each parameter is kept, made from it at its first step. Each step then
-   * updates the copy, so that small updates are not lost, and the parameter receives the rounded
-   * values. Not available with rounding `"torch"`.
+   * Whether each parameter has a master weight, made from it at its first step. Each step then
+   * updates the master weight, so that small updates are not lost, and the parameter receives the
+   * rounded values. With `true` it is a float32 copy. With `"split"` it is the parameter's own 16 bits
+   * and 16 bits of correction beside them, with `"split24"` it has 8 bits of correction and is rounded
+   * with a dither; both are for bfloat16 and need rounding `"nearest"`. Not available with rounding
+   * `"torch"`.
    * @default {false}
    */
-  masterWeights?: boolean;
-  /** The seed of stochastic rounding: a whole number from 0 to 2^53 - 1. @default {0} */
+  masterWeights?: boolean | "split" | "split24";
+  /**
+   * The seed of stochastic rounding, of momentum in 8 bits and of `"split24"`: a whole number from 0 to
+   * 2^53 - 1.
+   * @default {0}
+   */
   seed?: number;
 }
+
+const MOMENTUM_BITS: Limit = { text: "8 or 32", holds: (value) => value === 8 || value === 32 };
 
 /** The names of the options. */
 export const ROUNDING_KEYS: readonly (keyof RoundingOptions)[] = [
@@ -57,29 +67,61 @@ export interface RandomState {
  */
 export interface Precision {
   readonly rounding: Rounding;
-  readonly masterWeights: boolean;
+  readonly masterWeights: boolean | "split" | "split24";
   readonly random: RandomState;
+}
+
+/** Whether master weights are parameters and corrections. */
+export function isSplit({ masterWeights }: Precision): boolean {
+  return typeof masterWeights === "string";
+}
+
+/** Whether steps draw random bits, whatever the groups ask for. */
+export function isRandom({ rounding, masterWeights }: Precision): boolean {
+  return rounding === "stochastic" || masterWeights === "split24";
 }
 
 /**
  * Checks and completes the options.
  *
  * @throws {TypeError} If an option is of another type or the rounding does not exist.
- * @throws {RangeError} If the seed is out of range, or master weights come with torch's rounding.
+ * @throws {RangeError} If the seed is out of range, or master weights come with a rounding that does
+ * not allow them.
  */
 export function readPrecision(options: RoundingOptions): Precision {
   const { rounding = "nearest", masterWeights = false, seed = 0 } = options;
   checkWord("rounding", rounding, ["nearest", "stochastic", "torch"]);
-  checkBoolean("masterWeights", masterWeights);
-  if (masterWeights && rounding === "torch") {
-    const reason = 'it needs rounding "nearest" or "stochastic"';
-    throw new RangeError(refusal("set masterWeights", reason, '"torch"'));
-  }
+  checkMasterWeights(masterWeights, rounding);
   checkNumber("seed", seed, SAFE_WHOLE);
   return { rounding, masterWeights, random: { seed, counter: 0 } };
 }
 
-/** The type of the momentum buffers of parameters of a type. */
+function checkMasterWeights(value: unknown, rounding: Rounding): void {
+  if (value === "split" || value === "split24") {
+    if (rounding === "nearest") return;
+    const reason = 'it needs rounding "nearest"';
+    throw new RangeError(refusal(`set masterWeights "${value}"`, reason, `"${rounding}"`));
+  }
+  checkBoolean("masterWeights", value, ', "split" or "split24"');
+  if (!value || rounding !== "torch") return;
+  const reason = 'it needs rounding "nearest" or "stochastic"';
+  throw new RangeError(refusal("set masterWeights", reason, '"torch"'));
+}
+
+/**
+ * Checks how many bits momentum has.
+ *
+ * @throws {TypeError} If it is not a number.
+ * @throws {RangeError} If it is neither 8 nor 32, or 8 with torch's rounding.
+ */
+export function checkMomentumBits(value: unknown, rounding: Rounding): asserts value is 8 | 32 {
+  checkNumber("momentumBits", value, MOMENTUM_BITS);
+  if (value !== 8 || rounding !== "torch") return;
+  const reason = 'it needs rounding "nearest" or "stochastic"';
+  throw new RangeError(refusal("set momentumBits 8", reason, '"torch"'));
+}
+
+/** The type that momentum of parameters of a type has in the update. */
 export function bufferTypeOf(type: ElementType, rounding: Rounding): ElementType {
   return isSixteenBit(type) && rounding !== "torch" ? FLOAT32 : type;
 }

@@ -5,8 +5,9 @@
  * when the user reads it.
  */
 
-import type { Dtype, ElementType, Tensor } from "../core/dtype.ts";
+import type { Dtype } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
+import type { OwnArray, Store } from "./stores.ts";
 
 /** What places of arrays are multiples of: of any element, and for larger arrays of a SIMD vector. */
 const ELEMENT = 8;
@@ -41,9 +42,9 @@ export class Slab {
     this.#bytes = buffer.byteLength; // nobody has seen the buffer yet
   }
 
-  /** The array at an address. */
-  view(dtype: Dtype, address: number, length: number): HostArray {
-    return dtype.view(this.buffer, address - this.start, length);
+  /** The array at an address, of a parameter of so many elements. */
+  view(store: Pick<Store, "view">, address: number, length: number): OwnArray {
+    return store.view(this.buffer, address - this.start, length);
   }
 
   /** Where in `whole` the array at an address begins. As an integer of 32 bits it is a fast index. */
@@ -100,13 +101,13 @@ function beginOf(bytes: number, place: number): number {
   return Math.ceil(place / step) * step;
 }
 
-/** What an array of the optimizer's own is: a tensor, or an address on a slab. */
-export type StateArray<T extends Tensor = Tensor> = T | Slab;
+/** What an array of the optimizer's own is: an object, or an address on a slab. */
+export type StateArray<T extends OwnArray = OwnArray> = T | Slab;
 
 /** The memory of the tensors of a plan. */
 export interface Allocator {
   /** Where an array's bytes begin, as the backend reads it from the tables. */
-  readonly address: (array: Tensor | Uint32Array<ArrayBuffer>) => number;
+  readonly address: (array: OwnArray | Uint32Array<ArrayBuffer>) => number;
   /** Makes a slab of zeros; null if each array is to have memory of its own. */
   readonly allocate: ((bytes: number) => Slab) | null;
 }
@@ -115,7 +116,8 @@ export interface Allocator {
 export interface AllocationRequest {
   readonly count: number;
   /** Null for a number that stands for none. */
-  readonly typeOf: (i: number) => ElementType | null;
+  readonly storeOf: (i: number) => Store | null;
+  /** The number of elements of its parameter. */
   readonly lengthOf: (i: number) => number;
   /** Takes an array of zeros. */
   readonly hold: (i: number, held: StateArray, address: number) => void;
@@ -124,18 +126,18 @@ export interface AllocationRequest {
 /** Makes arrays: tensors on devices one at a time, those of the host on slabs. */
 export function makeArrays(
   { address, allocate }: Allocator,
-  { count, typeOf, lengthOf, hold }: AllocationRequest,
+  { count, storeOf, lengthOf, hold }: AllocationRequest,
 ): void {
   for (let i = 0; i < count; i++) {
-    const type = typeOf(i);
-    if (type === null || (allocate !== null && type.device === undefined)) continue;
-    const tensor = type.zeros(lengthOf(i));
-    hold(i, tensor, address(tensor));
+    const store = storeOf(i);
+    if (store === null || (allocate !== null && store.device === undefined)) continue;
+    const array = store.zeros(lengthOf(i));
+    hold(i, array, address(array));
   }
   if (allocate === null) return;
   const bytesOf = (i: number) => {
-    const type = typeOf(i);
-    return type === null || type.device !== undefined ? -1 : lengthOf(i) * type.bytes;
+    const store = storeOf(i);
+    return store === null || store.device !== undefined ? -1 : store.bytesOf(lengthOf(i));
   };
   placeAll({ count, bytesOf, place: hold }, allocate);
 }
@@ -143,14 +145,14 @@ export function makeArrays(
 /** An array as an object; one on a slab is made for the caller. */
 export function objectOf(
   held: StateArray,
-  type: ElementType,
+  store: Store,
   address: number,
   length: number,
-): Tensor {
-  return held instanceof Slab ? held.view(type as Dtype, address, length) : held;
+): OwnArray {
+  return held instanceof Slab ? held.view(store, address, length) : held;
 }
 
-/** Whether it is an array or a tensor with memory of its own. */
-export function isObject(held: StateArray | null): held is Tensor {
+/** Whether it is an array or a tensor that is an object. */
+export function isObject(held: StateArray | null): held is OwnArray {
   return held !== null && !(held instanceof Slab);
 }

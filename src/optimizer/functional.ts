@@ -6,7 +6,7 @@ import type { Tensor } from "../core/dtype.ts";
 import { checkGroupKeys, resolve } from "../core/hyperparameters.ts";
 import type { BackendName } from "../core/hyperparameters.ts";
 import type { Parameter, SparseGrad } from "../core/parameter.ts";
-import { readPrecision } from "../core/rounding.ts";
+import { checkMomentumBits, readPrecision } from "../core/rounding.ts";
 import type { Precision, Rounding } from "../core/rounding.ts";
 import {
   checkArray,
@@ -18,6 +18,7 @@ import {
 import { Plan } from "../plan/plan.ts";
 import { forEachRowRange } from "../plan/row_ranges.ts";
 import { NEUTRAL_REQUEST } from "../step/options.ts";
+import { MomentumEntries } from "./momentum_entries.ts";
 
 /**
  * The options of `sgd`. As in torch, the hyperparameters have no defaults here.
@@ -55,11 +56,21 @@ export interface SgdFunctionOptions {
    * @default {"nearest"}
    */
   rounding?: Rounding;
-  /** The seed of stochastic rounding: a whole number from 0 to 2^53 - 1. @default {0} */
+  /**
+   * The bits of an element of momentum, as for the class: with 8, the entries of parameters with at
+   * least 4,096 elements are values and scales. There are no `masterWeights` here, as the lists have no
+   * place for them.
+   * @default {32}
+   */
+  momentumBits?: 8 | 32;
+  /**
+   * The seed of stochastic rounding and of momentum in 8 bits: a whole number from 0 to 2^53 - 1.
+   * @default {0}
+   */
   seed?: number;
   /**
-   * The number of the step, for stochastic rounding, in the range of `seed`; it must differ at each
-   * step.
+   * The number of the step, for stochastic rounding and momentum in 8 bits, in the range of `seed`; it
+   * must differ at each step.
    * @default {0}
    */
   counter?: number;
@@ -74,8 +85,9 @@ const REQUIRED = ["weightDecay", "momentum", "lr", "dampening", "nesterov", "max
  *
  * @param params The parameters' values; updated in place.
  * @param gradList One gradient per parameter, dense or sparse, or null to skip the parameter.
- * @param momentumBufferList One momentum buffer per parameter. Null means that the parameter has
- * not stepped yet: with momentum, the entry is filled in.
+ * @param momentumBufferList One momentum buffer per parameter, or where `momentumBits` 8 applies an
+ * object with values and scales. Null means that the parameter has not stepped yet: with momentum,
+ * the entry is filled in.
  * @param options The hyperparameters.
  * @throws {TypeError} If an option is missing or something is of another type.
  * @throws {RangeError} If a value is out of range or too large for the type in which an update is
@@ -98,21 +110,27 @@ const REQUIRED = ["weightDecay", "momentum", "lr", "dampening", "nesterov", "max
 export function sgd(
   params: readonly Tensor[],
   gradList: readonly (Tensor | SparseGrad | null)[],
-  momentumBufferList: (Tensor | null)[],
+  momentumBufferList: (
+    | Tensor
+    | { readonly values: Int8Array; readonly scales: Uint8Array }
+    | null
+  )[],
   options: SgdFunctionOptions,
 ): void {
   const { datas, grads, buffers } = readLists(params, gradList, momentumBufferList);
-  const { hyperparameters, backend, precision } = readOptions(options);
+  const { hyperparameters, momentumBits, backend, precision } = readOptions(options);
+  const momentum = new MomentumEntries(buffers);
   const parameters = datas.map((data, i) => ({ data, grad: grads[i] }) as Parameter<Tensor>);
   const plan = new Plan({ ...memoryOf(backend), allocate: null }, precision); // the caller's own
-  plan.add([{ group: hyperparameters, params: parameters }]);
+  plan.add([{ group: { ...hyperparameters, momentumBits }, params: parameters }]);
   const { stateArrays } = plan;
-  stateArrays.adopt(buffers.map((momentumBuffer) => ({ momentumBuffer, masterWeight: null })));
+  stateArrays.adopt(momentum.states);
   plan.refresh();
-  const made = buffers.map((_, row) => stateArrays.newBufferAt(row));
+  const made = buffers.map((_, row) => stateArrays.newMomentumAt(row));
   const takeOut = fillIn(momentumBufferList, made);
   try {
     plan.checkAttached(); // the list may be a proxy
+    momentum.check(backend, [...datas, ...plan.grads]);
     plan.writeCall(NEUTRAL_REQUEST, null);
     const call = plan.isRandom ? plan.callRow : null;
     forEachRowRange(plan, (from, to) => stepRows(backend, plan, from, to, call));
@@ -120,6 +138,7 @@ export function sgd(
     takeOut();
     throw error;
   }
+  momentum.finish();
   plan.commit();
 }
 
@@ -130,7 +149,7 @@ export function sgd(
  * @returns A function that takes the new buffers out again.
  * @throws {TypeError} If an entry cannot be written.
  */
-function fillIn(list: (Tensor | null)[], made: readonly (Tensor | null)[]): () => void {
+function fillIn(list: unknown[], made: readonly unknown[]): () => void {
   for (const [i, buffer] of made.entries()) {
     if (buffer !== null && !Object.getOwnPropertyDescriptor(list, i)?.writable) throw readOnly(i);
   }
@@ -161,7 +180,8 @@ function readOnly(i: number): TypeError {
 export function readOptions(options: SgdFunctionOptions) {
   checkObject("step", options);
   checkGroupKeys(options, ["hasSparseGrad", "backend", "rounding", "seed", "counter"]);
-  const { hasSparseGrad = false, backend, rounding, seed, counter = 0, ...rest } = options;
+  const { hasSparseGrad = false, backend, rounding, seed, counter = 0, ...others } = options;
+  const { momentumBits = 32, ...rest } = others;
   checkBoolean("hasSparseGrad", hasSparseGrad);
   for (const name of REQUIRED) {
     if (rest[name] === undefined) throw new TypeError(`Cannot step as ${name} is missing`);
@@ -169,7 +189,9 @@ export function readOptions(options: SgdFunctionOptions) {
   checkNumber("counter", counter, SAFE_WHOLE);
   const precision: Precision = readPrecision({ rounding, seed });
   precision.random.counter = counter;
-  return { hyperparameters: resolve(rest), backend: chooseBackend(backend), precision };
+  checkMomentumBits(momentumBits, precision.rounding);
+  const hyperparameters = resolve(rest);
+  return { hyperparameters, momentumBits, backend: chooseBackend(backend), precision };
 }
 
 /**

@@ -63,8 +63,8 @@ export interface SgdGradients extends HyperGradients {
  * @param cotangents The derivatives with respect to what the step wrote.
  * @param options The options of the step; `foreach` and `hasSparseGrad` do not matter.
  * @throws {TypeError} If an option is missing, or something is of another type or of a 16-bit type.
- * @throws {RangeError} If a value is out of range or too large for the type of a parameter, or lengths
- * differ.
+ * @throws {RangeError} If a value is out of range or too large for the type of a parameter, lengths
+ * differ, or `momentumBits` is 8.
  *
  * @example
  * ```ts
@@ -91,7 +91,10 @@ export function sgdVjp(
   options: SgdFunctionOptions,
 ): SgdGradients {
   const { datas, grads, buffers } = readLists(params, gradList, momentumBufferList);
-  const { hyperparameters: h, backend } = readOptions(options);
+  const { hyperparameters: h, momentumBits, backend } = readOptions(options);
+  if (momentumBits !== 32) {
+    throw new RangeError(refusal("go back", "it needs momentumBits 32", momentumBits));
+  }
   const after = readCotangents(cotangents, datas.length);
   const results = datas.map((param, i) => {
     const arrays = {

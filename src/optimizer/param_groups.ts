@@ -7,13 +7,16 @@ import {
   checkGroupKeys,
   checkHyperparameter,
   checkInitialLr,
+  checkRecordable,
   HYPERPARAMETERS,
   resolve,
 } from "../core/hyperparameters.ts";
 import type { GroupOptions, Hyperparameters, ParamGroup } from "../core/hyperparameters.ts";
+import { checkMomentumBits } from "../core/rounding.ts";
+import type { Rounding } from "../core/rounding.ts";
 import { settleInitialLr, shownInitialLr } from "../core/initial_lr.ts";
 import type { Parameter, SparseParameter } from "../core/parameter.ts";
-import { describe, wrongType } from "../core/validate.ts";
+import { describe, refusal, wrongType } from "../core/validate.ts";
 import { readNames } from "../state/names.ts";
 
 /**
@@ -36,11 +39,13 @@ export interface ParamGroupOptions<T extends Tensor = FloatArray> extends GroupO
  * Makes a group whose hyperparameters are checked at every assignment.
  *
  * @param members Makes the list of its parameters. It is called when the list is first read.
+ * @param momentumBits The bits of an element of momentum, which stay.
  * @param initialLr The learning rate that schedules start from, if it is given.
  */
 export function createGroup(
   members: () => Parameter<Tensor>[],
   values: Hyperparameters,
+  momentumBits: 8 | 32,
   initialLr?: number,
 ): ParamGroup<Tensor> {
   const current = { ...values };
@@ -59,6 +64,14 @@ export function createGroup(
       },
     });
   }
+  Object.defineProperty(group, "momentumBits", {
+    enumerable: true,
+    get: () => momentumBits,
+    set(value: unknown) {
+      const reason = `it stays ${momentumBits} once the group is made`;
+      throw new TypeError(refusal("set momentumBits", reason, describe(value)));
+    },
+  });
   // It is not enumerable, so that a spread group is a set of options that other optimizers accept.
   Object.defineProperty(group, "initialLr", {
     get: () => shownInitialLr(group) ?? current.lr,
@@ -119,6 +132,7 @@ export interface NewGroup {
  * @param defaults The options that hold where a group does not set them.
  * @param known The parameters of the optimizer, to which those of the groups will be added.
  * @param knownNames Their names.
+ * @param rounding That of the optimizer.
  * @throws {TypeError} If something is of another type.
  * @throws {RangeError} If an option is out of range, or a name is not unique.
  */
@@ -127,16 +141,21 @@ export function createGroups(
   defaults: GroupOptions,
   known: () => readonly Parameter<Tensor>[],
   knownNames: readonly (string | undefined)[],
+  rounding: Rounding,
 ): NewGroup[] {
   const start = known().length;
   let end = start;
   const added = members.map(({ options, params }) => {
     const hyperparameters = resolve(options, defaults);
+    const { momentumBits = defaults.momentumBits ?? 32 } = options;
+    checkMomentumBits(momentumBits, rounding);
+    checkRecordable({ ...hyperparameters, momentumBits });
     const { initialLr } = options;
     if (initialLr !== undefined) checkInitialLr(initialLr);
     for (let i = 0; i < params.length; i++) checkParameter(params[i], end + i);
     const [first, last] = [end, end += params.length];
-    const group = createGroup(() => known().slice(first, last), hyperparameters, initialLr);
+    const read = () => known().slice(first, last);
+    const group = createGroup(read, hyperparameters, momentumBits, initialLr);
     return { group, params: params as Parameter<Tensor>[] };
   });
   const names = readNames(added.flatMap(({ params }) => params), known(), knownNames);

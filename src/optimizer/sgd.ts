@@ -9,22 +9,19 @@ import { checkGroupKeys, checkShared } from "../core/hyperparameters.ts";
 import type { BackendName, GroupOptions, ParamGroup, SGDOptions } from "../core/hyperparameters.ts";
 import { holdBase, isScheduled } from "../core/initial_lr.ts";
 import type { Parameter, SparseParameter } from "../core/parameter.ts";
-import { readPrecision, ROUNDING_KEYS } from "../core/rounding.ts";
+import { checkMomentumBits, readPrecision, ROUNDING_KEYS } from "../core/rounding.ts";
 import type { Precision } from "../core/rounding.ts";
 import { checkObject } from "../core/validate.ts";
 import { goBackThrough } from "../differentiable/backward.ts";
 import type { BackwardOptions, BackwardResult, Cotangents } from "../differentiable/backward.ts";
 import { checkRecordSteps, Recorder } from "../differentiable/recorder.ts";
 import type { ParameterState } from "../plan/state_arrays.ts";
-import { applyStateDict, copyState, shareState } from "../state/apply.ts";
-import type {
-  LoadStateDictOptions,
-  LoadStateDictReport,
-  Owner,
-  StateDictOptions,
-} from "../state/apply.ts";
+import { applyStateDict } from "../state/apply.ts";
+import type { LoadStateDictOptions, LoadStateDictReport } from "../state/apply.ts";
 import type { StateDict } from "../state/dict.ts";
 import { registerStateSource } from "../state/source.ts";
+import { copyState, shareState } from "../state/take.ts";
+import type { Owner, StateDictOptions } from "../state/take.ts";
 import type { StepReport } from "../step/clipping.ts";
 import { NEUTRAL_REQUEST, readAsyncArguments, readStepArguments } from "../step/options.ts";
 import type { StepOptions } from "../step/options.ts";
@@ -40,7 +37,8 @@ import type { GroupMembers, ParamGroupOptions } from "./param_groups.ts";
  */
 export interface ParameterStateView<T extends Tensor = FloatArray> {
   /**
-   * The momentum buffer; null before the first step with momentum. All momentum buffers that a step
+   * The momentum buffer; null before the first step with momentum, and where momentum has 8 bits. All
+   * momentum buffers that a step
    * creates share one `ArrayBuffer`: `structuredClone` of one copies all of it, and its transfer
    * detaches all of them. On the `js` backend it may be that of a WebAssembly memory, which cannot be
    * transferred.
@@ -51,6 +49,22 @@ export interface ParameterStateView<T extends Tensor = FloatArray> {
    * update this copy, so code that changes the parameter has to change it too.
    */
   readonly masterWeight: Float32Array | null;
+  /**
+   * Momentum in 8 bits, of parameters that have it by `momentumBits`; null before the first step with
+   * momentum, and for all others. The arrays are the optimizer's own: what is written into them is what
+   * the next step reads. `docs/formats.md` defines values and scales.
+   */
+  readonly momentum8: { readonly values: Int8Array; readonly scales: Uint8Array } | null;
+  /**
+   * The lower bits of the master weight of a bfloat16 parameter: 16 with `masterWeights` `"split"`, 8 with
+   * `"split24"`; otherwise null. They become 0 when the parameter gets another array as `data`.
+   */
+  readonly correction: Int16Array | Int8Array | null;
+  /**
+   * A copy of the momentum: momentum in 8 bits as float32, a momentum buffer in its own type; null if
+   * there is none.
+   */
+  readMomentum(): T | Float32Array | null;
 }
 
 /**
@@ -113,6 +127,7 @@ export class SGD<T extends Tensor = FloatArray> {
     this.#precision = readPrecision({ rounding, masterWeights, seed });
     const members = readMembers(params);
     checkShared(defaults);
+    checkMomentumBits(defaults.momentumBits ?? 32, this.#precision.rounding);
     this.#defaults = defaults;
     this.#backend = chooseBackend(backend);
     this.#recorder = new Recorder(recordSteps);
@@ -396,7 +411,9 @@ export class SGD<T extends Tensor = FloatArray> {
   #addGroups(members: readonly GroupMembers[]): void {
     const { plan } = this.#stepper;
     this.#stepper.withReentrancyGuard(() => {
-      const added = createGroups(members, this.#defaults, () => plan.parameters, this.#names);
+      const { rounding } = this.#precision;
+      const known = () => plan.parameters;
+      const added = createGroups(members, this.#defaults, known, this.#names, rounding);
       plan.add(added);
       this.#names = [this.#names, ...added.map(({ names }) => names)].flat();
       if (this.#groups.some(isScheduled)) {

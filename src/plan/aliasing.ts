@@ -85,8 +85,8 @@ export class AliasChecker {
   }
 }
 
-/** The arrays that a step writes. */
-const WRITTEN = ["data", "momentum buffer", "master weight"] as const;
+/** The words of the arrays that a step writes. */
+const WRITTEN = [DATA, BUFFER, MASTER] as const;
 
 /** Whether no two arrays of a step overlap. Gradients that share memory make it false, too. */
 export function hasNoAlias(table: TensorTable): boolean {
@@ -95,7 +95,7 @@ export function hasNoAlias(table: TensorTable): boolean {
   const first = spans.starts.length - count;
   for (let row = 0; row < count; row++) {
     const isThere = grads[row] !== null;
-    if (isThere) fill(spans, first + row, table, row, GRAD, table.typesAt(row).dtype.bytes);
+    if (isThere) fill(spans, first + row, table, row, GRAD);
   }
   return sortApart(spans);
 }
@@ -106,7 +106,7 @@ export function hasNoAlias(table: TensorTable): boolean {
  * @throws {RangeError} If some of it overlaps.
  */
 export function writtenOf(table: TensorTable): Written {
-  const list = () => WRITTEN.flatMap((name) => listArrays(table, name));
+  const list = () => WRITTEN.flatMap((word) => listArrays(table, word));
   return new Written(spansOfWritten(table, 0), list);
 }
 
@@ -115,12 +115,10 @@ function spansOfWritten(table: TensorTable, room: number): Spans {
   const { count, hasObjects, buffers, masters } = table;
   const spans = createSpans((hasObjects ? WRITTEN.length * count : count) + room);
   for (let row = 0; row < count; row++) {
-    const { dtype, bufferType } = table.typesAt(row);
-    fill(spans, row, table, row, DATA, dtype.bytes);
+    fill(spans, row, table, row, DATA);
     if (!hasObjects) continue;
-    if (isObject(buffers[row])) fill(spans, count + row, table, row, BUFFER, bufferType.bytes);
-    const isMaster = isObject(masters[row] ?? null);
-    if (isMaster) fill(spans, 2 * count + row, table, row, MASTER, FLOAT32.bytes);
+    if (isObject(buffers[row])) fill(spans, count + row, table, row, BUFFER);
+    if (isObject(masters[row] ?? null)) fill(spans, 2 * count + row, table, row, MASTER);
   }
   return spans;
 }
@@ -131,7 +129,7 @@ export function spansOfGrads(table: TensorTable, rows: readonly number[] | null)
   const spans = createSpans(count);
   for (let i = 0; i < count; i++) {
     const row = rows === null ? i : rows[i];
-    if (table.grads[row] !== null) fill(spans, i, table, row, GRAD, table.typesAt(row).dtype.bytes);
+    if (table.grads[row] !== null) fill(spans, i, table, row, GRAD);
   }
   return spans;
 }
@@ -142,7 +140,7 @@ export function spansOfGrads(table: TensorTable, rows: readonly number[] | null)
  * @throws {RangeError} If two of them overlap.
  */
 export function gradsOf(table: TensorTable): Written {
-  return new Written(spansOfGrads(table, null), () => listArrays(table, "grad"));
+  return new Written(spansOfGrads(table, null), () => listArrays(table, GRAD));
 }
 
 /**
@@ -163,13 +161,13 @@ export function checkNoDataAlias(
       unusable.add(row); // such as detached data: other arrays may have its memory
       continue;
     }
-    fill(spans, row, table, row, DATA, table.typesAt(row).dtype.bytes);
+    fill(spans, row, table, row, DATA);
     if (table.lengthAt(row) > 0) continue; // what has no data overlaps nothing
     if (empty.has(parameters[row])) throw repeated(parameters[row], row);
     empty.add(parameters[row]);
   }
   if (sortApart(spans)) return;
-  const list = listArrays(table, "data");
+  const list = listArrays(table, DATA);
   for (const row of unusable) list[row] = { ...list[row], end: list[row].start };
   const [a, b] = findOverlap(list)!;
   if (parameters[a] === parameters[b]) throw repeated(parameters[b], b);
@@ -183,30 +181,37 @@ function fill(
   table: TensorTable,
   row: number,
   word: number,
-  bytes: number,
 ): void {
-  const length = table.lengthAt(row);
-  if (length === 0) return;
+  const bytes = table.sizeOf(row, word);
+  if (bytes === 0) return;
   starts[span] = readWord(table.halves, row * ROW + word);
-  ends[span] = starts[span] + length * bytes;
+  ends[span] = starts[span] + bytes;
 }
 
 /** One array of each row, by its name and in order; an empty span where there is none. */
-function listArrays(table: TensorTable, name: ArrayName): NamedSpan[] {
+function listArrays(table: TensorTable, word: Word): NamedSpan[] {
   const spans = createSpans(table.count);
+  const column = {
+    [DATA]: table.datas,
+    [GRAD]: table.grads,
+    [BUFFER]: table.buffers,
+    [MASTER]: table.masters,
+  }[word];
   for (let row = 0; row < table.count; row++) {
-    const { dtype, bufferType } = table.typesAt(row);
-    const [column, word, { bytes }] = ({
-      "data": [table.datas, DATA, dtype],
-      "grad": [table.grads, GRAD, dtype],
-      "momentum buffer": [table.buffers, BUFFER, bufferType],
-      "master weight": [table.masters, MASTER, FLOAT32],
-    } as const)[name];
-    if ((column[row] ?? null) !== null) fill(spans, row, table, row, word, bytes);
+    if ((column[row] ?? null) !== null) fill(spans, row, table, row, word);
   }
   return Array.from(spans.starts, (start, row) => {
-    return { start, end: spans.ends[row], name: table.name(row, name) };
+    return { start, end: spans.ends[row], name: table.name(row, nameOf(table, row, word)) };
   });
+}
+
+/** The words that are addresses. */
+type Word = typeof WRITTEN[number] | typeof GRAD;
+
+function nameOf(table: TensorTable, row: number, word: Word): ArrayName {
+  if (word === DATA) return "data";
+  if (word === GRAD) return "grad";
+  return word === BUFFER ? table.momentumName(row) : table.masterName;
 }
 
 function repeated(parameter: Parameter<Tensor>, row: number): RangeError {
@@ -232,7 +237,7 @@ function forEachTensor(
   let slab: StateArray | null = null;
   const visitHeld = (held: StateArray | null, row: number, name: ArrayName) => {
     if (held === null || held === slab) return;
-    if (isObject(held)) return visit(held, row, name);
+    if (isObject(held)) return visit(held as Tensor, row, name);
     slab = held; // those of neighboring rows are mostly on one slab
     visit(held.whole(FLOAT32), row, name);
   };
@@ -241,8 +246,8 @@ function forEachTensor(
     if (grad === undefined) continue;
     visit(table.datas[row], row, "data");
     visit(grad, row, "grad");
-    visitHeld(table.buffers[row], row, "momentum buffer");
-    if (table.masters.length > 0) visitHeld(table.masters[row], row, "master weight");
+    visitHeld(table.buffers[row], row, table.momentumName(row));
+    if (table.masters.length > 0) visitHeld(table.masters[row], row, table.masterName);
   }
 }
 

@@ -4,7 +4,6 @@
  * Nothing here calls the user's code, unless there is a name to be read for an error.
  */
 
-import { FLOAT32 } from "../core/dtype.ts";
 import type { Tensor } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { lengthOf } from "../core/intrinsics.ts";
@@ -57,16 +56,17 @@ export function findDetachedSparse(
 
 /** Looks at the arrays of one row. */
 function findDetachedOf(table: TensorTable, row: number): string | null {
-  const { bufferType } = table.typesAt(row);
+  const types = table.typesAt(row);
   const grad = table.grads[row];
   if (!table.hasDataAt(row)) return table.name(row, "data");
-  if (grad !== null && !table.fits(row, grad)) return table.name(row, "grad");
+  if (grad !== null && !table.fits(row, grad, types.gradType)) return table.name(row, "grad");
   if (!table.hasObjects) return null;
+  const length = table.lengthAt(row);
   const [buffer, master] = [table.buffers[row], table.masters[row] ?? null];
-  const isGone = isObject(buffer) && !table.fits(row, buffer, bufferType);
-  if (isGone) return table.name(row, "momentum buffer");
-  const isMasterGone = isObject(master) && !table.fits(row, master, FLOAT32);
-  return isMasterGone ? table.name(row, "master weight") : null;
+  const isGone = isObject(buffer) && !types.momentum.fits(buffer, length);
+  if (isGone) return table.name(row, table.momentumName(row));
+  const isMasterGone = isObject(master) && !types.master.fits(master, length);
+  return isMasterGone ? table.name(row, table.masterName) : null;
 }
 
 /** Whether it is an array that is not empty, and so not detached. Tensors on devices never seem so. */

@@ -1,13 +1,16 @@
 /** The group table: the hyperparameters that the rows of each group are stepped with. */
 
-import { checkCombination } from "../core/hyperparameters.ts";
+import { checkCombination, checkRecordable } from "../core/hyperparameters.ts";
 import type { Hyperparameters } from "../core/hyperparameters.ts";
 import { isModest } from "../core/overflow.ts";
 import type { RuleOptions } from "../core/rule.ts";
 import { COEFFICIENT, GROUP_ROW, MOMENTUM, writeGroup } from "./layout.ts";
 
 /** The hyperparameters of a group, as the user has assigned them. */
-export type Group = RuleOptions & Pick<Hyperparameters, "foreach" | "differentiable">;
+export type Group = RuleOptions & Pick<Hyperparameters, "foreach" | "differentiable"> & {
+  /** The bits of an element of momentum. @default {32} */
+  readonly momentumBits?: 8 | 32;
+};
 
 /** The hyperparameters of all groups, as the current step uses them. */
 export class GroupTable {
@@ -19,7 +22,7 @@ export class GroupTable {
   /**
    * Reads the groups.
    *
-   * @throws {RangeError} If the hyperparameters of one do not fit together.
+   * @throws {RangeError} If the options of one do not fit together.
    */
   refresh(groups: readonly Group[]): void {
     const words = groups.length * GROUP_ROW;
@@ -28,6 +31,7 @@ export class GroupTable {
     this.isModest = true;
     for (let i = 0, at = 0; i < groups.length; i++, at += GROUP_ROW) {
       checkCombination(groups[i]);
+      checkRecordable(groups[i]);
       writeGroup(rows, at, groups[i]);
       if (!isModest(rows, at)) this.isModest = false;
     }

@@ -14,17 +14,36 @@ export const GRAD = 1;
 
 export const BUFFER = 2;
 
-/** The float32 copy of a parameter in a 16-bit type, or 0. */
+/** The float32 copy of a parameter in a 16-bit type, or its corrections, or 0. */
 export const MASTER = 3;
 
 export const LENGTH = 4;
 
-/** In the lower half the dtype's number and above it the state, in the upper half the group. */
+/**
+ * In the lower half the dtype's number, above it the formats and above these the state; in the upper
+ * half the group.
+ */
 export const KIND = 5;
 
 export const STATE_BITS = 24;
 
-const DTYPE_MASK = (1 << STATE_BITS) - 1;
+export const FORMAT_BITS = 16;
+
+const DTYPE_MASK = (1 << FORMAT_BITS) - 1;
+
+const FORMATS_MASK = 0xff << FORMAT_BITS;
+
+/** The gradient is float32 while the parameter is of a 16-bit type. */
+export const FORMAT_GRAD_F32 = 1 << 16;
+
+/** The momentum buffer is momentum in 8 bits. */
+export const FORMAT_MOMENTUM8 = 1 << 17;
+
+/** The master weight is corrections of 16 bits. */
+export const FORMAT_SPLIT = 1 << 18;
+
+/** The master weight is corrections of 8 bits. */
+export const FORMAT_SPLIT24 = 1 << 19;
 
 /** Rows from this dtype on are on a device. */
 export const DEVICE = 16;
@@ -98,7 +117,11 @@ export function readWord(halves: Uint32Array, word: number): number {
   return halves[2 * word] + halves[2 * word + 1] * 2 ** 32;
 }
 
-/** Writes what kind of row it is; it is skipped until it gets another state. */
+/**
+ * Writes what kind of row it is; it is skipped until it gets another state.
+ *
+ * @param code The number of its dtype, and its formats.
+ */
 export function writeKind(halves: Uint32Array, row: number, code: number, group: number): void {
   halves[2 * (row * ROW + KIND)] = code;
   halves[2 * (row * ROW + KIND) + 1] = group;
@@ -107,7 +130,13 @@ export function writeKind(halves: Uint32Array, row: number, code: number, group:
 /** Writes a row's state: `SKIP`, `FIRST` or `LATER`. */
 export function writeState(halves: Uint32Array, row: number, state: number): void {
   const at = 2 * (row * ROW + KIND);
-  halves[at] = (halves[at] & DTYPE_MASK) + state * 2 ** STATE_BITS;
+  halves[at] = (halves[at] & (DTYPE_MASK | FORMATS_MASK)) + state * 2 ** STATE_BITS;
+}
+
+/** Says whether a row's gradient is float32 while its parameter is of a 16-bit type. */
+export function writeGradFormat(halves: Uint32Array, row: number, isFloat32: boolean): void {
+  const at = 2 * (row * ROW + KIND);
+  halves[at] = (halves[at] & ~FORMAT_GRAD_F32) + (isFloat32 ? FORMAT_GRAD_F32 : 0);
 }
 
 /** What a state adds to the word of a row that is skipped. */
@@ -123,6 +152,11 @@ export function stateOf(halves: Uint32Array, row: number): number {
 /** The number of a row's dtype. */
 export function codeIn(halves: Uint32Array, row: number): number {
   return halves[2 * (row * ROW + KIND)] & DTYPE_MASK;
+}
+
+/** A row's formats: flags such as `FORMAT_MOMENTUM8`. */
+export function formatsIn(halves: Uint32Array, row: number): number {
+  return halves[2 * (row * ROW + KIND)] & FORMATS_MASK;
 }
 
 /** The number of a row's group. */

@@ -11,6 +11,7 @@ import { isSixteenBit } from "../core/dtype.ts";
 import type { Device, Tensor } from "../core/dtype.ts";
 import { checkOverflow, updateTypeOf } from "../core/overflow.ts";
 import type { Parameter, SparseGrad } from "../core/parameter.ts";
+import { isRandom } from "../core/rounding.ts";
 import type { Precision } from "../core/rounding.ts";
 import { hasLocks } from "../memory/locks.ts";
 import type { Allocator } from "../memory/slab.ts";
@@ -39,6 +40,8 @@ export class Plan {
   groups: readonly Group[] = [];
   /** The row after the last one of each group. */
   ends: readonly number[] = [];
+  /** Whether steps draw random bits: they need a call row then. */
+  isRandom = false;
   /** The sparse gradients of the current step, of rows whose gradient kind is `"sparse"`. */
   readonly sparse = new SparseTable();
 
@@ -56,6 +59,7 @@ export class Plan {
     this.table = new TensorTable({
       ...{ address, precision },
       parameterAt: (row) => this.parameters[row],
+      momentumBitsOf: (group) => this.groups[group].momentumBits ?? 32,
       release: (row) => this.stateArrays.detachRow(row),
     });
     this.stateArrays = new StateArrays(this.table, memory);
@@ -94,8 +98,8 @@ export class Plan {
     return this.table.grads;
   }
 
-  /** Whether steps draw random bits: they need a call row then. */
-  get isRandom(): boolean {
+  /** Whether parameters in 16-bit types are rounded at random. */
+  get isStochastic(): boolean {
     return this.#precision.rounding === "stochastic";
   }
 
@@ -131,6 +135,8 @@ export class Plan {
       throw error;
     }
     this.stateArrays.grow();
+    this.isRandom = isRandom(this.#precision) ||
+      this.groups.some(({ momentumBits }) => momentumBits === 8);
   }
 
   /** Binds the data of new rows, and of others where they have changed and can be used. */
@@ -190,6 +196,11 @@ export class Plan {
       this.table.invalidateAll();
       throw error;
     }
+  }
+
+  /** Writes what a step that is about to be taken changes before its pass. */
+  begin(): void {
+    this.stateArrays.resetStale();
   }
 
   /** The step has been taken: new momentum buffers and master weights are remembered. */
@@ -273,6 +284,7 @@ export class Plan {
     const length = table.lengthAt(row);
     const { shape } = this.parameters[row];
     const rows = readSparse(grad, { dtype, length, shape }, table.name(row, "grad"));
+    if (table.hasMomentum8(row)) throw notDense(table.name(row, "grad"));
     this.#checkKind(row, true);
     table.setSparse(row);
     const first = own.refreshBuffer(row, this.#groupTable.isBuffered(group));
@@ -307,13 +319,20 @@ export class Plan {
     this.#aliases.checkValues();
     for (const step of this.sparse.steps) {
       const isBuffered = this.#groupTable.isBuffered(this.table.groupAt(step.row));
-      step.used = isBuffered ? this.stateArrays.rowsInUseOf(step) : null;
+      const length = this.table.lengthAt(step.row);
+      step.used = isBuffered ? this.table.rowsInUse.of(step, length) : null;
     }
     this.sparse.write(
       ({ row }) => this.rows.subarray(row * ROW, (row + 1) * ROW),
       this.#address,
     );
   }
+}
+
+function notDense(what: string): TypeError {
+  return new TypeError(
+    `Cannot use ${what} as it must be an array with momentumBits 8: it is sparse`,
+  );
 }
 
 function nameValues(grad: string): string {

@@ -3,6 +3,7 @@
 import type { ElementType, Tensor } from "../core/dtype.ts";
 import { nameArray } from "../core/parameter.ts";
 import type { ArrayName, Parameter } from "../core/parameter.ts";
+import type { Correction, Momentum8 } from "./parameter_state.ts";
 import type { GradientKind, TensorTable } from "./tensor_table.ts";
 
 /** A parameter with the arrays that its row was written from. It keeps none of them. */
@@ -31,14 +32,27 @@ export class RowView {
     return this.#table.grads[this.index];
   }
 
-  /** The momentum buffer, even if this step has allocated it. One on a slab becomes an object here. */
+  /**
+   * The momentum buffer, even if this step has allocated it. One on a slab becomes an object here. Null
+   * if momentum has 8 bits.
+   */
   get buffer(): Tensor | null {
     return this.#table.bufferAt(this.index);
   }
 
-  /** The master weight; one on a slab is made an object for the caller, too. */
+  /** Momentum in 8 bits, as `buffer` is given; null if there is none, or it has a buffer. */
+  get momentum8(): Momentum8 | null {
+    return this.#table.momentum8At(this.index);
+  }
+
+  /** The master weight; one on a slab is made an object for the caller, too. Null if it is split. */
   get master(): Float32Array | null {
     return this.#table.masterAt(this.index);
+  }
+
+  /** The correction of a split master weight, as `master` is given. */
+  get correction(): Correction | null {
+    return this.#table.correctionAt(this.index);
   }
 
   get length(): number {
@@ -49,7 +63,12 @@ export class RowView {
     return this.#table.typesAt(this.index).dtype;
   }
 
-  /** The type that momentum buffers have. */
+  /** The type of its gradient. */
+  get gradType(): ElementType {
+    return this.#table.typesAt(this.index).gradType;
+  }
+
+  /** The type that momentum buffers have, and momentum of 8 bits once it is decoded. */
   get bufferType(): ElementType {
     return this.#table.typesAt(this.index).bufferType;
   }

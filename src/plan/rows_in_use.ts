@@ -46,14 +46,68 @@ export class RowsInUse {
   }
 }
 
+/** The rows in use of matrices, by their rows of the table. */
+export class RowSets {
+  readonly #sets = new Map<number, RowsInUse>();
+
+  /**
+   * The rows in use of the matrix of a step whose arrays have been made; null if all may be.
+   *
+   * @param length The elements of the matrix.
+   */
+  of(
+    { row, first, columns }: { row: number; first: boolean; columns: number },
+    length: number,
+  ): RowsInUse | null {
+    const known = this.#sets.get(row);
+    if (!first && (known === undefined || known.columns === columns)) return known ?? null;
+    const used = new RowsInUse(length / columns, columns);
+    if (!first) used.addAll(); // rows of another length were in use
+    this.#sets.set(row, used);
+    return used;
+  }
+
+  /** A byte for each row. An empty matrix has none. */
+  bytesOf(row: number): Uint8Array<ArrayBuffer> {
+    return this.#sets.get(row)?.toBytes() ?? new Uint8Array(0);
+  }
+
+  /** Takes rows in use, of a momentum buffer that is loaded. */
+  set(row: number, used: RowsInUse): void {
+    this.#sets.set(row, used);
+  }
+
+  /** Forgets the rows of a momentum buffer that is replaced. */
+  delete(row: number): void {
+    this.#sets.delete(row);
+  }
+}
+
+/** What a state dict has of a parameter. */
+interface Saved {
+  readonly row: number;
+  readonly momentumBuffer: HostArray | null;
+  readonly rowsInUse?: Uint8Array | null;
+}
+
 /**
- * The rows that a state dict has, which has been checked. A row of the buffer that has a bit set is in
- * use whatever the dict says, so that nothing of the buffer is lost.
+ * How a momentum buffer of a dict began: as in torch, where it is a dense tensor, with a dense gradient
+ * unless the dict has the rows in use.
  *
- * @param bytes A byte for each row.
- * @param buffer The momentum buffer, of float32 or float64.
+ * @returns The row, and the rows in use, or null; nothing if there is no buffer.
  */
-export function readRowsInUse(bytes: Uint8Array, buffer: HostArray): RowsInUse {
+export function readBeginning(
+  { row, momentumBuffer, rowsInUse }: Saved,
+): { row: number; used: RowsInUse | null }[] {
+  if (momentumBuffer === null) return [];
+  return [{ row, used: rowsInUse ? readRowsInUse(rowsInUse, momentumBuffer) : null }];
+}
+
+/**
+ * Reads rows that have been checked. A row of the buffer that has a bit set is in use whatever the
+ * dict says, so that nothing of the buffer is lost.
+ */
+function readRowsInUse(bytes: Uint8Array, buffer: HostArray): RowsInUse {
   const rows = bytes.length;
   const used = new RowsInUse(rows, rows === 0 ? 0 : lengthOf(buffer) / rows);
   const words = new Uint32Array(bufferOf(buffer), byteOffsetOf(buffer), byteLengthOf(buffer) / 4);

@@ -8,44 +8,33 @@
  */
 
 import { load } from "../core/convert.ts";
-import { countOf, FLOAT32, isSixteenBit } from "../core/dtype.ts";
+import { isSixteenBit } from "../core/dtype.ts";
 import type { Tensor } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
+import { fillAll } from "../core/intrinsics.ts";
 import type { ArrayName } from "../core/parameter.ts";
-import { copyFromHost, storedType } from "../memory/host_copy.ts";
-import { makeArrays, objectOf } from "../memory/slab.ts";
+import { wrongType } from "../core/validate.ts";
+import { makeArrays } from "../memory/slab.ts";
 import type { Allocator, StateArray } from "../memory/slab.ts";
+import { copyMasters, copyMomentum } from "./copies.ts";
+import type { Saved } from "./copies.ts";
 import { LATER } from "./layout.ts";
-import { readRowsInUse, RowsInUse } from "./rows_in_use.ts";
-import type { SparseStep } from "./sparse.ts";
-import { BEGAN_DENSE, BEGAN_SPARSE, BUFFER_IS_NEW, MASTER_IS_NEW } from "./tensor_table.ts";
+import { assignRest, blockOf, createState } from "./parameter_state.ts";
+import type { Correction, Momentum8, ParameterState } from "./parameter_state.ts";
+import { readBeginning } from "./rows_in_use.ts";
+import {
+  BEGAN_DENSE,
+  BEGAN_SPARSE,
+  BUFFER_IS_NEW,
+  CORRECTION_IS_STALE,
+  MASTER_IS_NEW,
+} from "./tensor_table.ts";
 import type { TensorTable } from "./tensor_table.ts";
 
+export type { Saved } from "./copies.ts";
+export type { Correction, Momentum8, ParameterState } from "./parameter_state.ts";
+
 const IS_NEW = BUFFER_IS_NEW | MASTER_IS_NEW;
-
-/** What the optimizer remembers of a parameter. */
-export interface ParameterState {
-  /** The momentum buffer, or null before the first step with momentum. */
-  momentumBuffer: Tensor | null;
-  /** The float32 copy that steps go into, or null if there is none. */
-  masterWeight: Float32Array | null;
-}
-
-/** What a state dict has of a parameter. */
-export interface Saved {
-  readonly row: number;
-  readonly momentumBuffer: HostArray | null;
-  readonly masterWeight: HostArray | null;
-  /** A byte for each row of a matrix whose momentum buffer began with a sparse gradient, 1 in use. */
-  readonly rowsInUse: Uint8Array | null;
-}
-
-/** A copy for a row, and where it lies. */
-interface HeldCopy {
-  readonly row: number;
-  readonly held: StateArray;
-  readonly address: number;
-}
 
 /** Momentum buffers and master weights of the rows of a plan. */
 export class StateArrays {
@@ -53,6 +42,10 @@ export class StateArrays {
   #states: ParameterState[] | null = null;
   /** Whether the transaction has anything in it. */
   #isPending = false;
+  /** The data that the correction of each row belongs to. */
+  readonly #corrected: Tensor[] = [];
+  /** Whether a row has a correction that belongs to other data. */
+  #isAnyStale = false;
   readonly #table: TensorTable;
   readonly #memory: Allocator;
 
@@ -76,7 +69,9 @@ export class StateArrays {
     if (this.#states !== null) return this.#states;
     const states = Array.from({ length: this.#table.count }, (_, row) => {
       this.#table.materialize(row);
-      return { momentumBuffer: this.bufferAt(row), masterWeight: this.masterAt(row) };
+      const state = createState(this.bufferAt(row), this.masterAt(row));
+      const rest = { momentum8: this.momentum8At(row), correction: this.correctionAt(row) };
+      return assignRest(state, rest);
     });
     return this.#states = states;
   }
@@ -85,7 +80,7 @@ export class StateArrays {
   grow(): void {
     const states = this.#states;
     while (states !== null && states.length < this.#table.count) {
-      states.push({ momentumBuffer: null, masterWeight: null });
+      states.push(createState());
     }
   }
 
@@ -95,9 +90,16 @@ export class StateArrays {
     return this.#table.has(row, BUFFER_IS_NEW) ? null : this.#table.bufferAt(row);
   }
 
-  /** The momentum buffer that this step has allocated; null if it has not. */
-  newBufferAt(row: number): Tensor | null {
-    return this.#table.has(row, BUFFER_IS_NEW) ? this.#table.bufferAt(row) : null;
+  /** The momentum in 8 bits that is remembered, like `bufferAt`. */
+  momentum8At(row: number): Momentum8 | null {
+    if (this.#states !== null) return this.#states[row].momentum8;
+    return this.#table.has(row, BUFFER_IS_NEW) ? null : this.#table.momentum8At(row);
+  }
+
+  /** The momentum that this step has allocated; null if it has not. */
+  newMomentumAt(row: number): Tensor | Momentum8 | null {
+    if (!this.#table.has(row, BUFFER_IS_NEW)) return null;
+    return this.#table.bufferAt(row) ?? this.#table.momentum8At(row);
   }
 
   /** The master weight that is remembered; one on a slab is made an object for the caller. */
@@ -106,17 +108,39 @@ export class StateArrays {
     return this.#table.has(row, MASTER_IS_NEW) ? null : this.#table.masterAt(row);
   }
 
+  /** The correction of the master weight that is remembered, like `masterAt`. */
+  correctionAt(row: number): Correction | null {
+    if (this.#states !== null) return this.#states[row].correction;
+    return this.#table.has(row, MASTER_IS_NEW) ? null : this.#table.correctionAt(row);
+  }
+
+  /** Whether a row's correction belongs to these data: with others, the next step begins at 0. */
+  isCorrectionOf(row: number, data: Tensor): boolean {
+    return this.#corrected[row] === data;
+  }
+
   /** The name of the state array that the user reassigned; null if none. */
   findReassigned(row: number): ArrayName | null {
     if (this.#states === null) return null;
-    const { momentumBuffer, masterWeight } = this.#states[row];
+    const state = this.#states[row];
     const table = this.#table;
     // What is new is not in the state yet, which must still be empty.
     const buffer = table.has(row, BUFFER_IS_NEW) ? null : table.buffers[row];
-    if (momentumBuffer !== buffer) return "momentum buffer";
+    if (this.#momentumIn(row, state) !== buffer) return table.momentumName(row);
     if (table.masters.length === 0 || !isSixteenBit(table.typesAt(row).dtype)) return null;
     const master = table.has(row, MASTER_IS_NEW) ? null : table.masters[row];
-    return masterWeight === master ? null : "master weight";
+    return this.#masterIn(state) === master ? null : table.masterName;
+  }
+
+  /** The momentum buffer of a state, or the block of its momentum in 8 bits. */
+  #momentumIn(row: number, { momentumBuffer, momentum8 }: ParameterState): StateArray | null {
+    if (!this.#table.hasMomentum8(row) || momentumBuffer !== null) return momentumBuffer;
+    return momentum8 && (blockOf(momentum8) ?? momentum8.values);
+  }
+
+  /** The master weight of a state, or its correction. */
+  #masterIn({ masterWeight, correction }: ParameterState): StateArray | null {
+    return this.#table.isSplit ? correction : masterWeight;
   }
 
   /**
@@ -138,29 +162,13 @@ export class StateArrays {
    */
   refreshBuffer(row: number, isNeeded: boolean): boolean {
     const table = this.#table;
-    const buffer = this.#states === null ? table.buffers[row] : this.#states[row].momentumBuffer;
-    if (buffer !== null) {
-      table.bindBuffer(row, buffer);
-      return false;
-    }
+    const isThere = this.#states === null
+      ? table.buffers[row] !== null
+      : this.#bindMomentum(row, this.#states[row]);
+    if (isThere) return false;
     if (table.buffers[row] !== null) table.holdBuffer(row, null, 0);
     if (isNeeded) this.#request(row, BUFFER_IS_NEW);
     return true;
-  }
-
-  /**
-   * The rows in use of the matrix of a step whose arrays have been made; null if all may be.
-   *
-   * The rows of a new buffer are forgotten with it, if the step is not taken.
-   */
-  rowsInUseOf({ row, first, columns }: SparseStep): RowsInUse | null {
-    const { rowsInUse } = this.#table;
-    const known = rowsInUse.get(row);
-    if (!first && (known === undefined || known.columns === columns)) return known ?? null;
-    const used = new RowsInUse(this.#table.lengthAt(row) / columns, columns);
-    if (!first) used.addAll(); // rows of another length were in use
-    rowsInUse.set(row, used);
-    return used;
   }
 
   /**
@@ -170,16 +178,61 @@ export class StateArrays {
   savedRowsInUse(row: number): Uint8Array<ArrayBuffer> | null {
     const table = this.#table;
     if (!table.has(row, BEGAN_SPARSE) || this.findReassigned(row) !== null) return null;
-    return table.rowsInUse.get(row)?.toBytes() ?? new Uint8Array(0); // an empty matrix has none
+    return table.rowsInUse.bytesOf(row);
   }
 
-  /** Brings a row's master weight up to date, or requests it. */
+  /** Gives a row the momentum that its state has, if it has any. */
+  #bindMomentum(row: number, { momentumBuffer, momentum8 }: ParameterState): boolean {
+    const table = this.#table;
+    const is8 = table.hasMomentum8(row);
+    const other = is8 ? momentumBuffer : momentum8;
+    if (other !== null) {
+      const reason = is8 ? "it must be null with momentumBits 8" : "its momentum must be float32";
+      throw wrongType(
+        `use ${table.name(row, is8 ? "momentum buffer" : "8-bit momentum")}`,
+        reason,
+        other,
+      );
+    }
+    if (is8 && momentum8 !== null) table.bindMomentum8(row, momentum8);
+    else if (momentumBuffer !== null) table.bindBuffer(row, momentumBuffer);
+    else return false;
+    return true;
+  }
+
+  /** Brings a row's master weight or correction up to date, or requests it. */
   refreshMaster(row: number): void {
     const table = this.#table;
-    const master = this.#states === null ? table.masters[row] : this.#states[row].masterWeight;
-    if (master !== null) return table.bindMaster(row, master);
+    const master = this.#states === null ? table.masters[row] : this.#masterIn(this.#states[row]);
+    if (master !== null) {
+      return table.isSplit ? this.#bindCorrection(row, master) : table.bindMaster(row, master);
+    }
     if (table.masters[row] !== null) table.holdMaster(row, null, 0);
     this.#request(row, MASTER_IS_NEW);
+  }
+
+  #bindCorrection(row: number, correction: StateArray): void {
+    const table = this.#table;
+    table.bindCorrection(row, correction);
+    if (this.#corrected[row] === table.datas[row]) return table.unmark(row, CORRECTION_IS_STALE);
+    table.mark(row, CORRECTION_IS_STALE);
+    this.#isAnyStale = true;
+  }
+
+  /** Fills corrections with zeros that belong to other data than their rows have. */
+  resetStale(): void {
+    if (this.#isAnyStale) this.#resetAll();
+  }
+
+  #resetAll(): void {
+    const table = this.#table;
+    for (let row = 0; row < table.count; row++) {
+      if (!table.has(row, CORRECTION_IS_STALE)) continue;
+      fillAll(table.correctionAt(row) as unknown as HostArray, 0);
+      this.#corrected[row] = table.datas[row];
+      table.unmark(row, CORRECTION_IS_STALE);
+    }
+    this.#isAnyStale = false;
   }
 
   #request(row: number, mark: number): void {
@@ -187,7 +240,10 @@ export class StateArrays {
     this.#isPending = true;
   }
 
-  /** Allocates what was requested, master weights as copies of their data, which must be attached. */
+  /**
+   * Allocates what was requested: master weights as copies of their data, which must be attached, and
+   * everything else as zeros.
+   */
   prepare(): void {
     if (this.#isPending) this.#prepareAll();
   }
@@ -198,15 +254,16 @@ export class StateArrays {
     const lengthOf = (row: number) => table.lengthAt(row);
     makeArrays(this.#memory, {
       ...{ count, lengthOf },
-      typeOf: (row) => table.has(row, BUFFER_IS_NEW) ? table.typesAt(row).bufferType : null,
+      storeOf: (row) => table.has(row, BUFFER_IS_NEW) ? table.typesAt(row).momentum : null,
       hold: (row, held, address) => table.holdBuffer(row, held, address),
     });
     makeArrays(this.#memory, {
       ...{ count, lengthOf },
-      typeOf: (row) => table.has(row, MASTER_IS_NEW) ? FLOAT32 : null,
+      storeOf: (row) => table.has(row, MASTER_IS_NEW) ? table.typesAt(row).master : null,
       hold: (row, held, address) => {
-        table.holdMaster(row, held as StateArray<Float32Array>, address);
-        load(table.datas[row] as HostArray, table.masterAt(row)!);
+        table.holdMaster(row, held, address);
+        if (table.isSplit) this.#corrected[row] = table.datas[row];
+        else load(table.datas[row] as HostArray, table.masterAt(row)!);
       },
     });
   }
@@ -259,9 +316,9 @@ export class StateArrays {
    */
   prepareCopies(saved: readonly Saved[]): () => void {
     const table = this.#table;
-    const buffers = this.#copyAll(saved, "momentumBuffer");
-    const masters = this.#copyAll(saved, "masterWeight");
     const began = saved.flatMap(readBeginning);
+    const buffers = copyMomentum(table, this.#memory, saved);
+    const masters = copyMasters(table, this.#memory, saved);
     return () => {
       for (const { row } of saved) {
         table.clearState(row);
@@ -269,7 +326,8 @@ export class StateArrays {
       }
       for (const { row, held, address } of buffers) table.holdBuffer(row, held, address);
       for (const { row, held, address } of masters) {
-        table.holdMaster(row, held as StateArray<Float32Array>, address);
+        table.holdMaster(row, held, address);
+        if (table.isSplit) this.#corrected[row] = table.datas[row];
       }
       for (const { row, used } of began) {
         table.mark(row, used === null ? BEGAN_DENSE : BEGAN_SPARSE);
@@ -280,32 +338,6 @@ export class StateArrays {
         table.unmark(row, IS_NEW);
       }
     };
-  }
-
-  /** Copies one kind of array, where the dict has it. */
-  #copyAll(saved: readonly Saved[], name: "momentumBuffer" | "masterWeight"): HeldCopy[] {
-    const table = this.#table;
-    const wanted = saved.filter(({ [name]: values }) => values !== null);
-    const typeOf = (i: number) =>
-      name === "momentumBuffer" ? table.typesAt(wanted[i].row).bufferType : FLOAT32;
-    const lengthOf = (i: number) => table.lengthAt(wanted[i].row);
-    for (const [i, { row, [name]: values }] of wanted.entries()) {
-      const isOfType = storedType(table.datas[row], values!) === typeOf(i);
-      if (isOfType && countOf(values!) === lengthOf(i)) continue;
-      // The dict fitted other data, which a getter gave.
-      throw new RangeError(
-        `Cannot load the state as ${table.name(row, "data")} changed meanwhile`,
-      );
-    }
-    const copies: HeldCopy[] = [];
-    makeArrays(this.#memory, {
-      ...{ count: wanted.length, lengthOf, typeOf },
-      hold(i, held, address) {
-        copyFromHost(objectOf(held, typeOf(i), address, lengthOf(i)), wanted[i][name]!);
-        copies.push({ row: wanted[i].row, held, address });
-      },
-    });
-    return copies;
   }
 
   /**
@@ -320,16 +352,13 @@ export class StateArrays {
     const [table, state] = [this.#table, this.#states[row]];
     const takes = (mark: number, now: unknown) =>
       table.has(row, mark) && (isLoaded || now === null);
-    if (takes(BUFFER_IS_NEW, state.momentumBuffer)) state.momentumBuffer = table.bufferAt(row);
-    if (takes(MASTER_IS_NEW, state.masterWeight)) state.masterWeight = table.masterAt(row);
+    if (takes(BUFFER_IS_NEW, state.momentumBuffer ?? state.momentum8)) {
+      state.momentumBuffer = table.bufferAt(row);
+      assignRest(state, { momentum8: table.momentum8At(row) });
+    }
+    if (takes(MASTER_IS_NEW, state.masterWeight ?? state.correction)) {
+      state.masterWeight = table.masterAt(row);
+      assignRest(state, { correction: table.correctionAt(row) });
+    }
   }
-}
-
-/**
- * How a momentum buffer of a dict began: as in torch, where it is a dense tensor, unless the dict has the
- * rows in use.
- */
-function readBeginning({ row, momentumBuffer, rowsInUse }: Saved) {
-  if (momentumBuffer === null) return [];
-  return [{ row, used: rowsInUse && readRowsInUse(rowsInUse, momentumBuffer) }];
 }

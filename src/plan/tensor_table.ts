@@ -1,19 +1,36 @@
 /** The tensor table: writes arrays into rows and tracks which of them have been validated. */
 
-import { bufferError, checkMatches, isFixed, matchesSpec } from "../core/array_checks.ts";
-import { elementTypeOf, findElementType, FLOAT32, lengthIn } from "../core/dtype.ts";
+import {
+  bufferError,
+  checkBuffer,
+  checkMatches,
+  isFixed,
+  matchesSpec,
+} from "../core/array_checks.ts";
+import { elementTypeOf, findElementType, FLOAT32, isSixteenBit, lengthIn } from "../core/dtype.ts";
 import type { Device, ElementType, Tensor } from "../core/dtype.ts";
+import { lengthOf, tagOf } from "../core/intrinsics.ts";
 import { nameArray } from "../core/parameter.ts";
 import type { ArrayName, Parameter } from "../core/parameter.ts";
-import { bufferTypeOf, checkDevice, codeOf } from "../core/rounding.ts";
+import { codeOf, isSplit } from "../core/rounding.ts";
 import type { Precision } from "../core/rounding.ts";
+import { refusal, wrongType } from "../core/validate.ts";
 import { isObject, objectOf, Slab } from "../memory/slab.ts";
 import type { StateArray } from "../memory/slab.ts";
+import { CORRECTION16 } from "../memory/stores.ts";
+import type { OwnArray } from "../memory/stores.ts";
 import { Changes } from "./changes.ts";
+import { blockOf, momentum8On } from "./parameter_state.ts";
+import type { Correction, Momentum8 } from "./parameter_state.ts";
+import { checkFormats, formatsOf, typesOf } from "./formats.ts";
+import type { RowTypes } from "./formats.ts";
 import {
   BUFFER,
   codeIn,
   DATA,
+  FORMAT_BITS,
+  FORMAT_MOMENTUM8,
+  formatsIn,
   GRAD,
   groupOf,
   LENGTH,
@@ -21,24 +38,20 @@ import {
   readWord,
   ROW,
   SKIP,
+  writeGradFormat,
   writeKind,
   writeState,
   writeWord,
 } from "./layout.ts";
-import type { RowsInUse } from "./rows_in_use.ts";
-
-/** The types of the arrays of a row. */
-interface RowTypes {
-  readonly dtype: ElementType;
-  /** That of momentum buffers. */
-  readonly bufferType: ElementType;
-}
+import { RowSets } from "./rows_in_use.ts";
 
 /** Where a plan finds what its rows are about. */
 interface Source {
   /** Where an array's bytes begin, as the backend reads it from the table. */
-  readonly address: (array: Tensor) => number;
+  readonly address: (array: OwnArray) => number;
   readonly parameterAt: (row: number) => Parameter<Tensor>;
+  /** The bits of an element of momentum of a group. */
+  readonly momentumBitsOf: (group: number) => 8 | 32;
   /** Lets go of what the row holds of the optimizer's own, as its type or length changes. */
   readonly release: (row: number) => void;
   readonly precision: Precision;
@@ -60,6 +73,9 @@ export const BEGAN_SPARSE = 8;
  * row as `SKIP`, as the call that steps dense rows leaves it out.
  */
 const SPARSE = 16;
+
+/** The correction belongs to other data, and counts as 0 in the next step. */
+export const CORRECTION_IS_STALE = 32;
 
 /** Stands for data that a row has to be written anew for. */
 const UNBOUND: Tensor = new Float32Array(0);
@@ -84,12 +100,12 @@ export class TensorTable {
   datas: Tensor[] = [];
   /** Their gradients; null where there is none, or a sparse one. */
   grads: (Tensor | null)[] = [];
-  /** Their momentum buffers; null before they have one. */
+  /** Their momentum buffers, or the blocks of momentum in 8 bits; null before they have one. */
   buffers: (StateArray | null)[] = [];
-  /** Empty if there are none at all. */
-  masters: (StateArray<Float32Array> | null)[] = [];
   /** The rows in use, by row, of momentum buffers that began with a sparse gradient. */
-  readonly rowsInUse = new Map<number, RowsInUse>();
+  readonly rowsInUse = new RowSets();
+  /** Their master weights, or their corrections. Empty if there are none at all. */
+  masters: (StateArray | null)[] = [];
   /** Bits such as `BUFFER_IS_NEW`. */
   marks: Uint8Array = new Uint8Array(0);
   /** What the alias checks have not seen yet. */
@@ -98,7 +114,8 @@ export class TensorTable {
   #objects = 0;
   /** Null until it is needed, and again once a row has other data. */
   #locations: Locations | null = null;
-  readonly #types: RowTypes[] = [];
+  /** By their formats, and by the number of their dtype. */
+  readonly #types: RowTypes[][] = [];
   readonly #source: Source;
 
   constructor(source: Source) {
@@ -135,7 +152,27 @@ export class TensorTable {
 
   /** The types of its arrays. */
   typesAt(row: number): RowTypes {
-    return this.#types[codeIn(this.halves, row)];
+    const { halves } = this;
+    return this.#types[formatsIn(halves, row) >> FORMAT_BITS][codeIn(halves, row)];
+  }
+
+  /** Whether its momentum is in 8 bits. */
+  hasMomentum8(row: number): boolean {
+    return (formatsIn(this.halves, row) & FORMAT_MOMENTUM8) !== 0;
+  }
+
+  /** Whether the masters are corrections. */
+  get isSplit(): boolean {
+    return isSplit(this.#source.precision);
+  }
+
+  /** Bytes of the array that a word is about: `DATA`, `GRAD`, `BUFFER` or `MASTER`. */
+  sizeOf(row: number, word: number): number {
+    const length = this.lengthAt(row);
+    const { dtype, gradType, momentum, master } = this.typesAt(row);
+    if (word === DATA) return length * dtype.bytes;
+    if (word === GRAD) return length * gradType.bytes;
+    return (word === BUFFER ? momentum : master).bytesOf(length);
   }
 
   /** The number of its group. */
@@ -189,20 +226,40 @@ export class TensorTable {
     return devices;
   }
 
-  /** The momentum buffer; one on a slab is made an object for the caller. */
+  /** The momentum buffer; one on a slab is made an object for the caller. Null if it has 8 bits. */
   bufferAt(row: number): Tensor | null {
+    return this.hasMomentum8(row) ? null : this.#momentumAt(row) as Tensor | null;
+  }
+
+  /** Momentum in 8 bits; null if there is none, or it has a buffer. */
+  momentum8At(row: number): Momentum8 | null {
+    if (!this.hasMomentum8(row)) return null;
+    const block = this.#momentumAt(row) as Uint8Array | null;
+    return block && momentum8On(block, this.lengthAt(row));
+  }
+
+  /** The master weight; one on a slab is made an object for the caller, too. Null if it is split. */
+  masterAt(row: number): Float32Array | null {
+    return this.isSplit ? null : this.#lowerAt(row) as Float32Array | null;
+  }
+
+  /** The correction of a split master weight; null if there is none. */
+  correctionAt(row: number): Correction | null {
+    return this.isSplit ? this.#lowerAt(row) as Correction | null : null;
+  }
+
+  #momentumAt(row: number): OwnArray | null {
     const held = this.buffers[row];
     if (held === null) return null;
     const address = readWord(this.halves, row * ROW + BUFFER);
-    return objectOf(held, this.typesAt(row).bufferType, address, this.lengthAt(row));
+    return objectOf(held, this.typesAt(row).momentum, address, this.lengthAt(row));
   }
 
-  /** The master weight; one on a slab is made an object for the caller, too. */
-  masterAt(row: number): Float32Array | null {
+  #lowerAt(row: number): OwnArray | null {
     const held = this.masters[row] ?? null;
     if (held === null) return null;
     const address = readWord(this.halves, row * ROW + MASTER);
-    return objectOf(held, FLOAT32, address, this.lengthAt(row)) as Float32Array;
+    return objectOf(held, this.typesAt(row).master, address, this.lengthAt(row));
   }
 
   /** Whether it has one of some marks. */
@@ -231,6 +288,7 @@ export class TensorTable {
     this.grads[row] = null;
     this.unmark(row, SPARSE);
     this.setState(row, SKIP);
+    writeGradFormat(this.halves, row, false);
   }
 
   /** Makes a row one with a sparse gradient. */
@@ -241,14 +299,16 @@ export class TensorTable {
 
   /** A parameter's data, with which its gradient is looked at anew. */
   bindData(row: number, data: Tensor, group: number): void {
-    const { precision, address, release } = this.#source;
+    const { precision, address, release, momentumBitsOf } = this.#source;
     const dtype = findElementType(data);
     if (dtype === undefined || !isFixed(data)) return this.#refuseData(row, data);
-    if (dtype.device !== undefined) checkDevice(dtype, precision, this.name(row, "data"));
+    const momentumBits = momentumBitsOf(group);
+    checkFormats(dtype, momentumBits, precision, () => this.name(row, "data"));
     const code = codeOf(dtype, precision.rounding);
     const length = lengthIn(data, dtype);
     if (code !== codeIn(this.halves, row) || length !== this.lengthAt(row)) release(row);
-    this.#types[code] ??= { dtype, bufferType: bufferTypeOf(dtype, precision.rounding) };
+    const formats = formatsOf(dtype, length, momentumBits, precision);
+    this.#addTypes(dtype, code, formats);
     this.changes.recordWritten();
     this.#locations = null;
     this.datas[row] = data;
@@ -256,7 +316,12 @@ export class TensorTable {
     this.unmark(row, SPARSE);
     writeWord(this.halves, row * ROW + DATA, address(data));
     writeWord(this.halves, row * ROW + LENGTH, length);
-    writeKind(this.halves, row, code, group);
+    writeKind(this.halves, row, code + formats, group);
+  }
+
+  #addTypes(dtype: ElementType, code: number, formats: number): void {
+    const column = this.#types[formats >> FORMAT_BITS] ??= [];
+    column[code] ??= typesOf(dtype, formats, this.#source.precision);
   }
 
   #refuseData(row: number, data: Tensor): never {
@@ -269,7 +334,8 @@ export class TensorTable {
   bindGrad(row: number, grad: Tensor): void {
     const { dtype } = this.typesAt(row);
     const length = this.lengthAt(row);
-    if (!matchesSpec(grad, dtype, length)) {
+    const isWide = isSixteenBit(dtype) && this.#bindWide(row, grad, dtype);
+    if (!isWide && !matchesSpec(grad, dtype, length)) {
       checkMatches(grad, { dtype, length }, this.name(row, "grad"));
     }
     this.changes.recordGradient(row);
@@ -278,8 +344,21 @@ export class TensorTable {
     writeWord(this.halves, row * ROW + GRAD, this.#source.address(grad));
   }
 
+  /** Sees whether the gradient of a parameter in a 16-bit type is float32. */
+  #bindWide(row: number, grad: Tensor, dtype: ElementType): boolean {
+    const isWide = findElementType(grad) === FLOAT32 &&
+      this.#source.precision.rounding !== "torch";
+    if (isWide) {
+      const like = { dtype: FLOAT32, length: this.lengthAt(row) };
+      checkMatches(grad, like, this.name(row, "grad"));
+    }
+    writeGradFormat(this.halves, row, isWide);
+    this.#addTypes(dtype, codeIn(this.halves, row), formatsIn(this.halves, row));
+    return isWide;
+  }
+
   /** Its momentum buffer, if that is not the one it had. */
-  bindBuffer(row: number, buffer: StateArray): void {
+  bindBuffer(row: number, buffer: StateArray<Tensor>): void {
     if (buffer === this.buffers[row] || buffer instanceof Slab) return;
     const { dtype, bufferType } = this.typesAt(row);
     const length = this.lengthAt(row);
@@ -290,15 +369,44 @@ export class TensorTable {
     this.holdBuffer(row, buffer, this.#source.address(buffer));
   }
 
+  /** Its momentum in 8 bits, if that is not what it had. */
+  bindMomentum8(row: number, momentum8: Momentum8): void {
+    const block = blockOf(momentum8);
+    if (block !== undefined && block === this.buffers[row]) return;
+    const what = this.name(row, "8-bit momentum");
+    if (block === undefined) {
+      throw wrongType(`use ${what}`, "it must be the optimizer's own", momentum8);
+    }
+    this.#checkPacked(row, momentum8.values, "Int8Array", what);
+    this.holdBuffer(row, block, this.#source.address(block));
+  }
+
+  /** Its correction, if that is not the one it had. */
+  bindCorrection(row: number, correction: StateArray): void {
+    if (correction === this.masters[row] || correction instanceof Slab) return;
+    const tag = this.typesAt(row).master === CORRECTION16 ? "Int16Array" : "Int8Array";
+    this.#checkPacked(row, correction as Correction, tag, this.name(row, "correction"));
+    this.holdMaster(row, correction, this.#source.address(correction));
+  }
+
+  #checkPacked(row: number, array: Correction, tag: string, what: string): void {
+    if (tagOf(array) !== tag) throw wrongType(`use ${what}`, `it must be an ${tag}`, array);
+    checkBuffer(array as unknown as Tensor, what);
+    const length = this.lengthAt(row);
+    if (lengthOf(array) === length) return;
+    const reason = `its length must be ${length}, like its data`;
+    throw new RangeError(refusal(`use ${what}`, reason, lengthOf(array), "length"));
+  }
+
   /** Its master weight, if that is not the one it had. */
-  bindMaster(row: number, master: StateArray<Float32Array>): void {
+  bindMaster(row: number, master: StateArray): void {
     if (master === this.masters[row] || master instanceof Slab) return;
     const like = { dtype: FLOAT32, length: this.lengthAt(row), reason: "as all master weights" };
-    checkMatches(master, like, this.name(row, "master weight"));
+    checkMatches(master as Tensor, like, this.name(row, "master weight"));
     this.holdMaster(row, master, this.#source.address(master));
   }
 
-  /** A momentum buffer that fits, and its address; null for none. */
+  /** A momentum buffer or block that fits, and its address; null for none. */
   holdBuffer(row: number, buffer: StateArray | null, address: number): void {
     this.#replace(this.buffers, row, buffer);
     this.unmark(row, BEGAN_DENSE | BEGAN_SPARSE);
@@ -306,8 +414,8 @@ export class TensorTable {
     writeWord(this.halves, row * ROW + BUFFER, address);
   }
 
-  /** A master weight that fits, and its address; null for none. */
-  holdMaster(row: number, master: StateArray<Float32Array> | null, address: number): void {
+  /** A master weight or a correction that fits, and its address; null for none. */
+  holdMaster(row: number, master: StateArray | null, address: number): void {
     this.#replace(this.masters, row, master);
     writeWord(this.halves, row * ROW + MASTER, address);
   }
@@ -321,8 +429,8 @@ export class TensorTable {
 
   /** Makes objects of what the row has on slabs. */
   materialize(row: number): void {
-    this.#replace(this.buffers, row, this.bufferAt(row));
-    if (this.masters.length > 0) this.#replace(this.masters, row, this.masterAt(row));
+    this.#replace(this.buffers, row, this.#momentumAt(row));
+    if (this.masters.length > 0) this.#replace(this.masters, row, this.#lowerAt(row));
   }
 
   /** Takes out what the row has of the optimizer's own, also what is new. */
@@ -342,14 +450,24 @@ export class TensorTable {
 
   /** Whether a row's data are as long as they were when it was written. */
   hasDataAt(row: number): boolean {
-    return this.fits(row, this.datas[row]);
+    return this.fits(row, this.datas[row], this.typesAt(row).dtype);
   }
 
-  /** Whether an array of the row is as long as it was when the row was written. */
-  fits(row: number, tensor: Tensor, type: ElementType = this.typesAt(row).dtype): boolean {
+  /** Whether data or a gradient of the row are as long as they were when the row was written. */
+  fits(row: number, tensor: Tensor, type: ElementType): boolean {
     const length = this.lengthAt(row);
     // An array without elements is as long as before when its buffer has gone.
     return lengthIn(tensor, type) === length && (length > 0 || isFixed(tensor));
+  }
+
+  /** What momentum of the row is called. */
+  momentumName(row: number): ArrayName {
+    return this.hasMomentum8(row) ? "8-bit momentum" : "momentum buffer";
+  }
+
+  /** What master weights of the table are called. */
+  get masterName(): ArrayName {
+    return this.isSplit ? "correction" : "master weight";
   }
 
   /** What error messages call one of a parameter's arrays. */

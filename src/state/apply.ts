@@ -1,58 +1,34 @@
-/** Takes an optimizer's state out of it and puts it back. */
+/** Puts a state dict into an optimizer. */
 
-import { checkBuffer, isUsable } from "../core/array_checks.ts";
-import { countOf, dtypeOf, elementTypeOf, FLOAT32, isSixteenBit } from "../core/dtype.ts";
-import type { ElementType, Tensor } from "../core/dtype.ts";
+import { countOf, dtypeOf } from "../core/dtype.ts";
+import type { Tensor } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
-import { HYPERPARAMETERS, resolve } from "../core/hyperparameters.ts";
+import { checkRecordable, HYPERPARAMETERS, resolve } from "../core/hyperparameters.ts";
 import type { Hyperparameters, ParamGroup } from "../core/hyperparameters.ts";
-import { restoreInitialLr, settledInitialLr } from "../core/initial_lr.ts";
+import { restoreInitialLr } from "../core/initial_lr.ts";
 import { lengthOf } from "../core/intrinsics.ts";
 import { nameArray } from "../core/parameter.ts";
-import type { ArrayName, Parameter } from "../core/parameter.ts";
-import { bufferTypeOf } from "../core/rounding.ts";
-import type { Precision } from "../core/rounding.ts";
 import { checkBoolean, checkOptions, quote } from "../core/validate.ts";
-import { copyFromHost, copyToHost, hostDtypeOf, readable } from "../memory/host_copy.ts";
+import { copyFromHost, hostDtypeOf } from "../memory/host_copy.ts";
 import { assertUnlocked } from "../memory/locks.ts";
-import type { Plan } from "../plan/plan.ts";
-import { checkStateDict, KEYS } from "./dict.ts";
-import type {
-  CheckedDict,
-  CheckedGroup,
-  CheckedTensor,
-  ParameterStateDict,
-  ParamGroupStateDict,
-  StateDict,
-} from "./dict.ts";
+import { checkStateDict } from "./dict.ts";
+import type { CheckedDict, CheckedGroup, StateDict } from "./dict.ts";
 import { baseLrsOf } from "./extras.ts";
+import { formsOf, misfit } from "./fit.ts";
+import type { Forms, LoadMode } from "./fit.ts";
+import { readIncoming } from "./incoming.ts";
+import type { Incoming } from "./incoming.ts";
 import type { Label } from "./labels.ts";
 import { match } from "./match.ts";
 import type { Match } from "./match.ts";
 import type { Problem } from "./misfits.ts";
 import { linkGroups } from "./scheduler_links.ts";
+import { checkTensor } from "./take.ts";
+import type { Owner } from "./take.ts";
+import { STATE_KEYS } from "./tensor_names.ts";
 
-/** The parts of an optimizer that are its state. */
-export interface Owner {
-  /** The groups, in order. */
-  readonly groups: readonly ParamGroup<Tensor>[];
-  /** The names of their parameters, in order; undefined where there is none. */
-  readonly names: readonly (string | undefined)[];
-  /** What remembers momentum buffers and master weights, by the parameters' order. */
-  readonly plan: Pick<Plan, "stateArrays" | "bindData" | "table">;
-  /** What holds for parameters in 16-bit types. */
-  readonly precision: Precision;
-}
-
-/**
- * The options of `stateDict`.
- *
- * @category Checkpoints
- */
-export interface StateDictOptions {
-  /** Whether the parameters' own values are part of the dict. @default {false} */
-  parameters?: boolean;
-}
+/** The options of `loadStateDict`, all of which are switches. */
+const FLAGS: readonly (keyof LoadStateDictOptions)[] = ["strict", "parameters", "convert"];
 
 /**
  * The options of `loadStateDict`.
@@ -64,6 +40,12 @@ export interface LoadStateDictOptions {
   strict?: boolean;
   /** Whether the parameters' own values are loaded too, in place. @default {false} */
   parameters?: boolean;
+  /**
+   * Whether state of another form is converted to that of the optimizer: momentum of float32 to 8 bits,
+   * rounded to the nearest, and back; master weights to corrections, and back. Otherwise it is a mismatch.
+   * @default {false}
+   */
+  convert?: boolean;
 }
 
 /**
@@ -87,59 +69,6 @@ export interface LoadStateDictReport {
   regrouped: string[];
 }
 
-/** A state dict that shares the optimizer's arrays, and has copies of tensors on devices. */
-export function shareState(owner: Owner, options: StateDictOptions = {}): StateDict {
-  return takeState(owner, options, readable);
-}
-
-function takeState(
-  { groups, names, plan: { stateArrays: own }, precision: { rounding, random } }: Owner,
-  options: StateDictOptions,
-  take: (tensor: Tensor) => HostArray,
-): StateDict {
-  const dict: StateDict = { state: {}, param_groups: [] };
-  if (rounding === "stochastic") dict.rounding = { ...random };
-  if (options.parameters) dict.parameters = {};
-  let first = 0;
-  for (const group of groups) {
-    for (const [i, parameter] of group.params.entries()) {
-      const shape = shapeOf(parameter);
-      const [momentumBuffer, masterWeight] = [own.bufferAt(first + i), own.masterAt(first + i)];
-      if (momentumBuffer !== null) {
-        checkState(momentumBuffer, parameter, first + i, "momentum buffer");
-      }
-      if (masterWeight !== null) checkState(masterWeight, parameter, first + i, "master weight");
-      if (momentumBuffer !== null || masterWeight !== null) {
-        const entry: ParameterStateDict = {};
-        if (momentumBuffer !== null) entry.momentum_buffer = take(momentumBuffer);
-        if (masterWeight !== null) entry.master_weight = take(masterWeight) as Float32Array;
-        dict.state[first + i] = shape === undefined ? entry : { ...entry, shape: [...shape] };
-      }
-      if (dict.parameters) {
-        const data = take(dataOf(parameter, first + i));
-        dict.parameters[first + i] = shape === undefined ? { data } : { data, shape: [...shape] };
-      }
-    }
-    const next = first + group.params.length;
-    dict.param_groups.push(groupDict(group, first, names.slice(first, next)));
-    first = next;
-  }
-  return dict;
-}
-
-/** A state dict of its own: later steps do not change it. */
-export function copyState(owner: Owner, options: StateDictOptions = {}): StateDict {
-  checkFlags(options, ["parameters"]);
-  return takeState(owner, options, copyToHost);
-}
-
-function checkFlags(options: unknown, names: readonly string[]): void {
-  checkOptions(options, names);
-  for (const [name, value] of Object.entries(options)) {
-    if (value !== undefined) checkBoolean(name, value);
-  }
-}
-
 /**
  * Loads a state dict. Everything is checked and copied before anything changes.
  *
@@ -151,20 +80,24 @@ export function applyStateDict(
   dict: unknown,
   options: LoadStateDictOptions = {},
 ): LoadStateDictReport {
-  checkFlags(options, ["strict", "parameters"]);
-  const { strict = true, parameters = false } = options;
+  checkOptions(options, FLAGS);
+  for (const name of FLAGS) {
+    if (options[name] !== undefined) checkBoolean(name, options[name]);
+  }
+  const { strict = true, parameters = false, convert = false } = options;
   const checked = checkStateDict(dict);
   if (strict && parameters && checked.parameters.size === 0) {
     throw new TypeError("Cannot load the parameters as the state dict has none");
   }
   const { pairs, matches, problems, label } = match(owner.groups, owner.names, checked.groups);
-  const fitting = matches.filter((found) => {
-    const reason = misfit(owner, found, checked, parameters);
-    if (reason === null) return true;
-    problems.push(problemOf("mismatched", found.name, reason));
-    return false;
-  });
-  const isValued = ({ id }: Match) => checked.parameters.has(id);
+  const fitting: Fitting[] = [];
+  for (const found of matches) {
+    const forms = readForms(owner, found);
+    const reason = findMisfit(found, forms, checked, { parameters, convert });
+    if (reason === null) fitting.push({ ...found, forms });
+    else problems.push(problemOf("mismatched", found.name, reason));
+  }
+  const isValued = ({ id }: Match) => parameters && checked.parameters.has(id);
   for (const { name } of parameters ? fitting.filter((found) => !isValued(found)) : []) {
     problems.push(problemOf("missing", name, "has no values in the dict"));
   }
@@ -173,14 +106,15 @@ export function applyStateDict(
   const settings = pairs.map(({ here, there }) =>
     changeGroup(here, resolve(there.values), savedBases(there, checked))
   );
-  const memories = changeMemories(owner, fitting, checked); // binds the data of all that fit
+  const arrivals = readArrivals(owner, fitting, checked, isValued); // binds the data of all that fit
   const changes = [
-    memories,
+    owner.plan.stateArrays.prepareCopies(arrivals),
     ...settings,
     () => Object.assign(owner.precision.random, checked.rounding),
   ];
-  const values = parameters ? fitting.filter(isValued) : [];
-  const writes = values.map((found) => prepareWrite(owner, found, checked));
+  const writes = arrivals.flatMap(({ row, data }) =>
+    data === null ? [] : [prepareWrite(owner, row, data)]
+  );
   // Nothing from here on runs code of the user's.
   for (const { check } of writes) check();
   for (const { write } of writes) write();
@@ -189,102 +123,50 @@ export function applyStateDict(
   return report(problems);
 }
 
-/** The data of a parameter, which whoever owns it may have replaced by anything. */
-function dataOf(parameter: Parameter<Tensor>, index: number): Tensor {
-  const { data } = parameter;
-  checkState(data, parameter, index, "data");
-  assertUnlocked(data, () => nameArray(parameter, index, "data"));
-  return data;
+/** A parameter whose state the dict has, and how it is kept. */
+interface Fitting extends Match {
+  readonly forms: Forms;
 }
 
-/** The name of an array is put together for an error only. */
-function checkState(
-  tensor: unknown,
-  parameter: Parameter<Tensor>,
-  index: number,
-  array: ArrayName,
-) {
-  if (!isUsable(tensor)) checkTensor(tensor, nameArray(parameter, index, array));
+/** What the row of a parameter gets. */
+interface Arrival extends Incoming {
+  readonly row: number;
 }
 
-function checkTensor(tensor: unknown, what: string): asserts tensor is Tensor {
-  elementTypeOf(tensor, what);
-  checkBuffer(tensor as Tensor, what);
-}
-
-/** The shape that a dict has: none for one dimension. */
-function shapeOf({ shape }: Parameter<Tensor>): readonly number[] | undefined {
-  return shape === undefined || shape.length === 1 ? undefined : shape;
-}
-
-function groupDict(
-  group: ParamGroup<Tensor>,
-  first: number,
-  names: readonly (string | undefined)[],
-): ParamGroupStateDict {
-  const values = HYPERPARAMETERS.map((name) => [KEYS[name], group[name]]);
-  const initialLr = settledInitialLr(group);
-  const isNamed = names.some((name) => name !== undefined);
-  return {
-    ...Object.fromEntries(values),
-    ...(initialLr === undefined ? {} : { [KEYS.initialLr]: initialLr }),
-    params: group.params.map((_, i) => first + i),
-    ...(isNamed ? { param_names: names.map((name) => name ?? null) } : {}),
-  };
-}
-
-/** Why what the dict has of a parameter cannot be its state; null if it can. */
-function misfit(
-  { precision }: Owner,
-  { parameter, index, id }: Match,
-  dict: CheckedDict,
-  parameters: boolean,
-): string | null {
+function readForms({ groups, plan, precision }: Owner, { parameter, index }: Match): Forms {
   const what = nameArray(parameter, index, "data");
-  checkTensor(parameter.data, what);
-  const own = hostDtypeOf(parameter.data, what);
-  const bufferType = bufferTypeOf(own, precision.rounding);
-  const master = dict.masters.get(id);
-  if (master !== undefined && !(isSixteenBit(own) && precision.masterWeights)) {
-    return "has no master weight, but there is one in the dict";
-  }
-  const values = parameters ? dict.parameters.get(id) : undefined;
-  if (values !== undefined) assertUnlocked(parameter.data, () => what);
-  return difference("momentum buffer", dict.buffers.get(id), parameter, bufferType) ??
-    difference("master weight", master, parameter, FLOAT32) ??
-    difference("values", values, parameter, own);
+  const { data } = parameter;
+  checkTensor(data, what);
+  const { momentumBits } = groups[plan.table.groupAt(index)];
+  return formsOf({
+    dtype: hostDtypeOf(data, what),
+    length: countOf(data),
+    momentumBits,
+    precision,
+  });
 }
 
-function difference(
-  what: string,
-  there: CheckedTensor | undefined,
-  here: Parameter<Tensor>,
-  { name: expected }: ElementType,
+function findMisfit(
+  { parameter, index, id }: Match,
+  forms: Forms,
+  checked: CheckedDict,
+  mode: LoadMode,
 ): string | null {
-  if (there === undefined) return null;
-  const { data, shape } = there;
-  const dtype = dtypeOf(data, what).name;
-  if (dtype !== expected) {
-    const own = hostDtypeOf(here.data, "data").name;
-    const whose = own === expected ? "" : `, with a ${what} of ${expected}`;
-    return `is ${own}${whose}, but its ${what} in the dict: ${dtype}`;
+  const reason = misfit(parameter, forms, checked, id, mode);
+  if (reason === null && mode.parameters && checked.parameters.has(id)) {
+    assertUnlocked(parameter.data, () => nameArray(parameter, index, "data"));
   }
-  const [own, length] = [countOf(here.data), lengthOf(data)];
-  if (length !== own) return `has length ${own}, but its ${what} in the dict: ${length}`;
-  if (shape === null || here.shape === undefined) return null;
-  if (shape.length === here.shape.length && shape.every((side, i) => side === here.shape![i])) {
-    return null;
-  }
-  return `has shape [${here.shape.join(", ")}], but its ${what} in the dict: [${shape.join(", ")}]`;
+  return reason;
 }
 
 /** Tensors of the dict that belong to none of its own groups. */
 function strays(
-  { groups, buffers, masters, parameters }: CheckedDict,
+  { groups, state, parameters }: CheckedDict,
   label: Label,
 ): Problem[] {
   const members = new Set(groups.flatMap(({ params }) => params));
-  const indices = new Set([...buffers.keys(), ...masters.keys(), ...parameters.keys()]);
+  const held = [...STATE_KEYS.map((key) => state[key]), parameters];
+  const indices = new Set(held.flatMap((tensors) => [...tensors.keys()]));
   return [...indices].filter((index) => !members.has(index)).map((index) =>
     problemOf("unexpected", label(null, index), "is in none of the dict's own param_groups")
   );
@@ -328,31 +210,32 @@ function changeGroup(
   values: Hyperparameters,
   { initialLr, base }: ReturnType<typeof savedBases>,
 ): () => void {
+  checkRecordable({ ...values, momentumBits: group.momentumBits });
   return () => {
     for (const name of HYPERPARAMETERS) Object.assign(group, { [name]: values[name] });
     restoreInitialLr(group, initialLr, base);
   };
 }
 
-function changeMemories(
+/** Binds the data of what fits, and reads what it gets from the dict. */
+function readArrivals(
   { plan }: Owner,
-  matches: readonly Match[],
-  { buffers, masters }: CheckedDict,
-): () => void {
-  for (const { index } of matches) plan.bindData(index);
-  return plan.stateArrays.prepareCopies(matches.map(({ index, id }) => ({
-    row: index,
-    momentumBuffer: buffers.get(id)?.data ?? null,
-    masterWeight: masters.get(id)?.data ?? null,
-    rowsInUse: null,
-  })));
+  fitting: readonly Fitting[],
+  checked: CheckedDict,
+  isValued: (found: Match) => boolean,
+): Arrival[] {
+  for (const { index } of fitting) plan.bindData(index);
+  return fitting.map((found) => {
+    const { index: row, id, forms } = found;
+    const data = plan.table.datas[row];
+    return { row, ...readIncoming(checked, { forms, id, data, isValued: isValued(found) }) };
+  });
 }
 
 /** Writes a parameter's values to the data that its row was bound to: a getter could give others. */
-function prepareWrite({ plan: { table } }: Owner, { index, id }: Match, dict: CheckedDict) {
-  const data = table.datas[index];
-  const values = dict.parameters.get(id)!.data;
-  const what = table.name(index, "data");
+function prepareWrite({ plan: { table } }: Owner, row: number, values: HostArray) {
+  const data = table.datas[row];
+  const what = table.name(row, "data");
   return {
     check() {
       const isOfType = hostDtypeOf(data, what) === dtypeOf(values, "values");

@@ -1,20 +1,11 @@
 /** State dicts: what an optimizer remembers, in torch's shape and under torch's names. */
 
-import { checkBuffer, isFixed } from "../core/array_checks.ts";
-import { checkShape } from "../core/check_parameter.ts";
-import { dtypeOf, FLOAT32, isHostArray } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { checkHyperparameter, checkInitialLr, HYPERPARAMETERS } from "../core/hyperparameters.ts";
 import type { Hyperparameters } from "../core/hyperparameters.ts";
-import { lengthOf } from "../core/intrinsics.ts";
-import {
-  asObject,
-  checkText,
-  inside,
-  isPlainObject,
-  withoutResidue,
-  wrong,
-} from "../core/validate.ts";
+import { asObject, checkText, inside, withoutResidue, wrong } from "../core/validate.ts";
+import { checkParameters, checkState } from "./check_arrays.ts";
+import type { CheckedState, CheckedTensor } from "./check_arrays.ts";
 import { checkRoundingDict, checkScalerDict, checkSchedulerDict } from "./extras.ts";
 import type {
   CheckedScheduler,
@@ -65,7 +56,19 @@ export interface ParameterStateDict {
   momentum_buffer?: HostArray | null;
   /** The float32 copy of a parameter in a 16-bit type; absent or null if there is none. */
   master_weight?: Float32Array | null;
-  /** The shape of both; absent for one dimension, and then it fits any shape of its length. */
+  /**
+   * The codes of momentum in 8 bits, row-major, which then is there instead of the momentum buffer;
+   * absent or null if there is none.
+   */
+  momentum8?: Int8Array | null;
+  /** The exponents of momentum in 8 bits, one for each 32 of its codes; they have no shape. */
+  momentum_scales?: Uint8Array | null;
+  /**
+   * What a split master weight has beside its parameter: the 16 bits below those of the parameter, or 8
+   * of them; absent or null if there is none.
+   */
+  correction?: Int16Array | Int8Array | null;
+  /** The shape of them; absent for one dimension, and then it fits any shape of its length. */
   shape?: readonly number[];
 }
 
@@ -107,6 +110,8 @@ export interface ParamGroupStateDict {
   sign?: boolean;
   /** The learning rate that schedules start from, once a scheduler was made. @default {lr} */
   initial_lr?: number;
+  /** The bits of each element of momentum: 8, or absent for float32. @default {32} */
+  momentum_bits?: number;
   /** The indices of the parameters, in order. */
   params: number[];
   /** The names of the parameters, in order, if some of the group have one; null for the others. */
@@ -116,7 +121,7 @@ export interface ParamGroupStateDict {
 }
 
 /** What a state dict has of a group beside its parameters. */
-type GroupValues = Hyperparameters & { initialLr: number };
+type GroupValues = Hyperparameters & { initialLr: number; momentumBits: 8 | 32 };
 
 /** Torch's name of each value of a group, in torch's order. */
 export const KEYS: Readonly<Record<keyof GroupValues, string>> = {
@@ -130,18 +135,12 @@ export const KEYS: Readonly<Record<keyof GroupValues, string>> = {
   differentiable: "differentiable",
   sign: "sign",
   initialLr: "initial_lr",
+  momentumBits: "momentum_bits",
 };
 
 const KNOWN = new Set(Object.values(KEYS));
 
 const REQUIRED: readonly string[] = ["lr", "momentum", "dampening", "weight_decay"];
-
-/** A tensor whose shape agrees with its length. */
-export interface CheckedTensor {
-  readonly data: HostArray;
-  /** Null if it is not known. */
-  readonly shape: readonly number[] | null;
-}
 
 /** A group that has been checked. */
 export interface CheckedGroup {
@@ -156,10 +155,7 @@ export interface CheckedGroup {
 /** A state dict that has been checked. */
 export interface CheckedDict {
   readonly groups: readonly CheckedGroup[];
-  /** Momentum buffers by index; a parameter that has not stepped has none. */
-  readonly buffers: ReadonlyMap<number, CheckedTensor>;
-  /** Master weights by index: float32. */
-  readonly masters: ReadonlyMap<number, CheckedTensor>;
+  readonly state: CheckedState;
   readonly parameters: ReadonlyMap<number, CheckedTensor>;
   readonly rounding: RoundingStateDict | null;
   readonly scheduler: CheckedScheduler | null;
@@ -171,7 +167,8 @@ export interface CheckedDict {
  * Checks a state dict without copying its arrays.
  *
  * @throws {TypeError} If something is missing or of another type.
- * @throws {RangeError} If a hyperparameter is out of range, an index repeats or a shape does not fit.
+ * @throws {RangeError} If a hyperparameter or a scale is out of range, an index repeats, or a length
+ * or shape does not fit.
  */
 export function checkStateDict(dict: unknown): CheckedDict {
   const { state, param_groups, parameters, rounding, lr_scheduler, grad_scaler, metadata } =
@@ -182,10 +179,11 @@ export function checkStateDict(dict: unknown): CheckedDict {
   if (!Array.isArray(param_groups)) throw wrong("param_groups", "an array", param_groups);
   const indices = new Set<number>();
   const groups = Array.from(param_groups, (group, i) => checkGroup(group, i, indices));
+  const checked = checkState(state);
   return {
     groups,
-    ...checkState(asObject(state, "state")),
-    parameters: checkParameters(asObject(parameters ?? {}, "parameters")),
+    state: checked,
+    parameters: checkParameters(parameters ?? {}, checked.correction),
     rounding: rounding === undefined ? null : checkRoundingDict(rounding),
     scheduler: lr_scheduler === undefined ? null : checkSchedulerDict(lr_scheduler),
     scaler: grad_scaler === undefined ? null : checkScalerDict(grad_scaler),
@@ -254,82 +252,16 @@ function checkValues(group: Record<string, unknown>, what: string) {
     inside(what, () => checkInitialLr(initialLr));
     values.initialLr = initialLr as number;
   }
+  const bits = Object.hasOwn(group, KEYS.momentumBits) ? group[KEYS.momentumBits] : undefined;
+  if (bits !== undefined) values.momentumBits = checkMomentumBits(bits, what);
   const others = Object.entries(group)
     .filter(([key, value]) => !KNOWN.has(key) && value !== undefined)
     .map(([key, value]) => [checkText(key, `a key of ${what}`), value] as const);
   return { values, others };
 }
 
-function checkState(state: Record<string, unknown>): Pick<CheckedDict, "buffers" | "masters"> {
-  const buffers = new Map<number, CheckedTensor>();
-  const masters = new Map<number, CheckedTensor>();
-  for (const key of Object.keys(state)) {
-    const where: Where = ["state", key];
-    const index = toIndex(where);
-    const { momentum_buffer, master_weight, shape, ...rest } = asEntry(state[key], where);
-    refuseOthers(rest, where);
-    if (momentum_buffer !== undefined && momentum_buffer !== null) {
-      buffers.set(index, checkTensor(momentum_buffer, shape, where, "momentum_buffer"));
-    }
-    if (master_weight === undefined || master_weight === null) continue;
-    const tensor = checkTensor(master_weight, shape, where, "master_weight");
-    const what = `${nameOf(where)}.master_weight`;
-    if (dtypeOf(tensor.data, what) !== FLOAT32) throw wrong(what, "a Float32Array", master_weight);
-    masters.set(index, tensor);
-  }
-  return { buffers, masters };
-}
-
-function checkParameters(parameters: Record<string, unknown>): Map<number, CheckedTensor> {
-  const tensors = new Map<number, CheckedTensor>();
-  for (const key of Object.keys(parameters)) {
-    const where: Where = ["parameters", key];
-    const index = toIndex(where);
-    const { data, shape, ...rest } = asEntry(parameters[key], where);
-    refuseOthers(rest, where);
-    tensors.set(index, checkTensor(data, shape, where, "data"));
-  }
-  return tensors;
-}
-
-/** An entry of a dict: of what, and under which key. */
-type Where = readonly [what: "state" | "parameters", key: string];
-
-function nameOf([what, key]: Where): string {
-  return `${what}["${key}"]`;
-}
-
-function toIndex(where: Where): number {
-  const [, key] = where;
-  const index = Number(key);
-  if (Number.isSafeInteger(index) && index >= 0 && String(index) === key) return index;
-  throw new TypeError(`Cannot use the state dict as the key of ${nameOf(where)} must be an index`);
-}
-
-/** A plain object, of which the caller reads each property once. */
-function asEntry(value: unknown, where: Where): Record<string, unknown> {
-  if (isPlainObject(value)) return value as Record<string, unknown>;
-  throw wrong(nameOf(where), "a plain object", value);
-}
-
-function refuseOthers(rest: Record<string, unknown>, where: Where): void {
-  for (const other of Object.keys(rest)) {
-    throw new TypeError(
-      `Cannot use the state dict as ${nameOf(where)}.${other} is no state of SGD`,
-    );
-  }
-}
-
-/** The parts of a tensor's name are put together for an error only: a dict may have 250,000. */
-function checkTensor(data: unknown, shape: unknown, where: Where, key: string): CheckedTensor {
-  const array = data as HostArray;
-  if (!isHostArray(data) || !isFixed(array)) {
-    const what = `${nameOf(where)}.${key}`;
-    dtypeOf(data, what);
-    checkBuffer(array, what);
-  }
-  if (shape === undefined) return { data: array, shape: null };
-  const sides = Array.isArray(shape) ? [...shape] : shape as number[];
-  checkShape(sides, lengthOf(array), `${nameOf(where)}.${key}`);
-  return { data: array, shape: sides };
+/** The number is checked only: an optimizer keeps the one that its groups were made with. */
+function checkMomentumBits(value: unknown, what: string): 8 | 32 {
+  if (value === 8 || value === 32) return value;
+  throw wrong(`${what}.${KEYS.momentumBits}`, "8 or 32", value);
 }

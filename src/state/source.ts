@@ -1,7 +1,7 @@
 /** How a checkpoint is written from an optimizer without a copy of its arrays. */
 
-import type { StateDictOptions } from "./apply.ts";
 import type { StateDict } from "./dict.ts";
+import type { StateDictOptions } from "./take.ts";
 
 /** The state of an optimizer as it is now. */
 export interface StateSource {

@@ -1,29 +1,68 @@
-/** What tensors are called in a file. */
+/** What arrays of state are called in a dict, and tensors in a file. */
 
 /** Where safetensors keep a file's metadata, among the names of tensors. */
 export const METADATA = "__metadata__";
 
-/** The tensor of a momentum buffer, by the index of its parameter. */
-export function momentumName(index: number): string {
-  return `state.${index}.momentum_buffer`;
-}
+/** The keys of the arrays that a state dict may have of a parameter, in their order in a dict. */
+export const STATE_KEYS = [
+  "momentum_buffer",
+  "master_weight",
+  "momentum8",
+  "momentum_scales",
+  "correction",
+] as const;
 
-/** The tensor of a master weight, by the index of its parameter. */
-export function masterName(index: number): string {
-  return `state.${index}.master_weight`;
+/** The key of an array of state. */
+export type StateKey = typeof STATE_KEYS[number];
+
+/** What a tensor of a file is: an array of state, or a parameter's own values. */
+export type TensorKind = StateKey | "parameter";
+
+const STATE = "state.";
+
+const PARAMETER = "param.";
+
+const ZERO = 0x30;
+
+/** The tensor of an array of state, by the index of its parameter. */
+export function stateName(key: StateKey, index: number): string {
+  return `${STATE}${index}.${key}`;
 }
 
 /** The tensor of a parameter: its own name, or one by its index if it has none. */
 export function parameterName(name: string | null | undefined, index: number): string {
-  return name ?? `param.${index}`;
+  return name ?? `${PARAMETER}${index}`;
 }
 
 /**
- * Names that a parameter cannot have, because a file needs them for other tensors. The last three are
- * kept for momentum in 8 bits and for master weights in two halves.
+ * The index in a name that Descent gives, such as `state.12.correction`, and what kind of tensor has
+ * such a name; null for all other names. A file may have 250,000 names, so no regular expression is
+ * used.
  */
-const RESERVED =
-  /^(param\.\d+|state\.\d+\.(momentum_buffer|master_weight|momentum8|momentum_scales|correction))$/;
+export function parseName(name: string): { kind: TensorKind; index: number } | null {
+  const isState = name.startsWith(STATE);
+  if (!isState && !name.startsWith(PARAMETER)) return null;
+  const from = isState ? STATE.length : PARAMETER.length;
+  let index = 0;
+  let at = from;
+  for (; at < name.length; at++) {
+    const digit = name.charCodeAt(at) - ZERO;
+    if (digit < 0 || digit > 9) break;
+    index = 10 * index + digit;
+  }
+  const isIndex = at > from && (at === from + 1 || name.charCodeAt(from) !== ZERO);
+  if (!isIndex || index > Number.MAX_SAFE_INTEGER) return null;
+  if (!isState) return at === name.length ? { kind: "parameter", index } : null;
+  for (const kind of STATE_KEYS) {
+    if (name.length === at + 1 + kind.length && name.endsWith(kind) && name[at] === ".") {
+      return { kind, index };
+    }
+  }
+  return null;
+}
+
+/** Names that a parameter cannot have, because a file needs them for other tensors. */
+const RESERVED = new RegExp(`^(param\\.\\d+|state\\.\\d+\\.(${STATE_KEYS.join("|")}))$`);
 
 /** Whether a file needs a name for something else than a parameter of that name. */
 export function isReserved(name: string): boolean {

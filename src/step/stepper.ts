@@ -142,6 +142,7 @@ export class Stepper {
     if (report.skipped) return report;
     this.#call = request === NEUTRAL_REQUEST && !plan.isRandom ? null : plan.callRow;
     if (this.#call !== null) plan.writeCall(request, report.clipCoefficients);
+    plan.begin();
     forEachRowRange(plan, this.#stepRange);
     return report;
   }
@@ -163,6 +164,7 @@ export class Stepper {
       arrays.checkAll();
     }
     plan.writeCall(request, report.clipCoefficients);
+    plan.begin();
     await stepRowsAsync(this.#backend, plan, 0, plan.table.count);
     return report;
   }

@@ -6,7 +6,8 @@ import { SGD, sgd, type SparseParameter } from "../../mod.ts";
 import { dtypeOf, FLOAT32, type WideDtype } from "../../src/core/dtype.ts";
 import type { FloatArray } from "../../src/core/host_array.ts";
 import { factorsOf, type Lines } from "../../src/core/rule.ts";
-import { compile, isAvailable, isFused, TILE } from "../../src/backends/js/wasm/kernel.ts";
+import { compile, copiedPlaces, plainFormat } from "../../src/backends/js/wasm/kernel.ts";
+import { isAvailable, isFused, TILE } from "../../src/backends/js/wasm/memory.ts";
 import { Workspace } from "../../src/backends/js/wasm/workspace.ts";
 
 const flags = [false, true];
@@ -28,17 +29,22 @@ function fill(array: FloatArray, phase: number): FloatArray {
   return array;
 }
 
+function tilesOf(workspace: Workspace, dtype: WideDtype): FloatArray[] {
+  const names = ["param", "grad", "buffer"] as const;
+  return names.map((name) => workspace.tileOf(dtype, name) as FloatArray);
+}
+
 for (const make of [Float32Array, Float64Array]) {
   const dtype = dtypeOf(new make(0), "an array") as WideDtype;
   for (const lines of choices) {
     const name = `${dtype.name} ${Object.values(lines).join(" ")}`;
     Deno.test(`without fused operations WebAssembly gives the bits of the loop: ${name}`, () => {
       const workspace = new Workspace();
-      const tiles = workspace.tilesOf(dtype);
-      const [param, grad, buffer] = [tiles.param, tiles.grad, tiles.buffer].map(fill);
+      const [param, grad, buffer] = tilesOf(workspace, dtype).map(fill);
       const expected = [param, grad, buffer].map((tile) => tile.slice());
       const f = factorsOf(h, dtype.round);
-      compile(dtype, lines, workspace.memory, false)(TILE, f);
+      const kernel = compile(plainFormat(dtype, lines), workspace.memory, false);
+      kernel(TILE, { factors: f, preparation: null, key: 0 }, copiedPlaces());
       sweepElements(dtype, lines, f, expected[0], expected[1], expected[2], 0);
       for (const [i, tile] of [param, grad, buffer].entries()) {
         assertEquals(firstDifference(tile, expected[i]), -1);
@@ -50,11 +56,13 @@ for (const make of [Float32Array, Float64Array]) {
 Deno.test("a kernel stops at the vector that holds its last element", () => {
   const dtype = FLOAT32;
   const workspace = new Workspace();
-  const { param, grad } = workspace.tilesOf(dtype);
+  const [param, grad] = tilesOf(workspace, dtype);
   param.fill(1);
   grad.fill(1);
   const lines: Lines = { momentum: "none", decay: false, nesterov: false, sign: false };
-  workspace.kernelOf(dtype, lines)(5, factorsOf({ ...h, lr: 1 }, dtype.round));
+  const factors = factorsOf({ ...h, lr: 1 }, dtype.round);
+  const kernel = workspace.kernelOf(plainFormat(dtype, lines));
+  kernel(5, { factors, preparation: null, key: 0 }, copiedPlaces());
   assertEquals([...param.subarray(0, 10)], [2, 2, 2, 2, 2, 2, 2, 2, 1, 1]);
 });
 

@@ -6,9 +6,13 @@ import type { Dtype } from "../../core/dtype.ts";
 import type { FloatArray, HostArray } from "../../core/host_array.ts";
 import { COEFFICIENT, GROUP_ROW, groupOf, isHostRow } from "../../plan/layout.ts";
 import type { Gradients } from "../../plan/layout.ts";
+import { LANES } from "./loops/float32/gradients.ts";
 import { loopsOf } from "./loops/loops.ts";
 import { plain } from "./plain_views.ts";
 import { computeTypeOf } from "./preparation.ts";
+import { isSmall } from "./tiles.ts";
+import { TILE } from "./wasm/memory.ts";
+import { commonWorkspace } from "./wasm/workspace.ts";
 
 /** Elements of which a partial sum is taken: as in the native library. */
 export const BLOCK = 4096;
@@ -29,17 +33,53 @@ export function addNorms(
   }
 }
 
-function sumSquares(grad: HostArray, dtype: Dtype, inverseScale: number) {
+interface Squares {
+  readonly sum: number;
+  readonly finite: boolean;
+}
+
+function sumSquares(grad: HostArray, dtype: Dtype, inverseScale: number): Squares {
+  const factor = computeTypeOf(dtype).round(inverseScale);
+  return isSmall(grad.length) ? sumByElement(grad, dtype, factor) : sumInTiles(grad, dtype, factor);
+}
+
+/** The sum in WebAssembly, a tile of some blocks at a time. */
+function sumInTiles(grad: HostArray, dtype: Dtype, factor: number): Squares {
+  const workspace = commonWorkspace();
+  const tile = workspace.tileOf(dtype, "grad");
+  const sumOf = workspace.sumSquaresOf(dtype);
+  let sum = 0;
+  for (let from = 0; from < grad.length; from += TILE) {
+    const count = fillTile(tile, grad, from);
+    for (let block = 0; block < count; block += BLOCK) {
+      sum += sumOf(block, Math.min(block + BLOCK, Math.ceil(count / LANES) * LANES), factor);
+    }
+  }
+  // Those of 16-bit types and of float32 cannot overflow.
+  if (Number.isFinite(sum) || dtype.name !== "float64") {
+    return { sum, finite: Number.isFinite(sum) };
+  }
+  return { sum, finite: sumByElement(grad, dtype, factor).finite };
+}
+
+/** Copies elements to a tile, and zeros up to the next multiple of 16; returns how many there are. */
+function fillTile(tile: HostArray, grad: HostArray, from: number): number {
+  const part = partOf(grad, from, TILE);
+  tile.set(part);
+  tile.fill(0, part.length, Math.ceil(part.length / LANES) * LANES);
+  return part.length;
+}
+
+function sumByElement(grad: HostArray, dtype: Dtype, factor: number): Squares {
   const type = computeTypeOf(dtype);
   const loops = loopsOf(type);
-  const factor = type.round(inverseScale);
   const half = isSixteenBit(dtype);
   const isRead = factor === 1 && !half; // else a copy is multiplied
   const block = isRead ? null : type.zeros(Math.min(BLOCK, grad.length));
   let sum = 0;
   let finite = true;
   for (let from = 0; from < grad.length; from += BLOCK) {
-    const part = grad.length <= BLOCK ? grad : grad.subarray(from, from + BLOCK);
+    const part = partOf(grad, from, BLOCK);
     const scaled = block?.subarray(0, part.length) ?? part as FloatArray;
     if (half) load(part, scaled as Float32Array);
     else if (factor !== 1) scaled.set(part);
@@ -52,6 +92,10 @@ function sumSquares(grad: HostArray, dtype: Dtype, inverseScale: number) {
   return { sum, finite };
 }
 
+function partOf(array: HostArray, from: number, length: number): HostArray {
+  return array.length <= length ? array : array.subarray(from, from + length);
+}
+
 /** Does what `Backend.scale` says. */
 export function scaleGradients({ grads, halves, groupRows }: Gradients): void {
   for (let row = 0; row < grads.length; row++) {
@@ -62,8 +106,22 @@ export function scaleGradients({ grads, halves, groupRows }: Gradients): void {
     const dtype = dtypeOf(grad, "the gradient");
     const type = computeTypeOf(dtype);
     const factor = type.round(coefficient);
-    if (isSixteenBit(dtype)) multiplySixteenBit(grad, factor);
+    if (!isSmall(grad.length)) multiplyInTiles(grad, dtype, factor);
+    else if (isSixteenBit(dtype)) multiplySixteenBit(grad, factor);
     else loopsOf(type).multiply(grad as FloatArray, factor);
+  }
+}
+
+/** The products in WebAssembly, a tile at a time. */
+function multiplyInTiles(grad: HostArray, dtype: Dtype, factor: number): void {
+  const workspace = commonWorkspace();
+  const tile = workspace.tileOf(dtype, "grad");
+  const multiply = workspace.multiplyOf(dtype);
+  for (let from = 0; from < grad.length; from += TILE) {
+    const part = partOf(grad, from, TILE);
+    tile.set(part);
+    multiply(part.length, factor);
+    part.set(part.length === TILE ? tile : tile.subarray(0, part.length));
   }
 }
 
@@ -71,7 +129,7 @@ function multiplySixteenBit(grad: HostArray, factor: number): void {
   const { multiply } = loopsOf(FLOAT32);
   const block = new Float32Array(Math.min(BLOCK, grad.length));
   for (let from = 0; from < grad.length; from += BLOCK) {
-    const part = grad.subarray(from, from + BLOCK);
+    const part = partOf(grad, from, BLOCK);
     const scaled = block.subarray(0, part.length);
     load(part, scaled);
     multiply(scaled, factor);

@@ -6,6 +6,7 @@
  */
 
 import { BFloat16Array } from "../../core/bfloat16.ts";
+import { isHostArray } from "../../core/dtype.ts";
 import type { HostArray } from "../../core/host_array.ts";
 import { lengthOf, part } from "../../core/intrinsics.ts";
 
@@ -15,7 +16,7 @@ let isAny = false;
 
 /** Has a look at an array that is about to be stepped. */
 export function inspect(array: HostArray): void {
-  if (isPlain(array)) return;
+  if (!isHostArray(array) || isPlain(array)) return; // packed arrays get views that nobody has seen
   isAny = true;
   if (!views.has(array)) views.set(array, part(array, 0, lengthOf(array)));
 }

@@ -17,6 +17,8 @@ export interface Preparation {
   readonly inverseScale: number;
   readonly coefficient: number;
   readonly maxValue: number;
+  /** Whether none of these changes a value. */
+  readonly isNeutral: boolean;
   /** Whether gradients are zeros afterwards. */
   readonly zero: boolean;
 }
@@ -29,10 +31,14 @@ export function preparationOf(
   dtype: Dtype,
 ): Preparation {
   const { round } = computeTypeOf(dtype);
+  const scale = callRow[INVERSE_SCALE];
+  const coefficient = groupRows[group * GROUP_ROW + COEFFICIENT];
+  const limit = callRow[MAX_VALUE];
   return {
-    inverseScale: round(callRow[INVERSE_SCALE]),
-    coefficient: round(groupRows[group * GROUP_ROW + COEFFICIENT]),
-    maxValue: round(callRow[MAX_VALUE]),
+    inverseScale: round(scale),
+    coefficient: round(coefficient),
+    maxValue: round(limit),
+    isNeutral: scale === 1 && coefficient === 1 && limit === Infinity,
     zero: (callRow[CALL_FLAGS] & FLAG_ZERO) !== 0,
   };
 }

@@ -1,6 +1,6 @@
 /**
- * As much of a WebAssembly assembler as one loop needs: module sections, LEB128 numbers, and the
- * instructions of the loop. Encodings are those of the WebAssembly core specification 3.0, which
+ * As much of a WebAssembly assembler as single loops need: module sections, LEB128 numbers, and the
+ * instructions of the loops. Encodings are those of the WebAssembly core specification 3.0, which
  * includes fixed-width and relaxed SIMD.
  */
 
@@ -21,6 +21,18 @@ export function unsigned(value: number): number[] {
   return bytes;
 }
 
+/** A signed number of 32 bits in LEB128. */
+function signed(value: number): number[] {
+  const bytes: number[] = [];
+  for (;;) {
+    const byte = value & 0x7f;
+    value >>= 7;
+    const isLast = value === ((byte & 0x40) === 0 ? 0 : -1);
+    bytes.push(isLast ? byte : byte | 0x80);
+    if (isLast) return bytes;
+  }
+}
+
 /** A SIMD instruction by its number in the specification, with its immediate operands. */
 export const simd = (code: number, ...immediates: number[]): number[] => [
   0xfd,
@@ -32,8 +44,12 @@ export const simd = (code: number, ...immediates: number[]): number[] => [
 export const op = {
   get: (local: number): number[] => [0x20, ...unsigned(local)],
   set: (local: number): number[] => [0x21, ...unsigned(local)],
-  i32Const: (value: number): number[] => [0x41, ...unsigned(value)], // values below 64 only
+  i32Const: (value: number): number[] => [0x41, ...signed(value | 0)],
+  i32Load8: (offset: number): number[] => [0x2d, 0, ...unsigned(offset)],
   i32Add: (): number[] => [0x6a],
+  f64Add: (): number[] => [0xa0],
+  i32ShiftLeft: (): number[] => [0x74],
+  i32ShiftRight: (): number[] => [0x76],
   i32LtU: (): number[] => [0x49],
   loop: (...body: Bytes[]): number[] => [0x03, 0x40, ...body.flat(), 0x0b],
   repeatIf: (): number[] => [0x0d, 0],
@@ -47,26 +63,26 @@ const name = (
   text: string,
 ): number[] => [...unsigned(text.length), ...new TextEncoder().encode(text)];
 
-/**
- * A module with one function, exported as `run`, over a memory imported as `env.memory`.
- *
- * @param params The types of its parameters; it returns nothing.
- * @param locals How many `v128` locals follow the parameters and one `i32` local.
- * @param body Its instructions.
- */
-export function assemble(
-  params: Bytes,
-  locals: number,
-  body: Bytes,
-): Uint8Array<ArrayBuffer> {
+/** A function: the types of its parameters and results, and its instructions. */
+export interface Func {
+  readonly params: Bytes;
+  readonly results: Bytes;
+  /** How many `v128` locals follow the parameters and one `i32` local. */
+  readonly locals: number;
+  readonly body: Bytes;
+}
+
+/** A module with one function, exported as `run`, over a memory imported as `env.memory`. */
+export function assemble({ params, results, locals, body }: Func): Uint8Array<ArrayBuffer> {
   const code = [
     ...vector([[1, TYPE.i32], [...unsigned(locals), TYPE.v128]]),
     ...body,
     0x0b,
   ];
+  const types = [params, results].map((list) => vector(list.map((type) => [type])));
   return new Uint8Array([
     ...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
-    ...section(1, vector([[0x60, ...vector(params.map((type) => [type])), 0]])),
+    ...section(1, vector([[0x60, ...types.flat()]])),
     ...section(2, vector([[...name("env"), ...name("memory"), 2, 0, 1]])),
     ...section(3, vector([[0]])),
     ...section(7, vector([[...name("run"), 0, 0]])),

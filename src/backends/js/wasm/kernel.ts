@@ -2,241 +2,199 @@
  * WebAssembly that applies the rule to a tile of memory, four float32 or two float64 at a time.
  *
  * The loop is written by running the rule over an arithmetic whose values are the locals of a
- * function. `fma` is relaxed SIMD's `madd` where the processor fuses it, which a probe finds out;
- * elsewhere a float32 product is taken in float64, as in JavaScript.
+ * function. Gradients are prepared, and elements of other formats converted, in the same loop.
  */
 
-import { FLOAT32 } from "../../../core/dtype.ts";
-import type { WideDtype } from "../../../core/dtype.ts";
+import { isSixteenBit } from "../../../core/dtype.ts";
+import type { Dtype, WideDtype } from "../../../core/dtype.ts";
+import { BLOCK } from "../../../core/momentum8.ts";
 import { descend, gradient, velocity } from "../../../core/rule.ts";
-import type { Arithmetic, Factors, Lines } from "../../../core/rule.ts";
-import { assemble, op, simd, TYPE, unsigned } from "./assembler.ts";
+import type { Factors, Lines } from "../../../core/rule.ts";
+import { computeTypeOf } from "../preparation.ts";
+import type { Preparation } from "../preparation.ts";
+import { TYPE } from "./assembler.ts";
+import { instantiate, isFused, SCALES_TILE, TILES } from "./memory.ts";
+import { randomBits } from "./momentum8.ts";
+import type { Random } from "./momentum8.ts";
+import { Momentum8, routed, SplitMaster, streamOf } from "./streams.ts";
+import type { Stream } from "./streams.ts";
+import { VECTOR, Writer } from "./writer.ts";
+import type { Area } from "./writer.ts";
 
-/** Elements of a tile: parameter, gradient and buffer of one stay in a second-level cache. */
-export const TILE = 8192;
-
-/** Bytes of a vector: what a kernel steps at a time. */
-export const VECTOR = 16;
-
-/** Bytes between the tiles of parameter, gradient and buffer, with which a memory begins. */
-export const STRIDE = TILE * 8;
-
-/**
- * Applies the rule to the first `count` elements of the tiles, rounded up to a whole vector.
- *
- * @param bufferAt Where the buffer begins in the memory; that of its tile by default.
- */
-export type Kernel = (count: number, f: Factors<number>, bufferAt?: number) => void;
-
-const PAGE = 65536;
-
-let available: boolean | undefined;
-
-let fused: boolean | undefined;
-
-const PLAIN: Lines = { decay: false, momentum: "none", nesterov: false, sign: false };
-
-/** Whether this runtime has WebAssembly with SIMD, and lets programs compile it. */
-export function isAvailable(): boolean {
-  return available ??= canInstantiate();
+/** What the arrays of a parameter are, and what is done to them. */
+export interface Format {
+  /** The type of the parameter. */
+  readonly dtype: Dtype;
+  /** The type of its gradient. */
+  readonly gradType: Dtype;
+  /** Whether momentum is in 8 bits; else it is of the type that is computed with. */
+  readonly momentum8: boolean;
+  /** What is kept of a parameter in a 16-bit type beside it. */
+  readonly master: "none" | "float32" | "split" | "split24";
+  /** Whether the parameter is left as it was: the new one is only in the place of the master. */
+  readonly unrounded: boolean;
+  /** Whether gradients are prepared. */
+  readonly prepared: boolean;
+  readonly lines: Lines;
 }
 
-function canInstantiate(): boolean {
-  try {
-    instantiate(FLOAT32, PLAIN, false, newMemory());
-    return true;
-  } catch {
-    return false; // no WebAssembly, no SIMD, or a content security policy that forbids it
-  }
+/** A parameter, a gradient and momentum of one type, and nothing but the rule. */
+export function plainFormat(dtype: WideDtype, lines: Lines): Format {
+  const none = { momentum8: false, master: "none", unrounded: false, prepared: false } as const;
+  return { dtype, gradType: dtype, ...none, lines };
 }
 
-/**
- * A memory for kernels: their tiles, and so many bytes more.
- *
- * @throws {RangeError} If there is not so much.
- */
-export function newMemory(bytes = 0): WebAssembly.Memory {
-  return new WebAssembly.Memory({ initial: Math.ceil((3 * STRIDE + bytes) / PAGE) });
+/** A text that differs where formats do. */
+export function keyOf({ dtype, gradType, lines, ...format }: Format): string {
+  const { decay, momentum, nesterov, sign } = lines;
+  const { momentum8, master, unrounded, prepared } = format;
+  return [
+    ...[dtype.name, gradType.name, momentum8, master, unrounded, prepared],
+    ...[decay, momentum, nesterov, sign],
+  ].join(" ");
 }
 
-/** Whether relaxed SIMD is here and fuses, on this processor. */
-export function isFused(): boolean {
-  return fused ??= probe();
+/** Elements that a kernel steps at a time. */
+export function unitOf({ dtype, gradType, momentum8, master }: Format): number {
+  if (momentum8 || master === "split24") return BLOCK;
+  return isSixteenBit(dtype) || isSixteenBit(gradType) ? VECTOR / 2 : VECTOR / dtype.bytes;
 }
 
-/** Compiles the rule for one dtype, one choice of its lines and one memory. */
+/** Bytes of an element of the master weight's own. */
+export function masterBytesOf({ master }: Format): number {
+  return master === "split" ? 2 : master === "split24" ? 1 : 4;
+}
+
+/** Where the arrays of a tile are that have no fixed place, and which block of its tensor is first. */
+export interface Places {
+  buffer: number;
+  scales: number;
+  master: number;
+  block: number;
+}
+
+/** The places of a tile whose arrays are all copied. */
+export const copiedPlaces = (block = 0): Places => ({
+  ...{ buffer: TILES.buffer, scales: SCALES_TILE, master: TILES.master },
+  block,
+});
+
+/** The numbers that a kernel computes with. */
+export interface Numbers {
+  readonly factors: Factors<number>;
+  readonly preparation: Preparation | null;
+  /** What random bits depend on. */
+  readonly key: number;
+}
+
+/** Applies the rule to the first `count` elements of the tiles, rounded up to a whole unit. */
+export type Kernel = (count: number, numbers: Numbers, places: Places) => void;
+
+/** Compiles the rule for one format and one memory. */
 export function compile(
-  dtype: WideDtype,
-  lines: Lines,
+  format: Format,
   memory: WebAssembly.Memory,
   fuse: boolean = isFused(),
 ): Kernel {
-  const run = instantiate(dtype, lines, fuse, memory);
-  const { bytes } = dtype;
-  return (count, f, bufferAt = 2 * STRIDE) =>
+  const run = instantiate(emit(format, fuse), memory);
+  const unitBytes = unitBytesOf(format);
+  return (count, { factors: f, preparation: p, key }, { buffer, scales, master, block }) => {
     run(
-      ...[count * bytes, bufferAt],
+      ...[count * unitBytes, buffer, scales, master, block, key],
       ...[f.orientation, f.weightDecay, f.momentum, f.blend, f.negativeLr],
+      ...[p?.inverseScale ?? 1, p?.coefficient ?? 1, p?.maxValue ?? Infinity],
     );
+  };
 }
 
-/** A rounded product is subtracted from the same product: only a fused operation keeps the rest. */
-function probe(): boolean {
-  const own = newMemory();
-  const param = new Float32Array(own.buffer, 0, 1);
-  const grad = new Float32Array(own.buffer, STRIDE, 1);
-  const factor = 1 + 2 ** -12;
-  param[0] = factor;
-  grad[0] = -Math.fround(factor * factor);
-  try {
-    // p <- p - (factor * p + g): the inner fma is exactly 2^-24 if it rounds once, else 0.
-    instantiate(FLOAT32, { ...PLAIN, decay: true }, true, own)(4, 0, 1, factor, 0, 0, -(2 ** 24));
-  } catch {
-    return false; // no relaxed SIMD
-  }
-  return param[0] !== Math.fround(factor);
+/** The parameters of the function. */
+const PARAM = {
+  ...{ end: 0, buffer: 1, scales: 2, master: 3, block: 4, key: 5 },
+  ...{ factors: 6, preparation: 11, count: 14 },
+} as const;
+
+/** What the key of momentum in 8 bits and that of 8-bit corrections differ by. */
+const OTHER_KEY = 0x7f4a7c15;
+
+/** Bytes of the smallest element, by which addresses are counted. */
+function unitBytesOf(format: Format): number {
+  const { dtype, gradType, momentum8, master } = format;
+  if (momentum8 || master === "split24") return 1;
+  return Math.min(dtype.bytes, gradType.bytes);
 }
 
-type Run = (bytes: number, bufferAt: number, ...factors: number[]) => void;
-
-function instantiate(
-  dtype: WideDtype,
-  lines: Lines,
-  fuse: boolean,
-  memory: WebAssembly.Memory,
-): Run {
-  const module = new WebAssembly.Module(emit(dtype, lines, fuse));
-  const { exports } = new WebAssembly.Instance(module, { env: { memory } });
-  return exports.run as Run;
-}
-
-/** Parameters of the function: the bytes, the buffer's address, the factors; then the loop's counter. */
-const END = 0;
-
-const BUFFER = 1;
-
-const FACTORS = 2;
-
-const COUNTER = 7;
-
-const FIRST_VECTOR = 8;
-
-function emit(dtype: WideDtype, lines: Lines, fuse: boolean): Uint8Array<ArrayBuffer> {
-  const writer = new Writer(dtype.name === "float32", fuse);
+function emit(format: Format, fuse: boolean): Uint8Array<ArrayBuffer> {
+  const { dtype, lines } = format;
+  const single = computeTypeOf(dtype).name === "float32";
+  const scalar = single ? TYPE.f32 : TYPE.f64;
+  const params = [
+    ...new Array(PARAM.factors).fill(TYPE.i32),
+    ...new Array(PARAM.count - PARAM.factors).fill(scalar),
+  ];
+  const w = new Writer({ single, fuse, params, unitBytes: unitBytesOf(format) });
   const [orientation, weightDecay, momentum, blend, negativeLr] = [0, 1, 2, 3, 4].map((i) =>
-    writer.splat(FACTORS + i)
+    w.splat(PARAM.factors + i)
   );
   const f = { orientation, weightDecay, momentum, blend, negativeLr };
-  const setup = writer.take();
-  const p = writer.load(0);
-  const g = gradient(writer, f, lines, p, writer.load(1));
-  let b = g;
-  if (lines.momentum !== "none") {
-    b = velocity(writer, f, lines, g, lines.momentum === "later" ? writer.load(2) : g);
-    writer.store(2, b);
-  }
-  writer.store(0, descend(writer, f, lines, p, g, b));
-  const next = [
-    ...[...op.get(COUNTER), ...op.i32Const(16), ...op.i32Add(), ...op.set(COUNTER)],
-    ...[...op.get(COUNTER), ...op.get(END), ...op.i32LtU(), ...op.repeatIf()],
-  ];
-  const body = [...setup, ...op.loop(writer.take(), next)];
-  const scalar = dtype.name === "float32" ? TYPE.f32 : TYPE.f64;
-  return assemble([TYPE.i32, TYPE.i32, ...new Array(5).fill(scalar)], writer.locals, body);
-}
-
-/** An arithmetic that writes instructions; its values are the numbers of `v128` locals. */
-class Writer implements Arithmetic<number> {
-  /** How many locals have been used. */
-  locals = 0;
-  #code: number[] = [];
-
-  constructor(readonly single: boolean, readonly fuse: boolean) {}
-
-  /** The instructions written since the last call. */
-  take(): number[] {
-    const code = this.#code;
-    this.#code = [];
-    return code;
-  }
-
-  splat(scalar: number): number {
-    return this.#define(op.get(scalar), simd(this.single ? 0x13 : 0x14));
-  }
-
-  /** Of the tiles of parameters, gradients and buffers: 0, 1 and 2. */
-  load(tile: number): number {
-    return this.#define(address(tile), simd(0x00, 4, ...offset(tile)));
-  }
-
-  store(tile: number, value: number): void {
-    this.#code.push(...address(tile), ...op.get(value), ...simd(0x0b, 4, ...offset(tile)));
-  }
-
-  mul(a: number, b: number): number {
-    return this.#binary(this.single ? 0xe6 : 0xf2, a, b);
-  }
-
-  fma(a: number, b: number, c: number): number {
-    if (this.fuse) {
-      const operands = [a, b, c].flatMap(op.get);
-      return this.#define(operands, simd(this.single ? 0x105 : 0x107));
+  const { param, grad, buffer } = streamsOf(w, format);
+  const unit = unitOf(format);
+  for (let k = 0; k < unit / (single ? 4 : 2); k++) {
+    const p = param.load(k);
+    const g = gradient(w, f, lines, p, grad(k));
+    let b = g;
+    if (lines.momentum !== "none") {
+      b = velocity(w, f, lines, g, lines.momentum === "later" ? buffer.load(k) : g);
+      buffer.store(k, b);
     }
-    return this.single ? this.#fmaInFloat64(a, b, c) : this.#binary(0xf0, this.mul(a, b), c);
+    param.store(k, descend(w, f, lines, p, g, b));
   }
-
-  sign(a: number): number {
-    const zero = this.#constant(0);
-    const one = this.#constant(1);
-    const less = this.single ? 0x43 : 0x49;
-    const positive = this.#binary(0x4e, this.#binary(less, zero, a), one); // the mask is all ones
-    const negative = this.#binary(0x4e, this.#binary(less, a, zero), one);
-    return this.#binary(this.single ? 0xe5 : 0xf1, positive, negative);
-  }
-
-  /** float32 products are exact in float64: two lanes at a time, then back together. */
-  #fmaInFloat64(a: number, b: number, c: number): number {
-    const half = (upper: boolean) => {
-      const [x, y, z] = [a, b, c].map((value) => this.#promote(value, upper));
-      const sum = this.#binary(0xf0, this.#binary(0xf2, x, y), z);
-      return this.#define(op.get(sum), simd(0x5e));
-    };
-    const [low, high] = [half(false), half(true)];
-    return this.#define(op.get(low), op.get(high), simd(0x0d, ...bytesOf([0, 1, 4, 5])));
-  }
-
-  #promote(value: number, upper: boolean): number {
-    const lanes = upper
-      ? this.#define(op.get(value), op.get(value), simd(0x0d, ...bytesOf([2, 3, 2, 3])))
-      : value;
-    return this.#define(op.get(lanes), simd(0x5f));
-  }
-
-  #constant(value: number): number {
-    const bytes = new Uint8Array(16);
-    if (this.single) new Float32Array(bytes.buffer).fill(value);
-    else new Float64Array(bytes.buffer).fill(value);
-    return this.#define(simd(0x0c, ...bytes));
-  }
-
-  #binary(code: number, a: number, b: number): number {
-    return this.#define(op.get(a), op.get(b), simd(code));
-  }
-
-  #define(...instructions: number[][]): number {
-    const local = FIRST_VECTOR + this.locals++;
-    this.#code.push(...instructions.flat(), ...op.set(local));
-    return local;
-  }
+  return w.module(unit);
 }
 
-/** The buffer lies anywhere, the other tiles at their offsets, which are immediate operands. */
-const address = (tile: number): number[] =>
-  tile === 2 ? [...op.get(COUNTER), ...op.get(BUFFER), ...op.i32Add()] : op.get(COUNTER);
+interface Streams {
+  readonly param: Stream;
+  readonly buffer: Stream;
+  /** Loads a vector of gradients and prepares them. */
+  readonly grad: (vector: number) => number;
+}
 
-const offset = (tile: number): number[] => unsigned(tile === 2 ? 0 : tile * STRIDE);
+function streamsOf(w: Writer, format: Format): Streams {
+  const { gradType, prepared } = format;
+  const unprepared = streamOf(w, { bytes: gradType.bytes, offset: TILES.grad }, gradType);
+  const prepare = prepared ? preparationOf(w) : (value: number) => value;
+  const randomFrom = (key: number) => randomBits(w, key, w.splatWord(PARAM.block));
+  return {
+    grad: (vector) => prepare(unprepared.load(vector)),
+    param: parameterOf(w, format, () => randomFrom(otherKey(w))),
+    buffer: bufferOf(w, format, () => randomFrom(w.splatWord(PARAM.key))),
+  };
+}
 
-/** The bytes of four 32-bit lanes, for a shuffle. */
-function bytesOf(lanes: number[]): number[] {
-  return lanes.flatMap((lane) => [0, 1, 2, 3].map((byte) => 4 * lane + byte));
+const otherKey = (w: Writer) => w.binary(0xae, w.splatWord(PARAM.key), w.words(OTHER_KEY)); // i32x4.add
+
+function parameterOf(w: Writer, format: Format, random: () => Random): Stream {
+  const { dtype, master, unrounded } = format;
+  const area: Area = { bytes: dtype.bytes, offset: TILES.param };
+  const own: Area = { bytes: masterBytesOf(format), offset: 0, base: PARAM.master };
+  if (master === "split" || master === "split24") {
+    const bits = master === "split24" ? random() : null;
+    return new SplitMaster(w, { params: area, corrections: own }, bits);
+  }
+  const param = streamOf(w, area, dtype);
+  if (master === "none" && !unrounded) return param;
+  const wide = streamOf(w, own, computeTypeOf(dtype));
+  return routed(master === "none" ? param : wide, wide, ...(unrounded ? [] : [param]));
+}
+
+function bufferOf(w: Writer, { dtype, momentum8 }: Format, random: () => Random): Stream {
+  const type = computeTypeOf(dtype);
+  if (!momentum8) return streamOf(w, { bytes: type.bytes, offset: 0, base: PARAM.buffer }, type);
+  const values = { bytes: 1, offset: 0, base: PARAM.buffer };
+  return new Momentum8(w, values, { ...values, base: PARAM.scales }, random());
+}
+
+function preparationOf(w: Writer): (value: number) => number {
+  const [scale, coefficient, high] = [0, 1, 2].map((i) => w.splat(PARAM.preparation + i));
+  const low = w.negative(high);
+  return (value) => w.clamp(w.mul(w.mul(value, scale), coefficient), low, high);
 }

@@ -1,33 +1,32 @@
 /**
  * Memories that kernels work on. Parameters and gradients are copied into their tiles, as they lie
- * where the caller has put them; momentum buffers, which the optimizer makes, stay in such a memory
- * and are stepped in place.
+ * where the caller has put them; the arrays that the optimizer makes stay in such a memory and are
+ * stepped in place.
  */
 
-import type { WideDtype } from "../../../core/dtype.ts";
-import type { FloatArray } from "../../../core/host_array.ts";
-import type { Lines } from "../../../core/rule.ts";
-import { compile, isAvailable, newMemory, STRIDE, TILE } from "./kernel.ts";
-import type { Kernel } from "./kernel.ts";
-
-/** A tile of parameters, one of gradients, one of buffers. */
-export interface Tiles {
-  readonly param: FloatArray;
-  readonly grad: FloatArray;
-  readonly buffer: FloatArray;
-}
+import type { Dtype } from "../../../core/dtype.ts";
+import type { HostArray } from "../../../core/host_array.ts";
+import { compileMultiply, compileSumSquares } from "./gradient_kernels.ts";
+import type { Multiply, SumSquares } from "./gradient_kernels.ts";
+import { compile, keyOf } from "./kernel.ts";
+import type { Format, Kernel } from "./kernel.ts";
+import { isAvailable, newMemory, TILE, TILES, TILES_BYTES } from "./memory.ts";
 
 /** Bytes below which arrays are not worth a memory of their own, of which a process has few. */
 const SMALL = 1 << 16;
 
 /** Bytes that a memory can have, short of its last page. */
-const LARGE = 2 ** 32 - 2 ** 16 - 3 * STRIDE;
+const LARGE = 2 ** 32 - 2 ** 16 - TILES_BYTES;
 
 /** One memory with its tiles, and the kernels that work on it. */
 export class Workspace {
   readonly memory: WebAssembly.Memory;
-  readonly #tiles = new Map<WideDtype, Tiles>();
+  /** All of the memory. */
+  readonly bytes: Uint8Array;
+  readonly #tiles = new Map<string, HostArray>();
   readonly #kernels = new Map<string, Kernel>();
+  readonly #sums = new Map<Dtype, SumSquares>();
+  readonly #multiplications = new Map<Dtype, Multiply>();
 
   /**
    * @param bytes How many bytes of arrays it has room for.
@@ -35,27 +34,42 @@ export class Workspace {
    */
   constructor(bytes = 0) {
     this.memory = newMemory(bytes);
+    this.bytes = new Uint8Array(this.memory.buffer);
   }
 
-  /** The tiles of a dtype; those of all dtypes lie at one place. */
-  tilesOf(dtype: WideDtype): Tiles {
-    let found = this.#tiles.get(dtype);
-    if (found === undefined) {
-      const tile = (i: number) => dtype.view(this.memory.buffer, i * STRIDE, TILE);
-      this.#tiles.set(dtype, found = { param: tile(0), grad: tile(1), buffer: tile(2) });
-    }
-    return found;
+  /** A tile of elements of a dtype; those of all dtypes lie at one place. */
+  tileOf(dtype: Dtype, name: keyof typeof TILES): HostArray {
+    return cached(
+      this.#tiles,
+      dtype.name + name,
+      () => dtype.view(this.memory.buffer, TILES[name], TILE),
+    );
   }
 
-  /** The rule for one dtype and one choice of its lines. */
-  kernelOf(dtype: WideDtype, lines: Lines): Kernel {
-    const key = `${dtype.name} ${lines.decay} ${lines.momentum} ${lines.nesterov} ${lines.sign}`;
-    let kernel = this.#kernels.get(key);
-    if (kernel === undefined) {
-      this.#kernels.set(key, kernel = compile(dtype, lines, this.memory));
-    }
-    return kernel;
+  /**
+   * The rule for one format.
+   *
+   * @param key That of the format.
+   */
+  kernelOf(format: Format, key: string = keyOf(format)): Kernel {
+    return cached(this.#kernels, key, () => compile(format, this.memory));
   }
+
+  /** The sum of squares of a tile of gradients. */
+  sumSquaresOf(dtype: Dtype): SumSquares {
+    return cached(this.#sums, dtype, () => compileSumSquares(dtype, this.memory));
+  }
+
+  /** The multiplication of a tile of gradients. */
+  multiplyOf(dtype: Dtype): Multiply {
+    return cached(this.#multiplications, dtype, () => compileMultiply(dtype, this.memory));
+  }
+}
+
+function cached<K, V>(map: Map<K, V>, key: K, make: () => V): V {
+  let value = map.get(key);
+  if (value === undefined) map.set(key, value = make());
+  return value;
 }
 
 let common: Workspace | undefined;
@@ -84,7 +98,7 @@ export function allocate(bytes: number): Room {
   const memory = worthIt ? createMemory(bytes) : null;
   return memory === null
     ? { buffer: new ArrayBuffer(bytes), offset: 0 }
-    : { buffer: memory, offset: 3 * STRIDE };
+    : { buffer: memory, offset: TILES_BYTES };
 }
 
 function createMemory(bytes: number): ArrayBuffer | null {

@@ -1,0 +1,188 @@
+/** Takes an optimizer's state out of it. */
+
+import { checkBuffer, isFixed, isUsable } from "../core/array_checks.ts";
+import { elementTypeOf } from "../core/dtype.ts";
+import type { Tensor } from "../core/dtype.ts";
+import type { HostArray } from "../core/host_array.ts";
+import { HYPERPARAMETERS } from "../core/hyperparameters.ts";
+import type { ParamGroup } from "../core/hyperparameters.ts";
+import { settledInitialLr } from "../core/initial_lr.ts";
+import { nameArray } from "../core/parameter.ts";
+import type { ArrayName, Parameter } from "../core/parameter.ts";
+import type { Precision } from "../core/rounding.ts";
+import { checkBoolean, checkOptions, checkWord } from "../core/validate.ts";
+import { copyToHost, readable } from "../memory/host_copy.ts";
+import { assertUnlocked } from "../memory/locks.ts";
+import type { Plan } from "../plan/plan.ts";
+import { withFloat32Momentum } from "./convert.ts";
+import { KEYS } from "./dict.ts";
+import type { ParameterStateDict, ParamGroupStateDict, StateDict } from "./dict.ts";
+import { copyStored } from "./stored_array.ts";
+import type { CodeArray } from "./stored_array.ts";
+
+/** The parts of an optimizer that are its state. */
+export interface Owner {
+  /** The groups, in order. */
+  readonly groups: readonly ParamGroup<Tensor>[];
+  /** The names of their parameters, in order; undefined where there is none. */
+  readonly names: readonly (string | undefined)[];
+  /** What remembers momentum buffers and master weights, by the parameters' order. */
+  readonly plan: Pick<Plan, "stateArrays" | "bindData" | "table" | "isRandom">;
+  /** What holds for parameters in 16-bit types. */
+  readonly precision: Precision;
+}
+
+/**
+ * The options of `stateDict`.
+ *
+ * @category Checkpoints
+ */
+export interface StateDictOptions {
+  /** Whether the parameters' own values are part of the dict. @default {false} */
+  parameters?: boolean;
+  /**
+   * `"stored"`: momentum as the optimizer keeps it. `"float32"`: momentum in 8 bits is decoded, which is
+   * exact, to momentum buffers of float32, as torch has them.
+   * @default {"stored"}
+   */
+  momentum?: "stored" | "float32";
+}
+
+/** How arrays come into a dict: shared, or as copies. */
+interface Taker {
+  readonly tensor: (tensor: Tensor) => HostArray;
+  readonly codes: <A extends CodeArray>(codes: A) => A;
+}
+
+/** A state dict that shares the optimizer's arrays, and has copies of what is not an array as it is. */
+export function shareState(owner: Owner, options: StateDictOptions = {}): StateDict {
+  checkTaking(options);
+  return takeState(owner, options, { tensor: readable, codes: (codes) => codes });
+}
+
+/** A state dict of its own: later steps do not change it. */
+export function copyState(owner: Owner, options: StateDictOptions = {}): StateDict {
+  checkTaking(options);
+  return takeState(owner, options, { tensor: copyToHost, codes: copyStored });
+}
+
+function checkTaking(options: StateDictOptions): void {
+  checkOptions(options, ["parameters", "momentum"]);
+  const { parameters, momentum } = options;
+  if (parameters !== undefined) checkBoolean("parameters", parameters);
+  if (momentum !== undefined) checkWord("momentum", momentum, ["stored", "float32"]);
+}
+
+function takeState(owner: Owner, options: StateDictOptions, take: Taker): StateDict {
+  const { groups, names, plan, precision } = owner;
+  const dict: StateDict = { state: {}, param_groups: [] };
+  if (plan.isRandom) dict.rounding = { ...precision.random };
+  if (options.parameters) dict.parameters = {};
+  let row = 0;
+  for (const group of groups) {
+    const first = row;
+    for (const parameter of group.params) {
+      const entry = takeEntry(plan.stateArrays, parameter, row, take);
+      if (entry !== null) dict.state[row] = entry;
+      if (dict.parameters !== undefined) {
+        const data = take.tensor(dataOf(parameter, row));
+        const shape = shapeOf(parameter);
+        dict.parameters[row] = shape === undefined ? { data } : { data, shape: [...shape] };
+      }
+      row++;
+    }
+    dict.param_groups.push(groupDict(group, first, names.slice(first, row)));
+  }
+  return options.momentum === "float32" ? withFloat32Momentum(dict) : dict;
+}
+
+/** What is remembered of a parameter; null if nothing is. */
+function takeEntry(
+  own: Owner["plan"]["stateArrays"],
+  parameter: Parameter<Tensor>,
+  row: number,
+  take: Taker,
+): ParameterStateDict | null {
+  const momentumBuffer = own.bufferAt(row);
+  const masterWeight = own.masterAt(row);
+  const momentum8 = own.momentum8At(row);
+  const correction = own.isCorrectionOf(row, parameter.data) ? own.correctionAt(row) : null;
+  if ((momentumBuffer ?? masterWeight ?? momentum8 ?? correction) === null) return null;
+  const entry: ParameterStateDict = {};
+  if (momentumBuffer !== null) {
+    checkState(momentumBuffer, parameter, row, "momentum buffer");
+    entry.momentum_buffer = take.tensor(momentumBuffer);
+  }
+  if (masterWeight !== null) {
+    checkState(masterWeight, parameter, row, "master weight");
+    entry.master_weight = take.tensor(masterWeight) as Float32Array;
+  }
+  if (momentum8 !== null) {
+    checkCodes(momentum8.values, parameter, row, "8-bit momentum");
+    entry.momentum8 = take.codes(momentum8.values);
+    entry.momentum_scales = take.codes(momentum8.scales);
+  }
+  if (correction !== null) {
+    checkCodes(correction, parameter, row, "correction");
+    entry.correction = take.codes(correction);
+  }
+  const shape = shapeOf(parameter);
+  if (shape !== undefined) entry.shape = [...shape];
+  return entry;
+}
+
+/** The data of a parameter, which whoever owns it may have replaced by anything. */
+function dataOf(parameter: Parameter<Tensor>, index: number): Tensor {
+  const { data } = parameter;
+  checkState(data, parameter, index, "data");
+  assertUnlocked(data, () => nameArray(parameter, index, "data"));
+  return data;
+}
+
+/** The name of an array is put together for an error only. */
+function checkState(
+  tensor: unknown,
+  parameter: Parameter<Tensor>,
+  index: number,
+  array: ArrayName,
+) {
+  if (!isUsable(tensor)) checkTensor(tensor, nameArray(parameter, index, array));
+}
+
+/** Refuses codes whose memory is gone: the user can transfer it, but not replace it. */
+function checkCodes(codes: CodeArray, parameter: Parameter<Tensor>, row: number, array: ArrayName) {
+  const memory = codes as unknown as HostArray;
+  if (!isFixed(memory)) checkBuffer(memory, nameArray(parameter, row, array));
+}
+
+/**
+ * Checks an array, or a tensor on a device.
+ *
+ * @throws {TypeError} If it is neither, or its memory is not fixed.
+ */
+export function checkTensor(tensor: unknown, what: string): asserts tensor is Tensor {
+  elementTypeOf(tensor, what);
+  checkBuffer(tensor as Tensor, what);
+}
+
+/** The shape that a dict has: none for one dimension. */
+function shapeOf({ shape }: Parameter<Tensor>): readonly number[] | undefined {
+  return shape === undefined || shape.length === 1 ? undefined : shape;
+}
+
+function groupDict(
+  group: ParamGroup<Tensor>,
+  first: number,
+  names: readonly (string | undefined)[],
+): ParamGroupStateDict {
+  const values = HYPERPARAMETERS.map((name) => [KEYS[name], group[name]]);
+  const initialLr = settledInitialLr(group);
+  const isNamed = names.some((name) => name !== undefined);
+  return {
+    ...Object.fromEntries(values),
+    ...(initialLr === undefined ? {} : { [KEYS.initialLr]: initialLr }),
+    ...(group.momentumBits === 8 ? { [KEYS.momentumBits]: 8 } : {}),
+    params: group.params.map((_, i) => first + i),
+    ...(isNamed ? { param_names: names.map((name) => name ?? null) } : {}),
+  };
+}
