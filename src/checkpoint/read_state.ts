@@ -2,9 +2,10 @@
 
 import type { HostArray } from "../core/host_array.ts";
 import { quote } from "../core/validate.ts";
-import { checkCorrected, checkForms, checkScales } from "../state/check_arrays.ts";
+import { checkCorrected, checkForms, checkScales, SHAPELESS } from "../state/check_arrays.ts";
 import { checkGroup } from "../state/dict.ts";
 import type { CheckedGroup, ParamGroupStateDict, StateDict, TensorDict } from "../state/dict.ts";
+import { checkRowCount, checkRowFlags } from "../state/rows_in_use.ts";
 import { STORED_TYPES } from "../state/stored_array.ts";
 import type { StoredArray } from "../state/stored_array.ts";
 import { allocateAll } from "./arrays.ts";
@@ -77,7 +78,7 @@ function addTensors(
 ): void {
   const states = new Map<number, StateDict["state"][number]>();
   const parameters = new Map<number, TensorDict>();
-  const scales: [Place, StoredArray][] = [];
+  const shapeless: [Place, StoredArray][] = [];
   for (let i = 0; i < places.length; i++) {
     const { info, slot } = places[i];
     const data = arrays[i];
@@ -85,10 +86,10 @@ function addTensors(
     if (slot.kind === "parameter") {
       const values = data as HostArray;
       parameters.set(slot.index, shape === undefined ? { data: values } : { data: values, shape });
-    } else if (slot.kind === "momentum_scales") scales.push([places[i], data]);
+    } else if (SHAPELESS.includes(slot.kind)) shapeless.push([places[i], data]);
     else addState(states, places[i], data, shape);
   }
-  for (const [place, data] of scales) addScales(states, place, data);
+  for (const [place, data] of shapeless) addShapeless(states, place, data);
   const indices = dict.param_groups.flatMap(({ params }) => params);
   for (const index of states.size > 0 ? indices : []) {
     const state = states.get(index);
@@ -125,14 +126,14 @@ function addState(
   (state as Record<string, unknown>)[kind] = data;
 }
 
-/** Adds the scales of momentum in 8 bits, whose shape is their own. */
-function addScales(states: Map<number, Entry>, { name, slot, info }: Place, data: StoredArray) {
+/** Adds an array of state whose shape is its own. */
+function addShapeless(states: Map<number, Entry>, { name, slot, info }: Place, data: StoredArray) {
   if (info.shape.length !== 1) {
     throw unreadable(`the shape of tensor ${quote(name)} must have one dimension`);
   }
   let state = states.get(slot.index);
   if (state === undefined) states.set(slot.index, state = {});
-  state.momentum_scales = data as Uint8Array;
+  (state as Record<string, unknown>)[slot.kind] = data;
 }
 
 /** Checks that what there is of a parameter goes together. */
@@ -141,7 +142,13 @@ function checkEntry(
   index: number,
   parameters: ReadonlyMap<number, TensorDict>,
 ): void {
-  const { momentum8, momentum_scales, correction } = state;
+  const { momentum8, momentum_scales, correction, rows_in_use, momentum_buffer, shape } = state;
+  if (rows_in_use) {
+    check(
+      "state is",
+      () => checkRowCount(rows_in_use, momentum_buffer, shape, `state["${index}"]`),
+    );
+  }
   if ((momentum8 ?? momentum_scales ?? correction) === undefined) return;
   check("state is", () => checkForms(state, ["state", String(index)]));
   const own = parameters.get(index);
@@ -152,9 +159,12 @@ function checkEntry(
 /** Checks the elements that are not numbers of their own. */
 function checkElements({ state }: StateDict, places: readonly Place[]): void {
   for (const { name, slot } of places) {
-    if (slot.kind !== "momentum_scales") continue;
-    const scales = state[slot.index].momentum_scales!;
-    check("state is", () => checkScales(scales, `tensor ${quote(name)}`));
+    const { momentum_scales, rows_in_use } = state[slot.index] ?? {};
+    const what = `tensor ${quote(name)}`;
+    if (slot.kind === "momentum_scales") {
+      check("state is", () => checkScales(momentum_scales!, what));
+    }
+    if (slot.kind === "rows_in_use") check("state is", () => checkRowFlags(rows_in_use!, what));
   }
 }
 
