@@ -159,8 +159,9 @@ fn every_size_order_option_level_and_thread_count_gives_the_bits_of_the_sum() {
     }
 }
 
-fn momentum_options() -> Vec<Hyperparameters> {
-    options().into_iter().filter(|h| h.momentum != 0.0).collect()
+/// Options with momentum.
+fn buffered() -> impl Iterator<Item = Hyperparameters> {
+    options().into_iter().filter(|h| h.momentum != 0.0)
 }
 
 /// Which rows are in use, by name.
@@ -174,19 +175,22 @@ const USED: [(&str, fn(usize) -> bool); 5] = [
 
 #[test]
 fn steps_of_the_rows_in_use_have_the_bits_of_steps_of_every_row() {
-    let shapes = [[1, 1], [7, 3], [50, 17], [600, 1], [40, 1000], [3000, 130], [70_000, 2]];
+    let shapes = [[1, 1], [7, 3], [50, 17], [600, 1], [40, 1000], [1500, 90], [70_000, 2]];
     for shape in shapes {
         for (entries, spread) in [(0, 1), (1, 1), (shape[0].min(90), shape[0]), (300, 40)] {
             for (name, is_used) in USED {
-                for (h, first) in momentum_options().iter().flat_map(|h| [(h, true), (h, false)]) {
+                for (h, first) in buffered().flat_map(|h| [(h, true), (h, false)]) {
+                    if first && name != "none" {
+                        continue; // a first step has none
+                    }
                     let spread = spread.min(shape[0]);
                     let start = Matrix::new(shape, entries, spread, first).with_used(is_used, 0.0);
-                    let expected = start.stepped(h);
+                    let expected = start.stepped(&h);
                     let written = start.written();
                     each_config(|config, context| {
                         let mut matrix = start.clone();
-                        let mut tensors = [SparseTensor::F32(matrix.slot(h))];
-                        sparse::step(&mut tensors, &[*h], &mut Scratch::default(), config).unwrap();
+                        let mut tensors = [SparseTensor::F32(matrix.slot(&h))];
+                        sparse::step(&mut tensors, &[h], &mut Scratch::default(), config).unwrap();
                         let context =
                             format!("{context}, {shape:?}, {entries} entries, {name} used, {h:?}");
                         assert!(matrix.param == expected.param, "{context}");
@@ -202,13 +206,13 @@ fn steps_of_the_rows_in_use_have_the_bits_of_steps_of_every_row() {
 
 #[test]
 fn rows_that_are_not_in_use_are_neither_read_nor_written() {
-    for (h, (name, is_used)) in momentum_options().iter().flat_map(|h| USED.map(|used| (h, used))) {
+    for (h, (name, is_used)) in buffered().flat_map(|h| USED.map(|used| (h, used))) {
         let start = Matrix::new([3000, 130], 70, 3000, false).with_used(is_used, f32::NAN);
         let written = start.written();
         each_config(|config, context| {
             let mut matrix = start.clone();
-            let mut tensors = [SparseTensor::F32(matrix.slot(h))];
-            sparse::step(&mut tensors, &[*h], &mut Scratch::default(), config).unwrap();
+            let mut tensors = [SparseTensor::F32(matrix.slot(&h))];
+            sparse::step(&mut tensors, &[h], &mut Scratch::default(), config).unwrap();
             for row in (0..3000).filter(|&row| !written[row]) {
                 let at = row * 130..(row + 1) * 130;
                 let is_kept = matrix.param[at.clone()] == start.param[at.clone()];
