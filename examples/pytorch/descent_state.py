@@ -8,7 +8,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 FORMAT = "descent-sgd-state"
-VERSION = 2
+VERSION = 3
+BASIC_VERSION = 2  # what save writes: version 3 only adds momentum in 8 bits and corrections
+BLOCK = 32
 SCHEDULER = ("last_epoch", "base_lrs", "_last_lr", "best", "num_bad_epochs", "cooldown_counter")
 
 
@@ -17,7 +19,8 @@ def load(path):
 
     Returns the state dict for torch.optim.SGD.load_state_dict, the parameters by name (empty if the
     file was saved without them), and the caller's own notes. Parameters without a name are
-    "param.<index>", and None in the `param_names` of their group.
+    "param.<index>", and None in the `param_names` of their group. Momentum in 8 bits is decoded to
+    float32, which is exact.
     """
     with safe_open(path, framework="pt") as file:
         notes = dict(file.metadata() or {})
@@ -32,11 +35,16 @@ def load(path):
     for group in groups:
         if group.pop("sign", False):
             raise ValueError("torch.optim.SGD has no sign")
+        group.pop("momentum_bits", None)  # torch's momentum is float32
         group.setdefault("fused", None)
         for index in group["params"]:
-            tensors.pop(f"state.{index}.master_weight", None)  # torch.optim.SGD has none
+            for master in ("master_weight", "correction"):  # torch.optim.SGD has none
+                tensors.pop(f"state.{index}.{master}", None)
             buffer = tensors.pop(f"state.{index}.momentum_buffer", None)
             rows = tensors.pop(f"state.{index}.rows_in_use", None)
+            codes = tensors.pop(f"state.{index}.momentum8", None)
+            if codes is not None:
+                buffer = decode(codes, tensors.pop(f"state.{index}.momentum_scales"))
             if buffer is not None:
                 state[index] = {"momentum_buffer": buffer if rows is None else sparse(buffer, rows)}
     return {"state": state, "param_groups": groups}, tensors, notes
@@ -64,7 +72,7 @@ def save(path, state_dict, parameters=None, notes=None, scheduler=None):
         notes = {**(notes or {}), "lr_scheduler": json.dumps(known(scheduler), allow_nan=False)}
     metadata = {
         "format": FORMAT,
-        "version": str(VERSION),
+        "version": str(BASIC_VERSION),
         "param_groups": json.dumps(groups, allow_nan=False),
         **(notes or {}),
     }
@@ -82,6 +90,13 @@ def rows_of(buffer):
     rows = torch.zeros(buffer.shape[0], dtype=torch.uint8)
     rows[buffer.coalesce().indices()[0]] = 1
     return rows
+
+
+def decode(codes, scales):
+    """Momentum in 8 bits as float32: a code counts steps, of which each block of 32 has the exponent."""
+    steps = torch.ldexp(torch.ones(scales.numel()), scales.int() - 127)
+    steps = steps.repeat_interleave(BLOCK)[: codes.numel()].reshape(codes.shape)
+    return torch.where(codes == -128, torch.nan, codes.float() * steps)
 
 
 def known(scheduler):

@@ -9,6 +9,7 @@ import { checkStateDict } from "../state/dict.ts";
 import type { StateDict } from "../state/dict.ts";
 import type { GradScalerStateDict, LRSchedulerStateDict } from "../state/extras.ts";
 import { stateSourceOf } from "../state/source.ts";
+import { checkStateDictOptions } from "../state/take.ts";
 import type { StateDictOptions } from "../state/take.ts";
 import { explain, removeStaleTemporaries, replaceFile } from "./atomic_file.ts";
 import { layOutState } from "./encoding.ts";
@@ -221,6 +222,7 @@ function read(source: unknown, options: StateDictOptions) {
   if (typeof source !== "object" || source === null) {
     throw wrongType("save the state", "there must be an optimizer or a state dict", source);
   }
+  checkStateDictOptions(options);
   const live = stateSourceOf(source);
   if (live === undefined) {
     const isDict = !("stateDict" in source);

@@ -56,17 +56,22 @@ interface Taker {
 
 /** A state dict that shares the optimizer's arrays, and has copies of what is not an array as it is. */
 export function shareState(owner: Owner, options: StateDictOptions = {}): StateDict {
-  checkTaking(options);
+  checkStateDictOptions(options);
   return takeState(owner, options, { tensor: readable, codes: (codes) => codes });
 }
 
 /** A state dict of its own: later steps do not change it. */
 export function copyState(owner: Owner, options: StateDictOptions = {}): StateDict {
-  checkTaking(options);
+  checkStateDictOptions(options);
   return takeState(owner, options, { tensor: copyToHost, codes: copyStored });
 }
 
-function checkTaking(options: StateDictOptions): void {
+/**
+ * Checks the options of `stateDict`.
+ *
+ * @throws {TypeError} If one does not exist or is of another type.
+ */
+export function checkStateDictOptions(options: StateDictOptions): void {
   checkOptions(options, ["parameters", "momentum"]);
   const { parameters, momentum } = options;
   if (parameters !== undefined) checkBoolean("parameters", parameters);

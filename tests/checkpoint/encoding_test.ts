@@ -21,6 +21,13 @@ function example(): StateDict {
       "2": { momentum_buffer: new Float32Array(0), shape: [0, 4] },
       "4": { momentum_buffer: BFloat16Array.of(0.1, -0, NaN), master_weight: new Float32Array(3) },
       "5": { master_weight: Float32Array.of(0.1, -0), shape: [2, 1] },
+      "6": {
+        momentum8: Int8Array.from({ length: 66 }, (_, i) => i - 128),
+        momentum_scales: Uint8Array.of(0, 18, 248),
+        correction: Int16Array.from({ length: 66 }, (_, i) => i * 1000 - 32768),
+        shape: [6, 11],
+      },
+      "7": { correction: Int8Array.of(-128, 0, 127) },
       "3": { momentum_buffer: Float64Array.of(Math.PI), shape: [] },
     },
     param_groups: [
@@ -37,8 +44,9 @@ function example(): StateDict {
         initial_lr: 0.1,
         fused: null,
         mode: "x",
-        params: [2, 3, 4, 5],
-        param_names: [null, "three", null, null],
+        momentum_bits: 8,
+        params: [2, 3, 4, 5, 6, 7],
+        param_names: [null, "three", null, null, null, null],
       },
     ],
     parameters: {
@@ -84,11 +92,12 @@ Deno.test("everything that a dict holds comes back, bit for bit", () => {
   assertEquals(decoded, dict);
   assert(Object.is(decoded.param_groups[1].lr, -0));
   assert(Object.is(decoded.lr_scheduler!.base_lrs![1], -0));
-  const bytes = (array?: HostArray | null) => array && new Uint8Array(array.buffer);
-  for (const [index, { momentum_buffer, master_weight }] of Object.entries(dict.state)) {
-    const found = decoded.state[index];
-    assertEquals(bytes(found.momentum_buffer), bytes(momentum_buffer));
-    assertEquals(bytes(found.master_weight), bytes(master_weight));
+  const bytes = (array: HostArray | Int8Array) => new Uint8Array(array.buffer);
+  for (const [index, { shape: _, ...arrays }] of Object.entries(dict.state)) {
+    const found = decoded.state[index] as Record<string, HostArray>;
+    for (const [key, array] of Object.entries(arrays)) {
+      assertEquals(bytes(found[key]), bytes(array as HostArray));
+    }
   }
   for (const [index, { data }] of Object.entries(dict.parameters!)) {
     assertEquals(bytes(decoded.parameters![index].data), bytes(data));
@@ -140,7 +149,7 @@ Deno.test("a file says what it is, and calls tensors by the names that are docum
   const bytes = encodeStateDict(example());
   const { length, metadata, tensors } = headerOf(bytes);
   assertEquals(length % 8, 0);
-  assertEquals([metadata.format, metadata.version], ["descent-sgd-state", "2"]);
+  assertEquals([metadata.format, metadata.version], ["descent-sgd-state", "3"]);
   assertEquals(Object.keys(tensors), [
     "__proto__",
     "state.10.momentum_buffer",
@@ -154,11 +163,40 @@ Deno.test("a file says what it is, and calls tensors by the names that are docum
     "param.4",
     "param.5",
     "state.4.momentum_buffer",
+    "state.6.correction",
+    "state.6.momentum8",
+    "state.6.momentum_scales",
+    "state.7.correction",
   ]);
   assertEquals([tensors["param.4"].dtype, tensors["param.5"].dtype], ["BF16", "F16"]);
+  const coded = ["6.correction", "7.correction", "6.momentum8", "6.momentum_scales"]
+    .map((name) => tensors[`state.${name}`]);
+  assertEquals(coded.map(({ dtype }) => dtype), ["I16", "I8", "I8", "U8"]);
+  assertEquals(coded.map(({ shape }) => shape), [[6, 11], [3], [6, 11], [3]]);
   assertEquals(tensors["é 😀"], { dtype: "F32", shape: [2, 3], data_offsets: [100, 124] });
   assertEquals(JSON.parse(metadata.param_groups)[0], example().param_groups[0]);
   assertEquals(JSON.parse(metadata.rounding), example().rounding);
+});
+
+const coded = { momentum8: new Int8Array(1), momentum_scales: new Uint8Array(1) };
+const VERSIONS: [string, object, string][] = [
+  ["momentum of float32", { 0: { momentum_buffer: new Float32Array(1) } }, "2"],
+  ["a master weight", { 0: { master_weight: new Float32Array(1) } }, "2"],
+  ["momentum in 8 bits", { 0: coded }, "3"],
+  ["a correction", { 0: { correction: new Int8Array(1) } }, "3"],
+];
+
+for (const [what, state, version] of VERSIONS) {
+  Deno.test(`a file with ${what} is of version ${version}`, () => {
+    const dict = { state, param_groups: [{ ...GROUP, params: [0] }] } as StateDict;
+    assertEquals(headerOf(encodeStateDict(dict)).metadata.version, version);
+  });
+}
+
+Deno.test("a file of a group with momentum in 8 bits that has not stepped is of version 3", () => {
+  const dict = { state: {}, param_groups: [{ ...GROUP, momentum_bits: 8, params: [0] }] };
+  assertEquals(headerOf(encodeStateDict(dict)).metadata.version, "3");
+  assertEquals(decodeStateDict(encodeStateDict(dict)), dict);
 });
 
 Deno.test("decoded arrays are not part of the bytes", () => {
@@ -248,12 +286,12 @@ Deno.test("parameters of one name are no obstacle as long as they are not in the
 
 Deno.test("a file of a newer version is refused with both versions named", () => {
   const bytes = encodeStateDict(example());
-  const at = new TextDecoder("latin1").decode(bytes).indexOf('"version":"2"') + 11;
+  const at = new TextDecoder("latin1").decode(bytes).indexOf('"version":"3"') + 11;
   bytes[at] = "7".charCodeAt(0);
   assertThrows(
     () => decodeStateDict(bytes),
     CheckpointError,
-    "it has version 7 of its format, and this release of Descent knows versions up to 2",
+    "it has version 7 of its format, and this release of Descent knows versions up to 3",
   );
 });
 

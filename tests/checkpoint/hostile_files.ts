@@ -1,7 +1,7 @@
 /** Files that mean harm, and an oracle that knows nothing of Descent's own reader. */
 
 import { assert, assertEquals } from "@std/assert";
-import { CheckpointError, decodeStateDict, encodeStateDict } from "@descent/sgd";
+import { BFloat16Array, CheckpointError, decodeStateDict, encodeStateDict } from "@descent/sgd";
 import type { StateDict } from "@descent/sgd";
 import fc from "fast-check";
 
@@ -11,13 +11,22 @@ const GROUP = { lr: 0.1, momentum: 0.9, dampening: 0, weight_decay: 0, nesterov:
 export const VALID: Uint8Array = encodeStateDict({
   state: {
     "0": { momentum_buffer: Float32Array.of(0.1, 0.2), shape: [2, 1] },
+    "1": {
+      momentum8: Int8Array.of(1, -127, -128),
+      momentum_scales: Uint8Array.of(130),
+      correction: Int16Array.of(1, -2, 3),
+    },
     "2": { momentum_buffer: Float64Array.of(0.1) },
+    "3": { correction: Int8Array.of(-128, 127), shape: [1, 2] },
   },
   param_groups: [
-    { ...GROUP, params: [0, 1], param_names: ["layer.w", "é"] },
+    { ...GROUP, momentum_bits: 8, params: [0, 1], param_names: ["layer.w", "é"] },
     { ...GROUP, params: [2, 3], param_names: [null, "b"] },
   ],
-  parameters: { "0": { data: Float32Array.of(1, 2), shape: [2, 1] } },
+  parameters: {
+    "0": { data: Float32Array.of(1, 2), shape: [2, 1] },
+    "3": { data: BFloat16Array.of(1, 2), shape: [1, 2] },
+  },
   lr_scheduler: { last_epoch: 2, base_lrs: [0.1, 1], _last_lr: [0.05, 0.5], best: -0.5 },
   grad_scaler: {
     scale: 1024.5,
@@ -76,7 +85,7 @@ function checkAccepted(bytes: Uint8Array, dict: StateDict): void {
   const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes.subarray(8, 8 + length));
   const { __metadata__: metadata, ...tensors } = JSON.parse(text);
   assertEquals(metadata.format, "descent-sgd-state");
-  assert(["1", "2"].includes(metadata.version));
+  assert(["1", "2", "3"].includes(metadata.version));
   const groups = JSON.parse(metadata.param_groups);
   assertEquals(dict.param_groups, groups);
   const scheduler = metadata.lr_scheduler;
@@ -94,28 +103,51 @@ function checkAccepted(bytes: Uint8Array, dict: StateDict): void {
   entries.sort(([, a], [, b]) => a.data_offsets[0] - b.data_offsets[0] || size(a) - size(b));
   for (const [, info] of entries) {
     assertEquals(info.data_offsets[0], end);
-    const bits = { F32: 32n, F64: 64n }[info.dtype]!;
+    const bits = BigInt(CLASSES[info.dtype].BYTES_PER_ELEMENT) * 8n;
     assertEquals(BigInt(size(info)) * 8n, info.shape.reduce((a, b) => a * BigInt(b), bits));
     end = info.data_offsets[1];
   }
   assertEquals(8 + length + end, bytes.length);
   const data = bytes.subarray(8 + length);
-  const state = Object.entries(dict.state).map(([index, entry]) =>
-    [`state.${index}.momentum_buffer`, entry.momentum_buffer!] as const
-  );
+  const state = Object.entries(dict.state).flatMap(([index, entry]) => {
+    checkPair(entry);
+    const { shape: _, ...arrays } = entry;
+    return Object.entries(arrays).map(([key, array]) => [`state.${index}.${key}`, array!] as const);
+  });
   const parameters = Object.entries(dict.parameters ?? {}).map(([index, entry]) =>
     [names.get(index)!, entry.data] as const
   );
   assertEquals(state.length + parameters.length, entries.length);
   for (const [name, array] of [...state, ...parameters]) {
     const { dtype, data_offsets: [from, to] } = tensors[name];
-    assertEquals(dtype, array instanceof Float32Array ? "F32" : "F64");
+    assertEquals(array.constructor, CLASSES[dtype as Info["dtype"]]);
     assertEquals(new Uint8Array(array.buffer), data.slice(from, to));
   }
 }
 
+/** What must hold of the state of a parameter. */
+function checkPair(entry: StateDict["state"][string]): void {
+  const { momentum8, momentum_scales: scales } = entry;
+  assertEquals(momentum8 === undefined, scales === undefined);
+  assert(!(momentum8 && entry.momentum_buffer), "there is momentum of both kinds");
+  assert(!(entry.correction && entry.master_weight), "there are master weights of both kinds");
+  if (!momentum8) return;
+  assertEquals(scales!.length, Math.ceil(momentum8.length / 32));
+  assert(scales!.every((scale) => scale === 0 || scale >= 18 && scale <= 248));
+}
+
+/** The arrays of a dtype. */
+const CLASSES = {
+  F32: Float32Array,
+  F64: Float64Array,
+  BF16: BFloat16Array,
+  I8: Int8Array,
+  U8: Uint8Array,
+  I16: Int16Array,
+} as const;
+
 interface Info {
-  dtype: "F32" | "F64";
+  dtype: keyof typeof CLASSES;
   shape: number[];
   data_offsets: [number, number];
 }
@@ -167,6 +199,7 @@ function damagedFiles(): fc.Arbitrary<Uint8Array> {
 const NUMBERS = ["0", "1", "2", "3", "4", "8", "16", "-1", "-0", "0.5", "1e2", "1e999", "01"]
   .concat(["9007199254740991", "9007199254740993", "18446744073709551615", "null", '"4"', "[4]"]);
 const NAMES = ["state.0.momentum_buffer", "state.1.momentum_buffer", "a", "b", "param.0"]
+  .concat(["state.0.momentum8", "state.0.momentum_scales", "state.0.correction"])
   .concat(["param.1", "__proto__", "constructor", "__metadata__", "\\ud800", "\\u0061", ""]);
 
 function lyingFiles(): fc.Arbitrary<Uint8Array> {
@@ -177,14 +210,22 @@ function lyingFiles(): fc.Arbitrary<Uint8Array> {
   const name = fc.constantFrom(...NAMES);
   const dtype = fc.oneof(
     { arbitrary: fc.constantFrom('"F32"', '"F64"'), weight: 9 },
+    { arbitrary: fc.constantFrom('"I8"', '"U8"', '"I16"'), weight: 4 },
     {
-      arbitrary: fc.constantFrom('"F16"', '"BF16"', '"I64"', '"F4"', '""', "null", "3"),
+      arbitrary: fc.constantFrom('"BF16"', '"I64"', '"F4"', '""', "null", "3"),
       weight: 1,
     },
   );
   const numbers = (limit: number) =>
     fc.array(number, { maxLength: limit }).map((items) => `[${items}]`);
-  const honest = fc.record({ name, count: fc.nat(4), wide: fc.boolean() });
+  const honest = fc.oneof(
+    {
+      arbitrary: fc.record({ name, count: fc.nat(4), dtype: fc.constantFrom("F32", "F64") })
+        .map((item) => [item]),
+      weight: 3,
+    },
+    { arbitrary: codedState(), weight: 1 },
+  );
   const tensors = fc.oneof(
     fc.array(honest, { maxLength: 4 }).map(contiguous),
     fc.array(
@@ -214,12 +255,38 @@ function lyingSchedulers(number: fc.Arbitrary<string>): fc.Arbitrary<string | un
   return fc.option(scheduler, { nil: undefined, freq: 2 });
 }
 
-function contiguous(list: readonly { name: string; count: number; wide: boolean }[]) {
+/** A tensor that is what it says. */
+interface Honest {
+  readonly name: string;
+  readonly count: number;
+  readonly dtype: string;
+}
+
+/** Momentum in 8 bits and corrections, of which something may be missing or too long. */
+function codedState(): fc.Arbitrary<Honest[]> {
+  const index = fc.constantFrom(0, 0, 0, 1);
+  const count = fc.constantFrom(0, 3, 32, 33);
+  const kept = fc.array(fc.constantFrom(true, true, true, false), { minLength: 3, maxLength: 3 });
+  const more = fc.constantFrom(0, 0, 0, 0, 1);
+  return fc.record({ index, count, kept, more, dtype: fc.constantFrom("I8", "I16") }).map(
+    ({ index, count, kept, more, dtype }) =>
+      [
+        { name: `state.${index}.momentum8`, count, dtype: "I8" },
+        {
+          name: `state.${index}.momentum_scales`,
+          count: Math.ceil(count / 32) + more,
+          dtype: "U8",
+        },
+        { name: `state.${index}.correction`, count, dtype },
+      ].filter((_, i) => kept[i]),
+  );
+}
+
+function contiguous(lists: readonly (readonly Honest[])[]) {
   let end = 0;
-  const text = list.map(({ name, count, wide }) => {
+  const text = lists.flat().map(({ name, count, dtype }) => {
     const start = end;
-    end += count * (wide ? 8 : 4);
-    const dtype = wide ? "F64" : "F32";
+    end += count * CLASSES[dtype as Info["dtype"]].BYTES_PER_ELEMENT;
     return `"${name}":{"dtype":"${dtype}","shape":[${count}],"data_offsets":[${start},${end}]}`;
   }).join(",");
   return { text, bytes: end };
@@ -238,7 +305,15 @@ function lyingGroups(
     fc.constantFrom("[0]", "[0,1]", "[1,0]", "[]"),
     fc.array(number, { maxLength: 3 }).map((items) => `[${items}]`),
   );
-  const others = fc.constantFrom("", "", ',"fused":null', ',"lr":0.5', ',"__proto__":1', ',"a":{}');
+  const others = fc.constantFrom(
+    "",
+    "",
+    ',"fused":null',
+    ',"momentum_bits":8',
+    ',"lr":0.5',
+    ',"__proto__":1',
+    ',"a":{}',
+  );
   const group = fc.tuple(number, params, fc.option(names, { nil: "" }), others).map(
     ([lr, params, names, others]) =>
       `{"lr":${lr},"momentum":0,"dampening":0,"weight_decay":0,"params":${params}${names}${others}}`,

@@ -36,6 +36,16 @@ Deno.test("every flipped bit of a header is refused, or is another valid value",
   assert(accepted > 0 && accepted < headerEnd, `${accepted} of ${headerEnd * 8} were accepted`);
 });
 
+Deno.test("a flipped bit of the data is another value, but for one that makes a scale impossible", () => {
+  let refused = 0;
+  for (let bit = headerEnd * 8; bit < VALID.length * 8; bit++) {
+    const bytes = VALID.slice();
+    bytes[bit >> 3] ^= 1 << (bit & 7);
+    refused += Number(!checkDecode(bytes));
+  }
+  assertEquals(refused, 1); // the highest bit of 130, which leaves 2
+});
+
 Deno.test("hostile files of all kinds are refused, or rightly accepted", () => {
   let accepted = 0;
   fc.assert(
@@ -54,6 +64,26 @@ const buffer = "state.0.momentum_buffer";
 const group = '{"lr":0.1,"momentum":0,"dampening":0,"weight_decay":0,"params":[0]}';
 const groups = `[${group}]`;
 const big = 2 ** 52;
+
+/** A file with state of parameter 0: of each tensor the key, the dtype and the shape. */
+function stateOf(...tensors: [string, string, number[]][]): Uint8Array {
+  const bytes = { I8: 1, U8: 1, I16: 2, F32: 4, BF16: 2 };
+  let end = 0;
+  const text = tensors.map(([key, dtype, shape]) => {
+    const start = end;
+    end += shape.reduce((a, b) => a * b, bytes[dtype as keyof typeof bytes]);
+    const name = key.includes(".") ? key : `state.0.${key}`;
+    return tensor(name, { dtype, shape, data_offsets: [start, end] });
+  });
+  return fileOf(headerOf(text.join(","), groups, "3"), end);
+}
+
+/** The same with momentum in 8 bits, whose last scale is given. */
+function scaledBy(scale: number): Uint8Array {
+  const bytes = stateOf(["momentum8", "I8", [40]], ["momentum_scales", "U8", [2]]);
+  bytes[bytes.length - 1] = scale;
+  return bytes;
+}
 
 /** A header, bytes of data, and the place that the message names. */
 const HOSTILE: [string, Uint8Array, string][] = [
@@ -118,6 +148,76 @@ const HOSTILE: [string, Uint8Array, string][] = [
     fileOf(headerOf(tensor(buffer, { dtype: "I32" }), groups), 4),
     "must be F16, BF16, F32 or F64: it is I32",
   ],
+  ...([1, 17, 249, 255].map((scale): [string, Uint8Array, string] => [
+    `a scale of ${scale}`,
+    scaledBy(scale),
+    `each of tensor "state.0.momentum_scales" must be 0 or from 18 to 248: current value is ${scale} at 1`,
+  ])),
+  [
+    "codes without scales",
+    stateOf(["momentum8", "I8", [40]]),
+    'state["0"].momentum_scales must be a Uint8Array, as there is momentum8',
+  ],
+  [
+    "scales without codes",
+    stateOf(["momentum_scales", "U8", [1]]),
+    'state["0"].momentum8 must be an Int8Array, as there is momentum_scales',
+  ],
+  [
+    "too few scales",
+    stateOf(["momentum8", "I8", [33]], ["momentum_scales", "U8", [1]]),
+    "momentum_scales must have length 2, one for each 32 elements of momentum8: current length is 1",
+  ],
+  [
+    "too many scales",
+    stateOf(["momentum8", "I8", [32]], ["momentum_scales", "U8", [2]]),
+    "momentum_scales must have length 1",
+  ],
+  [
+    "scales of two dimensions",
+    stateOf(["momentum8", "I8", [64]], ["momentum_scales", "U8", [1, 2]]),
+    'the shape of tensor "state.0.momentum_scales" must have one dimension',
+  ],
+  [
+    "momentum of two kinds",
+    stateOf(
+      ["momentum_buffer", "F32", [1]],
+      ["momentum8", "I8", [1]],
+      ["momentum_scales", "U8", [1]],
+    ),
+    'state["0"] must have momentum_buffer or momentum8: it has both',
+  ],
+  [
+    "master weights of two kinds",
+    stateOf(["master_weight", "F32", [1]], ["correction", "I8", [1]]),
+    'state["0"] must have master_weight or correction: it has both',
+  ],
+  [
+    "a correction of a float32 parameter",
+    stateOf(["param.0", "F32", [1]], ["correction", "I16", [1]]),
+    'parameters["0"].data must be a BFloat16Array, as the state has its correction',
+  ],
+  [
+    "a correction of another shape",
+    stateOf(["momentum_buffer", "F32", [2, 1]], ["correction", "I16", [1, 2]]),
+    "must have the shape of the other state of its parameter",
+  ],
+  ...([
+    ["momentum8", "U8", "I8"],
+    ["momentum8", "F32", "I8"],
+    ["momentum_scales", "I8", "U8"],
+    ["momentum_buffer", "I8", "F16, BF16, F32 or F64"],
+    ["param.0", "I16", "F16, BF16, F32 or F64"],
+    ["correction", "U8", "I16 or I8"],
+    ["correction", "BF16", "I16 or I8"],
+    ["master_weight", "I16", "F32"],
+  ].map(([key, dtype, needed]): [string, Uint8Array, string] => [
+    `${key} of ${dtype}`,
+    stateOf([key, dtype, [1]]),
+    `must be ${needed}: it is ${dtype}`,
+  ])),
+  ["9 bits of momentum", fileOf(headerOf("", bitsOf("9"))), "momentum_bits must be 8 or 32"],
+  ["a text for bits", fileOf(headerOf("", bitsOf('"8"'))), "momentum_bits must be 8 or 32"],
   [
     "65 dimensions",
     fileOf(headerOf(tensor(buffer, { shape: Array(65).fill(1) }), groups), 4),
@@ -243,6 +343,10 @@ const HOSTILE: [string, Uint8Array, string][] = [
   ])),
 ];
 
+function bitsOf(bits: string): string {
+  return groups.replace('"params"', `"momentum_bits":${bits},"params"`);
+}
+
 function scalerOf(scale: string, tracker = "0"): string {
   return `{"scale":${scale},"growth_factor":2,"backoff_factor":0.5,"growth_interval":1,` +
     `"_growth_tracker":${tracker}}`;
@@ -255,6 +359,16 @@ function schedulerOf(epoch: string, lrs = "[1]"): string {
 for (const [name, bytes, message] of HOSTILE) {
   Deno.test(`refused, with the place named: ${name}`, () => {
     assertThrows(() => decodeStateDict(bytes), CheckpointError, message);
+  });
+}
+
+for (const scale of [0, 18, 130, 248]) {
+  Deno.test(`a scale of ${scale} is accepted, with every code`, () => {
+    const bytes = scaledBy(scale);
+    bytes.fill(-128, bytes.length - 42, bytes.length - 2);
+    const entry = decodeStateDict(bytes).state[0];
+    assertEquals(entry.momentum8, new Int8Array(40).fill(-128));
+    assertEquals(entry.momentum_scales, Uint8Array.of(0, scale));
   });
 }
 

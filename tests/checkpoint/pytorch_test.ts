@@ -2,6 +2,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { BFloat16Array, loadState, saveState, SGD } from "@descent/sgd";
+import type { SparseParameter } from "@descent/sgd";
 import { linearLR, LRScheduler, ReduceLROnPlateau, stepLR } from "@descent/sgd/schedules";
 
 const examples = new URL("../../examples/pytorch/", import.meta.url).pathname;
@@ -131,6 +132,62 @@ Deno.test({
     train(last);
     for (let i = 0; i < 3; i++) train(whole);
     assertEquals(last.params, whole.params);
+    await Deno.remove(path);
+  },
+});
+
+/** Goes on with an embedding in torch: every step names the rows that are given, and the next ones. */
+const GO_ON_SPARSE = `
+import json, sys, torch
+from descent_state import load, save
+state, parameters, notes = load(sys.argv[1])
+table = torch.nn.Parameter(parameters["table"])
+optimizer = torch.optim.SGD([table], lr=9, momentum=0.9)
+optimizer.load_state_dict(state)
+for rows in json.loads(sys.argv[2]):
+    values = torch.tensor([[row + 1.0, row / 2, 0.25] for row in rows])
+    table.grad = torch.sparse_coo_tensor(torch.tensor([rows]), values, table.shape).coalesce()
+    optimizer.step()
+save(sys.argv[1], optimizer.state_dict(), {"table": table}, notes)
+`;
+
+Deno.test({
+  name:
+    "torch goes on with sparse momentum of Descent's, and Descent with torch's, to the same bits" +
+    (ready ? "" : ` (skipped: ${python} has no torch and safetensors)`),
+  ignore: !ready,
+  async fn() {
+    const path = await Deno.makeTempFile();
+    const shape = [8, 3];
+    const start = (): { table: SparseParameter; optimizer: SGD } => {
+      const data = Float32Array.from({ length: 24 }, (_, i) => Math.sin(i));
+      const table: SparseParameter = { data, grad: null, name: "table", shape };
+      return { table, optimizer: new SGD([table], { lr: 0.3, momentum: 0.9 }) };
+    };
+    const train = ({ table, optimizer }: ReturnType<typeof start>, steps: number[][]) => {
+      for (const rows of steps) {
+        const values = Float32Array.from(rows.flatMap((row) => [row + 1, row / 2, 0.25]));
+        table.grad = { indices: Int32Array.from(rows), values, shape: [8, 3] };
+        optimizer.step();
+      }
+    };
+    const [whole, first, last] = [start(), start(), start()];
+    const parts = [[[5, 2], [2]], [[6], [1, 5]], [[2, 6], []]];
+    for (const part of parts) train(whole, part);
+    train(first, parts[0]);
+    await saveState(path, first.optimizer, { parameters: true });
+    const command = new Deno.Command(python, {
+      args: ["-B", "-c", GO_ON_SPARSE, path, JSON.stringify(parts[1])],
+      cwd: examples,
+    });
+    const { success, stderr } = await command.output();
+    assert(success, new TextDecoder().decode(stderr));
+    const dict = await loadState(path);
+    assertEquals(dict.state[0].rows_in_use, Uint8Array.of(0, 1, 1, 0, 0, 1, 1, 0));
+    last.optimizer.loadStateDict(dict, { parameters: true });
+    train(last, parts[2]);
+    assertEquals(last.table.data, whole.table.data);
+    assertEquals(last.optimizer.stateDict().state, whole.optimizer.stateDict().state);
     await Deno.remove(path);
   },
 });
@@ -270,6 +327,72 @@ Deno.test({
     await Deno.remove(path);
   },
 });
+
+/** Takes steps in torch from a file, and saves it again: momentum, as torch has it, is float32. */
+const GO_ON_EIGHT_BITS = `
+import hashlib, sys, torch
+from descent_state import load, save
+state, parameters, notes = load(sys.argv[1])
+params = [torch.nn.Parameter(parameters[name]) for name in ("w", "b")]
+optimizer = torch.optim.SGD([("w", params[0]), ("b", params[1])], lr=9, momentum=0.9, foreach=False)
+optimizer.load_state_dict(state)
+buffers = [optimizer.state[p]["momentum_buffer"].numpy().tobytes() for p in params]
+print(hashlib.sha256(b"".join(buffers)).hexdigest())
+for _ in range(3):
+    for p in params:
+        p.grad = p.detach() / 2
+    optimizer.step()
+save(sys.argv[1], optimizer.state_dict(), dict(zip(("w", "b"), params)), notes)
+`;
+
+for (const momentum of ["float32", "stored"] as const) {
+  Deno.test({
+    name:
+      `torch goes on with a run of momentum in 8 bits, saved as ${momentum}, to the bits of float32` +
+      (ready ? "" : ` (skipped: ${python} has no torch and safetensors)`),
+    ignore: !ready,
+    async fn() {
+      const path = await Deno.makeTempFile();
+      const start = (momentumBits: 8 | 32) => {
+        const params = [["w", 64, 65], ["b", 1, 64]] as const;
+        const list = params.map(([name, ...shape]) => {
+          const data = Float32Array.from({ length: shape[0] * shape[1] }, (_, i) => Math.sin(i));
+          return { data, grad: data.slice(), name, shape };
+        });
+        const options = { lr: 0.3, momentum: 0.9, momentumBits, backend: "js" } as const;
+        return { list, optimizer: new SGD(list, options) };
+      };
+      const train = ({ list, optimizer }: ReturnType<typeof start>) => {
+        for (let i = 0; i < 3; i++) {
+          for (const w of list) w.grad = w.data.map((p) => p / 2);
+          optimizer.step();
+        }
+      };
+      const [coded, wide] = [start(8), start(32)];
+      train(coded);
+      await saveState(path, coded.optimizer, { parameters: true, momentum });
+      const dict = await loadState(path);
+      wide.optimizer.loadStateDict(dict, { parameters: true, convert: true });
+      const buffers = wide.list.map((w) => wide.optimizer.state.get(w)!.readMomentum()!);
+      const sha = await crypto.subtle.digest(
+        "SHA-256",
+        await new Blob(buffers as BlobPart[]).bytes(),
+      );
+      const command = new Deno.Command(python, {
+        ...{ args: ["-B", "-c", GO_ON_EIGHT_BITS, path], cwd: examples },
+      });
+      const { success, stdout, stderr } = await command.output();
+      assert(success, new TextDecoder().decode(stderr));
+      assertEquals(new TextDecoder().decode(stdout).trim(), new Uint8Array(sha).toHex());
+      train(wide);
+      const back = await loadState(path);
+      assertEquals(back.state, wide.optimizer.stateDict().state);
+      coded.optimizer.loadStateDict(back, { parameters: true, convert: true });
+      assertEquals(coded.list.map(({ data }) => data), wide.list.map(({ data }) => data));
+      await Deno.remove(path);
+    },
+  });
+}
 
 Deno.test({
   name: "torch and Descent go on with each other's runs and end at the bits that are documented" +

@@ -18,11 +18,13 @@ export interface Run {
   /** Whether every intermediate result is exact, so that no backend has anything to round. */
   readonly exact: boolean;
   readonly options: GroupOptions;
-  /** How 16-bit parameters are rounded. */
-  readonly mode?: RoundingOptions;
+  /** How 16-bit parameters are rounded, and how momentum is kept. */
+  readonly mode?: Mode;
   /** The lengths of the parameters; groups part after the third. */
   readonly lengths: readonly number[];
 }
+
+type Mode = RoundingOptions & Pick<GroupOptions, "momentumBits">;
 
 /** Steps before a run is stopped, and after it. */
 export const STEPS = { before: 3, after: 3 };
@@ -32,6 +34,11 @@ const LENGTHS = [7, 1, 33, 0, 5, 64, 101];
 /** Enough together for `cpu` to share a step among its threads. */
 const LARGE = [7, 150_001, 33, 0, 150_000];
 
+/** Around the fewest elements whose momentum is kept in 8 bits, with blocks that are not full. */
+const CODED = [7, 4096, 33, 0, 4095, 5000, 8191];
+/** The same, shared among threads. */
+const LARGE_CODED = [7, 150_001, 33, 0, 150_000];
+
 const MODES: readonly RoundingOptions[] = [
   { rounding: "nearest" },
   { rounding: "nearest", masterWeights: true },
@@ -40,9 +47,20 @@ const MODES: readonly RoundingOptions[] = [
   { rounding: "torch" },
 ];
 
+/** Fewer bits, for these dtypes. */
+const FEWER_BITS: readonly [Run["dtype"][], Mode][] = [
+  [["float32", "float16", "bfloat16"], { momentumBits: 8, seed: 2 ** 52 + 3 }],
+  [["bfloat16"], { masterWeights: "split" }],
+  [["bfloat16"], { masterWeights: "split24", seed: 5 }],
+  [["bfloat16"], { momentumBits: 8, masterWeights: "split", seed: 6 }],
+  [["bfloat16"], { momentumBits: 8, masterWeights: "split24", seed: 2 ** 33 }],
+  [["bfloat16"], { momentumBits: 8, masterWeights: true }],
+  [["float16", "bfloat16"], { momentumBits: 8, rounding: "stochastic", seed: 9 }],
+];
+
 /**
  * Every valid combination of options for float32 and float64, some of them with large parameters, and
- * every way of rounding for the 16-bit types.
+ * every way of rounding for the 16-bit types, and of keeping state in fewer bits.
  */
 export const RUNS: readonly Run[] = [...allRuns()];
 
@@ -67,6 +85,14 @@ function* allRuns(): Generator<Run> {
     const all = { ...options, ...more };
     const name = `large ${JSON.stringify(all)}`;
     yield { name, dtype: "float32", exact: false, options: all, lengths: LARGE };
+  }
+  for (const [dtypes, mode] of FEWER_BITS) {
+    for (const dtype of dtypes) {
+      for (const lengths of [CODED, LARGE_CODED]) {
+        const name = `${dtype} ${JSON.stringify(mode)}, up to ${Math.max(...lengths)} elements`;
+        yield { name, dtype, exact: false, options: { ...options, nesterov: true }, mode, lengths };
+      }
+    }
   }
   for (const dtype of ["float16", "bfloat16"] as const) {
     for (const mode of MODES) {
@@ -132,15 +158,16 @@ export async function resume(run: Run, backend: BackendName, path: string): Prom
   return { params, optimizer };
 }
 
-/** Every bit of a run: parameters, momentum buffers and hyperparameters. */
+/** Every bit of a run: parameters, state and hyperparameters. */
 export function fingerprint({ params, optimizer }: Training): string {
-  const arrays = params.map((parameter) => [
-    hex(parameter.data),
-    hex(optimizer.state.get(parameter)!.momentumBuffer),
-    hex(optimizer.state.get(parameter)!.masterWeight),
-  ]);
+  const arrays = params.map((parameter) => {
+    const { momentumBuffer, momentum8, masterWeight, correction } = optimizer.state.get(parameter)!;
+    const codes = [momentum8?.values ?? null, momentum8?.scales ?? null, correction];
+    return [parameter.data, momentumBuffer, masterWeight, ...codes].map(hex);
+  });
+  const { rounding } = optimizer.stateDict();
   const groups = optimizer.paramGroups.map(({ params: _, ...values }) => values);
-  return JSON.stringify({ arrays, groups });
+  return JSON.stringify({ arrays, groups, rounding });
 }
 
 /** Gradients that depend on the parameters; some come late, some are missing at times. */
@@ -173,7 +200,7 @@ function arrayOf(dtype: Run["dtype"], length: number, of: (k: number) => number)
   return dtype === "float32" ? Float32Array.from(values) : fromNumbers(dtype, values);
 }
 
-function hex(array: HostArray | null): string | null {
+function hex(array: HostArray | Int8Array | Uint8Array | Int16Array | null): string | null {
   if (array === null) return null;
   const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
   // Of large arrays a digest, to keep what is passed between processes short.

@@ -34,6 +34,7 @@ Deno.test("a dict of torch's own shape is loaded, its other keys left out", () =
     foreach: null,
     differentiable: false,
     sign: false,
+    momentumBits: 32,
   });
   assertEquals(firstOfBuffers(optimizer), [1, null]);
 });

@@ -35,8 +35,13 @@ function isPlain(array: HostArray): boolean {
     !hasOwn(array, "buffer") && !hasOwn(array, "byteOffset");
 }
 
+const prototypes = new Set<unknown>(
+  [
+    ...[Float32Array, Float64Array, BFloat16Array, Int8Array, Uint8Array, Int16Array, Uint32Array],
+    ...(typeof Float16Array === "function" ? [Float16Array] : []),
+  ].map(({ prototype }) => prototype),
+);
+
 function isOfPlainClass(prototype: unknown): boolean {
-  return prototype === Float32Array.prototype || prototype === Float64Array.prototype ||
-    prototype === BFloat16Array.prototype ||
-    (typeof Float16Array === "function" && prototype === Float16Array.prototype);
+  return prototypes.has(prototype);
 }

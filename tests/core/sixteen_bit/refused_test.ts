@@ -18,7 +18,7 @@ const REFUSED: Record<string, [() => void, typeof TypeError | typeof RangeError,
     () =>
       new SGD([{ data: half(), grad: null }], { lr: 1, masterWeights: 1 as unknown as boolean }),
     TypeError,
-    "Cannot set masterWeights as it must be true or false: current value is 1",
+    'Cannot set masterWeights as it must be true or false, "split" or "split24": current value is 1',
   ],
   "master weights with torch's rounding": [
     () =>

@@ -1,0 +1,268 @@
+/** What does not go with momentum in 8 bits, with split master weights and with float32 gradients. */
+
+import { assertEquals, assertThrows } from "@std/assert";
+import { BFloat16Array, SGD, sgd, sgdVjp } from "@descent/sgd";
+import type {
+  DeviceTensor,
+  HostArray,
+  Parameter,
+  ParamGroupOptions,
+  SGDOptions,
+  SparseParameter,
+  Tensor,
+} from "@descent/sgd";
+import { registerDeviceTensor } from "../../../src/core/dtype.ts";
+
+const half = (): Parameter<HostArray> => {
+  return { data: new BFloat16Array(4096), grad: new BFloat16Array(4096) };
+};
+
+const wide = (): Parameter => ({ data: new Float32Array(4096), grad: new Float32Array(4096) });
+
+const OFF = { dampening: 0, weightDecay: 0, nesterov: false, maximize: false };
+
+/** A tensor of a device that takes no steps. */
+function tensorOf(name: "float32" | "float16"): DeviceTensor {
+  const bytes = name === "float32" ? 4 : 2;
+  const device = {
+    ...{ address: () => 2 ** 48, step: () => {}, zero: () => {} },
+    synchronize: () => Promise.resolve(),
+  };
+  const tensor = {
+    ...{ length: 4096, byteLength: 4096 * bytes, readSync: () => new Float32Array(4096) },
+    write() {},
+  };
+  registerDeviceTensor(tensor, { code: 16, bytes, name, device, zeros: () => tensorOf(name) });
+  return tensor;
+}
+
+function create(parameter: Parameter<HostArray>, options: object): SGD<HostArray> {
+  return new SGD<HostArray>([parameter], { lr: 0.1, momentum: 0.9, ...options } as SGDOptions);
+}
+
+function withTensor(name: "float32" | "float16", options: object) {
+  const w: Parameter<Tensor> = { data: tensorOf(name), grad: null };
+  return new SGD<Tensor>([w], { lr: 0.1, ...options } as SGDOptions);
+}
+
+type Case = [act: () => unknown, type: typeof TypeError | typeof RangeError, text: string];
+
+const AS_RANGE = RangeError as unknown as typeof TypeError;
+
+/** Options that are refused when the optimizer is made. */
+const OPTIONS: Readonly<Record<string, Case>> = {
+  "momentumBits of another number": [
+    () => create(wide(), { momentumBits: 16 }),
+    AS_RANGE,
+    "Cannot set momentumBits as it must be 8 or 32: current value is 16",
+  ],
+  "momentumBits as text": [
+    () => create(wide(), { momentumBits: "8" }),
+    TypeError,
+    'Cannot set momentumBits as it must be a number: current value is "8"',
+  ],
+  "momentumBits of another number in a group": [
+    () =>
+      new SGD([{ params: [wide()], momentumBits: 4 } as unknown as ParamGroupOptions], { lr: 1 }),
+    AS_RANGE,
+    "Cannot set momentumBits as it must be 8 or 32: current value is 4",
+  ],
+  "momentumBits 8 with torch's rounding": [
+    () => create(half(), { momentumBits: 8, rounding: "torch" }),
+    AS_RANGE,
+    'Cannot set momentumBits 8 as it needs rounding "nearest" or "stochastic": current value is "torch"',
+  ],
+  "momentumBits 8 with differentiable": [
+    () => create(wide(), { momentumBits: 8, differentiable: true }),
+    AS_RANGE,
+    "Cannot set differentiable as it needs momentumBits 32: current value is 8",
+  ],
+  "momentumBits 8 of float64": [
+    () => create({ data: new Float64Array(4096), grad: null, name: "w" }, { momentumBits: 8 }),
+    TypeError,
+    'Cannot use data of parameter 0 ("w") as momentumBits 8 needs an array of float32, bfloat16 or ' +
+    "float16: current type is float64",
+  ],
+  "momentumBits 8 of a tensor on a GPU": [
+    () => withTensor("float32", { momentumBits: 8 }),
+    TypeError,
+    "momentumBits 8 needs an array of float32, bfloat16 or float16: current type is float32 on a GPU",
+  ],
+  "masterWeights of another word": [
+    () => create(half(), { masterWeights: "split16" }),
+    TypeError,
+    'Cannot set masterWeights as it must be true or false, "split" or "split24": current value is ' +
+    '"split16"',
+  ],
+  "split with stochastic rounding": [
+    () => create(half(), { masterWeights: "split", rounding: "stochastic" }),
+    AS_RANGE,
+    'Cannot set masterWeights "split" as it needs rounding "nearest": current value is "stochastic"',
+  ],
+  "split24 with torch's rounding": [
+    () => create(half(), { masterWeights: "split24", rounding: "torch" }),
+    AS_RANGE,
+    'Cannot set masterWeights "split24" as it needs rounding "nearest": current value is "torch"',
+  ],
+  "split of float16": [
+    () => create({ data: new Float16Array(2), grad: null }, { masterWeights: "split" }),
+    TypeError,
+    'masterWeights "split" needs an array of bfloat16, or of a type that has no master weights: ' +
+    "current type is float16",
+  ],
+  "split24 of a tensor on a GPU": [
+    () => withTensor("float32", { masterWeights: "split24" }),
+    TypeError,
+    "current type is float32 on a GPU",
+  ],
+  "split of float16 on a GPU": [
+    () => withTensor("float16", { masterWeights: "split" }),
+    TypeError,
+    'float16 on a GPU needs rounding "nearest" and no masterWeights',
+  ],
+  "masterWeights of the functional form": [
+    () => {
+      const options = { lr: 1, momentum: 0, ...OFF, masterWeights: true };
+      sgd([new Float32Array(1)], [null], [null], options as never);
+    },
+    TypeError,
+    'Cannot read option "masterWeights" as it does not exist',
+  ],
+  "momentumBits 8 of the functional form with torch's rounding": [
+    () => {
+      const options = { lr: 1, momentum: 0.9, ...OFF, momentumBits: 8, rounding: "torch" } as const;
+      sgd([new Float32Array(1)], [new Float32Array(1)], [null], options);
+    },
+    AS_RANGE,
+    'it needs rounding "nearest" or "stochastic"',
+  ],
+  "momentumBits 8 of sgdVjp": [
+    () => {
+      const options = { lr: 1, momentum: 0.9, ...OFF, momentumBits: 8 } as const;
+      const one = new Float32Array(1);
+      sgdVjp([one], [one], [null], { params: [one] }, options);
+    },
+    AS_RANGE,
+    "Cannot go back as it needs momentumBits 32: current value is 8",
+  ],
+};
+
+for (const [what, [act, type, text]] of Object.entries(OPTIONS)) {
+  Deno.test(`refused: ${what}`, () => void assertThrows(act, type, text));
+}
+
+/** What is refused by a step, which changes nothing. */
+const STEPS: Readonly<Record<string, Case>> = {
+  "a sparse gradient with momentumBits 8": stepCase(
+    wide(),
+    { momentumBits: 8 },
+    (w) => {
+      const values = new Float32Array(64);
+      const grad = { indices: new Int32Array([1]), values, shape: [64, 64] as const };
+      (w as unknown as SparseParameter).grad = grad;
+    },
+    "Cannot use grad of parameter 0 as it must be an array with momentumBits 8: it is sparse",
+  ),
+  "a sparse gradient with split": stepCase(
+    half(),
+    { masterWeights: "split" },
+    (w) => {
+      const values = new BFloat16Array(64) as unknown as Float32Array;
+      const grad = { indices: new Int32Array([1]), values, shape: [64, 64] as const };
+      (w as unknown as SparseParameter).grad = grad;
+    },
+    "a sparse gradient needs data of float32 or float64",
+  ),
+  "data that become float64 with momentumBits 8": stepCase(
+    wide(),
+    { momentumBits: 8 },
+    (w) => Object.assign(w, { data: new Float64Array(4096), grad: new Float64Array(4096) }),
+    "momentumBits 8 needs an array of float32, bfloat16 or float16: current type is float64",
+  ),
+  "data that become float16 with split": stepCase(
+    half(),
+    { masterWeights: "split" },
+    (w) => Object.assign(w, { data: new Float16Array(4096), grad: new Float16Array(4096) }),
+    'masterWeights "split" needs an array of bfloat16',
+  ),
+  "a float32 gradient with torch's rounding": stepCase(
+    half(),
+    { rounding: "torch" },
+    (w) => Object.assign(w, { grad: new Float32Array(4096) }),
+    "it must be bfloat16, like its data: current value is of type Float32Array",
+  ),
+  "a float32 gradient of another length": stepCase(
+    half(),
+    {},
+    (w) => Object.assign(w, { grad: new Float32Array(4095) }),
+    "its length must be 4096, like its data: current length is 4095",
+  ),
+  "a float64 gradient of bfloat16": stepCase(
+    half(),
+    {},
+    (w) => Object.assign(w, { grad: new Float64Array(4096) }),
+    "it must be bfloat16, like its data: current value is of type Float64Array",
+  ),
+  "differentiable that is set later": [
+    () => {
+      const optimizer = create(wide(), { momentumBits: 8 });
+      optimizer.paramGroups[0].differentiable = true;
+      optimizer.step();
+    },
+    AS_RANGE,
+    "Cannot set differentiable as it needs momentumBits 32: current value is 8",
+  ],
+  "a differentiable step with split": [
+    () => create(half(), { masterWeights: "split", differentiable: true }).step(),
+    TypeError,
+    "must be an array of float32 or float64 where differentiable is true: it is bfloat16",
+  ],
+};
+
+function stepCase(
+  w: Parameter<HostArray>,
+  options: object,
+  change: (w: Parameter<HostArray>) => void,
+  text: string,
+): Case {
+  const act = () => {
+    const optimizer = create(w, { backend: "js", ...options });
+    optimizer.step();
+    const { momentum8, correction } = optimizer.state.get(w)!;
+    const before = structuredClone([momentum8, correction]);
+    change(w);
+    try {
+      optimizer.step();
+    } finally {
+      assertEquals([momentum8, correction], before);
+    }
+  };
+  return [act, Error as typeof TypeError, text];
+}
+
+for (const [what, [act, type, text]] of Object.entries(STEPS)) {
+  Deno.test(`a step refuses: ${what}`, () => void assertThrows(act, type, text));
+}
+
+Deno.test("momentumBits of a group stay, and a spread group keeps them", () => {
+  const optimizer = create(wide(), { momentumBits: 8 });
+  optimizer.addParamGroup({ params: [wide()], momentumBits: 32 });
+  optimizer.addParamGroup({ ...optimizer.paramGroups[0], params: [wide()] });
+  assertEquals(optimizer.paramGroups.map(({ momentumBits }) => momentumBits), [8, 32, 8]);
+  assertThrows(
+    () => Object.assign(optimizer.paramGroups[0], { momentumBits: 32 }),
+    TypeError,
+    "Cannot set momentumBits as it stays 8 once the group is made: current value is 32",
+  );
+  const other = create(wide(), {});
+  assertEquals(other.paramGroups[0].momentumBits, 32);
+});
+
+Deno.test("a group that is refused is not added", () => {
+  const optimizer = create(wide(), { momentumBits: 8, backend: "js" });
+  const w: Parameter<HostArray> = { data: new Float64Array(9), grad: null };
+  assertThrows(() => optimizer.addParamGroup({ params: [w] }), TypeError, "momentumBits 8 needs");
+  assertEquals(optimizer.paramGroups.length, 1);
+  optimizer.addParamGroup({ params: [w], momentumBits: 32 });
+  optimizer.step();
+});
