@@ -164,8 +164,11 @@ fn buffered() -> impl Iterator<Item = Hyperparameters> {
     options().into_iter().filter(|h| h.momentum != 0.0)
 }
 
+/// Whether a row is in use.
+type IsUsed = fn(usize) -> bool;
+
 /// Which rows are in use, by name.
-const USED: [(&str, fn(usize) -> bool); 5] = [
+const USED: [(&str, IsUsed); 5] = [
     ("none", |_| false),
     ("one in three", |row| row % 3 == 1),
     ("runs", |row| row / 40 % 2 == 0),
