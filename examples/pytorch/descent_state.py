@@ -41,11 +41,12 @@ def load(path):
             for master in ("master_weight", "correction"):  # torch.optim.SGD has none
                 tensors.pop(f"state.{index}.{master}", None)
             buffer = tensors.pop(f"state.{index}.momentum_buffer", None)
+            rows = tensors.pop(f"state.{index}.rows_in_use", None)
             codes = tensors.pop(f"state.{index}.momentum8", None)
             if codes is not None:
                 buffer = decode(codes, tensors.pop(f"state.{index}.momentum_scales"))
             if buffer is not None:
-                state[index] = {"momentum_buffer": buffer}
+                state[index] = {"momentum_buffer": buffer if rows is None else sparse(buffer, rows)}
     return {"state": state, "param_groups": groups}, tensors, notes
 
 
@@ -58,8 +59,12 @@ def save(path, state_dict, parameters=None, notes=None, scheduler=None):
     """
     tensors = dict(parameters or {})
     for index, entry in state_dict["state"].items():
-        if entry.get("momentum_buffer") is not None:
-            tensors[f"state.{index}.momentum_buffer"] = entry["momentum_buffer"]
+        buffer = entry.get("momentum_buffer")
+        if buffer is None:
+            continue
+        if buffer.is_sparse:
+            tensors[f"state.{index}.rows_in_use"] = rows_of(buffer)
+        tensors[f"state.{index}.momentum_buffer"] = buffer.to_dense() if buffer.is_sparse else buffer
     groups = [
         {key: plain(value) for key, value in group.items()} for group in state_dict["param_groups"]
     ]
@@ -72,6 +77,19 @@ def save(path, state_dict, parameters=None, notes=None, scheduler=None):
         **(notes or {}),
     }
     save_file({name: t.detach().contiguous() for name, t in tensors.items()}, path, metadata)
+
+
+def sparse(buffer, rows):
+    """A momentum buffer as torch keeps one that began with a sparse gradient."""
+    indices = rows.nonzero().T
+    return torch.sparse_coo_tensor(indices, buffer[indices[0]], buffer.shape, is_coalesced=True)
+
+
+def rows_of(buffer):
+    """Which rows a sparse momentum buffer has: a byte for each."""
+    rows = torch.zeros(buffer.shape[0], dtype=torch.uint8)
+    rows[buffer.coalesce().indices()[0]] = 1
+    return rows
 
 
 def decode(codes, scales):

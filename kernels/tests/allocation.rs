@@ -4,6 +4,7 @@
 use descent_kernels::config::Config;
 use descent_kernels::rule::Hyperparameters;
 use descent_kernels::simd::Level;
+use descent_kernels::sparse::{self, Scratch, SparseSlot, SparseTensor};
 use descent_kernels::step::{
     self, Call, Mixed, MixedGradient, Momentum, Param, Plan, Slot, Tensor, Types,
 };
@@ -62,16 +63,50 @@ fn a_step_allocates_nothing_once_its_threads_have_started() {
                 Momentum::F32(&mut half_b),
             )),
         ];
-        // The other thread sets itself up when it first takes something over, whenever that is.
-        let mut count_steps = || {
-            let before = ALLOCATIONS.load(Ordering::Relaxed);
-            for _ in 0..200 {
-                plan.set([(h, 1.0)].into_iter(), &Call::NEUTRAL, Types::ALL);
-                step::step(&mut tensors[..], &plan, &config).unwrap();
-            }
-            ALLOCATIONS.load(Ordering::Relaxed) - before
-        };
-        let counts: Vec<_> = (0..5).map(|_| count_steps()).collect();
+        let counts = count_allocations(|| {
+            plan.set([(h, 1.0)].into_iter(), &Call::NEUTRAL, Types::ALL);
+            step::step(&mut tensors[..], &plan, &config).unwrap();
+        });
         assert!(counts.contains(&0), "{threads} threads, {n} elements: {counts:?} per 200 steps");
     }
+    // rayon's queue, through which work gets to the other thread, takes a block of 63 places at a time.
+    for (threads, blocks) in [(1, 0), (2, 4)] {
+        let counts = count_sparse(&Hyperparameters { weight_decay: 0.0, ..h }, threads);
+        let least = *counts.iter().min().unwrap();
+        assert!(least <= blocks, "sparse, {threads} threads: {counts:?} per 200 steps");
+    }
+}
+
+/// Of steps of a matrix of which some rows are in use.
+fn count_sparse(h: &Hyperparameters, threads: usize) -> Vec<usize> {
+    let config = Config::new(Level::best(), threads);
+    let (rows, columns) = (3000, 130);
+    let (mut param, mut buffer) = (vec![1.0_f32; rows * columns], vec![0.0; rows * columns]);
+    let indices: Vec<u32> = (0..700).map(|i| i * 1699 % 3000).collect();
+    let values = vec![1.0; indices.len() * columns];
+    let mut used = vec![0x5555_5555; rows / 32 + 1];
+    *used.last_mut().unwrap() &= (1 << (rows % 32)) - 1;
+    let mut tensors = [SparseTensor::F32(SparseSlot {
+        param: &mut param,
+        buffer: &mut buffer,
+        indices: &indices,
+        values: &values,
+        columns,
+        first: false,
+        used: Some(&mut used),
+        group: 0,
+    })];
+    let mut scratch = Scratch::default();
+    count_allocations(|| sparse::step(&mut tensors, &[*h], &mut scratch, &config).unwrap())
+}
+
+/// The allocations of 200 steps, five times: the other thread sets itself up when it first takes
+/// something over, whenever that is.
+fn count_allocations(mut step: impl FnMut()) -> Vec<usize> {
+    let mut count = || {
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        (0..200).for_each(|_| step());
+        ALLOCATIONS.load(Ordering::Relaxed) - before
+    };
+    (0..5).map(|_| count()).collect()
 }

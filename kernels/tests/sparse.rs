@@ -30,6 +30,7 @@ struct Matrix {
     indices: Vec<u32>,
     values: Vec<f32>,
     first: bool,
+    used: Option<Vec<u32>>,
 }
 
 impl Matrix {
@@ -53,7 +54,32 @@ impl Matrix {
             indices: picks.iter().map(|x| ((x.abs() * 1e6) as usize % spread) as u32).collect(),
             values: numbers(entries * columns),
             first,
+            used: None,
         }
+    }
+
+    /// The same with some rows in use, and `quiet` in the buffer's other rows; none at a first step.
+    fn with_used(self, is_used: impl Fn(usize) -> bool, quiet: f32) -> Self {
+        let rows = self.param.len() / self.columns;
+        let mut next = self;
+        let mut used = vec![0; rows.div_ceil(32)];
+        for (row, buffer) in next.buffer.chunks_mut(next.columns).enumerate() {
+            if !next.first && is_used(row) {
+                used[row / 32] |= 1 << (row % 32);
+            } else {
+                buffer.fill(quiet);
+            }
+        }
+        next.used = Some(used);
+        next
+    }
+
+    /// The rows that are in use, or that an entry names.
+    fn written(&self) -> Vec<bool> {
+        let rows = self.param.len() / self.columns;
+        let used = self.used.as_ref().unwrap();
+        let is_used = |row: usize| used[row / 32] >> (row % 32) & 1 != 0;
+        (0..rows).map(|row| is_used(row) || self.indices.contains(&(row as u32))).collect()
     }
 
     fn slot(&mut self, h: &Hyperparameters) -> SparseSlot<'_, f32> {
@@ -64,6 +90,7 @@ impl Matrix {
             values: &self.values,
             columns: self.columns,
             first: self.first,
+            used: self.used.as_deref_mut(),
             group: 0,
         }
     }
@@ -132,11 +159,78 @@ fn every_size_order_option_level_and_thread_count_gives_the_bits_of_the_sum() {
     }
 }
 
+/// Options with momentum.
+fn buffered() -> impl Iterator<Item = Hyperparameters> {
+    options().into_iter().filter(|h| h.momentum != 0.0)
+}
+
+/// Whether a row is in use.
+type IsUsed = fn(usize) -> bool;
+
+/// Which rows are in use, by name.
+const USED: [(&str, IsUsed); 5] = [
+    ("none", |_| false),
+    ("one in three", |row| row % 3 == 1),
+    ("runs", |row| row / 40 % 2 == 0),
+    ("all but one", |row| row != 6),
+    ("all", |_| true),
+];
+
+#[test]
+fn steps_of_the_rows_in_use_have_the_bits_of_steps_of_every_row() {
+    let shapes = [[1, 1], [7, 3], [50, 17], [600, 1], [40, 1000], [1500, 90], [70_000, 2]];
+    for shape in shapes {
+        for (entries, spread) in [(0, 1), (1, 1), (shape[0].min(90), shape[0]), (300, 40)] {
+            for (name, is_used) in USED {
+                for (h, first) in buffered().flat_map(|h| [(h, true), (h, false)]) {
+                    if first && name != "none" {
+                        continue; // a first step has none
+                    }
+                    let spread = spread.min(shape[0]);
+                    let start = Matrix::new(shape, entries, spread, first).with_used(is_used, 0.0);
+                    let expected = start.stepped(&h);
+                    let written = start.written();
+                    each_config(|config, context| {
+                        let mut matrix = start.clone();
+                        let mut tensors = [SparseTensor::F32(matrix.slot(&h))];
+                        sparse::step(&mut tensors, &[h], &mut Scratch::default(), config).unwrap();
+                        let context =
+                            format!("{context}, {shape:?}, {entries} entries, {name} used, {h:?}");
+                        assert!(matrix.param == expected.param, "{context}");
+                        assert!(matrix.buffer == expected.buffer, "{context}");
+                        matrix.indices.clear();
+                        assert!(matrix.written() == written, "{context}");
+                    });
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_that_are_not_in_use_are_neither_read_nor_written() {
+    for (h, (name, is_used)) in buffered().flat_map(|h| USED.map(|used| (h, used))) {
+        let start = Matrix::new([3000, 130], 70, 3000, false).with_used(is_used, f32::NAN);
+        let written = start.written();
+        each_config(|config, context| {
+            let mut matrix = start.clone();
+            let mut tensors = [SparseTensor::F32(matrix.slot(&h))];
+            sparse::step(&mut tensors, &[h], &mut Scratch::default(), config).unwrap();
+            for row in (0..3000).filter(|&row| !written[row]) {
+                let at = row * 130..(row + 1) * 130;
+                let is_kept = matrix.param[at.clone()] == start.param[at.clone()];
+                assert!(is_kept, "row {row}, {name} used, {context}");
+                assert!(matrix.buffer[at].iter().all(|x| x.is_nan()), "row {row}, {context}");
+            }
+        });
+    }
+}
+
 type Spoil = fn(SparseSlot<'_, f32>) -> SparseSlot<'_, f32>;
 
 #[test]
 fn a_matrix_that_does_not_fit_is_an_error_and_nothing_is_changed() {
-    let cases: [(&str, Spoil); 7] = [
+    let cases: [(&str, Spoil); 9] = [
         ("group", |slot| SparseSlot { group: 1, ..slot }),
         ("row 9 does not exist", |slot| SparseSlot { indices: &[9, 1], ..slot }),
         ("row 4294967295", |slot| SparseSlot { indices: &[0, u32::MAX], ..slot }),
@@ -144,6 +238,8 @@ fn a_matrix_that_does_not_fit_is_an_error_and_nothing_is_changed() {
         ("columns", |slot| SparseSlot { columns: 0, ..slot }),
         ("columns", |slot| SparseSlot { columns: 4, ..slot }),
         ("buffer", |slot| SparseSlot { buffer: &mut [], ..slot }),
+        ("rows in use", |slot| SparseSlot { used: Some(&mut []), ..slot }),
+        ("rows in use", |slot| SparseSlot { used: Some(Box::leak(Box::new([1 << 9]))), ..slot }),
     ];
     let h = Hyperparameters { momentum: 0.9, ..PLAIN };
     for (word, spoil) in cases {

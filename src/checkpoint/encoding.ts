@@ -24,7 +24,7 @@ import type { Layout } from "./safetensors.ts";
 import { Slots } from "./slots.ts";
 import type { Tensor } from "./tensor_order.ts";
 
-/** The version of files without momentum in 8 bits and corrections. */
+/** The version of files without momentum in 8 bits, corrections and rows in use. */
 const BASIC_VERSION = 2;
 
 /**
@@ -136,7 +136,7 @@ export function layOutState(dict: unknown): Layout {
 /** The oldest version that has all that a dict has: the same state is written as older releases did. */
 function versionFor({ groups, state }: CheckedDict): number {
   const isBasic = state.momentum8.size === 0 && state.correction.size === 0 &&
-    groups.every(({ values }) => values.momentumBits !== 8);
+    state.rows_in_use.size === 0 && groups.every(({ values }) => values.momentumBits !== 8);
   return isBasic ? BASIC_VERSION : VERSION;
 }
 

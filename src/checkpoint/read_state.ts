@@ -2,9 +2,10 @@
 
 import type { HostArray } from "../core/host_array.ts";
 import { quote } from "../core/validate.ts";
-import { checkCorrected, checkForms, checkScales } from "../state/check_arrays.ts";
+import { checkCorrected, checkForms, checkScales, SHAPELESS } from "../state/check_arrays.ts";
 import { checkGroup } from "../state/dict.ts";
 import type { CheckedGroup, ParamGroupStateDict, StateDict, TensorDict } from "../state/dict.ts";
+import { checkRowCount, checkRowFlags } from "../state/rows_in_use.ts";
 import { STORED_TYPES } from "../state/stored_array.ts";
 import type { StoredArray } from "../state/stored_array.ts";
 import { stateName } from "../state/tensor_names.ts";
@@ -87,12 +88,12 @@ function collect(
 ): Members {
   const states: Members["states"] = new Array(count).fill(undefined);
   const parameters: Members["parameters"] = new Array(count).fill(undefined);
-  const scales: number[] = [];
+  const shapeless: number[] = [];
   for (let i = 0; i < tensors.length; i++) {
     const { kind, place } = slots[i];
     const { name, info } = tensors[i];
     const shape = info.shape.length === 1 ? undefined : info.shape;
-    if (kind === "momentum_scales") scales.push(i);
+    if (kind !== "parameter" && SHAPELESS.includes(kind)) shapeless.push(i);
     else if (kind !== "parameter") {
       states[place] = withArray(states[place], kind, arrays[i], shape, name);
     } else if (parameters[place] !== undefined) throw doubled(name);
@@ -101,9 +102,9 @@ function collect(
       parameters[place] = shape === undefined ? { data } : { data, shape };
     }
   }
-  for (const i of scales) {
-    const entry = states[slots[i].place] ??= {};
-    addScales(entry, tensors[i], arrays[i] as Uint8Array);
+  for (const i of shapeless) {
+    const { kind, place } = slots[i];
+    addShapeless(states[place] ??= {}, kind as StateKey, tensors[i], arrays[i]);
   }
   return { states, parameters };
 }
@@ -129,17 +130,22 @@ function withArray(
   return Object.assign(state, { [kind]: data });
 }
 
-/** Adds the scales of momentum in 8 bits, whose shape is their own. */
-function addScales(state: Entry, { name, info }: Described, data: Uint8Array): void {
-  if (state.momentum_scales !== undefined) throw doubled(name);
+/** Adds an array of state whose shape is its own. */
+function addShapeless(
+  state: Entry,
+  kind: StateKey,
+  { name, info }: Described,
+  data: StoredArray,
+): void {
+  if (state[kind] !== undefined) throw doubled(name);
   if (info.shape.length !== 1) {
     throw unreadable(`the shape of tensor ${quote(name)} must have one dimension`);
   }
-  state.momentum_scales = data;
+  Object.assign(state, { [kind]: data });
 }
 
 function doubled(name: string): Error {
-  return unreadable(`its header is not valid: the key ${quote(name)} is doubled`);
+  return unreadable(`its header is not valid: the key ${quote(name)} is duplicated`);
 }
 
 /**
@@ -169,7 +175,11 @@ function addMembers(
 
 /** Checks that what there is of a parameter goes together. */
 function checkEntry(state: Entry, index: number, own: TensorDict | undefined): void {
-  const { momentum8, momentum_scales, correction } = state;
+  const { momentum8, momentum_scales, correction, rows_in_use, momentum_buffer, shape } = state;
+  if (rows_in_use) {
+    const what = `state["${index}"]`;
+    check("state is", () => checkRowCount(rows_in_use, momentum_buffer, shape, what));
+  }
   if ((momentum8 ?? momentum_scales ?? correction) === undefined) return;
   check("state is", () => checkForms(state, ["state", String(index)]));
   if (!correction || own === undefined) return;
@@ -179,10 +189,12 @@ function checkEntry(state: Entry, index: number, own: TensorDict | undefined): v
 /** Checks the elements that are not numbers of their own. */
 function checkElements(indices: readonly number[], { states }: Members): void {
   for (let place = 0; place < indices.length; place++) {
-    const scales = states[place]?.momentum_scales;
-    if (!scales) continue;
-    const name = quote(stateName("momentum_scales", indices[place]));
-    check("state is", () => checkScales(scales, `tensor ${name}`));
+    const { momentum_scales, rows_in_use } = states[place] ?? {};
+    const nameOf = (key: StateKey) => `tensor ${quote(stateName(key, indices[place]))}`;
+    if (momentum_scales) {
+      check("state is", () => checkScales(momentum_scales, nameOf("momentum_scales")));
+    }
+    if (rows_in_use) check("state is", () => checkRowFlags(rows_in_use, nameOf("rows_in_use")));
   }
 }
 

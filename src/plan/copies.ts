@@ -24,6 +24,8 @@ export interface Saved {
   readonly momentum8?: Momentum8 | null;
   /** Instead of a master weight, where it is split. */
   readonly correction?: Correction | null;
+  /** A byte for each row of a matrix whose momentum buffer began with a sparse gradient, 1 in use. */
+  readonly rowsInUse?: Uint8Array | null;
 }
 
 /** A copy for a row, and where it lies. */

@@ -11,7 +11,10 @@ import type { StateArray } from "../memory/slab.ts";
 import type { CallRange } from "./changes.ts";
 import type { Plan } from "./plan.ts";
 
-/** The most buffers that one row uses: data, values, indices, momentum, master weight. */
+/**
+ * The most buffers that one row uses: data, values, indices, momentum buffer and rows in use of a matrix
+ * with a sparse gradient.
+ */
 const MOST_OF_ROW = 5;
 
 /**
@@ -59,7 +62,10 @@ function pinRow({ table, sparse }: Plan, row: number, pins: PinList): void {
   if (grad === null) return; // a sparse one of an empty matrix
   pins.add(table.datas[row] as HostArray);
   pins.add(grad as HostArray);
-  if (matrix !== undefined) pins.add(matrix.indices);
+  if (matrix !== undefined) {
+    pins.add(matrix.indices);
+    if (matrix.used !== null) pins.add(matrix.used.bits);
+  }
   pins.addHeld(table.buffers[row]);
   if (table.masters.length > 0) pins.addHeld(table.masters[row]);
 }

@@ -289,7 +289,7 @@ export class Plan {
     this.#checkKind(row, true);
     table.setSparse(row);
     const first = own.refreshBuffer(row, this.#groupTable.isBuffered(group));
-    if (length > 0) this.sparse.steps.push({ ...rows, row, first });
+    if (length > 0) this.sparse.steps.push({ ...rows, row, first, used: null });
   }
 
   /** Refuses a gradient of another kind than the one that the momentum buffer began with. */
@@ -318,6 +318,11 @@ export class Plan {
   /** The checks of overlap for sparse gradients; completes their table. */
   #finishSparse(): void {
     this.#aliases.checkValues();
+    for (const step of this.sparse.steps) {
+      const isBuffered = this.#groupTable.isBuffered(this.table.groupAt(step.row));
+      const length = this.table.lengthAt(step.row);
+      step.used = isBuffered ? this.table.rowsInUse.of(step, length) : null;
+    }
     this.sparse.write(
       ({ row }) => this.rows.subarray(row * ROW, (row + 1) * ROW),
       this.#address,

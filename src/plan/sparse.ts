@@ -14,9 +14,10 @@ import { bufferOf, byteOffsetOf, lengthOf, tagOf } from "../core/intrinsics.ts";
 import type { SparseGrad } from "../core/parameter.ts";
 import { cannot, outOfRange, refusal, wrongType } from "../core/validate.ts";
 import { FIRST, GRAD, KIND, LATER, ROW, stateWord } from "./layout.ts";
+import type { RowsInUse } from "./rows_in_use.ts";
 
 /** Words of a row, as `kernels/src/ffi/layout.rs` has it too: those of a tensor's row, and more. */
-export const SPARSE_ROW = ROW + 3;
+export const SPARSE_ROW = ROW + 4;
 
 /** In the place of the gradient. */
 const VALUES = GRAD;
@@ -26,6 +27,9 @@ export const INDICES = ROW;
 export const COUNT = ROW + 1;
 
 export const COLUMNS = ROW + 2;
+
+/** The rows in use, or 0. */
+export const USED = ROW + 3;
 
 /** Stands for a 64-bit index that 32 bits do not hold. */
 const WIDER = 2 ** 32 - 1;
@@ -43,6 +47,11 @@ export interface SparseStep extends SparseRows {
   readonly row: number;
   /** Whether the momentum buffer has never been written; it is all zeros then. */
   readonly first: boolean;
+  /**
+   * The rows in use, to which the step adds. Null without momentum, and if every row may be in use; it
+   * is set when the step's own arrays have been made.
+   */
+  used: RowsInUse | null;
 }
 
 /** The matrices of one step that have sparse gradients, in the order of the plan. */
@@ -72,6 +81,7 @@ export class SparseTable {
       this.rows[at + INDICES] = BigInt(address(step.indices));
       this.rows[at + COUNT] = BigInt(step.indices.length);
       this.rows[at + COLUMNS] = BigInt(step.columns);
+      this.rows[at + USED] = step.used === null ? 0n : BigInt(address(step.used.bits));
     }
   }
 

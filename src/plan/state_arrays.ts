@@ -21,6 +21,7 @@ import { bindMaster, bindMomentum } from "./given_state.ts";
 import { LATER } from "./layout.ts";
 import { assignRest, blockOf, createState } from "./parameter_state.ts";
 import type { Correction, Momentum8, ParameterState } from "./parameter_state.ts";
+import { readBeginning } from "./rows_in_use.ts";
 import {
   BEGAN_DENSE,
   BEGAN_SPARSE,
@@ -170,6 +171,16 @@ export class StateArrays {
     return true;
   }
 
+  /**
+   * The rows in use as a state dict has them: a byte for each. Null for a momentum buffer that did not
+   * begin with a sparse gradient, or of which that is not known.
+   */
+  savedRowsInUse(row: number): Uint8Array<ArrayBuffer> | null {
+    const table = this.#table;
+    if (!table.has(row, BEGAN_SPARSE) || this.findReassigned(row) !== null) return null;
+    return table.rowsInUse.bytesOf(row);
+  }
+
   /** Brings a row's master weight or correction up to date, or requests it. */
   refreshMaster(row: number): void {
     const table = this.#table;
@@ -289,6 +300,7 @@ export class StateArrays {
    */
   prepareCopies(saved: readonly Saved[]): () => void {
     const table = this.#table;
+    const began = saved.flatMap(readBeginning);
     const buffers = copyMomentum(table, this.#memory, saved);
     const masters = copyMasters(table, this.#memory, saved);
     return () => {
@@ -300,6 +312,10 @@ export class StateArrays {
       for (const { row, held, address } of masters) {
         table.holdMaster(row, held, address);
         if (table.isSplit) this.#corrected[row] = table.datas[row];
+      }
+      for (const { row, used } of began) {
+        table.mark(row, used === null ? BEGAN_DENSE : BEGAN_SPARSE);
+        if (used !== null) table.rowsInUse.set(row, used);
       }
       for (const { row } of saved) {
         this.#publish(row, true);

@@ -34,6 +34,7 @@ import {
   writeState,
   writeWord,
 } from "./layout.ts";
+import { RowSets } from "./rows_in_use.ts";
 
 /** Where a plan finds what its rows are about. */
 interface Source {
@@ -92,6 +93,8 @@ export class TensorTable {
   grads: (Tensor | null)[] = [];
   /** Their momentum buffers, or the blocks of momentum in 8 bits; null before they have one. */
   buffers: (StateArray | null)[] = [];
+  /** The rows in use, by row, of momentum buffers that began with a sparse gradient. */
+  readonly rowsInUse = new RowSets();
   /** Their master weights, or their corrections. Empty if there are none at all. */
   masters: (StateArray | null)[] = [];
   /** Bits such as `BUFFER_IS_NEW`. */
@@ -354,6 +357,7 @@ export class TensorTable {
   holdBuffer(row: number, buffer: StateArray | null, address: number): void {
     this.#replace(this.buffers, row, buffer);
     this.unmark(row, BEGAN_DENSE | BEGAN_SPARSE);
+    this.rowsInUse.delete(row);
     writeWord(this.halves, row * ROW + BUFFER, address);
   }
 

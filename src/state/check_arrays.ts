@@ -7,10 +7,12 @@ import type { HostArray } from "../core/host_array.ts";
 import { lengthOf } from "../core/intrinsics.ts";
 import { LARGEST_SCALE, scalesCount, SMALLEST_SCALE } from "../core/momentum8.ts";
 import { cannot, isPlainObject, refusal, wrong } from "../core/validate.ts";
-import { CODE_KINDS, findCodeType, STORED_TYPES } from "./stored_array.ts";
+import { checkRowCount, checkRowFlags } from "./rows_in_use.ts";
+import type { RowsInUseArray } from "./rows_in_use.ts";
+import { CODE_KINDS, findStored, STORED_TYPES } from "./stored_array.ts";
 import type { StoredArray } from "./stored_array.ts";
 import { STATE_KEYS } from "./tensor_names.ts";
-import type { StateKey } from "./tensor_names.ts";
+import type { StateKey, TensorKind } from "./tensor_names.ts";
 
 /** The types of the arrays of state. */
 interface StateArrayTypes {
@@ -19,6 +21,7 @@ interface StateArrayTypes {
   readonly momentum8: Int8Array;
   readonly momentum_scales: Uint8Array;
   readonly correction: Int16Array | Int8Array;
+  readonly rows_in_use: RowsInUseArray;
 }
 
 /** A tensor whose shape agrees with its length. */
@@ -32,6 +35,9 @@ export interface CheckedTensor<A extends StoredArray = HostArray> {
 export type CheckedState = {
   readonly [K in StateKey]: ReadonlyMap<number, CheckedTensor<StateArrayTypes[K]>>;
 };
+
+/** The kinds that have one dimension, whatever the shape of the parameter is. */
+export const SHAPELESS: readonly TensorKind[] = ["momentum_scales", "rows_in_use"];
 
 /** What of one parameter has been read from a dict, or is to be read from a file. */
 type Entry = Partial<Record<StateKey, StoredArray | null>>;
@@ -59,7 +65,7 @@ export function checkState(state: unknown): CheckedState {
       if (!isStateKey(name)) throw isOther(name, where);
       const value = entry[name];
       if (value === undefined || value === null) continue;
-      const sides = name === "momentum_scales" ? undefined : shape;
+      const sides = SHAPELESS.includes(name) ? undefined : shape;
       const tensor = checkTensor(value, sides, where, name);
       arrays[name] = tensor.data;
       found[name].set(index, tensor);
@@ -68,6 +74,11 @@ export function checkState(state: unknown): CheckedState {
     if (arrays.momentum_scales !== undefined) {
       checkScales(arrays.momentum_scales as Uint8Array, `${nameOf(where)}.momentum_scales`);
     }
+    const rows = arrays.rows_in_use as RowsInUseArray | undefined;
+    if (rows === undefined) continue;
+    const buffer = found.momentum_buffer.get(index);
+    checkRowCount(rows, buffer?.data as HostArray, buffer?.shape, nameOf(where));
+    checkRowFlags(rows, `${nameOf(where)}.rows_in_use`);
   }
   return found as unknown as CheckedState;
 }
@@ -189,7 +200,7 @@ function asPlain(value: unknown, what: string): Record<string, unknown> {
 
 function isOther(name: string, where: Where): TypeError {
   return new TypeError(
-    cannot("use the state dict", `${nameOf(where)}.${name} is no state of SGD`),
+    cannot("use the state dict", `${nameOf(where)}.${name} is not a state of SGD`),
   );
 }
 
@@ -217,7 +228,7 @@ function isOfKind(data: unknown, key: StateKey | "data"): boolean {
   if (key === "master_weight") {
     return isHostArray(data) && dtypeOf(data, "") === FLOAT32;
   }
-  const type = findCodeType(data);
+  const type = findStored(data);
   return type !== undefined && STORED_TYPES[key].includes(type.safetensors);
 }
 

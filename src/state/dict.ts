@@ -68,6 +68,11 @@ export interface ParameterStateDict {
    * of them; absent or null if there is none.
    */
   correction?: Int16Array | Int8Array | null;
+  /**
+   * For a momentum buffer that began with a sparse gradient: an element for each row, 1 for one that has
+   * had a gradient, else 0. Absent or null for a buffer that began with a dense one.
+   */
+  rows_in_use?: Uint8Array | Float32Array | Float64Array | null;
   /** The shape of them; absent for one dimension, and then it fits any shape of its length. */
   shape?: readonly number[];
 }

@@ -11,6 +11,7 @@ import { formatsOf } from "../plan/formats.ts";
 import { FORMAT_MOMENTUM8, FORMAT_SPLIT, FORMAT_SPLIT24 } from "../plan/layout.ts";
 import type { CheckedState, CheckedTensor } from "./check_arrays.ts";
 import type { CheckedDict } from "./dict.ts";
+import { rowsMisfit } from "./rows_in_use.ts";
 import type { StoredArray } from "./stored_array.ts";
 
 /** How a master weight is kept: whole, or as a correction of 16 or 8 bits. */
@@ -91,6 +92,7 @@ export function misfit(
   return master ?? momentumMisfit(parameter, forms, state, id, mode) ??
     difference("master weight", state.master_weight.get(id), parameter, FLOAT32) ??
     extent("correction", state.correction.get(id), parameter) ??
+    rowsMisfit(state.rows_in_use.get(id)?.data, parameter, forms.own) ??
     difference("values", values, parameter, forms.own);
 }
 

@@ -25,6 +25,8 @@ export interface Incoming {
   readonly momentum8: Momentum8 | null;
   readonly masterWeight: Float32Array | null;
   readonly correction: Correction | null;
+  /** The rows in use of its momentum buffer, a byte for each. */
+  readonly rowsInUse: Uint8Array | null;
   /** Its own values, if they are loaded. */
   readonly data: HostArray | null;
 }
@@ -45,8 +47,10 @@ export interface Transfer {
 export function readIncoming({ state, parameters }: CheckedDict, transfer: Transfer): Incoming {
   const { forms, id, isValued } = transfer;
   const data = isValued ? parameters.get(id)!.data : null;
+  const rows = state.rows_in_use.get(id)?.data;
   return {
     ...readMomentum(state, forms, id),
+    rowsInUse: rows === undefined ? null : Uint8Array.from(rows),
     ...readMaster(state, transfer, data),
   };
 }

@@ -1,6 +1,6 @@
 /** The arrays of state dicts: those that parameters have, and those whose elements are codes. */
 
-import { dtypeOf, findStoredDtype } from "../core/dtype.ts";
+import { dtypeOf, findStoredDtype, isHostArray } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { copyOf, tagOf } from "../core/intrinsics.ts";
 import type { StateKey, TensorKind } from "./tensor_names.ts";
@@ -48,6 +48,7 @@ export const STORED_TYPES: Readonly<Record<TensorKind, readonly string[]>> = {
   momentum8: ["I8"],
   momentum_scales: ["U8"],
   correction: ["I16", "I8"],
+  rows_in_use: ["U8", "F32", "F64"],
   parameter: FLOATS,
 };
 
@@ -56,6 +57,7 @@ export const CODE_KINDS: Readonly<Partial<Record<StateKey, string>>> = {
   momentum8: "an Int8Array",
   momentum_scales: "a Uint8Array",
   correction: "an Int16Array or an Int8Array",
+  rows_in_use: "a Uint8Array",
 };
 
 /**
@@ -77,6 +79,11 @@ export function findCodeType(array: unknown): StoredType | undefined {
     case "Int16Array":
       return CODES.Int16Array;
   }
+}
+
+/** The type of an array of a state dict; undefined for all other values. */
+export function findStored(array: unknown): StoredType | undefined {
+  return findCodeType(array) ?? (isHostArray(array) ? dtypeOf(array, "") : undefined);
 }
 
 /** The type of a name in a safetensors file; undefined if no array here can hold it. */

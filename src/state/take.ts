@@ -118,6 +118,8 @@ function takeEntry(
     checkState(momentumBuffer, parameter, row, "momentum buffer");
     entry.momentum_buffer = take.tensor(momentumBuffer);
   }
+  const rowsInUse = momentumBuffer === null ? null : own.savedRowsInUse(row);
+  if (rowsInUse !== null) entry.rows_in_use = rowsInUse;
   if (masterWeight !== null) {
     checkState(masterWeight, parameter, row, "master weight");
     entry.master_weight = take.tensor(masterWeight) as Float32Array;

@@ -10,6 +10,7 @@ export const STATE_KEYS = [
   "momentum8",
   "momentum_scales",
   "correction",
+  "rows_in_use",
 ] as const;
 
 /** The key of an array of state. */

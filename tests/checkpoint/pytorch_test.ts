@@ -2,6 +2,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { BFloat16Array, loadState, saveState, SGD } from "@descent/sgd";
+import type { SparseParameter } from "@descent/sgd";
 import { linearLR, LRScheduler, ReduceLROnPlateau, stepLR } from "@descent/sgd/schedules";
 
 const examples = new URL("../../examples/pytorch/", import.meta.url).pathname;
@@ -131,6 +132,62 @@ Deno.test({
     train(last);
     for (let i = 0; i < 3; i++) train(whole);
     assertEquals(last.params, whole.params);
+    await Deno.remove(path);
+  },
+});
+
+/** Goes on with an embedding in torch: every step names the rows that are given, and the next ones. */
+const GO_ON_SPARSE = `
+import json, sys, torch
+from descent_state import load, save
+state, parameters, notes = load(sys.argv[1])
+table = torch.nn.Parameter(parameters["table"])
+optimizer = torch.optim.SGD([table], lr=9, momentum=0.9)
+optimizer.load_state_dict(state)
+for rows in json.loads(sys.argv[2]):
+    values = torch.tensor([[row + 1.0, row / 2, 0.25] for row in rows])
+    table.grad = torch.sparse_coo_tensor(torch.tensor([rows]), values, table.shape).coalesce()
+    optimizer.step()
+save(sys.argv[1], optimizer.state_dict(), {"table": table}, notes)
+`;
+
+Deno.test({
+  name:
+    "torch goes on with sparse momentum of Descent's, and Descent with torch's, to the same bits" +
+    (ready ? "" : ` (skipped: ${python} has no torch and safetensors)`),
+  ignore: !ready,
+  async fn() {
+    const path = await Deno.makeTempFile();
+    const shape = [8, 3];
+    const start = (): { table: SparseParameter; optimizer: SGD } => {
+      const data = Float32Array.from({ length: 24 }, (_, i) => Math.sin(i));
+      const table: SparseParameter = { data, grad: null, name: "table", shape };
+      return { table, optimizer: new SGD([table], { lr: 0.3, momentum: 0.9 }) };
+    };
+    const train = ({ table, optimizer }: ReturnType<typeof start>, steps: number[][]) => {
+      for (const rows of steps) {
+        const values = Float32Array.from(rows.flatMap((row) => [row + 1, row / 2, 0.25]));
+        table.grad = { indices: Int32Array.from(rows), values, shape: [8, 3] };
+        optimizer.step();
+      }
+    };
+    const [whole, first, last] = [start(), start(), start()];
+    const parts = [[[5, 2], [2]], [[6], [1, 5]], [[2, 6], []]];
+    for (const part of parts) train(whole, part);
+    train(first, parts[0]);
+    await saveState(path, first.optimizer, { parameters: true });
+    const command = new Deno.Command(python, {
+      args: ["-B", "-c", GO_ON_SPARSE, path, JSON.stringify(parts[1])],
+      cwd: examples,
+    });
+    const { success, stderr } = await command.output();
+    assert(success, new TextDecoder().decode(stderr));
+    const dict = await loadState(path);
+    assertEquals(dict.state[0].rows_in_use, Uint8Array.of(0, 1, 1, 0, 0, 1, 1, 0));
+    last.optimizer.loadStateDict(dict, { parameters: true });
+    train(last, parts[2]);
+    assertEquals(last.table.data, whole.table.data);
+    assertEquals(last.optimizer.stateDict().state, whole.optimizer.stateDict().state);
     await Deno.remove(path);
   },
 });

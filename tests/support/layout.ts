@@ -13,7 +13,7 @@ import { ABI } from "../../src/native/symbols.ts";
 import { dtypeOf } from "../../src/core/dtype.ts";
 import type { HostArray } from "../../src/core/host_array.ts";
 import { codeOf } from "../../src/core/rounding.ts";
-import { COLUMNS, COUNT, INDICES, SPARSE_ROW } from "../../src/plan/sparse.ts";
+import { COLUMNS, COUNT, INDICES, SPARSE_ROW, USED } from "../../src/plan/sparse.ts";
 import * as tables from "../../src/plan/layout.ts";
 
 /** The whole layout. */
@@ -37,6 +37,7 @@ export function layout() {
       indices: INDICES,
       count: COUNT,
       columns: COLUMNS,
+      used: USED,
     },
     groupRow: {
       words: tables.GROUP_ROW,

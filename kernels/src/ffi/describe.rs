@@ -65,9 +65,10 @@ fn row_fields() -> [(&'static str, usize); 9] {
     [words, data, grad, buffer, master, length, kind, state_bits, format_bits]
 }
 
-fn sparse_fields() -> [(&'static str, usize); 5] {
+fn sparse_fields() -> [(&'static str, usize); 6] {
     fields!(
-        SparseRow, "matrix": matrix, "indices": indices, "count": count, "columns": columns
+        SparseRow, "matrix": matrix, "indices": indices, "count": count, "columns": columns,
+        "used": used
     )
 }
 

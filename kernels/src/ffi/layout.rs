@@ -214,6 +214,8 @@ pub struct SparseRow {
     pub count: u64,
     /// The elements of a row of the matrix.
     pub columns: u64,
+    /// The address of the rows in use, a bit for each in words of uint32, or 0 if all may be.
+    pub used: u64,
 }
 
 /// A row that describes a tensor of a step that is gone back through.

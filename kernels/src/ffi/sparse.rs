@@ -18,8 +18,8 @@ thread_local! {
 ///
 /// # Safety
 /// `rows` is valid for reads of `row_count` rows, `groups` of `group_count` rows, and what the parent
-/// module's documentation says of the addresses is true, with `count * columns` values and `count`
-/// indices.
+/// module's documentation says of the addresses is true, with `count * columns` values, `count`
+/// indices and, exclusively, a bit for each row in use in words of 32 bits.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn descent_sparse_step(
     rows: *const u64,
@@ -66,8 +66,8 @@ pub unsafe fn step_matrices(
 }
 
 /// # Safety
-/// The row's addresses are null or valid for as many elements as it says, exclusive for data and
-/// buffer, for as long as the slot is used.
+/// The row's addresses are null or valid for as many elements as it says, exclusive for data, buffer
+/// and rows in use, for as long as the slot is used.
 unsafe fn slot<'a, T: Real>(
     index: usize,
     row: &SparseRow,
@@ -84,6 +84,11 @@ unsafe fn slot<'a, T: Real>(
         _ => Some((address(index, "indices", row.indices)?, address(index, "values", values)?)),
     };
     let buffer = if buffered { Some(address::<T>(index, "buffer", buffer)?) } else { None };
+    let used = match row.used {
+        0 => None,
+        word => Some(address::<u32>(index, "rows in use", word)?),
+    };
+    let words = length.checked_div(columns).unwrap_or(0).div_ceil(u32::BITS as usize);
     // SAFETY: not null and aligned; the rest is the caller's promise.
     unsafe {
         let (indices, values): (&[u32], &[T]) = entries.map_or((&[], &[]), |(indices, values)| {
@@ -97,6 +102,7 @@ unsafe fn slot<'a, T: Real>(
             values,
             columns,
             first: row.matrix.is_first(),
+            used: used.map(|bits| std::slice::from_raw_parts_mut(bits, words)),
             group,
         })
     }

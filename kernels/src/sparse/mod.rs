@@ -4,13 +4,15 @@
 //!
 //! - without momentum and sign, each entry is a step of its own, in the order in which they come;
 //! - else the entries of a row are added up first, in that order, and make one step;
-//! - with momentum, a row without an entry has a gradient of zeros. At the first step nothing comes
-//!   of that, and only the rows named are written; later steps write every row.
+//! - with momentum, a row without an entry has a gradient of zeros. That changes nothing before the
+//!   row's first entry, as its buffer is all zeros: so a step writes the rows that are in use, which
+//!   have had an entry in some step.
 //!
 //! Weight decay is refused, because torch refuses it: it would write every row.
 
 mod part;
 mod sort;
+mod used;
 
 use crate::config::Config;
 use crate::error::Error;
@@ -36,6 +38,9 @@ pub struct SparseSlot<'a, T> {
     pub columns: usize,
     /// Whether the buffer has never been written.
     pub first: bool,
+    /// The rows in use, a bit for each row, to which the step adds those that it names: all other rows
+    /// of the buffer are +0. None if every row may be in use.
+    pub used: Option<&'a mut [u32]>,
     /// The index of its group's hyperparameters.
     pub group: usize,
 }
@@ -93,6 +98,9 @@ impl<T: Real> SparseSlot<'_, T> {
             return fail("its momentum buffer has another length");
         }
         let rows = self.param.len() / self.columns;
+        if self.used.as_ref().is_some_and(|bits| !used::fits(bits, rows)) {
+            return fail("its rows in use are not rows of it");
+        }
         match self.indices.iter().find(|&&row| row as usize >= rows) {
             Some(row) => fail(&format!("row {row} does not exist")),
             None => Ok(()),
@@ -106,12 +114,20 @@ impl<T: Real> SparseSlot<'_, T> {
         config: &Config,
     ) -> Result<(), Error> {
         let h = &groups[self.group];
-        let keys = scratch.sort(self.indices, self.param.len() / self.columns);
-        let mode = match (h.momentum != 0.0, self.first, h.sign) {
+        let rows = self.param.len() / self.columns;
+        let buffered = h.momentum != 0.0;
+        let listed = match &mut self.used {
+            Some(bits) if buffered => scratch.list_used(bits, self.indices, rows),
+            _ => false,
+        };
+        let mode = match (buffered, self.first, h.sign) {
             (false, _, false) => Mode::EachEntry,
+            (true, false, _) if listed => Mode::UsedRows,
             (true, false, _) => Mode::EveryRow,
             _ => Mode::NamedRows,
         };
+        let (keys, used) = scratch.sort(self.indices, rows);
+        let used = if mode == Mode::UsedRows { used } else { &[] };
         let shared = Shared {
             mode,
             kernel: Kernel::new(h),
@@ -120,7 +136,7 @@ impl<T: Real> SparseSlot<'_, T> {
             values: self.values,
             columns: self.columns,
         };
-        let part = Part { from: 0, param: self.param, buffer: self.buffer, keys };
+        let part = Part { from: 0, param: self.param, buffer: self.buffer, keys, used };
         if config.threads() == 1 || part.work(&shared) * size_of::<T>() < PARALLEL_BYTES {
             part.run(&shared);
         } else {

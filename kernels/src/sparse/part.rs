@@ -20,6 +20,7 @@ const AHEAD: usize = 2;
 pub enum Mode {
     EachEntry,
     NamedRows,
+    UsedRows,
     EveryRow,
 }
 
@@ -46,6 +47,8 @@ pub struct Part<'a, T> {
     pub param: &'a mut [T],
     pub buffer: &'a mut [T],
     pub keys: &'a [u64],
+    /// The rows in use, in rising order, if only these are stepped.
+    pub used: &'a [u32],
 }
 
 impl<T: Real> Part<'_, T> {
@@ -53,6 +56,7 @@ impl<T: Real> Part<'_, T> {
     pub fn work(&self, shared: &Shared<'_, T>) -> usize {
         match shared.mode {
             Mode::EveryRow => self.param.len(),
+            Mode::UsedRows => self.used.len() * shared.columns,
             _ => self.keys.len() * shared.columns,
         }
     }
@@ -75,10 +79,8 @@ impl<T: Real> Part<'_, T> {
                 let rows = self.param.len() / shared.columns;
                 (self.from, self.from + rows.checked_sub(1)?, self.from + rows / 2)
             }
-            _ => {
-                let middle = row(*self.keys.get(self.keys.len() / 2)?);
-                (row(self.keys[0]), row(self.keys[self.keys.len() - 1]), middle)
-            }
+            Mode::UsedRows => ends_and_middle(self.used, |&row| row as usize)?,
+            _ => ends_and_middle(self.keys, |&key| row(key))?,
         };
         (first < last).then_some(middle.max(first + 1))
     }
@@ -91,37 +93,95 @@ impl<T: Real> Part<'_, T> {
         let (param, param_rest) = self.param.split_at_mut(elements);
         let (buffer, buffer_rest) = self.buffer.split_at_mut(elements.min(self.buffer.len()));
         let (keys, keys_rest) = self.keys.split_at(self.keys.partition_point(|&k| row(k) < at));
+        let (used, used_rest) =
+            self.used.split_at(self.used.partition_point(|&row| (row as usize) < at));
         (
-            Part { from: self.from, param, buffer, keys },
-            Part { from: at, param: param_rest, buffer: buffer_rest, keys: keys_rest },
+            Part { from: self.from, param, buffer, keys, used },
+            Part {
+                from: at,
+                param: param_rest,
+                buffer: buffer_rest,
+                keys: keys_rest,
+                used: used_rest,
+            },
         )
     }
 
     pub fn run(mut self, shared: &Shared<'_, T>) {
+        match shared.mode {
+            Mode::EachEntry => self.step_each_entry(shared),
+            Mode::NamedRows => self.step_named_rows(shared),
+            Mode::UsedRows => self.step_used_rows(shared),
+            Mode::EveryRow => self.step_every_row(shared),
+        }
+    }
+
+    fn step_each_entry(&mut self, shared: &Shared<'_, T>) {
         let keys = self.keys;
-        if shared.mode == Mode::EachEntry {
-            for (i, &key) in keys.iter().enumerate() {
-                if let Some(&ahead) = keys.get(i + AHEAD) {
-                    let at = (row(ahead) - self.from) * shared.columns;
-                    shared.level.prefetch(&self.param[at..at + shared.columns]);
-                    shared.level.prefetch(shared.entry(ahead));
-                }
-                self.step_row(shared, row(key), shared.entry(key));
+        for (i, &key) in keys.iter().enumerate() {
+            if let Some(&ahead) = keys.get(i + AHEAD) {
+                self.prefetch_row(shared, row(ahead));
+                shared.level.prefetch(shared.entry(ahead));
             }
-            return;
+            self.step_row(shared, row(key), shared.entry(key));
         }
+    }
+
+    fn step_named_rows(&mut self, shared: &Shared<'_, T>) {
         let mut sum = Vec::new(); // stays empty where no row is named twice
-        let mut next = self.from;
-        for entries in keys.chunk_by(|&a, &b| row(a) == row(b)) {
-            let named = row(entries[0]);
-            if shared.mode == Mode::EveryRow {
-                self.step_without_entries(shared, next, named);
-                next = named + 1;
-            }
-            self.step_row(shared, named, add_up(shared, entries, &mut sum));
+        for entries in self.keys.chunk_by(|&a, &b| row(a) == row(b)) {
+            self.step_row(shared, row(entries[0]), add_up(shared, entries, &mut sum));
         }
-        if shared.mode == Mode::EveryRow {
-            self.step_without_entries(shared, next, self.from + self.param.len() / shared.columns);
+    }
+
+    fn step_every_row(&mut self, shared: &Shared<'_, T>) {
+        let (mut sum, zeros) = (Vec::new(), zeros());
+        let mut next = self.from;
+        for entries in self.keys.chunk_by(|&a, &b| row(a) == row(b)) {
+            let named = row(entries[0]);
+            self.step_without_entries(shared, &zeros, next, named);
+            self.step_row(shared, named, add_up(shared, entries, &mut sum));
+            next = named + 1;
+        }
+        self.step_without_entries(
+            shared,
+            &zeros,
+            next,
+            self.from + self.param.len() / shared.columns,
+        );
+    }
+
+    /// Every entry names a row in use.
+    fn step_used_rows(&mut self, shared: &Shared<'_, T>) {
+        let (mut sum, zeros) = (Vec::new(), zeros());
+        let (mut used, mut keys) = (self.used, self.keys);
+        while let Some(&first) = used.first() {
+            let first = first as usize;
+            if let Some(&ahead) = used.get(AHEAD) {
+                self.prefetch_row(shared, ahead as usize);
+            }
+            if let Some(&ahead) = keys.get(AHEAD) {
+                shared.level.prefetch(shared.entry(ahead));
+            }
+            let named = keys.first().map_or(usize::MAX, |&key| row(key));
+            if named == first {
+                let entries = keys.iter().take_while(|&&key| row(key) == first).count();
+                let (entries, rest) = keys.split_at(entries);
+                self.step_row(shared, first, add_up(shared, entries, &mut sum));
+                (used, keys) = (&used[1..], rest);
+            } else {
+                let run = run_before(used, named);
+                self.step_without_entries(shared, &zeros, first, first + run);
+                used = &used[run..];
+            }
+        }
+    }
+
+    fn prefetch_row(&self, shared: &Shared<'_, T>, row: usize) {
+        let at = (row - self.from) * shared.columns;
+        shared.level.prefetch(&self.param[at..at + shared.columns]);
+        if !self.buffer.is_empty() {
+            shared.level.prefetch(&self.buffer[at..at + shared.columns]);
         }
     }
 
@@ -131,8 +191,13 @@ impl<T: Real> Part<'_, T> {
     }
 
     /// Steps the rows `from..to`, which no entry names.
-    fn step_without_entries(&mut self, shared: &Shared<'_, T>, from: usize, to: usize) {
-        let zeros = [T::from_f64(0.0); ZEROS];
+    fn step_without_entries(
+        &mut self,
+        shared: &Shared<'_, T>,
+        zeros: &[T; ZEROS],
+        from: usize,
+        to: usize,
+    ) {
         let (mut at, end) =
             ((from - self.from) * shared.columns, (to - self.from) * shared.columns);
         while at < end {
@@ -150,6 +215,24 @@ impl<T: Real> Part<'_, T> {
         };
         shared.kernel.run(shared.level, shared.first, param, grad, buffer);
     }
+}
+
+/// The gradient of rows without entries.
+fn zeros<T: Real>() -> [T; ZEROS] {
+    [T::from_f64(0.0); ZEROS]
+}
+
+/// The rows of the first, the last and the middle one of some items in rising order.
+fn ends_and_middle<I>(items: &[I], row: impl Fn(&I) -> usize) -> Option<(usize, usize, usize)> {
+    let middle = items.get(items.len() / 2)?;
+    Some((row(&items[0]), row(&items[items.len() - 1]), row(middle)))
+}
+
+/// How many rows in use follow each other without a gap before row `end`.
+fn run_before(used: &[u32], end: usize) -> usize {
+    let follows = |(i, &row): (usize, &u32)| row as usize == used[0] as usize + i;
+    let rows = used.iter().enumerate();
+    rows.take_while(|&item| follows(item) && (*item.1 as usize) < end).count()
 }
 
 /// The gradient of a row: its entry, or the sum of its entries in `sum`.

@@ -1,4 +1,6 @@
-//! The order in which a sparse step takes its entries: by rising rows.
+//! The order in which a sparse step takes its entries, and the rows that it writes: by rising rows.
+
+use super::used;
 
 /// Entries below which sorting by comparison is faster.
 const FEW: usize = 256;
@@ -11,11 +13,28 @@ const DIGIT: usize = 8;
 pub struct Scratch {
     keys: Vec<u64>,
     spare: Vec<u64>,
+    used: Vec<u32>,
 }
 
 impl Scratch {
-    /// The keys of all entries by rising rows; the entries of a row stay in their order.
-    pub(crate) fn sort(&mut self, indices: &[u32], rows: usize) -> &[u64] {
+    /// Adds the rows of entries to those in use, and lists these.
+    ///
+    /// Returns whether there is a list: there is none where every row is in use.
+    pub(crate) fn list_used(&mut self, bits: &mut [u32], indices: &[u32], rows: usize) -> bool {
+        used::insert(bits, indices);
+        self.used.clear();
+        let count = used::count(bits);
+        if count == rows {
+            return false;
+        }
+        self.used.reserve(count);
+        used::list(bits, &mut self.used);
+        true
+    }
+
+    /// The keys of all entries by rising rows, of which the entries of a row stay in their order; and
+    /// what was listed last.
+    pub(crate) fn sort(&mut self, indices: &[u32], rows: usize) -> (&[u64], &[u32]) {
         let keys = indices.iter().enumerate().map(|(i, &row)| key(row, i));
         self.keys.clear();
         self.keys.extend(keys);
@@ -25,7 +44,7 @@ impl Scratch {
             let bits = usize::BITS - rows.leading_zeros();
             (0..bits).step_by(DIGIT).for_each(|bit| self.sort_by_digit(bit));
         }
-        &self.keys
+        (&self.keys, &self.used)
     }
 
     /// One pass of a radix sort, stable: by the digit of the row that begins at this bit.

@@ -3,8 +3,12 @@
 import type { WideDtype } from "../../core/dtype.ts";
 import type { FloatArray } from "../../core/host_array.ts";
 import type { Lines } from "../../core/rule.ts";
+import type { RowsInUse } from "../../plan/rows_in_use.ts";
 import type { SparseStep } from "../../plan/sparse.ts";
 import { loopsOf } from "./loops/loops.ts";
+
+/** Elements that are stepped at a time in rows without entries. */
+const ZEROS = 4096;
 
 /** Steps neighboring elements. */
 type Sweep = (data: FloatArray, grad: FloatArray, buffer: FloatArray | null) => void;
@@ -32,14 +36,39 @@ export function stepSparse(
     indices.forEach((row, entry) => stepRow(row, entryOf(step, entry)));
     return;
   }
+  const { used } = step;
+  if (lines.momentum !== "none" && used !== null) indices.forEach((row) => used.add(row));
   if (lines.momentum !== "later") return forEachRow(step, dtype, stepRow);
-  const quiet = dtype.zeros(columns);
+  const zeros = dtype.zeros(Math.min(ZEROS, data.length));
+  const stepWithoutEntries = (begin: number, end: number) =>
+    forEachRun(used, begin, end, (from, to) => {
+      for (let at = from * columns; at < to * columns; at += ZEROS) {
+        const next = Math.min(at + ZEROS, to * columns);
+        sweep(data.subarray(at, next), zeros.subarray(0, next - at), buffer!.subarray(at, next));
+      }
+    });
   let next = 0;
   forEachRow(step, dtype, (row, grad) => {
-    for (; next < row; next++) stepRow(next, quiet);
-    stepRow(next++, grad);
+    stepWithoutEntries(next, row);
+    stepRow(row, grad);
+    next = row + 1;
   });
-  for (const rows = data.length / columns; next < rows; next++) stepRow(next, quiet);
+  stepWithoutEntries(next, data.length / columns);
+}
+
+/** Calls `body` for each run of rows in use, of all rows from `begin` to `end` that may be. */
+function forEachRun(
+  used: RowsInUse | null,
+  begin: number,
+  end: number,
+  body: (from: number, to: number) => void,
+): void {
+  if (used === null) return body(begin, end);
+  for (let from = begin, to = begin; from < end; from = to) {
+    while (to < end && used.has(to)) to++;
+    if (to > from) body(from, to);
+    while (to < end && !used.has(to)) to++;
+  }
 }
 
 /** Calls `body` once for each row that has entries, in rising order, with the sum of these. */
