@@ -128,7 +128,7 @@ class Exact {
     this.#own = { data: data.slice(), grad };
     this.#original = original;
     this.#originals = originals;
-    this.#optimizer = new SGD([this.#own], { ...options });
+    this.#optimizer = new SGD([this.#own], { ...options, momentumBits: 32 });
   }
 
   get momentum(): Float32Array {
@@ -143,11 +143,12 @@ class Exact {
       this.#optimizer.state.get(this.#own),
     ];
     if (from?.masterWeight) to!.masterWeight!.set(from.masterWeight);
+    if (from?.correction) to!.correction!.set(from.correction);
     this.#optimizer.step();
   }
 }
 
 function momentumOf(optimizer: SGD<HostArray>, parameter: Parameter<HostArray>): Float32Array {
   const state = optimizer.state.get(parameter)!;
-  return (state.momentumBuffer) as Float32Array;
+  return (state.momentumBuffer ?? state.readMomentum()) as Float32Array;
 }

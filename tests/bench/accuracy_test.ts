@@ -1,5 +1,6 @@
 /** The parts of the accuracy study: other programs' formats, gain and drift, and its text and picture. */
 
+import { SGD } from "@descent/sgd";
 import { assert, assertAlmostEquals, assertEquals, assertMatch } from "@std/assert";
 import {
   createMapped,
@@ -19,7 +20,10 @@ import {
 import { formatStudy } from "../../bench/accuracy/report.ts";
 import { excessOf, type Outcome } from "../../bench/accuracy/study.ts";
 import { SCHEMES } from "../../bench/accuracy/schemes.ts";
+import { Model } from "../../bench/accuracy/model.ts";
 import { type Epoch, SETTINGS } from "../../bench/accuracy/training.ts";
+import { readDigits } from "../../examples/digits/dataset.ts";
+import { decode, encode, encodeNearest, keyOf } from "../../src/core/momentum8.ts";
 
 /** Values as another program encoded them; `golden/make_momentum_formats.py` writes these. */
 interface Golden {
@@ -107,6 +111,80 @@ Deno.test("gain is the part along the exact momentum, drift all of the differenc
   assertEquals(deviationOf(exact, exact), { gain: 1, drift: 0 });
   assertEquals(deviationOf(Float32Array.of(1.5, 2), exact), { gain: 0.5, drift: 0.5 });
   assertEquals(deviationOf(Float32Array.of(-1, 7), exact), { gain: 1, drift: 1 });
+});
+
+const digits = await readDigits();
+
+/** The gradients of the large layer in so many float32 steps. */
+function recordGradients(momentum: number, lr: number, steps: number): Float32Array[] {
+  const model = new Model(1, "float32");
+  const optimizer = new SGD([...model.parameters], { lr, momentum, nesterov: true, backend: "js" });
+  return Array.from({ length: steps }, (_, step) => {
+    model.gradients(digits, Uint32Array.from({ length: 32 }, (_, i) => (step * 32 + i) % 1797));
+    optimizer.step();
+    return model.parameters[0].grad!.slice() as Float32Array;
+  });
+}
+
+/** 8-bit momentum as the format says: decoded, updated and encoded again in each step. */
+class Compressed {
+  readonly #momentum: number;
+  readonly #isDithered: boolean;
+  readonly #values = new Int8Array(4096);
+  readonly #scales = new Uint8Array(4096 / 32);
+  readonly buffer = new Float32Array(4096);
+  #counter = 0;
+
+  constructor(momentum: number, isDithered: boolean) {
+    this.#momentum = momentum;
+    this.#isDithered = isDithered;
+  }
+
+  step(gradient: Float32Array | null): void {
+    update(this.buffer, this.#momentum, gradient);
+    const key = keyOf({ seed: 1, counter: this.#counter++ }, 0);
+    if (this.#isDithered) encode(this.buffer, this.#values, this.#scales, key);
+    else encodeNearest(this.buffer, this.#values, this.#scales);
+    decode(this.#values, this.#scales, this.buffer);
+  }
+}
+
+function update(buffer: Float32Array, momentum: number, gradient: Float32Array | null): void {
+  for (let i = 0; i < buffer.length; i++) buffer[i] = momentum * buffer[i] + (gradient?.[i] ?? 0);
+}
+
+for (const { momentum, lr } of SETTINGS) {
+  const [most, fade] = momentum === 0.9 ? [0.04, 1000] : [0.12, 10_000];
+
+  Deno.test(`the format keeps momentum ${momentum} of recorded gradients, and fades to 0`, () => {
+    const exact = new Float32Array(4096);
+    const compressed = new Compressed(momentum, true);
+    for (const gradient of recordGradients(momentum, lr, 400)) {
+      update(exact, momentum, gradient);
+      compressed.step(gradient);
+    }
+    const { gain, drift } = deviationOf(compressed.buffer, exact);
+    assert(Math.abs(gain - 1) < 0.01, `gain ${gain}`);
+    assert(drift < most, `drift ${drift}`);
+    let steps = 0;
+    for (; steps < fade && compressed.buffer.some((value) => value !== 0); steps++) {
+      compressed.step(null);
+    }
+    assert(steps < fade);
+  });
+}
+
+Deno.test("without the dither the same gradients drift too far, and momentum never fades", () => {
+  const exact = new Float32Array(4096);
+  const compressed = new Compressed(0.99, false);
+  for (const gradient of recordGradients(0.99, 0.01, 400)) {
+    update(exact, 0.99, gradient);
+    compressed.step(gradient);
+  }
+  const { drift } = deviationOf(compressed.buffer, exact);
+  assert(drift > 0.12, `drift ${drift}`);
+  for (let steps = 0; steps < 10_000; steps++) compressed.step(null);
+  assert(compressed.buffer.some((value) => value !== 0));
 });
 
 /** Outcomes with made-up losses: scheme i ends 10 i % above float32 in the first seed. */
