@@ -6,6 +6,7 @@
  */
 
 import { fromFileUrl } from "@std/path/from-file-url";
+import { SGD } from "@descent/sgd";
 import { drawStudy } from "./accuracy/chart.ts";
 import { formatStudy } from "./accuracy/report.ts";
 import { runStudy, type Size } from "./accuracy/study.ts";
@@ -30,7 +31,9 @@ Usage: deno task bench:accuracy [options]
 const flags = readFlags(Deno.args, { switches: ["quick", "docs"], texts: ["chart"], help: HELP });
 const size = flags.quick ? QUICK : FULL;
 const outcomes = await runStudy(size, (line) => console.error(line));
-const setting = `${describeMachine()}, ${today()}: Deno ${Deno.version.deno}, ` +
+const { backend } = new SGD([{ data: new Float32Array(1), grad: null }], { lr: 0 });
+const setting =
+  `${describeMachine()}, ${today()}: Deno ${Deno.version.deno}, backend ${backend}, ` +
   `${size.seeds} seeds, ${size.epochs} epochs`;
 const report = `${setting}\n\n${formatStudy(outcomes)}`;
 console.log(report);
