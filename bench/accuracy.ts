@@ -16,14 +16,14 @@ import { describeMachine, today } from "./text.ts";
 
 const CHART = fromFileUrl(new URL("../docs/accuracy.svg", import.meta.url));
 const FULL: Size = { seeds: 10, epochs: 30, fade: 20_000 };
-const QUICK: Size = { seeds: 2, epochs: 1, fade: 1_000 };
+const QUICK: Size = { seeds: 1, epochs: 1, fade: 200 };
 
 const HELP = `Trains the digits network with each way of storing momentum and weights, and compares
 momentum and losses with float32's.
 
 Usage: deno task bench:accuracy [options]
 
-  --quick       ${QUICK.seeds} seeds and ${QUICK.epochs} epoch instead of ${FULL.seeds} and ${FULL.epochs}
+  --quick       ${QUICK.seeds} seed and ${QUICK.epochs} epoch instead of ${FULL.seeds} and ${FULL.epochs}
   --docs        put the tables into docs/accuracy.md, and the curves into docs/accuracy.svg
   --chart FILE  where else the curves go
   --help        show this text`;

@@ -1,10 +1,10 @@
 /** How far a momentum buffer is from the float32 buffer that is fed the same gradients. */
 
-/** A buffer b beside the exact one, b*. */
+/** A buffer b beside the exact one. */
 export interface Deviation {
-  /** <b, b*> / <b*, b*>: below 1 if momentum is lost, above 1 if there is too much. */
+  /** dot(b, exact) / dot(exact, exact): below 1 if momentum is lost, above 1 if there is too much. */
   readonly gain: number;
-  /** |b - b*| / |b*|: all of the difference, the rounding noise included. */
+  /** norm(b - exact) / norm(exact): all of the difference, the noise of the rounding included. */
   readonly drift: number;
 }
 

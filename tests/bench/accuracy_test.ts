@@ -25,6 +25,8 @@ import { type Epoch, SETTINGS } from "../../bench/accuracy/training.ts";
 import { readDigits } from "../../examples/digits/dataset.ts";
 import { decode, encode, encodeNearest, keyOf } from "../../src/core/momentum8.ts";
 
+const ROOT = new URL("../..", import.meta.url);
+
 /** Values as another program encoded them; `golden/make_momentum_formats.py` writes these. */
 interface Golden {
   readonly format: string;
@@ -226,4 +228,30 @@ Deno.test("the picture has a panel for each figure and setting, and all schemes 
   for (const { name } of SCHEMES) assert(svg.includes(name.replaceAll('"', "&quot;")), name);
   for (const { momentum } of SETTINGS) assert(svg.includes(`momentum ${momentum},`));
   assertEquals(svg.split("drift of the momentum").length - 1, SETTINGS.length);
+});
+
+Deno.test("deno task bench:accuracy --quick trains each scheme and draws the curves", async () => {
+  const chart = await Deno.makeTempFile({ suffix: ".svg" });
+  try {
+    const args = [
+      "run",
+      "-q",
+      "-A",
+      "--no-check",
+      "bench/accuracy.ts",
+      "--quick",
+      "--chart",
+      chart,
+    ];
+    const output = await new Deno.Command(Deno.execPath(), { args, cwd: ROOT }).output();
+    const [text, errors] = [output.stdout, output.stderr].map((bytes) =>
+      new TextDecoder().decode(bytes)
+    );
+    assert(output.success, errors);
+    for (const { name } of SCHEMES) assertEquals(errors.split(`: ${name}\n`).length - 1, 2, name);
+    assertMatch(text, /\| FlashOptim int8 +\| +1\.063 \| [01]\.\d{3} \|/);
+    assertEquals(await Deno.readTextFile(chart).then((svg) => svg.slice(0, 4)), "<svg");
+  } finally {
+    await Deno.remove(chart);
+  }
 });

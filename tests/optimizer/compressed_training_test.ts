@@ -3,7 +3,7 @@
  * the accuracy study (`deno task bench:accuracy`) finds in thirty.
  */
 
-import { BFloat16Array, type HostArray, type Parameter, SGD } from "@descent/sgd";
+import { type BFloat16Array, type HostArray, type Parameter, SGD } from "@descent/sgd";
 import { assert, assertEquals } from "@std/assert";
 import { Model } from "../../bench/accuracy/model.ts";
 import { REFERENCE, type Scheme, SCHEMES } from "../../bench/accuracy/schemes.ts";
