@@ -12,7 +12,7 @@ echarts.use([LineChart, GridComponent, LegendComponent, TitleComponent, SVGRende
 const WIDTH = 960;
 const LEFT = [76, 556] as const;
 const PANEL = { width: 370, height: 170 };
-const TOP = 150;
+const TOP = 184;
 const GAP = 62;
 
 /** The colors and dashes of the schemes, in their order. */
@@ -91,7 +91,7 @@ export function drawStudy(title: string, subtitle: string, outcomes: readonly Ou
         textStyle: { fontSize: 14 },
       })),
     ],
-    legend: { top: 66, left: 40, right: 40, icon: "rect", itemWidth: 22, itemHeight: 3 },
+    legend: { top: 66, left: 40, right: 40, itemWidth: 30, itemGap: 26 },
     grid: panels.map(({ row, column }) => ({ left: LEFT[column], top: topOf(row), ...PANEL })),
     xAxis: panels.map(({ row }, gridIndex) => epochAxis(gridIndex, row)),
     yAxis: panels.map(({ figure }, gridIndex) => valueAxis(gridIndex, figure)),
