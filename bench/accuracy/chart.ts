@@ -12,8 +12,11 @@ echarts.use([LineChart, GridComponent, LegendComponent, TitleComponent, SVGRende
 const WIDTH = 960;
 const LEFT = [76, 556] as const;
 const PANEL = { width: 370, height: 170 };
-const TOP = 184;
+const TOP = 188;
 const GAP = 62;
+
+/** Columns of the legend. */
+const COLUMNS = 3;
 
 /** The colors and dashes of the schemes, in their order. */
 const STYLES: readonly [color: string, type: "solid" | "dashed" | "dotted"][] = [
@@ -91,7 +94,7 @@ export function drawStudy(title: string, subtitle: string, outcomes: readonly Ou
         textStyle: { fontSize: 14 },
       })),
     ],
-    legend: { top: 66, left: 40, right: 40, itemWidth: 30, itemGap: 26 },
+    legend: legendColumns([...new Set(outcomes.map(({ scheme }) => scheme.name))]),
     grid: panels.map(({ row, column }) => ({ left: LEFT[column], top: topOf(row), ...PANEL })),
     xAxis: panels.map(({ row }, gridIndex) => epochAxis(gridIndex, row)),
     yAxis: panels.map(({ figure }, gridIndex) => valueAxis(gridIndex, figure)),
@@ -107,6 +110,16 @@ export function drawStudy(title: string, subtitle: string, outcomes: readonly Ou
   const svg = chart.renderToSVGString();
   chart.dispose();
   return svg;
+}
+
+/** Legends side by side: echarts measures text too narrow to put one into rows. */
+function legendColumns(names: readonly string[]) {
+  const rows = Math.ceil(names.length / COLUMNS);
+  return Array.from({ length: COLUMNS }, (_, column) => ({
+    data: names.slice(column * rows, (column + 1) * rows),
+    ...{ orient: "vertical", left: 40 + column * 300, top: 66, itemWidth: 30, itemGap: 6 },
+    itemStyle: { opacity: 0 },
+  }));
 }
 
 function topOf(row: number): number {
