@@ -17,9 +17,11 @@ export async function runJobs(
   const work = async () => {
     const worker = new Worker(import.meta.resolve("./worker.ts"), { type: "module" });
     try {
+      await answerOf(worker); // what is sent while the images are read is lost
       for (const [i, job] of queue) {
         tell(job);
-        results[i] = await ask(worker, job);
+        worker.postMessage(job);
+        results[i] = await answerOf(worker);
       }
     } finally {
       worker.terminate();
@@ -30,10 +32,10 @@ export async function runJobs(
   return results;
 }
 
-function ask(worker: Worker, job: Job): Promise<JobResult> {
+/** The next message of a worker. */
+function answerOf(worker: Worker): Promise<JobResult> {
   const { promise, resolve, reject } = Promise.withResolvers<JobResult>();
   worker.onmessage = ({ data }) => resolve(data);
-  worker.onerror = ({ message }) => reject(new Error(`Cannot run ${job.scheme}: ${message}`));
-  worker.postMessage(job);
+  worker.onerror = ({ message }) => reject(new Error(`Cannot train in a worker: ${message}`));
   return promise;
 }

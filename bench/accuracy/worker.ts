@@ -1,4 +1,4 @@
-/** A worker that answers each job with its result. */
+/** A worker that says when it is ready, and then answers each job with its result. */
 
 import { type Job, runJob } from "./job.ts";
 
@@ -7,3 +7,4 @@ const scope = self as unknown as {
   postMessage: (message: unknown) => void;
 };
 scope.onmessage = ({ data }) => scope.postMessage(runJob(data));
+scope.postMessage("ready");
