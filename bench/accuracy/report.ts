@@ -21,7 +21,7 @@ function formatMomentum(outcomes: readonly Outcome[]): string {
     .filter(({ scheme }, i) => i === 0 || scheme.bytes[0] < 4)
     .map((outcome) => [
       outcome.scheme.name,
-      String(round(outcome.scheme.bytes[0], 3)),
+      formatBytes(outcome.scheme.bytes[0]),
       lastOf(outcome, ({ gain }) => gain).toFixed(3),
       percent(lastOf(outcome, ({ drift }) => drift)),
       describeFading(outcome),
@@ -30,9 +30,11 @@ function formatMomentum(outcomes: readonly Outcome[]): string {
 }
 
 function formatLosses(shown: readonly Outcome[], all: readonly Outcome[]): string {
-  const head = ["final loss", "test", "against float32", "training", "against float32"];
+  const against = "against float32";
+  const head = ["final loss", "bytes per element", "test", against, "training", against];
   const rows = shown.map((outcome) => [
     outcome.scheme.name,
+    formatBytes(outcome.scheme.bytes[0] + outcome.scheme.bytes[1]),
     lastOf(outcome, ({ testLoss }) => testLoss).toFixed(4),
     formatExcess(excessOf(outcome, all, "testLoss")),
     lastOf(outcome, ({ trainLoss }) => trainLoss).toFixed(4),
@@ -42,7 +44,7 @@ function formatLosses(shown: readonly Outcome[], all: readonly Outcome[]): strin
 }
 
 function describeFading({ fading: { steps, left } }: Outcome): string {
-  return steps === null ? `stays at ${left.toExponential(0)}` : `0 after ${steps} steps`;
+  return `${left === 0 ? "0" : left.toExponential(0)} after ${steps} steps`;
 }
 
 /** The median and the range of differences. */
@@ -60,6 +62,6 @@ function percent(share: number): string {
   return `${(100 * share).toFixed(1)} %`;
 }
 
-function round(value: number, digits: number): number {
-  return Number(value.toFixed(digits));
+function formatBytes(bytes: number): string {
+  return String(Number(bytes.toFixed(2)));
 }

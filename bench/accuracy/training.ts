@@ -32,10 +32,10 @@ export interface Epoch extends Deviation {
   readonly testLoss: number;
 }
 
-/** How the momentum of a run ended after its gradients had become 0. */
+/** What became of the momentum of a run after its gradients had become 0. */
 export interface Fading {
-  /** Steps until each element was exactly 0; null if that never happened. */
-  readonly steps: number | null;
+  /** Steps until each element was exactly 0, or all that were taken. */
+  readonly steps: number;
   /** The largest magnitude that was left. */
   readonly left: number;
 }
@@ -96,11 +96,9 @@ export class Training {
   fade(most: number): Fading {
     this.#optimizer.paramGroups[0].weightDecay = 0;
     for (const { grad } of this.#model.parameters) grad!.fill(0);
-    for (let steps = 0; steps <= most; steps++) {
-      if (this.momentum.every((value) => value === 0)) return { steps, left: 0 };
-      this.#step();
-    }
-    return { steps: null, left: this.momentum.reduce((a, b) => Math.max(a, Math.abs(b)), 0) };
+    let steps = 0;
+    for (; steps < most && this.momentum.some((value) => value !== 0); steps++) this.#step();
+    return { steps, left: this.momentum.reduce((a, b) => Math.max(a, Math.abs(b)), 0) };
   }
 
   #step(): void {
