@@ -193,6 +193,40 @@ for (const [what, state, version] of VERSIONS) {
   });
 }
 
+Deno.test("what version 2 can hold has the bytes that releases without version 3 wrote", async () => {
+  const dict: StateDict = {
+    state: {
+      "0": { momentum_buffer: Float32Array.of(0.1, -0, 1e-45, 3, Infinity, 3e38), shape: [2, 3] },
+      "1": { momentum_buffer: Float64Array.of(0.1), shape: [] },
+      "2": { momentum_buffer: BFloat16Array.of(0.1, -0), master_weight: Float32Array.of(0.1, -0) },
+    },
+    param_groups: [
+      { ...GROUP, nesterov: true, params: [1, 0], param_names: ["é", null] },
+      { ...GROUP, fused: null, initial_lr: 0.5, params: [2, 3] },
+    ],
+    parameters: {
+      "1": { data: Float64Array.of(1), shape: [] },
+      "3": { data: Float32Array.of(1, 2) },
+    },
+    rounding: { seed: 5, counter: 12 },
+    lr_scheduler: { last_epoch: 7, base_lrs: [0.1, 1], _last_lr: [0.5, 0.25] },
+    grad_scaler: {
+      scale: 1024,
+      growth_factor: 2,
+      backoff_factor: 0.5,
+      growth_interval: 2000,
+      _growth_tracker: 0,
+    },
+    metadata: { epoch: "3" },
+  };
+  const digest = await crypto.subtle.digest("SHA-256", encodeStateDict(dict) as BufferSource);
+  // Of the bytes that the last revision before version 3 wrote.
+  assertEquals(
+    new Uint8Array(digest).toHex(),
+    "983cb43c34fcc87c3193df85c16347d1a4d1feae3cd3eb22276121f6670698fc",
+  );
+});
+
 Deno.test("a file of a group with momentum in 8 bits that has not stepped is of version 3", () => {
   const dict = { state: {}, param_groups: [{ ...GROUP, momentum_bits: 8, params: [0] }] };
   assertEquals(headerOf(encodeStateDict(dict)).metadata.version, "3");

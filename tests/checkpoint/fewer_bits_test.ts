@@ -1,7 +1,14 @@
 /** Files of runs that keep their state in fewer bits. */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { BFloat16Array, GradScaler, loadState, saveState, SGD } from "@descent/sgd";
+import {
+  BFloat16Array,
+  CheckpointError,
+  GradScaler,
+  loadState,
+  saveState,
+  SGD,
+} from "@descent/sgd";
 import type { HostArray, Parameter, SaveStateOptions, SGDOptions, StateDict } from "@descent/sgd";
 import { LRScheduler, stepLR } from "@descent/sgd/schedules";
 
@@ -119,6 +126,21 @@ Deno.test("a file is loaded with convert in both directions", async () => {
     load(true);
     train(loaded, 2, 4);
   }
+});
+
+Deno.test("loadState refuses a file with a scale that no step makes, and names the file", async () => {
+  const run = start({ momentumBits: 8 });
+  train(run, 0, 1);
+  const path = await Deno.makeTempFile();
+  await saveState(path, run.optimizer);
+  const bytes = await Deno.readFile(path);
+  bytes[bytes.length - 1] = 3; // the scales are the last tensor
+  await Deno.writeFile(path, bytes);
+  const error = await loadState(path).catch((error) => error);
+  assert(error instanceof CheckpointError);
+  assert(error.message.startsWith(`Cannot load ${path}: `), error.message);
+  assert(error.message.includes("current value is 3 at 128"), error.message);
+  await Deno.remove(path);
 });
 
 const REFUSED: [unknown, string][] = [
