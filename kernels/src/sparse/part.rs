@@ -16,6 +16,13 @@ const ZEROS: usize = 512;
 /// How many entries ahead memory is asked for: processors foresee no jumps from row to row.
 const AHEAD: usize = 2;
 
+/// How many rows in use ahead memory is asked for.
+const USED_AHEAD: usize = 4;
+
+/// Bytes of a row in use that are asked for: processors foresee the rest, and only a few requests fit
+/// into their queue.
+const LEAD_BYTES: usize = 256;
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Mode {
     EachEntry,
@@ -120,7 +127,8 @@ impl<T: Real> Part<'_, T> {
         let keys = self.keys;
         for (i, &key) in keys.iter().enumerate() {
             if let Some(&ahead) = keys.get(i + AHEAD) {
-                self.prefetch_row(shared, row(ahead));
+                let at = (row(ahead) - self.from) * shared.columns;
+                shared.level.prefetch(&self.param[at..at + shared.columns]);
                 shared.level.prefetch(shared.entry(ahead));
             }
             self.step_row(shared, row(key), shared.entry(key));
@@ -155,13 +163,16 @@ impl<T: Real> Part<'_, T> {
     fn step_used_rows(&mut self, shared: &Shared<'_, T>) {
         let (mut sum, zeros) = (Vec::new(), zeros());
         let (mut used, mut keys) = (self.used, self.keys);
+        let lead = shared.columns.min(LEAD_BYTES / size_of::<T>());
         while let Some(&first) = used.first() {
             let first = first as usize;
-            if let Some(&ahead) = used.get(AHEAD) {
-                self.prefetch_row(shared, ahead as usize);
+            if let Some(&ahead) = used.get(USED_AHEAD) {
+                let at = (ahead as usize - self.from) * shared.columns;
+                shared.level.prefetch(&self.param[at..at + lead]);
+                shared.level.prefetch(&self.buffer[at..at + lead]);
             }
-            if let Some(&ahead) = keys.get(AHEAD) {
-                shared.level.prefetch(shared.entry(ahead));
+            if let Some(&ahead) = keys.get(USED_AHEAD) {
+                shared.level.prefetch(&shared.entry(ahead)[..lead]);
             }
             let named = keys.first().map_or(usize::MAX, |&key| row(key));
             if named == first {
@@ -174,14 +185,6 @@ impl<T: Real> Part<'_, T> {
                 self.step_without_entries(shared, &zeros, first, first + run);
                 used = &used[run..];
             }
-        }
-    }
-
-    fn prefetch_row(&self, shared: &Shared<'_, T>, row: usize) {
-        let at = (row - self.from) * shared.columns;
-        shared.level.prefetch(&self.param[at..at + shared.columns]);
-        if !self.buffer.is_empty() {
-            shared.level.prefetch(&self.buffer[at..at + shared.columns]);
         }
     }
 
