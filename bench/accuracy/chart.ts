@@ -10,8 +10,8 @@ import { type Epoch, SETTINGS } from "./training.ts";
 echarts.use([LineChart, GridComponent, LegendComponent, TitleComponent, SVGRenderer]);
 
 const WIDTH = 960;
-const LEFT = [76, 556] as const;
-const PANEL = { width: 370, height: 170 };
+const LEFT = [88, 572] as const;
+const PANEL = { width: 356, height: 170 };
 const TOP = 188;
 const GAP = 62;
 
@@ -150,7 +150,7 @@ function epochAxis(gridIndex: number, row: number) {
 
 function valueAxis(gridIndex: number, { name, axis }: Figure) {
   const splitLine = { lineStyle: { color: "#e6e9ec" } };
-  return { gridIndex, name, nameLocation: "middle", nameGap: 48, splitLine, ...axis };
+  return { gridIndex, name, nameLocation: "middle", nameGap: 60, splitLine, ...axis };
 }
 
 function line(
