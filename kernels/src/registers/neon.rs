@@ -1,6 +1,6 @@
 //! Registers of NEON.
 
-use super::Registers;
+use super::level::Registers;
 use crate::dtype::{nearest_f16, widen_f16};
 use half::f16;
 use pulp::aarch64::Neon;

@@ -1,6 +1,6 @@
 //! Registers of AVX2 and AVX-512.
 
-use super::Registers;
+use super::level::Registers;
 use pulp::bytemuck::cast;
 use pulp::x86::{V3, V4};
 use pulp::{Simd, f32x8, f32x16, i32x8, i32x16, u32x8, u32x16};

@@ -2,12 +2,10 @@
 
 use super::loops::Kernel;
 use super::prepare::Preparation;
-use super::{Gradient, Mixed, MixedGradient, Momentum, Param};
 use crate::dtype::RoundEveryOp;
 use crate::lanes::Real;
 use crate::random::Source;
 use crate::rule::{Hyperparameters, Lines};
-use crate::views::{elements, elements_mut};
 use half::{bf16, f16};
 
 /// What a step does besides the rule, for all groups.
@@ -138,33 +136,6 @@ impl<T: Real> Loops<T> {
 pub trait Computed: Real {
     /// The loops for this type.
     fn loops(plan: &Plan) -> &[Loops<Self>];
-    /// A tensor that is stored in this type, for the loop over blocks, if that knows it.
-    fn mixed<'a>(
-        _param: &'a mut [Self],
-        _grad: Gradient<'a, Self>,
-        _buffer: Option<&'a mut [Self]>,
-    ) -> Option<Mixed<'a>> {
-        None
-    }
-}
-
-impl Computed for f32 {
-    #[inline(always)]
-    fn loops(plan: &Plan) -> &[Loops<f32>] {
-        &plan.f32
-    }
-    fn mixed<'a>(
-        param: &'a mut [f32],
-        grad: Gradient<'a, f32>,
-        buffer: Option<&'a mut [f32]>,
-    ) -> Option<Mixed<'a>> {
-        let grad = match grad {
-            Gradient::Kept(grad) => MixedGradient::F32(elements(&grad)),
-            Gradient::Cleared(grad) => MixedGradient::ClearedF32(elements_mut(grad)),
-        };
-        let momentum = buffer.map_or(Momentum::None, Momentum::F32);
-        Some(Mixed::new(Param::F32(param), grad, momentum))
-    }
 }
 
 macro_rules! computed {
@@ -177,6 +148,7 @@ macro_rules! computed {
         }
     };
 }
+computed!(f32, f32);
 computed!(f64, f64);
 computed!(RoundEveryOp<f16>, f16);
 computed!(RoundEveryOp<bf16>, bf16);

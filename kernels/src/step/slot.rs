@@ -1,13 +1,14 @@
 //! One parameter of a step: what has to fit, how it is cut in two, and which loop it takes.
 
-use super::Mixed;
+use super::mixed::{Mixed, MixedGradient, Momentum, Param};
 use super::plan::{Computed, Plan};
 use super::tiled::Tile;
-use crate::dtype::{Element, TILE};
+use crate::dtype::{Element, RoundEveryOp, TILE};
 use crate::error::Error;
 use crate::parallel::{Task, both, middle_of};
 use crate::simd::Level;
 use crate::views::{elements, elements_mut};
+use half::{bf16, f16};
 use ndarray::{ArrayView1, ArrayViewMut1, Axis};
 use std::marker::PhantomData;
 
@@ -19,6 +20,37 @@ pub enum Gradient<'a, H> {
     /// It is filled with zeros once it has been read.
     Cleared(ArrayViewMut1<'a, H>),
 }
+
+/// A type that tensors are computed in, and whether the loop over blocks steps those stored in it.
+pub trait Blocked: Computed {
+    /// A tensor that is stored in this type, for the loop over blocks, if that knows it.
+    fn mixed<'a>(
+        _param: &'a mut [Self],
+        _grad: Gradient<'a, Self>,
+        _buffer: Option<&'a mut [Self]>,
+    ) -> Option<Mixed<'a>> {
+        None
+    }
+}
+
+impl Blocked for f32 {
+    fn mixed<'a>(
+        param: &'a mut [f32],
+        grad: Gradient<'a, f32>,
+        buffer: Option<&'a mut [f32]>,
+    ) -> Option<Mixed<'a>> {
+        let grad = match grad {
+            Gradient::Kept(grad) => MixedGradient::F32(elements(&grad)),
+            Gradient::Cleared(grad) => MixedGradient::ClearedF32(elements_mut(grad)),
+        };
+        let momentum = buffer.map_or(Momentum::None, Momentum::F32);
+        Some(Mixed::new(Param::F32(param), grad, momentum))
+    }
+}
+
+impl Blocked for f64 {}
+impl Blocked for RoundEveryOp<f16> {}
+impl Blocked for RoundEveryOp<bf16> {}
 
 /// One parameter of a step: its arrays, contiguous and of one length. It is stored as `H`, its buffer
 /// as `B`, and computed with as `T`.
@@ -68,7 +100,7 @@ impl<'a, H, B, T> Slot<'a, H, B, T> {
     }
 }
 
-impl<H: Element<T>, B: Element<T>, T: Computed> Task for Slot<'_, H, B, T> {
+impl<H: Element<T>, B: Element<T>, T: Blocked> Task for Slot<'_, H, B, T> {
     type Plan = Plan;
 
     #[inline(always)]
@@ -98,7 +130,7 @@ impl<H: Element<T>, B: Element<T>, T: Computed> Task for Slot<'_, H, B, T> {
     }
 }
 
-impl<H: Element<T>, B: Element<T>, T: Computed> Slot<'_, H, B, T> {
+impl<H: Element<T>, B: Element<T>, T: Blocked> Slot<'_, H, B, T> {
     /// Checks that the group exists, and that all arrays are contiguous and of one length; returns the
     /// bytes of the gradient.
     pub(super) fn check(&self, index: usize, plan: &Plan) -> Result<usize, Error> {

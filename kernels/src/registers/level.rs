@@ -1,0 +1,49 @@
+//! What a SIMD level does besides pulp's [`Simd`]: conversions in registers.
+
+use pulp::Simd;
+use pulp::bytemuck::Pod;
+
+/// Vectors of float32.
+pub(crate) type Floats<R> = <<R as Registers>::Simd as Simd>::f32s;
+/// Vectors of signed integers of 32 bits.
+pub(crate) type Ints<R> = <<R as Registers>::Simd as Simd>::i32s;
+/// Vectors of unsigned integers of 32 bits.
+pub(crate) type Bits<R> = <<R as Registers>::Simd as Simd>::u32s;
+
+/// A SIMD level with conversions. Vectors of 32-bit elements are pulp's; `Words` and `Bytes` are as many
+/// elements of 16 and 8 bits.
+pub trait Registers: Copy {
+    /// What pulp does at this level.
+    type Simd: Simd;
+    /// As many elements of 16 bits as a vector has of 32.
+    type Words: Pod;
+    /// As many elements of 8 bits.
+    type Bytes: Pod;
+
+    /// What pulp does at this level.
+    fn simd(self) -> Self::Simd;
+    /// Words with zeros above them.
+    fn widen_words(self, words: Self::Words) -> Bits<Self>;
+    /// Words with copies of their signs above them.
+    fn widen_signed_words(self, words: Self::Words) -> Ints<Self>;
+    /// Bytes with copies of their signs above them.
+    fn widen_signed_bytes(self, bytes: Self::Bytes) -> Ints<Self>;
+    /// The lower halves of integers.
+    fn narrow_to_words(self, values: Bits<Self>) -> Self::Words;
+    /// The lowest bytes of integers.
+    fn narrow_to_bytes(self, values: Bits<Self>) -> Self::Bytes;
+    /// Integers of at most 24 bits as float32.
+    fn floats(self, values: Ints<Self>) -> Floats<Self>;
+    /// The nearest integers, ties to even, of numbers below 2^22; anything for others.
+    fn integers(self, values: Floats<Self>) -> Ints<Self>;
+    /// The largest element.
+    fn largest(self, values: Ints<Self>) -> i32;
+    /// Shifts zeros in from the right.
+    fn shl<const BITS: u32>(self, values: Bits<Self>) -> Bits<Self>;
+    /// Shifts zeros in from the left.
+    fn shr<const BITS: u32>(self, values: Bits<Self>) -> Bits<Self>;
+    /// float16 as float32.
+    fn widen_f16(self, words: Self::Words) -> Floats<Self>;
+    /// The nearest float16, ties to even; of a NaN its sign and 0x7e00.
+    fn narrow_f16(self, values: Floats<Self>) -> Self::Words;
+}
