@@ -9,8 +9,8 @@
 //! The values of a tensor, padded with zeros to a multiple of [`ALIGN`] bytes, and its scales lie behind
 //! each other.
 
-use crate::registers::{BLOCK, Bits, Floats, Ints, Registers, each, load, store};
-use pulp::Simd;
+use crate::registers::{BLOCK, Bits, Floats, Registers, each, load, store};
+use pulp::{Scalar, Simd};
 
 /// Bytes to whose multiples values are padded.
 pub const ALIGN: usize = 64;
@@ -57,29 +57,49 @@ pub(crate) fn encode<R: Registers, const K: usize>(
     values: &mut [i8; BLOCK],
 ) -> u8 {
     let simd = r.simd();
-    let zero = simd.splat_i32s(0);
-    let largest = simd.splat_i32s(LARGEST);
-    let mark = simd.splat_i32s(NOT_FINITE);
-    let magnitudes: [Ints<R>; K] = each!(K, i => {
-        let bits = simd.transmute_u32s_f32s(momentum[i]);
-        simd.transmute_i32s_u32s(simd.and_u32s(bits, simd.splat_u32s(0x7fff_ffff)))
-    });
-    let mut maximum = zero;
+    let mut maximum = simd.splat_u32s(0);
     for i in 0..K {
-        let magnitude = magnitudes[i];
-        let finite = simd.less_than_or_equal_i32s(magnitude, largest);
-        maximum = simd.max_i32s(maximum, simd.select_i32s(finite, magnitude, zero));
+        let bits = simd.transmute_u32s_f32s(momentum[i]);
+        let magnitude = simd.and_u32s(bits, simd.splat_u32s(0x7fff_ffff));
+        maximum = simd.max_u32s(maximum, magnitude);
     }
-    let exponent = ((r.largest(maximum) as u32 + 0x1_ffff) >> 23).max(24) - 6;
-    let inverse = simd.splat_f32s(f32::from_bits((254 - exponent) << 23));
+    let largest = r.largest(simd.transmute_i32s_u32s(maximum));
+    if largest > LARGEST {
+        let (mut from, mut dither) = ([0.0; BLOCK], [0; BLOCK]);
+        store(&mut from, momentum);
+        store(&mut dither, numbers);
+        return encode_marked(&from, &dither, values);
+    }
+    let (scale, inverse) = scale_of(largest);
+    let inverse = simd.splat_f32s(inverse);
     let bytes: [R::Bytes; K] = each!(K, i => {
         let z = dithered(r, simd.mul_f32s(momentum[i], inverse), numbers[i]);
-        let finite = simd.less_than_or_equal_i32s(magnitudes[i], largest);
-        let integers = simd.select_i32s(finite, r.integers(z), mark);
-        r.narrow_to_bytes(simd.transmute_u32s_i32s(integers))
+        r.narrow_to_bytes(simd.transmute_u32s_i32s(r.integers(z)))
     });
     store(values, bytes);
-    exponent as u8
+    scale
+}
+
+/// The scale of a block whose largest magnitude has some bits, and the inverse of its unit.
+#[inline(always)]
+fn scale_of(largest: i32) -> (u8, f32) {
+    let exponent = ((largest as u32 + 0x1_ffff) >> 23).max(24) - 6;
+    (exponent as u8, f32::from_bits((254 - exponent) << 23))
+}
+
+/// As [`encode`], of a block of which not all is finite: one number at a time.
+#[cold]
+#[inline(never)]
+fn encode_marked(from: &[f32; BLOCK], numbers: &[u32; BLOCK], values: &mut [i8; BLOCK]) -> u8 {
+    let magnitude = |x: &f32| (x.to_bits() & 0x7fff_ffff) as i32;
+    let finite = from.iter().map(magnitude).filter(|&magnitude| magnitude <= LARGEST);
+    let (scale, inverse) = scale_of(finite.max().unwrap_or(0));
+    for (value, (x, &number)) in values.iter_mut().zip(from.iter().zip(numbers)) {
+        let z = dithered(Scalar, x * inverse, number);
+        let is_finite = magnitude(x) <= LARGEST;
+        *value = if is_finite { Scalar.integers(z) as i8 } else { NOT_FINITE as i8 };
+    }
+    scale
 }
 
 /// Adds odd multiples of 2^-16 between -1/2 and 1/2.

@@ -5,7 +5,7 @@
 //! than half a unit of bfloat16, and never makes NaN of a number.
 
 use super::words::nan_words;
-use crate::registers::{BLOCK, Bits, Floats, Ints, Registers, each, load, store};
+use crate::registers::{BLOCK, Bits, Floats, Registers, each, load, store};
 use pulp::Simd;
 use pulp::bytemuck::Zeroable;
 
@@ -18,9 +18,8 @@ pub(crate) fn join<R: Registers, const K: usize>(
 ) -> [Floats<R>; K] {
     let (params, corrections): ([R::Words; K], [R::Words; K]) = (load(params), load(corrections));
     each!(K, i => {
-        let correction = r.widen_signed_words(corrections[i]);
-        let (upper, correction) = guarded(r, r.widen_words(params[i]), correction);
-        add(r, upper, r.simd().transmute_u32s_i32s(correction))
+        let correction = r.simd().transmute_u32s_i32s(r.widen_signed_words(corrections[i]));
+        corrected(r, params[i], correction)
     })
 }
 
@@ -33,30 +32,20 @@ pub(crate) fn join24<R: Registers, const K: usize>(
 ) -> [Floats<R>; K] {
     let (params, corrections): ([R::Words; K], [R::Bytes; K]) = (load(params), load(corrections));
     each!(K, i => {
-        let correction = r.widen_signed_bytes(corrections[i]);
-        let (upper, correction) = guarded(r, r.widen_words(params[i]), correction);
-        add(r, upper, r.shl::<8>(r.simd().transmute_u32s_i32s(correction)))
+        let correction = r.simd().transmute_u32s_i32s(r.widen_signed_bytes(corrections[i]));
+        corrected(r, params[i], r.shl::<8>(correction))
     })
 }
 
-/// The upper half of a master and its correction, without a sign that would take a zero below itself or
-/// an infinity beyond.
+/// Parameters with their corrections. A correction that would make NaN of a zero, by taking it below
+/// itself, or of an infinity belongs to another parameter and is left out.
 #[inline(always)]
-fn guarded<R: Registers>(r: R, words: Bits<R>, correction: Ints<R>) -> (Bits<R>, Ints<R>) {
+fn corrected<R: Registers>(r: R, params: R::Words, correction: Bits<R>) -> Floats<R> {
     let simd = r.simd();
-    let magnitude = simd.and_u32s(words, simd.splat_u32s(0x7fff));
-    let zero = simd.splat_i32s(0);
-    let is_zero = simd.equal_u32s(magnitude, simd.splat_u32s(0));
-    let is_infinite = simd.equal_u32s(magnitude, simd.splat_u32s(0x7f80));
-    let correction = simd.select_i32s(is_zero, simd.max_i32s(correction, zero), correction);
-    let correction = simd.select_i32s(is_infinite, simd.min_i32s(correction, zero), correction);
-    (r.shl::<16>(words), correction)
-}
-
-#[inline(always)]
-fn add<R: Registers>(r: R, upper: Bits<R>, lower: Bits<R>) -> Floats<R> {
-    let simd = r.simd();
-    simd.transmute_f32s_u32s(simd.add_u32s(upper, lower))
+    let upper = r.shl::<16>(r.widen_words(params));
+    let master = simd.transmute_f32s_u32s(simd.add_u32s(upper, correction));
+    let ordered = simd.equal_f32s(master, master);
+    simd.select_f32s(ordered, master, simd.transmute_f32s_u32s(upper))
 }
 
 /// Stores the masters of a block with 16-bit corrections.

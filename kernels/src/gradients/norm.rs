@@ -135,18 +135,23 @@ impl<T: Number> WithSimd for AddSquares<'_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> [f64; LANES] {
         let AddSquares { mut lanes, values, factor } = self;
-        let square = |value: T| {
-            let value: f64 = (value * factor).into(); // a product with 1 is exact
-            value * value
-        };
         let (whole, rest) = values.as_chunks::<LANES>();
         for values in whole {
-            let squares: [f64; LANES] = std::array::from_fn(|i| square(values[i]));
             for i in 0..LANES {
-                lanes[i] += squares[i];
+                lanes[i] = add_square::<S, T>(lanes[i], values[i], factor);
             }
         }
-        lanes.iter_mut().zip(rest).for_each(|(sum, &value)| *sum += square(value));
+        for (sum, &value) in lanes.iter_mut().zip(rest) {
+            *sum = add_square::<S, T>(*sum, value, factor);
+        }
         lanes
     }
+}
+
+#[inline(always)]
+fn add_square<S: Simd, T: Number>(sum: f64, value: T, factor: T) -> f64 {
+    let value: f64 = (value * factor).into(); // a product with 1 is exact
+    // The square of what was not a float64 is exact, so that it does not matter how it is added.
+    let fused = const { size_of::<T>() < size_of::<f64>() && !S::IS_SCALAR };
+    if fused { value.mul_add(value, sum) } else { sum + value * value }
 }

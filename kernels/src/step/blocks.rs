@@ -216,7 +216,7 @@ impl<R: Registers, const K: usize> Stepper<R, K> {
         let Stepper { r, factors, lines, preparation } = self;
         if !preparation.is_neutral() {
             let prepare = preparation.vectors(r.simd());
-            g = each!(K, i => prepare(g[i]));
+            g = each!(K, i => prepare.run(g[i]));
         }
         update(Vectors::<R::Simd, K>(r.simd()), factors, *lines, p, g, b)
     }

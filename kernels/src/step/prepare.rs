@@ -41,13 +41,30 @@ impl<T: Real> Preparation<T> {
         lanes::run::<T, _>(level, Copied { preparation: *self, from, to });
     }
 
-    /// Prepares one vector at a time.
+    /// The same for vectors.
     #[inline(always)]
-    pub(crate) fn vectors<S: Simd>(self, s: S) -> impl Fn(T::Lanes<S>) -> T::Lanes<S> + Copy {
+    pub(crate) fn vectors<S: Simd>(self, s: S) -> Prepare<S, T> {
         let [scale, coefficient, limit] =
             [self.scale, self.coefficient, self.limit].map(|value| T::splat(s, value));
+        Prepare { s, scale, coefficient, limit }
+    }
+}
+
+/// Prepares one vector at a time.
+#[derive(Clone, Copy)]
+pub(crate) struct Prepare<S: Simd, T: Real> {
+    s: S,
+    scale: T::Lanes<S>,
+    coefficient: T::Lanes<S>,
+    limit: T::Lanes<S>,
+}
+
+impl<S: Simd, T: Real> Prepare<S, T> {
+    #[inline(always)]
+    pub(crate) fn run(&self, g: T::Lanes<S>) -> T::Lanes<S> {
+        let &Prepare { s, scale, coefficient, limit } = self;
         let a = T::arithmetic(s);
-        move |g| T::clamp(s, a.mul(a.mul(g, scale), coefficient), limit)
+        T::clamp(s, a.mul(a.mul(g, scale), coefficient), limit)
     }
 }
 
@@ -63,9 +80,11 @@ impl<T: Real> WithSimd for InPlace<'_, T> {
     fn with_simd<S: Simd>(self, s: S) {
         let prepare = self.preparation.vectors(s);
         let (vectors, rest) = T::split_mut::<S>(self.grad);
-        vectors.iter_mut().for_each(|v| *v = prepare(*v));
+        for v in vectors {
+            *v = prepare.run(*v);
+        }
         if !rest.is_empty() {
-            let value = prepare(T::load(s, rest));
+            let value = prepare.run(T::load(s, rest));
             T::store(s, rest, value);
         }
     }
@@ -85,9 +104,11 @@ impl<T: Real> WithSimd for Copied<'_, T> {
         let prepare = self.preparation.vectors(s);
         let (from, from_rest) = T::split::<S>(self.from);
         let (to, to_rest) = T::split_mut::<S>(self.to);
-        to.iter_mut().zip(from).for_each(|(to, &from)| *to = prepare(from));
+        for (to, &from) in to.iter_mut().zip(from) {
+            *to = prepare.run(from);
+        }
         if !to_rest.is_empty() {
-            T::store(s, to_rest, prepare(T::load(s, from_rest)));
+            T::store(s, to_rest, prepare.run(T::load(s, from_rest)));
         }
     }
 }
