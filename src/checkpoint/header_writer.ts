@@ -13,8 +13,13 @@ const ZERO = 0x30;
 
 /** JSON in UTF-8, behind room for its length. */
 export class HeaderWriter {
-  #bytes = new Uint8Array(1 << 12);
+  #bytes: Uint8Array<ArrayBuffer>;
   #at = PREFIX;
+
+  /** @param room Bytes that the header is expected to have: it is copied each time it outgrows them. */
+  constructor(room: number) {
+    this.#bytes = new Uint8Array(PREFIX + room);
+  }
 
   /** Bytes of the JSON so far. */
   get length(): number {
@@ -24,7 +29,10 @@ export class HeaderWriter {
   /** Writes text of ASCII as it is. */
   raw(text: string): void {
     this.#reserve(text.length);
-    this.#put(text);
+    const bytes = this.#bytes;
+    const from = this.#at;
+    for (let i = 0; i < text.length; i++) bytes[from + i] = text.charCodeAt(i);
+    this.#at = from + text.length;
   }
 
   /** Writes a whole number >= 0. */

@@ -36,6 +36,9 @@ const MAX_TENSORS = 250_000;
 /** Its name, its three fields and two offsets. */
 const VALUES_PER_TENSOR = 6;
 
+/** Bytes that a tensor is expected to take in a header. */
+const ROOM = 100;
+
 /** Bits per element. */
 const BITS: ReadonlyMap<string, number> = new Map([
   ["BOOL", 8],
@@ -97,7 +100,7 @@ export function layOut(
 ): Layout {
   checkReadable(tensors, metadata);
   const sorted = sortTensors(tensors);
-  const writer = new HeaderWriter();
+  const writer = new HeaderWriter(ROOM * (1 + tensors.length));
   const notes = Object.keys(metadata).length > 0;
   writer.raw("{");
   if (notes) writeMetadata(writer, metadata);
