@@ -2,7 +2,7 @@
 
 use super::arrays::{Arrays, Grad};
 use super::blocks::{Form, GradForm, Job, Storages};
-use super::fail;
+use super::failure::fail;
 use super::plan::Plan;
 use crate::dtype::{Element, TILE};
 use crate::error::Error;

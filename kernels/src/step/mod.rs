@@ -10,6 +10,7 @@
 
 mod arrays;
 mod blocks;
+mod failure;
 pub(crate) mod loops;
 mod mixed;
 mod plan;
@@ -18,9 +19,9 @@ mod slot;
 mod storage;
 mod tiled;
 
+pub(crate) use failure::fail;
 pub use mixed::{Mixed, MixedGradient, Momentum, Param};
 pub use plan::{Call, Plan, Types};
-pub(crate) use slot::fail;
 pub use slot::{Gradient, Slot};
 
 use crate::config::Config;

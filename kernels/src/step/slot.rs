@@ -1,5 +1,6 @@
 //! One parameter of a step: what has to fit, how it is cut in two, and which loop it takes.
 
+use super::failure::fail;
 use super::mixed::{Mixed, MixedGradient, Momentum, Param};
 use super::plan::{Computed, Plan};
 use super::tiled::Tile;
@@ -221,10 +222,4 @@ impl<H: Element<T>, B: Element<T>, T: Blocked> Slot<'_, H, B, T> {
 
 fn tiles<T>(view: ArrayViewMut1<'_, T>) -> std::slice::ChunksMut<'_, T> {
     elements_mut(view).chunks_mut(TILE)
-}
-
-/// The error for a tensor that cannot be stepped.
-#[cold]
-pub(crate) fn fail(index: usize, what: &str) -> Error {
-    Error::Table(format!("Cannot step tensor {index} as {what}"))
 }
