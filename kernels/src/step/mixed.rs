@@ -108,8 +108,7 @@ impl<'a> Mixed<'a> {
         Mixed { arrays: self.arrays.reborrow(), grad: self.grad.reborrow(), ..*self }
     }
 
-    /// Checks that the group exists, and that all arrays are of one length; returns the bytes of the
-    /// gradient.
+    /// Checks that the group exists, and that all arrays are of one length; returns [`Task::bytes`].
     pub(super) fn check(&self, index: usize, plan: &Plan) -> Result<usize, Error> {
         let Some(loops) = plan.loops::<f32>().get(self.group) else {
             return Err(fail(index, "its group does not exist"));
@@ -184,11 +183,7 @@ impl Task for Mixed<'_> {
     type Plan = Plan;
 
     fn bytes(&self) -> usize {
-        let element = match self.storages.grad {
-            GradForm::F32 => size_of::<f32>(),
-            GradForm::F16 | GradForm::Bf16 => size_of::<u16>(),
-        };
-        element * self.length
+        size_of::<f32>() * self.length
     }
 
     fn halve(self) -> (Self, Self) {
