@@ -108,8 +108,7 @@ impl<'a> Mixed<'a> {
         Mixed { arrays: self.arrays.reborrow(), grad: self.grad.reborrow(), ..*self }
     }
 
-    /// Checks that the group exists, and that all arrays are of one length; returns the bytes of the
-    /// gradient.
+    /// Checks that the group exists, and that all arrays are of one length; returns [`Task::bytes`].
     pub(super) fn check(&self, index: usize, plan: &Plan) -> Result<usize, Error> {
         let Some(loops) = plan.loops::<f32>().get(self.group) else {
             return Err(fail(index, "its group does not exist"));
@@ -156,10 +155,8 @@ impl<'a> Mixed<'a> {
     }
 
     /// Steps a part whose parameters are rounded to the nearest.
-    fn step(mut self, job: &Job, level: Level) {
-        let Mixed { storages, arrays, grad, length, offset, .. } = &mut self;
-        job.run(level, *storages, arrays.reborrow(), grad.read(), *length, *offset);
-        grad.clear();
+    fn step(self, job: &Job, level: Level) {
+        job.run(level, self.storages, self.arrays, self.grad, self.offset);
     }
 
     /// Steps a tile whose parameters are rounded by random bits.
@@ -172,14 +169,13 @@ impl<'a> Mixed<'a> {
         if self.arrays.wide.is_empty() {
             form.load(level, words, tile);
             let arrays = Arrays { wide: tile, ..self.arrays.reborrow() };
-            job.run(level, self.storages, arrays, self.grad.read(), self.length, self.offset);
+            job.run(level, self.storages, arrays, self.grad, self.offset);
             form.scatter(level, tile, words, random);
         } else {
             let arrays = self.arrays.reborrow();
-            job.run(level, self.storages, arrays, self.grad.read(), self.length, self.offset);
+            job.run(level, self.storages, arrays, self.grad, self.offset);
             form.scatter(level, self.arrays.wide, words, random);
         }
-        self.grad.clear();
     }
 }
 
@@ -187,11 +183,7 @@ impl Task for Mixed<'_> {
     type Plan = Plan;
 
     fn bytes(&self) -> usize {
-        let element = match self.storages.grad {
-            GradForm::F32 => size_of::<f32>(),
-            GradForm::F16 | GradForm::Bf16 => size_of::<u16>(),
-        };
-        element * self.length
+        size_of::<f32>() * self.length
     }
 
     fn halve(self) -> (Self, Self) {
@@ -200,23 +192,18 @@ impl Task for Mixed<'_> {
         (part, rest.expect("a part that is halved is longer than a line"))
     }
 
-    /// Steps all of it at once if the gradient is kept, and else a tile at a time, so that the gradient is
-    /// still in the first-level cache when it is cleared.
+    /// Steps all of it at once, or a tile at a time if its parameters are rounded by random bits.
     fn run(self, plan: &Plan, level: Level) {
         let key = dither::key(plan.source(), self.number);
         let job = Job::new(&plan.loops::<f32>()[self.group], self.first, key);
-        if !self.stochastic && !self.grad.is_cleared() {
+        if !self.stochastic || matches!(self.storages.form, Form::Wide) {
             return self.step(&job, level);
         }
-        let stochastic = self.stochastic && !matches!(self.storages.form, Form::Wide);
-        let mut bits = stochastic.then(|| plan.source().bits(self.number, self.offset));
+        let mut bits = plan.source().bits(self.number, self.offset);
         let mut rest = Some(self);
         while let Some(all) = rest {
             let (tile, next) = all.cut(TILE);
-            match &mut bits {
-                Some(bits) => tile.step_by_chance(&job, level, bits),
-                None => tile.step(&job, level),
-            }
+            tile.step_by_chance(&job, level, &mut bits);
             rest = next;
         }
     }
