@@ -54,7 +54,7 @@ export function formatFigures(figures: readonly Figure[]): string {
 export function describeLoad(figures: readonly Quietness[]): string {
   if (figures.length === 0) return "Nothing was measured.";
   const most = Math.max(0, ...figures.map(({ othersCores }) => othersCores)).toFixed(2);
-  const cores = `${most} of ${cpus().length} cores`;
+  const cores = `${most} of ${navigator.hardwareConcurrency} cores`;
   const busy = figures.filter(isBusy);
   if (busy.length === 0) return `The machine was quiet: other programs used at most ${cores}.`;
   const spread = Math.max(...busy.map(({ spread }) => spread));
