@@ -131,7 +131,7 @@ const CHECKS: { readonly [K in keyof Hyperparameters]: (value: unknown) => void 
   weightDecay: (value) => checkNumber("weightDecay", value, NOT_NEGATIVE),
   nesterov: (value) => checkBoolean("nesterov", value),
   maximize: (value) => checkBoolean("maximize", value),
-  foreach: (value) => value === null || checkBoolean("foreach", value, " or null"),
+  foreach: (value) => value === null || checkBoolean("foreach", value, ["null"]),
   differentiable: (value) => checkBoolean("differentiable", value),
   sign: (value) => checkBoolean("sign", value),
 };

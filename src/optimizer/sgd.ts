@@ -65,6 +65,11 @@ export interface ParameterStateView<T extends Tensor = FloatArray> {
    * there is none.
    */
   readMomentum(): T | Float32Array | null;
+  /**
+   * A float32 copy of the master weight: of `masterWeight`, or of the parameter and its `correction`
+   * joined, which is exact; null if there is none. It has more bits than the parameter.
+   */
+  readMasterWeight(): Float32Array | null;
 }
 
 /**

@@ -1,6 +1,6 @@
 /** What does not go with momentum in 8 bits, with split master weights and with float32 gradients. */
 
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { BFloat16Array, SGD, sgd, sgdVjp } from "@descent/sgd";
 import type {
   DeviceTensor,
@@ -11,6 +11,7 @@ import type {
   SparseParameter,
   Tensor,
 } from "@descent/sgd";
+import { testOnBackends } from "../../support/backends.ts";
 import { registerDeviceTensor } from "../../../src/core/dtype.ts";
 
 const half = (): Parameter<HostArray> => {
@@ -91,8 +92,7 @@ const OPTIONS: Readonly<Record<string, Case>> = {
   "masterWeights of another word": [
     () => create(half(), { masterWeights: "split16" }),
     TypeError,
-    'Cannot set masterWeights as it must be true or false, "split" or "split24": current value is ' +
-    '"split16"',
+    'Cannot set masterWeights as it must be true, false, "split" or "split24": current value is "split16"',
   ],
   "split with stochastic rounding": [
     () => create(half(), { masterWeights: "split", rounding: "stochastic" }),
@@ -120,6 +120,20 @@ const OPTIONS: Readonly<Record<string, Case>> = {
     TypeError,
     'float16 on a GPU needs rounding "nearest" and no masterWeights',
   ],
+  ...Object.fromEntries(
+    Object.entries({
+      masterWeights: true,
+      rounding: "torch",
+      seed: 1,
+      backend: "js",
+      recordSteps: 1,
+    })
+      .map(([name, value]) => [`${name} of a group`, [
+        () => new SGD([{ params: [wide()], [name]: value } as ParamGroupOptions], { lr: 1 }),
+        TypeError,
+        `Cannot read option "${name}" as it is an option of the optimizer, not of a group`,
+      ]]),
+  ),
   "masterWeights of the functional form": [
     () => {
       const options = { lr: 1, momentum: 0, ...OFF, masterWeights: true };
@@ -161,7 +175,8 @@ const STEPS: Readonly<Record<string, Case>> = {
       const grad = { indices: new Int32Array([1]), values, shape: [64, 64] as const };
       (w as unknown as SparseParameter).grad = grad;
     },
-    "Cannot use grad of parameter 0 as it must be an array with momentumBits 8: it is sparse",
+    "Cannot use grad of parameter 0 as it must be an array, not sparse, with momentumBits 8: put its " +
+      "parameter into a group with momentumBits: 32",
   ),
   "a sparse gradient with split": stepCase(
     half(),
@@ -189,7 +204,7 @@ const STEPS: Readonly<Record<string, Case>> = {
     half(),
     { rounding: "torch" },
     (w) => Object.assign(w, { grad: new Float32Array(4096) }),
-    "it must be bfloat16, like its data: current value is of type Float32Array",
+    'it must be bfloat16, like its data, with rounding "torch": current value is of type Float32Array',
   ),
   "a float32 gradient of another length": stepCase(
     half(),
@@ -201,7 +216,13 @@ const STEPS: Readonly<Record<string, Case>> = {
     half(),
     {},
     (w) => Object.assign(w, { grad: new Float64Array(4096) }),
-    "it must be bfloat16, like its data: current value is of type Float64Array",
+    "it must be bfloat16, like its data, or float32: current value is of type Float64Array",
+  ),
+  "bits of 16 that are not known to be bfloat16 as a gradient": stepCase(
+    half(),
+    {},
+    (w) => Object.assign(w, { grad: new Uint16Array(4096) }),
+    "it must be bfloat16, like its data, or float32: current value is of type Uint16Array",
   ),
   "differentiable that is set later": [
     () => {
@@ -215,9 +236,42 @@ const STEPS: Readonly<Record<string, Case>> = {
   "a differentiable step with split": [
     () => create(half(), { masterWeights: "split", differentiable: true }).step(),
     TypeError,
-    "must be an array of float32 or float64 where differentiable is true: it is bfloat16",
+    "Cannot use data of parameter 0 as differentiable needs float32 or float64: current type is bfloat16",
   ],
 };
+
+/** Arrays that a user assigns to the state of a parameter "w" of 4,096 elements of bfloat16. */
+const ASSIGNED: readonly [options: SGDOptions, assigned: object, text: string][] = [
+  [
+    { masterWeights: "split" },
+    { masterWeight: new Float32Array(4096) },
+    'with masterWeights "split"',
+  ],
+  [{ masterWeights: "split24" }, { masterWeight: new Float32Array(4096) }, '"split24"'],
+  [{}, { masterWeight: new Float32Array(4096) }, "with masterWeights false"],
+  [{ masterWeights: true }, { correction: new Int16Array(4096) }, "with masterWeights true"],
+  [{}, { correction: new Int8Array(4096) }, "with masterWeights false"],
+];
+
+testOnBackends("an assigned array that no step would use is refused by the step", (backend) => {
+  for (const [options, assigned, text] of ASSIGNED) {
+    for (const steps of [0, 2]) {
+      const w = { ...half(), name: "w" };
+      const optimizer = create(w, { ...options, backend });
+      for (let i = 0; i < steps; i++) optimizer.step();
+      const state = optimizer.state.get(w)!;
+      const [name] = Object.keys(assigned) as (keyof typeof state)[];
+      const before = state[name];
+      Object.assign(state, assigned);
+      const what = name === "correction" ? name : "master weight";
+      const act = () => optimizer.step();
+      const start = `Cannot use ${what} of parameter 0 ("w") as it must be null `;
+      assertStringIncludes(assertThrows(act, TypeError, start).message, text);
+      Object.assign(state, { [name]: before });
+      optimizer.step();
+    }
+  }
+});
 
 function stepCase(
   w: Parameter<HostArray>,
