@@ -54,7 +54,7 @@ export function formatOutcomes(outcomes: readonly Outcome[]): string {
     "work",
     "time of a step (less is better)",
     "ratio",
-    "asked",
+    "goal",
     "torch at its fastest",
   ];
   const table = formatTable(head, outcomes.map(formatOutcome));
