@@ -33,7 +33,7 @@ Deno.test("each task that measures builds first, but for --help", async () => {
 
 /** Command lines, and the last line of what is printed about them. */
 const REFUSED: readonly (readonly [args: readonly string[], last: string])[] = [
-  [["bench/bytes.ts", "--onyl", "x"], "Cannot read --onyl as it is not an option"],
+  [["bench/bytes.ts", "--unknown", "x"], "Cannot read --unknown as it is not an option"],
   [["bench/bytes.ts", "--only"], "Cannot read --only as its value is missing"],
   [["bench/main.ts", "--only", "zz"], 'Cannot measure as no row has "zz" in its name'],
   [["bench/bytes.ts", "--only", "zz"], 'Cannot measure as no row has "zz" in its name'],
