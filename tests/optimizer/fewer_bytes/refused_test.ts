@@ -120,14 +120,6 @@ const OPTIONS: Readonly<Record<string, Case>> = {
     TypeError,
     'float16 on a GPU needs rounding "nearest" and no masterWeights',
   ],
-  "masterWeights of the functional form": [
-    () => {
-      const options = { lr: 1, momentum: 0, ...OFF, masterWeights: true };
-      sgd([new Float32Array(1)], [null], [null], options as never);
-    },
-    TypeError,
-    'Cannot read option "masterWeights" as it does not exist',
-  ],
   "momentumBits 8 of the functional form with torch's rounding": [
     () => {
       const options = { lr: 1, momentum: 0.9, ...OFF, momentumBits: 8, rounding: "torch" } as const;
@@ -144,6 +136,26 @@ const OPTIONS: Readonly<Record<string, Case>> = {
     },
     AS_RANGE,
     "Cannot go back as it needs momentumBits 32: current value is 8",
+  ],
+  "split of sgdVjp": [
+    () => {
+      const masterWeights = "split" as const;
+      const one = new Float32Array(1);
+      const masters = { masterWeights, masterWeightList: [null] };
+      const options = { lr: 1, momentum: 0.9, ...OFF, ...masters };
+      sgdVjp([one], [one], [null], { params: [one] }, options);
+    },
+    AS_RANGE,
+    'Cannot go back as it needs masterWeights false: current value is "split"',
+  ],
+  "a bfloat16 parameter with a float32 gradient of sgdVjp": [
+    () => {
+      const [one, wide] = [BFloat16Array.of(1), new Float32Array(1)];
+      const options = { lr: 1, momentum: 0.9, ...OFF };
+      sgdVjp([one as never], [wide], [null], { params: [wide] }, options);
+    },
+    TypeError,
+    "Cannot go back through parameter 0 as it must be float32 or float64: current dtype is bfloat16",
   ],
 };
 
