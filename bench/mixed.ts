@@ -19,7 +19,14 @@ import {
   torchPrograms,
 } from "./peers/programs.ts";
 import { writeSection } from "./readme.ts";
-import { describeMachine, formatNumber, formatTable, formatTime, today } from "./text.ts";
+import {
+  describeMachine,
+  formatNumber,
+  formatTable,
+  formatTime,
+  TIME_OF_A_STEP,
+  today,
+} from "./text.ts";
 import { findWorkload } from "./workloads.ts";
 
 const HELP = `Measures steps that unscale, check, clip and zero gradients, next to torch's.
@@ -85,5 +92,5 @@ function formatResults(name: string, results: readonly Result[], reference: stri
     formatTime(result.ns),
     formatNumber(ratioOf(result, own)),
   ]);
-  return formatTable([name, "time", "/ Descent"], rows);
+  return formatTable([name, TIME_OF_A_STEP, "/ Descent (less is better)"], rows);
 }

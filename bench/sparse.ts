@@ -17,7 +17,7 @@ import {
   THREADS,
   torchPrograms,
 } from "./peers/programs.ts";
-import { describeMachine, formatTable, formatTime, today } from "./text.ts";
+import { describeMachine, formatTable, formatTime, TIME_OF_A_STEP, today } from "./text.ts";
 import { createWorkload } from "./workloads.ts";
 
 const HELP = `Measures a step that touches 4,096 rows of 50,000 x 256, next to torch's.
@@ -47,6 +47,6 @@ const { results, about } = await duel(programs, workload, flags.rounds ?? 15);
 const versions = [...new Set(about)].filter((text) => text !== "").join(", ");
 console.log(`\n${describeMachine()}, ${today()}: ${versions}\n`);
 console.log(formatTable(
-  [workload.name, "step"],
+  [workload.name, TIME_OF_A_STEP],
   results.map(({ contender, ns }) => [contender, formatTime(ns)]),
 ));
