@@ -8,7 +8,6 @@ import type {
   Parameter,
   ParamGroupOptions,
   SGDOptions,
-  SparseParameter,
   Tensor,
 } from "@descent/sgd";
 import { registerDeviceTensor } from "../../../src/core/dtype.ts";
@@ -163,27 +162,31 @@ for (const [what, [act, type, text]] of Object.entries(OPTIONS)) {
   Deno.test(`refused: ${what}`, () => void assertThrows(act, type, text));
 }
 
+/** Gives a parameter of 4,096 elements a sparse gradient for one of 64 rows. */
+function setSparse(w: Parameter<HostArray>, values: HostArray): void {
+  const grad = { indices: new Int32Array([1]), values, shape: [64, 64] };
+  Object.assign(w, { grad });
+}
+
 /** What is refused by a step, which changes nothing. */
 const STEPS: Readonly<Record<string, Case>> = {
   "a sparse gradient with momentumBits 8": stepCase(
     wide(),
     { momentumBits: 8 },
-    (w) => {
-      const values = new Float32Array(64);
-      const grad = { indices: new Int32Array([1]), values, shape: [64, 64] as const };
-      (w as unknown as SparseParameter).grad = grad;
-    },
+    (w) => setSparse(w, new Float32Array(64)),
     "Cannot use grad of parameter 0 as it must be an array with momentumBits 8: it is sparse",
   ),
-  "a sparse gradient with split": stepCase(
+  "a sparse gradient of bfloat16 with split": stepCase(
     half(),
     { masterWeights: "split" },
-    (w) => {
-      const values = new BFloat16Array(64) as unknown as Float32Array;
-      const grad = { indices: new Int32Array([1]), values, shape: [64, 64] as const };
-      (w as unknown as SparseParameter).grad = grad;
-    },
-    "a sparse gradient needs data of float32 or float64",
+    (w) => setSparse(w, new BFloat16Array(64)),
+    "a sparse gradient needs data of float32 or float64: its data are bfloat16",
+  ),
+  "a sparse gradient of float32 for bfloat16": stepCase(
+    half(),
+    {},
+    (w) => setSparse(w, new Float32Array(64)),
+    "a sparse gradient needs data of float32 or float64: its data are bfloat16",
   ),
   "data that become float64 with momentumBits 8": stepCase(
     wide(),
@@ -228,6 +231,35 @@ const STEPS: Readonly<Record<string, Case>> = {
     () => create(half(), { masterWeights: "split", differentiable: true }).step(),
     TypeError,
     "must be an array of float32 or float64 where differentiable is true: it is bfloat16",
+  ],
+  "a differentiable step with a float32 gradient of bfloat16": [
+    () => create({ ...half(), grad: new Float32Array(4096) }, { differentiable: true }).step(),
+    TypeError,
+    "must be an array of float32 or float64 where differentiable is true: it is bfloat16",
+  ],
+  "a float32 array as the gradient of float16 on a GPU": [
+    () => {
+      const w: Parameter<Tensor> = { data: tensorOf("float16"), grad: new Float32Array(4096) };
+      new SGD<Tensor>([w], { lr: 0.1 }).step();
+    },
+    TypeError,
+    "Cannot use grad of parameter 0 as it must be float16 on the same GPU, like its data",
+  ],
+  "a float32 tensor as the gradient of float16 on a GPU": [
+    () => {
+      const w: Parameter<Tensor> = { data: tensorOf("float16"), grad: tensorOf("float32") };
+      new SGD<Tensor>([w], { lr: 0.1 }).step();
+    },
+    TypeError,
+    "Cannot use grad of parameter 0 as it must be float16 on the same GPU, like its data",
+  ],
+  "a float32 tensor of a GPU as the gradient of bfloat16": [
+    () => {
+      const w: Parameter<Tensor> = { data: new BFloat16Array(4096), grad: tensorOf("float32") };
+      new SGD<Tensor>([w], { lr: 0.1 }).step();
+    },
+    TypeError,
+    "Cannot use grad of parameter 0 as it must be bfloat16, like its data",
   ],
 };
 
