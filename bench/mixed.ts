@@ -13,7 +13,14 @@ import { duel, ratioOf, type Result } from "./peers/duel.ts";
 import { denoProgram, descentOn, type Program, THREADS, torchPrograms } from "./peers/programs.ts";
 import { findPython } from "./peers/python.ts";
 import { writeSection } from "./readme.ts";
-import { describeMachine, formatNumber, formatTable, formatTime, today } from "./text.ts";
+import {
+  describeMachine,
+  formatNumber,
+  formatTable,
+  formatTime,
+  TIME_OF_A_STEP,
+  today,
+} from "./text.ts";
 import { findWorkload } from "./workloads.ts";
 
 const HELP = `Measures steps that unscale, check, clip and zero gradients, next to torch's.
@@ -77,5 +84,5 @@ function formatResults(name: string, results: readonly Result[], reference: stri
     formatTime(result.ns),
     formatNumber(ratioOf(result, own)),
   ]);
-  return formatTable([name, "time", "/ Descent"], rows);
+  return formatTable([name, TIME_OF_A_STEP, "/ Descent (less is better)"], rows);
 }

@@ -11,7 +11,7 @@ import { readFlags } from "./flags.ts";
 import { duel } from "./peers/duel.ts";
 import { denoProgram, descentOn, type Program, THREADS, torchPrograms } from "./peers/programs.ts";
 import { findPython } from "./peers/python.ts";
-import { describeMachine, formatTable, formatTime, today } from "./text.ts";
+import { describeMachine, formatTable, formatTime, TIME_OF_A_STEP, today } from "./text.ts";
 import { createWorkload } from "./workloads.ts";
 
 const HELP = `Measures a step that touches 4,096 rows of 50,000 x 256, next to torch's.
@@ -41,6 +41,6 @@ const { results, about } = await duel(programs, workload, flags.rounds ?? 15);
 const versions = [...new Set(about)].filter((text) => text !== "").join(", ");
 console.log(`\n${describeMachine()}, ${today()}: ${versions}\n`);
 console.log(formatTable(
-  [workload.name, "step"],
+  [workload.name, TIME_OF_A_STEP],
   results.map(({ contender, ns }) => [contender, formatTime(ns)]),
 ));

@@ -61,10 +61,11 @@ export class StateArrays {
     return this.#states !== null;
   }
 
-  /** Takes states that the user keeps, for a plan that has none. */
+  /** Takes states that the user keeps, for a plan that has none. Corrections go with the data. */
   adopt(states: ParameterState[]): void {
     this.#states = states;
     this.#isListed = true;
+    for (const [row, data] of this.#table.datas.entries()) this.#corrected[row] = data;
   }
 
   /** Makes objects of everything. From then on a row has what its state is assigned. */
@@ -114,6 +115,12 @@ export class StateArrays {
   newMomentumAt(row: number): Tensor | Momentum8 | null {
     if (!this.#table.has(row, BUFFER_IS_NEW)) return null;
     return this.#table.bufferAt(row) ?? this.#table.momentum8At(row);
+  }
+
+  /** The master weight, or the correction, that this step has allocated; null if it has not. */
+  newMasterAt(row: number): Float32Array | Correction | null {
+    if (!this.#table.has(row, MASTER_IS_NEW)) return null;
+    return this.#table.masterAt(row) ?? this.#table.correctionAt(row);
   }
 
   /** The master weight that is remembered; one on a slab is made an object for the caller. */

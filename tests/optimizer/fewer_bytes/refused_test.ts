@@ -8,7 +8,6 @@ import type {
   Parameter,
   ParamGroupOptions,
   SGDOptions,
-  SparseParameter,
   Tensor,
 } from "@descent/sgd";
 import { testOnBackends } from "../../support/backends.ts";
@@ -134,14 +133,6 @@ const OPTIONS: Readonly<Record<string, Case>> = {
         `Cannot read option "${name}" as it is an option of the optimizer, not of a group`,
       ]]),
   ),
-  "masterWeights of the functional form": [
-    () => {
-      const options = { lr: 1, momentum: 0, ...OFF, masterWeights: true };
-      sgd([new Float32Array(1)], [null], [null], options as never);
-    },
-    TypeError,
-    'Cannot read option "masterWeights" as it does not exist',
-  ],
   "momentumBits 8 of the functional form with torch's rounding": [
     () => {
       const options = { lr: 1, momentum: 0.9, ...OFF, momentumBits: 8, rounding: "torch" } as const;
@@ -159,10 +150,36 @@ const OPTIONS: Readonly<Record<string, Case>> = {
     AS_RANGE,
     "Cannot go back as it needs momentumBits 32: current value is 8",
   ],
+  "split of sgdVjp": [
+    () => {
+      const masterWeights = "split" as const;
+      const one = new Float32Array(1);
+      const masters = { masterWeights, masterWeightList: [null] };
+      const options = { lr: 1, momentum: 0.9, ...OFF, ...masters };
+      sgdVjp([one], [one], [null], { params: [one] }, options);
+    },
+    AS_RANGE,
+    'Cannot go back as it needs masterWeights false: current value is "split"',
+  ],
+  "a bfloat16 parameter with a float32 gradient of sgdVjp": [
+    () => {
+      const [one, wide] = [BFloat16Array.of(1), new Float32Array(1)];
+      const options = { lr: 1, momentum: 0.9, ...OFF };
+      sgdVjp([one as never], [wide], [null], { params: [wide] }, options);
+    },
+    TypeError,
+    "Cannot go back through parameter 0 as it must be float32 or float64: current dtype is bfloat16",
+  ],
 };
 
 for (const [what, [act, type, text]] of Object.entries(OPTIONS)) {
   Deno.test(`refused: ${what}`, () => void assertThrows(act, type, text));
+}
+
+/** Gives a parameter of 4,096 elements a sparse gradient for one of 64 rows. */
+function setSparse(w: Parameter<HostArray>, values: HostArray): void {
+  const grad = { indices: new Int32Array([1]), values, shape: [64, 64] };
+  Object.assign(w, { grad });
 }
 
 /** What is refused by a step, which changes nothing. */
@@ -170,23 +187,21 @@ const STEPS: Readonly<Record<string, Case>> = {
   "a sparse gradient with momentumBits 8": stepCase(
     wide(),
     { momentumBits: 8 },
-    (w) => {
-      const values = new Float32Array(64);
-      const grad = { indices: new Int32Array([1]), values, shape: [64, 64] as const };
-      (w as unknown as SparseParameter).grad = grad;
-    },
+    (w) => setSparse(w, new Float32Array(64)),
     "Cannot use grad of parameter 0 as it must be an array, not sparse, with momentumBits 8: put its " +
       "parameter into a group with momentumBits: 32",
   ),
-  "a sparse gradient with split": stepCase(
+  "a sparse gradient of bfloat16 with split": stepCase(
     half(),
     { masterWeights: "split" },
-    (w) => {
-      const values = new BFloat16Array(64) as unknown as Float32Array;
-      const grad = { indices: new Int32Array([1]), values, shape: [64, 64] as const };
-      (w as unknown as SparseParameter).grad = grad;
-    },
-    "a sparse gradient needs data of float32 or float64",
+    (w) => setSparse(w, new BFloat16Array(64)),
+    "a sparse gradient needs data of float32 or float64: its data are bfloat16",
+  ),
+  "a sparse gradient of float32 for bfloat16": stepCase(
+    half(),
+    {},
+    (w) => setSparse(w, new Float32Array(64)),
+    "a sparse gradient needs data of float32 or float64: its data are bfloat16",
   ),
   "data that become float64 with momentumBits 8": stepCase(
     wide(),
@@ -237,6 +252,35 @@ const STEPS: Readonly<Record<string, Case>> = {
     () => create(half(), { masterWeights: "split", differentiable: true }).step(),
     TypeError,
     "Cannot use data of parameter 0 as differentiable needs float32 or float64: current type is bfloat16",
+  ],
+  "a differentiable step with a float32 gradient of bfloat16": [
+    () => create({ ...half(), grad: new Float32Array(4096) }, { differentiable: true }).step(),
+    TypeError,
+    "Cannot use data of parameter 0 as differentiable needs float32 or float64: current type is bfloat16",
+  ],
+  "a float32 array as the gradient of float16 on a GPU": [
+    () => {
+      const w: Parameter<Tensor> = { data: tensorOf("float16"), grad: new Float32Array(4096) };
+      new SGD<Tensor>([w], { lr: 0.1 }).step();
+    },
+    TypeError,
+    "Cannot use grad of parameter 0 as it must be float16 on the same GPU, like its data",
+  ],
+  "a float32 tensor as the gradient of float16 on a GPU": [
+    () => {
+      const w: Parameter<Tensor> = { data: tensorOf("float16"), grad: tensorOf("float32") };
+      new SGD<Tensor>([w], { lr: 0.1 }).step();
+    },
+    TypeError,
+    "Cannot use grad of parameter 0 as it must be float16 on the same GPU, like its data",
+  ],
+  "a float32 tensor of a GPU as the gradient of bfloat16": [
+    () => {
+      const w: Parameter<Tensor> = { data: new BFloat16Array(4096), grad: tensorOf("float32") };
+      new SGD<Tensor>([w], { lr: 0.1 }).step();
+    },
+    TypeError,
+    "Cannot use grad of parameter 0 as it must be bfloat16, like its data",
   ],
 };
 

@@ -199,6 +199,28 @@ testOnBackends(
   },
 );
 
+testOnBackends("without its correction a parameter begins from what was written", (backend) => {
+  for (const [masterWeights, type] of [["split", Int16Array], ["split24", Int8Array]] as const) {
+    const w: Parameter<HostArray> = {
+      data: BFloat16Array.from(noise(4096, 2)),
+      grad: BFloat16Array.from(noise(4096, 3)),
+    };
+    const optimizer = new SGD<HostArray>([w], { lr: 0.01, masterWeights, backend });
+    optimizer.step();
+    const state = optimizer.state.get(w)!;
+    const old = state.correction!;
+    assert(old.some((value) => value !== 0));
+    const written = BFloat16Array.from(noise(4096, 4));
+    w.data.set(written);
+    state.correction = null;
+    (w.grad as BFloat16Array).fill(0);
+    optimizer.step();
+    const { correction } = optimizer.state.get(w)!;
+    assert(correction instanceof type && correction !== old);
+    assertEquals(masterOf(w.data, correction!), written.toFloat32Array());
+  }
+});
+
 testOnBackends("data of another length or type need another state", (backend) => {
   const { params, optimizer } = create({ ...SPLIT, backend });
   optimizer.step();
