@@ -6,7 +6,7 @@ import type { Gpu } from "@descent/sgd/gpu";
 import { nativeOf } from "../src/gpu/gpu.ts";
 import { readFlags } from "./flags.ts";
 import { median } from "./sampler.ts";
-import { describeMachine, formatTable, formatTime, today } from "./text.ts";
+import { describeMachine, formatTable, formatTime, TIME_OF_A_STEP, today } from "./text.ts";
 import { findWorkload, repeat, sizeOf } from "./workloads.ts";
 import type { Shape } from "./workloads.ts";
 
@@ -63,7 +63,10 @@ const rows = workloads.map(({ name, shapes, elements }, i) => {
   ];
 });
 console.log(formatTable(
-  ["workload", "step", "GB/s", "copy GB/s", "share of it", "torch CUDA fused"],
+  [
+    ...["workload", TIME_OF_A_STEP, "GB/s (more is better)", "copy GB/s", "share of it"],
+    "torch CUDA fused",
+  ],
   rows,
 ));
 if (typeof torch === "string") console.log(`\ntorch was not timed: ${torch}`);

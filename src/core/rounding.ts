@@ -102,7 +102,7 @@ function checkMasterWeights(value: unknown, rounding: Rounding): void {
     const reason = 'it needs rounding "nearest"';
     throw new RangeError(refusal(`set masterWeights "${value}"`, reason, `"${rounding}"`));
   }
-  checkBoolean("masterWeights", value, ', "split" or "split24"');
+  checkBoolean("masterWeights", value, ['"split"', '"split24"']);
   if (!value || rounding !== "torch") return;
   const reason = 'it needs rounding "nearest" or "stochastic"';
   throw new RangeError(refusal("set masterWeights", reason, '"torch"'));

@@ -57,14 +57,20 @@ export interface ParameterStateView<T extends Tensor = FloatArray> {
   readonly momentum8: { readonly values: Int8Array; readonly scales: Uint8Array } | null;
   /**
    * The lower bits of the master weight of a bfloat16 parameter: 16 with `masterWeights` `"split"`, 8 with
-   * `"split24"`; otherwise null. They become 0 when the parameter gets another array as `data`.
+   * `"split24"`; otherwise null. They become 0 when the parameter gets another array as `data`. Code
+   * that writes values into the parameter and wants to begin exactly from them sets this to null.
    */
-  readonly correction: Int16Array | Int8Array | null;
+  correction: Int16Array | Int8Array | null;
   /**
    * A copy of the momentum: momentum in 8 bits as float32, a momentum buffer in its own type; null if
    * there is none.
    */
   readMomentum(): T | Float32Array | null;
+  /**
+   * A float32 copy of the master weight: of `masterWeight`, or of the parameter and its `correction`
+   * joined, which is exact; null if there is none. It has more bits than the parameter.
+   */
+  readMasterWeight(): Float32Array | null;
 }
 
 /**

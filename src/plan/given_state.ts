@@ -4,6 +4,8 @@ import { checkBuffer, checkMatches } from "../core/array_checks.ts";
 import { FLOAT32 } from "../core/dtype.ts";
 import type { Tensor } from "../core/dtype.ts";
 import { lengthOf, tagOf } from "../core/intrinsics.ts";
+import { FEWEST_ELEMENTS } from "../core/momentum8.ts";
+import type { ArrayName } from "../core/parameter.ts";
 import { refusal, wrongType } from "../core/validate.ts";
 import { Slab } from "../memory/slab.ts";
 import type { Allocator, StateArray } from "../memory/slab.ts";
@@ -18,6 +20,7 @@ type Address = Allocator["address"];
 /**
  * Gives a row the momentum that its state has, if it has any.
  *
+ * @param isListed Whether the state is an entry of a list of the functional form.
  * @throws {TypeError} If it is of another type or format, detached or resizable.
  * @throws {RangeError} If its length differs.
  */
@@ -26,20 +29,52 @@ export function bindMomentum(
   address: Address,
   row: number,
   { momentumBuffer, momentum8 }: ParameterState,
+  isListed: boolean,
 ): boolean {
   const is8 = table.hasMomentum8(row);
   if (is8 && momentumBuffer !== null) {
     const what = table.name(row, "momentum buffer");
-    throw wrongType(`use ${what}`, "it must be null with momentumBits 8", momentumBuffer);
+    const allowed = isListed ? "null or { values, scales }" : "null";
+    const reason = `it must be ${allowed} with momentumBits 8`;
+    throw wrongType(`use ${what}`, reason, momentumBuffer);
   }
-  if (!is8 && momentum8 !== null) {
-    const what = table.name(row, "8-bit momentum");
-    throw wrongType(`use ${what}`, "its momentum must be float32", momentum8);
-  }
+  if (!is8 && momentum8 !== null) throw notEightBits(table, row);
   if (momentum8 !== null) bindMomentum8(table, address, row, momentum8);
   else if (momentumBuffer !== null) bindBuffer(table, address, row, momentumBuffer);
   else return false;
   return true;
+}
+
+function notEightBits(table: TensorTable, row: number): TypeError {
+  const doing = `use ${table.name(row, "8-bit momentum")}`;
+  const bits = table.momentumBitsAt(row);
+  if (bits !== 8) return new TypeError(refusal(doing, "momentumBits must be 8", bits));
+  const reason = `it needs at least ${FEWEST_ELEMENTS} elements`;
+  return new TypeError(refusal(doing, reason, table.lengthAt(row), "length"));
+}
+
+/** The array of a state that no step makes with this `masterWeights`; null if there is none. */
+export function findForeign(
+  { masterWeights, isSplit }: Pick<TensorTable, "masterWeights" | "isSplit">,
+  { masterWeight, correction }: ParameterState,
+): ArrayName | null {
+  if (masterWeight !== null && masterWeights !== true) return "master weight";
+  return correction !== null && !isSplit ? "correction" : null;
+}
+
+/**
+ * Refuses a master weight or a correction that steps would neither read nor write.
+ *
+ * @throws {TypeError} If the state has one.
+ */
+export function checkForeign(table: TensorTable, row: number, state: ParameterState): void {
+  const found = findForeign(table, state);
+  if (found === null) return;
+  const { masterWeights } = table;
+  const shown = typeof masterWeights === "string" ? `"${masterWeights}"` : masterWeights;
+  const array = found === "correction" ? state.correction : state.masterWeight;
+  const reason = `it must be null with masterWeights ${shown}`;
+  throw wrongType(`use ${table.name(row, found)}`, reason, array);
 }
 
 function bindBuffer(table: TensorTable, address: Address, row: number, buffer: Tensor): void {

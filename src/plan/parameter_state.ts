@@ -1,9 +1,12 @@
 /** What the user sees of an optimizer's state of a parameter. */
 
+import { isBFloat16Array } from "../core/bfloat16.ts";
 import type { Tensor } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { decode, scalesCount, scalesOffset } from "../core/momentum8.ts";
-import { bufferOf, byteOffsetOf, lengthOf } from "../core/intrinsics.ts";
+import { bufferOf, byteOffsetOf, copyOf, lengthOf } from "../core/intrinsics.ts";
+import type { Parameter } from "../core/parameter.ts";
+import { joinMaster } from "../core/split_master.ts";
 import { copyToHost } from "../memory/host_copy.ts";
 import { assertUnlocked } from "../memory/locks.ts";
 
@@ -30,6 +33,8 @@ export interface ParameterState {
   correction: Correction | null;
   /** A copy of the momentum: of 8 bits as float32, else of the type of the buffer. */
   readMomentum(): HostArray | null;
+  /** A float32 copy of the master weight: whole, or joined from the parameter and its correction. */
+  readMasterWeight(): Float32Array | null;
 }
 
 /** The state of a parameter with these arrays. */
@@ -45,20 +50,48 @@ const HIDDEN: PropertyDescriptorMap = {
   momentum8: { value: null, writable: true, configurable: true },
   correction: { value: null, writable: true, configurable: true },
   readMomentum: { value: readMomentum },
+  readMasterWeight: { value: readMasterWeight, configurable: true },
 };
 
 function readMomentum(this: ParameterState): HostArray | null {
   const { momentum8, momentumBuffer } = this;
-  if (momentum8 === null) return momentumBuffer && copyToHost(unlocked(momentumBuffer));
+  if (momentum8 === null) {
+    return momentumBuffer && copyToHost(unlocked(momentumBuffer, "the momentum"));
+  }
   const { values, scales } = momentum8;
-  unlocked(values as unknown as Tensor);
+  unlocked(values as unknown as Tensor, "the momentum");
   const copy = new Float32Array(lengthOf(values));
   decode(values, scales, copy);
   return copy;
 }
 
-function unlocked(tensor: Tensor): Tensor {
-  assertUnlocked(tensor, () => "the momentum");
+function readMasterWeight(this: ParameterState): Float32Array | null {
+  return this.masterWeight && copyOf(unlocked(this.masterWeight, "the master weight"));
+}
+
+/**
+ * Makes a state whose master weights are joined from the parameter and its correction.
+ *
+ * @param parameter Its data may be others than the correction belongs to, which then counts as 0.
+ */
+export function createSplitState(
+  parameter: Parameter<Tensor>,
+  isCorrectionOf: (data: Tensor) => boolean,
+): ParameterState {
+  const state = createState();
+  const value = () => {
+    const { correction } = state;
+    const { data } = parameter;
+    if (correction === null || !isBFloat16Array(data)) return null;
+    unlocked(data, "the parameter");
+    unlocked(correction as unknown as Tensor, "the correction");
+    return joinMaster(data, isCorrectionOf(data) ? correction : null);
+  };
+  return Object.defineProperty(state, "readMasterWeight", { value });
+}
+
+function unlocked<T extends Tensor>(tensor: T, what: string): T {
+  assertUnlocked(tensor, () => what);
   return tensor;
 }
 

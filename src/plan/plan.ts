@@ -269,6 +269,7 @@ export class Plan {
       if (own.findReassigned(row) !== null) own.detachRow(row);
       return table.skip(row);
     }
+    own.checkForeign(row);
     if (isSparse(grad)) return this.#refreshSparse(row, group, grad);
     if (grad !== table.grads[row]) {
       this.#checkKind(row, false);
@@ -332,7 +333,11 @@ export class Plan {
 
 function notDense(what: string): TypeError {
   return new TypeError(
-    cannot(`use ${what}`, "it must be an array with momentumBits 8", "it is sparse"),
+    cannot(
+      `use ${what}`,
+      "it must be an array, not sparse, with momentumBits 8",
+      "put its parameter into a group with momentumBits: 32",
+    ),
   );
 }
 

@@ -17,9 +17,9 @@ import { makeArrays } from "../memory/slab.ts";
 import type { Allocator, StateArray } from "../memory/slab.ts";
 import { copyMasters, copyMomentum } from "./copies.ts";
 import type { Saved } from "./copies.ts";
-import { bindMaster, bindMomentum } from "./given_state.ts";
+import { bindMaster, bindMomentum, checkForeign, findForeign } from "./given_state.ts";
 import { LATER } from "./layout.ts";
-import { assignRest, blockOf, createState } from "./parameter_state.ts";
+import { assignRest, blockOf, createSplitState, createState } from "./parameter_state.ts";
 import type { Correction, Momentum8, ParameterState } from "./parameter_state.ts";
 import { readBeginning } from "./rows_in_use.ts";
 import {
@@ -40,6 +40,8 @@ const IS_NEW = BUFFER_IS_NEW | MASTER_IS_NEW;
 export class StateArrays {
   /** What is remembered of each parameter; null as long as nobody has asked for objects. */
   #states: ParameterState[] | null = null;
+  /** Whether the states are entries of lists that the user keeps. */
+  #isListed = false;
   /** Whether the transaction has anything in it. */
   #isPending = false;
   /** The data that the correction of each row belongs to. */
@@ -59,9 +61,11 @@ export class StateArrays {
     return this.#states !== null;
   }
 
-  /** Takes states that the user keeps, for a plan that has none. */
+  /** Takes states that the user keeps, for a plan that has none. Corrections go with the data. */
   adopt(states: ParameterState[]): void {
     this.#states = states;
+    this.#isListed = true;
+    for (const [row, data] of this.#table.datas.entries()) this.#corrected[row] = data;
   }
 
   /** Makes objects of everything. From then on a row has what its state is assigned. */
@@ -69,7 +73,11 @@ export class StateArrays {
     if (this.#states !== null) return this.#states;
     const states = Array.from({ length: this.#table.count }, (_, row) => {
       this.#table.materialize(row);
-      const state = createState(this.bufferAt(row), this.masterAt(row));
+      const state = this.#createState(row);
+      Object.assign(state, {
+        momentumBuffer: this.bufferAt(row),
+        masterWeight: this.masterAt(row),
+      });
       const rest = { momentum8: this.momentum8At(row), correction: this.correctionAt(row) };
       return assignRest(state, rest);
     });
@@ -80,8 +88,15 @@ export class StateArrays {
   grow(): void {
     const states = this.#states;
     while (states !== null && states.length < this.#table.count) {
-      states.push(createState());
+      states.push(this.#createState(states.length));
     }
+  }
+
+  #createState(row: number): ParameterState {
+    const table = this.#table;
+    if (!table.isSplit) return createState();
+    const isOwn = (data: Tensor) => this.isCorrectionOf(row, data);
+    return createSplitState(table.parameterAt(row), isOwn);
   }
 
   /** The momentum buffer that is remembered; one on a slab is made an object for the caller. */
@@ -100,6 +115,12 @@ export class StateArrays {
   newMomentumAt(row: number): Tensor | Momentum8 | null {
     if (!this.#table.has(row, BUFFER_IS_NEW)) return null;
     return this.#table.bufferAt(row) ?? this.#table.momentum8At(row);
+  }
+
+  /** The master weight, or the correction, that this step has allocated; null if it has not. */
+  newMasterAt(row: number): Float32Array | Correction | null {
+    if (!this.#table.has(row, MASTER_IS_NEW)) return null;
+    return this.#table.masterAt(row) ?? this.#table.correctionAt(row);
   }
 
   /** The master weight that is remembered; one on a slab is made an object for the caller. */
@@ -127,6 +148,8 @@ export class StateArrays {
     // What is new is not in the state yet, which must still be empty.
     const buffer = table.has(row, BUFFER_IS_NEW) ? null : table.buffers[row];
     if (this.#momentumIn(row, state) !== buffer) return table.momentumName(row);
+    const foreign = findForeign(table, state);
+    if (foreign !== null) return foreign;
     if (table.masters.length === 0 || !isSixteenBit(table.typesAt(row).dtype)) return null;
     const master = table.has(row, MASTER_IS_NEW) ? null : table.masters[row];
     return this.#masterIn(state) === master ? null : table.masterName;
@@ -156,6 +179,15 @@ export class StateArrays {
   }
 
   /**
+   * Refuses what the user assigned to a row's state and no step would use.
+   *
+   * @throws {TypeError} If there is such an array.
+   */
+  checkForeign(row: number): void {
+    if (this.#states !== null) checkForeign(this.#table, row, this.#states[row]);
+  }
+
+  /**
    * Brings a row's momentum buffer up to date, and requests one that is needed for the first time.
    *
    * @returns Whether it has never been written.
@@ -164,7 +196,7 @@ export class StateArrays {
     const table = this.#table;
     const isThere = this.#states === null
       ? table.buffers[row] !== null
-      : bindMomentum(table, this.#memory.address, row, this.#states[row]);
+      : bindMomentum(table, this.#memory.address, row, this.#states[row], this.#isListed);
     if (isThere) return false;
     if (table.buffers[row] !== null) table.holdBuffer(row, null, 0);
     if (isNeeded) this.#request(row, BUFFER_IS_NEW);

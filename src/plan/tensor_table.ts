@@ -152,6 +152,21 @@ export class TensorTable {
     return (formatsIn(this.halves, row) & FORMAT_MOMENTUM8) !== 0;
   }
 
+  /** The bits of an element of momentum that its group asks for. */
+  momentumBitsAt(row: number): 8 | 32 {
+    return this.#source.momentumBitsOf(this.groupAt(row));
+  }
+
+  /** The parameter of a row, whose arrays may have changed since the row was written. */
+  parameterAt(row: number): Parameter<Tensor> {
+    return this.#source.parameterAt(row);
+  }
+
+  /** Which master weights parameters in 16-bit types have. */
+  get masterWeights(): Precision["masterWeights"] {
+    return this.#source.precision.masterWeights;
+  }
+
   /** How parameters in 16-bit types are rounded. */
   get rounding(): Rounding {
     return this.#source.precision.rounding;
@@ -332,12 +347,22 @@ export class TensorTable {
     const length = this.lengthAt(row);
     const isWide = isSixteenBit(dtype) && this.#bindWide(row, grad, dtype);
     if (!isWide && !matchesSpec(grad, dtype, length)) {
-      checkMatches(grad, { dtype, length }, this.name(row, "grad"));
+      checkMatches(
+        grad,
+        { dtype, length, reason: this.#gradReason(dtype) },
+        this.name(row, "grad"),
+      );
     }
     this.changes.recordGradient(row);
     this.grads[row] = grad;
     this.unmark(row, SPARSE);
     writeWord(this.halves, row * ROW + GRAD, this.#source.address(grad));
+  }
+
+  /** Why a gradient must be of the type of its data, or what else it may be. */
+  #gradReason(dtype: ElementType): string | undefined {
+    if (!isSixteenBit(dtype)) return undefined;
+    return `like its data, ${this.rounding === "torch" ? 'with rounding "torch"' : "or float32"}`;
   }
 
   /** Sees whether the gradient of a parameter in a 16-bit type is float32. */

@@ -14,6 +14,7 @@ import { checkBoolean, checkOptions, checkWord } from "../core/validate.ts";
 import { copyToHost, readable } from "../memory/host_copy.ts";
 import { assertUnlocked } from "../memory/locks.ts";
 import type { Plan } from "../plan/plan.ts";
+import { checkScales } from "./check_arrays.ts";
 import { withFloat32Momentum } from "./convert.ts";
 import { KEYS } from "./dict.ts";
 import type { ParameterStateDict, ParamGroupStateDict, StateDict } from "./dict.ts";
@@ -87,7 +88,7 @@ function takeState(owner: Owner, options: StateDictOptions, take: Taker): StateD
   for (const group of groups) {
     const first = row;
     for (const parameter of group.params) {
-      const entry = takeEntry(plan.stateArrays, parameter, row, take);
+      const entry = takeEntry({ own: plan.stateArrays, parameter, row, take });
       if (entry !== null) dict.state[row] = entry;
       if (dict.parameters !== undefined) {
         const data = take.tensor(dataOf(parameter, row));
@@ -101,41 +102,51 @@ function takeState(owner: Owner, options: StateDictOptions, take: Taker): StateD
   return options.momentum === "float32" ? withFloat32Momentum(dict) : dict;
 }
 
+/** A parameter whose state is taken. */
+interface Source {
+  readonly own: Owner["plan"]["stateArrays"];
+  readonly parameter: Parameter<Tensor>;
+  readonly row: number;
+  readonly take: Taker;
+}
+
 /** What is remembered of a parameter; null if nothing is. */
-function takeEntry(
-  own: Owner["plan"]["stateArrays"],
-  parameter: Parameter<Tensor>,
-  row: number,
-  take: Taker,
-): ParameterStateDict | null {
-  const momentumBuffer = own.bufferAt(row);
-  const masterWeight = own.masterAt(row);
-  const momentum8 = own.momentum8At(row);
-  const correction = own.isCorrectionOf(row, parameter.data) ? own.correctionAt(row) : null;
-  if ((momentumBuffer ?? masterWeight ?? momentum8 ?? correction) === null) return null;
-  const entry: ParameterStateDict = {};
-  if (momentumBuffer !== null) {
-    checkState(momentumBuffer, parameter, row, "momentum buffer");
-    entry.momentum_buffer = take.tensor(momentumBuffer);
+function takeEntry(source: Source): ParameterStateDict | null {
+  const entry: ParameterStateDict = { ...takeMomentum(source), ...takeMaster(source) };
+  if (Object.keys(entry).length === 0) return null;
+  const shape = shapeOf(source.parameter);
+  return shape === undefined ? entry : { ...entry, shape: [...shape] };
+}
+
+function takeMomentum({ own, parameter, row, take }: Source): ParameterStateDict | null {
+  const buffer = own.bufferAt(row);
+  if (buffer !== null) {
+    checkState(buffer, parameter, row, "momentum buffer");
+    const rowsInUse = own.savedRowsInUse(row);
+    const entry = { momentum_buffer: take.tensor(buffer) };
+    return rowsInUse === null ? entry : { ...entry, rows_in_use: rowsInUse };
   }
-  const rowsInUse = momentumBuffer === null ? null : own.savedRowsInUse(row);
-  if (rowsInUse !== null) entry.rows_in_use = rowsInUse;
+  const momentum8 = own.momentum8At(row);
+  if (momentum8 === null) return null;
+  const { values, scales } = momentum8;
+  checkCodes(values, parameter, row, "8-bit momentum");
+  const entry = { momentum8: take.codes(values), momentum_scales: take.codes(scales) };
+  // Whoever writes into scales can write what no dict and no file may have.
+  const what = () => `scales of the ${nameArray(parameter, row, "8-bit momentum")}`;
+  checkScales(scales, what, "take the state");
+  return entry;
+}
+
+function takeMaster({ own, parameter, row, take }: Source): ParameterStateDict | null {
+  const masterWeight = own.masterAt(row);
   if (masterWeight !== null) {
     checkState(masterWeight, parameter, row, "master weight");
-    entry.master_weight = take.tensor(masterWeight) as Float32Array;
+    return { master_weight: take.tensor(masterWeight) as Float32Array };
   }
-  if (momentum8 !== null) {
-    checkCodes(momentum8.values, parameter, row, "8-bit momentum");
-    entry.momentum8 = take.codes(momentum8.values);
-    entry.momentum_scales = take.codes(momentum8.scales);
-  }
-  if (correction !== null) {
-    checkCodes(correction, parameter, row, "correction");
-    entry.correction = take.codes(correction);
-  }
-  const shape = shapeOf(parameter);
-  if (shape !== undefined) entry.shape = [...shape];
-  return entry;
+  const correction = own.isCorrectionOf(row, parameter.data) ? own.correctionAt(row) : null;
+  if (correction === null) return null;
+  checkCodes(correction, parameter, row, "correction");
+  return { correction: take.codes(correction) };
 }
 
 /** The data of a parameter, which whoever owns it may have replaced by anything. */

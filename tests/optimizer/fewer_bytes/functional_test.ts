@@ -77,7 +77,7 @@ testOnBackends("entries that do not fit are refused, and nothing has changed", (
   const scales = new Uint8Array(157);
   const shared = new ArrayBuffer(20_000);
   const cases: [entry: unknown, text: string, data?: Float32Array][] = [
-    [new Float32Array(5000), "it must be null with momentumBits 8"],
+    [new Float32Array(5000), "it must be null or { values, scales } with momentumBits 8"],
     [{ values: new Uint8Array(5000), scales }, "they must be of type Int8Array"],
     [{ values, scales: new Int8Array(157) }, "they must be of type Uint8Array"],
     [{ values, scales: new Uint8Array(156) }, "there must be 157, one for each 32 values"],
@@ -100,6 +100,11 @@ testOnBackends("entries that do not fit are refused, and nothing has changed", (
   const w = noise(100, 1);
   const momentum = { values: new Int8Array(100), scales: new Uint8Array(4) };
   const act = () => sgd([w], [noise(100, 2)], [momentum], { ...OPTIONS, backend });
-  assertThrows(act, TypeError, "its momentum must be float32");
+  const message = "Cannot use 8-bit momentum of parameter 0 as it needs at least 4096 elements";
+  assertThrows(act, TypeError, `${message}: current length is 100`);
+  const wide = () => {
+    sgd([w], [noise(100, 2)], [momentum], { ...OPTIONS, momentumBits: 32, backend });
+  };
+  assertThrows(wide, TypeError, "as momentumBits must be 8: current value is 32");
   assert(w.every((value, i) => value === noise(100, 1)[i]));
 });
