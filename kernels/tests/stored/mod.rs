@@ -150,7 +150,7 @@ impl Stored {
     pub fn stepped(&self, h: &Hyperparameters, options: &Options) -> Self {
         let mut next = self.clone();
         let mut velocity = vec![0.0; self.words.len()];
-        for i in 0..velocity.len() {
+        for (i, v) in velocity.iter_mut().enumerate() {
             let (p, b) = (self.param(i), self.momentum(i));
             let mut g = options.prepared(self.gradient(i));
             g *= if h.maximize { -1.0 } else { 1.0 };
@@ -161,8 +161,8 @@ impl Stored {
             if h.momentum != 0.0 {
                 let kept = h.momentum as f32 * b;
                 let blend = (1.0 - h.dampening) as f32;
-                velocity[i] = if options.first { g } else { blend.mul_add(g, kept) };
-                let b = velocity[i];
+                *v = if options.first { g } else { blend.mul_add(g, kept) };
+                let b = *v;
                 u = if h.nesterov { (h.momentum as f32).mul_add(b, g) } else { b };
             }
             if h.sign {
