@@ -17,6 +17,24 @@ import type { TensorTable } from "./tensor_table.ts";
 /** Where arrays begin, as the backend reads it from the table. */
 type Address = Allocator["address"];
 
+/** The momentum buffer of a row's state, or the block of its momentum in 8 bits. */
+export function momentumIn(
+  table: TensorTable,
+  row: number,
+  { momentumBuffer, momentum8 }: ParameterState,
+): StateArray | null {
+  if (!table.hasMomentum8(row) || momentumBuffer !== null) return momentumBuffer;
+  return momentum8 && (blockOf(momentum8) ?? momentum8.values);
+}
+
+/** The master weight of a state, or its correction. */
+export function masterIn(
+  table: TensorTable,
+  { masterWeight, correction }: ParameterState,
+): StateArray | null {
+  return table.isSplit ? correction : masterWeight;
+}
+
 /**
  * Gives a row the momentum that its state has, if it has any.
  *

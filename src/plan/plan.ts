@@ -22,10 +22,11 @@ import { GroupTable } from "./group_table.ts";
 import type { Group } from "./group_table.ts";
 import { CALL_ROW, FIRST, LATER, readGroup, ROW, writeCall } from "./layout.ts";
 import type { CallOptions, CallRow } from "./layout.ts";
+import { BEGAN_DENSE, BEGAN_SPARSE } from "./marks.ts";
 import { RowView } from "./row_view.ts";
 import { checkSparseOptions, isSparse, readSparse, SparseTable } from "./sparse.ts";
 import { StateArrays } from "./state_arrays.ts";
-import { BEGAN_DENSE, BEGAN_SPARSE, TensorTable } from "./tensor_table.ts";
+import { TensorTable } from "./tensor_table.ts";
 
 /** The tables of one optimizer. */
 export class Plan {

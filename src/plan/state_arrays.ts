@@ -7,28 +7,27 @@
  * nothing was requested.
  */
 
-import { load } from "../core/convert.ts";
 import { isSixteenBit } from "../core/dtype.ts";
 import type { Tensor } from "../core/dtype.ts";
-import type { HostArray } from "../core/host_array.ts";
-import { fillAll } from "../core/intrinsics.ts";
 import type { ArrayName } from "../core/parameter.ts";
-import { makeArrays } from "../memory/slab.ts";
-import type { Allocator, StateArray } from "../memory/slab.ts";
+import type { Allocator } from "../memory/slab.ts";
+import { Corrections } from "./corrections.ts";
 import { copyMasters, copyMomentum } from "./copies.ts";
 import type { Saved } from "./copies.ts";
-import { bindMaster, bindMomentum, checkForeign, findForeign } from "./given_state.ts";
-import { LATER } from "./layout.ts";
-import { assignRest, blockOf, createSplitState, createState } from "./parameter_state.ts";
-import type { Correction, Momentum8, ParameterState } from "./parameter_state.ts";
-import { readBeginning } from "./rows_in_use.ts";
 import {
-  BEGAN_DENSE,
-  BEGAN_SPARSE,
-  BUFFER_IS_NEW,
-  CORRECTION_IS_STALE,
-  MASTER_IS_NEW,
-} from "./tensor_table.ts";
+  bindMaster,
+  bindMomentum,
+  checkForeign,
+  findForeign,
+  masterIn,
+  momentumIn,
+} from "./given_state.ts";
+import { LATER } from "./layout.ts";
+import { assignRest, createSplitState, createState } from "./parameter_state.ts";
+import type { Correction, Momentum8, ParameterState } from "./parameter_state.ts";
+import { BEGAN_DENSE, BEGAN_SPARSE, BUFFER_IS_NEW, MASTER_IS_NEW } from "./marks.ts";
+import { makeRequested } from "./requests.ts";
+import { readBeginning } from "./rows_in_use.ts";
 import type { TensorTable } from "./tensor_table.ts";
 
 export type { Saved } from "./copies.ts";
@@ -44,15 +43,13 @@ export class StateArrays {
   #isListed = false;
   /** Whether the transaction has anything in it. */
   #isPending = false;
-  /** The data that the correction of each row belongs to. */
-  readonly #corrected: Tensor[] = [];
-  /** Whether a row has a correction that belongs to other data. */
-  #isAnyStale = false;
+  readonly #corrections: Corrections;
   readonly #table: TensorTable;
   readonly #memory: Allocator;
 
   constructor(table: TensorTable, memory: Allocator) {
     this.#table = table;
+    this.#corrections = new Corrections(table);
     this.#memory = memory;
   }
 
@@ -65,7 +62,7 @@ export class StateArrays {
   adopt(states: ParameterState[]): void {
     this.#states = states;
     this.#isListed = true;
-    for (const [row, data] of this.#table.datas.entries()) this.#corrected[row] = data;
+    for (let row = 0; row < this.#table.count; row++) this.#corrections.settle(row);
   }
 
   /** Makes objects of everything. From then on a row has what its state is assigned. */
@@ -137,7 +134,7 @@ export class StateArrays {
 
   /** Whether a row's correction belongs to these data: with others, the next step begins at 0. */
   isCorrectionOf(row: number, data: Tensor): boolean {
-    return this.#corrected[row] === data;
+    return this.#corrections.isOf(row, data);
   }
 
   /** The name of the state array that the user reassigned; null if none. */
@@ -147,23 +144,12 @@ export class StateArrays {
     const table = this.#table;
     // What is new is not in the state yet, which must still be empty.
     const buffer = table.has(row, BUFFER_IS_NEW) ? null : table.buffers[row];
-    if (this.#momentumIn(row, state) !== buffer) return table.momentumName(row);
+    if (momentumIn(table, row, state) !== buffer) return table.momentumName(row);
     const foreign = findForeign(table, state);
     if (foreign !== null) return foreign;
     if (table.masters.length === 0 || !isSixteenBit(table.typesAt(row).dtype)) return null;
     const master = table.has(row, MASTER_IS_NEW) ? null : table.masters[row];
-    return this.#masterIn(state) === master ? null : table.masterName;
-  }
-
-  /** The momentum buffer of a state, or the block of its momentum in 8 bits. */
-  #momentumIn(row: number, { momentumBuffer, momentum8 }: ParameterState): StateArray | null {
-    if (!this.#table.hasMomentum8(row) || momentumBuffer !== null) return momentumBuffer;
-    return momentum8 && (blockOf(momentum8) ?? momentum8.values);
-  }
-
-  /** The master weight of a state, or its correction. */
-  #masterIn({ masterWeight, correction }: ParameterState): StateArray | null {
-    return this.#table.isSplit ? correction : masterWeight;
+    return masterIn(table, state) === master ? null : table.masterName;
   }
 
   /**
@@ -216,39 +202,18 @@ export class StateArrays {
   /** Brings a row's master weight or correction up to date, or requests it. */
   refreshMaster(row: number): void {
     const table = this.#table;
-    const master = this.#states === null ? table.masters[row] : this.#masterIn(this.#states[row]);
+    const master = this.#states === null ? table.masters[row] : masterIn(table, this.#states[row]);
     if (master !== null) {
       bindMaster(table, this.#memory.address, row, master);
-      return this.#checkStale(row);
+      return this.#corrections.check(row);
     }
     if (table.masters[row] !== null) table.holdMaster(row, null, 0);
     this.#request(row, MASTER_IS_NEW);
   }
 
-  /** Sees whether a correction belongs to other data than the row has. */
-  #checkStale(row: number): void {
-    const table = this.#table;
-    if (!table.isSplit) return;
-    table.unmark(row, CORRECTION_IS_STALE);
-    if (this.#corrected[row] === table.datas[row]) return;
-    table.mark(row, CORRECTION_IS_STALE);
-    this.#isAnyStale = true;
-  }
-
   /** Fills corrections with zeros that belong to other data than their rows have. */
   resetStale(): void {
-    if (this.#isAnyStale) this.#resetAll();
-  }
-
-  #resetAll(): void {
-    const table = this.#table;
-    for (let row = 0; row < table.count; row++) {
-      if (!table.has(row, CORRECTION_IS_STALE)) continue;
-      fillAll(table.correctionAt(row) as unknown as HostArray, 0);
-      this.#corrected[row] = table.datas[row];
-      table.unmark(row, CORRECTION_IS_STALE);
-    }
-    this.#isAnyStale = false;
+    this.#corrections.resetStale();
   }
 
   #request(row: number, mark: number): void {
@@ -261,27 +226,7 @@ export class StateArrays {
    * everything else as zeros.
    */
   prepare(): void {
-    if (this.#isPending) this.#prepareAll();
-  }
-
-  #prepareAll(): void {
-    const table = this.#table;
-    const { count } = table;
-    const lengthOf = (row: number) => table.lengthAt(row);
-    makeArrays(this.#memory, {
-      ...{ count, lengthOf },
-      storeOf: (row) => table.has(row, BUFFER_IS_NEW) ? table.typesAt(row).momentum : null,
-      hold: (row, held, address) => table.holdBuffer(row, held, address),
-    });
-    makeArrays(this.#memory, {
-      ...{ count, lengthOf },
-      storeOf: (row) => table.has(row, MASTER_IS_NEW) ? table.typesAt(row).master : null,
-      hold: (row, held, address) => {
-        table.holdMaster(row, held, address);
-        if (table.isSplit) this.#corrected[row] = table.datas[row];
-        else load(table.datas[row] as HostArray, table.masterAt(row)!);
-      },
-    });
+    if (this.#isPending) makeRequested(this.#table, this.#memory, this.#corrections);
   }
 
   /**
@@ -343,7 +288,7 @@ export class StateArrays {
       for (const { row, held, address } of buffers) table.holdBuffer(row, held, address);
       for (const { row, held, address } of masters) {
         table.holdMaster(row, held, address);
-        if (table.isSplit) this.#corrected[row] = table.datas[row];
+        if (table.isSplit) this.#corrections.settle(row);
       }
       for (const { row, used } of began) {
         table.mark(row, used === null ? BEGAN_DENSE : BEGAN_SPARSE);

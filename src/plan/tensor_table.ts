@@ -34,6 +34,9 @@ import {
   writeState,
   writeWord,
 } from "./layout.ts";
+import { locate } from "./locations.ts";
+import type { Locations } from "./locations.ts";
+import { BEGAN_DENSE, BEGAN_SPARSE, BUFFER_IS_NEW, MASTER_IS_NEW, SPARSE } from "./marks.ts";
 import { RowSets } from "./rows_in_use.ts";
 
 /** Where a plan finds what its rows are about. */
@@ -48,38 +51,11 @@ interface Source {
   readonly precision: Precision;
 }
 
-/** The momentum buffer was made for the current step, and is remembered once that has been taken. */
-export const BUFFER_IS_NEW = 1;
-
-/** The master weight was made for the current step, and is remembered once that has been taken. */
-export const MASTER_IS_NEW = 2;
-
-/** The momentum buffer began with a dense gradient, or with a sparse one, if that is known. */
-export const BEGAN_DENSE = 4;
-
-export const BEGAN_SPARSE = 8;
-
-/**
- * The gradient of the row is sparse: `SparseTable` has it, with a state of its own. Backends see the
- * row as `SKIP`, as the call that steps dense rows leaves it out.
- */
-const SPARSE = 16;
-
-/** The correction belongs to other data, and counts as 0 in the next step. */
-export const CORRECTION_IS_STALE = 32;
-
 /** Stands for data that a row has to be written anew for. */
 const UNBOUND: Tensor = new Float32Array(0);
 
 /** What kind of gradient a row has. One on a device is dense, too. */
 export type GradientKind = "none" | "dense" | "sparse" | "device";
-
-/** On which devices the rows of a table are. */
-interface Locations {
-  readonly devices: readonly Device[];
-  /** Whether some rows are in JavaScript's memory. */
-  readonly hasArrays: boolean;
-}
 
 /** Columns of what rows are written from. Together with its row a parameter takes some 80 bytes. */
 export class TensorTable {
@@ -217,24 +193,12 @@ export class TensorTable {
 
   /** The devices that some of the rows are on. */
   get devices(): readonly Device[] {
-    return (this.#locations ??= this.#locate()).devices;
+    return (this.#locations ??= locate(this)).devices;
   }
 
   /** Whether some of the rows are in JavaScript's memory. */
   get hasArrays(): boolean {
-    return (this.#locations ??= this.#locate()).hasArrays;
-  }
-
-  #locate(): Locations {
-    const devices = this.#collectDevices();
-    const hasArrays = devices.delete(undefined);
-    return { devices: [...devices] as Device[], hasArrays };
-  }
-
-  #collectDevices(): Set<Device | undefined> {
-    const devices = new Set<Device | undefined>();
-    for (let row = 0; row < this.count; row++) devices.add(this.typesAt(row).dtype.device);
-    return devices;
+    return (this.#locations ??= locate(this)).hasArrays;
   }
 
   /** The momentum buffer; one on a slab is made an object for the caller. Null if it has 8 bits. */
