@@ -131,7 +131,8 @@ export function sgd(
   const takeOut = fillIn(momentumBufferList, made);
   try {
     plan.checkAttached(); // the list may be a proxy
-    momentum.check(backend, [...datas, ...plan.grads]);
+    const sparse = plan.sparse.steps.map(({ values }) => values);
+    momentum.check(backend, [...datas, ...plan.grads, ...sparse]);
     plan.writeCall(NEUTRAL_REQUEST, null);
     const call = plan.isRandom ? plan.callRow : null;
     forEachRowRange(plan, (from, to) => stepRows(backend, plan, from, to, call));
