@@ -4,11 +4,12 @@ import { checkBuffer, checkMatches } from "../core/array_checks.ts";
 import { FLOAT32 } from "../core/dtype.ts";
 import type { Tensor } from "../core/dtype.ts";
 import { lengthOf, tagOf } from "../core/intrinsics.ts";
+import { FEWEST_ELEMENTS } from "../core/momentum8.ts";
 import { refusal, wrongType } from "../core/validate.ts";
 import { Slab } from "../memory/slab.ts";
 import type { Allocator, StateArray } from "../memory/slab.ts";
 import { CORRECTION16 } from "../memory/stores.ts";
-import { blockOf } from "./parameter_state.ts";
+import { blockOf, checkOwn } from "./parameter_state.ts";
 import type { Correction, Momentum8, ParameterState } from "./parameter_state.ts";
 import type { TensorTable } from "./tensor_table.ts";
 
@@ -34,12 +35,19 @@ export function bindMomentum(
   }
   if (!is8 && momentum8 !== null) {
     const what = table.name(row, "8-bit momentum");
-    throw wrongType(`use ${what}`, "its momentum must be float32", momentum8);
+    throw notIn8Bits(what, table.lengthAt(row), momentum8);
   }
   if (momentum8 !== null) bindMomentum8(table, address, row, momentum8);
   else if (momentumBuffer !== null) bindBuffer(table, address, row, momentumBuffer);
   else return false;
   return true;
+}
+
+function notIn8Bits(what: string, length: number, momentum8: Momentum8): TypeError {
+  const reason = "its momentum must be float32";
+  if (length >= FEWEST_ELEMENTS) return wrongType(`use ${what}`, reason, momentum8);
+  const limit = `${reason} as its data have fewer than ${FEWEST_ELEMENTS} elements`;
+  return new TypeError(refusal(`use ${what}`, limit, length, "length"));
 }
 
 function bindBuffer(table: TensorTable, address: Address, row: number, buffer: Tensor): void {
@@ -57,12 +65,10 @@ function bindMomentum8(
   row: number,
   momentum8: Momentum8,
 ): void {
-  const block = blockOf(momentum8);
-  if (block !== undefined && block === table.buffers[row]) return;
+  const known = blockOf(momentum8);
+  if (known !== undefined && known === table.buffers[row]) return;
   const what = table.name(row, "8-bit momentum");
-  if (block === undefined) {
-    throw wrongType(`use ${what}`, "it must be the optimizer's own", momentum8);
-  }
+  const block = checkOwn(momentum8, what);
   checkPacked(momentum8.values, "Int8Array", table.lengthAt(row), what);
   table.holdBuffer(row, block, address(block));
 }

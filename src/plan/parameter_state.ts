@@ -1,9 +1,12 @@
 /** What the user sees of an optimizer's state of a parameter. */
 
+import { checkBuffer } from "../core/array_checks.ts";
+import { elementTypeOf } from "../core/dtype.ts";
 import type { Tensor } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { decode, scalesCount, scalesOffset } from "../core/momentum8.ts";
 import { bufferOf, byteOffsetOf, lengthOf } from "../core/intrinsics.ts";
+import { wrongType } from "../core/validate.ts";
 import { copyToHost } from "../memory/host_copy.ts";
 import { assertUnlocked } from "../memory/locks.ts";
 
@@ -49,17 +52,39 @@ const HIDDEN: PropertyDescriptorMap = {
 
 function readMomentum(this: ParameterState): HostArray | null {
   const { momentum8, momentumBuffer } = this;
-  if (momentum8 === null) return momentumBuffer && copyToHost(unlocked(momentumBuffer));
+  if (momentum8 === null) {
+    if (momentumBuffer === null) return null;
+    elementTypeOf(momentumBuffer, MOMENTUM);
+    return copyToHost(asUsable(momentumBuffer));
+  }
+  checkOwn(momentum8, MOMENTUM);
   const { values, scales } = momentum8;
-  unlocked(values as unknown as Tensor);
+  asUsable(values as unknown as Tensor);
   const copy = new Float32Array(lengthOf(values));
   decode(values, scales, copy);
   return copy;
 }
 
-function unlocked(tensor: Tensor): Tensor {
-  assertUnlocked(tensor, () => "the momentum");
+/** What errors of `readMomentum` call it, as a state does not know its parameter. */
+const MOMENTUM = "the momentum";
+
+/** Checks memory that the user can have transferred. */
+function asUsable(tensor: Tensor): Tensor {
+  checkBuffer(tensor, MOMENTUM);
+  assertUnlocked(tensor, () => MOMENTUM);
   return tensor;
+}
+
+/**
+ * Checks that values and scales lie on a block of bytes.
+ *
+ * @returns The block.
+ * @throws {TypeError} If `momentum8On` has not made them.
+ */
+export function checkOwn(momentum8: Momentum8, what: string): Uint8Array {
+  const block = blocks.get(momentum8);
+  if (block !== undefined) return block;
+  throw wrongType(`use ${what}`, "it must be the optimizer's own", momentum8);
 }
 
 /** Shows what most states do not have, and returns the state. */

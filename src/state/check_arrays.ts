@@ -159,13 +159,17 @@ function half(missing: StateKey, present: StateKey, where: Where): TypeError {
  *
  * @throws {RangeError} If one is out of range.
  */
-export function checkScales(scales: Uint8Array, what: string): void {
+export function checkScales(
+  scales: Uint8Array,
+  what: string,
+  doing: string = "use the state dict",
+): void {
   const length = lengthOf(scales);
   for (let i = 0; i < length; i++) {
     const scale = scales[i];
     if (scale >= SMALLEST_SCALE && scale <= LARGEST_SCALE || scale === 0) continue;
     const reason = `each of ${what} must be 0 or from ${SMALLEST_SCALE} to ${LARGEST_SCALE}`;
-    throw new RangeError(refusal("use the state dict", reason, `${scale} at ${i}`));
+    throw new RangeError(refusal(doing, reason, `${scale} at ${i}`));
   }
 }
 

@@ -1,19 +1,24 @@
 /** Takes an optimizer's state out of it. */
 
 import { checkBuffer, isFixed, isUsable } from "../core/array_checks.ts";
-import { elementTypeOf } from "../core/dtype.ts";
+import { elementTypeOf, findElementType, FLOAT32 } from "../core/dtype.ts";
 import type { Tensor } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { HYPERPARAMETERS } from "../core/hyperparameters.ts";
 import type { ParamGroup } from "../core/hyperparameters.ts";
 import { settledInitialLr } from "../core/initial_lr.ts";
+import { tagOf } from "../core/intrinsics.ts";
 import { nameArray } from "../core/parameter.ts";
 import type { ArrayName, Parameter } from "../core/parameter.ts";
+import { isSplit } from "../core/rounding.ts";
 import type { Precision } from "../core/rounding.ts";
-import { checkBoolean, checkOptions, checkWord } from "../core/validate.ts";
+import { checkBoolean, checkOptions, checkWord, describe, wrongType } from "../core/validate.ts";
 import { copyToHost, readable } from "../memory/host_copy.ts";
 import { assertUnlocked } from "../memory/locks.ts";
+import { checkOwn } from "../plan/parameter_state.ts";
+import type { ParameterState } from "../plan/parameter_state.ts";
 import type { Plan } from "../plan/plan.ts";
+import { checkScales } from "./check_arrays.ts";
 import { withFloat32Momentum } from "./convert.ts";
 import { KEYS } from "./dict.ts";
 import type { ParameterStateDict, ParamGroupStateDict, StateDict } from "./dict.ts";
@@ -87,7 +92,7 @@ function takeState(owner: Owner, options: StateDictOptions, take: Taker): StateD
   for (const group of groups) {
     const first = row;
     for (const parameter of group.params) {
-      const entry = takeEntry(plan.stateArrays, parameter, row, take);
+      const entry = takeEntry(owner, parameter, row, take);
       if (entry !== null) dict.state[row] = entry;
       if (dict.parameters !== undefined) {
         const data = take.tensor(dataOf(parameter, row));
@@ -103,7 +108,7 @@ function takeState(owner: Owner, options: StateDictOptions, take: Taker): StateD
 
 /** What is remembered of a parameter; null if nothing is. */
 function takeEntry(
-  own: Owner["plan"]["stateArrays"],
+  { plan: { stateArrays: own, table }, precision }: Owner,
   parameter: Parameter<Tensor>,
   row: number,
   take: Taker,
@@ -113,8 +118,12 @@ function takeEntry(
   const momentum8 = own.momentum8At(row);
   const correction = own.isCorrectionOf(row, parameter.data) ? own.correctionAt(row) : null;
   if ((momentumBuffer ?? masterWeight ?? momentum8 ?? correction) === null) return null;
+  const name = (array: ArrayName) => nameArray(parameter, row, array);
+  checkTogether({ momentumBuffer, momentum8, masterWeight, correction }, precision, name);
   const entry: ParameterStateDict = {};
   if (momentumBuffer !== null) {
+    const isBound = table.datas[row] === parameter.data;
+    if (isBound && table.hasMomentum8(row)) throw notNull(name("momentum buffer"), momentumBuffer);
     checkState(momentumBuffer, parameter, row, "momentum buffer");
     entry.momentum_buffer = take.tensor(momentumBuffer);
   }
@@ -126,6 +135,8 @@ function takeEntry(
   }
   if (momentum8 !== null) {
     checkCodes(momentum8.values, parameter, row, "8-bit momentum");
+    const what = `scales of ${name("8-bit momentum")}`;
+    checkScales(momentum8.scales, what, `use ${what}`);
     entry.momentum8 = take.codes(momentum8.values);
     entry.momentum_scales = take.codes(momentum8.scales);
   }
@@ -136,6 +147,42 @@ function takeEntry(
   const shape = shapeOf(parameter);
   if (shape !== undefined) entry.shape = [...shape];
   return entry;
+}
+
+/** Refuses what the user has assigned to a state that no state dict may have. */
+function checkTogether(
+  { momentumBuffer, momentum8, masterWeight, correction }: Pick<
+    ParameterState,
+    "momentumBuffer" | "momentum8" | "masterWeight" | "correction"
+  >,
+  precision: Precision,
+  name: (array: ArrayName) => string,
+): void {
+  if (momentum8 !== null) checkOwn(momentum8, name("8-bit momentum"));
+  if (momentum8 !== null && momentumBuffer !== null) {
+    throw notNull(name("momentum buffer"), momentumBuffer);
+  }
+  const { masterWeights } = precision;
+  if (masterWeight !== null) {
+    const reason = `it must be null with masterWeights ${describe(masterWeights)}`;
+    const what = `use ${name("master weight")}`;
+    if (masterWeights !== true) throw wrongType(what, reason, masterWeight);
+    const isFloat32 = findElementType(masterWeight) === FLOAT32;
+    if (!isFloat32) throw wrongType(what, "it must be a Float32Array", masterWeight);
+  }
+  if (correction !== null) {
+    const tag = isSplit(precision) ? masterWeights === "split" ? "Int16Array" : "Int8Array" : null;
+    const reason = tag === null
+      ? `it must be null with masterWeights ${describe(masterWeights)}`
+      : `it must be an ${tag}`;
+    if (tagOf(correction) !== tag) {
+      throw wrongType(`use ${name("correction")}`, reason, correction);
+    }
+  }
+}
+
+function notNull(what: string, buffer: Tensor): TypeError {
+  return wrongType(`use ${what}`, "it must be null with momentumBits 8", buffer);
 }
 
 /** The data of a parameter, which whoever owns it may have replaced by anything. */

@@ -53,7 +53,7 @@ function draw(): number {
 }
 
 /** Products of about half a unit in the last place of the term, a little more or less. */
-function* aroundHalfways(factor: number, count: number, term: () => number): Generator<Case> {
+function* aroundTies(factor: number, count: number, term: () => number): Generator<Case> {
   for (let i = 0; i < count; i++) {
     const c = term();
     const exponent = Math.max(Math.floor(Math.log2(Math.abs(c))), -126);
@@ -88,8 +88,8 @@ function casesOf(factor: number): Case[] {
   ]);
   const cases = [
     ...[...drawn, ...subnormal, ...atOverflow(factor)],
-    ...aroundHalfways(factor, 2000, draw),
-    ...aroundHalfways(factor, 2000, drawSubnormal),
+    ...aroundTies(factor, 2000, draw),
+    ...aroundTies(factor, 2000, drawSubnormal),
   ];
   // A sum of 0 has a sign, which whole numbers lack.
   return cases.filter(([a, b, c]) => Number.isFinite(b) && a * b + c !== 0);
