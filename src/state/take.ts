@@ -10,7 +10,6 @@ import { settledInitialLr } from "../core/initial_lr.ts";
 import { tagOf } from "../core/intrinsics.ts";
 import { nameArray } from "../core/parameter.ts";
 import type { ArrayName, Parameter } from "../core/parameter.ts";
-import { isSplit } from "../core/rounding.ts";
 import type { Precision } from "../core/rounding.ts";
 import { checkBoolean, checkOptions, checkWord, describe, wrongType } from "../core/validate.ts";
 import { copyToHost, readable } from "../memory/host_copy.ts";
@@ -170,15 +169,10 @@ function checkTogether(
     const isFloat32 = findElementType(masterWeight) === FLOAT32;
     if (!isFloat32) throw wrongType(what, "it must be a Float32Array", masterWeight);
   }
-  if (correction !== null) {
-    const tag = isSplit(precision) ? masterWeights === "split" ? "Int16Array" : "Int8Array" : null;
-    const reason = tag === null
-      ? `it must be null with masterWeights ${describe(masterWeights)}`
-      : `it must be an ${tag}`;
-    if (tagOf(correction) !== tag) {
-      throw wrongType(`use ${name("correction")}`, reason, correction);
-    }
-  }
+  if (correction === null) return;
+  const tag = masterWeights === "split" ? "Int16Array" : "Int8Array";
+  if (tagOf(correction) === tag) return;
+  throw wrongType(`use ${name("correction")}`, `it must be an ${tag}`, correction);
 }
 
 function notNull(what: string, buffer: Tensor): TypeError {
