@@ -61,6 +61,11 @@ export interface RandomState {
   counter: number;
 }
 
+/** Counts a step. The count begins again at 0 after the last number that state dicts may have. */
+export function countStep(random: RandomState): void {
+  random.counter = random.counter < Number.MAX_SAFE_INTEGER ? random.counter + 1 : 0;
+}
+
 /**
  * The options for parameters in 16-bit types, all of them present, and the state of their random
  * bits.

@@ -19,7 +19,7 @@ export function readable(tensor: Tensor): HostArray {
 export function copyToHost(tensor: Tensor): HostArray {
   if (deviceOf(tensor) === undefined) return copyOf(tensor as HostArray);
   const elements = (tensor as DeviceTensor).readSync();
-  return elements instanceof Float32Array ? elements : Float32Array.from(elements);
+  return elements instanceof Float32Array ? elements : new Float32Array(elements);
 }
 
 /** Replaces all elements, in place. The values have the length and `hostDtypeOf` of the tensor. */
@@ -29,7 +29,7 @@ export function copyFromHost(tensor: Tensor, values: HostArray): void {
     return;
   }
   const half = elementTypeOf(tensor, "the tensor").name === "float16";
-  (tensor as DeviceTensor).write(half ? Float16Array.from(values) : values as Float32Array);
+  (tensor as DeviceTensor).write(half ? new Float16Array(values) : values as Float32Array);
 }
 
 /** The type that values are stored in beside `data`: their own, or on a device that of the data. */

@@ -75,7 +75,9 @@ export function sgd(
   ]);
   try {
     plan.checkAttached(); // the list may be a proxy
-    momentum.check(backend, [...datas, ...plan.grads, ...masters as (Tensor | null)[]]);
+    const sparse = plan.sparse.steps.map(({ values }) => values);
+    const others = [...datas, ...plan.grads, ...sparse, ...masters as (Tensor | null)[]];
+    momentum.check(backend, others);
     take(backend, plan);
   } catch (error) {
     takeOut();

@@ -133,7 +133,8 @@ export class SGD<T extends Tensor = FloatArray> {
     this.#precision = readPrecision({ rounding, masterWeights, seed });
     const members = readMembers(params);
     checkShared(defaults);
-    checkMomentumBits(defaults.momentumBits ?? 32, this.#precision.rounding);
+    const { momentumBits = 32 } = defaults;
+    checkMomentumBits(momentumBits, this.#precision.rounding);
     this.#defaults = defaults;
     this.#backend = chooseBackend(backend);
     this.#recorder = new Recorder(recordSteps);

@@ -38,7 +38,7 @@ export class Corrections {
     this.#isAnyStale = true;
   }
 
-  /** Fills corrections with zeros that belong to other data than their rows have. */
+  /** Fills corrections of rows that are stepped with zeros if they belong to other data. */
   resetStale(): void {
     if (this.#isAnyStale) this.#resetAll();
   }
@@ -47,9 +47,11 @@ export class Corrections {
     const table = this.#table;
     for (let row = 0; row < table.count; row++) {
       if (!table.has(row, CORRECTION_IS_STALE)) continue;
+      table.unmark(row, CORRECTION_IS_STALE);
+      // It was marked for a step that was not taken, perhaps with other data than this one's.
+      if (table.gradientKind(row) === "none" || this.isOf(row, table.datas[row])) continue;
       fillAll(table.correctionAt(row) as unknown as HostArray, 0);
       this.settle(row);
-      table.unmark(row, CORRECTION_IS_STALE);
     }
     this.#isAnyStale = false;
   }

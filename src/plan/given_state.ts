@@ -10,7 +10,7 @@ import { refusal, wrongType } from "../core/validate.ts";
 import { Slab } from "../memory/slab.ts";
 import type { Allocator, StateArray } from "../memory/slab.ts";
 import { CORRECTION16 } from "../memory/stores.ts";
-import { blockOf } from "./parameter_state.ts";
+import { blockOf, checkOwn } from "./parameter_state.ts";
 import type { Correction, Momentum8, ParameterState } from "./parameter_state.ts";
 import type { TensorTable } from "./tensor_table.ts";
 
@@ -110,12 +110,10 @@ function bindMomentum8(
   row: number,
   momentum8: Momentum8,
 ): void {
-  const block = blockOf(momentum8);
-  if (block !== undefined && block === table.buffers[row]) return;
+  const known = blockOf(momentum8);
+  if (known !== undefined && known === table.buffers[row]) return;
   const what = table.name(row, "8-bit momentum");
-  if (block === undefined) {
-    throw wrongType(`use ${what}`, "it must be the optimizer's own", momentum8);
-  }
+  const block = checkOwn(momentum8, what);
   checkPacked(momentum8.values, "Int8Array", table.lengthAt(row), what);
   table.holdBuffer(row, block, address(block));
 }

@@ -1,12 +1,15 @@
 /** What the user sees of an optimizer's state of a parameter. */
 
+import { checkBuffer } from "../core/array_checks.ts";
 import { isBFloat16Array } from "../core/bfloat16.ts";
+import { elementTypeOf } from "../core/dtype.ts";
 import type { Tensor } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
-import { decode, scalesCount, scalesOffset } from "../core/momentum8.ts";
 import { bufferOf, byteOffsetOf, copyOf, lengthOf } from "../core/intrinsics.ts";
+import { decode, scalesCount, scalesOffset } from "../core/momentum8.ts";
 import type { Parameter } from "../core/parameter.ts";
 import { joinMaster } from "../core/split_master.ts";
+import { wrongType } from "../core/validate.ts";
 import { copyToHost } from "../memory/host_copy.ts";
 import { assertUnlocked } from "../memory/locks.ts";
 
@@ -56,17 +59,20 @@ const HIDDEN: PropertyDescriptorMap = {
 function readMomentum(this: ParameterState): HostArray | null {
   const { momentum8, momentumBuffer } = this;
   if (momentum8 === null) {
-    return momentumBuffer && copyToHost(unlocked(momentumBuffer, "the momentum"));
+    if (momentumBuffer === null) return null;
+    elementTypeOf(momentumBuffer, MOMENTUM);
+    return copyToHost(asUsable(momentumBuffer, MOMENTUM));
   }
+  checkOwn(momentum8, MOMENTUM);
   const { values, scales } = momentum8;
-  unlocked(values as unknown as Tensor, "the momentum");
+  asUsable(values as unknown as Tensor, MOMENTUM);
   const copy = new Float32Array(lengthOf(values));
   decode(values, scales, copy);
   return copy;
 }
 
 function readMasterWeight(this: ParameterState): Float32Array | null {
-  return this.masterWeight && copyOf(unlocked(this.masterWeight, "the master weight"));
+  return this.masterWeight && copyOf(asUsable(this.masterWeight, "the master weight"));
 }
 
 /**
@@ -83,16 +89,33 @@ export function createSplitState(
     const { correction } = state;
     const { data } = parameter;
     if (correction === null || !isBFloat16Array(data)) return null;
-    unlocked(data, "the parameter");
-    unlocked(correction as unknown as Tensor, "the correction");
+    asUsable(data, "the parameter");
+    asUsable(correction as unknown as Tensor, "the correction");
     return joinMaster(data, isCorrectionOf(data) ? correction : null);
   };
   return Object.defineProperty(state, "readMasterWeight", { value });
 }
 
-function unlocked<T extends Tensor>(tensor: T, what: string): T {
+/** What errors of `readMomentum` call it, as a state does not know its parameter. */
+const MOMENTUM = "the momentum";
+
+/** Checks memory that the user can have transferred. */
+function asUsable<T extends Tensor>(tensor: T, what: string): T {
+  checkBuffer(tensor, what);
   assertUnlocked(tensor, () => what);
   return tensor;
+}
+
+/**
+ * Checks that values and scales lie on a block of bytes.
+ *
+ * @returns The block.
+ * @throws {TypeError} If `momentum8On` has not made them.
+ */
+export function checkOwn(momentum8: Momentum8, what: string): Uint8Array {
+  const block = blocks.get(momentum8);
+  if (block !== undefined) return block;
+  throw wrongType(`use ${what}`, "it must be the optimizer's own", momentum8);
 }
 
 /** Shows what most states do not have, and returns the state. */

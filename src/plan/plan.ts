@@ -11,7 +11,7 @@ import { isSixteenBit } from "../core/dtype.ts";
 import type { Device, Tensor } from "../core/dtype.ts";
 import { checkOverflow, updateTypeOf } from "../core/overflow.ts";
 import type { Parameter, SparseGrad } from "../core/parameter.ts";
-import { isRandom } from "../core/rounding.ts";
+import { countStep, isRandom } from "../core/rounding.ts";
 import type { Precision } from "../core/rounding.ts";
 import { cannot } from "../core/validate.ts";
 import { hasLocks } from "../memory/locks.ts";
@@ -208,7 +208,7 @@ export class Plan {
   /** The step has been taken: new momentum buffers and master weights are remembered. */
   commit(): void {
     this.stateArrays.commit(this.table.count);
-    if (this.isRandom) this.#precision.random.counter++;
+    if (this.isRandom) countStep(this.#precision.random);
   }
 
   /** A step ended by an error when the rows before `end` had been stepped: only theirs is remembered. */

@@ -45,7 +45,7 @@ export function readIncoming({ state, parameters }: CheckedDict, transfer: Trans
   const rows = state.rows_in_use.get(id)?.data;
   return {
     ...readMomentum(state, forms, id),
-    rowsInUse: rows === undefined ? null : Uint8Array.from(rows),
+    rowsInUse: rows === undefined ? null : new Uint8Array(rows),
     ...readMaster(state, transfer, data),
   };
 }

@@ -1,18 +1,21 @@
 /** Takes an optimizer's state out of it. */
 
 import { checkBuffer, isFixed, isUsable } from "../core/array_checks.ts";
-import { elementTypeOf } from "../core/dtype.ts";
+import { elementTypeOf, findElementType, FLOAT32 } from "../core/dtype.ts";
 import type { Tensor } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { HYPERPARAMETERS } from "../core/hyperparameters.ts";
 import type { ParamGroup } from "../core/hyperparameters.ts";
 import { settledInitialLr } from "../core/initial_lr.ts";
+import { tagOf } from "../core/intrinsics.ts";
 import { nameArray } from "../core/parameter.ts";
 import type { ArrayName, Parameter } from "../core/parameter.ts";
 import type { Precision } from "../core/rounding.ts";
-import { checkBoolean, checkOptions, checkWord } from "../core/validate.ts";
+import { checkBoolean, checkOptions, checkWord, describe, wrongType } from "../core/validate.ts";
 import { copyToHost, readable } from "../memory/host_copy.ts";
 import { assertUnlocked } from "../memory/locks.ts";
+import { checkOwn } from "../plan/parameter_state.ts";
+import type { ParameterState } from "../plan/parameter_state.ts";
 import type { Plan } from "../plan/plan.ts";
 import { checkScales } from "./check_arrays.ts";
 import { withFloat32Momentum } from "./convert.ts";
@@ -88,7 +91,7 @@ function takeState(owner: Owner, options: StateDictOptions, take: Taker): StateD
   for (const group of groups) {
     const first = row;
     for (const parameter of group.params) {
-      const entry = takeEntry({ own: plan.stateArrays, parameter, row, take });
+      const entry = takeEntry({ owner, parameter, row, take });
       if (entry !== null) dict.state[row] = entry;
       if (dict.parameters !== undefined) {
         const data = take.tensor(dataOf(parameter, row));
@@ -104,7 +107,7 @@ function takeState(owner: Owner, options: StateDictOptions, take: Taker): StateD
 
 /** A parameter whose state is taken. */
 interface Source {
-  readonly own: Owner["plan"]["stateArrays"];
+  readonly owner: Owner;
   readonly parameter: Parameter<Tensor>;
   readonly row: number;
   readonly take: Taker;
@@ -112,15 +115,21 @@ interface Source {
 
 /** What is remembered of a parameter; null if nothing is. */
 function takeEntry(source: Source): ParameterStateDict | null {
+  checkAssigned(source);
   const entry: ParameterStateDict = { ...takeMomentum(source), ...takeMaster(source) };
   if (Object.keys(entry).length === 0) return null;
   const shape = shapeOf(source.parameter);
   return shape === undefined ? entry : { ...entry, shape: [...shape] };
 }
 
-function takeMomentum({ own, parameter, row, take }: Source): ParameterStateDict | null {
+function takeMomentum({ owner, parameter, row, take }: Source): ParameterStateDict | null {
+  const { stateArrays: own, table } = owner.plan;
   const buffer = own.bufferAt(row);
   if (buffer !== null) {
+    const isBound = table.datas[row] === parameter.data;
+    if (isBound && table.hasMomentum8(row)) {
+      throw notNull(nameArray(parameter, row, "momentum buffer"), buffer);
+    }
     checkState(buffer, parameter, row, "momentum buffer");
     const rowsInUse = own.savedRowsInUse(row);
     const entry = { momentum_buffer: take.tensor(buffer) };
@@ -137,7 +146,8 @@ function takeMomentum({ own, parameter, row, take }: Source): ParameterStateDict
   return entry;
 }
 
-function takeMaster({ own, parameter, row, take }: Source): ParameterStateDict | null {
+function takeMaster({ owner, parameter, row, take }: Source): ParameterStateDict | null {
+  const own = owner.plan.stateArrays;
   const masterWeight = own.masterAt(row);
   if (masterWeight !== null) {
     checkState(masterWeight, parameter, row, "master weight");
@@ -147,6 +157,50 @@ function takeMaster({ own, parameter, row, take }: Source): ParameterStateDict |
   if (correction === null) return null;
   checkCodes(correction, parameter, row, "correction");
   return { correction: take.codes(correction) };
+}
+
+/** Refuses what the user has assigned to a state that no state dict may have. */
+function checkAssigned({ owner, parameter, row }: Source): void {
+  const { plan: { stateArrays: own }, precision } = owner;
+  const state = {
+    momentumBuffer: own.bufferAt(row),
+    masterWeight: own.masterAt(row),
+    momentum8: own.momentum8At(row),
+    correction: own.isCorrectionOf(row, parameter.data) ? own.correctionAt(row) : null,
+  };
+  if (Object.values(state).every((array) => array === null)) return;
+  checkTogether(state, precision, (array) => nameArray(parameter, row, array));
+}
+
+/** Refuses arrays that do not go together, or not with the options. */
+function checkTogether(
+  { momentumBuffer, momentum8, masterWeight, correction }: Pick<
+    ParameterState,
+    "momentumBuffer" | "momentum8" | "masterWeight" | "correction"
+  >,
+  precision: Precision,
+  name: (array: ArrayName) => string,
+): void {
+  if (momentum8 !== null) checkOwn(momentum8, name("8-bit momentum"));
+  if (momentum8 !== null && momentumBuffer !== null) {
+    throw notNull(name("momentum buffer"), momentumBuffer);
+  }
+  const { masterWeights } = precision;
+  if (masterWeight !== null) {
+    const reason = `it must be null with masterWeights ${describe(masterWeights)}`;
+    const what = `use ${name("master weight")}`;
+    if (masterWeights !== true) throw wrongType(what, reason, masterWeight);
+    const isFloat32 = findElementType(masterWeight) === FLOAT32;
+    if (!isFloat32) throw wrongType(what, "it must be a Float32Array", masterWeight);
+  }
+  if (correction === null) return;
+  const tag = masterWeights === "split" ? "Int16Array" : "Int8Array";
+  if (tagOf(correction) === tag) return;
+  throw wrongType(`use ${name("correction")}`, `it must be an ${tag}`, correction);
+}
+
+function notNull(what: string, buffer: Tensor): TypeError {
+  return wrongType(`use ${what}`, "it must be null with momentumBits 8", buffer);
 }
 
 /** The data of a parameter, which whoever owns it may have replaced by anything. */
