@@ -14,17 +14,36 @@ export const GRAD = 1;
 
 export const BUFFER = 2;
 
-/** The float32 copy of a parameter in a 16-bit type, or 0. */
+/** What belongs to a parameter in a 16-bit type, or 0: a float32 copy of it, or corrections. */
 export const MASTER = 3;
 
 export const LENGTH = 4;
 
-/** In the lower half the dtype's number and above it the state, in the upper half the group. */
+/**
+ * In the lower half the dtype's number, above it the flags of the format and above these the state; in
+ * the upper half the group.
+ */
 export const KIND = 5;
 
 export const STATE_BITS = 24;
 
-const DTYPE_MASK = (1 << STATE_BITS) - 1;
+export const FORMAT_BITS = 16;
+
+/** The gradient of a parameter in a 16-bit type is float32. */
+export const FORMAT_GRAD_F32 = 1 << 16;
+
+/** The buffer is momentum in 8 bits: values and scales. */
+export const FORMAT_MOMENTUM8 = 1 << 17;
+
+/** The master is int16 corrections of bfloat16 parameters. */
+export const FORMAT_SPLIT = 1 << 18;
+
+/** The master is int8 corrections of bfloat16 parameters. */
+export const FORMAT_SPLIT24 = 1 << 19;
+
+const CODE_MASK = (1 << STATE_BITS) - 1;
+
+const DTYPE_MASK = (1 << FORMAT_BITS) - 1;
 
 /** Rows from this dtype on are on a device. */
 export const DEVICE = 16;
@@ -107,7 +126,7 @@ export function writeKind(halves: Uint32Array, row: number, code: number, group:
 /** Writes a row's state: `SKIP`, `FIRST` or `LATER`. */
 export function writeState(halves: Uint32Array, row: number, state: number): void {
   const at = 2 * (row * ROW + KIND);
-  halves[at] = (halves[at] & DTYPE_MASK) + state * 2 ** STATE_BITS;
+  halves[at] = (halves[at] & CODE_MASK) + state * 2 ** STATE_BITS;
 }
 
 /** What a state adds to the word of a row that is skipped. */
@@ -120,9 +139,9 @@ export function stateOf(halves: Uint32Array, row: number): number {
   return halves[2 * (row * ROW + KIND)] >>> STATE_BITS;
 }
 
-/** The number of a row's dtype. */
+/** The number of a row's dtype, and the flags of its format. */
 export function codeIn(halves: Uint32Array, row: number): number {
-  return halves[2 * (row * ROW + KIND)] & DTYPE_MASK;
+  return halves[2 * (row * ROW + KIND)] & CODE_MASK;
 }
 
 /** The number of a row's group. */
@@ -132,7 +151,7 @@ export function groupOf(halves: Uint32Array, row: number): number {
 
 /** Whether a row has a gradient in JavaScript's memory. */
 export function isHostRow(halves: Uint32Array, row: number): boolean {
-  return stateOf(halves, row) !== SKIP && codeIn(halves, row) < DEVICE;
+  return stateOf(halves, row) !== SKIP && (codeIn(halves, row) & DTYPE_MASK) < DEVICE;
 }
 
 /** Writes a group's row of the group table, from word `at` on. Its gradients are not clipped. */

@@ -29,6 +29,7 @@ export function layout() {
       length: tables.LENGTH,
       kind: tables.KIND,
       stateBits: tables.STATE_BITS,
+      formatBits: tables.FORMAT_BITS,
     },
     sparseRow: {
       words: SPARSE_ROW,
@@ -63,6 +64,12 @@ export function layout() {
     viewRow: rowOf(VIEW_ROW),
     states: { skip: tables.SKIP, first: tables.FIRST, later: tables.LATER },
     dtypes: dtypes(),
+    formats: {
+      gradF32: tables.FORMAT_GRAD_F32,
+      momentum8: tables.FORMAT_MOMENTUM8,
+      split: tables.FORMAT_SPLIT,
+      split24: tables.FORMAT_SPLIT24,
+    },
     devices: {
       first: tables.DEVICE,
       dtypes: DTYPES,

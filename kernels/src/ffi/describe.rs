@@ -2,7 +2,8 @@
 
 use super::layout::{
     ABI, CallRow, DEVICE, DEVICE_DTYPES, FLAG_MAXIMIZE, FLAG_NESTEROV, FLAG_SIGN, FLAG_ZERO,
-    GroupRow, Row, STATE_BITS, SparseRow, ViewRow, VjpRow, WORD, device_dtype, dtype, state,
+    FORMAT_BITS, GroupRow, Row, STATE_BITS, SparseRow, ViewRow, VjpRow, WORD, device_dtype, dtype,
+    format, state,
 };
 use super::pointers::write_text;
 use crate::error::Error;
@@ -30,7 +31,7 @@ macro_rules! fields {
 }
 
 fn layout() -> String {
-    let sections: [(&str, &[(&str, usize)]); 12] = [
+    let sections: [(&str, &[(&str, usize)]); 13] = [
         ("row", &row_fields()),
         ("sparseRow", &sparse_fields()),
         ("groupRow", &group_fields()),
@@ -39,6 +40,7 @@ fn layout() -> String {
         ("viewRow", &fields!(ViewRow, "handle": handle, "offset": offset, "length": length)),
         ("states", &states()),
         ("dtypes", &dtypes()),
+        ("formats", &formats()),
         ("devices", &devices()),
         ("statuses", &statuses()),
         ("norm", &[("block", norm::BLOCK), ("lanes", norm::LANES)]),
@@ -53,13 +55,14 @@ fn layout() -> String {
     text + "}"
 }
 
-fn row_fields() -> [(&'static str, usize); 8] {
+fn row_fields() -> [(&'static str, usize); 9] {
     let [words, data, grad, buffer, master, length, kind] = fields!(
         Row, "data": data, "grad": grad, "buffer": buffer, "master": master, "length": length,
         "kind": kind
     );
     let state_bits = ("stateBits", STATE_BITS as usize);
-    [words, data, grad, buffer, master, length, kind, state_bits]
+    let format_bits = ("formatBits", FORMAT_BITS as usize);
+    [words, data, grad, buffer, master, length, kind, state_bits, format_bits]
 }
 
 fn sparse_fields() -> [(&'static str, usize); 5] {
@@ -114,6 +117,13 @@ fn dtypes() -> [(&'static str, usize); 8] {
         ("bfloat16 stochastic", BF16_STOCHASTIC),
     ];
     dtypes.map(|(name, number)| (name, number as usize))
+}
+
+fn formats() -> [(&'static str, usize); 4] {
+    use format::{GRAD_F32, MOMENTUM8, SPLIT, SPLIT24};
+    let flags =
+        [("gradF32", GRAD_F32), ("momentum8", MOMENTUM8), ("split", SPLIT), ("split24", SPLIT24)];
+    flags.map(|(name, flag)| (name, flag as usize))
 }
 
 fn devices() -> [(&'static str, usize); 4] {

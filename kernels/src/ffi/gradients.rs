@@ -1,6 +1,6 @@
 //! The boundary of [`crate::gradients`]: gradients outside of a step.
 
-use super::layout::{Row, dtype};
+use super::layout::{Row, dtype, format};
 use super::pointers::{group_table, pointer, table, write};
 use super::process::{config, guard};
 use super::rows::check;
@@ -116,6 +116,7 @@ fn group_of(index: usize, row: &Row, count: usize) -> Result<usize, Error> {
 fn gradient(row: &Row) -> GradientView<*mut f32, *mut f64, *mut f16, *mut bf16> {
     use dtype::{F16, F16_PER_OP, F16_STOCHASTIC, F32, F64};
     match row.dtype() {
+        _ if row.has(format::GRAD_F32) => GradientView::F32(pointer(row.grad)),
         F32 => GradientView::F32(pointer(row.grad)),
         F64 => GradientView::F64(pointer(row.grad)),
         F16 | F16_PER_OP | F16_STOCHASTIC => GradientView::F16(pointer(row.grad)),

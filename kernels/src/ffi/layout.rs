@@ -5,7 +5,7 @@
 use crate::rule::Hyperparameters;
 
 /// Changes with every change of a signature or of a table's layout.
-pub const ABI: u32 = 6;
+pub const ABI: u32 = 7;
 
 /// Bytes of a word: what tables are made of.
 pub const WORD: usize = size_of::<u64>();
@@ -21,11 +21,12 @@ pub struct Row {
     pub grad: u64,
     /// The address of its momentum buffer, or 0.
     pub buffer: u64,
-    /// The address of the float32 copy of a parameter in a 16-bit type, or 0.
+    /// The address of what belongs to a parameter in a 16-bit type, or 0: a float32 copy of it, or
+    /// corrections.
     pub master: u64,
     /// Elements.
     pub length: u64,
-    /// The dtype, and above it the state.
+    /// The dtype, above it the flags of [`format`], and above these the state.
     pub kind: u32,
     /// The index of its group.
     pub group: u32,
@@ -36,11 +37,32 @@ const _: () = assert!(size_of::<Row>() == 6 * WORD);
 /// Bits of a row's kind below its state.
 pub const STATE_BITS: u32 = 24;
 
+/// Bits of a row's kind below the flags of its format.
+pub const FORMAT_BITS: u32 = 16;
+
 impl Row {
+    /// The dtype and the flags of the format: the dtype alone where there are none.
+    #[inline(always)]
+    pub fn code(&self) -> u32 {
+        self.kind & ((1 << STATE_BITS) - 1)
+    }
+
     /// One of the numbers of [`dtype`], or of a device.
     #[inline(always)]
     pub fn dtype(&self) -> u32 {
-        self.kind & ((1 << STATE_BITS) - 1)
+        self.kind & ((1 << FORMAT_BITS) - 1)
+    }
+
+    /// The flags of [`format`].
+    #[inline(always)]
+    pub fn format(&self) -> u32 {
+        self.code() - self.dtype()
+    }
+
+    /// Whether the row has some flags of [`format`].
+    #[inline(always)]
+    pub fn has(&self, flags: u32) -> bool {
+        self.kind & flags != 0
     }
 
     /// One of the numbers of [`state`].
@@ -49,10 +71,12 @@ impl Row {
         self.kind >> STATE_BITS
     }
 
-    /// Whether the row has no part in a step of the CPU.
+    /// Whether the row has no part in a step of the CPU. Rows of devices have no flags.
     #[inline(always)]
     pub fn is_idle(&self) -> bool {
-        self.state() == state::SKIP || self.length == 0 || self.dtype() >= DEVICE
+        self.state() == state::SKIP
+            || self.length == 0
+            || (DEVICE..1 << FORMAT_BITS).contains(&self.code())
     }
 
     /// Whether the row's momentum buffer has never been written.
@@ -86,6 +110,19 @@ pub mod dtype {
     pub const F16_STOCHASTIC: u32 = 6;
     /// bfloat16, rounded by random bits.
     pub const BF16_STOCHASTIC: u32 = 7;
+}
+
+/// How a row's arrays are stored where that does not follow from its dtype.
+pub mod format {
+    /// The gradient of a parameter of a 16-bit type is float32.
+    pub const GRAD_F32: u32 = 1 << 16;
+    /// The buffer is momentum in 8 bits: as many int8 as the row has elements, zeros up to a multiple of
+    /// 64 bytes, and then a scale of one byte for every 32 elements.
+    pub const MOMENTUM8: u32 = 1 << 17;
+    /// The master is as many int16, the lower halves of bfloat16 parameters.
+    pub const SPLIT: u32 = 1 << 18;
+    /// The master is as many int8, the third bytes of bfloat16 parameters.
+    pub const SPLIT24: u32 = 1 << 19;
 }
 
 /// Rows from this dtype on describe tensors of devices, which `gpu` steps.

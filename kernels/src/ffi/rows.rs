@@ -1,6 +1,6 @@
 //! Checked rows of the tensor table, as tasks of a step.
 
-use super::layout::{GroupRow, Row, dtype};
+use super::layout::{GroupRow, Row, dtype, format};
 use super::pointers::{address, pointer};
 use crate::dtype::RoundEveryOp;
 use crate::error::Error;
@@ -41,6 +41,9 @@ impl<'a> Rows<'a> {
                 continue;
             }
             check(index, row)?;
+            if row.format() != 0 {
+                return Err(Error::Table(format!("Cannot step row {index}: its format"))); // not yet
+            }
             check_group(index, row, groups)?;
             dtypes |= 1_u32 << row.dtype();
             bytes = bytes.wrapping_add(bytes_of(row));
@@ -81,40 +84,76 @@ fn bytes_of(row: &Row) -> usize {
     let element = match row.dtype() {
         dtype::F32 => size_of::<f32>(),
         dtype::F64 => size_of::<f64>(),
+        _ if row.has(format::GRAD_F32) => size_of::<f32>(),
         _ => size_of::<u16>(),
     };
     element.wrapping_mul(row.length as usize)
 }
 
-/// Checks the dtype of a row that is not idle, and that its addresses are aligned and not null.
+/// Checks the dtype and the format of a row that is not idle, and that its addresses are aligned and not
+/// null.
 #[inline(always)]
 pub fn check(index: usize, row: &Row) -> Result<(), Error> {
-    match row.dtype() {
-        dtype::F32 => check_addresses::<f32, f32>(index, row),
-        dtype::F64 => check_addresses::<f64, f64>(index, row),
-        _ => check_sixteen_bit(index, row),
+    match row.code() {
+        dtype::F32 => check_addresses::<f32, f32, f32>(index, row),
+        dtype::F64 => check_addresses::<f64, f64, f64>(index, row),
+        _ => check_format(index, row),
     }
 }
 
 #[inline(never)]
-fn check_sixteen_bit(index: usize, row: &Row) -> Result<(), Error> {
-    use dtype::{BF16, BF16_PER_OP, BF16_STOCHASTIC, F16, F16_PER_OP, F16_STOCHASTIC};
-    match row.dtype() {
-        F16_PER_OP | BF16_PER_OP => check_addresses::<u16, u16>(index, row)?,
-        F16 | BF16 | F16_STOCHASTIC | BF16_STOCHASTIC => check_addresses::<u16, f32>(index, row)?,
-        dtype => return Err(Error::Table(format!("Cannot step row {index}: dtype {dtype}"))),
+fn check_format(index: usize, row: &Row) -> Result<(), Error> {
+    use dtype::{BF16_PER_OP, F16_PER_OP, F32};
+    use format::{GRAD_F32, MOMENTUM8};
+    check_flags(index, row)?;
+    match (row.dtype(), row.has(GRAD_F32), row.has(MOMENTUM8)) {
+        (F32, ..) => return check_addresses::<f32, f32, u8>(index, row),
+        (F16_PER_OP | BF16_PER_OP, ..) => check_addresses::<u16, u16, u16>(index, row)?,
+        (_, false, false) => check_addresses::<u16, u16, f32>(index, row)?,
+        (_, false, true) => check_addresses::<u16, u16, u8>(index, row)?,
+        (_, true, false) => check_addresses::<u16, f32, f32>(index, row)?,
+        (_, true, true) => check_addresses::<u16, f32, u8>(index, row)?,
     }
-    if row.master != 0 {
+    check_master(index, row)
+}
+
+/// Checks that a row's flags go with its dtype and with each other.
+fn check_flags(index: usize, row: &Row) -> Result<(), Error> {
+    use dtype::{BF16, BF16_PER_OP, BF16_STOCHASTIC, F16, F16_PER_OP, F16_STOCHASTIC, F32, F64};
+    use format::{GRAD_F32, MOMENTUM8, SPLIT, SPLIT24};
+    let (dtype, flags) = (row.dtype(), row.format());
+    let possible = match dtype {
+        F32 => MOMENTUM8,
+        F16 | F16_STOCHASTIC | BF16_STOCHASTIC => GRAD_F32 | MOMENTUM8,
+        BF16 => GRAD_F32 | MOMENTUM8 | SPLIT | SPLIT24,
+        F64 | F16_PER_OP | BF16_PER_OP => 0,
+        _ => return Err(Error::Table(format!("Cannot step row {index}: dtype {dtype}"))),
+    };
+    let both = SPLIT | SPLIT24;
+    if flags & !possible != 0 || flags & both == both {
+        let text = format!("Cannot step row {index}: dtype {dtype} with the format {flags:#x}");
+        return Err(Error::Table(text));
+    }
+    Ok(())
+}
+
+/// Checks the address of what belongs to a parameter of a 16-bit type.
+fn check_master(index: usize, row: &Row) -> Result<(), Error> {
+    if row.has(format::SPLIT) {
+        address::<i16>(index, "correction", row.master)?;
+    } else if row.has(format::SPLIT24) {
+        address::<i8>(index, "correction", row.master)?;
+    } else if row.master != 0 {
         address::<f32>(index, "master copy", row.master)?;
     }
     Ok(())
 }
 
-/// Checks the addresses of a row that is stored as `H`, and its buffer as `B`.
+/// Checks the addresses of a row that is stored as `P`, its gradient as `G`, and its buffer as `B`.
 #[inline(always)]
-fn check_addresses<H, B>(index: usize, row: &Row) -> Result<(), Error> {
-    address::<H>(index, "data", row.data)?;
-    address::<H>(index, "grad", row.grad)?;
+fn check_addresses<P, G, B>(index: usize, row: &Row) -> Result<(), Error> {
+    address::<P>(index, "data", row.data)?;
+    address::<G>(index, "grad", row.grad)?;
     if row.buffer != 0 {
         address::<B>(index, "buffer", row.buffer)?;
     }
@@ -143,9 +182,9 @@ impl TaskList for Rows<'_> {
         // SAFETY: `check` has found the addresses neither null nor unaligned, `Rows::new`'s caller
         // vouches for them, and no slot lives longer than the exclusive borrow of these rows.
         unsafe {
-            if row.dtype() == dtype::F32 {
+            if row.code() == dtype::F32 {
                 runner.run::<Slot<'_, f32, f32, f32>>(slot(row, number, clear));
-            } else if row.dtype() == dtype::F64 {
+            } else if row.code() == dtype::F64 {
                 runner.run::<Slot<'_, f64, f64, f64>>(slot(row, number, clear));
             } else {
                 run_sixteen_bit(row, number, clear, runner);

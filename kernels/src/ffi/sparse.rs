@@ -52,7 +52,7 @@ pub unsafe fn step_matrices(
     for (index, row) in rows.iter().enumerate().skip(from) {
         // SAFETY: the caller vouches for the addresses, until this function returns.
         tensors.push(unsafe {
-            match row.matrix.dtype() {
+            match row.matrix.code() {
                 dtype::F32 => SparseTensor::F32(slot(index, row, &groups)?),
                 dtype::F64 => SparseTensor::F64(slot(index, row, &groups)?),
                 dtype => {

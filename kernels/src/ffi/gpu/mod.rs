@@ -251,7 +251,7 @@ unsafe extern "C" fn descent_gpu_step(
 fn device_row(gpu: u32, row: &Row) -> Option<step::Row> {
     let &Row { data, grad, buffer, length, group, .. } = row;
     let own = DEVICE + gpu * DEVICE_DTYPES;
-    let here = (own..own + DEVICE_DTYPES).contains(&row.dtype());
+    let here = (own..own + DEVICE_DTYPES).contains(&row.code());
     (here && row.state() != state::SKIP && length != 0).then_some(step::Row {
         data,
         grad,
