@@ -116,7 +116,7 @@ export function sgd(
     plan.checkAttached(); // the list may be a proxy
     plan.writeCall(NEUTRAL_REQUEST, null);
     const call = plan.isRandom ? plan.callRow : null;
-    forEachRowRange(plan, (from, to) => stepRows(backend, plan, from, to, call));
+    forEachRowRange(plan, (from, to) => stepRows(backend, plan, from, to, call, null));
   } catch (error) {
     takeOut();
     throw error;
