@@ -1,11 +1,12 @@
 //! An open device: its tensors and kernels, and what can be done with them.
 
 use super::arena::{self, Arena, Segment};
+use super::asked::{Asked, World};
 use super::context::{Choice, Context};
 use super::kernel::Kernel;
 use super::pending::{Part, Pending};
 use super::queue::{Queue, Work};
-use super::step::{Asked, Stepper, World};
+use super::step::Stepper;
 use super::tensor::{Dtype, Tensor};
 use super::timer::Timer;
 use super::timing;

@@ -4,6 +4,7 @@
 //! once; only a [`pending::Pending`] waits.
 
 pub mod arena;
+pub mod asked;
 pub mod chunks;
 pub mod context;
 mod device;

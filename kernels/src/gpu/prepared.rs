@@ -1,13 +1,13 @@
 //! A step whose tables are on the device: it is queued again without sending anything.
 
 use super::arena::ALIGNMENT;
+use super::asked::{Asked, Row, World};
 use super::chunks::{self, Bucket, GroupRow, Options};
 use super::kernel::{Binding, bind_group};
 use super::pieces::{Batch, Pieces};
 use super::pipelines::{Flags, Pipelines, Shader, Variant};
 use super::queue::{Dispatch, Work};
 use super::request::{Effects, Norm, RequestWords};
-use super::step::{Asked, Row, World};
 use crate::error::Error;
 use std::sync::Arc;
 use wgpu::{Buffer, BufferUsages};

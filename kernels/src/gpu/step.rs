@@ -1,61 +1,21 @@
 //! The step on the device: tables uploaded when they change, then a few dispatches: those which measure
 //! gradients, the one that decides, and one per bucket of chunks.
 
-use super::arena::Arena;
-use super::chunks::{self, First, Options, Slot};
+use super::asked::{Asked, Row, World, Written};
+use super::chunks::{self, First, Slot};
 use super::context::Context;
 use super::pending::Part;
 use super::pieces::Pieces;
 use super::pipelines::Pipelines;
 use super::prepared::{Parts, Prepared, first_word};
-use super::queue::Queue;
-use super::request::Request;
 use super::started::Started;
 use super::tensor::Tensor;
 use crate::error::Error;
-use crate::rule::Hyperparameters;
 use std::collections::HashMap;
 use wgpu::{Buffer, CommandEncoder};
 
 /// How many different steps keep their tables; the one used longest ago goes first.
 const MAX_PREPARED: usize = 256;
-
-/// One parameter of a step, by the handles of its tensors.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Row {
-    /// Its values.
-    pub data: u64,
-    /// Its gradient.
-    pub grad: u64,
-    /// Its momentum buffer, or 0.
-    pub buffer: u64,
-    /// The index of its group.
-    pub group: usize,
-    /// Whether the buffer has been written.
-    pub written: Written,
-}
-
-/// Whether a momentum buffer has been written, as far as the host knows.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Written {
-    /// It has been.
-    Yes,
-    /// It has not.
-    No,
-    /// It has been, unless all steps so far were skipped.
-    Unknown,
-}
-
-/// A step, as the host asks for it.
-#[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
-    /// The parameters.
-    pub rows: &'a [Row],
-    /// The groups.
-    pub groups: &'a [Hyperparameters],
-    /// What happens to gradients on their way.
-    pub request: Request,
-}
 
 /// Compiled pipelines, and the tables of the steps that have been taken.
 #[derive(Debug)]
@@ -66,19 +26,6 @@ pub struct Stepper {
     prepared: Vec<Prepared>,
     /// What the last step decided, if it did.
     decision: Option<Buffer>,
-}
-
-/// What a step reads: where tensors lie, and the device.
-#[derive(Clone, Copy, Debug)]
-pub struct World<'a> {
-    /// The device.
-    pub context: &'a Context,
-    /// Its queue.
-    pub queue: &'a Queue,
-    /// The blocks.
-    pub arena: &'a Arena<Buffer>,
-    /// The tensors by their handles.
-    pub tensors: &'a HashMap<u64, Tensor>,
 }
 
 impl Stepper {
@@ -151,8 +98,7 @@ impl Stepper {
     }
 
     fn prepare(&mut self, world: World<'_>, asked: &Asked<'_>) -> Result<Prepared, Error> {
-        let is_unsure = |row: &Row| is_unsure(row, asked);
-        let unsure = asked.rows.iter().filter(|row| is_unsure(row)).map(|row| row.buffer);
+        let unsure = asked.rows.iter().filter(|row| asked.is_unsure(row)).map(|row| row.buffer);
         if self.started.reserve(world.context, world.queue, unsure)? {
             self.forget_prepared();
         }
@@ -177,7 +123,7 @@ impl Stepper {
     ) -> Result<(Vec<Slot<'a>>, Vec<u32>), Error> {
         let (mut slots, mut entries) = (Vec::new(), Vec::new());
         for row in asked.rows {
-            let place = if is_unsure(row, asked) { self.started.place(row.buffer) } else { None };
+            let place = if asked.is_unsure(row) { self.started.place(row.buffer) } else { None };
             let first = match (place, row.written) {
                 (Some(_), _) => First::Word(first_word(asked.groups.len(), entries.len())),
                 (None, Written::No) => First::Yes,
@@ -188,19 +134,6 @@ impl Stepper {
         }
         Ok((slots, entries))
     }
-}
-
-/// Whether only the device will know, after this step, that the momentum buffer has been written, or only
-/// it knows already.
-fn is_unsure(row: &Row, asked: &Asked<'_>) -> bool {
-    let has_momentum = asked.groups.get(row.group).is_some_and(|h| Options::of(h).momentum);
-    has_momentum
-        && row.buffer != 0
-        && match row.written {
-            Written::Yes => false,
-            Written::No => asked.request.is_measured(),
-            Written::Unknown => true,
-        }
 }
 
 fn slot<'a>(tensors: &'a HashMap<u64, Tensor>, row: &Row, first: First) -> Result<Slot<'a>, Error> {

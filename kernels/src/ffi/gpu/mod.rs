@@ -12,9 +12,9 @@ use super::layout::{
 use super::pointers::{group_table, read, store, table, text, write_text};
 use super::process::guard;
 use crate::error::Error;
+use crate::gpu::asked::{self, Asked, Written};
 use crate::gpu::context::Choice;
 use crate::gpu::request::{Norm, Request};
-use crate::gpu::step::{self, Asked, Written};
 use crate::gpu::tensor::Dtype;
 use crate::gpu::{Gpu, Tuning, View};
 use registry::GPUS;
@@ -256,7 +256,7 @@ unsafe extern "C" fn descent_gpu_step(
     })
 }
 
-fn device_row(gpu: u32, row: &Row) -> Option<step::Row> {
+fn device_row(gpu: u32, row: &Row) -> Option<asked::Row> {
     let &Row { data, grad, buffer, group, .. } = row;
     let own = DEVICE + gpu * DEVICE_DTYPES;
     let here = (own..own + DEVICE_DTYPES).contains(&row.code());
@@ -266,7 +266,7 @@ fn device_row(gpu: u32, row: &Row) -> Option<step::Row> {
         state::MAYBE => Written::Unknown,
         _ => Written::Yes,
     };
-    here.then_some(step::Row { data, grad, buffer, group: group as usize, written })
+    here.then_some(asked::Row { data, grad, buffer, group: group as usize, written })
 }
 
 fn read_request(row: &RequestRow) -> Request {
