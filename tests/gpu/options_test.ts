@@ -210,6 +210,20 @@ gpuTest(
   },
 );
 
+gpuTest("scales at the ends of float32 clip by the right norm", async (gpu) => {
+  const cases = [[2 ** 127, 2 ** 120], [2 ** 127, 2 ** 70], [2 ** -126, 2 ** -80]];
+  for (const [gradScale, grad] of cases) {
+    const param = { data: gpu.tensor(2), grad: gpu.tensor(new Float32Array(2).fill(grad)) };
+    const optimizer = new SGD([param], { lr: 1 });
+    const norm = Math.SQRT2 * grad / gradScale;
+    const maxNorm = 2 ** -30;
+    const { gradNorm, clipCoefficients } = await optimizer.stepAsync({ gradScale, maxNorm });
+    assert(Math.abs(gradNorm! / norm - 1) < 1e-6, `${gradNorm} and ${norm}`);
+    const coefficient = Math.min(1, maxNorm / (norm + 1e-6));
+    assert(Math.abs(clipCoefficients![0] / coefficient - 1) < 1e-6, `${clipCoefficients}`);
+  }
+});
+
 const DAMPED: GroupOptions = {
   momentum: 0.5,
   dampening: 0.25,
