@@ -1,5 +1,6 @@
 /** Opens a GPU, and makes its tensors and kernels. */
 
+import type { DeviceRequest } from "../core/device.ts";
 import type { Device, DeviceTensor, ElementType } from "../core/dtype.ts";
 import { lengthOf } from "../core/intrinsics.ts";
 import {
@@ -220,9 +221,16 @@ export class Gpu {
 
 function createDevice(native: NativeGpu): Device {
   const handleOf = (tensor: DeviceTensor) => placeOf(tensor as GpuTensor<GpuDtype>).handle;
+  let last: { groupCount: number; request: DeviceRequest } | null = null;
   return {
     address: handleOf,
-    step: (...tables) => native.step(...tables),
+    step(tables, request) {
+      native.step(tables, request);
+      if (request !== null) last = { groupCount: tables.groupCount, request };
+    },
+    report: () => native.report(last!.groupCount, last!.request),
+    written: (buffers) => native.written(buffers.map(handleOf)),
+    writtenSync: (buffers) => native.writtenSync(buffers.map(handleOf)),
     zero: (tensors) => native.zero(tensors.map(handleOf)),
     synchronize: () => native.synchronize(),
   };

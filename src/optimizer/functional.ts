@@ -119,5 +119,5 @@ function giveMasters(
 function take(backend: Settings["backend"], plan: Plan): void {
   plan.writeCall(NEUTRAL_REQUEST, null);
   const call = plan.isRandom ? plan.callRow : null;
-  forEachRowRange(plan, (from, to) => stepRows(backend, plan, from, to, call));
+  forEachRowRange(plan, (from, to) => stepRows(backend, plan, from, to, call, null));
 }

@@ -165,6 +165,7 @@ export class SGD<T extends Tensor = FloatArray> {
     Parameter<T | FloatArray> | SparseParameter,
     ParameterStateView<T | FloatArray>
   > {
+    this.#stepper.settleSync();
     if (this.#state === null) this.#showState(this.#state = new Map());
     const state: ReadonlyMap<Parameter<Tensor>, ParameterState> = this.#state;
     return state as ReadonlyMap<
@@ -197,8 +198,8 @@ export class SGD<T extends Tensor = FloatArray> {
    * `lastStep` reports it: parameters, momentum buffers and "first step" stay as they were.
    * @throws {TypeError} If an array is missing, of another type, detached or resizable; if an option
    * does not exist or is of another type; if gradients are to be unscaled, checked or clipped that are
-   * sparse or on a GPU, or come with `differentiable`; if sparse gradients are to be zeroed of
-   * parameters that are frozen.
+   * sparse or come with `differentiable`, or checked or clipped by their norm that are not all arrays
+   * or all on one GPU; if sparse gradients are to be zeroed of parameters that are frozen.
    * @throws {RangeError} If lengths differ, arrays overlap, hyperparameters do not fit together or are
    * larger than the type in which an update is computed can hold; if an option is out of range; if
    * gradients are to be zeroed that share memory.
@@ -260,7 +261,10 @@ export class SGD<T extends Tensor = FloatArray> {
     return await this.#stepper.stepAsync(readAsyncArguments(options));
   }
 
-  /** What the last step did; null before the first one. */
+  /**
+   * What the last step did; null before the first one. It is also null after a `step` whose gradients
+   * are on a GPU and were measured there: the step is queued, and only `stepAsync` waits for its report.
+   */
   get lastStep(): StepReport | null {
     return this.#stepper.lastStep;
   }
@@ -410,6 +414,7 @@ export class SGD<T extends Tensor = FloatArray> {
 
   #owner(doing: string): Owner {
     this.#stepper.checkIdle(doing);
+    this.#stepper.settleSync();
     return {
       ...{ groups: this.#groups, names: this.#names },
       ...{ plan: this.#stepper.plan, precision: this.#precision },

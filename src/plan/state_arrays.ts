@@ -8,7 +8,7 @@
  */
 
 import { isSixteenBit } from "../core/dtype.ts";
-import type { Tensor } from "../core/dtype.ts";
+import type { Device, Tensor } from "../core/dtype.ts";
 import type { ArrayName } from "../core/parameter.ts";
 import type { Allocator } from "../memory/slab.ts";
 import { Corrections } from "./corrections.ts";
@@ -22,13 +22,15 @@ import {
   masterIn,
   momentumIn,
 } from "./given_state.ts";
-import { LATER } from "./layout.ts";
+import { LATER, MAYBE, stateOf } from "./layout.ts";
 import { assignRest, createSplitState, createState } from "./parameter_state.ts";
 import type { Correction, Momentum8, ParameterState } from "./parameter_state.ts";
 import { BEGAN_DENSE, BEGAN_SPARSE, BUFFER_IS_NEW, MASTER_IS_NEW } from "./marks.ts";
 import { makeRequested } from "./requests.ts";
 import { readBeginning } from "./rows_in_use.ts";
 import type { TensorTable } from "./tensor_table.ts";
+import { findUnsure, setSure, settleStepped, setUnsure } from "./unsure.ts";
+import type { UnsureRow } from "./unsure.ts";
 
 export type { Saved } from "./copies.ts";
 export type { Correction, Momentum8, ParameterState } from "./parameter_state.ts";
@@ -44,6 +46,8 @@ export class StateArrays {
   /** Whether the transaction has anything in it. */
   #isPending = false;
   readonly #corrections: Corrections;
+  /** Whether momentum buffers may be unsure. */
+  #hasUnsure = false;
   readonly #table: TensorTable;
   readonly #memory: Allocator;
 
@@ -235,17 +239,61 @@ export class StateArrays {
    * @param end The row after the last one that was stepped. The rest stays in the transaction.
    */
   commit(end: number): void {
-    if (this.#isPending) this.#commitRows(end);
+    if (this.#isPending) this.#commitRows(end, LATER);
   }
 
-  #commitRows(end: number): void {
+  /** The same after a step that a device may have skipped: momentum buffers that are new are unsure. */
+  commitUnsure(end: number): void {
+    if (!this.#isPending) return;
+    this.#commitRows(end, MAYBE);
+    this.#hasUnsure = true;
+  }
+
+  /**
+   * Rows have been stepped, and that was not skipped: momentum buffers that were unsure are not any more.
+   *
+   * @param isBuffered Whether a group has momentum.
+   */
+  settleStepped(end: number, isBuffered: (group: number) => boolean): void {
+    if (this.#hasUnsure) settleStepped(this.#table, end, isBuffered);
+  }
+
+  /** The rows whose momentum buffers are unsure, by device; null if there are none. */
+  findUnsure(): Map<Device, UnsureRow[]> | null {
+    if (!this.#hasUnsure) return null;
+    const rows = findUnsure(this.#table.count, (row) => this.bufferAt(row));
+    this.#hasUnsure = rows.size > 0;
+    return rows.size > 0 ? rows : null;
+  }
+
+  /** Takes what a device says of momentum buffers; those that were never written are let go of. */
+  settle(rows: readonly UnsureRow[], written: readonly boolean[]): void {
+    const table = this.#table;
+    rows.forEach(({ row, buffer }, i) => {
+      setSure(buffer);
+      const isHeld = table.buffers[row] === buffer;
+      if (written[i]) {
+        if (isHeld && stateOf(table.halves, row) === MAYBE) table.setState(row, LATER);
+        return;
+      }
+      if (isHeld) {
+        table.holdBuffer(row, null, 0);
+        table.skip(row);
+      }
+      const state = this.#states?.[row];
+      if (state?.momentumBuffer === buffer) state.momentumBuffer = null;
+    });
+  }
+
+  #commitRows(end: number, state: number): void {
     const table = this.#table;
     for (let row = 0; row < end; row++) {
       if (!table.has(row, IS_NEW)) continue;
       if (table.has(row, BUFFER_IS_NEW)) {
         const isSparse = table.gradientKind(row) === "sparse";
         table.mark(row, isSparse ? BEGAN_SPARSE : BEGAN_DENSE);
-        if (!isSparse) table.setState(row, LATER);
+        if (!isSparse) table.setState(row, state);
+        if (state === MAYBE) setUnsure(table.buffers[row]!);
       }
       this.#publish(row, false);
       table.unmark(row, IS_NEW);

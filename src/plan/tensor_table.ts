@@ -252,7 +252,7 @@ export class TensorTable {
     this.marks[row] &= ~marks;
   }
 
-  /** Sets its state: `SKIP`, `FIRST` or `LATER`. */
+  /** Sets its state: `SKIP`, `FIRST`, `LATER` or `MAYBE`. */
   setState(row: number, state: number): void {
     writeState(this.halves, row, state);
   }

@@ -306,6 +306,8 @@ Deno.test("float16 on a GPU is rounded to the nearest, without master weights, o
   const device = {
     address: () => 2 ** 48,
     step: () => {},
+    report: () => Promise.reject(),
+    written: () => Promise.reject(),
     zero: () => {},
     synchronize: () => Promise.resolve(),
   };
