@@ -124,7 +124,7 @@ export async function saveState(
   const lr_scheduler = stateOf("scheduler", options.scheduler);
   const grad_scaler = stateOf("scaler", options.scaler);
   const others = { ...(lr_scheduler && { lr_scheduler }), ...(grad_scaler && { grad_scaler }) };
-  const { dict, check } = read(source, { parameters });
+  const { dict, check } = await read(source, { parameters });
   const notes = metadata === undefined ? {} : { metadata };
   const layout = layOutState({ ...dict, ...others, ...notes });
   const pieces = piecesOf(layout, check);
@@ -206,7 +206,7 @@ function decodePath(url: URL): string {
 }
 
 /** The dict to save, and what makes sure that it is still the state that it was. */
-function read(source: unknown, options: StateDictOptions) {
+async function read(source: unknown, options: StateDictOptions) {
   if (typeof source !== "object" || source === null) {
     throw wrongType("save the state", "there must be an optimizer or a state dict", source);
   }
@@ -223,7 +223,7 @@ function read(source: unknown, options: StateDictOptions) {
       cannot("save the state", "the optimizer has stepped meanwhile", "await saveState"),
     );
   };
-  return { dict: live.dict(options), check };
+  return { dict: await live.dict(options), check };
 }
 
 function stateOf<D>(what: string, owner: { stateDict(): D } | undefined): D | undefined {

@@ -126,11 +126,20 @@ export function makeArrays(
   { address, allocate }: Allocator,
   { count, typeOf, lengthOf, hold }: AllocationRequest,
 ): void {
+  const together = new Map<ElementType, number[]>();
   for (let i = 0; i < count; i++) {
     const type = typeOf(i);
     if (type === null || (allocate !== null && type.device === undefined)) continue;
+    if (type.zerosAll !== undefined) {
+      if (together.get(type)?.push(i) === undefined) together.set(type, [i]);
+      continue;
+    }
     const tensor = type.zeros(lengthOf(i));
     hold(i, tensor, address(tensor));
+  }
+  for (const [type, numbers] of together) {
+    const tensors = type.zerosAll!(numbers.map(lengthOf));
+    tensors.forEach((tensor, i) => hold(numbers[i], tensor, address(tensor)));
   }
   if (allocate === null) return;
   const bytesOf = (i: number) => {

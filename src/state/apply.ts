@@ -1,19 +1,19 @@
 /** Takes an optimizer's state out of it and puts it back. */
 
 import { checkBuffer, isUsable } from "../core/array_checks.ts";
-import { countOf, dtypeOf, elementTypeOf, FLOAT32, isSixteenBit } from "../core/dtype.ts";
-import type { ElementType, Tensor } from "../core/dtype.ts";
+import { countOf, deviceOf, dtypeOf, elementTypeOf, FLOAT32, isSixteenBit } from "../core/dtype.ts";
+import type { DeviceTensor, ElementType, Tensor } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { HYPERPARAMETERS, resolve } from "../core/hyperparameters.ts";
 import type { Hyperparameters, ParamGroup } from "../core/hyperparameters.ts";
 import { restoreInitialLr, settledInitialLr } from "../core/initial_lr.ts";
-import { lengthOf } from "../core/intrinsics.ts";
+import { copyOf, lengthOf } from "../core/intrinsics.ts";
 import { nameArray } from "../core/parameter.ts";
 import type { ArrayName, Parameter } from "../core/parameter.ts";
 import { bufferTypeOf } from "../core/rounding.ts";
 import type { Precision } from "../core/rounding.ts";
 import { cannot, checkBoolean, checkOptions, quote } from "../core/validate.ts";
-import { copyFromHost, copyToHost, hostDtypeOf, readable } from "../memory/host_copy.ts";
+import { copyFromHost, copyToHost, HostCopies, hostDtypeOf } from "../memory/host_copy.ts";
 import { assertUnlocked } from "../memory/locks.ts";
 import type { Plan } from "../plan/plan.ts";
 import { checkStateDict, KEYS } from "./dict.ts";
@@ -87,9 +87,49 @@ export interface LoadStateDictReport {
   regrouped: string[];
 }
 
+/**
+ * A state dict whose copies of tensors on devices are read without blocking.
+ *
+ * @param take What the dict has of an array.
+ * @param findUnwritten The rows whose momentum buffers have never been written, as devices know it.
+ */
+async function readState(
+  owner: Owner,
+  options: StateDictOptions,
+  take: (array: HostArray) => HostArray,
+  findUnwritten: () => Promise<readonly number[]>,
+): Promise<StateDict> {
+  const copies = new HostCopies();
+  const dict = takeState(
+    owner,
+    options,
+    (tensor) =>
+      deviceOf(tensor) === undefined
+        ? take(tensor as HostArray)
+        : copies.copy(tensor as DeviceTensor),
+  );
+  const [unwritten] = await Promise.all([findUnwritten(), copies.complete()]);
+  for (const row of unwritten) delete dict.state[row];
+  return dict;
+}
+
 /** A state dict that shares the optimizer's arrays, and has copies of tensors on devices. */
-export function shareState(owner: Owner, options: StateDictOptions = {}): StateDict {
-  return takeState(owner, options, readable);
+export function shareState(
+  owner: Owner,
+  options: StateDictOptions = {},
+  findUnwritten: () => Promise<readonly number[]>,
+): Promise<StateDict> {
+  return readState(owner, options, (array) => array, findUnwritten);
+}
+
+/** As `copyState`, without blocking: the state is that of the moment of the call. */
+export function copyStateAsync(
+  owner: Owner,
+  options: StateDictOptions = {},
+  findUnwritten: () => Promise<readonly number[]>,
+): Promise<StateDict> {
+  checkFlags(options, ["parameters"]);
+  return readState(owner, options, copyOf, findUnwritten);
 }
 
 function takeState(
@@ -354,6 +394,7 @@ function prepareWrite({ plan: { table } }: Owner, { index, id }: Match, dict: Ch
   const what = table.name(index, "data");
   return {
     check() {
+      deviceOf(data)?.checkWritable?.(data as DeviceTensor);
       const isOfType = hostDtypeOf(data, what) === dtypeOf(values, "values");
       if (isOfType && countOf(data) === lengthOf(values)) return assertUnlocked(data, () => what);
       throw new RangeError(cannot("load the state", `${what} changed meanwhile`));
