@@ -14,10 +14,10 @@ for (const { name, feature, run } of CASES) {
     name: why === null ? `webgpu: ${name}` : `webgpu: ${name} (skipped: ${why})`,
     ignore: why !== null,
     async fn() {
-      const device = await openDevice(adapter!);
+      const device = await openDevice();
       const traits = await probe(device);
       device.destroy();
-      await run({ adapter: adapter!, traits, open: () => openDevice(adapter!) });
+      await run({ traits, open: openDevice });
     },
   });
 }
@@ -26,7 +26,7 @@ Deno.test({
   name: `webgpu: how the device computes${reason === null ? "" : ` (skipped: ${reason})`}`,
   ignore: reason !== null,
   async fn() {
-    const device = await openDevice(adapter!);
+    const device = await openDevice();
     const { rounds, subnormals } = await probe(device);
     const { description, vendor } = adapter!.info;
     console.log(`${description || vendor}: fma rounds ${rounds}, subnormals are ${subnormals}`);

@@ -16,7 +16,6 @@ export interface Case {
 
 /** What a case runs on. */
 export interface World {
-  readonly adapter: GPUAdapter;
   /** How its devices compute. */
   readonly traits: Traits;
   /** A device of the case's own. */
@@ -28,8 +27,9 @@ export type DeviceParameter<D extends GpuDtype = "float32"> = Parameter<WebGpuTe
 
 export type Gpu = AdoptedGpu<GPUBuffer>;
 
-/** Opens a device of a case, with all that the suite uses of the adapter. */
-export async function openDevice(adapter: GPUAdapter): Promise<GPUDevice> {
+/** Opens a device of a case, on an adapter of its own: browsers give out one device for each. */
+export async function openDevice(): Promise<GPUDevice> {
+  const adapter = (await navigator.gpu.requestAdapter())!;
   const requiredFeatures = (["shader-f16"] as const).filter((name) => adapter.features.has(name));
   return await adapter.requestDevice({ requiredFeatures });
 }
