@@ -160,6 +160,10 @@ export class AdoptedGpu<B extends WebGpuBuffer = WebGpuBuffer> {
       checkNumber("length", content, WHOLE);
       return this.#create(content, range.dtype ?? "float32");
     }
+    if (!ArrayBuffer.isView(content)) {
+      const kinds = "a GPUBuffer, an array or a length";
+      throw wrongType("make a tensor", `it must be ${kinds}`, content);
+    }
     const tensor = this.#create(lengthOf(content), arrayDtype(content));
     tensor.write(content as Float32Array);
     return tensor;
