@@ -215,8 +215,9 @@ export class Stepper {
     );
   }
 
-  /** The same, blocking, where devices can do that. */
+  /** The same, blocking, where devices can do that, and if nothing is running that relies on the rows. */
   settleSync(): void {
+    if (this.#activity !== null) return;
     const { stateArrays } = this.plan;
     for (const [device, rows] of stateArrays.findUnsure() ?? []) {
       const written = device.writtenSync?.(rows.map(({ buffer }) => buffer));
