@@ -371,13 +371,14 @@ fn coefficient(total: Total) -> f32 {
         // Of an infinite norm 0, of NaN NaN.
         return bitcast<f32>(select(0u, 0x7fc00000u, total.bits > INFINITE));
     }
-    let scale_bits = bitcast<u32>(request.scale);
     var norm = total.sum;
     if NORM == 2u {
         norm = sqrt(total.sum);
     }
-    norm *= bitcast<f32>((scale_bits % (1u << 23u)) | 0x3f800000u);
-    let exponent = total.exponent + i32(scale_bits >> 23u) - 127;
+    let scale = bitcast<u32>(request.scale);
+    let shift = max(countLeadingZeros(scale), 8u) - 8u; // more than 0 if it is subnormal
+    norm *= bitcast<f32>(((scale << shift) % (1u << 23u)) | 0x3f800000u);
+    let exponent = total.exponent + i32(max(scale >> 23u, 1u)) - i32(shift) - 127;
     if exponent > 60 { // here 1e-6 is nothing, and the norm may not fit
         let part = exponent / 2;
         return min(1.0, request.max_norm * power(-part) * power(part - exponent) / norm);
