@@ -42,33 +42,98 @@ export async function bundle(
 /** Milliseconds that a page has. */
 const PATIENCE = 240_000;
 
-/** A headless browser on a page of its own, with WebGPU on the processor. */
-class OpenPage implements AsyncDisposable {
+/** A page in a headless browser, with WebGPU on the processor where there is no GPU. */
+export class Page implements AsyncDisposable {
   readonly #browser: Deno.ChildProcess;
-  readonly #server: Deno.HttpServer;
+  readonly #profile: AsyncDisposable;
+  readonly #socket: WebSocket;
+  readonly #answers = new Map<number, (result: Record<string, unknown>) => void>();
+  #calls = 0;
 
-  constructor(browser: Deno.ChildProcess, server: Deno.HttpServer) {
+  private constructor(browser: Deno.ChildProcess, profile: AsyncDisposable, socket: WebSocket) {
     this.#browser = browser;
-    this.#server = server;
+    this.#profile = profile;
+    this.#socket = socket;
+    socket.onmessage = ({ data }) => {
+      const { id, result, error } = JSON.parse(data);
+      this.#answers.get(id)?.(result ?? { error });
+    };
+  }
+
+  /** Opens a page. */
+  static async open(url: string, size = "880,920"): Promise<Page> {
+    const profile = await temporaryFolder();
+    const browser = new Deno.Command(chromium!, {
+      args: [
+        ...[...HEADLESS, "--enable-unsafe-webgpu", "--hide-scrollbars", `--window-size=${size}`],
+        ...["--remote-debugging-port=0", `--user-data-dir=${profile.path}`, url],
+      ],
+      stdout: "null",
+      stderr: "piped",
+    }).spawn();
+    const port = await readPort(browser.stderr);
+    const list = await (await fetch(`http://127.0.0.1:${port}/json/list`)).json();
+    const target = list.find(({ type }: { type: string }) => type === "page");
+    const socket = new WebSocket(target.webSocketDebuggerUrl);
+    await new Promise((resolve) => socket.onopen = resolve);
+    return new Page(browser, profile, socket);
+  }
+
+  /** Calls a method of the browser's debugger. */
+  call(method: string, params: object): Promise<Record<string, unknown>> {
+    const id = ++this.#calls;
+    this.#socket.send(JSON.stringify({ id, method, params }));
+    return new Promise((resolve) => this.#answers.set(id, resolve));
+  }
+
+  /** The value of an expression in the page. */
+  async evaluate(expression: string): Promise<unknown> {
+    const options = { expression, awaitPromise: true, returnByValue: true };
+    const { result } = await this.call("Runtime.evaluate", options);
+    return (result as { value: unknown }).value;
+  }
+
+  /** Waits until an expression is true in the page. */
+  async until(expression: string): Promise<void> {
+    const end = performance.now() + PATIENCE;
+    while (await this.evaluate(expression) !== true) {
+      if (performance.now() > end) throw new Error(`The page never had ${expression}`);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#browser.kill();
+    const closed = new Promise((resolve) => this.#socket.onclose = resolve);
+    await this.call("Browser.close", {}).catch(() => {});
+    await closed;
     await this.#browser.status;
-    await this.#server.shutdown();
+    await this.#profile[Symbol.asyncDispose]();
   }
+}
+
+/** The port of the debugger, which the browser prints; the rest of its output is let go. */
+async function readPort(stderr: ReadableStream<Uint8Array>): Promise<string> {
+  const [first, rest] = stderr.tee();
+  rest.pipeTo(new WritableStream()).catch(() => {});
+  let text = "";
+  for await (const part of first.pipeThrough(new TextDecoderStream())) {
+    text += part;
+    const port = text.match(/ws:\/\/127\.0\.0\.1:(\d+)/)?.[1];
+    if (port !== undefined) return port;
+  }
+  throw new Error(text);
 }
 
 /**
  * Runs a module in a browser until it posts what it has found to `/result`.
  *
  * @param source The module, a file of TypeScript.
- * @param files Other files that it fetches, by their paths on the server.
+ * @param files Texts that it fetches, by their paths on the server.
  * @returns What it has posted.
  */
 export async function runInBrowser(
   source: string,
-  files: Readonly<Record<string, Uint8Array<ArrayBuffer>>> = {},
+  files: Readonly<Record<string, string>> = {},
 ): Promise<unknown> {
   await using folder = await temporaryFolder();
   const code = await Deno.readTextFile(await bundle(folder.path, "browser", source));
@@ -85,18 +150,8 @@ export async function runInBrowser(
     const type = isModule ? "text/javascript" : "text/html";
     return new Response(isModule ? code : PAGE, { headers: { "content-type": type } });
   };
-  const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, answer);
-  const browser = new Deno.Command(chromium!, {
-    args: [
-      ...HEADLESS,
-      "--enable-unsafe-webgpu",
-      `--user-data-dir=${folder.path}/profile`,
-      `http://127.0.0.1:${server.addr.port}/`,
-    ],
-    stdout: "null",
-    stderr: "null",
-  }).spawn();
-  await using _page = new OpenPage(browser, server);
+  await using server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, answer);
+  await using _page = await Page.open(`http://127.0.0.1:${server.addr.port}/`);
   try {
     return await promise;
   } finally {

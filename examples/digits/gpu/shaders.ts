@@ -69,8 +69,8 @@ fn sum_of_exponentials(highest: f32) -> f32 {
 }
 
 /**
- * One workgroup per image of a batch: its loss, and the mean loss's gradients by what both layers
- * put out. There must be at least as many hidden units as outputs.
+ * One workgroup per image of a batch: its loss, and the mean loss's gradients with respect to what
+ * both layers put out. There must be at least as many hidden units as outputs.
  */
 export function trainingShader(sizes: Sizes): string {
   return `${forward(sizes)}
