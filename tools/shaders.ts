@@ -25,7 +25,7 @@ export async function copyShaders(): Promise<string> {
   for (const { file, name, purpose } of SHADERS) {
     const text = await Deno.readTextFile(join(ROOT, `kernels/src/gpu/${file}.wgsl`));
     const escaped = text.replace(/[\\`]|\$\{/g, "\\$&");
-    parts.push(`/** ${purpose} */\nexport const ${name} = \`${escaped}\`;\n`);
+    parts.push(`/** ${purpose} */\nexport const ${name} = \`\n${escaped}\`;\n`);
   }
   return parts.join("\n");
 }

@@ -1,8 +1,8 @@
 /** The shaders of `kernels/src/gpu`: copies that `deno task shaders` makes. */
 
 /** The rule, over a table of chunks. */
-export const SGD =
-  `// One step of SGD over a table of chunks: the rule of rule.rs, four elements at a time.
+export const SGD = `
+// One step of SGD over a table of chunks: the rule of rule.rs, four elements at a time.
 //
 // A workgroup takes chunks in strides of the grid, its lanes take vectors of a chunk in strides of
 // the workgroup. Tensors are padded to whole vectors; what the padding holds is never looked at.
@@ -144,8 +144,8 @@ fn step(
 `;
 
 /** Measures gradients, piece by piece. */
-export const NORM =
-  `// What a step measures of its gradients before it uses them: of each piece of a gradient, the largest
+export const NORM = `
+// What a step measures of its gradients before it uses them: of each piece of a gradient, the largest
 // magnitude and the sum of the squares.
 //
 // The order of summation is fixed: lane i of a workgroup adds up elements i, i + 256, ... of a piece
@@ -245,8 +245,8 @@ fn norm(
 `;
 
 /** Decides from what was measured. */
-export const DECIDE =
-  `// What a step decides on the device: whether it is skipped, and what the gradients of each group are
+export const DECIDE = `
+// What a step decides on the device: whether it is skipped, and what the gradients of each group are
 // multiplied by. One workgroup; the host may read the decision later.
 
 // Which norm it is, as in norm.wgsl.
