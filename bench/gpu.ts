@@ -6,6 +6,7 @@ import { openGpu } from "@descent/sgd/gpu";
 import type { Gpu } from "@descent/sgd/gpu";
 import { nativeOf } from "../src/gpu/gpu.ts";
 import { readFlags } from "./flags.ts";
+import { reportWebGpu } from "./gpu_host.ts";
 import { median } from "./sampler.ts";
 import { describeMachine, formatTable, formatTime, today } from "./text.ts";
 import { findWorkload, repeat, sizeOf } from "./workloads.ts";
@@ -77,6 +78,8 @@ for (const count of [2, 161]) {
   );
   console.log(`${count} tensors of 10: ${plain}; ${clipped} with maxNorm`);
 }
+
+await reportWebGpu(20 * rounds);
 
 function createOptimizer(gpu: Gpu, shapes: readonly Shape[]) {
   const params = shapes.map((shape) => {

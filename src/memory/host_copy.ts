@@ -34,7 +34,9 @@ export class HostCopies {
   /** The copy of a tensor as it is after all work that is queued. */
   copy(tensor: DeviceTensor): HostArray {
     const copy = new Float32Array(tensor.length);
-    this.#reads.push(tensor.read().then((elements) => copy.set(elements)));
+    const read = tensor.read().then((elements) => copy.set(elements));
+    read.catch(() => {}); // `complete` rejects, if it comes to that
+    this.#reads.push(read);
     return copy;
   }
 

@@ -20,7 +20,7 @@ import { arena } from "./arena.ts";
 import type { Cuts } from "./chunks.ts";
 import { Context } from "./context.ts";
 import { createDevice } from "./device.ts";
-import { createTensor } from "./tensor.ts";
+import { addressOf, createTensor } from "./tensor.ts";
 import type { WebGpuTensor } from "./tensor.ts";
 
 /**
@@ -189,9 +189,10 @@ export class AdoptedGpu<B extends WebGpuBuffer = WebGpuBuffer> {
     return this.#place([length], dtype)[0];
   }
 
-  /** Tensors of zeros, in as few buffers as there can be. */
+  /** Momentum buffers, in as few buffers as there can be. */
   #zeros(lengths: readonly number[], dtype: GpuDtype): WebGpuTensor<GpuDtype, B>[] {
     const tensors = this.#place(lengths, dtype);
+    for (const tensor of tensors) this.#context.started.watch(tensor, addressOf(tensor));
     return tensors;
   }
 

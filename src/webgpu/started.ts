@@ -17,6 +17,12 @@ export class Started {
   /** By the addresses of the buffers. */
   readonly #words = new Map<number, number>();
   readonly #free: number[] = [];
+  readonly #forgotten = new FinalizationRegistry<number>((address) => {
+    const word = this.#words.get(address);
+    if (word === undefined) return;
+    this.#words.delete(address);
+    this.#free.push(word); // what is queued for it comes before what will be
+  });
   #count = 0;
 
   constructor(gpu: Gpu) {
@@ -30,12 +36,9 @@ export class Started {
     return word;
   }
 
-  /** A buffer is not in use any more: what is queued for its word comes before what will be. */
-  forget(address: number): void {
-    const word = this.#words.get(address);
-    if (word === undefined) return;
-    this.#words.delete(address);
-    this.#free.push(word);
+  /** Frees the word of a buffer once nobody has it any more. */
+  watch(buffer: object, address: number): void {
+    this.#forgotten.register(buffer, address);
   }
 
   /** The table, with room for all words. One that grows has the words of the one before. */

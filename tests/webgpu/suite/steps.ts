@@ -178,6 +178,48 @@ export const STEP_CASES: readonly Case[] = [
     },
   },
   {
+    name: "momentum may be in the buffer of data, of gradients, or of both",
+    async run(world) {
+      const { device, gpu } = await openGpu(world);
+      const rule = { lr: 0.1, momentum: 0.9, nesterov: true };
+      for (const [data, grad, momentum] of [[0, 1, 0], [0, 1, 1], [0, 0, 0], [0, 0, 1]]) {
+        const buffers = [0, 1].map(() => makeBuffer(device, 4 * 300));
+        const tensor = (buffer: number, at: number) =>
+          gpu.tensor(buffers[buffer], { offset: 100 * at + 1, length: 97 });
+        const param = { data: tensor(data, 0), grad: tensor(grad, 1) };
+        const own = tensor(momentum, 2);
+        const [p, g, b] = [1, 2, 3].map((seed) => values(97, seed));
+        param.data.write(p);
+        param.grad.write(g);
+        own.write(b);
+        const optimizer = optimizerOf([param], rule);
+        const state = optimizer.state.get(param) as { momentumBuffer: unknown };
+        state.momentumBuffer = own;
+        const twin = { data: p, grad: g, buffer: b };
+        for (let n = 0; n < 3; n++) {
+          optimizer.step();
+          stepTwin(twin, rule, world.traits);
+        }
+        await assertSame(optimizer, [{ param, twin }], `${data} ${grad} ${momentum}`);
+      }
+      device.destroy();
+    },
+  },
+  {
+    name: "a step may need more workgroups than one dispatch can have",
+    isSlow: true,
+    async run(world) {
+      const device = await world.open();
+      const gpu = adoptTuned(device, { chunkElements: 1 }) as unknown as Gpu;
+      const length = device.limits.maxComputeWorkgroupsPerDimension + 100;
+      const param = { data: gpu.tensor(length), grad: gpu.tensor(values(length)) };
+      await optimizerOf([param], { lr: 1 }).stepAsync({ maxNorm: Infinity });
+      const data = await param.data.read();
+      assertEquals(values(length).findIndex((x, i) => data[i] !== -x), -1);
+      device.destroy();
+    },
+  },
+  {
     name: "steps that are queued one after the other use their own hyperparameters",
     async run(world) {
       const { device, gpu } = await openGpu(world);

@@ -11,6 +11,8 @@ export interface Case {
   readonly name: string;
   /** A feature without which it cannot run. */
   readonly feature?: GPUFeatureName;
+  /** Whether the software driver of a browser would take a minute. */
+  readonly isSlow?: boolean;
   run(world: World): void | Promise<void>;
 }
 

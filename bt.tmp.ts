@@ -1,0 +1,2 @@
+import { reportWebGpu } from "./bench/gpu_host.ts";
+await reportWebGpu(300);
