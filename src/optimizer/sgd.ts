@@ -2,7 +2,6 @@
 
 import type { Backend } from "../backends/backend.ts";
 import { chooseBackend } from "../backends/choose.ts";
-import type { DeviceName } from "../core/device.ts";
 import { deviceOf } from "../core/dtype.ts";
 import type { Tensor } from "../core/dtype.ts";
 import type { FloatArray } from "../core/host_array.ts";
@@ -131,7 +130,7 @@ export class SGD<T extends Tensor = FloatArray> {
    * The backend that runs the steps: `webgpu` if all parameters are tensors of adopted devices, `gpu` if
    * all are on devices and some on one that `openGpu` has opened.
    */
-  get backend(): BackendName | DeviceName {
+  get backend(): BackendName | "gpu" | "webgpu" {
     const names = new Set(this.#stepper.plan.parameters.map(({ data }) => deviceOf(data)?.name));
     if (names.has(undefined)) return this.#backend.name;
     return names.has("gpu") ? "gpu" : "webgpu";
