@@ -4,6 +4,7 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { GradScaler, loadState, saveState, SGD } from "@descent/sgd";
 import type { GroupOptions, Parameter, ParamGroup, StepOptions, StepReport } from "@descent/sgd";
 import type { Gpu, GpuTensor } from "@descent/sgd/gpu";
+import { deviceOf } from "../../src/core/dtype.ts";
 import { nativeOf } from "../../src/gpu/gpu.ts";
 import type { Arithmetic } from "../../src/core/rule.ts";
 import { gpuTest, TINY, values } from "./gpu.ts";
@@ -209,6 +210,29 @@ gpuTest(
     }
   },
 );
+
+gpuTest("the kernel of the norm takes its kind: 1 and infinity clip by theirs", async (gpu) => {
+  const grad = values(9000, 3);
+  const norms = new Map<number, number>([
+    [1, grad.reduce((sum, x) => sum + Math.abs(x), 0)],
+    [2, Math.hypot(...grad)],
+    [Infinity, Math.max(...grad.map(Math.abs))],
+  ]);
+  for (const [normType, norm] of norms) {
+    const twins = new Twins(gpu, [{}], [9000]);
+    twins.setGrads(() => grad);
+    const device = deviceOf(twins.params[0].data)!;
+    const { step } = device;
+    device.step = (tables, request) => step(tables, { ...request!, normType: normType as 2 });
+    const options: StepOptions = { maxNorm: 0.25, gradScale: 4 };
+    const report = await twins.optimizer.stepAsync(options);
+    device.step = step;
+    const coefficient = 0.25 / (norm / 4 + 1e-6);
+    assert(Math.abs(report.clipCoefficients![0] / coefficient - 1) < 1e-6, `${normType}`);
+    twins.follow(options, report);
+    twins.assertSame(`norm ${normType}`);
+  }
+});
 
 gpuTest("scales at the ends of float32 clip by the right norm", async (gpu) => {
   const cases = [[2 ** 127, 2 ** 120], [2 ** 127, 2 ** 70], [2 ** -126, 2 ** -80]];

@@ -28,6 +28,11 @@ pub struct Norm(pub u32);
 impl Norm {
     /// The root of the sum of squares.
     pub const EUCLIDEAN: Norm = Norm(2);
+
+    /// The norm of an order: 1, 2 or infinity, for which the shaders have 0.
+    pub fn of(order: f64) -> Self {
+        Norm(if order.is_finite() { order as u32 } else { 0 })
+    }
 }
 
 /// What the shaders of a step are compiled for, besides the options of groups.

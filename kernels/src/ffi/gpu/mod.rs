@@ -274,7 +274,7 @@ fn read_request(row: &RequestRow) -> Request {
         inverse_scale: row.inverse_scale,
         check_finite: row.check_finite != 0.0,
         max_norm: (row.max_norm >= 0.0).then_some(row.max_norm),
-        norm: Norm(row.norm_type as u32),
+        norm: Norm::of(row.norm_type),
         per_group: row.per_group != 0.0,
         max_value: row.max_value,
         zero_grad: row.zero_grad != 0.0,
