@@ -1,7 +1,8 @@
 /** The suite in a browser, whose WebGPU refuses more than Deno's. */
 
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { fromFileUrl } from "@std/path/from-file-url";
+import { describeHabits } from "../gpu/reference.ts";
 import { chromium, runInBrowser } from "../support/browser.ts";
 import type { PageResult } from "./page.ts";
 
@@ -13,8 +14,8 @@ Deno.test({
   async fn() {
     const page = fromFileUrl(new URL("page.ts", import.meta.url));
     const { traits, adapter, cases } = await runInBrowser(page) as PageResult;
-    console.log(`${adapter}: fma rounds ${traits?.rounds}, subnormals are ${traits?.subnormals}`);
-    console.log(`${cases.length} cases`);
+    assertNotEquals(traits, null, "the browser has no adapter");
+    console.log(`${describeHabits({ name: adapter }, traits!)}; ${cases.length} cases`);
     const failed = cases.filter(({ error }) => error !== null);
     assertEquals(failed.map(({ name, error }) => `${name}: ${error}`), []);
     assert(cases.length >= 18, `only ${cases.length} cases were run`);

@@ -2,9 +2,10 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { adoptDevice } from "@descent/sgd/webgpu";
+import { assertBits } from "../gpu/reference.ts";
+import type { Reference as Twin } from "../gpu/reference.ts";
 import { stepTwin } from "./suite/reference.ts";
-import type { Twin } from "./suite/reference.ts";
-import { assertBits } from "./suite/steps.ts";
+
 import { probe } from "./suite/traits.ts";
 import { optimizerOf, values } from "./suite/world.ts";
 import type { DeviceParameter } from "./suite/world.ts";

@@ -1,5 +1,6 @@
 /** The suite on the device that Deno's WebGPU finds. */
 
+import { describeHabits } from "../gpu/reference.ts";
 import { probe } from "./suite/traits.ts";
 import { CASES } from "./suite/cases.ts";
 import { openDevice } from "./suite/world.ts";
@@ -27,9 +28,8 @@ Deno.test({
   ignore: reason !== null,
   async fn() {
     const device = await openDevice();
-    const { rounds, subnormals } = await probe(device);
     const { description, vendor } = adapter!.info;
-    console.log(`${description || vendor}: fma rounds ${rounds}, subnormals are ${subnormals}`);
+    console.log(describeHabits({ name: description || vendor }, await probe(device)));
     device.destroy();
   },
 });

@@ -4,8 +4,9 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { clipGradNorm, GradScaler } from "@descent/sgd";
 import type { Parameter, StepOptions, StepReport } from "@descent/sgd";
 import { stepTwin } from "./reference.ts";
-import type { Options, Twin } from "./reference.ts";
-import { assertBits } from "./steps.ts";
+import type { Reference as Twin } from "../../gpu/reference.ts";
+import type { Options } from "./reference.ts";
+import { assertBits } from "../../gpu/reference.ts";
 import { bufferOf, openGpu, optimizerOf, values } from "./world.ts";
 import type { Case, DeviceParameter, Gpu } from "./world.ts";
 

@@ -1,18 +1,11 @@
-/** One step as a loop that rounds as a device does: each product and sum, or `fma` once. */
+/** A step of the rule on the host, as a device computes it, with options as a group has them. */
 
-import { addToOdd } from "./exact.ts";
-import type { Traits } from "./traits.ts";
+import type { ParamGroup } from "@descent/sgd";
+import { arithmeticOf, stepReference } from "../../gpu/reference.ts";
+import type { Habits, Reference } from "../../gpu/reference.ts";
 
 /** The hyperparameters of a step. */
-export interface Options {
-  readonly lr: number;
-  readonly momentum?: number;
-  readonly dampening?: number;
-  readonly weightDecay?: number;
-  readonly nesterov?: boolean;
-  readonly maximize?: boolean;
-  readonly sign?: boolean;
-}
+export type Options = Partial<Omit<ParamGroup, "params" | "lr">> & { readonly lr: number };
 
 /** What happens to gradients on their way into the rule. */
 export interface Preparation {
@@ -22,62 +15,22 @@ export interface Preparation {
   readonly maxValue?: number;
 }
 
-/** A parameter of the reference. */
-export interface Twin {
-  readonly data: Float32Array;
-  readonly grad: Float32Array;
-  /** Null before the first step with momentum. */
-  buffer: Float32Array | null;
-}
+const DEFAULTS = {
+  ...{ momentum: 0, dampening: 0, weightDecay: 0 },
+  ...{ nesterov: false, maximize: false, sign: false },
+};
 
-type Fma = (a: number, b: number, c: number) => number;
-
-/** Arithmetic in float32, as a device has it. */
-export function arithmeticOf({ rounds, subnormals }: Traits) {
-  const flush = subnormals === "kept"
-    ? (x: number) => x
-    : (x: number) => Math.abs(x) < 2 ** -126 ? 0 * x : x;
-  const round = (x: number) => flush(Math.fround(x));
-  const mul = (a: number, b: number) => round(flush(a) * flush(b)); // exact before it is rounded
-  const fma: Fma = rounds === "twice"
-    ? (a, b, c) => round(mul(a, b) + flush(c))
-    : (a, b, c) => round(addToOdd(flush(a) * flush(b), flush(c)));
-  return { mul, fma };
-}
-
-/**
- * Takes a step.
- *
- * @param store Rounds what is stored: to float16 for tensors of float16.
- */
+/** Takes a step. A float16 tensor is rounded when it is stored. */
 export function stepTwin(
-  twin: Twin,
+  twin: Reference,
   options: Options,
-  traits: Traits,
+  traits: Habits,
   { inverseScale = 1, coefficient = 1, maxValue = Infinity }: Preparation = {},
-  store: (x: number) => number = Math.fround,
+  store: ((x: number) => number) | null = null,
 ): void {
-  const { mul, fma } = arithmeticOf(traits);
-  const { momentum = 0, dampening = 0, weightDecay = 0, nesterov, maximize, sign } = options;
-  const f = [weightDecay, momentum, 1 - dampening, -options.lr, inverseScale].map(Math.fround);
-  const [decay, keep, blend, negativeLr, scale] = f;
-  const isFirst = twin.buffer === null;
-  if (momentum !== 0) twin.buffer ??= new Float32Array(twin.data.length);
-  for (let i = 0; i < twin.data.length; i++) {
-    const p = twin.data[i];
-    let g = mul(mul(twin.grad[i], scale), Math.fround(coefficient));
-    const limit = Math.fround(maxValue);
-    if (g > limit) g = limit;
-    if (g < -limit) g = -limit;
-    if (maximize) g = -g;
-    if (weightDecay !== 0) g = fma(decay, p, g);
-    let u = g;
-    if (momentum !== 0) {
-      const b = isFirst ? g : fma(blend, g, mul(keep, twin.buffer![i]));
-      twin.buffer![i] = store(b);
-      u = nesterov ? fma(keep, b, g) : b;
-    }
-    if (sign) u = Number(u > 0) - Number(u < 0);
-    twin.data[i] = store(fma(negativeLr, u, p));
-  }
+  const group = { ...DEFAULTS, ...options } as ParamGroup;
+  const preparation = { scale: inverseScale, coefficient, limit: maxValue };
+  stepReference(arithmeticOf(traits), twin, group, preparation);
+  if (store === null) return;
+  for (const array of [twin.data, twin.buffer]) array?.forEach((x, i) => array[i] = store(x));
 }

@@ -3,7 +3,9 @@
 import { assert, assertEquals } from "@std/assert";
 import { adoptTuned } from "../../../src/webgpu/adopt.ts";
 import { stepTwin } from "./reference.ts";
-import type { Options, Twin } from "./reference.ts";
+import { assertBits } from "../../gpu/reference.ts";
+import type { Reference as Twin } from "../../gpu/reference.ts";
+import type { Options } from "./reference.ts";
 import { bufferOf, makeBuffer, openGpu, optimizerOf, values } from "./world.ts";
 import type { Case, DeviceParameter, Gpu, World } from "./world.ts";
 
@@ -94,15 +96,6 @@ async function assertSame(
     assertEquals(buffer === null, twin.buffer === null, `${what}: buffer ${i} is there, or not`);
     if (buffer !== null) assertBits(await buffer.read(), twin.buffer!, `${what}: buffer ${i}`);
   }
-}
-
-/** Two arrays have the same bits, and the same NaN. */
-export function assertBits(actual: ArrayLike<number>, expected: ArrayLike<number>, what: string) {
-  assertEquals(actual.length, expected.length, what);
-  const wrong = Array.from(actual).filter((x, i) => !Object.is(x, expected[i])).length;
-  const at = Array.from(actual).findIndex((x, i) => !Object.is(x, expected[i]));
-  const text = `${what}: ${wrong} of ${actual.length} differ; [${at}] is ${actual[at]}`;
-  assert(wrong === 0, `${text}, not ${expected[at]}`);
 }
 
 /** Steps with every rule; each time the gradients are others. */

@@ -3,8 +3,8 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { adoptDevice } from "@descent/sgd/webgpu";
 import { stepTwin } from "./reference.ts";
-import type { Twin } from "./reference.ts";
-import { assertBits } from "./steps.ts";
+import type { Reference as Twin } from "../../gpu/reference.ts";
+import { assertBits } from "../../gpu/reference.ts";
 import { bufferOf, makeBuffer, openGpu, optimizerOf, values } from "./world.ts";
 import type { Case } from "./world.ts";
 

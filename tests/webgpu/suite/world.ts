@@ -4,7 +4,7 @@ import { SGD } from "@descent/sgd";
 import type { GroupOptions, Parameter } from "@descent/sgd";
 import { adoptDevice } from "@descent/sgd/webgpu";
 import type { AdoptedGpu, GpuDtype, WebGpuTensor } from "@descent/sgd/webgpu";
-import type { Traits } from "./traits.ts";
+import type { Habits } from "../../gpu/reference.ts";
 
 /** A case: it throws if something is wrong. */
 export interface Case {
@@ -19,7 +19,7 @@ export interface Case {
 /** What a case runs on. */
 export interface World {
   /** How its devices compute. */
-  readonly traits: Traits;
+  readonly traits: Habits;
   /** A device of the case's own. */
   open(): Promise<GPUDevice>;
 }
