@@ -38,4 +38,3 @@ export { adoptDevice } from "./src/webgpu/adopt.ts";
 export type { AdoptedGpu, TensorRange } from "./src/webgpu/adopt.ts";
 export type { WebGpuBuffer, WebGpuDevice } from "./src/webgpu/api.ts";
 export type { WebGpuTensor } from "./src/webgpu/tensor.ts";
-export type { GpuArrays, GpuDtype } from "./src/core/gpu_dtype.ts";

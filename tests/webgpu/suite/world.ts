@@ -3,7 +3,8 @@
 import { SGD } from "@descent/sgd";
 import type { GroupOptions, Parameter } from "@descent/sgd";
 import { adoptDevice } from "@descent/sgd/webgpu";
-import type { AdoptedGpu, GpuDtype, WebGpuTensor } from "@descent/sgd/webgpu";
+import type { GpuDtype } from "@descent/sgd/gpu";
+import type { AdoptedGpu, WebGpuTensor } from "@descent/sgd/webgpu";
 import type { Habits } from "../../gpu/reference.ts";
 
 /** A case: it throws if something is wrong. */
