@@ -68,5 +68,6 @@ async function startTraining(): Promise<void> {
 }
 
 start.addEventListener("click", startTraining);
-if (location.search === "?js") place.value = "js";
+const adapter = await navigator.gpu?.requestAdapter() ?? null;
+if (adapter === null || location.search === "?js") place.value = "js";
 startTraining();

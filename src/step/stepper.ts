@@ -189,9 +189,15 @@ export class Stepper {
     return report;
   }
 
+  /** A report that does not come, for whatever went wrong before, leaves open whether the step was taken. */
   async #runOn(device: Device, request: StepRequest): Promise<StepReport> {
     queueRows(this.plan, 0, this.plan.table.count, request);
-    return reportOf(await device.report(), request);
+    try {
+      return reportOf(await device.report(), request);
+    } catch (error) {
+      this.plan.commitUnsure();
+      throw error;
+    }
   }
 
   /**

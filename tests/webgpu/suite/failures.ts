@@ -2,6 +2,9 @@
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { adoptDevice } from "@descent/sgd/webgpu";
+import { assertBits } from "../../gpu/reference.ts";
+import type { Reference } from "../../gpu/reference.ts";
+import { stepTwin } from "./reference.ts";
 import { makeBuffer, openGpu, optimizerOf, values } from "./world.ts";
 import type { Case, Gpu } from "./world.ts";
 
@@ -134,6 +137,24 @@ export const FAILURE_CASES: readonly Case[] = [
       const dict = await assertRejects(() => optimizer.stateDictAsync(), Error);
       assert(dict.message.includes(refused), dict.message);
       await optimizer.stateDictAsync();
+      device.destroy();
+    },
+  },
+  {
+    name: "a step whose report is an earlier failure has been taken, and its momentum stays",
+    async run(world) {
+      const { device, gpu } = await openGpu(world);
+      const buffer = makeBuffer(device, 40);
+      const other = optimizerOf([{ data: gpu.tensor(buffer), grad: gpu.tensor(10) }], {});
+      buffer.destroy();
+      other.step();
+      const twin: Reference = { data: values(10), grad: values(10, 2), buffer: null };
+      const param = { data: gpu.tensor(twin.data), grad: gpu.tensor(twin.grad) };
+      const optimizer = optimizerOf([param], { momentum: 0.9 });
+      await assertRejects(() => optimizer.stepAsync({ checkFinite: true }), Error, "refused some");
+      await optimizer.stepAsync({ checkFinite: true });
+      for (let n = 0; n < 2; n++) stepTwin(twin, { lr: 0.1, momentum: 0.9 }, world.traits);
+      assertBits(await param.data.read(), twin.data, "after two steps");
       device.destroy();
     },
   },

@@ -1,6 +1,7 @@
 /** Steps: every option of the rule, any layout of memory, and what changes between steps. */
 
 import { assert, assertEquals } from "@std/assert";
+import { sgd } from "@descent/sgd";
 import { adoptTuned } from "../../../src/webgpu/adopt.ts";
 import { stepTwin } from "./reference.ts";
 import { assertBits } from "../../gpu/reference.ts";
@@ -273,6 +274,24 @@ export const STEP_CASES: readonly Case[] = [
         }
         await assertSame(optimizer, [{ param, twin }], JSON.stringify(rule));
       }
+      device.destroy();
+    },
+  },
+  {
+    name: "sgd() steps tensors that the caller keeps",
+    async run(world) {
+      const { device, gpu } = await openGpu(world);
+      const rule = { lr: 0.1, momentum: 0.9 };
+      const twin: Twin = { data: values(70), grad: values(70, 2), buffer: null };
+      const [data, grad] = [gpu.tensor(twin.data), gpu.tensor(twin.grad)];
+      const options = { weightDecay: 0, dampening: 0, nesterov: false, maximize: false };
+      const buffers = [null] as (typeof data | null)[];
+      for (let n = 0; n < 2; n++) {
+        sgd([data], [grad], buffers, { ...options, ...rule });
+        stepTwin(twin, rule, world.traits);
+      }
+      assertBits(await data.read(), twin.data, "data");
+      assertBits(await buffers[0]!.read(), twin.buffer!, "momentum");
       device.destroy();
     },
   },
