@@ -6,9 +6,9 @@ import { openGpu } from "@descent/sgd/gpu";
 import type { Gpu } from "@descent/sgd/gpu";
 import { nativeOf } from "../src/gpu/gpu.ts";
 import { readFlags } from "./flags.ts";
-import { reportWebGpu } from "./gpu_host.ts";
 import { median } from "./sampler.ts";
 import { describeMachine, formatTable, formatTime, today } from "./text.ts";
+import { reportWebGpu } from "./webgpu.ts";
 import { findWorkload, repeat, sizeOf } from "./workloads.ts";
 import type { Shape } from "./workloads.ts";
 
@@ -79,7 +79,7 @@ for (const count of [2, 161]) {
   console.log(`${count} tensors of 10: ${plain}; ${clipped} with maxNorm`);
 }
 
-await reportWebGpu(20 * rounds);
+await reportWebGpu(workloads, rounds);
 
 function createOptimizer(gpu: Gpu, shapes: readonly Shape[]) {
   const params = shapes.map((shape) => {

@@ -1,2 +1,0 @@
-import { reportWebGpu } from "./bench/gpu_host.ts";
-await reportWebGpu(300);
