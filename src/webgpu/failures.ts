@@ -7,7 +7,7 @@ import { cannot, failure } from "../core/validate.ts";
 import type { Gpu, Loss } from "./api.ts";
 
 /** What is caught. */
-const FILTERS = ["out-of-memory", "validation"] as const;
+const FILTERS = ["internal", "out-of-memory", "validation"] as const;
 
 /** The failures of one device. */
 export class Failures {

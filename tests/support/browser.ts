@@ -148,7 +148,7 @@ export async function runInBrowser(
     if (pathname in files) return new Response(files[pathname]);
     const isModule = pathname === "/program.mjs";
     const type = isModule ? "text/javascript" : "text/html";
-    return new Response(isModule ? code : PAGE, { headers: { "content-type": type } });
+    return new Response(isModule ? code : PAGE, { headers: { ...ISOLATED, "content-type": type } });
   };
   await using server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, answer);
   await using _page = await Page.open(`http://127.0.0.1:${server.addr.port}/`);
@@ -158,6 +158,12 @@ export async function runInBrowser(
     clearTimeout(timer);
   }
 }
+
+/** What lets a page have a `SharedArrayBuffer`. */
+const ISOLATED = {
+  "cross-origin-opener-policy": "same-origin",
+  "cross-origin-embedder-policy": "require-corp",
+};
 
 /** The page: what goes wrong before the module runs is an answer, too. */
 const PAGE = `<!doctype html>

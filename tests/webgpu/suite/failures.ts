@@ -159,6 +159,22 @@ export const FAILURE_CASES: readonly Case[] = [
     },
   },
   {
+    name: "a tensor that has been disposed is refused by the next step",
+    async run(world) {
+      const { device, gpu } = await openGpu(world);
+      const param = { data: gpu.tensor(10), grad: gpu.tensor(10) };
+      const optimizer = optimizerOf([param], {});
+      optimizer.step();
+      param.grad[Symbol.dispose]();
+      const message = "Cannot use the tensor as it has been disposed";
+      for (const attempt of [() => optimizer.step(), () => optimizer.zeroGrad()]) {
+        assertEquals(assertThrows(attempt, TypeError).message, message);
+      }
+      await gpu.synchronize();
+      device.destroy();
+    },
+  },
+  {
     name: "errors of the user's own work are the user's",
     async run(world) {
       const { device, gpu } = await openGpu(world);

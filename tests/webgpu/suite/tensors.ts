@@ -127,12 +127,17 @@ export const TENSOR_CASES: readonly Case[] = [
       assertEquals([part.offset, part.byteLength, part.dtype], [7, 20, "float32"]);
       assert(part.buffer === buffer);
       whole.write(values(100));
-      part.write(new Float32Array([1, 2, 3, 4, 5]));
+      part.write(new Float32Array([0, 1, 2, 3, 4, 5, 6]).subarray(1, 6));
       const expected = values(100);
       expected.set([1, 2, 3, 4, 5], 7);
       assertBits(await whole.read(), expected, "whole");
       assertBits(await part.read(), [1, 2, 3, 4, 5], "part");
       assertBits(await rest.read(), expected.slice(95), "rest");
+      const shared = new Float32Array(new SharedArrayBuffer(20));
+      shared.set([5, 4, 3, 2, 1]);
+      part.write(shared);
+      assertBits(await part.read(), [5, 4, 3, 2, 1], "from shared memory");
+      part.write(new Float32Array([1, 2, 3, 4, 5]));
       part[Symbol.dispose]();
       assertBits(await whole.read(), expected, "a buffer of the user's outlives a tensor");
       assertEquals(await gpu.tensor(0).read(), new Float32Array(0));
