@@ -8,6 +8,7 @@ import { nativeOf } from "../src/gpu/gpu.ts";
 import { readFlags } from "./flags.ts";
 import { median } from "./sampler.ts";
 import { describeMachine, formatTable, formatTime, TIME_OF_A_STEP, today } from "./text.ts";
+import { reportWebGpu } from "./webgpu.ts";
 import { findWorkload, repeat, sizeOf } from "./workloads.ts";
 import type { Shape } from "./workloads.ts";
 
@@ -80,6 +81,8 @@ for (const count of [2, 161]) {
   );
   console.log(`${count} tensors of 10: ${plain}; ${clipped} with maxNorm`);
 }
+
+await reportWebGpu(workloads, rounds);
 
 function createOptimizer(gpu: Gpu, shapes: readonly Shape[]) {
   const params = shapes.map((shape) => {

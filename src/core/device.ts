@@ -1,7 +1,12 @@
 /** What a device is to the rest of the package: tensors outside of JavaScript's memory, and their steps. */
 
+/** The kinds of devices: of the native library, and those of WebGPU that a user has. */
+export type DeviceName = "gpu" | "webgpu";
+
 /** A device, whose tensors are not in JavaScript's memory. */
 export interface Device {
+  /** What `optimizer.backend` says of parameters on it. */
+  readonly name: DeviceName;
   /**
    * A number that takes the place of the tensor's address; it is above all addresses of the host.
    */
@@ -25,6 +30,12 @@ export interface Device {
   written(buffers: readonly DeviceTensor[]): Promise<boolean[]>;
   /** The same, blocking; a device that cannot block does not have it. */
   writtenSync?(buffers: readonly DeviceTensor[]): boolean[];
+  /**
+   * Checks that a tensor can be written, where that is not certain.
+   *
+   * @throws {TypeError} If it cannot.
+   */
+  checkWritable?(tensor: DeviceTensor): void;
   /** Fills tensors with zeros. */
   zero(tensors: readonly DeviceTensor[]): void;
   /** Waits until everything that is queued has been done. */
@@ -76,7 +87,7 @@ export interface DeviceReport {
 }
 
 /**
- * A tensor on a device: a `GpuTensor`. Its properties cannot be redefined.
+ * A tensor on a device: a `GpuTensor` or a `WebGpuTensor`. Its properties cannot be redefined.
  *
  * @category Parameters
  */
@@ -85,8 +96,10 @@ export interface DeviceTensor {
   readonly length: number;
   /** Bytes of all elements. */
   readonly byteLength: number;
-  /** Reads all elements, and waits for them. */
-  readSync(): Float32Array | Float16Array;
+  /** Reads all elements, without blocking the event loop. */
+  read(): Promise<Float32Array | Float16Array>;
+  /** Reads all elements, and blocks until they are there. A `WebGpuTensor` does not have it. */
+  readSync?(): Float32Array | Float16Array;
   /** Writes all elements. */
   write(array: Float32Array | Float16Array): void;
 }

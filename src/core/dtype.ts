@@ -27,6 +27,8 @@ export interface ElementType {
   readonly device?: Device;
   /** A tensor of zeros. */
   readonly zeros: (length: number) => Tensor;
+  /** Tensors of zeros that share memory, where a device can step them faster then. */
+  readonly zerosAll?: (lengths: readonly number[]) => Tensor[];
 }
 
 /** A supported dtype of arrays. */
@@ -137,7 +139,7 @@ export function elementTypeOf(value: unknown, what: string): ElementType {
     refuseKind(
       value,
       what,
-      "a Float32Array, a Float64Array, a Float16Array, a BFloat16Array or a GpuTensor",
+      "a Float32Array, a Float64Array, a Float16Array, a BFloat16Array, a GpuTensor or a WebGpuTensor",
     );
 }
 

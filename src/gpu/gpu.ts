@@ -2,6 +2,8 @@
 
 import type { DeviceRequest } from "../core/device.ts";
 import type { Device, DeviceTensor, ElementType } from "../core/dtype.ts";
+import { arrayDtype } from "../core/gpu_dtype.ts";
+import type { GpuDtype } from "../core/gpu_dtype.ts";
 import { lengthOf } from "../core/intrinsics.ts";
 import {
   cannot,
@@ -13,8 +15,7 @@ import {
   refusal,
 } from "../core/validate.ts";
 import { NativeGpu } from "./device.ts";
-import { arrayDtype, FORMATS } from "./dtype.ts";
-import type { GpuDtype } from "./dtype.ts";
+import { FORMATS } from "./dtype.ts";
 import { readInfo } from "./info.ts";
 import type { GpuInfo } from "./info.ts";
 import { createKernel } from "./kernel.ts";
@@ -223,6 +224,7 @@ function createDevice(native: NativeGpu): Device {
   const handleOf = (tensor: DeviceTensor) => placeOf(tensor as GpuTensor<GpuDtype>).handle;
   let last: { groupCount: number; request: DeviceRequest } | null = null;
   return {
+    name: "gpu",
     address: handleOf,
     step(tables, request) {
       native.step(tables, request);

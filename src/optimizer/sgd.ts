@@ -20,7 +20,7 @@ import { applyStateDict } from "../state/apply.ts";
 import type { LoadStateDictOptions, LoadStateDictReport } from "../state/apply.ts";
 import type { StateDict } from "../state/dict.ts";
 import { registerStateSource } from "../state/source.ts";
-import { copyState, shareState } from "../state/take.ts";
+import { copyState, copyStateAsync, shareState } from "../state/take.ts";
 import type { Owner, StateDictOptions } from "../state/take.ts";
 import type { StepReport } from "../step/clipping.ts";
 import { NEUTRAL_REQUEST, readAsyncArguments, readStepArguments } from "../step/options.ts";
@@ -110,6 +110,8 @@ export class SGD<T extends Tensor = FloatArray> {
   /** The parameters' names, as they were when the parameters were added. */
   #names: readonly (string | undefined)[] = [];
   readonly #recorder: Recorder;
+  readonly #findUnwritten = (): Promise<readonly number[]> => this.#stepper.findUnwritten();
+
   /**
    * Makes an optimizer; no parameter changes before the first step.
    *
@@ -141,15 +143,19 @@ export class SGD<T extends Tensor = FloatArray> {
     this.#stepper = new Stepper(this.#backend, this.#recorder, this.#precision);
     this.#addGroups(members);
     registerStateSource(this, {
-      dict: (options) => shareState(this.#owner("save the state"), options),
+      dict: (options) => shareState(this.#owner("save the state"), options, this.#findUnwritten),
       revision: () => this.#stepper.revision,
     });
   }
 
-  /** The backend that runs the steps: `gpu` if all parameters are tensors of a GPU. */
-  get backend(): BackendName | "gpu" {
-    const isOnDevice = ({ data }: Parameter<Tensor>) => deviceOf(data) !== undefined;
-    return this.#stepper.plan.parameters.every(isOnDevice) ? "gpu" : this.#backend.name;
+  /**
+   * The backend that runs the steps: `webgpu` if all parameters are tensors of adopted devices, `gpu` if
+   * all are on devices and some on one that `openGpu` has opened.
+   */
+  get backend(): BackendName | "gpu" | "webgpu" {
+    const names = new Set(this.#stepper.plan.parameters.map(({ data }) => deviceOf(data)?.name));
+    if (names.has(undefined)) return this.#backend.name;
+    return names.has("gpu") ? "gpu" : "webgpu";
   }
 
   /** The groups, in order. Their hyperparameters can be assigned between steps. */
@@ -354,7 +360,32 @@ export class SGD<T extends Tensor = FloatArray> {
    * ```
    */
   stateDict(options?: StateDictOptions): StateDict {
-    return copyState(this.#owner("take the state"), options);
+    const owner = this.#owner("take the state");
+    this.#stepper.settleSync();
+    return copyState(owner, options);
+  }
+
+  /**
+   * The same, for tensors on a GPU without blocking; those of a `WebGpuTensor` cannot be read otherwise.
+   * It is the state at the time of the call, whatever is stepped meanwhile.
+   *
+   * @param options With `parameters`, the parameters' own values are part of it too.
+   * @throws {TypeError} If an array is detached, or a buffer of WebGPU lacks the usage COPY_SRC.
+   * @throws {Error} If a device is lost, or has refused some of the work so far.
+   *
+   * @example
+   * ```ts
+   * import { SGD } from "@descent/sgd";
+   *
+   * const w = { data: new Float32Array([1, 2]), grad: new Float32Array([0.5, -0.5]) };
+   * const optimizer = new SGD([w], { lr: 0.1, momentum: 0.9 });
+   * optimizer.step();
+   * const { state } = await optimizer.stateDictAsync();
+   * console.log(state[0].momentum_buffer); // Float32Array(2) [ 0.5, -0.5 ]
+   * ```
+   */
+  async stateDictAsync(options?: StateDictOptions): Promise<StateDict> {
+    return await copyStateAsync(this.#owner("take the state"), options, this.#findUnwritten);
   }
 
   /**
@@ -406,6 +437,7 @@ export class SGD<T extends Tensor = FloatArray> {
   loadStateDict(dict: StateDict, options?: LoadStateDictOptions): LoadStateDictReport {
     this.#recorder.assertNotInBackward("loadStateDict");
     const owner = this.#owner("load the state");
+    this.#stepper.settleSync();
     const report = this.#stepper.withReentrancyGuard(() => applyStateDict(owner, dict, options));
     this.#recorder.steps.length = 0; // they do not lead to the loaded state
     this.#stepper.revision++;
@@ -414,7 +446,6 @@ export class SGD<T extends Tensor = FloatArray> {
 
   #owner(doing: string): Owner {
     this.#stepper.checkIdle(doing);
-    this.#stepper.settleSync();
     return {
       ...{ groups: this.#groups, names: this.#names },
       ...{ plan: this.#stepper.plan, precision: this.#precision },

@@ -1,7 +1,7 @@
 /** Puts a state dict into an optimizer. */
 
-import { countOf, dtypeOf } from "../core/dtype.ts";
-import type { Tensor } from "../core/dtype.ts";
+import { countOf, deviceOf, dtypeOf } from "../core/dtype.ts";
+import type { DeviceTensor, Tensor } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { checkRecordable, HYPERPARAMETERS, resolve } from "../core/hyperparameters.ts";
 import type { Hyperparameters, ParamGroup } from "../core/hyperparameters.ts";
@@ -245,6 +245,7 @@ function prepareWrite({ plan: { table } }: Owner, row: number, values: HostArray
   const what = table.name(row, "data");
   return {
     check() {
+      deviceOf(data)?.checkWritable?.(data as DeviceTensor);
       const isOfType = hostDtypeOf(data, what) === dtypeOf(values, "values");
       if (isOfType && countOf(data) === lengthOf(values)) return assertUnlocked(data, () => what);
       throw new RangeError(cannot("load the state", `${what} changed meanwhile`));

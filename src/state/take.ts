@@ -1,8 +1,8 @@
 /** Takes an optimizer's state out of it. */
 
 import { checkBuffer, isFixed, isUsable } from "../core/array_checks.ts";
-import { elementTypeOf, findElementType, FLOAT32 } from "../core/dtype.ts";
-import type { Tensor } from "../core/dtype.ts";
+import { deviceOf, elementTypeOf, findElementType, FLOAT32 } from "../core/dtype.ts";
+import type { DeviceTensor, Tensor } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { HYPERPARAMETERS } from "../core/hyperparameters.ts";
 import type { ParamGroup } from "../core/hyperparameters.ts";
@@ -12,7 +12,7 @@ import { nameArray } from "../core/parameter.ts";
 import type { ArrayName, Parameter } from "../core/parameter.ts";
 import type { Precision } from "../core/rounding.ts";
 import { checkBoolean, checkOptions, checkWord, describe, wrongType } from "../core/validate.ts";
-import { copyToHost, readable } from "../memory/host_copy.ts";
+import { copyToHost, HostCopies } from "../memory/host_copy.ts";
 import { assertUnlocked } from "../memory/locks.ts";
 import { checkOwn } from "../plan/parameter_state.ts";
 import type { ParameterState } from "../plan/parameter_state.ts";
@@ -58,10 +58,47 @@ interface Taker {
   readonly codes: <A extends CodeArray>(codes: A) => A;
 }
 
-/** A state dict that shares the optimizer's arrays, and has copies of what is not an array as it is. */
-export function shareState(owner: Owner, options: StateDictOptions = {}): StateDict {
+/**
+ * A state dict whose copies of tensors on devices are read without blocking.
+ *
+ * @param take How arrays of the host come into it.
+ * @param findUnwritten The rows whose momentum buffers have never been written, as devices know it.
+ */
+async function readState(
+  owner: Owner,
+  options: StateDictOptions,
+  take: Taker,
+  findUnwritten: () => Promise<readonly number[]>,
+): Promise<StateDict> {
   checkStateDictOptions(options);
-  return takeState(owner, options, { tensor: readable, codes: (codes) => codes });
+  const copies = new HostCopies();
+  const dict = takeState(owner, options, {
+    codes: take.codes,
+    tensor: (tensor) =>
+      deviceOf(tensor) === undefined ? take.tensor(tensor) : copies.copy(tensor as DeviceTensor),
+  });
+  const [unwritten] = await Promise.all([findUnwritten(), copies.complete()]);
+  for (const row of unwritten) delete dict.state[row];
+  return dict;
+}
+
+/** A state dict that shares the optimizer's arrays, and has copies of tensors on devices. */
+export function shareState(
+  owner: Owner,
+  options: StateDictOptions = {},
+  findUnwritten: () => Promise<readonly number[]>,
+): Promise<StateDict> {
+  const take: Taker = { tensor: (tensor) => tensor as HostArray, codes: (codes) => codes };
+  return readState(owner, options, take, findUnwritten);
+}
+
+/** As `copyState`, without blocking: the state is that of the moment of the call. */
+export function copyStateAsync(
+  owner: Owner,
+  options: StateDictOptions = {},
+  findUnwritten: () => Promise<readonly number[]>,
+): Promise<StateDict> {
+  return readState(owner, options, { tensor: copyToHost, codes: copyStored }, findUnwritten);
 }
 
 /** A state dict of its own: later steps do not change it. */

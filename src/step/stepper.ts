@@ -191,17 +191,36 @@ export class Stepper {
     return report;
   }
 
+  /** A report that does not come, for whatever went wrong before, leaves open whether the step was taken. */
   async #runOn(device: Device, request: StepRequest): Promise<StepReport> {
     queueRows(this.plan, 0, this.plan.table.count, request);
-    return reportOf(await device.report(), request);
+    try {
+      return reportOf(await device.report(), request);
+    } catch (error) {
+      this.plan.commitUnsure();
+      throw error;
+    }
   }
 
-  /** Asks devices which steps they have skipped, and waits for that. */
-  async settle(): Promise<void> {
-    const { stateArrays } = this.plan;
-    for (const [device, rows] of stateArrays.findUnsure() ?? []) {
-      stateArrays.settle(rows, await device.written(rows.map(({ buffer }) => buffer)));
+  /**
+   * Asks devices whether momentum buffers have been written, which they know where a step may have been
+   * skipped.
+   *
+   * @returns The rows whose buffers have not, as of the call.
+   */
+  async findUnwritten(): Promise<number[]> {
+    const { plan: { stateArrays }, revision } = this;
+    const answers = await Promise.all(
+      [...stateArrays.findUnsure() ?? []].map(async ([device, rows]) => {
+        return { rows, written: await device.written(rows.map(({ buffer }) => buffer)) };
+      }),
+    );
+    if (this.revision === revision) {
+      for (const { rows, written } of answers) stateArrays.settle(rows, written);
     }
+    return answers.flatMap(({ rows, written }) =>
+      rows.filter((_, i) => !written[i]).map(({ row }) => row)
+    );
   }
 
   /** The same, blocking, where devices can do that, and if nothing is running that relies on the rows. */

@@ -19,7 +19,8 @@ export interface Habits {
   readonly flushes: "nothing" | "operands" | "results" | "operands and results";
 }
 
-const PROBE = `
+/** A shader that computes in the ways that WGSL leaves open: from tensor 0 into tensor 1. */
+export const PROBE = `
 @group(0) @binding(0) var<storage, read_write> a: array<f32>;
 @group(0) @binding(1) var<storage, read_write> b: array<f32>;
 
@@ -30,18 +31,30 @@ fn main() {
   b[2] = a[4] * a[5];
 }`;
 
-/** Finds out what a device does, and accepts nothing that WGSL does not allow. */
+/** A subnormal number. */
+const SMALL = 2 ** -130;
+
+/** What the shader computes with. */
+export const OPERANDS: readonly number[] = [
+  ...[1 + 2 ** -12, -(1 + 2 ** -11)],
+  ...[SMALL, 2 ** 30],
+  ...[2 ** -100, 2 ** -30],
+];
+
+/** Finds out what a device does. */
 export function probe(gpu: Gpu): Habits {
-  const [one, small] = [1 + 2 ** -12, 2 ** -130];
-  const operands = new Float32Array([one, -(1 + 2 ** -11), small, 2 ** 30, 2 ** -100, 2 ** -30]);
-  using a = gpu.tensor(operands);
+  using a = gpu.tensor(Float32Array.from(OPERANDS));
   using b = gpu.tensor(3);
   using kernel = gpu.kernel({ code: PROBE, entryPoint: "main" });
   kernel.dispatch([a, b], [1]);
-  const [difference, product, tiny] = b.readSync();
+  return habitsOf(b.readSync());
+}
+
+/** What a device does, from what its shader has computed. Accepts nothing that WGSL does not allow. */
+export function habitsOf([difference, product, tiny]: Float32Array): Habits {
   assertEquals([0, 2 ** -24].includes(difference), true, `fma gives ${difference}`);
   assertEquals([0, 2 ** -100].includes(product), true, `a product with a subnormal is ${product}`);
-  assertEquals([0, small].includes(tiny), true, `a subnormal product is ${tiny}`);
+  assertEquals([0, SMALL].includes(tiny), true, `a subnormal product is ${tiny}`);
   const flushed = [product === 0 ? "operands" : "", tiny === 0 ? "results" : ""].filter(Boolean);
   return {
     rounds: difference === 0 ? "twice" : "once",
@@ -50,7 +63,7 @@ export function probe(gpu: Gpu): Habits {
 }
 
 /** What tests print of it. */
-export function describeHabits({ name }: Gpu["info"], { rounds, flushes }: Habits): string {
+export function describeHabits({ name }: { name: string }, { rounds, flushes }: Habits): string {
   const subnormals = flushes === "nothing" ? "keeps subnormals" : `flushes subnormal ${flushes}`;
   return `${name} rounds fma ${rounds} and ${subnormals}`;
 }
@@ -139,12 +152,12 @@ function prepared(a: Arithmetic<number>, g: number, preparation: Preparation | n
 
 /** Asserts that arrays have the same bits; any NaN is the same as any other. */
 export function assertBits(
-  actual: Float32Array,
-  expected: Float32Array,
+  actual: ArrayLike<number>,
+  expected: ArrayLike<number>,
   what: string,
 ): void {
   assertEquals(actual.length, expected.length, what);
-  const wrong = actual.findIndex((x, i) => !Object.is(x, expected[i]));
+  const wrong = Array.from(actual).findIndex((x, i) => !Object.is(x, expected[i]));
   const text = `${what}: element ${wrong} is ${actual[wrong]}, not ${expected[wrong]}`;
   assertEquals(wrong, -1, text);
 }

@@ -49,7 +49,7 @@ const REFUSED: Record<string, [() => void, typeof TypeError | typeof RangeError,
   "an array of bit patterns without its class": [
     () => new SGD([{ data: new Uint16Array(2) as unknown as FloatArray, grad: null }], { lr: 1 }),
     TypeError,
-    "a BFloat16Array or a GpuTensor: current value is of type Uint16Array",
+    "a BFloat16Array, a GpuTensor or a WebGpuTensor: current value is of type Uint16Array",
   ],
   "a gradient of the other 16-bit type": [
     () => {
