@@ -25,7 +25,7 @@ const OFF = { dampening: 0, weightDecay: 0, nesterov: false, maximize: false };
 function tensorOf(name: "float32" | "float16"): DeviceTensor {
   const bytes = name === "float32" ? 4 : 2;
   const device = {
-    ...{ address: () => 2 ** 48, step: () => {}, zero: () => {} },
+    ...{ name: "gpu" as const, address: () => 2 ** 48, step: () => {}, zero: () => {} },
     synchronize: () => Promise.resolve(),
     report: () => Promise.reject(new Error("not asked for")),
     written: () => Promise.resolve([]),
