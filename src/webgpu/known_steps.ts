@@ -11,7 +11,7 @@ import { buildTables, isMeasured } from "./step_tables.ts";
 import type { Codes, StepTables } from "./step_tables.ts";
 
 /** How many steps of one range of rows are kept; the one used longest ago goes first. */
-const MOST = 4;
+const MOST = 8;
 
 interface KnownStep {
   /** The words of the rows. */
