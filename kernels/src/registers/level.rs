@@ -36,6 +36,8 @@ pub trait Registers: Copy {
     fn floats(self, values: Ints<Self>) -> Floats<Self>;
     /// The nearest integers, ties to even, of numbers below 2^22; anything for others.
     fn integers(self, values: Floats<Self>) -> Ints<Self>;
+    /// Whether an element of either is NaN.
+    fn any_nan(self, a: Floats<Self>, b: Floats<Self>) -> bool;
     /// The largest element.
     fn largest(self, values: Ints<Self>) -> i32;
     /// Shifts zeros in from the right.

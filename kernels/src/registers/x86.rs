@@ -108,6 +108,12 @@ impl Registers for Avx2 {
         cast(self.avx._mm256_cvtps_epi32(cast(values)))
     }
     #[inline(always)]
+    fn any_nan(self, a: f32x8, b: f32x8) -> bool {
+        let unordered =
+            self.avx._mm256_cmp_ps::<{ std::arch::x86_64::_CMP_UNORD_Q }>(cast(a), cast(b));
+        self.avx._mm256_movemask_ps(unordered) != 0
+    }
+    #[inline(always)]
     fn largest(self, values: i32x8) -> i32 {
         let low = self.avx._mm256_castsi256_si128(cast(values));
         let high = self.avx2._mm256_extracti128_si256::<1>(cast(values));
@@ -176,6 +182,11 @@ impl Registers for V4 {
     #[inline(always)]
     fn integers(self, values: f32x16) -> i32x16 {
         cast(self.avx512f._mm512_cvtps_epi32(cast(values)))
+    }
+    #[inline(always)]
+    fn any_nan(self, a: f32x16, b: f32x16) -> bool {
+        self.avx512f._mm512_cmp_ps_mask::<{ std::arch::x86_64::_CMP_UNORD_Q }>(cast(a), cast(b))
+            != 0
     }
     #[inline(always)]
     fn largest(self, values: i32x16) -> i32 {

@@ -182,7 +182,12 @@ impl<P: Storage, M: Storage> Body for Walk<'_, P, M> {
     fn run<R: Registers, const K: usize>(self, r: R) {
         let Walk { job, mut blocks, mut grads, .. } = self;
         let stepper = Stepper::<R, K>::new(r, job);
-        for block in 0..grads.len() {
+        let count = grads.len();
+        P::shorten(&mut blocks, count);
+        if stepper.lines.momentum != momentum::NONE {
+            M::shorten(&mut blocks, count);
+        }
+        for block in 0..count {
             if R::Simd::IS_SCALAR {
                 stepper.step_apart::<P, M>(&mut blocks, &mut grads, block);
             } else {
