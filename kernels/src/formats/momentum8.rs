@@ -9,7 +9,7 @@
 //! The values of a tensor, padded with zeros to a multiple of [`ALIGN`] bytes, and its scales lie behind
 //! each other.
 
-use crate::registers::{BLOCK, Bits, Floats, Registers, each, load, store};
+use crate::registers::{BLOCK, Bits, Floats, Registers, each, load, narrow_to_bytes, store};
 use pulp::{Scalar, Simd};
 
 /// Bytes to whose multiples values are padded.
@@ -72,11 +72,11 @@ pub(crate) fn encode<R: Registers, const K: usize>(
     }
     let (scale, inverse) = scale_of(largest);
     let inverse = simd.splat_f32s(inverse);
-    let bytes: [R::Bytes; K] = each!(K, i => {
+    let integers = each!(K, i => {
         let z = dithered(r, simd.mul_f32s(momentum[i], inverse), numbers[i]);
-        r.narrow_to_bytes(simd.transmute_u32s_i32s(r.integers(z)))
+        simd.transmute_u32s_i32s(r.integers(z))
     });
-    store(values, bytes);
+    store(values, narrow_to_bytes(r, integers));
     scale
 }
 

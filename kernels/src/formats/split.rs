@@ -5,7 +5,9 @@
 //! than half a unit of bfloat16, and never makes NaN of a number.
 
 use super::words::nan_words;
-use crate::registers::{BLOCK, Bits, Floats, Registers, each, has_nan, load, store};
+use crate::registers::{
+    BLOCK, Bits, Floats, Registers, each, has_nan, load, narrow_to_bytes, narrow_to_words, store,
+};
 use pulp::{Scalar, Simd};
 
 /// Masters of a block with 16-bit corrections.
@@ -77,7 +79,7 @@ pub(crate) fn split<R: Registers, const K: usize>(
 ) {
     let bits = each!(K, i => r.simd().transmute_u32s_f32s(masters[i]));
     let lower = store_upper(r, masters, bits, params);
-    store::<_, R::Words, K>(corrections, each!(K, i => r.narrow_to_words(lower[i])));
+    store::<_, R::Words, K>(corrections, narrow_to_words(r, lower));
 }
 
 /// As [`split`], with 8-bit corrections: the masters are rounded to 24 bits, dithered by numbers.
@@ -95,7 +97,7 @@ pub(crate) fn split24<R: Registers, const K: usize>(
         simd.add_u32s(simd.transmute_u32s_f32s(masters[i]), r.shr::<24>(numbers[i]))
     });
     let lower = store_upper(r, masters, bits, params);
-    store::<_, R::Bytes, K>(corrections, each!(K, i => r.narrow_to_bytes(r.shr::<8>(lower[i]))));
+    store::<_, R::Bytes, K>(corrections, narrow_to_bytes(r, each!(K, i => r.shr::<8>(lower[i]))));
 }
 
 /// Stores the parameters of masters with some bits, and returns what these have to be corrected by, of
@@ -117,7 +119,7 @@ fn store_upper<R: Registers, const K: usize>(
     }
     let half = simd.splat_u32s(0x8000);
     let words: [R::Words; K] =
-        each!(K, i => r.narrow_to_words(r.shr::<16>(simd.add_u32s(bits[i], half))));
+        narrow_to_words(r, each!(K, i => r.shr::<16>(simd.add_u32s(bits[i], half))));
     store(params, words);
     bits
 }

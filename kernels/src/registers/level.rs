@@ -32,6 +32,16 @@ pub trait Registers: Copy {
     fn narrow_to_words(self, values: Bits<Self>) -> Self::Words;
     /// The lowest bytes of integers.
     fn narrow_to_bytes(self, values: Bits<Self>) -> Self::Bytes;
+    /// The lower halves of integers in two vectors.
+    #[inline(always)]
+    fn narrow_pair_to_words(self, a: Bits<Self>, b: Bits<Self>) -> [Self::Words; 2] {
+        [self.narrow_to_words(a), self.narrow_to_words(b)]
+    }
+    /// The lowest bytes of integers in two vectors.
+    #[inline(always)]
+    fn narrow_pair_to_bytes(self, a: Bits<Self>, b: Bits<Self>) -> [Self::Bytes; 2] {
+        [self.narrow_to_bytes(a), self.narrow_to_bytes(b)]
+    }
     /// Integers of at most 24 bits as float32.
     fn floats(self, values: Ints<Self>) -> Floats<Self>;
     /// The nearest integers, ties to even, of numbers below 2^22; anything for others.

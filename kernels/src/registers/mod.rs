@@ -65,3 +65,29 @@ pub(crate) fn has_nan<R: Registers, const K: usize>(r: R, values: &[Floats<R>; K
     }
     any
 }
+
+/// The lower halves of the integers of a block.
+#[inline(always)]
+pub(crate) fn narrow_to_words<R: Registers, const K: usize>(
+    r: R,
+    values: [Bits<R>; K],
+) -> [R::Words; K] {
+    let mut words = [pulp::bytemuck::Zeroable::zeroed(); K];
+    for i in (0..K - K % 2).step_by(2) {
+        [words[i], words[i + 1]] = r.narrow_pair_to_words(values[i], values[i + 1]);
+    }
+    words
+}
+
+/// The lowest bytes of the integers of a block.
+#[inline(always)]
+pub(crate) fn narrow_to_bytes<R: Registers, const K: usize>(
+    r: R,
+    values: [Bits<R>; K],
+) -> [R::Bytes; K] {
+    let mut bytes = [pulp::bytemuck::Zeroable::zeroed(); K];
+    for i in (0..K - K % 2).step_by(2) {
+        [bytes[i], bytes[i + 1]] = r.narrow_pair_to_bytes(values[i], values[i + 1]);
+    }
+    bytes
+}

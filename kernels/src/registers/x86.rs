@@ -61,6 +61,19 @@ impl Avx2 {
 const LOWER_WORDS: [i8; 16] = [0, 1, 4, 5, 8, 9, 12, 13, -1, -1, -1, -1, -1, -1, -1, -1];
 /// In each half of a vector, the lowest bytes of integers.
 const LOWEST_BYTES: [i8; 16] = [0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1];
+/// The lower halves of the integers in two vectors of AVX-512, by their numbers among all words.
+const EVEN_WORDS: [u16; 32] = even_words();
+
+const fn even_words() -> [u16; 32] {
+    let mut words = [0; 32];
+    let mut i = 0;
+    while i < words.len() {
+        words[i] = 2 * i as u16;
+        i += 1;
+    }
+    words
+}
+
 /// Rounding to nearest: `_MM_FROUND_TO_NEAREST_INT`.
 const NEAREST: i32 = 0;
 
@@ -174,6 +187,15 @@ impl Registers for V4 {
     #[inline(always)]
     fn narrow_to_bytes(self, values: u32x16) -> __m128i {
         self.avx512f._mm512_cvtepi32_epi8(cast(values))
+    }
+    #[inline(always)]
+    fn narrow_pair_to_words(self, a: u32x16, b: u32x16) -> [__m256i; 2] {
+        cast(self.avx512bw._mm512_permutex2var_epi16(cast(a), cast(EVEN_WORDS), cast(b)))
+    }
+    #[inline(always)]
+    fn narrow_pair_to_bytes(self, a: u32x16, b: u32x16) -> [__m128i; 2] {
+        let words = self.avx512bw._mm512_permutex2var_epi16(cast(a), cast(EVEN_WORDS), cast(b));
+        cast(self.avx512bw._mm512_cvtepi16_epi8(words))
     }
     #[inline(always)]
     fn floats(self, values: i32x16) -> f32x16 {
