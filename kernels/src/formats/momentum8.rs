@@ -9,7 +9,7 @@
 //! The values of a tensor, padded with zeros to a multiple of [`ALIGN`] bytes, and its scales lie behind
 //! each other.
 
-use crate::registers::{BLOCK, Bits, Floats, Registers, each, load, narrow_to_bytes, store};
+use crate::registers::{BLOCK, Bits, Floats, Registers, each, in_pairs, load, store};
 use pulp::{Scalar, Simd};
 
 /// Bytes to whose multiples values are padded.
@@ -76,7 +76,8 @@ pub(crate) fn encode<R: Registers, const K: usize>(
         let z = dithered(r, simd.mul_f32s(momentum[i], inverse), numbers[i]);
         simd.transmute_u32s_i32s(r.integers(z))
     });
-    store(values, narrow_to_bytes(r, integers));
+    let bytes: [R::Bytes; K] = in_pairs!(K, i => r.lowest_bytes([integers[i], integers[i + 1]]));
+    store(values, bytes);
     scale
 }
 

@@ -5,9 +5,7 @@
 //! than half a unit of bfloat16, and never makes NaN of a number.
 
 use super::words::nan_words;
-use crate::registers::{
-    BLOCK, Bits, Floats, Registers, each, has_nan, load, narrow_to_bytes, narrow_to_words, store,
-};
+use crate::registers::{BLOCK, Bits, Floats, Registers, each, has_nan, in_pairs, load, store};
 use pulp::{Scalar, Simd};
 
 /// Masters of a block with 16-bit corrections.
@@ -17,9 +15,14 @@ pub(crate) fn join<R: Registers, const K: usize>(
     params: &[u16; BLOCK],
     corrections: &[u16; BLOCK],
 ) -> [Floats<R>; K] {
-    let words: [R::Words; K] = load(corrections);
-    let wide = each!(K, i => r.simd().transmute_u32s_i32s(r.widen_signed_words(words[i])));
-    corrected(r, params, wide)
+    let (upper, lower): ([R::Words; K], [R::Words; K]) = (load(params), load(corrections));
+    let bits =
+        in_pairs!(K, i => r.raise_plus_words([upper[i], upper[i + 1]], [lower[i], lower[i + 1]]));
+    let masters = each!(K, i => r.simd().transmute_f32s_u32s(bits[i]));
+    if !has_nan(r, &masters) {
+        return masters;
+    }
+    load(&corrected(params, &corrections.map(|word| i32::from(word as i16))))
 }
 
 /// As [`join`], with 8-bit corrections, in units of 256.
@@ -29,42 +32,24 @@ pub(crate) fn join24<R: Registers, const K: usize>(
     params: &[u16; BLOCK],
     corrections: &[i8; BLOCK],
 ) -> [Floats<R>; K] {
-    let bytes: [R::Bytes; K] = load(corrections);
-    let wide = each!(K, i => {
-        r.shl::<8>(r.simd().transmute_u32s_i32s(r.widen_signed_bytes(bytes[i])))
-    });
-    corrected(r, params, wide)
-}
-
-/// Parameters with their corrections.
-#[inline(always)]
-fn corrected<R: Registers, const K: usize>(
-    r: R,
-    params: &[u16; BLOCK],
-    corrections: [Bits<R>; K],
-) -> [Floats<R>; K] {
-    let simd = r.simd();
-    let words: [R::Words; K] = load(params);
-    let masters = each!(K, i => {
-        let upper = r.shl::<16>(r.widen_words(words[i]));
-        simd.transmute_f32s_u32s(simd.add_u32s(upper, corrections[i]))
-    });
+    let (upper, lower): ([R::Words; K], [R::Bytes; K]) = (load(params), load(corrections));
+    let bits =
+        in_pairs!(K, i => r.raise_plus_bytes([upper[i], upper[i + 1]], [lower[i], lower[i + 1]]));
+    let masters = each!(K, i => r.simd().transmute_f32s_u32s(bits[i]));
     if !has_nan(r, &masters) {
         return masters;
     }
-    let mut wide = [0; BLOCK];
-    store(&mut wide, corrections);
-    load(&corrected_numbers(params, &wide))
+    load(&corrected(params, &corrections.map(|byte| 256 * i32::from(byte))))
 }
 
-/// As [`corrected`], one number at a time. A correction that would make NaN of a zero, by taking it below
-/// itself, or of an infinity belongs to another parameter and is left out.
+/// Parameters with their corrections, one number at a time. A correction that would make NaN of a zero,
+/// by taking it below itself, or of an infinity belongs to another parameter and is left out.
 #[cold]
 #[inline(never)]
-fn corrected_numbers(params: &[u16; BLOCK], corrections: &[u32; BLOCK]) -> [f32; BLOCK] {
+fn corrected(params: &[u16; BLOCK], corrections: &[i32; BLOCK]) -> [f32; BLOCK] {
     std::array::from_fn(|i| {
         let upper = u32::from(params[i]) << 16;
-        let master = f32::from_bits(upper.wrapping_add(corrections[i]));
+        let master = f32::from_bits(upper.wrapping_add_signed(corrections[i]));
         if master.is_nan() { f32::from_bits(upper) } else { master }
     })
 }
@@ -79,7 +64,8 @@ pub(crate) fn split<R: Registers, const K: usize>(
 ) {
     let bits = each!(K, i => r.simd().transmute_u32s_f32s(masters[i]));
     let lower = store_upper(r, masters, bits, params);
-    store::<_, R::Words, K>(corrections, narrow_to_words(r, lower));
+    let words: [R::Words; K] = in_pairs!(K, i => r.lower_words([lower[i], lower[i + 1]]));
+    store(corrections, words);
 }
 
 /// As [`split`], with 8-bit corrections: the masters are rounded to 24 bits, dithered by numbers.
@@ -97,7 +83,8 @@ pub(crate) fn split24<R: Registers, const K: usize>(
         simd.add_u32s(simd.transmute_u32s_f32s(masters[i]), r.shr::<24>(numbers[i]))
     });
     let lower = store_upper(r, masters, bits, params);
-    store::<_, R::Bytes, K>(corrections, narrow_to_bytes(r, each!(K, i => r.shr::<8>(lower[i]))));
+    let bytes: [R::Bytes; K] = in_pairs!(K, i => r.second_bytes([lower[i], lower[i + 1]]));
+    store(corrections, bytes);
 }
 
 /// Stores the parameters of masters with some bits, and returns what these have to be corrected by, of
@@ -118,8 +105,8 @@ fn store_upper<R: Registers, const K: usize>(
         return load(&lower);
     }
     let half = simd.splat_u32s(0x8000);
-    let words: [R::Words; K] =
-        narrow_to_words(r, each!(K, i => r.shr::<16>(simd.add_u32s(bits[i], half))));
+    let rounded = each!(K, i => simd.add_u32s(bits[i], half));
+    let words: [R::Words; K] = in_pairs!(K, i => r.upper_words([rounded[i], rounded[i + 1]]));
     store(params, words);
     bits
 }

@@ -66,28 +66,14 @@ pub(crate) fn has_nan<R: Registers, const K: usize>(r: R, values: &[Floats<R>; K
     any
 }
 
-/// The lower halves of the integers of a block.
-#[inline(always)]
-pub(crate) fn narrow_to_words<R: Registers, const K: usize>(
-    r: R,
-    values: [Bits<R>; K],
-) -> [R::Words; K] {
-    let mut words = [pulp::bytemuck::Zeroable::zeroed(); K];
-    for i in (0..K - K % 2).step_by(2) {
-        [words[i], words[i + 1]] = r.narrow_pair_to_words(values[i], values[i + 1]);
-    }
-    words
+/// What a function of two vectors makes of those of a block.
+macro_rules! in_pairs {
+    ($K:ident, $i:ident => $pair:expr) => {{
+        let mut vectors = [pulp::bytemuck::Zeroable::zeroed(); $K];
+        for $i in (0..$K).step_by(2) {
+            [vectors[$i], vectors[($i + 1) % $K]] = $pair;
+        }
+        vectors
+    }};
 }
-
-/// The lowest bytes of the integers of a block.
-#[inline(always)]
-pub(crate) fn narrow_to_bytes<R: Registers, const K: usize>(
-    r: R,
-    values: [Bits<R>; K],
-) -> [R::Bytes; K] {
-    let mut bytes = [pulp::bytemuck::Zeroable::zeroed(); K];
-    for i in (0..K - K % 2).step_by(2) {
-        [bytes[i], bytes[i + 1]] = r.narrow_pair_to_bytes(values[i], values[i + 1]);
-    }
-    bytes
-}
+pub(crate) use in_pairs;
