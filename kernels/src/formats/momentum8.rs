@@ -16,7 +16,7 @@ use pulp::{Scalar, Simd};
 pub const ALIGN: usize = 64;
 
 /// What stands for NaN and for what is not finite.
-const NOT_FINITE: i32 = -128;
+const NOT_FINITE: i8 = -128;
 /// The largest magnitude that is stored, 127 * 2^121, as bits.
 const LARGEST: i32 = 0x7f7e_0000;
 
@@ -37,15 +37,30 @@ pub(crate) fn decode<R: Registers, const K: usize>(
     values: &[i8; BLOCK],
     scale: u8,
 ) -> [Floats<R>; K] {
-    let simd = r.simd();
-    let unit = simd.splat_f32s(f32::from_bits(u32::from(scale) << 23));
-    let (nan, mark) = (simd.splat_f32s(f32::NAN), simd.splat_i32s(NOT_FINITE));
     let bytes: [R::Bytes; K] = load(values);
-    each!(K, i => {
-        let integers = r.widen_signed_bytes(bytes[i]);
-        let marked = simd.equal_i32s(integers, mark);
-        simd.select_f32s(marked, nan, simd.mul_f32s(r.floats(integers), unit))
-    })
+    let mut is_marked = false;
+    for i in (0..K).step_by(2) {
+        is_marked |= r.any_least([bytes[i], bytes[i + 1]]);
+    }
+    if is_marked {
+        return load(&decode_marked(values, scale));
+    }
+    let simd = r.simd();
+    let unit = simd.splat_f32s(unit_of(scale));
+    each!(K, i => simd.mul_f32s(r.floats(r.widen_signed_bytes(bytes[i])), unit))
+}
+
+#[inline(always)]
+fn unit_of(scale: u8) -> f32 {
+    f32::from_bits(u32::from(scale) << 23)
+}
+
+/// As [`decode`], of a block of which not all is finite: one number at a time.
+#[cold]
+#[inline(never)]
+fn decode_marked(values: &[i8; BLOCK], scale: u8) -> [f32; BLOCK] {
+    values
+        .map(|value| if value == NOT_FINITE { f32::NAN } else { f32::from(value) * unit_of(scale) })
 }
 
 /// Stores the momentum of a block, dithered by numbers, and returns its scale.
@@ -98,7 +113,7 @@ fn encode_marked(from: &[f32; BLOCK], numbers: &[u32; BLOCK], values: &mut [i8; 
     for (value, (x, &number)) in values.iter_mut().zip(from.iter().zip(numbers)) {
         let z = dithered(Scalar, x * inverse, number);
         let is_finite = magnitude(x) <= LARGEST;
-        *value = if is_finite { Scalar.integers(z) as i8 } else { NOT_FINITE as i8 };
+        *value = if is_finite { Scalar.integers(z) as i8 } else { NOT_FINITE };
     }
     scale
 }

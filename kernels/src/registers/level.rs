@@ -1,7 +1,7 @@
 //! What a SIMD level does besides pulp's [`Simd`]: conversions in registers.
 
 use pulp::Simd;
-use pulp::bytemuck::Pod;
+use pulp::bytemuck::{Pod, bytes_of};
 
 /// Vectors of float32.
 pub(crate) type Floats<R> = <<R as Registers>::Simd as Simd>::f32s;
@@ -70,6 +70,11 @@ pub trait Registers: Copy {
     #[inline(always)]
     fn second_bytes(self, [a, b]: [Bits<Self>; 2]) -> [Self::Bytes; 2] {
         self.lowest_bytes([self.shr::<8>(a), self.shr::<8>(b)])
+    }
+    /// Whether one of the bytes is the least that there is.
+    #[inline(always)]
+    fn any_least(self, bytes: [Self::Bytes; 2]) -> bool {
+        bytes_of(&bytes).contains(&0x80)
     }
     /// Words as upper halves, above zeros.
     #[inline(always)]

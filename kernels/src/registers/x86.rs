@@ -100,6 +100,12 @@ impl Registers for Avx2 {
         bytes
     }
     #[inline(always)]
+    fn any_least(self, bytes: [i64; 2]) -> bool {
+        let sse2 = self.sse2;
+        let equal = sse2._mm_cmpeq_epi8(cast(bytes), sse2._mm_set1_epi8(i8::MIN));
+        sse2._mm_movemask_epi8(equal) != 0
+    }
+    #[inline(always)]
     fn floats(self, values: i32x8) -> f32x8 {
         cast(self.avx._mm256_cvtepi32_ps(cast(values)))
     }
@@ -229,6 +235,11 @@ impl Registers for V4 {
         let avx512 = self.avx512bw;
         let words = avx512._mm512_srli_epi16::<8>(cast(self.lower_words(values)));
         cast(avx512._mm512_cvtepi16_epi8(words))
+    }
+    #[inline(always)]
+    fn any_least(self, bytes: [__m128i; 2]) -> bool {
+        let least = self.avx._mm256_set1_epi8(i8::MIN);
+        self.avx512bw._mm256_cmpeq_epi8_mask(cast(bytes), least) != 0
     }
     #[inline(always)]
     fn raise_words(self, words: [__m256i; 2]) -> [u32x16; 2] {

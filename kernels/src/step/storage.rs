@@ -3,7 +3,7 @@
 
 use crate::formats::words::Word;
 use crate::formats::{dither, momentum8, split};
-use crate::registers::{BLOCK, Floats, Registers, each, load, store};
+use crate::registers::{BLOCK, Floats, Registers, load, store};
 use std::marker::PhantomData;
 
 /// Whole blocks of a tensor: those of its arrays that it has.
@@ -110,7 +110,7 @@ impl<W: Word> Storage for Narrow<W> {
     #[inline(always)]
     fn load<R: Registers, const K: usize>(r: R, from: &Blocks<'_>, block: usize) -> [Floats<R>; K] {
         let words: [R::Words; K] = load(&from.words[block]);
-        each!(K, i => W::widen(r, words[i]))
+        W::widen(r, words)
     }
     #[inline(always)]
     fn store<R: Registers, const K: usize>(
@@ -119,7 +119,7 @@ impl<W: Word> Storage for Narrow<W> {
         block: usize,
         values: [Floats<R>; K],
     ) {
-        store::<_, R::Words, K>(&mut to.words[block], each!(K, i => W::narrow(r, values[i])));
+        store::<_, R::Words, K>(&mut to.words[block], W::narrow(r, values));
     }
 }
 
