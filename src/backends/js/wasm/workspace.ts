@@ -88,7 +88,7 @@ export function commonWorkspace(): Workspace {
 
 /** Memory for arrays: so many bytes of a buffer, from an offset on. */
 export interface Room {
-  readonly buffer: ArrayBuffer;
+  readonly buffer: ArrayBufferLike;
   readonly offset: number;
 }
 
