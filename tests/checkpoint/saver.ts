@@ -8,7 +8,7 @@
 import { saveState } from "@descent/sgd";
 import type { StateDict } from "@descent/sgd";
 
-const [path, times = "1000000000", first = "0"] = Deno.args;
+const [path, times = "1000000000", first = "0"] = process.argv.slice(2);
 const LENGTHS = [200_000, 3, 50_000];
 
 try {

@@ -8,7 +8,7 @@ import type { FloatArray, Parameter, SparseGrad, SparseParameter } from "@descen
 
 const COLUMNS = 1000;
 
-const [which, elements] = [Deno.args[0], Number(Deno.args[1])];
+const [which, elements] = [process.argv.slice(2)[0], Number(Deno.args[1])];
 const isSparse = which === "sparse values";
 const isHalf = which === "master weight";
 
