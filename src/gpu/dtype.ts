@@ -1,5 +1,6 @@
 /** The dtypes that tensors on a GPU may have. */
 
+import { float16ArrayClass } from "../core/float16.ts";
 import type { DtypeCode } from "./device.ts";
 import { tagOf } from "../core/intrinsics.ts";
 import { wrongType } from "../core/validate.ts";
@@ -33,7 +34,7 @@ export interface GpuFormat {
 /** What is the same for all tensors of a dtype, by dtype. */
 export const FORMATS: Readonly<Record<GpuDtype, GpuFormat>> = {
   float32: { code: 0, bytes: 4, array: (length) => new Float32Array(length) },
-  float16: { code: 1, bytes: 2, array: (length) => new Float16Array(length) },
+  float16: { code: 1, bytes: 2, array: (length) => new (float16ArrayClass())(length) },
 };
 
 /**

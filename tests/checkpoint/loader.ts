@@ -3,7 +3,7 @@
 import { loadState } from "@descent/sgd";
 
 try {
-  console.log((await loadState(process.argv.slice(2)[0])).metadata!.n);
+  console.log((await loadState(process.argv[2])).metadata!.n);
 } catch (error) {
   console.log((error as Error).name);
 }

@@ -18,7 +18,7 @@ try {
   }
 } catch (error) {
   console.log(String(error));
-  Deno.exit(1);
+  process.exit(1);
 }
 
 function stateOf(n: number): StateDict {

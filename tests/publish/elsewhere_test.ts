@@ -4,7 +4,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path/join";
 import { openLibrary } from "../../src/native/library.ts";
 import { builtName, extensionOf } from "../../src/native/release.ts";
-import { ENTRIES, ROOT, run, temporaryFolder } from "./stage.ts";
+import { ENTRIES, firstThatRuns, ROOT, run, temporaryFolder } from "./stage.ts";
 
 const deno = Deno.execPath();
 
@@ -92,14 +92,6 @@ const SAID = [
 
 const urlOf = (entry: string) => new URL(`../../${entry}`, import.meta.url).href;
 const sourceOf: Specifier = (entry) => urlOf(ENTRIES.get(entry)!);
-
-async function firstThatRuns(programs: readonly string[], ...args: string[]) {
-  for (const program of programs) {
-    const { code } = await run(program, args).catch(() => ({ code: 1 }));
-    if (code === 0) return program;
-  }
-  return undefined;
-}
 
 const chromium = await firstThatRuns([
   ...["chromium", "chromium-browser", "google-chrome", "chrome"],
