@@ -91,10 +91,19 @@ for (const [which, refusal] of Object.entries(REFUSALS)) {
     await using program = await prepare("lifetime/transfer.ts");
     for (const elements of [1_000, 4_000_000]) {
       const { code, out, err } = await program.start(runtime, [which, elements]);
+      if (runtime.caller === "koffi" && isOwn(which)) {
+        assertMatch(err, /transferList|could not be cloned/); // it is on shared memory
+        continue;
+      }
       assertEquals(code, 0, err);
       assertMatch(out, refusal);
     }
   });
+}
+
+/** Whether the optimizer has made an array. */
+function isOwn(which: string): boolean {
+  return which === "momentum buffer" || which === "master weight";
 }
 
 test(CALLERS, "an uncaught error ends a program that steps as any other", async (runtime) => {

@@ -115,8 +115,12 @@ export function testOnRuntimes(
 }
 
 /** Bundles a program of this repository, for runtimes that do not read TypeScript. */
-export async function bundle(source: string, output: string): Promise<void> {
-  const args = ["bundle", "--quiet", "--platform", "deno", "--output", output, source];
+export async function bundle(
+  source: string,
+  output: string,
+  platform: "browser" | "deno" = "deno",
+): Promise<void> {
+  const args = ["bundle", "--quiet", "--platform", platform, "--output", output, source];
   const { code, err } = await run(Deno.execPath(), args, { cwd: ROOT });
   if (code !== 0) throw new Error(err);
 }
