@@ -34,7 +34,7 @@ export const wholeProgram = (specifier: Specifier): string => `
     async () => (await descent.loadState(file)).param_groups[0].lr,
     () => new SGD([w], { lr: 0.1, backend: "cpu" }).backend,
     () => gpu.openGpu({ adapter: "no such adapter" }),
-    async () => (await installer.installKernels()).wasThere,
+    async () => (await installer.installKernels({ from: "no-such-folder" })).wasThere,
     () => installer.uninstallKernels({ folder: "no-such-folder" }),
     () => doctor.diagnose().split("\\n")[0],
   ]) {

@@ -23,13 +23,31 @@ interface Project extends AsyncDisposable {
   readonly env: Record<string, string>;
 }
 
-async function createProject(): Promise<Project> {
+/** A release with this repository's library, and its tarball. */
+interface Release {
+  readonly folder: AsyncDisposable;
+  readonly staged: Staged;
+  readonly tarball: string;
+}
+
+let release: Promise<Release> | undefined;
+
+async function createRelease(): Promise<Release> {
   const folder = await temporaryFolder();
-  const [tarball, path] = [join(folder.path, "sgd.tgz"), join(folder.path, "project")];
+  const tarball = join(folder.path, "sgd.tgz");
   const library = openLibrary();
   const bytes = "reason" in library ? new Uint8Array(1) : await Deno.readFile(library.path);
   const staged = await stage(folder.path, [bytes, bytes]);
   await packForNpm(tarball, staged.root);
+  return { folder, staged, tarball };
+}
+
+Deno.test.afterAll(async () => await (await release)?.folder[Symbol.asyncDispose]());
+
+async function createProject(): Promise<Project> {
+  const { staged, tarball } = await (release ??= createRelease());
+  const folder = await temporaryFolder();
+  const path = join(folder.path, "project");
   await Deno.mkdir(path);
   await Deno.writeTextFile(join(path, "package.json"), '{ "type": "module" }');
   const quiet = ["--offline", "--no-audit", "--no-fund", "--ignore-scripts"];
@@ -68,7 +86,7 @@ testOnRuntimes(
     assertEquals(lines.slice(0, 5), [...stepped("js"), "undefined", "0.1"], before.err);
     assertEquals(lines.slice(-2), ["descent  " + lines.at(-2)!.slice(9), SCHEDULED]);
     assertMatch(lines[5], /^Cannot use backend "cpu" as (no native library is|Node.js .* koffi)/);
-    assertMatch(lines[7], /^Cannot install .*: the server cannot be reached|404/);
+    assertMatch(lines[7], /^Cannot install .* as the file cannot be read: /);
     if (cpuMissing !== null) return;
     await addKoffi(project);
     const bin = join("node_modules", "@descent", "sgd", "bin.js");
