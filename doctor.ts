@@ -30,7 +30,7 @@ import { allowed, commandOf, environment, platform, runtimeName } from "./src/co
 import { readWhole } from "./src/files/probe.ts";
 import { CHOICE, hiddenCacheVariables, listCandidates } from "./src/native/candidates.ts";
 import type { Candidate } from "./src/native/candidates.ts";
-import { findCaller } from "./src/native/ffi.ts";
+import { findCaller, openingFlag } from "./src/native/ffi.ts";
 import { openGpu } from "./src/gpu/gpu.ts";
 import { judge, openLibrary } from "./src/native/library.ts";
 import { cacheVariables } from "./src/native/release.ts";
@@ -95,7 +95,7 @@ function places(): Line[] {
 function describePlace(candidate: Candidate): string {
   const { path, released } = candidate;
   const verdict = judge(candidate);
-  if (verdict === "forbidden") return `not allowed, add --allow-ffi=${path}`;
+  if (verdict === "forbidden") return `not allowed, add ${openingFlag(path)}`;
   if (verdict !== "ready") {
     const { kind, reason } = verdict;
     return kind === "missing" ? "not there" : kind === "damaged" ? `damaged: ${reason}` : reason;

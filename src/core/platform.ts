@@ -4,7 +4,9 @@
 export type Permission =
   | { readonly name: "ffi" | "read" | "write"; readonly path?: string | URL }
   | { readonly name: "env"; readonly variable?: string }
-  | { readonly name: "net" | "sys" };
+  | { readonly name: "net" | "sys" }
+  /** To load addons, which only Node.js asks for. */
+  | { readonly name: "addon" };
 
 /** The runtimes that have files. */
 export type RuntimeName = "deno" | "bun" | "node";
@@ -18,6 +20,7 @@ const OS: Readonly<Record<string, string>> = { win32: "windows" };
 const ARCH: Readonly<Record<string, string>> = { x64: "x86_64", arm64: "aarch64" };
 const SCOPES: Readonly<Record<string, string>> = {
   ffi: "ffi",
+  addon: "addon",
   read: "fs.read",
   write: "fs.write",
   net: "net",
@@ -45,7 +48,7 @@ export function currentFolder(): string {
 /** Whether a permission is granted; never prompts. */
 export function allowed(permission: Permission): boolean {
   if (typeof Deno !== "undefined") {
-    return Deno.permissions.querySync(permission).state === "granted";
+    return Deno.permissions.querySync(permission as Deno.PermissionDescriptor).state === "granted";
   }
   const { permission: model } = process as { permission?: NodePermission };
   const scope = SCOPES[permission.name];

@@ -5,7 +5,7 @@
  * native code through the package koffi, if the user has installed it.
  */
 
-import { runtimeName } from "../core/platform.ts";
+import { allowed, runtimeName } from "../core/platform.ts";
 
 /** The type of an argument or result. */
 export type NativeType = "u32" | "i32" | "f64" | "buffer" | "pointer";
@@ -67,6 +67,17 @@ export function findCaller(): Caller | null {
   if (runtime === null) return null;
   if (nodeModule().isBuiltin("node:ffi")) return "node:ffi";
   return findKoffi() === null ? null : "koffi";
+}
+
+/** Whether this program may open a library; never prompts. */
+export function mayOpen(path: string): boolean {
+  return allowed(findCaller() === "koffi" ? { name: "addon" } : { name: "ffi", path });
+}
+
+/** The flag with which it may. */
+export function openingFlag(path: string): string {
+  if (runtimeName() === "deno") return `--allow-ffi=${path}`;
+  return findCaller() === "koffi" ? "--allow-addons" : "--allow-ffi";
 }
 
 /**

@@ -5,7 +5,7 @@ import { failure, refusal } from "../core/validate.ts";
 import { VERSION } from "../core/version.ts";
 import { CHOICE, hiddenCacheVariables, listCandidates } from "./candidates.ts";
 import type { Candidate } from "./candidates.ts";
-import { findCaller, open } from "./ffi.ts";
+import { findCaller, mayOpen, open, openingFlag } from "./ffi.ts";
 import type { NativeCalls, NativeInterface } from "./ffi.ts";
 import { findFlaw, MISSING } from "./library_file.ts";
 import type { Flaw } from "./library_file.ts";
@@ -119,7 +119,7 @@ function absent(reason: string, isFault = false): Absent {
  * Whether a library can be opened, may be there but must not be opened, or what is wrong with it.
  */
 export function judge({ path, released }: Candidate): "ready" | "forbidden" | Flaw {
-  const permitted = allowed({ name: "ffi", path });
+  const permitted = mayOpen(path);
   if (allowed({ name: "read", path })) {
     const flaw = findFlaw(path, released?.size);
     if (flaw !== null && (permitted || flaw.kind !== "damaged")) return flaw;
@@ -147,7 +147,7 @@ function explainAbsence(candidates: readonly Candidate[]): string {
   const forbidden = candidates.find((candidate) => judge(candidate) === "forbidden");
   if (forbidden !== undefined) {
     const { path } = forbidden;
-    return `loading ${path} is not allowed: run with --allow-ffi=${path}`;
+    return `loading ${path} is not allowed: run with ${openingFlag(path)}`;
   }
   const build = candidates.find(({ source }) => source === "own build");
   if (build !== undefined) return `${build.path} does not exist: build it with deno task build`;

@@ -15,8 +15,7 @@
  */
 
 import { bufferOf, isShared } from "../core/intrinsics.ts";
-import { allowed } from "../core/platform.ts";
-import { findCaller } from "./ffi.ts";
+import { findCaller, mayOpen } from "./ffi.ts";
 import type { NativeCall, NativeFunction, NativeInterface } from "./ffi.ts";
 import { NORM, STEP_ALL } from "./symbols.ts";
 
@@ -66,9 +65,9 @@ function openWithPins(path: string, open: Open): PinnedCalls {
   const openRoom = (room: number) => open(path, symbolsOf(room)) as Symbols;
   const opened = ROOMS.slice(0, FIRST_ROOMS).map(openRoom);
   // Nothing can be opened once the permission has been revoked. To ask takes 3 us.
-  const mayOpen = () => allowed({ name: "ffi", path });
+  const mayOpenMore = () => mayOpen(path);
   const call = (name: keyof Symbols) => (args: readonly unknown[], pins: Pins) => {
-    const i = ROOMS.findIndex((room, i) => room >= pins.length && (i in opened || mayOpen()));
+    const i = ROOMS.findIndex((room, i) => room >= pins.length && (i in opened || mayOpenMore()));
     const { [name]: symbol } = opened[i] ??= openRoom(ROOMS[i]);
     const all: unknown[] = [...args, ...pins];
     for (let unused = ROOMS[i] - pins.length; unused > 0; unused--) all.push(null);
@@ -79,7 +78,7 @@ function openWithPins(path: string, open: Open): PinnedCalls {
     norm: call("norm"),
     maxPins(wanted: number): number {
       const most = ROOMS[opened.length - 1];
-      return wanted > most && mayOpen() ? ROOMS[ROOMS.length - 1] : most;
+      return wanted > most && mayOpenMore() ? ROOMS[ROOMS.length - 1] : most;
     },
     needShared: false,
   };

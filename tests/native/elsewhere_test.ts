@@ -35,14 +35,16 @@ function environment(threads = 2): Record<string, string> {
   };
 }
 
+type Argument = string | number;
+
 /** A folder with a bundled program, and koffi beside it. */
 async function prepare(program: string) {
   const folder = await temporaryFolder();
   const file = join(folder.path, "program.mjs");
   await bundle(pathOf(program), file);
   await linkKoffi(folder.path);
-  const start = (runtime: Runtime, args: readonly (string | number)[], threads = 2) =>
-    runIn(runtime, [file, ...args.map(String)], { env: environment(threads) });
+  const start = (runtime: Runtime, args: readonly Argument[], threads = 2, flags: string[] = []) =>
+    runIn(runtime, [...flags, file, ...args.map(String)], { env: environment(threads) });
   return { start, [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose]() };
 }
 
@@ -149,6 +151,29 @@ Deno.test({
     assertStringIncludes(err, "calls native code with koffi only: run npm install koffi, or use");
   },
 });
+
+/** Bun has no permissions. */
+const WITH_PERMISSIONS = CALLERS.filter(({ name }) => name !== "Bun");
+
+test(
+  WITH_PERMISSIONS,
+  "without permission for native code, auto is js and cpu an error",
+  async (runtime) => {
+    await using program = await prepare("permitted.ts");
+    const flag = await permissionFlag(runtime);
+    const { out, err } = await program.start(runtime, [], 2, [flag, "--allow-fs-read=*"]);
+    const [auto, cpu] = out.split("\n");
+    assertEquals(auto, "js", err);
+    const needed = runtime.caller === "koffi" ? "--allow-addons" : "--allow-ffi";
+    assertMatch(cpu, new RegExp(`^Cannot use .* is not allowed: run with ${needed}$`));
+  },
+);
+
+/** The flag of the permission model, which has changed its name. */
+async function permissionFlag({ program }: Runtime): Promise<string> {
+  const { code } = await run(program, ["--permission", "-e", "0"]);
+  return code === 0 ? "--permission" : "--experimental-permission";
+}
 
 function hasNode(): boolean {
   return RUNTIMES.some((runtime) => "caller" in runtime && runtime.caller === "koffi");
