@@ -5,7 +5,12 @@ import type { FileInfo, Files, OpenFile, OpenMode } from "./types.ts";
 
 const FLAGS: Readonly<Record<OpenMode, string>> = { read: "r", create: "wx", update: "r+" };
 
-type FileHandle = import("node:fs/promises").FileHandle;
+type NodeFs = ReturnType<typeof nodeFs>;
+type FileHandle = Awaited<ReturnType<NodeFs["open"]>>;
+type Stats = Awaited<ReturnType<FileHandle["stat"]>>;
+
+/** The promises of `node:fs`, loaded when they are needed: bundlers for browsers see no import. */
+const nodeFs = () => process.getBuiltinModule("node:fs").promises;
 
 /** An open file, with its handle. */
 export class NodeFile implements OpenFile {
@@ -43,10 +48,10 @@ let made: Files | undefined;
 
 /** The system's files. */
 export function nodeFiles(): Files {
-  return made ??= createFiles(process.getBuiltinModule("node:fs").promises);
+  return made ??= createFiles(nodeFs());
 }
 
-function createFiles(fs: typeof import("node:fs/promises")): Files {
+function createFiles(fs: NodeFs): Files {
   return {
     ownership: createOwnership(),
     stat: async (path) => infoOf(await fs.stat(path)),
@@ -65,8 +70,8 @@ function createFiles(fs: typeof import("node:fs/promises")): Files {
   };
 }
 
-function infoOf(stats: import("node:fs").Stats): FileInfo {
-  const { size, mode } = stats;
+function infoOf(stats: Stats): FileInfo {
+  const [size, mode] = [Number(stats.size), Number(stats.mode)];
   return {
     ...{ isFile: stats.isFile(), isDirectory: stats.isDirectory() },
     ...{ isSymlink: stats.isSymbolicLink(), size, mode },

@@ -94,6 +94,6 @@ export function readWhole(path: string): Uint8Array {
 }
 
 /** `node:fs`, loaded when it is needed: bundlers for browsers would look for an import. */
-function nodeFs(): typeof import("node:fs") {
+function nodeFs() {
   return process.getBuiltinModule("node:fs");
 }

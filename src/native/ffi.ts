@@ -131,8 +131,8 @@ const KOFFI_TYPES: Readonly<Record<NativeType, string>> = {
 };
 
 function openWithKoffi(path: string, symbols: NativeInterface): Calls {
-  const require = nodeModule().createRequire(import.meta.url);
-  const library = (require(findKoffi()!) as Koffi).load(path);
+  const load = nodeModule().createRequire(import.meta.url);
+  const library = (load(findKoffi()!) as Koffi).load(path);
   return mapValues(symbols, (f, name) => {
     const parameters = f.parameters.map((type) => KOFFI_TYPES[type]);
     const call = library.func(name, KOFFI_TYPES[f.result], parameters);
@@ -175,7 +175,7 @@ function mapValues(
 }
 
 /** `node:module`, which bundlers for browsers must not see. */
-function nodeModule(): typeof import("node:module") {
+function nodeModule() {
   return process.getBuiltinModule("node:module");
 }
 
