@@ -48,7 +48,7 @@ export async function modulesOf(name: keyof typeof PACKAGES): Promise<string | n
   if (npm === undefined) return null;
   await Deno.mkdir(folder, { recursive: true });
   await Deno.writeTextFile(join(folder, "package.json"), '{ "private": true }');
-  const quiet = ["--no-audit", "--no-fund", "--no-save", "--loglevel=error"];
+  const quiet = ["--no-audit", "--no-fund", "--no-save", "--loglevel=error", "--fetch-retries=1"];
   const { code } = await run(npm, ["install", ...quiet, PACKAGES[name]], {
     cwd: folder,
     signal: AbortSignal.timeout(300_000),
