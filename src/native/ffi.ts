@@ -179,8 +179,15 @@ function nodeModule() {
   return process.getBuiltinModule("node:module");
 }
 
-/** Where koffi is: beside this package or beside the program. Null if the user has not installed it. */
+let koffi: string | null | undefined;
+
+/** Where koffi is. Null if the user has not installed it; `sgd()` asks at every call. */
 function findKoffi(): string | null {
+  return koffi === undefined ? koffi = searchKoffi() : koffi;
+}
+
+/** Looks beside this package and beside the program. */
+function searchKoffi(): string | null {
   for (const from of [import.meta.url, process.argv[1]]) {
     if (from === undefined) continue;
     try {
