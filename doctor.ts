@@ -3,7 +3,8 @@
  * its build details, GPUs, permissions, and which backend `"auto"` picks and why. Never prompts.
  *
  * ```sh
- * deno run -A jsr:@descent/sgd/doctor
+ * deno run -A jsr:@descent/sgd/doctor   # Deno
+ * npx @descent/sgd doctor               # Node.js; in Bun, bunx
  * ```
  *
  * | | |
@@ -25,15 +26,18 @@
 
 import { chooseBackend } from "./src/backends/choose.ts";
 import { openCpu } from "./src/backends/native_cpu.ts";
-import { allowed, CHOICE, hiddenCacheVariables, listCandidates } from "./src/native/candidates.ts";
+import { allowed, commandOf, environment, platform, runtimeName } from "./src/core/platform.ts";
+import { readWhole } from "./src/files/probe.ts";
+import { CHOICE, hiddenCacheVariables, listCandidates } from "./src/native/candidates.ts";
 import type { Candidate } from "./src/native/candidates.ts";
+import { findCaller, openingFlag } from "./src/native/ffi.ts";
 import { openGpu } from "./src/gpu/gpu.ts";
 import { judge, openLibrary } from "./src/native/library.ts";
 import { cacheVariables } from "./src/native/release.ts";
-import { canRun, checkDeno, isStarted } from "./src/core/runtime.ts";
+import { canRun, checkFiles, isStarted } from "./src/core/runtime.ts";
 import { VERSION } from "./src/core/version.ts";
 
-/** What there is without Deno. */
+/** What there is in a browser. */
 const INSTEAD = 'elsewhere there is no native library, and backend "auto" is js';
 
 type Line = readonly [label: string, text: string];
@@ -42,23 +46,39 @@ type Line = readonly [label: string, text: string];
  * Reports what this process finds: versions, the library, GPUs, the backend and permissions.
  *
  * @returns Lines of text: a label and its value.
- * @throws {Error} If this is not Deno.
+ * @throws {Error} In a browser.
  *
  * @category Install
  */
 export function diagnose(): string {
-  checkDeno("diagnose", INSTEAD);
+  checkFiles("diagnose", INSTEAD);
   const lines = [...versions(), ...places(), ...library(), ...gpu(), ...choice(), ...permissions()];
   const width = Math.max(...lines.map(([label]) => label.length)) + 2;
   return lines.map(([label, text]) => label.padEnd(width) + text).join("\n");
 }
 
 function versions(): Line[] {
+  return [["descent", VERSION], ...(typeof Deno === "undefined" ? nodeVersions() : denoVersions())];
+}
+
+function denoVersions(): Line[] {
   const { deno, v8, typescript } = Deno.version;
   return [
-    ["descent", VERSION],
     ["deno", `${deno}, V8 ${v8}, TypeScript ${typescript}`],
     ["platform", `${Deno.build.target}, ${navigator.hardwareConcurrency} logical cores`],
+  ];
+}
+
+function nodeVersions(): Line[] {
+  const { versions } = process;
+  const { os, arch } = platform();
+  const cores = process.getBuiltinModule("node:os").availableParallelism();
+  return [
+    versions.bun === undefined
+      ? ["node", `${versions.node}, V8 ${versions.v8}`]
+      : ["bun", versions.bun],
+    ["platform", `${arch}-${os}, ${cores} logical cores`],
+    ["native calls", findCaller() ?? "none, add koffi"],
   ];
 }
 
@@ -75,7 +95,7 @@ function places(): Line[] {
 function describePlace(candidate: Candidate): string {
   const { path, released } = candidate;
   const verdict = judge(candidate);
-  if (verdict === "forbidden") return `not allowed, add --allow-ffi=${path}`;
+  if (verdict === "forbidden") return `not allowed, add ${openingFlag(path)}`;
   if (verdict !== "ready") {
     const { kind, reason } = verdict;
     return kind === "missing" ? "not there" : kind === "damaged" ? `damaged: ${reason}` : reason;
@@ -84,7 +104,7 @@ function describePlace(candidate: Candidate): string {
   return sha256 === undefined || sha256 === released?.sha256
     ? "there"
     : `there, but not the released file: its SHA-256 must be ${released?.sha256}: current value ` +
-      `is ${sha256}: run deno run -A jsr:@descent/sgd@${VERSION}/install`;
+      `is ${sha256}: run ${commandOf("install", VERSION)}`;
 }
 
 /** The SHA-256 of a file, if it may be read. */
@@ -92,7 +112,7 @@ function hashOf(path: string): string | undefined {
   if (!allowed({ name: "read", path })) return undefined;
   // An import of the module would be looked for by bundlers for browsers.
   const { createHash } = process.getBuiltinModule("node:crypto");
-  return createHash("sha256").update(Deno.readFileSync(path)).digest("hex");
+  return createHash("sha256").update(readWhole(path)).digest("hex");
 }
 
 function library(): Line[] {
@@ -136,16 +156,18 @@ function choice(): Line[] {
 function permissions(): Line[] {
   const names = ["ffi", "read", "write", "net", "sys"] as const;
   const granted = names.filter((name) => allowed({ name }));
-  const variables = [CHOICE, ...cacheVariables(Deno.build.os), "DESCENT_THREADS", "DESCENT_SIMD"];
+  const variables = [CHOICE, ...cacheVariables(platform().os), "DESCENT_THREADS", "DESCENT_SIMD"];
   const readable = variables.filter((variable) => allowed({ name: "env", variable }));
+  const described = readable.map(describeVariable).join(", ");
+  if (runtimeName() !== "deno") return [["variables", described]];
   return [
     ["allowed", granted.join(", ") || "nothing without a limit"],
-    ["allowed env", readable.map(describeVariable).join(", ") || "none of those it looks at"],
+    ["allowed env", described || "none of those it looks at"],
   ];
 }
 
 function describeVariable(variable: string): string {
-  const value = Deno.env.get(variable);
+  const value = environment(variable);
   return value === undefined ? `${variable} (not set)` : `${variable}=${value}`;
 }
 

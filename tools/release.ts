@@ -8,15 +8,21 @@ import { join } from "@std/path/join";
 import { PLATFORMS } from "../src/native/release.ts";
 import { VERSION } from "../src/core/version.ts";
 import { buildLibraries } from "./release/build.ts";
+import { packForNpm } from "./release/npm.ts";
 import { writeChecksums } from "./release/checksums.ts";
 
 const ROOT = join(import.meta.dirname!, "..");
 const DIST = join(ROOT, "dist");
 
-const USAGE = `deno task release                      build this platform's libraries into dist
+/** The npm package; one that has the checksums of all platforms is made by `publish`. */
+const TARBALL = join(DIST, `descent-sgd-${VERSION}.tgz`);
+
+const USAGE =
+  `deno task release                      build this platform's libraries into dist, and the npm
+                                       package
 deno task release --glibc 2.28         the same; fail if they need a newer glibc
 deno task release publish [--dry-run]  put the checksums of dist into the package, attach dist to the
-                                       release v${VERSION} on GitHub and publish on JSR`;
+                                       release v${VERSION} on GitHub and publish on npm and JSR`;
 
 async function build(maxGlibc: string | undefined): Promise<void> {
   const libraries = await buildLibraries(DIST, maxGlibc);
@@ -24,6 +30,8 @@ async function build(maxGlibc: string | undefined): Promise<void> {
     const needs = glibc === undefined ? "" : `, needs glibc ${glibc}`;
     console.log(`${name}: ${(size / 1e6).toFixed(2)} MB${needs}`);
   }
+  await packForNpm(TARBALL, ROOT);
+  console.log(`The npm package: ${TARBALL}`);
   const [full, cpuOnly] = libraries.map(({ size }) => size);
   console.log(`The GPU path takes ${((full - cpuOnly) / 1e6).toFixed(2)} MB of it`);
 }
@@ -43,6 +51,8 @@ async function publish(dryRun: boolean): Promise<void> {
   }
   // --allow-dirty: the checksums are written for the package and never committed.
   const flags = dryRun ? ["--dry-run"] : [];
+  await packForNpm(TARBALL, ROOT);
+  if (!dryRun) await run("npm", ["publish", "--access", "public", TARBALL]);
   await run(Deno.execPath(), ["publish", "--allow-dirty", ...flags]);
 }
 

@@ -14,7 +14,7 @@ export interface Backend {
   /** Where an array's bytes begin, on a scale on which arrays that share memory overlap. */
   address(array: HostArray | Uint32Array<ArrayBuffer>): number;
   /** Makes memory of zeros for arrays of the optimizer's own, where its steps are fast. */
-  allocate(bytes: number): Room;
+  allocate(bytes: number): Room<ArrayBufferLike>;
   /**
    * One step of the rows `from <= row < to` of a refreshed plan.
    *

@@ -26,7 +26,7 @@ export function memoryOf(host: Backend): Allocator {
     address: (tensor) => addressOf(host, tensor),
     allocate(bytes) {
       const { buffer, offset } = host.allocate(bytes);
-      return new Slab(buffer, host.address(new Uint32Array(buffer)), offset);
+      return new Slab(buffer, host.address(new Float32Array(buffer)), offset);
     },
   };
 }

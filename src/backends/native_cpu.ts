@@ -3,6 +3,7 @@
 import type { FloatArray, HostArray } from "../core/host_array.ts";
 import { bufferOf, lengthOf } from "../core/intrinsics.ts";
 import type { RuleOptions } from "../core/rule.ts";
+import { promiseOf } from "../core/runtime.ts";
 import { useAddresses } from "../memory/locks.ts";
 import { openLibrary, unwrap } from "../native/library.ts";
 import type { Absent, Library } from "../native/library.ts";
@@ -34,6 +35,8 @@ export function openCpu(): Backend | Absent {
 
 function createCpu({ symbols, pinned }: Library): Backend {
   const { descent_step, descent_step_with, descent_sparse_step, descent_address } = symbols;
+  const createBuffer = (bytes: number) =>
+    pinned.needShared ? new SharedArrayBuffer(bytes) : new ArrayBuffer(bytes);
   function stepSparse({ sparse, groupRows, groups }: Plan, from: number, to: number): void {
     const [first, end] = sparse.range(from, to);
     if (first === end) return;
@@ -51,7 +54,7 @@ function createCpu({ symbols, pinned }: Library): Backend {
       bufferOf(array);
       return descent_address(array as Uint32Array<ArrayBuffer>);
     },
-    allocate: (bytes) => ({ buffer: new ArrayBuffer(bytes), offset: 0 }),
+    allocate: (bytes) => ({ buffer: createBuffer(bytes), offset: 0 }),
     step(plan: Plan, from: number, to: number, call: CallRow | null): void {
       const { rows, table: { count }, groupRows, groups } = plan;
       const status = call === null
@@ -100,7 +103,7 @@ function createAsync(
       const ranges = callRangesOf(plan, from, to, maxPins);
       if (ranges.length === 1) return unwrap(symbols, await stepRange(plan, ranges[0]));
       // All calls are made at once: none finds that memory has gone while another one ran.
-      const calls = ranges.map((range) => Promise.try(stepRange, plan, range));
+      const calls = ranges.map((range) => promiseOf(() => stepRange(plan, range)));
       for (const result of await Promise.allSettled(calls)) {
         if (result.status === "rejected") throw result.reason;
         unwrap(symbols, result.value);

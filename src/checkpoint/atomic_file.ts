@@ -2,15 +2,16 @@
  * Replaces files so that a crash at any moment leaves the old file or the new one.
  *
  * The new file is written beside the old one under a temporary name, made durable, and then renamed.
- * Its writer holds a lock on it, which the system releases however the process ends: a
- * file of such a name that is not locked was left behind, and the next writer removes it.
+ * A file of such a name whose process has ended was left behind, and the next writer removes it.
  */
 
 import { isAbsolute } from "../core/absolute_path.ts";
+import { toHex } from "../core/hex.ts";
+import { allowed, platform } from "../core/platform.ts";
 import { failure } from "../core/validate.ts";
+import { files } from "../files/files.ts";
+import type { FileInfo, OpenFile } from "../files/files.ts";
 import { CheckpointError } from "./errors.ts";
-
-const SUFFIX = ".descent-tmp";
 
 /** A file that is to be replaced. */
 interface Target {
@@ -31,7 +32,7 @@ interface Target {
  */
 export async function replaceFile(
   path: string,
-  write: (file: Deno.FsFile) => Promise<void>,
+  write: (file: OpenFile) => Promise<void>,
 ): Promise<void> {
   try {
     const target = await toTarget(await followLink(path));
@@ -52,29 +53,20 @@ export async function replaceFile(
  * @param path The file.
  */
 export async function removeStaleTemporaries(path: string): Promise<void> {
-  if (!await mayChange(splitPath(path).folder)) return;
+  if (!mayChange(splitPath(path).folder)) return;
   const target = await toTarget(await followLink(path));
-  if (await mayChange(target.folder)) await sweep(target);
+  if (mayChange(target.folder)) await sweep(target);
 }
 
-async function mayChange(folder: string): Promise<boolean> {
-  for (const name of ["read", "write"] as const) {
-    const { state } = await Deno.permissions.query({ name, path: folder });
-    if (state !== "granted") return false;
-  }
-  return true;
+function mayChange(folder: string): boolean {
+  return allowed({ name: "read", path: folder }) && allowed({ name: "write", path: folder });
 }
 
 /** Makes errors of files say what was being done. Missing permissions and other errors stay. */
 export function explain(error: unknown, doing: string): unknown {
-  if (!(error instanceof Error) || error instanceof Deno.errors.NotCapable) return error;
-  if (!(error instanceof CheckpointError) && !isIoError(error)) return error;
-  return new CheckpointError(failure(doing, error.message), { cause: error.cause ?? error });
-}
-
-function isIoError(error: Error): boolean {
-  return "code" in error ||
-    Object.values(Deno.errors).some((type) => error instanceof type);
+  if (!(error instanceof CheckpointError) && !files().isSystemError(error)) return error;
+  const { message, cause } = error as Error;
+  return new CheckpointError(failure(doing, message), { cause: cause ?? error });
 }
 
 async function toTarget(path: string): Promise<Target> {
@@ -84,7 +76,7 @@ async function toTarget(path: string): Promise<Target> {
 
 /** The folder of a path, with a separator at its end, and the name in it. */
 function splitPath(path: string): { folder: string; name: string } {
-  const at = Deno.build.os === "windows"
+  const at = platform().os === "windows"
     ? Math.max(path.lastIndexOf("/"), path.lastIndexOf("\\"))
     : path.lastIndexOf("/");
   return { folder: path.slice(0, at + 1) || "./", name: path.slice(at + 1) };
@@ -96,31 +88,31 @@ function splitPath(path: string): { folder: string; name: string } {
  */
 export async function prefixOf(name: string): Promise<string> {
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(name));
-  return `.${new Uint8Array(digest, 0, 8).toHex()}.`;
+  return `.${toHex(new Uint8Array(digest, 0, 8))}.`;
 }
 
 /** What a path stands for, also if it is a link to a file that is not there yet. */
 async function followLink(path: string): Promise<string> {
   try {
-    if (!(await Deno.lstat(path)).isSymlink) return path;
+    if (!(await files().lstat(path)).isSymlink) return path;
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return path;
+    if (files().isNotFound(error)) return path;
     throw error;
   }
   try {
-    return await Deno.realPath(path);
+    return await files().realPath(path);
   } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    if (!(files().isNotFound(error))) throw error;
   }
-  const next = await Deno.readLink(path);
+  const next = await files().readLink(path);
   return await followLink(isAbsolute(next) ? next : splitPath(path).folder + next);
 }
 
-async function statOrNull(path: string): Promise<Deno.FileInfo | null> {
+async function statOrNull(path: string): Promise<FileInfo | null> {
   try {
-    return await Deno.stat(path);
+    return await files().stat(path);
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return null;
+    if (files().isNotFound(error)) return null;
     throw error;
   }
 }
@@ -128,44 +120,47 @@ async function statOrNull(path: string): Promise<Deno.FileInfo | null> {
 async function writeAndRename(
   target: Target,
   mode: number | null,
-  write: (file: Deno.FsFile) => Promise<void>,
+  write: (file: OpenFile) => Promise<void>,
 ): Promise<void> {
   const { file, path } = await createTemporary(target);
   try {
-    if (mode !== null && Deno.build.os !== "windows") await Deno.chmod(path, mode & 0o7777);
+    if (mode !== null && platform().os !== "windows") await files().chmod(path, mode & 0o7777);
     await write(file);
     await file.sync();
-    await Deno.rename(path, target.path);
+    await files().rename(path, target.path);
   } catch (error) {
-    await Deno.remove(path).catch(() => {});
+    await files().remove(path).catch(() => {});
     throw error;
   } finally {
-    file.close();
+    await file.close();
   }
 }
 
 /** Makes a file that nobody else takes for a leftover. */
 async function createTemporary({ folder, prefix }: Target) {
+  const { suffix, uniquePart, claim } = files().ownership;
   for (;;) {
-    const path = `${folder}${prefix}${crypto.randomUUID()}${SUFFIX}`;
-    const file = await Deno.open(path, { write: true, createNew: true });
+    const path = `${folder}${prefix}${uniquePart()}${suffix}`;
+    const file = await files().open(path, "create");
     // Between these two lines another process may have taken the file for a leftover.
-    if (await lock(file) !== "taken" && await statOrNull(path) !== null) return { file, path };
-    file.close();
+    if (await claim(file) && await statOrNull(path) !== null) return { file, path };
+    await file.close();
   }
 }
 
-/** Removes the target's temporary files that nobody holds. */
+/** Removes the target's temporary files whose processes have ended. */
 async function sweep({ folder, prefix }: Target): Promise<void> {
-  for await (const { name } of Deno.readDir(folder)) {
-    if (!name.startsWith(prefix) || !name.endsWith(SUFFIX)) continue;
+  const { suffix, isLeftover } = files().ownership;
+  for (const name of await files().list(folder)) {
+    if (!name.startsWith(prefix) || !name.endsWith(suffix)) continue;
     const path = folder + name;
     const file = await openLeftover(path);
     if (file === null) continue;
     try {
-      if (await lock(file) === "held") await Deno.remove(path).catch(() => {});
+      const middle = name.slice(prefix.length, -suffix.length);
+      if (await isLeftover(file, middle)) await files().remove(path).catch(() => {});
     } finally {
-      file.close();
+      await file.close();
     }
   }
 }
@@ -178,35 +173,26 @@ async function sweep({ folder, prefix }: Target): Promise<void> {
  * does not wait for its other end on Linux, macOS and Windows. Only a device whose driver waits could
  * still stop the caller, and who can place one there is root.
  */
-async function openLeftover(path: string): Promise<Deno.FsFile | null> {
-  let file: Deno.FsFile | undefined;
+async function openLeftover(path: string): Promise<OpenFile | null> {
+  let file: OpenFile | undefined;
   try {
-    if (!(await Deno.lstat(path)).isFile) return null;
-    file = await Deno.open(path, { read: true, write: true });
+    if (!(await files().lstat(path)).isFile) return null;
+    file = await files().open(path, "update");
     if ((await file.stat()).isFile) return file;
   } catch {
     // It is gone, or somebody else's.
   }
-  file?.close();
+  await file?.close();
   return null;
-}
-
-/** Locks a file without waiting. Some network file systems have no locks. */
-async function lock(file: Deno.FsFile): Promise<"held" | "taken" | "unavailable"> {
-  try {
-    return await file.tryLock(true) ? "held" : "taken";
-  } catch {
-    return "unavailable";
-  }
 }
 
 /** Makes the renaming durable. On Windows folders cannot be opened, and renaming is journaled. */
 async function syncFolder(folder: string): Promise<void> {
-  if (Deno.build.os === "windows") return;
-  const handle = await Deno.open(folder, { read: true });
+  if (platform().os === "windows") return;
+  const handle = await files().open(folder, "read");
   try {
     await handle.sync();
   } finally {
-    handle.close();
+    await handle.close();
   }
 }

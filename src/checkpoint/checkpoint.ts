@@ -2,8 +2,11 @@
 
 import { toAbsolute } from "../core/absolute_path.ts";
 import { bufferOf, stateOfBuffer } from "../core/intrinsics.ts";
-import { checkDeno } from "../core/runtime.ts";
+import { platform } from "../core/platform.ts";
+import { checkFiles } from "../core/runtime.ts";
 import { cannot, checkKnown, quote, refusal, wrongType } from "../core/validate.ts";
+import { files } from "../files/files.ts";
+import type { OpenFile } from "../files/files.ts";
 import { withFloat32Momentum } from "../state/convert.ts";
 import { checkStateDict } from "../state/dict.ts";
 import type { StateDict } from "../state/dict.ts";
@@ -93,7 +96,7 @@ export interface StatefulScaler {
  * a dict's array or to a parameter's data meanwhile is in the file or is not. If the optimizer steps,
  * loads a state or gets a group meanwhile, the promise is rejected and the old file stays.
  *
- * Needs Deno, with read and write permission for the folder of the file; elsewhere
+ * Needs Deno, with read and write permission for the folder of the file, Node.js or Bun; elsewhere
  * `encodeStateDict` makes the bytes.
  *
  * @param path The file. Two processes may save to it: the last one wins.
@@ -127,7 +130,7 @@ export async function saveState(
   source: Stateful | StateDict,
   options: SaveStateOptions = {},
 ): Promise<void> {
-  checkDeno("save the state", "use encodeStateDict and write its bytes");
+  checkFiles("save the state", "use encodeStateDict and write its bytes");
   checkKnown(options, [
     ...["parameters", "momentum", "scheduler", "scaler", "metadata", "onProgress"],
   ]);
@@ -147,16 +150,16 @@ export async function saveState(
  * Loads what `saveState` has saved. The file may be hostile: everything is checked before it is
  * used, and no more memory is taken than the file is long.
  *
- * Needs Deno, with read permission for the file; elsewhere `decodeStateDict` takes the bytes. Where
- * there is write permission for its folder, what a killed process left there of saving this file is
- * removed.
+ * Needs Deno, with read permission for the file, Node.js or Bun; elsewhere `decodeStateDict` takes the
+ * bytes. Where there is write permission for its folder, what a killed process left there of saving
+ * this file is removed.
  *
  * @param path The file.
  * @param options A callback for the progress.
  * @returns The state dict, for `loadStateDict`.
  * @throws {CheckpointError} If it is not a valid checkpoint or cannot be read; the message names the
  * file and the place in it.
- * @throws {Deno.errors.NotFound} If there is no file.
+ * @throws {Deno.errors.NotFound} If there is no file; in Node.js and Bun, an error with code `ENOENT`.
  *
  * @example Resume if there is a checkpoint
  * ```ts
@@ -177,18 +180,18 @@ export async function loadState(
   path: string | URL,
   options: LoadStateOptions = {},
 ): Promise<StateDict> {
-  checkDeno("load the state", "read the bytes and use decodeStateDict");
+  checkFiles("load the state", "read the bytes and use decodeStateDict");
   checkKnown(options, ["onProgress"]);
   const name = toPath(path);
   try {
     // Opening a pipe would wait for its other end; one that takes the file's place after this look
     // still does.
-    if (!(await Deno.stat(name)).isFile) throw unreadable("it is not a regular file");
+    if (!(await files().stat(name)).isFile) throw unreadable("it is not a regular file");
     const dict = await readFile(name, options.onProgress);
     await removeStaleTemporaries(name).catch(() => {}); // the state is there all the same
     return dict;
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) throw error;
+    if (files().isNotFound(error)) throw error;
     throw explain(error, `load ${name}`);
   }
 }
@@ -200,7 +203,7 @@ function toPath(path: unknown): string {
     throw wrongType("use path", "it must be a path or a file: URL", path);
   }
   const decoded = decodePath(path);
-  if (Deno.build.os === "windows") {
+  if (platform().os === "windows") {
     const named = path.hostname === "" ? decoded.slice(1) : `//${path.hostname}${decoded}`;
     return named.replaceAll("/", "\\");
   }
@@ -289,7 +292,7 @@ function detached(what: string): Error {
 }
 
 async function writeAll(
-  out: Deno.FsFile,
+  out: OpenFile,
   pieces: Iterable<Uint8Array>,
   total: number,
   onProgress?: (progress: Progress) => void,
@@ -309,18 +312,18 @@ async function readFile(
   name: string,
   onProgress?: (progress: Progress) => void,
 ): Promise<StateDict> {
-  const file = await Deno.open(name, { read: true });
+  const file = await files().open(name, "read");
   try {
     const { isFile, size } = await file.stat();
     if (!isFile) throw unreadable("it is not a regular file");
     return await readAll(file, size, onProgress);
   } finally {
-    file.close();
+    await file.close();
   }
 }
 
 async function readAll(
-  file: Deno.FsFile,
+  file: OpenFile,
   total: number,
   onProgress?: (progress: Progress) => void,
 ): Promise<StateDict> {

@@ -1,5 +1,6 @@
 /** Reads a file in pieces of one size, whatever the sizes of what is in it. */
 
+import type { OpenFile } from "../files/files.ts";
 import { unreadable } from "./errors.ts";
 
 /** Bytes that are read or written at once. */
@@ -22,7 +23,7 @@ export interface Progress {
  * costs more than they do; what is as large as a piece is read into its own memory at once.
  */
 export class PieceReader {
-  readonly #file: Deno.FsFile;
+  readonly #file: OpenFile;
   readonly #total: number;
   readonly #onProgress: ((progress: Progress) => void) | undefined;
   readonly #piece: Uint8Array;
@@ -36,7 +37,7 @@ export class PieceReader {
    * @param total Its bytes; no more are read, even if it grows.
    * @param onProgress Is told after each piece.
    */
-  constructor(file: Deno.FsFile, total: number, onProgress?: (progress: Progress) => void) {
+  constructor(file: OpenFile, total: number, onProgress?: (progress: Progress) => void) {
     this.#file = file;
     this.#total = total;
     this.#onProgress = onProgress;

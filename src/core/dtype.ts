@@ -3,6 +3,7 @@
 import { BFloat16Array, isBFloat16Array, roundToBFloat16 } from "./bfloat16.ts";
 import type { Device, DeviceTensor } from "./device.ts";
 import type { FloatArray, HostArray } from "./host_array.ts";
+import { float16ArrayClass } from "./float16.ts";
 import { lengthOf, tagOf } from "./intrinsics.ts";
 import { wrongType } from "./validate.ts";
 
@@ -72,13 +73,12 @@ const DTYPES = {
     round: (value) => value,
     safetensors: "F64",
   },
-  // Float16Array is named inside functions only, because not every runtime has it.
   Float16Array: {
     code: 2,
     bytes: 2,
     name: "float16",
-    zeros: (length) => new Float16Array(length),
-    view: (buffer, offset, length) => new Float16Array(buffer, offset, length),
+    zeros: (length) => new (float16ArrayClass())(length),
+    view: (buffer, offset, length) => new (float16ArrayClass())(buffer, offset, length),
     round: (value) => Math.f16round(value),
     safetensors: "F16",
   },

@@ -69,6 +69,17 @@ const maxSharedLengthOf = getter<number>(shared, "maxByteLength");
 
 const byteLengthOfBuffer = getter<number>(ArrayBuffer.prototype, "byteLength");
 
+const sharedByteLengthOf = getter<number | undefined>(shared, "byteLength");
+
+/** Whether a buffer is a `SharedArrayBuffer`, whose memory nothing can take away. */
+export function isShared(buffer: ArrayBufferLike): boolean {
+  try {
+    return sharedByteLengthOf(buffer) !== undefined;
+  } catch {
+    return false; // it is of the other class
+  }
+}
+
 /** The number of bytes of a buffer; 0 once it is detached. */
 export function sizeOfBuffer(buffer: ArrayBufferLike): number {
   return stateOfBuffer(buffer).detached ? 0 : lengthOf(new Uint8Array(buffer));

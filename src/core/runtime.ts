@@ -1,17 +1,18 @@
 /** Support for functions that only some runtimes have. */
 
+import { runtimeName } from "./platform.ts";
 import { cannot } from "./validate.ts";
 
 /**
- * Refuses an operation that Node.js and browsers do not support.
+ * Refuses an operation that needs files where there are none.
  *
  * @param doing The operation, such as "save the state".
  * @param instead What to do there instead.
- * @throws {Error} If the runtime is not Deno.
+ * @throws {Error} In a browser.
  */
-export function checkDeno(doing: string, instead: string): void {
-  if (typeof Deno === "undefined") {
-    throw new Error(cannot(doing, "it needs Deno", instead));
+export function checkFiles(doing: string, instead: string): void {
+  if (runtimeName() === null) {
+    throw new Error(cannot(doing, "it needs Deno, Node.js or Bun", instead));
   }
 }
 
@@ -33,14 +34,14 @@ export function isStarted(url: string): boolean {
 }
 
 /**
- * Whether a program that needs Deno can run. Elsewhere it prints the reason, and the exit code is 1.
+ * Whether a program that needs files can run. If not it prints the reason, and the exit code is 1.
  *
- * @param doing What it does, as `checkDeno` takes it.
+ * @param doing What it does, as `checkFiles` takes it.
  * @param instead What to do there instead.
  */
 export function canRun(doing: string, instead: string): boolean {
   try {
-    checkDeno(doing, instead);
+    checkFiles(doing, instead);
     return true;
   } catch (error) {
     console.error((error as Error).message);

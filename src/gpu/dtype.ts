@@ -1,5 +1,6 @@
 /** The dtypes of GPU tensors in the native library. */
 
+import { float16ArrayClass } from "../core/float16.ts";
 import type { GpuDtype } from "../core/gpu_dtype.ts";
 import type { DtypeCode } from "./device.ts";
 
@@ -13,5 +14,5 @@ export interface GpuFormat {
 /** What is the same for all tensors of a dtype, by dtype. */
 export const FORMATS: Readonly<Record<GpuDtype, GpuFormat>> = {
   float32: { code: 0, bytes: 4, array: (length) => new Float32Array(length) },
-  float16: { code: 1, bytes: 2, array: (length) => new Float16Array(length) },
+  float16: { code: 1, bytes: 2, array: (length) => new (float16ArrayClass())(length) },
 };

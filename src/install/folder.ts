@@ -1,6 +1,8 @@
 /** The folder of installed libraries: complete files only, under names that no other file has. */
 
+import { platform } from "../core/platform.ts";
 import { failure } from "../core/validate.ts";
+import { files } from "../files/files.ts";
 import { STEM } from "../native/release.ts";
 import { KernelInstallError } from "./error.ts";
 import { nodePath } from "./node.ts";
@@ -19,12 +21,12 @@ export async function place(
   const path = nodePath().join(folder, name);
   const part = `${path}.${crypto.randomUUID()}.part`;
   try {
-    await Deno.mkdir(folder, { recursive: true });
+    await files().makeFolder(folder);
     await writeSynced(part, bytes);
-    await Deno.rename(part, path);
+    await files().rename(part, path);
     return path;
   } catch (cause) {
-    await Deno.remove(part).catch(() => {});
+    await files().remove(part).catch(() => {});
     if (await holds(path, bytes)) return path; // Windows keeps a loaded library from being replaced
     throw new KernelInstallError(failure(`write ${path}`, (cause as Error).message), { cause });
   }
@@ -45,12 +47,12 @@ export async function readIfThere(
   size: number,
 ): Promise<Uint8Array<ArrayBuffer> | undefined> {
   try {
-    const { isFile, size: present } = await Deno.stat(path);
+    const { isFile, size: present } = await files().stat(path);
     if (!isFile || present !== size) return undefined;
-    const bytes = await Deno.readFile(path);
+    const bytes = await readAll(path, size);
     return bytes.length === size ? bytes : undefined;
   } catch (error) {
-    if (error instanceof Deno.errors.NotCapable) throw error;
+    if (!files().isSystemError(error)) throw error;
     return undefined;
   }
 }
@@ -68,34 +70,51 @@ export async function removeAll(folder: string, prefix: string): Promise<string[
     if (!name.startsWith(`${STEM}-`) || !name.startsWith(prefix)) continue;
     const path = join(folder, name);
     try {
-      await Deno.remove(path);
+      await files().remove(path);
     } catch (cause) {
       const why = `a program may be using it: ${(cause as Error).message}`;
       throw new KernelInstallError(failure(`remove ${path}`, why), { cause });
     }
     removed.push(path);
   }
-  await Deno.remove(folder).catch(() => {}); // fails, as it should, while anything is left in it
+  await files().remove(folder).catch(() => {}); // fails, as it should, while anything is left in it
   return removed.sort();
 }
 
+async function readAll(path: string, size: number): Promise<Uint8Array<ArrayBuffer>> {
+  const file = await files().open(path, "read");
+  try {
+    const bytes = new Uint8Array(size);
+    let done = 0;
+    while (done < size) {
+      const count = await file.read(bytes.subarray(done));
+      if (count === null) break;
+      done += count;
+    }
+    return bytes.subarray(0, done);
+  } finally {
+    await file.close();
+  }
+}
+
 async function writeSynced(path: string, bytes: Uint8Array): Promise<void> {
-  const file = await Deno.open(path, { write: true, createNew: true, mode: 0o644 });
+  const file = await files().open(path, "create");
   try {
     for (let written = 0; written < bytes.length;) {
       written += await file.write(bytes.subarray(written));
     }
     await file.sync(); // a full disk may show only here
   } finally {
-    file.close();
+    await file.close();
   }
+  if (platform().os !== "windows") await files().chmod(path, 0o644);
 }
 
 async function listNames(folder: string): Promise<string[]> {
   try {
-    return (await Array.fromAsync(Deno.readDir(folder))).map((entry) => entry.name);
+    return await files().list(folder);
   } catch (cause) {
-    if (cause instanceof Deno.errors.NotFound) return [];
+    if (files().isNotFound(cause)) return [];
     throw new KernelInstallError(failure(`read ${folder}`, (cause as Error).message), { cause });
   }
 }

@@ -3,7 +3,8 @@
 import { CHECKSUMS } from "../native/checksums.ts";
 import { cachedName, cacheFolder, cacheVariables, releasedName, STEM } from "../native/release.ts";
 import type { ReleasedFile } from "../native/release.ts";
-import { checkDeno } from "../core/runtime.ts";
+import { environment, platform } from "../core/platform.ts";
+import { checkFiles } from "../core/runtime.ts";
 import { VERSION } from "../core/version.ts";
 import { KernelInstallError } from "./error.ts";
 import { cannot, checkKnown } from "../core/validate.ts";
@@ -116,11 +117,11 @@ export interface UninstallOptions {
  * @category Install
  */
 export async function installKernels(options: InstallOptions = {}): Promise<InstalledKernels> {
-  checkDeno("install the native library", INSTEAD);
+  checkFiles("install the native library", INSTEAD);
   checkKnown(options, ["from", "folder", "cpuOnly", "timeout", "onProgress"]);
   const { cpuOnly = false, timeout = DEFAULT_TIMEOUT, onProgress = () => {} } = options;
   checkTimeout(timeout);
-  const name = releasedName(VERSION, Deno.build, cpuOnly);
+  const name = releasedName(VERSION, platform(), cpuOnly);
   const url = urlOf(options.from ?? `${RELEASES}/v${VERSION}`, name);
   const folder = folderOf(options.folder ?? defaultFolder());
   const file = releasedFile(name);
@@ -152,7 +153,7 @@ export async function installKernels(options: InstallOptions = {}): Promise<Inst
  * @category Install
  */
 export async function uninstallKernels(options: UninstallOptions = {}): Promise<string[]> {
-  checkDeno("uninstall the native library", INSTEAD);
+  checkFiles("uninstall the native library", INSTEAD);
   checkKnown(options, ["folder", "all"]);
   const { folder = defaultFolder(), all = false } = options;
   return await removeAll(folderOf(folder), all ? `${STEM}-` : `${STEM}-${VERSION}-`);
@@ -177,12 +178,12 @@ function releasedFile(name: string): ReleasedFile {
 }
 
 function defaultFolder(): string {
-  const folder = cacheFolder(Deno.build.os, (variable) => Deno.env.get(variable));
+  const folder = cacheFolder(platform().os, environment);
   if (folder !== undefined) return folder;
   throw new KernelInstallError(
     cannot(
       "find the user's cache folder",
-      `${cacheVariables(Deno.build.os).join(" and ")} must be set`,
+      `${cacheVariables(platform().os).join(" and ")} must be set`,
       "set one, or choose a folder with --to",
     ),
   );

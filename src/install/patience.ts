@@ -30,7 +30,8 @@ export function checkTimeout(seconds: unknown): asserts seconds is number {
 export class Patience {
   readonly #seconds: number;
   readonly #controller = new AbortController();
-  readonly #end = Promise.withResolvers<never>();
+  #fail: (error: Error) => void = () => {};
+  readonly #end = new Promise<never>((_, reject) => this.#fail = reject);
   #timer: ReturnType<typeof setTimeout> | undefined;
   #received = 0;
   /** Bytes since the span began. */
@@ -39,7 +40,7 @@ export class Patience {
   /** @param seconds The length of a span. */
   constructor(seconds: number) {
     this.#seconds = seconds;
-    this.#end.promise.catch(() => {}); // it may end while nobody waits
+    this.#end.catch(() => {}); // it may end while nobody waits
     this.#begin();
   }
 
@@ -60,7 +61,7 @@ export class Patience {
 
   /** Waits for a promise, but not beyond the end; then it is rejected. */
   race<T>(promise: Promise<T>): Promise<T> {
-    return Promise.race([promise, this.#end.promise]);
+    return Promise.race([promise, this.#end]);
   }
 
   /** Takes note of bytes that came. */
@@ -80,7 +81,7 @@ export class Patience {
     this.#inSpan = 0;
     this.#timer = setTimeout(() => {
       this.#controller.abort();
-      this.#end.reject(new Error(this.reason));
+      this.#fail(new Error(this.reason));
     }, 1000 * this.#seconds);
   }
 }

@@ -1,6 +1,8 @@
 /** Reads the places that a user names: where a library comes from, and where it goes. */
 
 import { refusal } from "../core/validate.ts";
+import { files } from "../files/files.ts";
+import { probe } from "../files/probe.ts";
 import { KernelInstallError } from "./error.ts";
 import { nodePath, nodeUrl } from "./node.ts";
 import { hideSecrets } from "./secrets.ts";
@@ -66,9 +68,10 @@ function parse(text: string): URL {
 
 function isOther(folder: string): boolean {
   try {
-    return !Deno.statSync(folder).isDirectory;
+    const found = probe(folder);
+    return found !== null && found.kind !== "a folder";
   } catch (error) {
-    if (error instanceof Deno.errors.NotCapable) throw error;
+    if (!files().isSystemError(error)) throw error;
     return false; // it will be made, or that will fail
   }
 }

@@ -10,7 +10,7 @@ export function drawProgress({ received, total }: InstallProgress): void {
   const bar = "#".repeat(filled).padEnd(WIDTH, "-");
   const end = received === total ? "\n" : "";
   const text = `\r[${bar}] ${megabytes(received)} of ${megabytes(total)} MB${end}`;
-  Deno.stderr.writeSync(new TextEncoder().encode(text));
+  process.stderr.write(text);
 }
 
 function megabytes(bytes: number): string {

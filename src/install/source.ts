@@ -1,8 +1,12 @@
 /** Reads a released library from the network or a folder, and lets through only what was released. */
 
+import { toHex } from "../core/hex.ts";
 import { cannot, mismatch } from "../core/validate.ts";
+import { files } from "../files/files.ts";
+import type { OpenFile } from "../files/files.ts";
 import type { ReleasedFile } from "../native/release.ts";
 import { KernelInstallError } from "./error.ts";
+import { nodeUrl } from "./node.ts";
 import { Patience } from "./patience.ts";
 import { splitSecrets, withoutSecrets } from "./secrets.ts";
 
@@ -50,7 +54,7 @@ export async function readReleased(
 
 /** The SHA-256 of some bytes, in lower-case hexadecimal. */
 export async function hash(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
-  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
+  return toHex(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)));
 }
 
 /** Where a library comes from, and how long it is waited for. */
@@ -62,6 +66,9 @@ interface Source {
 }
 
 type Body = ReadableStream<Uint8Array>;
+
+/** Bytes of a file that are read at once. */
+const PIECE = 1 << 16;
 
 async function open(source: Source): Promise<Body> {
   if (source.url.protocol === "file:") return await openFile(source);
@@ -81,13 +88,28 @@ async function open(source: Source): Promise<Body> {
 async function openFile(source: Source): Promise<Body> {
   const { url, patience } = source;
   try {
-    const { isFile, isDirectory } = await patience.race(Deno.stat(url));
+    const path = nodeUrl().fileURLToPath(url);
+    const { isFile, isDirectory } = await patience.race(files().stat(path));
     // A pipe would be waited for, and a device has no end.
     if (!isFile) throw refuse(source, `it is ${isDirectory ? "a folder" : "no regular file"}`);
-    return (await patience.race(Deno.open(url))).readable;
+    return streamOf(await patience.race(files().open(path, "read")));
   } catch (cause) {
     throw explain(source, "the file cannot be read", cause);
   }
+}
+
+/** The bytes of an open file, which is closed at the end. */
+function streamOf(file: OpenFile): Body {
+  return new ReadableStream({
+    async pull(controller) {
+      const piece = new Uint8Array(PIECE);
+      const count = await file.read(piece);
+      if (count !== null) return controller.enqueue(piece.subarray(0, count));
+      await file.close();
+      controller.close();
+    },
+    cancel: () => file.close(),
+  });
 }
 
 async function request(source: Source): Promise<Response> {

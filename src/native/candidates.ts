@@ -1,6 +1,7 @@
 /** The places where a native library may be, in the order of the search. No file is opened here. */
 
 import { toAbsolute } from "../core/absolute_path.ts";
+import { allowed, platform, readVariable } from "../core/platform.ts";
 import { VERSION } from "../core/version.ts";
 import { CHECKSUMS } from "./checksums.ts";
 import { builtName, cachedName, cacheFolder, cacheVariables, releasedName } from "./release.ts";
@@ -22,16 +23,6 @@ export interface Candidate {
   readonly released?: ReleasedFile;
 }
 
-/** Whether a permission is granted; never prompts. */
-export function allowed(permission: Deno.PermissionDescriptor): boolean {
-  return Deno.permissions.querySync(permission).state === "granted";
-}
-
-/** An environment variable, or undefined if it is not set, empty or not allowed. */
-export function readVariable(variable: string): string | undefined {
-  return allowed({ name: "env", variable }) ? Deno.env.get(variable) || undefined : undefined;
-}
-
 /**
  * All places: only the chosen file if there is one, otherwise the repository's own build and the
  * cache.
@@ -47,27 +38,27 @@ export function listCandidates(): Candidate[] {
 
 /** The variables that locate the cache but may not be read; empty if the cache folder is known. */
 export function hiddenCacheVariables(): readonly string[] {
-  const variables = cacheVariables(Deno.build.os);
-  if (cacheFolder(Deno.build.os, readVariable) !== undefined) return [];
+  const variables = cacheVariables(platform().os);
+  if (cacheFolder(platform().os, readVariable) !== undefined) return [];
   return variables.filter((variable) => !allowed({ name: "env", variable }));
 }
 
 function ownBuild(): string | undefined {
   // A package from a registry and a bundle have no build next to them.
   if (!/^file:.*\/src\/native\/candidates\.ts$/.test(import.meta.url)) return undefined;
-  const name = builtName(Deno.build.os);
+  const name = builtName(platform().os);
   const url = new URL(`../../kernels/target/release/${name}`, import.meta.url);
   const path = decodeURIComponent(url.pathname);
-  return Deno.build.os === "windows" ? path.slice(1).replaceAll("/", "\\") : path;
+  return platform().os === "windows" ? path.slice(1).replaceAll("/", "\\") : path;
 }
 
 /** The full library comes first: it can do everything that the one without the GPU path can. */
 function listCached(): Candidate[] {
-  const folder = cacheFolder(Deno.build.os, readVariable);
+  const folder = cacheFolder(platform().os, readVariable);
   if (folder === undefined) return [];
-  const separator = Deno.build.os === "windows" ? "\\" : "/";
+  const separator = platform().os === "windows" ? "\\" : "/";
   return [false, true].flatMap((cpuOnly) => {
-    const name = releasedName(VERSION, Deno.build, cpuOnly);
+    const name = releasedName(VERSION, platform(), cpuOnly);
     const released = CHECKSUMS[name];
     if (released === undefined) return [];
     const path = folder + separator + cachedName(name, released.sha256);

@@ -5,8 +5,7 @@
  * not copied whole, the process ends with SIGBUS as soon as it touches what is missing.
  */
 
-/** Reads some bytes of a file; fewer at its end. */
-export type ReadAt = (at: number, length: number) => DataView;
+import type { ReadAt } from "../files/probe.ts";
 
 /** The most bytes of tables that are read. */
 const MOST = 1 << 22;

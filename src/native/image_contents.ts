@@ -11,7 +11,7 @@
  * another way. Only a hash shows those, and `install` and `doctor` compare it.
  */
 
-import type { ReadAt } from "./image.ts";
+import type { ReadAt } from "../files/probe.ts";
 
 /** Bytes of a file system's smallest block: no table has so many zeros. */
 const BLOCK = 512;

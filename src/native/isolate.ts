@@ -17,7 +17,7 @@ let known: number | undefined;
  */
 export function isolateNumber(path: string): number {
   const { process } = globalThis as { process?: Loader };
-  const module = { exports: undefined as unknown };
+  const module: { exports: unknown } = { exports: {} };
   if (known === undefined) process?.dlopen?.(module, path);
   return known ??= typeof module.exports === "number" ? module.exports : 0;
 }

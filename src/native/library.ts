@@ -1,9 +1,12 @@
-/** Finds, opens and checks the native library: the only `dlopen` of Descent. */
+/** Finds, opens and checks the native library: the only one that Descent opens. */
 
-import { VERSION } from "../core/version.ts";
+import { allowed, commandOf, runtimeName } from "../core/platform.ts";
 import { failure, refusal } from "../core/validate.ts";
-import { allowed, CHOICE, hiddenCacheVariables, listCandidates } from "./candidates.ts";
+import { VERSION } from "../core/version.ts";
+import { CHOICE, hiddenCacheVariables, listCandidates } from "./candidates.ts";
 import type { Candidate } from "./candidates.ts";
+import { findCaller, mayOpen, open, openingFlag } from "./ffi.ts";
+import type { NativeCalls, NativeInterface } from "./ffi.ts";
 import { findFlaw, MISSING } from "./library_file.ts";
 import type { Flaw } from "./library_file.ts";
 import { ABI, SYMBOLS } from "./symbols.ts";
@@ -62,7 +65,7 @@ export function openGpuPath(): { library: Library; symbols: GpuSymbols } | Absen
   const library = openLibrary();
   if ("reason" in library) return library;
   if (!library.info.gpu) return absent(`${library.path} was built without its feature "gpu"`);
-  openedGpu ??= openSymbols(library.path, GPU_SYMBOLS).symbols;
+  openedGpu ??= openSymbols(library.path, GPU_SYMBOLS);
   return { library, symbols: openedGpu };
 }
 
@@ -87,9 +90,7 @@ export function unwrap(symbols: Symbols, status: number): void {
 }
 
 function findLibrary(): { path: string } | Absent {
-  if (typeof Deno === "undefined" || Deno.dlopen === undefined) {
-    return absent("the native library needs Deno: use the js backend here");
-  }
+  if (findCaller() === null) return absent(explainNoCaller());
   const candidates = listCandidates();
   for (const candidate of candidates) {
     const { source, path } = candidate;
@@ -102,6 +103,14 @@ function findLibrary(): { path: string } | Absent {
   return absent(explainAbsence(candidates));
 }
 
+/** Why this runtime cannot call native code. */
+function explainNoCaller(): string {
+  return runtimeName() === "node"
+    ? `Node.js ${process.versions.node} calls native code with koffi only: run npm install koffi, or ` +
+      "use Node.js 26.1 or newer"
+    : "the native library needs Deno, Node.js or Bun: use the js backend here";
+}
+
 function absent(reason: string, isFault = false): Absent {
   return { reason, isFault };
 }
@@ -110,7 +119,7 @@ function absent(reason: string, isFault = false): Absent {
  * Whether a library can be opened, may be there but must not be opened, or what is wrong with it.
  */
 export function judge({ path, released }: Candidate): "ready" | "forbidden" | Flaw {
-  const permitted = allowed({ name: "ffi", path });
+  const permitted = mayOpen(path);
   if (allowed({ name: "read", path })) {
     const flaw = findFlaw(path, released?.size);
     if (flaw !== null && (permitted || flaw.kind !== "damaged")) return flaw;
@@ -122,7 +131,7 @@ export function judge({ path, released }: Candidate): "ready" | "forbidden" | Fl
 
 function damaged({ source, path }: Candidate, reason: string): Error {
   const remedies = {
-    cache: `run deno run -A jsr:@descent/sgd@${VERSION}/install`,
+    cache: `run ${commandOf("install", VERSION)}`,
     "own build": "build it again with deno task build",
     [CHOICE]: `copy it again, or correct ${CHOICE}`,
   };
@@ -138,11 +147,11 @@ function explainAbsence(candidates: readonly Candidate[]): string {
   const forbidden = candidates.find((candidate) => judge(candidate) === "forbidden");
   if (forbidden !== undefined) {
     const { path } = forbidden;
-    return `loading ${path} is not allowed: run with --allow-ffi=${path}`;
+    return `loading ${path} is not allowed: run with ${openingFlag(path)}`;
   }
   const build = candidates.find(({ source }) => source === "own build");
   if (build !== undefined) return `${build.path} does not exist: build it with deno task build`;
-  const install = `run deno run -A jsr:@descent/sgd@${VERSION}/install`;
+  const install = `run ${commandOf("install", VERSION)}`;
   const hidden = hiddenCacheVariables();
   return hidden.length === 0
     ? `no native library is installed: ${install}`
@@ -156,7 +165,7 @@ function explainAbsence(candidates: readonly Candidate[]): string {
  */
 function canOpen(path: string): boolean {
   try {
-    Deno.dlopen(path, { descent_abi: SYMBOLS.descent_abi });
+    open(path, { descent_abi: SYMBOLS.descent_abi });
     return true;
   } catch (error) {
     return !/no such file|cannot find|could not be found/i.test(String(error));
@@ -164,7 +173,7 @@ function canOpen(path: string): boolean {
 }
 
 function loadLibrary(path: string): Library {
-  const { symbols: { descent_abi } } = openSymbols(path, { descent_abi: SYMBOLS.descent_abi });
+  const { descent_abi } = openSymbols(path, { descent_abi: SYMBOLS.descent_abi });
   const abi = descent_abi();
   if (abi !== ABI) {
     throw new Error(
@@ -172,15 +181,15 @@ function loadLibrary(path: string): Library {
         ". Build or install the library of this version",
     );
   }
-  const { symbols } = openSymbols(path, SYMBOLS);
+  const symbols = openSymbols(path, SYMBOLS);
   unwrap(symbols, symbols.descent_open());
   const info = JSON.parse(readText((out, capacity) => symbols.descent_info(out, capacity)));
   return { path, symbols, pinned: openPinned(path, openSymbols), info };
 }
 
-function openSymbols<S extends Deno.ForeignLibraryInterface>(path: string, symbols: S) {
+function openSymbols<S extends NativeInterface>(path: string, symbols: S): NativeCalls<S> {
   try {
-    return Deno.dlopen(path, symbols);
+    return open(path, symbols);
   } catch (cause) {
     throw new Error(failure(`load ${path} as a native library of Descent`, `${cause}`), { cause });
   }

@@ -14,15 +14,17 @@
  * own where it expects them, and leaves the others alone.
  */
 
-import { allowed } from "./candidates.ts";
+import { bufferOf, isShared } from "../core/intrinsics.ts";
+import { findCaller, mayOpen } from "./ffi.ts";
+import type { NativeCall, NativeFunction, NativeInterface } from "./ffi.ts";
 import { NORM, STEP_ALL } from "./symbols.ts";
 
 /** The arrays that a call keeps alive, one on each buffer. */
 export type Pins = readonly ArrayBufferView[];
 
 /** A function of the library as a call on another thread. It takes up to `maxPins` pins. */
-export type PinnedCall<S extends Deno.ForeignFunction> = (
-  args: Parameters<Deno.FromForeignFunction<S>>,
+export type PinnedCall<F extends NativeFunction> = (
+  args: Parameters<NativeCall<F>>,
   pins: Pins,
 ) => Promise<number>;
 
@@ -32,7 +34,12 @@ export interface PinnedCalls {
   readonly norm: PinnedCall<typeof NORM>;
   /** The most pins that one call can have, where up to `wanted` are wanted. */
   readonly maxPins: (wanted: number) => number;
+  /** Whether only calls on shared memory run on another thread. */
+  readonly needShared: boolean;
 }
+
+/** Opens functions of a library's file. */
+type Open = (path: string, symbols: NativeInterface) => unknown;
 
 /**
  * How many pins there is room for, by symbol. A pin takes 0.1 us of a call, room that is not used
@@ -48,18 +55,19 @@ type Symbols = Record<"stepAll" | "norm", (...args: unknown[]) => Promise<number
  * Opens the calls.
  *
  * @param path The library's file.
- * @param open `Deno.dlopen` of it.
+ * @param open Opens functions of it.
  */
-export function openPinned(
-  path: string,
-  open: (path: string, symbols: Deno.ForeignLibraryInterface) => { symbols: unknown },
-): PinnedCalls {
-  const openRoom = (room: number) => open(path, symbolsOf(room)).symbols as Symbols;
+export function openPinned(path: string, open: Open): PinnedCalls {
+  return findCaller() === "Deno.dlopen" ? openWithPins(path, open) : openWithoutPins(path, open);
+}
+
+function openWithPins(path: string, open: Open): PinnedCalls {
+  const openRoom = (room: number) => open(path, symbolsOf(room)) as Symbols;
   const opened = ROOMS.slice(0, FIRST_ROOMS).map(openRoom);
   // Nothing can be opened once the permission has been revoked. To ask takes 3 us.
-  const mayOpen = () => allowed({ name: "ffi", path });
+  const mayOpenMore = () => mayOpen(path);
   const call = (name: keyof Symbols) => (args: readonly unknown[], pins: Pins) => {
-    const i = ROOMS.findIndex((room, i) => room >= pins.length && (i in opened || mayOpen()));
+    const i = ROOMS.findIndex((room, i) => room >= pins.length && (i in opened || mayOpenMore()));
     const { [name]: symbol } = opened[i] ??= openRoom(ROOMS[i]);
     const all: unknown[] = [...args, ...pins];
     for (let unused = ROOMS[i] - pins.length; unused > 0; unused--) all.push(null);
@@ -70,8 +78,9 @@ export function openPinned(
     norm: call("norm"),
     maxPins(wanted: number): number {
       const most = ROOMS[opened.length - 1];
-      return wanted > most && mayOpen() ? ROOMS[ROOMS.length - 1] : most;
+      return wanted > most && mayOpenMore() ? ROOMS[ROOMS.length - 1] : most;
     },
+    needShared: false,
   };
 }
 
@@ -81,4 +90,31 @@ function symbolsOf(room: number) {
     return { name, result, nonblocking: true, parameters: [...parameters, ...pins] } as const;
   };
   return { stepAll: pinned("descent_step_all", STEP_ALL), norm: pinned("descent_norm", NORM) };
+}
+
+/**
+ * The calls where a runtime keeps no memory alive. Only koffi has calls on another thread there, and
+ * Node.js waits for them before an isolate ends. What may still go is memory that is transferred: so
+ * only a call whose arrays are all on shared memory, which cannot be, runs on that thread. The plan,
+ * which is used again afterwards, holds the arrays.
+ */
+function openWithoutPins(path: string, open: Open): PinnedCalls {
+  const now = open(path, {
+    stepAll: { name: "descent_step_all", ...STEP_ALL },
+    norm: { name: "descent_norm", ...NORM },
+  }) as Symbols;
+  const beside = findCaller() === "koffi" ? open(path, symbolsOf(0)) as Symbols : null;
+  const call = (name: keyof Symbols) => async (args: readonly unknown[], pins: Pins) => {
+    if (beside === null || !pins.every((pin) => isShared(bufferOf(pin)))) {
+      return now[name](...args);
+    }
+    for (const arg of args) if (ArrayBuffer.isView(arg)) bufferOf(arg); // it moves no more
+    return await beside[name](...args);
+  };
+  return {
+    stepAll: call("stepAll"),
+    norm: call("norm"),
+    maxPins: () => Infinity,
+    needShared: beside !== null,
+  };
 }

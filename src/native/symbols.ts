@@ -1,7 +1,9 @@
 /** The C interface of the native library, one entry per function of `kernels/src/ffi`. */
 
+import type { NativeCalls } from "./ffi.ts";
+
 /**
- * What `Deno.dlopen` is told; a library that was built without its feature `gpu` has none of it.
+ * As `ffi.ts` opens it; a library that was built without its feature `gpu` has none of it.
  * Tensors are handles in float64 words, all else is a small number.
  */
 export const GPU_SYMBOLS = {
@@ -99,7 +101,7 @@ export const GPU_SYMBOLS = {
 } as const;
 
 /** The functions of the GPU path. */
-export type GpuSymbols = Deno.DynamicLibrary<typeof GPU_SYMBOLS>["symbols"];
+export type GpuSymbols = NativeCalls<typeof GPU_SYMBOLS>;
 
 /** The interface's number; a library with another one is refused. */
 export const ABI = 7;
@@ -126,7 +128,7 @@ export const STEP_ALL = {
   result: "i32",
 } as const;
 
-/** What `Deno.dlopen` is told. No 64-bit integers: they leave the fast path of a call. */
+/** As `ffi.ts` opens it. No 64-bit integers: they leave the fast path of a call. */
 export const SYMBOLS = {
   /** `uint32_t descent_abi(void)` */
   descent_abi: { parameters: [], result: "u32" },
@@ -180,4 +182,4 @@ export const SYMBOLS = {
 } as const;
 
 /** The functions of an opened library. */
-export type Symbols = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
+export type Symbols = NativeCalls<typeof SYMBOLS>;

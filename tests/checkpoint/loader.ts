@@ -3,7 +3,8 @@
 import { loadState } from "@descent/sgd";
 
 try {
-  console.log((await loadState(Deno.args[0])).metadata!.n);
+  console.log((await loadState(process.argv[2])).metadata!.n);
 } catch (error) {
-  console.log((error as Error).name);
+  const { name, code } = error as { name: string; code?: string };
+  console.log(name === "Error" ? `Error ${code}` : name);
 }

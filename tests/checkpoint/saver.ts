@@ -8,7 +8,7 @@
 import { saveState } from "@descent/sgd";
 import type { StateDict } from "@descent/sgd";
 
-const [path, times = "1000000000", first = "0"] = Deno.args;
+const [path, times = "1000000000", first = "0"] = process.argv.slice(2);
 const LENGTHS = [200_000, 3, 50_000];
 
 try {
@@ -18,7 +18,7 @@ try {
   }
 } catch (error) {
   console.log(String(error));
-  Deno.exit(1);
+  process.exit(1);
 }
 
 function stateOf(n: number): StateDict {

@@ -2,7 +2,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { requiredSize } from "../../src/native/image.ts";
-import type { ReadAt } from "../../src/native/image.ts";
+import type { ReadAt } from "../../src/files/probe.ts";
 import { findDamage } from "../../src/native/image_contents.ts";
 import { openLibrary } from "../../src/native/library.ts";
 import { findFlaw } from "../../src/native/library_file.ts";

@@ -45,6 +45,18 @@ export async function run(
   return { code, out: decoder.decode(stdout), err: decoder.decode(stderr) };
 }
 
+/** The first program that ends well with some arguments; undefined if none does. */
+export async function firstThatRuns(
+  programs: readonly string[],
+  ...args: string[]
+): Promise<string | undefined> {
+  for (const program of programs) {
+    const { code } = await run(program, args).catch(() => ({ code: 1 }));
+    if (code === 0) return program;
+  }
+  return undefined;
+}
+
 let dryRun: Promise<Outcome> | undefined;
 
 /** What `deno publish --dry-run` says, once per process. */

@@ -1,16 +1,7 @@
 /** Runs pages in a headless browser; where there is none, tests are reported as skipped. */
 
 import { join } from "@std/path/join";
-import { ROOT, run, temporaryFolder } from "../publish/stage.ts";
-
-/** The first program that runs, of several names for it. */
-export async function firstThatRuns(programs: readonly string[], ...args: string[]) {
-  for (const program of programs) {
-    const { code } = await run(program, args).catch(() => ({ code: 1 }));
-    if (code === 0) return program;
-  }
-  return undefined;
-}
+import { firstThatRuns, ROOT, run, temporaryFolder } from "../publish/stage.ts";
 
 /** A browser; undefined if there is none. */
 export const chromium = await firstThatRuns([

@@ -8,7 +8,8 @@ import type { FloatArray, Parameter, SparseGrad, SparseParameter } from "@descen
 
 const COLUMNS = 1000;
 
-const [which, elements] = [Deno.args[0], Number(Deno.args[1])];
+const [which, count] = process.argv.slice(2);
+const elements = Number(count);
 const isSparse = which === "sparse values";
 const isHalf = which === "master weight";
 
@@ -39,6 +40,7 @@ const arrays: Record<string, (p: Parameter) => FloatArray> = {
 
 const running = optimizer.stepAsync(isSparse ? {} : { maxNorm: 1 });
 const { buffer } = arrays[which](params[1] as Parameter);
-(buffer as ArrayBuffer).transfer(8);
+if ("transfer" in buffer) buffer.transfer(8);
+else structuredClone(null, { transfer: [buffer as unknown as ArrayBuffer] }); // Node.js 20 has no other way
 for (let i = 0; i < 3; i++) new Float32Array(elements).fill(1); // what may come to lie there
 console.log(await running.then(() => "taken", String));

@@ -3,7 +3,7 @@
 import { delay, stepForEver, waitForEver } from "./stepping.ts";
 import type { Memory } from "./stepping.ts";
 
-const [how, elements, memory] = Deno.args;
+const [how, elements, memory] = process.argv.slice(2);
 if (elements === "none") waitForEver();
 else stepForEver(Number(elements), memory as Memory);
 await delay(30);

@@ -2,7 +2,7 @@
 
 import { delay } from "./stepping.ts";
 
-const [how, elements, count] = Deno.args;
+const [how, elements, count] = process.argv.slice(2);
 let errors = 0;
 for (let i = 0; i < Number(count); i++) {
   const name = `${how} ${elements}`;

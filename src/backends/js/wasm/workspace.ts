@@ -87,8 +87,8 @@ export function commonWorkspace(): Workspace {
 }
 
 /** Memory for arrays: so many bytes of a buffer, from an offset on. */
-export interface Room {
-  readonly buffer: ArrayBuffer;
+export interface Room<B extends ArrayBufferLike = ArrayBuffer> {
+  readonly buffer: B;
   readonly offset: number;
 }
 
