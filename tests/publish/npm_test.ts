@@ -156,7 +156,7 @@ Deno.test({
     const program = `${imports.join("")}
       import { loadState, SGD, type Parameter } from "@descent/sgd";
       const w: Parameter = { data: new Float32Array(1), grad: null };
-      export const backend: "cpu" | "js" | "gpu" = new SGD([w], { lr: 0.1 }).backend;
+      export const backend: "cpu" | "js" | "gpu" | "webgpu" = new SGD([w], { lr: 0.1 }).backend;
       export const state = loadState("file").then(({ param_groups }) => param_groups);
       // @ts-expect-error: a learning rate is a number
       new SGD([w], { lr: "0.1" });`;
