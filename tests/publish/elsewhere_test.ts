@@ -7,7 +7,7 @@ import { builtName, extensionOf } from "../../src/native/release.ts";
 import { bundle as bundleFile, chromium, HEADLESS } from "../support/browser.ts";
 import { SCHEDULED, stepped, wholeProgram } from "./entries_program.ts";
 import type { Specifier } from "./entries_program.ts";
-import { ENTRIES, type ROOT, run, temporaryFolder } from "./stage.ts";
+import { ENTRIES, run, temporaryFolder } from "./stage.ts";
 
 const deno = Deno.execPath();
 
