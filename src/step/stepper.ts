@@ -85,11 +85,13 @@ export class Stepper {
       report = this.#run(request);
     } catch (error) {
       this.plan.commitRows(this.#stepped);
+      this.plan.addends.clear();
       pending?.restore?.();
       throw error;
     }
     this.#finish(report, pending);
     if (request.zeroGrad) zeroRest(this.plan, report);
+    this.plan.addends.clear();
   }
 
   /** Takes a step on another thread. */
@@ -110,6 +112,7 @@ export class Stepper {
       return report;
     } finally {
       unlock();
+      this.plan.addends.clear();
       this.#activity = null;
     }
   }
@@ -120,8 +123,12 @@ export class Stepper {
     this.#stepped = 0;
     this.#activity = "reading";
     try {
+      plan.addends.clear(); // an error may have left those of an earlier step
       plan.refresh();
       checkRequest(plan, request);
+      if (request.addGradients.length > 0) {
+        plan.addGradients(request.addGradients, request.zeroGrad);
+      }
       const record = this.#recorder.record(plan);
       if (record !== null) plan.checkAttached(); // names of parameters may have getters
       const restore = request.zeroGrad ? zeroSparse(plan) : null;

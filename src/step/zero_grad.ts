@@ -89,10 +89,11 @@ export function zeroSparse(plan: Plan): (() => void) | null {
 }
 
 /**
- * Zeroes the gradients that the passes of a step have not: those on devices, and all of them if the
- * step was skipped.
+ * Zeroes the gradients that the passes of a step have not: those that were added, those on devices, and
+ * all of them if the step was skipped.
  */
-export function zeroRest({ table }: Plan, { skipped }: StepReport): void {
+export function zeroRest({ table, addends }: Plan, { skipped }: StepReport): void {
+  if (addends.count > 0) fillZero(addends.arrays);
   if (!skipped && table.devices.length === 0) return;
   fillZero(
     table.grads.filter((grad, row): grad is Tensor =>

@@ -1,12 +1,14 @@
 //! Checked rows of the tensor table, as tasks of a step.
 
+use super::addends::AddendTable;
 use super::layout::{GroupRow, Row, dtype, format};
 use super::mixed::mixed;
 use super::pointers::{address, pointer};
 use crate::dtype::RoundEveryOp;
 use crate::error::Error;
 use crate::parallel::{Runner, TaskList};
-use crate::step::{Gradient, Plan, Slot, Types, fail};
+use crate::gradients::addends::Addends;
+use crate::step::{Gradient, Plan, Slot, Summed, Types, fail};
 use half::{bf16, f16};
 use ndarray::{ArrayView1, ArrayViewMut1};
 use std::marker::PhantomData;
@@ -18,6 +20,8 @@ pub struct Rows<'a> {
     /// The number of the first row in the whole table.
     from: usize,
     clear: bool,
+    /// What is added to their gradients.
+    addends: Option<&'a AddendTable<'a>>,
     /// A bit for each dtype that occurs.
     dtypes: u32,
     /// Bytes of all gradients.
@@ -36,6 +40,7 @@ impl<'a> Rows<'a> {
         from: usize,
         groups: &[GroupRow],
         clear: bool,
+        addends: Option<&'a AddendTable<'a>>,
     ) -> Result<Self, Error> {
         let (mut dtypes, mut bytes) = (0, 0_usize);
         for (index, row) in rows.iter().enumerate().skip(from) {
@@ -47,7 +52,7 @@ impl<'a> Rows<'a> {
             dtypes |= 1_u32 << row.dtype();
             bytes = bytes.wrapping_add(bytes_of(row));
         }
-        Ok(Rows { rows: &rows[from..], from, clear, dtypes, bytes })
+        Ok(Rows { rows: &rows[from..], from, clear, addends, dtypes, bytes })
     }
 
     /// The types that the rows are computed in.
@@ -184,6 +189,10 @@ impl TaskList for Rows<'_> {
         // SAFETY: `check` has found the addresses neither null nor unaligned, `Rows::new`'s caller
         // vouches for them, and no slot lives longer than the exclusive borrow of these rows.
         unsafe {
+            if let Some(addends) = self.addends {
+                let number = from + index;
+                return run_summed(row, number as u32, clear, addends.of(number), runner);
+            }
             match row.code() {
                 dtype::F32 => runner.run::<Slot<'_, f32, f32, f32>>(slot(row, clear)),
                 dtype::F64 => runner.run::<Slot<'_, f64, f64, f64>>(slot(row, clear)),
@@ -237,6 +246,44 @@ unsafe fn run_other(row: &Row, number: u32, clear: bool, runner: &Runner<'_, Pla
             F16_PER_OP => runner.run::<PerOp<'_, f16>>(slot(row, clear)),
             BF16_PER_OP => runner.run::<PerOp<'_, bf16>>(slot(row, clear)),
             _ => runner.run(mixed(row, number, clear)),
+        }
+    }
+}
+
+/// Runs a tensor of any kind whose gradient others may be added to.
+///
+/// # Safety
+/// As for [`slot`] and [`mixed`].
+#[inline(never)]
+unsafe fn run_summed(
+    row: &Row,
+    number: u32,
+    clear: bool,
+    addends: Addends<'_>,
+    runner: &Runner<'_, Plan>,
+) {
+    use dtype::{BF16_PER_OP, F16_PER_OP, F32, F64};
+    type Own<'a, H, T> = Slot<'a, H, H, T>;
+    // SAFETY: the caller's promise.
+    unsafe {
+        if addends.is_empty() {
+            return match row.code() {
+                F32 => runner.run::<Own<'_, f32, f32>>(slot(row, clear)),
+                F64 => runner.run::<Own<'_, f64, f64>>(slot(row, clear)),
+                _ => run_other(row, number, clear, runner),
+            };
+        }
+        match row.code() {
+            F64 => runner.run(Summed { tensor: slot::<f64, f64, f64>(row, clear), addends }),
+            F16_PER_OP => {
+                let tensor: Own<'_, f16, RoundEveryOp<f16>> = slot(row, clear);
+                runner.run(Summed { tensor, addends });
+            }
+            BF16_PER_OP => {
+                let tensor: Own<'_, bf16, RoundEveryOp<bf16>> = slot(row, clear);
+                runner.run(Summed { tensor, addends });
+            }
+            _ => runner.run(Summed { tensor: mixed(row, number, clear), addends }),
         }
     }
 }
