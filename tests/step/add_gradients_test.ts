@@ -4,39 +4,52 @@ import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows }
 import { BFloat16Array, GradScaler, SGD } from "@descent/sgd";
 import type { BackendName, HostArray, Parameter, SGDOptions, StepOptions } from "@descent/sgd";
 import { cpuMissing, testOnBackends } from "../support/backends.ts";
+import { digest } from "../support/golden.ts";
 
 type Lists = readonly (readonly (HostArray | null)[])[];
 
 type DtypeName = "float32" | "float64" | "float16" | "bfloat16";
 
-const MAKE: Record<DtypeName, (values: number[]) => HostArray> = {
-  float32: (values) => new Float32Array(values),
-  float64: (values) => new Float64Array(values),
-  float16: (values) => new Float16Array(values),
-  bfloat16: (values) => BFloat16Array.from(values),
+const ZEROS: Record<DtypeName, (length: number) => HostArray> = {
+  float32: (length) => new Float32Array(length),
+  float64: (length) => new Float64Array(length),
+  float16: (length) => new Float16Array(length),
+  bfloat16: (length) => new BFloat16Array(length),
 };
 
 /** Lengths around those at which other loops begin. */
-const LENGTHS = [0, 1, 63, 64, 1025, 8193, 20_000, 300_001];
+const LENGTHS = [0, 1, 63, 64, 1025, 8193];
 
-function numbers(seed: number, length: number): number[] {
-  return Array.from({ length }, (_, i) => Math.sin(seed * 12.9898 + i * 78.233) * 3);
+/** One of which threads take parts. */
+const LARGE = 300_001;
+
+const SINES = Float64Array.from({ length: LARGE + 1000 }, (_, i) => Math.sin(i * 78.233) * 3);
+
+/** Other numbers for each seed below 1000. */
+function make(dtype: DtypeName, seed: number, length: number): HostArray {
+  return rounded(dtype, SINES.subarray(seed, seed + length));
 }
 
-function toNumbers(array: HostArray): number[] {
-  if (array instanceof BFloat16Array) return [...array.toFloat32Array()];
-  return [...array as Float32Array];
+function rounded(dtype: DtypeName, values: Float32Array | Float64Array): HostArray {
+  const array = ZEROS[dtype](values.length);
+  if (array instanceof BFloat16Array) array.set(BFloat16Array.from(values));
+  else array.set(values);
+  return array;
+}
+
+function toNumbers(array: HostArray): Float32Array | Float64Array {
+  if (array instanceof BFloat16Array) return array.toFloat32Array();
+  return array instanceof Float16Array ? Float32Array.from(array) : array as Float32Array;
 }
 
 /** Sums in order, each rounded once to the type that is computed in, or to the stored one. */
 function sumOf(arrays: readonly HostArray[], dtype: DtypeName, isEach: boolean): HostArray {
   const half = dtype === "float16" || dtype === "bfloat16";
-  const make = half && !isEach ? MAKE.float32 : MAKE[dtype];
+  const type = half && !isEach ? "float32" : dtype;
   return arrays.slice(1).reduce((sum, array) => {
     const terms = toNumbers(array);
-    const fround = dtype === "float64" ? (x: number) => x : Math.fround;
-    return make(toNumbers(sum).map((value, i) => fround(value + terms[i])));
-  }, arrays.length === 1 ? arrays[0] : make(toNumbers(arrays[0])));
+    return rounded(type, toNumbers(sum).map((value, i) => value + terms[i]));
+  }, rounded(type, toNumbers(arrays[0])));
 }
 
 interface Case {
@@ -70,44 +83,45 @@ const STEPS: readonly StepOptions[] = [
   { maxNorm: 1, zeroGrad: true },
 ];
 
-/** The bytes of parameters and momentum after some steps. */
-function bytesAfter(
+/** Digests of parameters and momentum, and the norms, after some steps. */
+function resultsOf(
   { dtype, options }: Case,
   rule: Partial<SGDOptions>,
   backend: BackendName,
-  stepOptions: StepOptions,
-  isAdded: boolean,
+  { lengths, stepOptions, isAdded }: {
+    lengths: readonly number[];
+    stepOptions: StepOptions;
+    isAdded: boolean;
+  },
 ): unknown {
   const isEach = options.rounding === "torch";
-  const parameters = LENGTHS.map((length, i) => ({
-    data: MAKE[dtype](numbers(i, length)),
-    grad: MAKE[dtype](numbers(0, length)) as HostArray,
+  const parameters = lengths.map((length, i) => ({
+    data: make(dtype, i, length),
+    grad: make(dtype, 0, length),
   }));
   const optimizer = new SGD<HostArray>(parameters, { lr: 1, ...rule, ...options, backend });
   const norms: unknown[] = [];
   for (let step = 1; step < 4; step++) {
-    const grads = LENGTHS.map((n, i) =>
-      [1, 2, 3].map((k) => MAKE[dtype](numbers(10 * step + i + k / 7, n)))
+    const grads = lengths.map((n, i) =>
+      [1, 2, 3].map((k) => make(dtype, 100 * step + 10 * i + k, n))
     );
-    // The second list has none for every third parameter.
-    const terms = grads.map((own, i) => i % 3 === 0 ? [own[0], own[2]] : own);
+    // The first list has none for every third parameter.
+    const terms = grads.map(([a, b, c], i) => i % 3 === 0 ? [a, c] : [a, b, c]);
     parameters.forEach((parameter, i) => {
       parameter.grad = isAdded ? grads[i][0] : sumOf(terms[i], dtype, isEach);
     });
     const addGradients: Lists = [
-      grads.map((own, i) => i % 3 === 0 ? null : own[1]),
-      grads.map((own) => own[2]),
+      grads.map(([, b], i) => i % 3 === 0 ? null : b),
+      grads.map(([, , c]) => c),
     ];
     optimizer.step(isAdded ? { ...stepOptions, addGradients } : stepOptions);
     norms.push(optimizer.lastStep!.gradNorm);
-    if (stepOptions.zeroGrad && isAdded) {
-      for (const array of grads.flatMap((own, i) => i % 3 === 0 ? [own[0], own[2]] : own)) {
-        assert(toNumbers(array).every((value) => value === 0));
-      }
-    }
+    const isZeroed = terms.flat().every((array) => toNumbers(array).every((value) => value === 0));
+    if (isAdded) assertEquals(isZeroed, stepOptions.zeroGrad === true);
   }
   const momentum = [...optimizer.state.values()].map((state) => state.readMomentum());
-  return [parameters.map(({ data }) => toNumbers(data)), momentum, norms];
+  const arrays = [...parameters.map(({ data }) => data), ...momentum.filter((one) => one !== null)];
+  return [arrays.map((one) => digest([toNumbers(one)])), norms];
 }
 
 for (const one of CASES) {
@@ -115,12 +129,15 @@ for (const one of CASES) {
     `sums have the bits of a step with the summed gradient: ${one.dtype}, ` +
       JSON.stringify(one.options),
     (backend) => {
+      const compare = (rule: Partial<SGDOptions>, stepOptions: StepOptions, lengths: number[]) => {
+        const common = { lengths, stepOptions };
+        const expected = resultsOf(one, rule, backend, { ...common, isAdded: false });
+        assertEquals(resultsOf(one, rule, backend, { ...common, isAdded: true }), expected);
+      };
       for (const rule of RULES) {
-        for (const options of STEPS) {
-          const expected = bytesAfter(one, rule, backend, options, false);
-          assertEquals(bytesAfter(one, rule, backend, options, true), expected);
-        }
+        for (const options of STEPS) compare(rule, options, LENGTHS);
       }
+      compare(RULES[1], STEPS[2], [5, LARGE]);
     },
   );
 }
@@ -131,10 +148,10 @@ interface Pair extends Parameter {
   grad: Float32Array | null;
 }
 
-function twoOf(backend: BackendName): { a: Pair; b: Pair; optimizer: SGD } {
+function twoOf(backend: BackendName): { a: Pair; b: Pair; optimizer: SGD<HostArray> } {
   const a: Pair = { data: array(1, 1), grad: array(1, 2), name: "a" };
   const b: Pair = { data: array(1), grad: array(4), name: "b" };
-  const optimizer = new SGD([{ params: [a] }, { params: [b] }], { lr: 1, backend });
+  const optimizer = new SGD<HostArray>([{ params: [a] }, { params: [b] }], { lr: 1, backend });
   return { a, b, optimizer };
 }
 
@@ -314,23 +331,22 @@ testOnBackends("lists that change while the step is prepared have no effect", (b
   assertEquals(a.data, array(-1, -2));
 });
 
-async function trainedAsync(backend: BackendName, isAsync: boolean): Promise<unknown> {
-  const n = 300_001;
-  const parameters = [n, 5].map((length, i) => ({
-    data: MAKE.bfloat16(numbers(i, length)),
-    grad: MAKE.bfloat16(numbers(i + 0.5, length)),
+async function trained(backend: BackendName, isAsync: boolean): Promise<unknown> {
+  const lengths = [LARGE, 5];
+  const parameters = lengths.map((length, i) => ({
+    data: make("bfloat16", i, length),
+    grad: make("bfloat16", 10 + i, length),
   }));
   const optimizer = new SGD<HostArray>(parameters, { lr: 0.1, momentum: 0.9, backend });
   for (let step = 0; step < 3; step++) {
     const addGradients = [1, 2, 3].map((k) =>
-      [n, 5].map((length) => MAKE.bfloat16(numbers(k + step / 3, length)))
+      lengths.map((length) => make("bfloat16", 100 * k + step, length))
     );
-    const options = { addGradients, maxNorm: 2, gradScale: 4, foreach: step === 1 };
-    const { foreach: _, ...own } = options;
-    if (isAsync) await optimizer.stepAsync(own);
-    else optimizer.step(own);
+    const options = { addGradients, maxNorm: 2, gradScale: 4 };
+    if (isAsync) await optimizer.stepAsync(options);
+    else optimizer.step(options);
   }
-  return [parameters.map(({ data }) => toNumbers(data)), optimizer.lastStep];
+  return [parameters.map(({ data }) => digest([toNumbers(data)])), optimizer.lastStep];
 }
 
 const skipsCpu = { ignore: cpuMissing !== null };
@@ -342,7 +358,7 @@ for (const backend of ["js", "cpu"] as const) {
     name: `${backend}: stepAsync has the bits of step${reason}`,
     ignore,
     fn: async () => {
-      assertEquals(await trainedAsync(backend, true), await trainedAsync(backend, false));
+      assertEquals(await trained(backend, true), await trained(backend, false));
     },
   });
 }
