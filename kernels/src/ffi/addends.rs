@@ -3,7 +3,7 @@
 use super::gradient_views::view;
 use super::layout::{CallRow, Row};
 use super::pointers::{pointer, read};
-use super::rows::check;
+use super::row_checks::check;
 use crate::error::Error;
 use crate::gradients::addends::Addends;
 use crate::gradients::{GradientView, Read};

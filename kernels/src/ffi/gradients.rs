@@ -5,7 +5,7 @@ use super::gradient_views::{view, view_mut};
 use super::layout::{Row, dtype};
 use super::pointers::{group_table, table, write};
 use super::process::{config, guard};
-use super::rows::check;
+use super::row_checks::check;
 use crate::error::Error;
 use crate::gradients::multiply::{self, multiply};
 use crate::gradients::norm::{self, Sum, Total};

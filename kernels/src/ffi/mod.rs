@@ -22,6 +22,7 @@ mod mixed;
 mod pointers;
 mod process;
 mod resident;
+mod row_checks;
 mod rows;
 mod sparse;
 mod step;
