@@ -5,9 +5,12 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::simd::Level;
 
-/// Bytes of gradients that a thread takes at a time: enough to hide the cost of a task,
-/// few enough to balance two threads within a few percent on a model of a million elements.
-const GRAIN_BYTES: usize = 1 << 18;
+/// Bytes of gradients that a thread takes at a time, at least and at most: enough to hide what handing
+/// them over costs. In between it is a part of a thread's share, so that all end at about the same time.
+const GRAIN_BYTES: [usize; 2] = [1 << 16, 1 << 18];
+
+/// Parts that a thread's share of a small model is cut into.
+const PARTS: usize = 4;
 
 /// Bytes below which a step stays on the calling thread, because waking another costs more.
 pub(crate) const PARALLEL_BYTES: usize = 1 << 19;
@@ -21,7 +24,7 @@ pub trait Task: Sized + Send {
     /// What all tasks share: the hyperparameters of the groups, for example.
     type Plan: Sync + ?Sized;
 
-    /// Bytes of the tensor's gradient.
+    /// Bytes of the tensor's gradient, in the type that is computed in: how much work it is.
     fn bytes(&self) -> usize;
     /// Two halves of about the same size.
     fn halve(self) -> (Self, Self);
@@ -37,7 +40,7 @@ pub trait TaskList: Sized + Send {
 
     /// The number of tensors.
     fn count(&self) -> usize;
-    /// Bytes of a tensor's gradient; 0 if there is nothing to be done to it.
+    /// As [`Task::bytes`] of a tensor; 0 if there is nothing to be done to it.
     fn bytes(&self, index: usize) -> usize;
     /// Hands the task for a tensor to a runner, unless there is nothing to be done.
     fn run(&mut self, index: usize, runner: &Runner<'_, Self::Plan>);
@@ -60,7 +63,9 @@ pub fn run<L: TaskList>(
     if config.threads() == 1 || bytes < PARALLEL_BYTES {
         Runner { plan, level, grain: usize::MAX }.run_all(tasks);
     } else {
-        let runner = Runner { plan, level, grain: GRAIN_BYTES };
+        let [least, most] = GRAIN_BYTES;
+        let grain = (bytes / (PARTS * config.threads())).clamp(least, most);
+        let runner = Runner { plan, level, grain };
         config.pool()?.install(|| runner.run_split(tasks, bytes));
     }
     Ok(())

@@ -89,15 +89,15 @@ export function zeroSparse(plan: Plan): (() => void) | null {
 }
 
 /**
- * Zeroes the gradients that the passes of a step have not: those that were added, those on devices, and
- * all of them if the step was skipped.
+ * Zeroes the arrays of gradients that the passes of a step have not: those that were added, and all of
+ * them if it was skipped. Devices have zeroed their tensors in any case.
  */
 export function zeroRest({ table, addends }: Plan, { skipped }: StepReport): void {
   if (addends.count > 0) fillZero(addends.arrays);
-  if (!skipped && table.devices.length === 0) return;
+  if (!skipped) return;
   fillZero(
     table.grads.filter((grad, row): grad is Tensor =>
-      grad !== null && (skipped || table.gradientKind(row) === "device")
+      grad !== null && table.gradientKind(row) === "dense"
     ),
   );
 }

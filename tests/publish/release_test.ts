@@ -123,7 +123,7 @@ Deno.test("the package gets the checksums of all platforms, or none", async () =
 const cargo = await run("cargo", ["--version"]).then(({ code }) => code === 0, () => false);
 
 Deno.test({
-  name: `a release holds both libraries, stripped; the CPU path takes less than 1.1 MB${
+  name: `a release holds both libraries, stripped; the CPU path takes less than 1.25 MB${
     cargo ? "" : " (skipped: cargo is not installed)"
   }`,
   ignore: !cargo,
@@ -134,7 +134,7 @@ Deno.test({
       libraries.map(({ name }) => name),
       [false, true].map((cpuOnly) => releasedName("0.1.0", PLATFORM, cpuOnly)),
     );
-    assert(libraries[1].size < 1.1e6, `${libraries[1].size} bytes`);
+    assert(libraries[1].size < 1.25e6, `${libraries[1].size} bytes`);
     for (const { name } of libraries) await assertLoads(join(dist.path, name));
     if (Deno.build.os === "linux") {
       await assertRejects(() => buildLibraries(dist.path, "2.2"), Error, "may need glibc 2.2: it");
@@ -154,12 +154,16 @@ async function assertLoads(path: string): Promise<void> {
 /** What workflows run besides tasks: the script that is CI's own, and the tools that a task needs. */
 const OTHERS = /^(bash \.ci\/run|cargo install [a-z-]+ --locked)$/;
 
+/** A file whose place only the runner knows. */
+const RUNNER_FILE = /"\$(RUNNER_TEMP\/[\w.]+|GITHUB_STEP_SUMMARY)"/g;
+
 Deno.test("the workflows do nothing themselves but call the project's tasks", async () => {
   const tasks = Object.keys(JSON.parse(await Deno.readTextFile(join(ROOT, "deno.json"))).tasks);
   let calls = 0;
   for await (const { name } of Deno.readDir(join(ROOT, ".github/workflows"))) {
     const text = await Deno.readTextFile(join(ROOT, ".github/workflows", name));
-    for (const [, command] of text.matchAll(/^ +(?:- )?run: *(.*?)(?: #.*)?$/gm)) {
+    for (const [, line] of text.matchAll(/^ +(?:- )?run: *(.*?)(?: #.*)?$/gm)) {
+      const command = line.replaceAll(RUNNER_FILE, "FILE");
       if (OTHERS.test(command)) continue;
       const [deno, task, which, ...rest] = command.split(" ");
       assertEquals(

@@ -83,15 +83,10 @@ fn check_group(index: usize, row: &Row, groups: &[GroupRow]) -> Result<(), Error
     }
 }
 
-/// Bytes of the gradient of a row that is not idle.
+/// Bytes of the gradient of a row that is not idle, in the type that is computed in.
 #[inline(always)]
 fn bytes_of(row: &Row) -> usize {
-    let element = match row.dtype() {
-        dtype::F32 => size_of::<f32>(),
-        dtype::F64 => size_of::<f64>(),
-        _ if row.has(format::GRAD_F32) => size_of::<f32>(),
-        _ => size_of::<u16>(),
-    };
+    let element = if row.dtype() == dtype::F64 { size_of::<f64>() } else { size_of::<f32>() };
     element.wrapping_mul(row.length as usize)
 }
 

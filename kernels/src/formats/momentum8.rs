@@ -58,8 +58,8 @@ pub(crate) fn encode<R: Registers, const K: usize>(
 ) -> u8 {
     let simd = r.simd();
     let mut maximum = simd.splat_u32s(0);
-    for i in 0..K {
-        let bits = simd.transmute_u32s_f32s(momentum[i]);
+    for x in momentum {
+        let bits = simd.transmute_u32s_f32s(x);
         let magnitude = simd.and_u32s(bits, simd.splat_u32s(0x7fff_ffff));
         maximum = simd.max_u32s(maximum, magnitude);
     }

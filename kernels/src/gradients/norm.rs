@@ -21,6 +21,9 @@ pub const BLOCK: usize = 4096;
 /// Sums that a block is divided into.
 pub const LANES: usize = 16;
 
+/// Blocks that a thread takes at a time: as many bytes as in a step.
+const BLOCKS: usize = 16;
+
 /// What is known of gradients.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Total {
@@ -88,7 +91,8 @@ fn total(gradient: &Sum<'_>, scale: f64, level: Level) -> Total {
 
 fn total_shared(gradient: &Sum<'_>, scale: f64, level: Level) -> Total {
     blocks(gradient, scale, level, |count, block| {
-        let totals: Vec<Total> = (0..count).into_par_iter().with_min_len(8).map(block).collect();
+        let totals: Vec<Total> =
+            (0..count).into_par_iter().with_min_len(BLOCKS).map(block).collect();
         totals.into_iter().fold(Total::NOTHING, Total::and)
     })
 }

@@ -154,11 +154,6 @@ impl Grad<'_> {
             words.fill(0);
         }
     }
-
-    /// Whether it is filled with zeros.
-    pub(super) fn is_cleared(&self) -> bool {
-        matches!(self, Grad::Cleared(..))
-    }
 }
 
 /// Cuts a slice, which may be empty.

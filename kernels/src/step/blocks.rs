@@ -2,7 +2,7 @@
 //! registers, steps them, and stores them again. It is compiled once for each pair of storages; what
 //! else differs is a branch for each block.
 
-use super::arrays::{Arrays, pad};
+use super::arrays::{Arrays, Grad, pad};
 use super::plan::Loops;
 use super::prepare::Preparation;
 use super::storage::{Blocks, Buffer, Copied, Eight, Narrow, Split, Split24, Storage, Wide};
@@ -13,6 +13,7 @@ use crate::rule::{Arithmetic, Factors, Lines, momentum, update};
 use crate::simd::Level;
 use half::{bf16, f16};
 use pulp::Simd;
+use pulp::bytemuck::Pod;
 use std::marker::PhantomData;
 
 /// The ways in which parameters are stored.
@@ -65,22 +66,58 @@ impl Storages {
         }
     }
 
-    /// The gradients of whole blocks, of which one slice is empty.
-    fn grads<'a>(self, wide: &'a [f32], words: &'a [u16]) -> Grads<'a> {
+    /// The gradients of whole blocks.
+    fn grads(self, grad: Grad<'_>) -> Grads<'_> {
+        let (wide, words) = match grad {
+            Grad::Kept(wide, words) => {
+                (Clearing::Kept(wide.as_chunks().0), Clearing::Kept(words.as_chunks().0))
+            }
+            Grad::Cleared(wide, words) => (
+                Clearing::Cleared(wide.as_chunks_mut().0),
+                Clearing::Cleared(words.as_chunks_mut().0),
+            ),
+        };
         match self.grad {
-            GradForm::F32 => Grads::F32(wide.as_chunks().0),
-            GradForm::F16 => Grads::F16(words.as_chunks().0),
-            GradForm::Bf16 => Grads::Bf16(words.as_chunks().0),
+            GradForm::F32 => Grads::F32(wide),
+            GradForm::F16 => Grads::F16(words),
+            GradForm::Bf16 => Grads::Bf16(words),
         }
     }
 }
 
 /// The gradients of whole blocks.
-#[derive(Clone, Copy)]
 enum Grads<'a> {
-    F32(&'a [[f32; BLOCK]]),
-    F16(&'a [[u16; BLOCK]]),
-    Bf16(&'a [[u16; BLOCK]]),
+    F32(Clearing<'a, f32>),
+    F16(Clearing<'a, u16>),
+    Bf16(Clearing<'a, u16>),
+}
+
+/// Blocks that are read, and filled with zeros if that is wanted.
+enum Clearing<'a, T> {
+    Kept(&'a [[T; BLOCK]]),
+    Cleared(&'a mut [[T; BLOCK]]),
+}
+
+impl<T: Pod> Clearing<'_, T> {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        match self {
+            Clearing::Kept(blocks) => blocks.len(),
+            Clearing::Cleared(blocks) => blocks.len(),
+        }
+    }
+
+    #[inline(always)]
+    fn take<V: Pod, const K: usize>(&mut self, block: usize) -> [V; K] {
+        match self {
+            Clearing::Kept(blocks) => load(&blocks[block]),
+            Clearing::Cleared(blocks) => {
+                let values = load(&blocks[block]);
+                blocks[block] = [T::zeroed(); BLOCK];
+                values
+            }
+        }
+    }
 }
 
 /// What is done to every element of a tensor.
@@ -100,28 +137,30 @@ impl Job {
         Job { factors: *kernel.factors(), lines, preparation: *preparation, key }
     }
 
-    /// Steps so many elements of a tensor, from one on that begins a block.
+    /// Steps the elements of a tensor from one on that begins a block.
     pub(super) fn run(
         &self,
         level: Level,
         storages: Storages,
         arrays: Arrays<'_>,
-        (wide, words): (&[f32], &[u16]),
-        length: usize,
+        grad: Grad<'_>,
         offset: usize,
     ) {
-        let (whole, first) = (length - length % BLOCK, offset / BLOCK);
+        let (length, first) = (grad.len(), offset / BLOCK);
+        let whole = length - length % BLOCK;
         let (arrays, rest) = arrays.split_at(whole);
+        let (grad, mut grad_rest) = grad.split_at(whole);
         let walk = storages.walk();
-        walk(level, self, arrays.blocks(first as u32, self.key), storages.grads(wide, words));
+        walk(level, self, arrays.blocks(first as u32, self.key), storages.grads(grad));
         if whole < length {
             let number = (first + whole / BLOCK) as u32;
-            let wide = pad(&wide[whole.min(wide.len())..]);
-            let words = pad(&words[whole.min(words.len())..]);
+            let (wide, words) = grad_rest.read();
+            let (wide, words) = (pad(wide), pad(words));
             rest.padded(|arrays| {
                 let blocks = arrays.blocks(number, self.key);
-                walk(level, self, blocks, storages.grads(&wide, &words));
+                walk(level, self, blocks, storages.grads(Grad::Kept(&wide, &words)));
             });
+            grad_rest.clear();
         }
     }
 }
@@ -141,13 +180,13 @@ struct Walk<'a, P, M> {
 impl<P: Storage, M: Storage> Body for Walk<'_, P, M> {
     #[inline(always)]
     fn run<R: Registers, const K: usize>(self, r: R) {
-        let Walk { job, mut blocks, grads, .. } = self;
+        let Walk { job, mut blocks, mut grads, .. } = self;
         let stepper = Stepper::<R, K>::new(r, job);
         for block in 0..grads.len() {
             if R::Simd::IS_SCALAR {
-                stepper.step_apart::<P, M>(&mut blocks, &grads, block);
+                stepper.step_apart::<P, M>(&mut blocks, &mut grads, block);
             } else {
-                stepper.step::<P, M>(&mut blocks, &grads, block);
+                stepper.step::<P, M>(&mut blocks, &mut grads, block);
             }
         }
     }
@@ -172,11 +211,11 @@ impl<R: Registers, const K: usize> Stepper<R, K> {
     fn step<P: Storage, M: Storage>(
         &self,
         blocks: &mut Blocks<'_>,
-        grads: &Grads<'_>,
+        grads: &mut Grads<'_>,
         block: usize,
     ) {
         let Stepper { r, lines, .. } = *self;
-        let g = grads.load(r, block);
+        let g = grads.take(r, block);
         let p = P::load(r, blocks, block);
         let b = if lines.reads_buffer() { M::load(r, blocks, block) } else { g };
         let (p, b) = self.update(p, g, b);
@@ -191,11 +230,11 @@ impl<R: Registers, const K: usize> Stepper<R, K> {
     fn step_apart<P: Storage, M: Storage>(
         &self,
         blocks: &mut Blocks<'_>,
-        grads: &Grads<'_>,
+        grads: &mut Grads<'_>,
         block: usize,
     ) {
         let Stepper { r, lines, .. } = *self;
-        let g = grads.load_apart(r, block);
+        let g = grads.take_apart(r, block);
         let p = P::load_apart(r, blocks, block);
         let b = if lines.reads_buffer() { M::load_apart(r, blocks, block) } else { g };
         let (p, b) = self.update_apart(p, g, b);
@@ -242,23 +281,22 @@ impl Grads<'_> {
     }
 
     #[inline(always)]
-    fn load<R: Registers, const K: usize>(&self, r: R, block: usize) -> [Floats<R>; K] {
+    fn take<R: Registers, const K: usize>(&mut self, r: R, block: usize) -> [Floats<R>; K] {
         match self {
-            Grads::F32(blocks) => load(&blocks[block]),
-            Grads::F16(blocks) => widen::<f16, R, K>(r, &blocks[block]),
-            Grads::Bf16(blocks) => widen::<bf16, R, K>(r, &blocks[block]),
+            Grads::F32(blocks) => blocks.take(block),
+            Grads::F16(blocks) => widen::<f16, R, K>(r, blocks.take(block)),
+            Grads::Bf16(blocks) => widen::<bf16, R, K>(r, blocks.take(block)),
         }
     }
 
     #[inline(never)]
-    fn load_apart<R: Registers, const K: usize>(&self, r: R, block: usize) -> [Floats<R>; K] {
-        self.load(r, block)
+    fn take_apart<R: Registers, const K: usize>(&mut self, r: R, block: usize) -> [Floats<R>; K] {
+        self.take(r, block)
     }
 }
 
 #[inline(always)]
-fn widen<W: Word, R: Registers, const K: usize>(r: R, words: &[u16; BLOCK]) -> [Floats<R>; K] {
-    let words: [R::Words; K] = load(words);
+fn widen<W: Word, R: Registers, const K: usize>(r: R, words: [R::Words; K]) -> [Floats<R>; K] {
     each!(K, i => W::widen(r, words[i]))
 }
 

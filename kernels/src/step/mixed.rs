@@ -84,7 +84,7 @@ pub struct Mixed<'a> {
 impl<'a> Mixed<'a> {
     /// A parameter of the first group after its first step, rounded to the nearest.
     pub fn new(param: Param<'a>, grad: MixedGradient<'a>, momentum: Momentum<'a>) -> Self {
-        let (form, arrays) = arrays_of(param);
+        let (form, arrays) = (form_of(&param), arrays_of(param));
         let length = arrays.wide.len().max(arrays.words.len());
         let (eight, arrays) = match momentum {
             Momentum::None => (false, arrays),
@@ -109,8 +109,7 @@ impl<'a> Mixed<'a> {
         Mixed { arrays: self.arrays.reborrow(), grad: self.grad.reborrow(), ..*self }
     }
 
-    /// Checks that the group exists, and that all arrays are of one length; returns the bytes of the
-    /// gradient.
+    /// Checks that the group exists, and that all arrays are of one length; returns [`Task::bytes`].
     pub(super) fn check(&self, index: usize, plan: &Plan) -> Result<usize, Error> {
         let Some(loops) = plan.loops::<f32>().get(self.group) else {
             return Err(fail(index, "its group does not exist"));
@@ -157,10 +156,8 @@ impl<'a> Mixed<'a> {
     }
 
     /// Steps a part whose parameters are rounded to the nearest.
-    fn step(mut self, job: &Job, level: Level) {
-        let Mixed { storages, arrays, grad, length, offset, .. } = &mut self;
-        job.run(level, *storages, arrays.reborrow(), grad.read(), *length, *offset);
-        grad.clear();
+    fn step(self, job: &Job, level: Level) {
+        job.run(level, self.storages, self.arrays, self.grad, self.offset);
     }
 
     /// Steps a tile whose parameters are rounded by random bits.
@@ -173,14 +170,13 @@ impl<'a> Mixed<'a> {
         if self.arrays.wide.is_empty() {
             form.load(level, words, tile);
             let arrays = Arrays { wide: tile, ..self.arrays.reborrow() };
-            job.run(level, self.storages, arrays, self.grad.read(), self.length, self.offset);
+            job.run(level, self.storages, arrays, self.grad, self.offset);
             form.scatter(level, tile, words, random);
         } else {
             let arrays = self.arrays.reborrow();
-            job.run(level, self.storages, arrays, self.grad.read(), self.length, self.offset);
+            job.run(level, self.storages, arrays, self.grad, self.offset);
             form.scatter(level, self.arrays.wide, words, random);
         }
-        self.grad.clear();
     }
 }
 
@@ -188,11 +184,7 @@ impl Task for Mixed<'_> {
     type Plan = Plan;
 
     fn bytes(&self) -> usize {
-        let element = match self.storages.grad {
-            GradForm::F32 => size_of::<f32>(),
-            GradForm::F16 | GradForm::Bf16 => size_of::<u16>(),
-        };
-        element * self.length
+        size_of::<f32>() * self.length
     }
 
     fn halve(self) -> (Self, Self) {
@@ -201,10 +193,9 @@ impl Task for Mixed<'_> {
         (part, rest.expect("a part that is halved is longer than a line"))
     }
 
-    /// Steps all of it at once if the gradient is kept, and else a tile at a time, so that the gradient is
-    /// still in the first-level cache when it is cleared.
+    /// Steps all of it at once, or a tile at a time if its parameters are rounded by random bits.
     fn run(self, plan: &Plan, level: Level) {
-        if !self.stochastic && !self.grad.is_cleared() {
+        if !self.stochastic || matches!(self.storages.form, Form::Wide) {
             let job = self.job(plan);
             return self.step(&job, level);
         }
@@ -298,40 +289,39 @@ impl Form {
     }
 }
 
-fn arrays_of(param: Param<'_>) -> (Form, Arrays<'_>) {
+fn form_of(param: &Param<'_>) -> Form {
+    match param {
+        Param::F32(_) => Form::Wide,
+        Param::F16(_) => Form::F16,
+        Param::Bf16(_) => Form::Bf16,
+        Param::F16Master(..) => Form::CopiedF16,
+        Param::Bf16Master(..) => Form::CopiedBf16,
+        Param::Split(..) => Form::Split,
+        Param::Split24(..) => Form::Split24,
+    }
+}
+
+fn arrays_of(param: Param<'_>) -> Arrays<'_> {
     let mut arrays = Arrays::default();
-    let form = match param {
-        Param::F32(values) => {
-            arrays.wide = values;
-            Form::Wide
-        }
-        Param::F16(values) => {
-            arrays.words = values.reinterpret_cast_mut();
-            Form::F16
-        }
-        Param::Bf16(values) => {
-            arrays.words = values.reinterpret_cast_mut();
-            Form::Bf16
-        }
+    match param {
+        Param::F32(values) => arrays.wide = values,
+        Param::F16(values) => arrays.words = values.reinterpret_cast_mut(),
+        Param::Bf16(values) => arrays.words = values.reinterpret_cast_mut(),
         Param::F16Master(values, masters) => {
             (arrays.words, arrays.wide) = (values.reinterpret_cast_mut(), masters);
-            Form::CopiedF16
         }
         Param::Bf16Master(values, masters) => {
             (arrays.words, arrays.wide) = (values.reinterpret_cast_mut(), masters);
-            Form::CopiedBf16
         }
         Param::Split(values, corrections) => {
             arrays.words = values.reinterpret_cast_mut();
             arrays.lower_words = cast_slice_mut(corrections);
-            Form::Split
         }
         Param::Split24(values, corrections) => {
             (arrays.words, arrays.lower_bytes) = (values.reinterpret_cast_mut(), corrections);
-            Form::Split24
         }
-    };
-    (form, arrays)
+    }
+    arrays
 }
 
 fn grad_of(grad: MixedGradient<'_>) -> (GradForm, Grad<'_>) {

@@ -2,9 +2,11 @@
 //!
 //! A tensor that is stored as it is computed with takes the direct loop: it reads parameter, gradient
 //! and buffer once and writes parameter and buffer once, which is 20 bytes per float32 element with
-//! momentum and 12 without (16 on a first step, which does not read the buffer). The others take the
-//! tiled loop: tensors of 16-bit types, and all tensors of a step that unscales, clips or clears
-//! gradients. Which loop a tensor takes depends on nothing but the tensor and its group.
+//! momentum and 12 without (16 on a first step, which does not read the buffer). What is computed with in
+//! float32 and stored otherwise, or whose gradients are unscaled, clipped or cleared, takes the loop over
+//! blocks, which converts in registers. Types that are rounded after every operation, and float64 of
+//! which gradients are prepared, take the tiled loop. Which loop a tensor takes depends on nothing but the
+//! tensor and its group.
 //!
 //! Arrays of one step do not overlap, which ndarray's views already say in their types.
 

@@ -106,7 +106,7 @@ impl<H: Element<T>, B: Element<T>, T: Blocked> Task for Slot<'_, H, B, T> {
 
     #[inline(always)]
     fn bytes(&self) -> usize {
-        size_of::<H>() * self.param.len()
+        size_of::<T>() * self.param.len()
     }
 
     fn halve(self) -> (Self, Self) {
@@ -154,7 +154,7 @@ impl<H: Element<T>, B: Element<T>, T: Blocked> Slot<'_, H, B, T> {
             Some(b) if b.len() != n || b.as_slice().is_none() => {
                 Err(fail(index, "its momentum buffer has another length or is not contiguous"))
             }
-            _ => Ok(size_of::<H>() * n),
+            _ => Ok(size_of::<T>() * n),
         }
     }
 
