@@ -18,7 +18,7 @@ import {
 } from "npm:@jax-js/jax@0.1.25";
 import { loadState, saveState, SGD } from "@descent/sgd";
 import { cosineAnnealingLR, LRScheduler } from "@descent/sgd/schedules";
-import { adoptDevice } from "@descent/sgd/webgpu";
+import { adoptDevice, type WebGpuTensor } from "@descent/sgd/webgpu";
 import { CLASSES, type Dataset, PIXELS, readDigits, split } from "./digits/dataset.ts";
 import { Network } from "./digits/network.ts";
 import { openStream, permutation, STREAM } from "./digits/random.ts";
@@ -44,17 +44,20 @@ weights.forEach(({ data }, i) => saved && data.set(saved.parameters![i].data as 
 
 const gpu = device === "webgpu" ? adoptDevice(getWebGPUDevice()) : null;
 const arrays = gpu && weights.map(({ data, shape }) => toArray(data, shape));
-const tensorOf = (array: np.Array) => gpu!.tensor(array.ref.gpuBufferSync(), { length: array.size });
+const tensorOf = (array: np.Array) =>
+  gpu!.tensor(array.ref.gpuBufferSync(), { length: array.size });
+type Data = Float32Array | WebGpuTensor;
 const params = weights.map(({ name, shape, data }, i) => {
-  return { name, shape, data: arrays ? tensorOf(arrays[i]) : data, grad: null as typeof data | null };
+  return { name, shape, data: arrays ? tensorOf(arrays[i]) : data, grad: null as Data | null };
 });
-const optimizer = new SGD(params, { lr: 0.1, momentum: 0.9, weightDecay: 1e-4 });
+const optimizer = new SGD<Data>(params, { lr: 0.1, momentum: 0.9, weightDecay: 1e-4 });
 const scheduler = new LRScheduler(optimizer, cosineAnnealingLR({ tMax: EPOCHS }));
 if (saved) optimizer.loadStateDict(saved);
 if (saved) scheduler.loadStateDict(saved.lr_scheduler!);
 
 /** The parameters as jax-js takes them: its own arrays, or copies of ours. */
-const inputs = () => arrays?.map((array) => array.ref) ?? weights.map((w) => toArray(w.data, w.shape));
+const inputs = () =>
+  arrays?.map((array) => array.ref) ?? weights.map((w) => toArray(w.data, w.shape));
 
 for (let epoch = scheduler.lastEpoch + 1; epoch <= EPOCHS; epoch++) {
   const order = permutation(openStream(SEED, STREAM.epoch(epoch)), train.length);
@@ -62,16 +65,17 @@ for (let epoch = scheduler.lastEpoch + 1; epoch <= EPOCHS; epoch++) {
   for (let from = 0; from < order.length; from += BATCH) {
     const rows = order.subarray(from, from + BATCH);
     const [loss, grads] = lossAndGrad(inputs(), ...batchOf(train, rows));
-    // Not `await grad.data()`, which takes more than ten times as long in Deno.
-    grads.forEach((grad, i) => params[i].grad = gpu ? tensorOf(grad) : grad.dataSync());
+    grads.forEach((grad, i) => params[i].grad = gpu ? tensorOf(grad) : dataOf(grad));
     optimizer.step({ maxNorm: 5 });
     if (gpu) grads.forEach((grad) => grad.dispose());
     total = total.add(loss.mul(rows.length)); // nothing waits for the value before the epoch ends
   }
   scheduler.step();
   const testLoss = lossOf(inputs(), ...batchOf(test, Uint32Array.from(test.labels.keys())));
-  const losses = [(await total.data())[0] / train.length, (await testLoss.data())[0]];
-  console.log(`epoch ${epoch}/${EPOCHS}  loss ${losses[0].toFixed(6)}  test ${losses[1].toFixed(6)}`);
+  const losses = [await numberOf(total) / train.length, await numberOf(testLoss)];
+  console.log(
+    `epoch ${epoch}/${EPOCHS}  loss ${losses[0].toFixed(6)}  test ${losses[1].toFixed(6)}`,
+  );
   await saveState(path, optimizer, { parameters: true, scheduler });
 }
 
@@ -84,6 +88,16 @@ function batchOf({ images, labels }: Dataset, rows: Uint32Array): [x: np.Array, 
     y[i * CLASSES + labels[row]] = 1;
   });
   return [toArray(x, [rows.length, PIXELS]), toArray(y, [rows.length, CLASSES])];
+}
+
+/** A gradient as an array. `await grad.data()` takes more than ten times as long on WebAssembly in Deno. */
+function dataOf(grad: np.Array): Float32Array {
+  return grad.dataSync() as Float32Array;
+}
+
+/** A number, for which nobody has to block on a GPU. */
+async function numberOf(array: np.Array): Promise<number> {
+  return (gpu ? await array.data() : array.dataSync())[0];
 }
 
 function toArray(data: Float32Array, shape: readonly number[]): np.Array {

@@ -18,7 +18,11 @@ const weights = {
   data: new BFloat16Array(INPUTS), // a Uint16Array of bits: `toFloat32Array` has the numbers
   grad: new BFloat16Array(INPUTS),
 };
-const optimizer = new SGD<BFloat16Array>([weights], { lr: 0.5, momentum: 0.9, masterWeights: true });
+const optimizer = new SGD<BFloat16Array>([weights], {
+  lr: 0.5,
+  momentum: 0.9,
+  masterWeights: true,
+});
 const scaler = new GradScaler({ growthInterval: 100 });
 
 for (let step = 1; step <= STEPS; step++) {

@@ -11,7 +11,11 @@ import { SGD } from "jsr:@descent/sgd@^0.1.0";
 const { names, rows, labels } = parse(await Deno.readTextFile(Deno.args[0]));
 const columns = names.length;
 
-const weights = { data: new Float32Array(columns), grad: new Float32Array(columns), name: "weights" };
+const weights = {
+  data: new Float32Array(columns),
+  grad: new Float32Array(columns),
+  name: "weights",
+};
 const bias = { data: new Float32Array(1), grad: new Float32Array(1), name: "bias" };
 const optimizer = new SGD(
   [{ params: [weights], weightDecay: 1e-4 }, { params: [bias] }],

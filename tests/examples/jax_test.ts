@@ -70,9 +70,13 @@ test("examples/jax_digits.ts learns on WebAssembly, and resumes from its file", 
   await learns();
 });
 
-test("examples/jax_digits.ts --webgpu learns alike on the device of jax-js", noAdapter, async () => {
-  const [onDevice, onHost] = [await learns("--webgpu"), await learns()];
-  onDevice.flat().forEach((loss, i) => {
-    assert(Math.abs(loss - onHost.flat()[i]) < 1e-3, `${onDevice}\n${onHost}`);
-  });
-});
+test(
+  "examples/jax_digits.ts --webgpu learns alike on the device of jax-js",
+  noAdapter,
+  async () => {
+    const [onDevice, onHost] = [await learns("--webgpu"), await learns()];
+    onDevice.flat().forEach((loss, i) => {
+      assert(Math.abs(loss - onHost.flat()[i]) < 1e-3, `${onDevice}\n${onHost}`);
+    });
+  },
+);

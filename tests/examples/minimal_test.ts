@@ -28,7 +28,9 @@ for (const name of Object.keys(EXAMPLES)) {
     assert(imports.length > 0);
     for (const one of imports) assertMatch(one, /^jsr:@descent\/sgd@\^0\.1\.0(\/schedules)?$/);
     const [before, copied, after] = text.split(/^\/\/ (?:Copy from|To) here -+\n/m);
-    assert(before.length > 0 && copied.includes("optimizer.step") || copied.includes("scaler.step"));
+    assert(
+      before.length > 0 && copied.includes("optimizer.step") || copied.includes("scaler.step"),
+    );
     assert(after.length > 0);
   });
 }

@@ -1,7 +1,7 @@
 //! Checked rows of the tensor table, as tasks of a step.
 
 use super::addends::AddendTable;
-use super::layout::{GroupRow, Row, dtype, format};
+use super::layout::{GroupRow, Row, dtype};
 use super::mixed::mixed;
 use super::pointers::pointer;
 use super::row_checks::check;

@@ -44,7 +44,10 @@ function addGroup(world: World, random: Random): void {
 function optionsFor(world: World, random: Random, optimizer: SGD): StepOptions {
   const options = someStepOptions(random);
   if (!random.chance(0.25)) return options;
-  const lists = Array.from({ length: random.int(0, 3) }, () => someGradients(world, random, optimizer));
+  const lists = Array.from(
+    { length: random.int(0, 3) },
+    () => someGradients(world, random, optimizer),
+  );
   return { ...options, addGradients: lists };
 }
 
