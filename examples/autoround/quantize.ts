@@ -78,8 +78,8 @@ function trainNetwork(
 /** The layers, with copies of their weights. */
 function layersOf({ parameters: [w1, b1, w2, b2] }: Network): Layer[] {
   return [
-    { weights: w1.data.slice(), bias: b1.data, relu: true },
-    { weights: w2.data.slice(), bias: b2.data, relu: false },
+    { weights: new Float32Array(w1.data), bias: new Float32Array(b1.data), relu: true },
+    { weights: new Float32Array(w2.data), bias: new Float32Array(b2.data), relu: false },
   ];
 }
 

@@ -4,7 +4,7 @@ import type { Dataset } from "./dataset.ts";
 import { uniform } from "./random.ts";
 import type { Random } from "./random.ts";
 
-type Vector = Float32Array<ArrayBuffer>;
+type Vector = Float32Array;
 
 /** A tensor of the network; what the optimizer steps. */
 export interface Tensor {
@@ -13,6 +13,9 @@ export interface Tensor {
   readonly data: Vector;
   readonly grad: Vector;
 }
+
+/** Makes a tensor of zeros, or finds one that is there already. */
+export type TensorMaker = (name: string, shape: readonly number[]) => Tensor;
 
 /** How well a network does on a data set. */
 export interface Score {
@@ -43,13 +46,25 @@ export class Network {
   /** The outputs: scores, then probabilities, then the gradient of the loss by the scores. */
   readonly #outputs: Vector;
 
-  constructor({ inputs, hidden, outputs }: Sizes, random: Random) {
+  /**
+   * Makes a network.
+   *
+   * @param sizes How many values there are between the layers.
+   * @param random Where the weights come from; null leaves them as `make` gives them.
+   * @param make Makes each tensor.
+   */
+  constructor(
+    { inputs, hidden, outputs }: Sizes,
+    random: Random | null,
+    make: TensorMaker = createTensor,
+  ) {
     this.parameters = [
-      createWeights("hidden.weight", inputs, hidden, random),
-      createTensor("hidden.bias", [hidden]),
-      createWeights("output.weight", hidden, outputs, random),
-      createTensor("output.bias", [outputs]),
+      make("hidden.weight", [inputs, hidden]),
+      make("hidden.bias", [hidden]),
+      make("output.weight", [hidden, outputs]),
+      make("output.bias", [outputs]),
     ];
+    if (random !== null) this.parameters.forEach((tensor) => drawWeights(tensor, random));
     this.#inputs = inputs;
     this.#hidden = new Float32Array(hidden);
     this.#hiddenGrad = new Float32Array(hidden);
@@ -60,16 +75,17 @@ export class Network {
    * Adds the gradient of the mean loss over some images to the parameters' gradients.
    *
    * @param rows Which images of the data set; at least one.
+   * @param count What sums are divided by, if that is not the number of images.
    * @returns The mean loss over these images.
    */
-  lossAndGradients({ images, labels }: Dataset, rows: Uint32Array): number {
+  lossAndGradients({ images, labels }: Dataset, rows: Uint32Array, count = rows.length): number {
     let loss = 0;
     for (const row of rows) {
       const image = images.subarray(row * this.#inputs, (row + 1) * this.#inputs);
       loss += this.#forward(image, labels[row]);
-      this.#backward(image, labels[row], 1 / rows.length);
+      this.#backward(image, labels[row], 1 / count);
     }
-    return loss / rows.length;
+    return loss / count;
   }
 
   /** Scores the network on all images of a data set. */
@@ -108,16 +124,17 @@ export class Network {
   }
 }
 
+/** A tensor of zeros. */
 function createTensor(name: string, shape: readonly number[]): Tensor {
   const length = shape.reduce((product, size) => product * size, 1);
   return { name, shape, data: new Float32Array(length), grad: new Float32Array(length) };
 }
 
-function createWeights(name: string, from: number, to: number, random: Random): Tensor {
-  const tensor = createTensor(name, [from, to]);
-  const limit = Math.sqrt(6 / from);
-  for (let i = 0; i < tensor.data.length; i++) tensor.data[i] = uniform(random, limit);
-  return tensor;
+/** Draws the elements of a matrix; biases stay as they are. */
+function drawWeights({ shape, data }: Tensor, random: Random): void {
+  if (shape.length < 2) return;
+  const limit = Math.sqrt(6 / shape[0]);
+  for (let i = 0; i < data.length; i++) data[i] = uniform(random, limit);
 }
 
 /** out <- x W + b */

@@ -8,7 +8,7 @@ use arrays::{Arrays, SIZES, stepped};
 use configs::each_config;
 use descent_kernels::config::Config;
 use descent_kernels::gradients::GradientView;
-use descent_kernels::gradients::norm::{self, BLOCK, LANES};
+use descent_kernels::gradients::norm::{self, BLOCK, LANES, Sum};
 use descent_kernels::rule::Hyperparameters;
 use descent_kernels::step::{self, Call, Gradient, Plan, Slot, Tensor};
 use half::f16;
@@ -80,7 +80,7 @@ fn norms_have_the_same_bits_at_every_level_and_on_any_number_of_threads() {
                 GradientView::F32(ArrayView1::from(&values[..])),
                 GradientView::F16(ArrayView1::from(&halves[..])),
             ];
-            let totals = norm::totals(&gradients, 0.3, config).unwrap();
+            let totals = norm::totals(&gradients.map(Sum::from), 0.3, config).unwrap();
             let found: Vec<f64> = totals.iter().map(|total| total.squares).collect();
             assert_eq!(found, [squares(&scaled), squares(&wide)], "{config:?}");
             assert!(totals.iter().all(|total| total.finite));
@@ -96,18 +96,18 @@ fn one_gradient_that_is_not_finite_is_found_wherever_it_lies() {
         each_config(|config, _| {
             for scale in [1.0, 1e-60] {
                 let gradient = GradientView::F32(ArrayView1::from(&values[..]));
-                let totals = norm::totals(&[gradient], scale, config).unwrap();
+                let totals = norm::totals(&[gradient.into()], scale, config).unwrap();
                 assert!(!totals[0].finite, "{bad} at {at}, {config:?}");
             }
         });
     }
     let huge = [1e300_f64, -1e300];
     let gradient = GradientView::F64(ArrayView1::from(&huge[..]));
-    let total = norm::totals(&[gradient], 1.0, &Config::default()).unwrap()[0];
+    let total = norm::totals(&[gradient.into()], 1.0, &Config::default()).unwrap()[0];
     assert!(total.finite && total.squares == f64::INFINITY);
     let large = [3e38_f32; 3];
     let gradient = GradientView::F32(ArrayView1::from(&large[..]));
-    assert!(!norm::totals(&[gradient], 4.0, &Config::default()).unwrap()[0].finite);
+    assert!(!norm::totals(&[gradient.into()], 4.0, &Config::default()).unwrap()[0].finite);
 }
 
 #[test]

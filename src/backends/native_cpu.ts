@@ -63,10 +63,14 @@ function createCpu({ symbols, pinned }: Library): Backend {
       if (status !== 0) unwrap(symbols, status);
       if (plan.sparse.steps.length > 0) stepSparse(plan, from, to);
     },
-    norm({ rows, grads, groups }, inverseScale, sums): void {
+    norm({ rows, grads, groups, addends }, inverseScale, sums): void {
       const { descent_norm } = symbols;
       const { length } = grads;
-      unwrap(symbols, descent_norm(rows, length, 0, length, inverseScale, sums, groups.length));
+      const added = [addends.words, addends.count] as const;
+      unwrap(
+        symbols,
+        descent_norm(rows, length, 0, length, inverseScale, sums, groups.length, ...added),
+      );
     },
     scale({ rows, grads, groupRows, groups }): void {
       const { descent_scale } = symbols;
@@ -110,13 +114,16 @@ function createAsync(
       }
     },
     async normAsync(plan: Plan, inverseScale, sums, checkAttached): Promise<void> {
-      const { rows, table, groups } = plan;
+      const { rows, table, groups, addends: { words, count } } = plan;
       // One after the other, so that the numbers are added up in the order of the rows.
       for (const { from, to, pins } of callRangesOf(plan, 0, table.count, maxPins)) {
         if (from > 0) checkAttached();
         unwrap(
           symbols,
-          await norm([rows, table.count, from, to, inverseScale, sums, groups.length], pins),
+          await norm(
+            [rows, table.count, from, to, inverseScale, sums, groups.length, words, count],
+            pins,
+          ),
         );
       }
     },

@@ -108,10 +108,10 @@ export const ABI = 7;
 
 /**
  * `int32_t descent_norm(const uint64_t *rows, uint32_t row_count, uint32_t from, uint32_t to,
- * double inverse_scale, double *sums, uint32_t group_count)`
+ * double inverse_scale, double *sums, uint32_t group_count, const uint64_t *addends, uint32_t lists)`
  */
 export const NORM = {
-  parameters: ["buffer", "u32", "u32", "u32", "f64", "buffer", "u32"],
+  parameters: ["buffer", "u32", "u32", "u32", "f64", "buffer", "u32", "buffer", "u32"],
   result: "i32",
 } as const;
 

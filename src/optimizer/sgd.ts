@@ -199,14 +199,16 @@ export class SGD<T extends Tensor = FloatArray> {
    * Updates every parameter that has a gradient, in place. Everything is checked before the first
    * write: if this throws, no parameter and no state has changed.
    *
-   * @param options What happens to gradients in the same pass over memory: they are unscaled, checked,
-   * clipped and zeroed. If the check finds one that is infinite or NaN, the step is skipped, and
+   * @param options What happens to gradients in the same pass over memory: they are added up, unscaled,
+   * checked, clipped and zeroed. If the check finds one that is infinite or NaN, the step is skipped, and
    * `lastStep` reports it: parameters, momentum buffers and "first step" stay as they were.
    * @throws {TypeError} If an array is missing, of another type, detached or resizable; if an option
-   * does not exist or is of another type; if gradients are to be unscaled, checked or clipped that are
-   * sparse or come with `differentiable`, or checked or clipped by their norm that are not all arrays
-   * or all on one GPU; if sparse gradients are to be zeroed of parameters that are frozen.
-   * @throws {RangeError} If lengths differ, arrays overlap, hyperparameters do not fit together or are
+   * does not exist or is of another type; if gradients are to be added up, unscaled, checked or clipped
+   * that are sparse or come with `differentiable`, added up that are not arrays, or checked or clipped by
+   * their norm that are not all arrays or all on one GPU; if sparse gradients are to be zeroed of
+   * parameters that are frozen.
+   * @throws {RangeError} If lengths differ, also of the lists of gradients to add; if arrays overlap,
+   * hyperparameters do not fit together or are
    * larger than the type in which an update is computed can hold; if an option is out of range; if
    * gradients are to be zeroed that share memory.
    * @throws {Error} If `stepAsync` is running.

@@ -13,6 +13,7 @@ import { createSpans, findOverlap, overlapError, sortApart, Written } from "../m
 import type { NamedSpan, Spans } from "../memory/overlap.ts";
 import { isObject } from "../memory/slab.ts";
 import type { StateArray } from "../memory/slab.ts";
+import type { Addends } from "./addends.ts";
 import { BUFFER, DATA, GRAD, MASTER, readWord, ROW } from "./layout.ts";
 import type { SparseTable } from "./sparse.ts";
 import type { TensorTable } from "./tensor_table.ts";
@@ -63,6 +64,28 @@ export class AliasChecker {
    */
   checkValues(): void {
     this.#compareValues(this.#written ??= writtenOf(this.#table));
+  }
+
+  /**
+   * Checks gradients that are added to others, after `check`.
+   *
+   * @param isZeroing Whether they are written, too.
+   * @throws {RangeError} If they overlap what the step writes.
+   */
+  checkAddends(addends: Addends, isZeroing: boolean): void {
+    const { spans, nameAt } = addends.spans;
+    const refuse = (written: Written) => {
+      const at = written.findMeeting(spans);
+      if (at >= 0) throw written.refusal(spans.starts[at], spans.ends[at], nameAt(at));
+    };
+    refuse(this.#written ??= writtenOf(this.#table));
+    if (!isZeroing) return;
+    refuse(gradsOf(this.#table));
+    const list = Array.from(
+      spans.starts,
+      (start, i) => ({ start, end: spans.ends[i], name: nameAt(i) }),
+    );
+    new Written(spans, () => list);
   }
 
   #compareValues(written: Written): void {
@@ -252,13 +275,17 @@ function forEachTensor(
   }
 }
 
-/** The memory of the tensors that a step reads or writes, measured when an array has changed. */
-export function memoryIn(tables: Tables): Memory {
-  const { changes } = tables.table;
+/**
+ * The memory of the tensors that a step reads or writes, measured when an array has changed, or there
+ * are gradients that it adds to its own.
+ */
+export function memoryIn(tables: Tables & { readonly addends: Addends }): Memory {
+  const { addends, table: { changes } } = tables;
   const known = changes.memory;
-  if (known !== null && isCurrent(known)) return known;
-  const tensors: Tensor[] = [];
+  if (known !== null && isCurrent(known) && addends.count === 0) return known;
+  const tensors: Tensor[] = [...addends.arrays];
   forEachTensor(tables, (tensor) => tensors.push(tensor));
+  if (addends.count > 0) return measureMemory(tensors);
   const memory = measureMemory(tensors);
   changes.keepMemory(memory);
   return memory;

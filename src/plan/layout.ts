@@ -2,6 +2,7 @@
 
 import { countOf } from "../core/dtype.ts";
 import type { ElementType, Tensor } from "../core/dtype.ts";
+import type { HostArray } from "../core/host_array.ts";
 import type { RandomState } from "../core/rounding.ts";
 import type { RuleOptions } from "../core/rule.ts";
 
@@ -89,7 +90,7 @@ export const FLAG_SIGN = 4;
 export type CallRow = Float64Array<ArrayBuffer>;
 
 /** Its words. */
-export const CALL_ROW = 6;
+export const CALL_ROW = 8;
 
 /** What gradients are multiplied by to unscale them. */
 export const INVERSE_SCALE = 0;
@@ -105,6 +106,12 @@ export const SEED_LOW = 3;
 export const SEED_HIGH = 4;
 
 export const COUNTER = 5;
+
+/** The address of the table of gradients that are added to those of the rows, or 0. */
+export const ADDENDS = 6;
+
+/** How many words that table has for each row. */
+export const ADDEND_LISTS = 7;
 
 /** Gradients are filled with zeros when they have been used. */
 export const FLAG_ZERO = 1;
@@ -216,6 +223,7 @@ export function writeCall(
   row: Float64Array,
   { inverseScale, maxValue, zeroGrad }: CallOptions,
   { seed, counter }: RandomState,
+  addends: { readonly address: number; readonly count: number },
 ): void {
   row[INVERSE_SCALE] = inverseScale;
   row[MAX_VALUE] = maxValue;
@@ -223,7 +231,25 @@ export function writeCall(
   row[SEED_LOW] = seed % 2 ** 32;
   row[SEED_HIGH] = Math.floor(seed / 2 ** 32);
   row[COUNTER] = counter;
+  row[ADDENDS] = addends.address;
+  row[ADDEND_LISTS] = addends.count;
 }
+
+/** Gradients that are added to those of rows. */
+export interface AddedGradients {
+  /** How many can be added to that of a row. */
+  readonly count: number;
+  /** So many words for each row: addresses, or 0 for none. */
+  readonly words: BigUint64Array<ArrayBuffer>;
+  /** What is added to the gradient of a row, in order; null if that is nothing. */
+  of(row: number): readonly HostArray[] | null;
+}
+
+const NOTHING_ADDED: AddedGradients = Object.freeze({
+  count: 0,
+  words: new BigUint64Array(0),
+  of: () => null,
+});
 
 /** Gradients in tables: those of a plan, or some that belong to no plan. */
 export interface Gradients {
@@ -237,6 +263,8 @@ export interface Gradients {
   readonly grads: readonly (Tensor | null)[];
   /** As many as the group table has rows. */
   readonly groups: { readonly length: number };
+  /** What is added to them. */
+  readonly addends: AddedGradients;
 }
 
 /** Tables of gradients that belong to no parameter, in one group. */
@@ -256,5 +284,5 @@ export function tabulate(
   const groupRows = new Float64Array(GROUP_ROW);
   groupRows[COEFFICIENT] = 1;
   const grads = gradients.map(({ grad }) => grad);
-  return { rows, halves, groupRows, grads, groups: { length: 1 } };
+  return { rows, halves, groupRows, grads, groups: { length: 1 }, addends: NOTHING_ADDED };
 }

@@ -6,9 +6,11 @@
 import { FLOAT32 } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { bufferOf } from "../core/intrinsics.ts";
+import { refusal } from "../core/validate.ts";
 import { isObject } from "../memory/slab.ts";
 import type { StateArray } from "../memory/slab.ts";
 import type { CallRange } from "./changes.ts";
+import type { AddedGradients } from "./layout.ts";
 import type { Plan } from "./plan.ts";
 
 /**
@@ -29,9 +31,9 @@ export function callRangesOf(
   to: number,
   maxPins: (wanted: number) => number,
 ): readonly CallRange[] {
-  const { table } = plan;
-  const most = maxPins(MOST_OF_ROW * (to - from));
-  if (to - from < table.count) return divide(plan, from, to, most);
+  const { table, addends } = plan;
+  const most = maxPins((MOST_OF_ROW + addends.count) * (to - from) + 1);
+  if (to - from < table.count || addends.count > 0) return divide(plan, from, to, most);
   const { callRanges: known } = table.changes;
   if (known?.every(({ pins }) => pins.length <= most)) return known;
   const divided = divide(plan, from, to, most);
@@ -40,14 +42,16 @@ export function callRangesOf(
 }
 
 function divide(plan: Plan, from: number, to: number, most: number): readonly CallRange[] {
-  const { table } = plan;
+  const { table, addends } = plan;
+  const mostOfRow = MOST_OF_ROW + addends.count;
+  checkRoom(addends.count, most - MOST_OF_ROW - 1);
   const ranges: CallRange[] = [];
-  let pins = new PinList();
+  let pins = new PinList(addends);
   let begin = from;
   for (let row = from; row < to; row++) {
-    if (pins.list.length > most - MOST_OF_ROW) {
+    if (pins.list.length > most - mostOfRow) {
       ranges.push({ from: begin, to: row, pins: pins.list });
-      [pins, begin] = [new PinList(), row];
+      [pins, begin] = [new PinList(addends), row];
     }
     const kind = table.gradientKind(row);
     if (kind === "dense" || kind === "sparse") pinRow(plan, row, pins);
@@ -56,12 +60,20 @@ function divide(plan: Plan, from: number, to: number, most: number): readonly Ca
   return ranges;
 }
 
-function pinRow({ table, sparse }: Plan, row: number, pins: PinList): void {
+/** Refuses more gradients of one parameter than a call can keep alive. */
+function checkRoom(lists: number, most: number): void {
+  if (lists <= most) return;
+  const needed = `stepAsync adds at most ${most} lists`;
+  throw new RangeError(refusal("add gradients", needed, lists, "number"));
+}
+
+function pinRow({ table, sparse, addends }: Plan, row: number, pins: PinList): void {
   const matrix = sparse.find(row);
   const grad = matrix?.values ?? table.grads[row];
   if (grad === null) return; // a sparse one of an empty matrix
   pins.add(table.datas[row] as HostArray);
   pins.add(grad as HostArray);
+  addends.of(row)?.forEach((array) => pins.add(array));
   if (matrix !== undefined) {
     pins.add(matrix.indices);
     if (matrix.used !== null) pins.add(matrix.used.bits);
@@ -75,7 +87,11 @@ class PinList {
   readonly list: ArrayBufferView[] = [];
   readonly #buffers = new Set<unknown>();
 
-  add(array: HostArray | Uint32Array<ArrayBuffer>): void {
+  constructor({ count, words }: AddedGradients) {
+    if (count > 0) this.add(words);
+  }
+
+  add(array: HostArray | Uint32Array<ArrayBuffer> | BigUint64Array<ArrayBuffer>): void {
     const buffer = bufferOf(array);
     if (this.#buffers.has(buffer)) return;
     this.#buffers.add(buffer);

@@ -16,6 +16,8 @@ import type { Precision } from "../core/rounding.ts";
 import { cannot } from "../core/validate.ts";
 import { hasLocks } from "../memory/locks.ts";
 import type { Allocator } from "../memory/slab.ts";
+import { Addends } from "./addends.ts";
+import type { GradientLists } from "./addends.ts";
 import { AliasChecker, assertAllUnlocked, checkNoDataAlias } from "./aliasing.ts";
 import { findDetached, findDetachedSparse } from "./attached.ts";
 import { GroupTable } from "./group_table.ts";
@@ -45,6 +47,8 @@ export class Plan {
   ends: readonly number[] = [];
   /** Whether steps draw random bits: they need a call row then. */
   isRandom = false;
+  /** What the current step adds to its gradients. */
+  readonly addends: Addends;
   /** The sparse gradients of the current step, of rows whose gradient kind is `"sparse"`. */
   readonly sparse = new SparseTable();
 
@@ -67,6 +71,7 @@ export class Plan {
     });
     this.stateArrays = new StateArrays(this.table, memory);
     this.#aliases = new AliasChecker(this.table, this.sparse, address);
+    this.addends = new Addends(this.table, address);
     this.#address = address;
     this.#precision = precision;
   }
@@ -229,8 +234,24 @@ export class Plan {
    * @param coefficients One per group; null if no norm is clipped.
    */
   writeCall(request: CallOptions, coefficients: readonly number[] | null): void {
-    writeCall(this.callRow, request, this.#precision.random);
+    const { count, words } = this.addends;
+    const address = count === 0 ? 0 : this.#address(new Uint32Array(words.buffer));
+    writeCall(this.callRow, request, this.#precision.random, { address, count });
     if (coefficients !== null) this.#groupTable.writeCoefficients(coefficients);
+  }
+
+  /**
+   * Takes the gradients that the step adds to its own, after a refresh.
+   *
+   * @param isZeroing Whether they are zeroed after the step.
+   * @throws {TypeError} If one of them does not fit, or there is no gradient that it could be added to.
+   * @throws {RangeError} If a length differs, or one overlaps what the step writes.
+   * @throws {Error} If a step that is running elsewhere uses one of them.
+   */
+  addGradients(lists: GradientLists, isZeroing: boolean): void {
+    this.addends.bind(lists);
+    this.#aliases.checkAddends(this.addends, isZeroing);
+    this.checkAttached(); // an array can have getters
   }
 
   /**
@@ -318,7 +339,7 @@ export class Plan {
    */
   checkAttached(): void {
     const detached = findDetached(this.table) ??
-      findDetachedSparse(this, nameValues);
+      findDetachedSparse(this, nameValues) ?? this.addends.findDetached();
     if (detached === null) return;
     throw new TypeError(
       cannot("step", `the buffer of ${detached} was detached or resized since it was checked`),

@@ -18,7 +18,7 @@ export function guardArrays(plan: Plan): ArrayGuard {
   const matrices = new Map(plan.sparse.steps.map(({ row }) => [row, plan.parameters[row].grad]));
   const checkAttached = () => {
     const name = findDetached(table) ?? findDetachedData(table) ??
-      findDetachedSparse(plan, (grad) => grad);
+      findDetachedSparse(plan, (grad) => grad) ?? plan.addends.findDetached();
     if (name !== null) throw changeError(name, "detached or resized");
   };
   const checkAll = () => {

@@ -1,6 +1,7 @@
 /** The options of one step: what happens to gradients on their way into the rule. */
 
 import type { DeviceRequest, NormType } from "../core/device.ts";
+import type { HostArray } from "../core/host_array.ts";
 import { isInvertible } from "../core/hyperparameters.ts";
 import {
   checkBoolean,
@@ -12,11 +13,12 @@ import {
   THRESHOLD,
   wrongType,
 } from "../core/validate.ts";
+import type { GradientLists } from "../plan/addends.ts";
 import type { CallOptions } from "../plan/layout.ts";
 
 /**
  * What a step does besides updating, in the same pass over memory. In this order: gradients are
- * divided by `gradScale`, checked, clipped by their norm, clipped by value, used, and zeroed.
+ * added up, divided by `gradScale`, checked, clipped by their norm, clipped by value, used, and zeroed.
  *
  * @example
  * ```ts
@@ -31,6 +33,15 @@ import type { CallOptions } from "../plan/layout.ts";
  * @category Optimizer
  */
 export interface StepOptions {
+  /**
+   * Gradients that are added to those of the parameters: those of other workers, for example. Each list
+   * has one entry for each parameter, in the order of all groups: an array of the type and length of the
+   * parameter's gradient, or null for none. With `g` the gradient, the step uses `g + a1 + a2 + ...` in
+   * the order of the lists, each sum rounded to the type that is computed in; `gradScale`, `maxNorm` and
+   * the others apply to that, and `grad` itself stays as it is. No gradient may be sparse or on a GPU.
+   * @default {[]}
+   */
+  addGradients?: readonly (readonly (HostArray | null)[])[];
   /**
    * What the loss was multiplied by, > 0: gradients are divided by it. A float32 has to hold its
    * inverse.
@@ -57,12 +68,17 @@ export interface StepOptions {
    * @default {true} if gradScale or maxNorm is given
    */
   checkFinite?: boolean;
-  /** Whether gradients are zeros after the step, also after a skipped one. @default {false} */
+  /**
+   * Whether gradients are zeros after the step, also after a skipped one, and those of `addGradients` with
+   * them.
+   * @default {false}
+   */
   zeroGrad?: boolean;
 }
 
 /** The options of a step, checked and complete. */
 export interface StepRequest extends CallOptions, DeviceRequest {
+  readonly addGradients: GradientLists;
   /** An option that reads or changes gradients before they are used, if there is one. */
   readonly reads: keyof StepOptions | null;
 }
@@ -77,6 +93,7 @@ export const NEUTRAL_REQUEST: StepRequest = Object.freeze({
   normType: EUCLIDEAN,
   maxValue: Infinity,
   checkFinite: false,
+  addGradients: [],
   zeroGrad: false,
   reads: null,
 });
@@ -93,6 +110,7 @@ const KEYS: readonly (keyof StepOptions)[] = [
   "maxValue",
   "checkFinite",
   "zeroGrad",
+  "addGradients",
 ];
 
 /**
@@ -142,6 +160,7 @@ function readStepOptions(options: unknown, needed: string): StepRequest {
   checkKnown(options, KEYS);
   const own: StepOptions = { ...options }; // getters are called once
   const { gradScale, maxNorm, maxNormPer, maxValue, checkFinite, zeroGrad } = own;
+  const addGradients = readLists(own.addGradients);
   if (gradScale !== undefined) checkGradScale(gradScale);
   if (maxNorm !== undefined) checkNumber("maxNorm", maxNorm, THRESHOLD);
   if (maxNormPer !== undefined) checkPer(maxNormPer, maxNorm);
@@ -156,13 +175,28 @@ function readStepOptions(options: unknown, needed: string): StepRequest {
     maxValue: maxValue ?? Infinity,
     checkFinite: checkFinite ?? (gradScale !== undefined || maxNorm !== undefined),
     zeroGrad: zeroGrad ?? false,
-    reads: KEYS.find((key) => isReading(key, own)) ?? null,
+    addGradients,
+    reads: KEYS.find((key) => isReading(key, { ...own, addGradients })) ?? null,
   };
 }
 
 function isReading(key: keyof StepOptions, options: StepOptions): boolean {
   const value = options[key];
+  if (key === "addGradients") return options.addGradients!.length > 0;
   return key !== "zeroGrad" && value !== undefined && value !== false;
+}
+
+/** Copies the lists, so that none changes after it has been checked. */
+function readLists(lists: unknown): GradientLists {
+  if (lists === undefined) return [];
+  if (!Array.isArray(lists)) {
+    throw wrongType("set addGradients", "it must be an array of lists", lists);
+  }
+  return Array.from(lists, (list, i) => {
+    if (Array.isArray(list)) return Array.from(list);
+    const needed = `list ${i} must be an array of gradients or nulls`;
+    throw wrongType("set addGradients", needed, list);
+  });
 }
 
 function checkGradScale(value: unknown): void {

@@ -89,10 +89,11 @@ export function zeroSparse(plan: Plan): (() => void) | null {
 }
 
 /**
- * Zeroes the arrays of gradients that the passes of a step have not, as it was skipped. Devices have
- * zeroed their tensors in any case.
+ * Zeroes the arrays of gradients that the passes of a step have not: those that were added, and all of
+ * them if it was skipped. Devices have zeroed their tensors in any case.
  */
-export function zeroRest({ table }: Plan, { skipped }: StepReport): void {
+export function zeroRest({ table, addends }: Plan, { skipped }: StepReport): void {
+  if (addends.count > 0) fillZero(addends.arrays);
   if (!skipped) return;
   fillZero(
     table.grads.filter((grad, row): grad is Tensor =>

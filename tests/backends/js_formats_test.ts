@@ -96,6 +96,7 @@ function arraysOf(kind: Kind, length: number, buffer: ArrayBuffer, offset: numbe
   return {
     data: arrayOf(dtype, length, 1),
     grad: arrayOf(gradType, length, 2),
+    terms: null,
     momentum: { buffer, offset },
     master: master === "none" ? null : { buffer, offset: masterAt },
   };

@@ -270,3 +270,23 @@ testOnBackends("a step that a device ends keeps the momentum of what it has step
   // The first array has taken two steps, and the last one its first, which is not dampened.
   assertEquals([host.data[0], last.data[0]], [-1.25, 0]);
 });
+
+testOnBackends(
+  "nothing is added to gradients on a device, nor is a tensor of one added",
+  (backend) => {
+    const { w, host, tensor, log } = make();
+    const mixed = new SGD<DeviceTensor>([host, w], { lr: 1, backend });
+    assertThrows(
+      () => mixed.step({ addGradients: [[new Float32Array([1]), null]] }),
+      TypeError,
+      'Cannot step with addGradients as grad of parameter 1 ("w") must be an array: it is on a GPU',
+    );
+    const optimizer = new SGD([host], { lr: 1, backend });
+    assertThrows(
+      () => optimizer.step({ addGradients: [[tensor(1) as unknown as Float32Array]] }),
+      TypeError,
+      "in list 0 of addGradients as it must be float32, like the gradient",
+    );
+    assertEquals([host.data, log], [new Float32Array([1]), []]);
+  },
+);

@@ -60,6 +60,8 @@ export function layout() {
       seedLow: tables.SEED_LOW,
       seedHigh: tables.SEED_HIGH,
       counter: tables.COUNTER,
+      addends: tables.ADDENDS,
+      lists: tables.ADDEND_LISTS,
       zero: tables.FLAG_ZERO,
     },
     vjpRow: rowOf(VJP_ROW),

@@ -84,12 +84,13 @@ fn group_fields() -> [(&'static str, usize); 10] {
     [words, lr, momentum, dampening, decay, flags, coefficient, nesterov, maximize, sign]
 }
 
-fn call_fields() -> [(&'static str, usize); 8] {
-    let [words, scale, limit, flags, low, high, counter] = fields!(
+fn call_fields() -> [(&'static str, usize); 10] {
+    let [words, scale, limit, flags, low, high, counter, addends, lists] = fields!(
         CallRow, "inverseScale": scale, "maxValue": limit, "flags": flags, "seedLow": seed_low,
-        "seedHigh": seed_high, "counter": counter
+        "seedHigh": seed_high, "counter": counter, "addends": addends, "lists": lists
     );
-    [words, scale, limit, flags, low, high, counter, ("zero", FLAG_ZERO as usize)]
+    let zero = ("zero", FLAG_ZERO as usize);
+    [words, scale, limit, flags, low, high, counter, addends, lists, zero]
 }
 
 fn vjp_fields() -> [(&'static str, usize); 12] {

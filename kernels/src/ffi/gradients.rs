@@ -1,20 +1,19 @@
 //! The boundary of [`crate::gradients`]: gradients outside of a step.
 
-use super::layout::{Row, dtype, format};
-use super::pointers::{group_table, pointer, table, write};
+use super::addends::AddendTable;
+use super::gradient_views::{view, view_mut};
+use super::layout::{Row, dtype};
+use super::pointers::{group_table, table, write};
 use super::process::{config, guard};
-use super::rows::check;
+use super::row_checks::check;
 use crate::error::Error;
 use crate::gradients::multiply::{self, multiply};
-use crate::gradients::norm::{self, Total};
-use crate::gradients::view::dispatch;
-use crate::gradients::{GradientView, Read, Write};
-use half::{bf16, f16};
-use ndarray::{ArrayView1, ArrayViewMut1};
+use crate::gradients::norm::{self, Sum, Total};
 
 /// `int32_t descent_norm(const uint64_t *rows, uint32_t row_count, uint32_t from, uint32_t to,
-/// double scale, double *sums, uint32_t group_count)`: adds to two numbers per group: the squares of its
-/// gradients times `scale`, and 1 if one of these is infinite or NaN.
+/// double scale, double *sums, uint32_t group_count, const uint64_t *addends, uint32_t lists)`: adds to
+/// two numbers per group: the squares of its gradients times `scale`, and 1 if one of these is infinite
+/// or NaN. With lists the gradients are sums, of which a call row of `descent_step` names the terms too.
 ///
 /// # Safety
 /// As `descent_step`, but that nothing is written but `sums`: valid for twice as many elements as there
@@ -28,15 +27,18 @@ unsafe extern "C" fn descent_norm(
     scale: f64,
     sums: *mut f64,
     group_count: u32,
+    addends: *const u64,
+    lists: u32,
 ) -> i32 {
     guard(|| {
-        // SAFETY: the caller vouches for the table and the sums.
-        let (rows, sums) = unsafe {
+        // SAFETY: the caller vouches for the tables and the sums.
+        let (rows, sums, addends) = unsafe {
             let rows = table::<Row>(rows, row_count, from..to, "sum up")?;
-            (rows, write(sums.cast::<[f64; 2]>(), group_count as usize, "sums")?)
+            let sums = write(sums.cast::<[f64; 2]>(), group_count as usize, "sums")?;
+            (rows, sums, AddendTable::read(addends, lists as usize, rows, from as usize)?)
         };
         // SAFETY: the caller vouches for the addresses.
-        unsafe { add_totals(rows, from as usize, scale, sums) }
+        unsafe { add_totals(rows, from as usize, &addends, scale, sums) }
     })
 }
 
@@ -45,6 +47,7 @@ unsafe extern "C" fn descent_norm(
 unsafe fn add_totals(
     rows: &[Row],
     from: usize,
+    addends: &AddendTable<'_>,
     scale: f64,
     sums: &mut [[f64; 2]],
 ) -> Result<(), Error> {
@@ -56,7 +59,9 @@ unsafe fn add_totals(
         check(index, row)?;
         groups.push(group_of(index, row, sums.len())?);
         // SAFETY: checked, and the caller vouches for the address.
-        gradients.push(unsafe { view(row) });
+        let gradient = unsafe { view(row) };
+        let rounded = [dtype::F16_PER_OP, dtype::BF16_PER_OP].contains(&row.dtype());
+        gradients.push(Sum { gradient, addends: addends.of(index), rounded });
     }
     let totals = norm::totals(&gradients, scale, config()?)?;
     for (group, Total { squares, finite }) in groups.into_iter().zip(totals) {
@@ -110,36 +115,4 @@ fn group_of(index: usize, row: &Row, count: usize) -> Result<usize, Error> {
         return Ok(group);
     }
     Err(Error::Table(format!("Cannot sum up row {index}: group {group} does not exist")))
-}
-
-/// Where the gradient of a row that has been checked is, as a pointer of its type.
-fn gradient(row: &Row) -> GradientView<*mut f32, *mut f64, *mut f16, *mut bf16> {
-    use dtype::{F16, F16_PER_OP, F16_STOCHASTIC, F32, F64};
-    match row.dtype() {
-        _ if row.has(format::GRAD_F32) => GradientView::F32(pointer(row.grad)),
-        F32 => GradientView::F32(pointer(row.grad)),
-        F64 => GradientView::F64(pointer(row.grad)),
-        F16 | F16_PER_OP | F16_STOCHASTIC => GradientView::F16(pointer(row.grad)),
-        _ => GradientView::Bf16(pointer(row.grad)),
-    }
-}
-
-/// # Safety
-/// The row has been checked, and its gradient is valid for `length` elements, for as long as `'a`.
-unsafe fn view<'a>(row: &Row) -> Read<'a> {
-    let length = row.length as usize;
-    dispatch!(gradient(row), wrap, pointer => {
-        // SAFETY: the caller's promise.
-        wrap(unsafe { ArrayView1::from_shape_ptr(length, pointer) })
-    })
-}
-
-/// # Safety
-/// As for [`view`], and nobody else uses the gradient.
-unsafe fn view_mut<'a>(row: &Row) -> Write<'a> {
-    let length = row.length as usize;
-    dispatch!(gradient(row), wrap, pointer => {
-        // SAFETY: the caller's promise.
-        wrap(unsafe { ArrayViewMut1::from_shape_ptr(length, pointer) })
-    })
 }

@@ -194,6 +194,11 @@ pub struct CallRow {
     pub seed_high: f64,
     /// ... and the number of the step.
     pub counter: f64,
+    /// The address of the table of gradients that are added to those of the rows, or 0. It has `lists`
+    /// words for each row: addresses, or 0 for none.
+    pub addends: f64,
+    /// How many gradients can be added to that of a row.
+    pub lists: f64,
 }
 
 pub const FLAG_ZERO: u32 = 1;

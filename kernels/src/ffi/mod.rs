@@ -11,15 +11,18 @@
 //! resizable, detached and overlapping ones. In most calls JavaScript's own thread waits for the
 //! result; `src/native/pinned.ts` makes the others, and keeps the memory alive until they return.
 
+mod addends;
 mod describe;
 #[cfg(feature = "gpu")]
 mod gpu;
+mod gradient_views;
 mod gradients;
 mod layout;
 mod mixed;
 mod pointers;
 mod process;
 mod resident;
+mod row_checks;
 mod rows;
 mod sparse;
 mod step;

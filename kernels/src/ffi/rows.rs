@@ -1,12 +1,15 @@
 //! Checked rows of the tensor table, as tasks of a step.
 
-use super::layout::{GroupRow, Row, dtype, format};
+use super::addends::AddendTable;
+use super::layout::{GroupRow, Row, dtype};
 use super::mixed::mixed;
-use super::pointers::{address, pointer};
+use super::pointers::pointer;
+use super::row_checks::check;
 use crate::dtype::RoundEveryOp;
 use crate::error::Error;
+use crate::gradients::addends::Addends;
 use crate::parallel::{Runner, TaskList};
-use crate::step::{Gradient, Plan, Slot, Types, fail};
+use crate::step::{Gradient, Plan, Slot, Summed, Types, fail};
 use half::{bf16, f16};
 use ndarray::{ArrayView1, ArrayViewMut1};
 use std::marker::PhantomData;
@@ -18,6 +21,8 @@ pub struct Rows<'a> {
     /// The number of the first row in the whole table.
     from: usize,
     clear: bool,
+    /// What is added to their gradients.
+    addends: Option<&'a AddendTable<'a>>,
     /// A bit for each dtype that occurs.
     dtypes: u32,
     /// Bytes of all gradients.
@@ -36,6 +41,7 @@ impl<'a> Rows<'a> {
         from: usize,
         groups: &[GroupRow],
         clear: bool,
+        addends: Option<&'a AddendTable<'a>>,
     ) -> Result<Self, Error> {
         let (mut dtypes, mut bytes) = (0, 0_usize);
         for (index, row) in rows.iter().enumerate().skip(from) {
@@ -47,7 +53,7 @@ impl<'a> Rows<'a> {
             dtypes |= 1_u32 << row.dtype();
             bytes = bytes.wrapping_add(bytes_of(row));
         }
-        Ok(Rows { rows: &rows[from..], from, clear, dtypes, bytes })
+        Ok(Rows { rows: &rows[from..], from, clear, addends, dtypes, bytes })
     }
 
     /// The types that the rows are computed in.
@@ -84,79 +90,6 @@ fn bytes_of(row: &Row) -> usize {
     element.wrapping_mul(row.length as usize)
 }
 
-/// Checks the dtype and the format of a row that is not idle, and that its addresses are aligned and not
-/// null.
-#[inline(always)]
-pub fn check(index: usize, row: &Row) -> Result<(), Error> {
-    match row.code() {
-        dtype::F32 => check_addresses::<f32, f32, f32>(index, row),
-        dtype::F64 => check_addresses::<f64, f64, f64>(index, row),
-        _ => check_format(index, row),
-    }
-}
-
-#[inline(never)]
-fn check_format(index: usize, row: &Row) -> Result<(), Error> {
-    use dtype::{BF16_PER_OP, F16_PER_OP, F32};
-    use format::{GRAD_F32, MOMENTUM8};
-    check_flags(index, row)?;
-    match (row.dtype(), row.has(GRAD_F32), row.has(MOMENTUM8)) {
-        (F32, ..) => return check_addresses::<f32, f32, u8>(index, row),
-        (F16_PER_OP | BF16_PER_OP, ..) => check_addresses::<u16, u16, u16>(index, row)?,
-        (_, false, false) => check_addresses::<u16, u16, f32>(index, row)?,
-        (_, false, true) => check_addresses::<u16, u16, u8>(index, row)?,
-        (_, true, false) => check_addresses::<u16, f32, f32>(index, row)?,
-        (_, true, true) => check_addresses::<u16, f32, u8>(index, row)?,
-    }
-    check_master(index, row)
-}
-
-/// Checks that a row's flags go with its dtype and with each other.
-fn check_flags(index: usize, row: &Row) -> Result<(), Error> {
-    use dtype::{BF16, BF16_PER_OP, BF16_STOCHASTIC, F16, F16_PER_OP, F16_STOCHASTIC, F32, F64};
-    use format::{GRAD_F32, MOMENTUM8, SPLIT, SPLIT24};
-    let (dtype, flags) = (row.dtype(), row.format());
-    let possible = match dtype {
-        F32 => MOMENTUM8,
-        F16 | F16_STOCHASTIC | BF16_STOCHASTIC => GRAD_F32 | MOMENTUM8,
-        BF16 => GRAD_F32 | MOMENTUM8 | SPLIT | SPLIT24,
-        F64 | F16_PER_OP | BF16_PER_OP => 0,
-        _ => return Err(Error::Table(format!("Cannot step row {index}: dtype {dtype}"))),
-    };
-    let both = SPLIT | SPLIT24;
-    if flags & !possible != 0 || flags & both == both {
-        let text = format!("Cannot step row {index}: dtype {dtype} with the format {flags:#x}");
-        return Err(Error::Table(text));
-    }
-    Ok(())
-}
-
-/// Checks the address of what belongs to a parameter of a 16-bit type.
-fn check_master(index: usize, row: &Row) -> Result<(), Error> {
-    if row.has(format::SPLIT) {
-        address::<i16>(index, "correction", row.master)?;
-    } else if row.has(format::SPLIT24) {
-        address::<i8>(index, "correction", row.master)?;
-    } else if row.master != 0 {
-        if [dtype::F16_PER_OP, dtype::BF16_PER_OP].contains(&row.dtype()) {
-            return Err(fail(index, "its dtype has no master copy"));
-        }
-        address::<f32>(index, "master copy", row.master)?;
-    }
-    Ok(())
-}
-
-/// Checks the addresses of a row that is stored as `P`, its gradient as `G`, and its buffer as `B`.
-#[inline(always)]
-fn check_addresses<P, G, B>(index: usize, row: &Row) -> Result<(), Error> {
-    address::<P>(index, "data", row.data)?;
-    address::<G>(index, "grad", row.grad)?;
-    if row.buffer != 0 {
-        address::<B>(index, "buffer", row.buffer)?;
-    }
-    Ok(())
-}
-
 impl TaskList for Rows<'_> {
     type Plan = Plan;
 
@@ -179,6 +112,10 @@ impl TaskList for Rows<'_> {
         // SAFETY: `check` has found the addresses neither null nor unaligned, `Rows::new`'s caller
         // vouches for them, and no slot lives longer than the exclusive borrow of these rows.
         unsafe {
+            if let Some(addends) = self.addends {
+                let number = from + index;
+                return run_summed(row, number as u32, clear, addends.of(number), runner);
+            }
             match row.code() {
                 dtype::F32 => runner.run::<Slot<'_, f32, f32, f32>>(slot(row, clear)),
                 dtype::F64 => runner.run::<Slot<'_, f64, f64, f64>>(slot(row, clear)),
@@ -232,6 +169,44 @@ unsafe fn run_other(row: &Row, number: u32, clear: bool, runner: &Runner<'_, Pla
             F16_PER_OP => runner.run::<PerOp<'_, f16>>(slot(row, clear)),
             BF16_PER_OP => runner.run::<PerOp<'_, bf16>>(slot(row, clear)),
             _ => runner.run(mixed(row, number, clear)),
+        }
+    }
+}
+
+/// Runs a tensor of any kind whose gradient others may be added to.
+///
+/// # Safety
+/// As for [`slot`] and [`mixed`].
+#[inline(never)]
+unsafe fn run_summed(
+    row: &Row,
+    number: u32,
+    clear: bool,
+    addends: Addends<'_>,
+    runner: &Runner<'_, Plan>,
+) {
+    use dtype::{BF16_PER_OP, F16_PER_OP, F32, F64};
+    type Own<'a, H, T> = Slot<'a, H, H, T>;
+    // SAFETY: the caller's promise.
+    unsafe {
+        if addends.is_empty() {
+            return match row.code() {
+                F32 => runner.run::<Own<'_, f32, f32>>(slot(row, clear)),
+                F64 => runner.run::<Own<'_, f64, f64>>(slot(row, clear)),
+                _ => run_other(row, number, clear, runner),
+            };
+        }
+        match row.code() {
+            F64 => runner.run(Summed { tensor: slot::<f64, f64, f64>(row, clear), addends }),
+            F16_PER_OP => {
+                let tensor: Own<'_, f16, RoundEveryOp<f16>> = slot(row, clear);
+                runner.run(Summed { tensor, addends });
+            }
+            BF16_PER_OP => {
+                let tensor: Own<'_, bf16, RoundEveryOp<bf16>> = slot(row, clear);
+                runner.run(Summed { tensor, addends });
+            }
+            _ => runner.run(Summed { tensor: mixed(row, number, clear), addends }),
         }
     }
 }

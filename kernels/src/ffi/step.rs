@@ -1,5 +1,6 @@
 //! The boundary of [`crate::step`].
 
+use super::addends::AddendTable;
 use super::layout::{CallRow, GroupRow, Row};
 use super::pointers::{group_table, table};
 use super::process::{config, guard};
@@ -23,7 +24,8 @@ thread_local! {
 /// # Safety
 /// `rows` is valid for reads of `row_count` rows, `groups` of `group_count` rows, `call` is null or
 /// valid for reads of a call row, and what the parent module's documentation says of the addresses is
-/// true; if gradients are to be zeroed, none of them overlaps any other array.
+/// true, also of those in the table that `call` names; if gradients are to be zeroed, none of them overlaps
+/// any other array.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn descent_step(
     rows: *const u64,
@@ -93,7 +95,10 @@ unsafe fn step(
     // All that is made of the arguments is made in here, and so stays in registers.
     PLAN.with_borrow_mut(|plan| {
         // SAFETY: the caller's promise.
-        let rows = unsafe { Rows::new(rows, from, groups, row.is_some_and(CallRow::zeroes)) }?;
+        let addends = unsafe { AddendTable::of_call(row, rows, from) }?;
+        let clear = row.is_some_and(CallRow::zeroes);
+        // SAFETY: the caller's promise.
+        let rows = unsafe { Rows::new(rows, from, groups, clear, addends.as_ref()) }?;
         let groups = groups.iter().map(|row| (row.hyperparameters(), row.coefficient));
         plan.set(groups, &row.map_or(Call::NEUTRAL, call), rows.types());
         parallel::run(rows, rows.bytes, plan, config()?)

@@ -3,7 +3,8 @@
 //! The sum of squares is taken in float64 in one order, whatever the SIMD level and the number of
 //! threads: blocks of [`BLOCK`] elements, in each of them [`LANES`] sums of every so many elements.
 
-use super::view::{Read, dispatch};
+use super::addends::Addends;
+use super::view::{Kind, Read, dispatch};
 use crate::config::Config;
 use crate::dtype::{Stored, TILE};
 use crate::error::Error;
@@ -42,17 +43,34 @@ impl Total {
     }
 }
 
-/// The total of each gradient times `scale`.
+/// A gradient, and what is added to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Sum<'a> {
+    /// The gradient.
+    pub gradient: Read<'a>,
+    /// What is added to it.
+    pub addends: Addends<'a>,
+    /// Whether each sum is rounded to the type that the gradient is stored in.
+    pub rounded: bool,
+}
+
+impl<'a> From<Read<'a>> for Sum<'a> {
+    fn from(gradient: Read<'a>) -> Self {
+        Sum { gradient, addends: Addends::default(), rounded: false }
+    }
+}
+
+/// The total of each sum of gradients times `scale`.
 ///
 /// # Errors
 /// A gradient that is not contiguous.
-pub fn totals(gradients: &[Read<'_>], scale: f64, config: &Config) -> Result<Vec<Total>, Error> {
-    let is_contiguous = |g: &Read<'_>| dispatch!(g, view => view.as_slice().is_some());
+pub fn totals(gradients: &[Sum<'_>], scale: f64, config: &Config) -> Result<Vec<Total>, Error> {
+    let is_contiguous = |g: &Sum<'_>| dispatch!(&g.gradient, view => view.as_slice().is_some());
     if !gradients.iter().all(is_contiguous) {
         return Err(Error::Table("Cannot sum up a gradient that is not contiguous".to_owned()));
     }
     let level = config.level();
-    let bytes: usize = gradients.iter().map(|g| dispatch!(g, view => bytes(view))).sum();
+    let bytes: usize = gradients.iter().map(|g| dispatch!(&g.gradient, view => bytes(view))).sum();
     if config.threads() == 1 || bytes < PARALLEL_BYTES {
         return Ok(gradients.iter().map(|gradient| total(gradient, scale, level)).collect());
     }
@@ -65,13 +83,13 @@ fn bytes<T>(view: &ArrayView1<'_, T>) -> usize {
     size_of::<T>() * view.len()
 }
 
-fn total(gradient: &Read<'_>, scale: f64, level: Level) -> Total {
+fn total(gradient: &Sum<'_>, scale: f64, level: Level) -> Total {
     blocks(gradient, scale, level, |count, block| {
         (0..count).map(block).fold(Total::NOTHING, Total::and)
     })
 }
 
-fn total_shared(gradient: &Read<'_>, scale: f64, level: Level) -> Total {
+fn total_shared(gradient: &Sum<'_>, scale: f64, level: Level) -> Total {
     blocks(gradient, scale, level, |count, block| {
         let totals: Vec<Total> =
             (0..count).into_par_iter().with_min_len(BLOCKS).map(block).collect();
@@ -81,32 +99,46 @@ fn total_shared(gradient: &Read<'_>, scale: f64, level: Level) -> Total {
 
 /// Calls a function with the number of blocks, and with the total of one of them.
 fn blocks(
-    gradient: &Read<'_>,
+    sum: &Sum<'_>,
     scale: f64,
     level: Level,
     add_up: impl FnOnce(usize, &(dyn Fn(usize) -> Total + Sync)) -> Total,
 ) -> Total {
-    dispatch!(gradient, view => {
+    let &Sum { addends, rounded, .. } = sum;
+    let is_sum = !addends.is_empty();
+    dispatch!(&sum.gradient, view => {
         let slice = elements(view);
         add_up(slice.len().div_ceil(BLOCK), &|index| {
             let from = index * BLOCK;
-            block_total(&slice[from..slice.len().min(from + BLOCK)], scale, level)
+            let block = &slice[from..slice.len().min(from + BLOCK)];
+            let added = is_sum.then(|| (addends.after(from), rounded));
+            block_total(block, added, scale, level)
         })
     })
 }
 
-fn block_total<H: Stored>(block: &[H], scale: f64, level: Level) -> Total {
+fn block_total<H: Stored + Kind>(
+    block: &[H],
+    added: Option<(Addends<'_>, bool)>,
+    scale: f64,
+    level: Level,
+) -> Total {
     let factor = H::Computed::from_f64(scale);
     let mut finite = true;
     let mut lanes = [0.0; LANES];
-    if let Some(values) = H::as_direct(block) {
+    if let Some(values) = H::as_direct(block)
+        && added.is_none()
+    {
         lanes = level.run(AddSquares { lanes, values, factor });
         finite = is_finite(&lanes, values, factor);
     } else {
         let mut tile = [H::Computed::from_f64(0.0); TILE];
-        for part in block.chunks(TILE) {
+        for (index, part) in block.chunks(TILE).enumerate() {
             let values = &mut tile[..part.len()];
             H::load(level, part, values);
+            if let Some((addends, rounded)) = added {
+                addends.add::<H, H::Computed>(level, index * TILE, values, rounded);
+            }
             lanes = level.run(AddSquares { lanes, values, factor });
             finite &= is_finite(&lanes, values, factor);
         }

@@ -1,5 +1,6 @@
 //! Gradients of any supported type.
 
+use crate::views::elements;
 use half::{bf16, f16};
 use ndarray::{ArrayView1, ArrayViewMut1};
 
@@ -23,6 +24,29 @@ pub type Read<'a> = GradientView<
     ArrayView1<'a, f16>,
     ArrayView1<'a, bf16>,
 >;
+
+/// An element of one of the types that gradients have.
+pub trait Kind: Sized {
+    /// The elements of a gradient, if it is of this type.
+    fn elements<'a>(gradient: &Read<'a>) -> Option<&'a [Self]>;
+}
+
+macro_rules! kind {
+    ($type:ty, $name:ident) => {
+        impl Kind for $type {
+            fn elements<'a>(gradient: &Read<'a>) -> Option<&'a [Self]> {
+                match gradient {
+                    GradientView::$name(view) => Some(elements(view)),
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+kind!(f32, F32);
+kind!(f64, F64);
+kind!(f16, F16);
+kind!(bf16, Bf16);
 
 /// A gradient that is written, contiguous.
 pub type Write<'a> = GradientView<

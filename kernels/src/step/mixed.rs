@@ -7,6 +7,7 @@ use super::plan::Plan;
 use crate::dtype::{Element, TILE};
 use crate::error::Error;
 use crate::formats::{dither, momentum8};
+use crate::gradients::addends::Addends;
 use crate::parallel::{Task, middle_of};
 use crate::random;
 use crate::simd::Level;
@@ -194,16 +195,75 @@ impl Task for Mixed<'_> {
 
     /// Steps all of it at once, or a tile at a time if its parameters are rounded by random bits.
     fn run(self, plan: &Plan, level: Level) {
-        let key = dither::key(plan.source(), self.number);
-        let job = Job::new(&plan.loops::<f32>()[self.group], self.first, key);
         if !self.stochastic || matches!(self.storages.form, Form::Wide) {
+            let job = self.job(plan);
             return self.step(&job, level);
         }
-        let mut bits = plan.source().bits(self.number, self.offset);
+        self.run_tiled(plan, level, |tile, step| step(tile));
+    }
+}
+
+impl Mixed<'_> {
+    fn job(&self, plan: &Plan) -> Job {
+        let key = dither::key(plan.source(), self.number);
+        Job::new(&plan.loops::<f32>()[self.group], self.first, key)
+    }
+
+    /// The number of elements.
+    pub(super) fn len(&self) -> usize {
+        self.length
+    }
+
+    /// As [`Task::run`], with gradients that others are added to.
+    pub(super) fn run_summed(self, addends: Addends<'_>, plan: &Plan, level: Level) {
+        let start = self.offset;
+        self.run_tiled(plan, level, |tile, step| {
+            let mut sum = [0.0; TILE];
+            let sum = &mut sum[..tile.length];
+            tile.load_sum(level, addends.after(tile.offset - start), sum);
+            let storages = Storages { grad: GradForm::F32, ..tile.storages };
+            let Mixed { mut grad, arrays, .. } = tile;
+            step(Mixed { storages, arrays, grad: Grad::Kept(sum, &[]), ..tile });
+            grad.clear();
+        });
+    }
+
+    /// The sums of the gradients and others.
+    fn load_sum(&self, level: Level, addends: Addends<'_>, sum: &mut [f32]) {
+        let (wide, words) = self.grad.read();
+        match self.storages.grad {
+            GradForm::F32 => {
+                sum.copy_from_slice(wide);
+                addends.add::<f32, f32>(level, 0, sum, false);
+            }
+            GradForm::F16 => {
+                f16::load(level, words.reinterpret_cast(), sum);
+                addends.add::<f16, f32>(level, 0, sum, false);
+            }
+            GradForm::Bf16 => {
+                bf16::load(level, words.reinterpret_cast(), sum);
+                addends.add::<bf16, f32>(level, 0, sum, false);
+            }
+        }
+    }
+
+    /// Hands each tile to a function, with what steps it.
+    fn run_tiled(
+        self,
+        plan: &Plan,
+        level: Level,
+        mut run: impl FnMut(Mixed<'_>, &mut dyn FnMut(Mixed<'_>)),
+    ) {
+        let job = self.job(plan);
+        let stochastic = self.stochastic && !matches!(self.storages.form, Form::Wide);
+        let mut bits = stochastic.then(|| plan.source().bits(self.number, self.offset));
         let mut rest = Some(self);
         while let Some(all) = rest {
             let (tile, next) = all.cut(TILE);
-            tile.step_by_chance(&job, level, &mut bits);
+            run(tile, &mut |tile| match &mut bits {
+                Some(bits) => tile.step_by_chance(&job, level, bits),
+                None => tile.step(&job, level),
+            });
             rest = next;
         }
     }

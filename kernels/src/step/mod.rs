@@ -19,12 +19,14 @@ mod plan;
 pub(crate) mod prepare;
 mod slot;
 mod storage;
+mod summed;
 mod tiled;
 
 pub(crate) use failure::fail;
 pub use mixed::{Mixed, MixedGradient, Momentum, Param};
 pub use plan::{Call, Plan, Types};
 pub use slot::{Gradient, Slot};
+pub use summed::Summed;
 
 use crate::config::Config;
 use crate::dtype::RoundEveryOp;

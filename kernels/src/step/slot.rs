@@ -178,12 +178,12 @@ impl<H: Element<T>, B: Element<T>, T: Blocked> Slot<'_, H, B, T> {
     fn run_prepared(mut self, plan: &Plan, level: Level) {
         match self.mixed() {
             Some(mixed) => mixed.run(plan, level),
-            None => self.run_tiled(plan, level),
+            None => self.run_tiled(plan, level, |tile, grad| tile.load(grad)),
         }
     }
 
     /// The tensor for the loop over blocks, if that knows its type.
-    fn mixed(&mut self) -> Option<Mixed<'_>> {
+    pub(super) fn mixed(&mut self) -> Option<Mixed<'_>> {
         let grad = match &mut self.grad {
             Gradient::Kept(grad) => Gradient::Kept(H::as_direct(elements(grad))?.into()),
             Gradient::Cleared(grad) => {
@@ -200,12 +200,18 @@ impl<H: Element<T>, B: Element<T>, T: Blocked> Slot<'_, H, B, T> {
         Some(mixed)
     }
 
-    fn run_tiled(self, plan: &Plan, level: Level) {
+    /// Steps a tile at a time. A function loads the gradients of each.
+    pub(super) fn run_tiled(
+        self,
+        plan: &Plan,
+        level: Level,
+        mut load: impl FnMut(&mut Tile<'_, T>, &[H]),
+    ) {
         let mut tile = Tile::new(&plan.loops::<T>()[self.group], self.first, level);
         let mut params = tiles(self.param);
         let mut buffers = self.buffer.into_iter().flat_map(tiles);
         let mut run = |grad: &[H]| {
-            tile.load(grad);
+            load(&mut tile, grad);
             let buffer = buffers.next().unwrap_or_default();
             let param = params.next().unwrap_or_default();
             tile.step(param, buffer);

@@ -5,6 +5,8 @@ use super::loops::Kernel;
 use super::plan::Loops;
 use super::prepare::Preparation;
 use crate::dtype::{Element, TILE};
+use crate::gradients::addends::Addends;
+use crate::gradients::view::Kind;
 use crate::lanes::Real;
 use crate::simd::Level;
 
@@ -41,6 +43,16 @@ impl<'a, T: Real> Tile<'a, T> {
             return self.preparation.copy(self.level, grad, tile);
         }
         H::load(self.level, grad, tile);
+        if !self.preparation.is_neutral() {
+            self.preparation.run(self.level, tile);
+        }
+    }
+
+    /// Loads the gradients of a tile, adds others to them, and prepares the sums.
+    pub(crate) fn load_sum<H: Element<T> + Kind>(&mut self, grad: &[H], addends: &Addends<'_>) {
+        let tile = &mut self.grad[..grad.len()];
+        H::load(self.level, grad, tile);
+        addends.add::<H, T>(self.level, 0, tile, false);
         if !self.preparation.is_neutral() {
             self.preparation.run(self.level, tile);
         }

@@ -34,6 +34,8 @@ export interface Choice {
   readonly group: number;
   /** Whether they have master weights, or corrections. */
   readonly hasMaster: boolean;
+  /** Whether others are added to their gradients. */
+  readonly isSum: boolean;
   readonly dtype: Dtype;
   /** The loops over elements: of the type that every operation rounds to. */
   readonly loops: StepLoops;
@@ -50,14 +52,18 @@ export interface Choice {
 }
 
 /** Whether a choice is one for a row, too. */
-export function isFor({ halves, table }: Plan, row: number, choice: Choice): boolean {
+export function isFor({ halves, table, addends }: Plan, row: number, choice: Choice): boolean {
   return codeIn(halves, row) === choice.code && groupOf(halves, row) === choice.group &&
     stateOf(halves, row) === choice.state && formatsIn(halves, row) === choice.formats &&
-    hasMaster(table, row) === choice.hasMaster;
+    hasMaster(table, row) === choice.hasMaster && isSum(addends, row) === choice.isSum;
 }
 
 function hasMaster({ masters }: Plan["table"], row: number): boolean {
   return masters.length > 0 && masters[row] !== null;
+}
+
+function isSum(addends: Plan["addends"], row: number): boolean {
+  return addends.count > 0 && addends.of(row) !== null;
 }
 
 /** Chooses how a row is stepped. */
@@ -76,6 +82,7 @@ export function choose(plan: Plan, row: number, call: CallRow | null): Choice {
   return {
     ...{ code, formats, state, group, dtype, isEach, isStochastic, lines },
     hasMaster: hasMaster(table, row),
+    isSum: isSum(plan.addends, row),
     loops: loopsOf(isEach ? dtype : computeTypeOf(dtype)),
     numbers: { factors, preparation, key: 0 },
     method: new Method(formatOf(plan, row, lines, preparation, isStochastic)),
@@ -84,7 +91,7 @@ export function choose(plan: Plan, row: number, call: CallRow | null): Choice {
 }
 
 function formatOf(
-  { halves, table }: Plan,
+  { halves, table, addends }: Plan,
   row: number,
   lines: Lines,
   preparation: Preparation | null,
@@ -94,7 +101,11 @@ function formatOf(
   const formats = formatsIn(halves, row);
   return {
     ...{ dtype, lines, unrounded },
-    gradType: (formats & FORMAT_GRAD_F32) !== 0 ? FLOAT32 : dtype,
+    gradType: isSum(addends, row)
+      ? computeTypeOf(dtype)
+      : (formats & FORMAT_GRAD_F32) !== 0
+      ? FLOAT32
+      : dtype,
     momentum8: (formats & FORMAT_MOMENTUM8) !== 0,
     master: masterOf(formats, hasMaster(table, row)),
     prepared: preparation !== null && !preparation.isNeutral,

@@ -11,6 +11,7 @@ import { BLOCK, decode, encode, scalesCount, scalesOffset } from "../../core/mom
 import { joinWords, joinWords24, splitWords, splitWords24 } from "../../core/split_master.ts";
 import type { Choice } from "./choice.ts";
 import { computeTypeOf } from "./preparation.ts";
+import { sumOf } from "./sums.ts";
 import type { Numbers } from "./wasm/kernel.ts";
 import { TILE } from "./wasm/memory.ts";
 import type { Place } from "./wasm/state_part.ts";
@@ -42,7 +43,9 @@ export function stepByElement(
   for (let from = 0; from < length; from += TILE) {
     const part = { from, count: Math.min(TILE, length - from) };
     const grad = partOf(arrays.grad, part);
-    const prepared = gradientOf(choice, numbers, grad);
+    const { terms } = arrays;
+    const used = terms === null ? grad : sumOf(terms, part.from, part.count);
+    const prepared = gradientOf(choice, numbers, used);
     const parameter = parameterOf(choice, numbers, arrays, part, round);
     const momentum = momentumOf(choice, numbers, arrays, part);
     loops.step(lines, factors, parameter.values, prepared, momentum?.values ?? null, 0);

@@ -4,12 +4,15 @@ import { load, store } from "../../core/convert.ts";
 import { dtypeOf, FLOAT32, isSixteenBit } from "../../core/dtype.ts";
 import type { Dtype } from "../../core/dtype.ts";
 import type { FloatArray, HostArray } from "../../core/host_array.ts";
-import { COEFFICIENT, GROUP_ROW, groupOf, isHostRow } from "../../plan/layout.ts";
+import { codeOf } from "../../core/rounding.ts";
+import { codeIn, COEFFICIENT, GROUP_ROW, groupOf, isHostRow } from "../../plan/layout.ts";
 import type { Gradients } from "../../plan/layout.ts";
 import { LANES } from "./loops/float32/gradients.ts";
 import { loopsOf } from "./loops/loops.ts";
 import { plain } from "./plain_views.ts";
 import { computeTypeOf } from "./preparation.ts";
+import { plainOthers, sumOf } from "./sums.ts";
+import type { Terms } from "./sums.ts";
 import { isSmall } from "./tiles.ts";
 import { TILE } from "./wasm/memory.ts";
 import { commonWorkspace } from "./wasm/workspace.ts";
@@ -19,14 +22,17 @@ export const BLOCK = 4096;
 
 /** Does what `Backend.norm` says. */
 export function addNorms(
-  { grads, halves }: Gradients,
+  { grads, halves, addends }: Gradients,
   inverseScale: number,
   sums: Float64Array,
 ): void {
   for (let row = 0; row < grads.length; row++) {
     if (!isHostRow(halves, row)) continue;
     const grad = plain(grads[row] as HostArray);
-    const squares = sumSquares(grad, dtypeOf(grad, "the gradient"), inverseScale);
+    const dtype = dtypeOf(grad, "the gradient");
+    const isEach = isSixteenBit(dtype) && codeIn(halves, row) === codeOf(dtype, "torch");
+    const others = addends.count === 0 ? null : plainOthers(addends.of(row));
+    const squares = sumSquares({ grad, others, dtype, isEach }, inverseScale);
     const group = groupOf(halves, row);
     sums[2 * group] += squares.sum;
     if (!squares.finite) sums[2 * group + 1] = 1;
@@ -38,48 +44,62 @@ interface Squares {
   readonly finite: boolean;
 }
 
-function sumSquares(grad: HostArray, dtype: Dtype, inverseScale: number): Squares {
-  const factor = computeTypeOf(dtype).round(inverseScale);
-  return isSmall(grad.length) ? sumByElement(grad, dtype, factor) : sumInTiles(grad, dtype, factor);
+function sumSquares(terms: Terms, inverseScale: number): Squares {
+  const factor = computeTypeOf(terms.dtype).round(inverseScale);
+  return isSmall(terms.grad.length) ? sumByElement(terms, factor) : sumInTiles(terms, factor);
+}
+
+/** The type of what `gradientOf` returns. */
+function typeIn({ dtype, others }: Terms): Dtype {
+  return others === null ? dtype : computeTypeOf(dtype);
+}
+
+/** Up to so many elements of a gradient from one on, or of a sum of gradients. */
+function gradientOf(terms: Terms, from: number, length: number): HostArray {
+  const { grad, others } = terms;
+  if (others === null) return partOf(grad, from, length);
+  return sumOf(terms, from, Math.min(length, grad.length - from));
 }
 
 /** The sum in WebAssembly, a tile of some blocks at a time. */
-function sumInTiles(grad: HostArray, dtype: Dtype, factor: number): Squares {
+function sumInTiles(terms: Terms, factor: number): Squares {
+  const dtype = typeIn(terms);
   const workspace = commonWorkspace();
   const tile = workspace.tileOf(dtype, "grad");
-  const sumOf = workspace.sumSquaresOf(dtype);
+  const squaresOf = workspace.sumSquaresOf(dtype);
   let sum = 0;
-  for (let from = 0; from < grad.length; from += TILE) {
-    const count = fillTile(tile, grad, from);
+  for (let from = 0; from < terms.grad.length; from += TILE) {
+    const count = fillTile(tile, gradientOf(terms, from, TILE));
     for (let block = 0; block < count; block += BLOCK) {
-      sum += sumOf(block, Math.min(block + BLOCK, Math.ceil(count / LANES) * LANES), factor);
+      sum += squaresOf(block, Math.min(block + BLOCK, Math.ceil(count / LANES) * LANES), factor);
     }
   }
   // Those of 16-bit types and of float32 cannot overflow.
   if (Number.isFinite(sum) || dtype.name !== "float64") {
     return { sum, finite: Number.isFinite(sum) };
   }
-  return { sum, finite: sumByElement(grad, dtype, factor).finite };
+  return { sum, finite: sumByElement(terms, factor).finite };
 }
 
 /** Copies elements to a tile, and zeros up to the next multiple of 16; returns how many there are. */
-function fillTile(tile: HostArray, grad: HostArray, from: number): number {
-  const part = partOf(grad, from, TILE);
+function fillTile(tile: HostArray, part: HostArray): number {
   tile.set(part);
   tile.fill(0, part.length, Math.ceil(part.length / LANES) * LANES);
   return part.length;
 }
 
-function sumByElement(grad: HostArray, dtype: Dtype, factor: number): Squares {
+function sumByElement(terms: Terms, factor: number): Squares {
+  const { length } = terms.grad;
+  const dtype = typeIn(terms);
   const type = computeTypeOf(dtype);
   const loops = loopsOf(type);
   const half = isSixteenBit(dtype);
   const isRead = factor === 1 && !half; // else a copy is multiplied
-  const block = isRead ? null : type.zeros(Math.min(BLOCK, grad.length));
+  const block = isRead ? null : type.zeros(Math.min(BLOCK, length));
   let sum = 0;
   let finite = true;
-  for (let from = 0; from < grad.length; from += BLOCK) {
-    const part = partOf(grad, from, BLOCK);
+  for (let from = 0; from < length; from += BLOCK) {
+    const part = gradientOf(terms, from, BLOCK);
     const scaled = block?.subarray(0, part.length) ?? part as FloatArray;
     if (half) load(part, scaled as Float32Array);
     else if (factor !== 1) scaled.set(part);

@@ -1,5 +1,6 @@
 /** Steps the dense rows of a plan on the `js` backend, each in the way that is faster for it. */
 
+import type { Dtype } from "../../core/dtype.ts";
 import type { FloatArray, HostArray } from "../../core/host_array.ts";
 import { keyOf } from "../../core/momentum8.ts";
 import { Slab } from "../../memory/slab.ts";
@@ -21,6 +22,8 @@ import type { Choice } from "./choice.ts";
 import { preparedOf, stepByElement } from "./element_tiles.ts";
 import { plain } from "./plain_views.ts";
 import { randomOf, storeAtRandom } from "./random.ts";
+import { plainOthers } from "./sums.ts";
+import type { Terms } from "./sums.ts";
 import { isSmall } from "./tiles.ts";
 import { TILE } from "./wasm/memory.ts";
 import type { Place } from "./wasm/state_part.ts";
@@ -43,7 +46,7 @@ function stepRow(plan: Plan, row: number, choice: Choice, call: CallRow | null):
   const held = choice.lines.momentum === "none" ? null : table.buffers[row];
   const { isPlain, numbers: { preparation }, lines, numbers: { factors }, loops } = choice;
   const isByElement = choice.isEach || isSmall(data.length);
-  if (isByElement && isPlain && (preparation === null || data.length <= TILE)) {
+  if (isByElement && isPlain && !choice.isSum && (preparation === null || data.length <= TILE)) {
     const [buffer, at] = elementsOf(plan, row, held, choice);
     const prepared = preparedOf(choice, grad as FloatArray);
     loops.step(lines, factors, data as FloatArray, prepared, buffer, at);
@@ -52,7 +55,18 @@ function stepRow(plan: Plan, row: number, choice: Choice, call: CallRow | null):
   }
   const momentum = placeOf(held, halves, row * ROW + BUFFER);
   const master = choice.hasMaster ? placeOf(table.masters[row], halves, row * ROW + MASTER) : null;
-  stepArrays(choice, { data, grad, momentum, master }, { row, call, isByElement });
+  const terms = choice.isSum ? termsOf(plan, row, grad, choice) : null;
+  stepArrays(choice, { data, grad, terms, momentum, master }, { row, call, isByElement });
+}
+
+function termsOf(
+  { table, addends }: Plan,
+  row: number,
+  grad: HostArray,
+  { isEach }: Choice,
+): Terms {
+  const dtype = table.typesAt(row).gradType as Dtype;
+  return { grad, others: plainOthers(addends.of(row)), dtype, isEach };
 }
 
 interface How {

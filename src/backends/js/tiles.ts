@@ -48,7 +48,7 @@ export const sweepTiles: Sweep = (dtype, lines, factors, data, grad, buffer, at)
   const momentum = buffer &&
     { buffer: buffer.buffer, offset: buffer.byteOffset + at * dtype.bytes };
   const numbers = { factors, preparation: null, key: 0 };
-  methodOf(dtype, lines).step(numbers, { data, grad, momentum, master: null });
+  methodOf(dtype, lines).step(numbers, { data, grad, terms: null, momentum, master: null });
 };
 
 /** Steps one tensor element by element. */

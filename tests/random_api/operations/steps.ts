@@ -1,7 +1,7 @@
 /** Steps of all kinds, and what is done between and during them. */
 
 import { clipGradNorm, SGD } from "@descent/sgd";
-import type { StepReport } from "@descent/sgd";
+import type { HostArray, StepOptions, StepReport } from "@descent/sgd";
 import { isArray, KINDS, trueBuffer } from "../arrays.ts";
 import { present, takeAway } from "../hostile.ts";
 import { someAssignment, someGroup, someStepOptions } from "../options.ts";
@@ -38,6 +38,29 @@ function addGroup(world: World, random: Random): void {
   if (random.chance(0.05)) Object.assign(group, { typo: 1 });
   random.pick(world.optimizers).addParamGroup(group);
   if (params[0] === member.parameter) members.push(member);
+}
+
+/** Options of a step of an optimizer, sometimes with gradients that it adds to its own. */
+function optionsFor(world: World, random: Random, optimizer: SGD): StepOptions {
+  const options = someStepOptions(random);
+  if (!random.chance(0.25)) return options;
+  const lists = Array.from(
+    { length: random.int(0, 3) },
+    () => someGradients(world, random, optimizer),
+  );
+  return { ...options, addGradients: lists };
+}
+
+/** One list of gradients to add: usually a good one. */
+function someGradients(world: World, random: Random, optimizer: SGD): (HostArray | null)[] {
+  const params = optimizer.paramGroups.flatMap(({ params }) => [...params]);
+  if (random.chance(0.03)) params.pop();
+  return params.map((parameter) => {
+    const member = world.members.find((own) => own.parameter === parameter as unknown);
+    if (member === undefined || random.chance(0.3)) return null;
+    if (random.chance(0.05)) return hostileFor(world, random, member);
+    return world.memory.make(random, member.kind, member.length);
+  });
 }
 
 /** What happens while an asynchronous step runs. */
@@ -115,7 +138,7 @@ async function stepAsync(world: World, random: Random): Promise<unknown> {
   const { optimizers } = world;
   const stepping = random.chance(0.3) ? optimizers : [random.pick(optimizers)];
   const settled = stepping.map((optimizer) => {
-    const options = random.chance(0.5) ? undefined : someStepOptions(random);
+    const options = random.chance(0.5) ? undefined : optionsFor(world, random, optimizer);
     return attemptAsync(world, "stepAsync", () => optimizer.stepAsync(options));
   });
   const meanwhile = random.weighted(present(MEANWHILE));
@@ -130,17 +153,17 @@ async function stepAsync(world: World, random: Random): Promise<unknown> {
 function step(world: World, random: Random): unknown {
   const optimizer = random.pick(world.optimizers);
   if (random.chance(0.5)) return optimizer.step();
-  if (random.chance(0.7)) return optimizer.step(someStepOptions(random));
+  if (random.chance(0.7)) return optimizer.step(optionsFor(world, random, optimizer));
   world.disturbed = true; // by the closure
   const closure = random.pick(CLOSURES);
-  const options = random.chance(0.5) ? someStepOptions(random) : undefined;
+  const options = random.chance(0.5) ? optionsFor(world, random, optimizer) : undefined;
   return optimizer.step(() => closure(world, random), options);
 }
 
 function scaled(world: World, random: Random): unknown {
   const { scaler, optimizers } = world;
   const optimizer = random.pick(optimizers);
-  const { gradScale: _, checkFinite: __, ...options } = someStepOptions(random);
+  const { gradScale: _, checkFinite: __, ...options } = optionsFor(world, random, optimizer);
   const report = scaler.step(optimizer, options);
   if (random.chance(0.9)) scaler.update();
   return [report, scaler.getScale(), scaler.scale(0.5)];

@@ -3,6 +3,8 @@
 import type { HostArray } from "../../../core/host_array.ts";
 import { BLOCK, scalesOffset } from "../../../core/momentum8.ts";
 import { computeTypeOf } from "../preparation.ts";
+import { sumOf } from "../sums.ts";
+import type { Terms } from "../sums.ts";
 import { copiedPlaces, masterBytesOf, unitOf } from "./kernel.ts";
 import type { Format, Kernel, Numbers, Places } from "./kernel.ts";
 import { SCALES_TILE, TILE, TILES } from "./memory.ts";
@@ -15,6 +17,8 @@ import type { Workspace } from "./workspace.ts";
 export interface Arrays {
   readonly data: HostArray;
   readonly grad: HostArray;
+  /** The gradient with what is added to it; null if that is nothing. */
+  readonly terms: Terms | null;
   /** Momentum: elements, or codes, padding and scales. Null if there is none. */
   readonly momentum: Place | null;
   /** The master weight, or corrections. Null if there is none. */
@@ -87,14 +91,14 @@ class Sweep {
   }
 
   /** Steps a tile of a tensor, from an element on. */
-  step(numbers: Numbers, { data, grad }: Arrays, from: number, round: Rounder | null): void {
+  step(numbers: Numbers, { data, grad, terms }: Arrays, from: number, round: Rounder | null): void {
     const count = Math.min(TILE, data.length - from);
     const end = Math.ceil(count / this.#unit) * this.#unit;
     const isAll = count === data.length;
     const ownData = isAll ? data : data.subarray(from, from + count);
     const ownGrad = isAll ? grad : grad.subarray(from, from + count);
     copyPadded(ownData, this.#param, end);
-    copyPadded(ownGrad, this.#grad, end);
+    copyPadded(terms === null ? ownGrad : sumOf(terms, from, count), this.#grad, end);
     this.#run(numbers, from, count, end);
     if (round !== null) round(this.#unrounded(count), ownData, from);
     else ownData.set(count === TILE ? this.#param : this.#param.subarray(0, count));
