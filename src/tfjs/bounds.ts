@@ -1,0 +1,68 @@
+/** The variables of an optimizer, and the parameters that stand for them. */
+
+import { cannot, wrongType } from "../core/validate.ts";
+import type { Tf, TfGradients, TfTensor, TfVariable } from "./api.ts";
+import { sizeOf } from "./memory.ts";
+import type { Bound } from "./memory.ts";
+
+/** A variable and its gradient, or null for "none this time". */
+export type Pair = readonly [variable: TfVariable, gradient: TfTensor | null];
+
+/**
+ * Finds the variables of gradients.
+ *
+ * @throws {TypeError} If gradients are of another type, or a variable with a gradient is not float32.
+ * @throws {RangeError} If there is no variable of a name.
+ */
+export function readGradients(tf: Tf, gradients: TfGradients): Pair[] {
+  if (typeof gradients !== "object" || gradients === null) {
+    throw wrongType("apply the gradients", "they must be an object or an array", gradients);
+  }
+  const { registeredVariables } = tf.engine();
+  const named = Array.isArray(gradients)
+    ? gradients.map(({ name, tensor }) => [name, tensor] as const)
+    : Object.entries(gradients);
+  return named.flatMap(([name, gradient]): Pair[] => {
+    if (!Object.hasOwn(registeredVariables, name)) {
+      throw new RangeError(
+        cannot("apply the gradients", `tfjs must have a variable of each name`, `"${name}"`),
+      );
+    }
+    const variable = registeredVariables[name];
+    if (variable.dtype === "float32") return [[variable, gradient ?? null]];
+    if (gradient === null || gradient === undefined) return [];
+    throw dtypeError(variable);
+  });
+}
+
+/**
+ * Checks the variables that an optimizer is made with.
+ *
+ * @throws {TypeError} If they are not variables of float32.
+ */
+export function readVariables(variables: unknown): TfVariable[] {
+  if (typeof (variables as Iterable<unknown> | null)?.[Symbol.iterator] !== "function") {
+    throw wrongType("use variables", "it must be iterable", variables);
+  }
+  return [...variables as Iterable<unknown>].map((variable) => {
+    const { name, assign } = (variable ?? {}) as Partial<TfVariable>;
+    if (typeof name !== "string" || typeof assign !== "function") {
+      throw wrongType("use variables", "each must be a variable of tfjs", variable);
+    }
+    const { dtype } = variable as TfVariable;
+    if (dtype !== "float32") throw dtypeError(variable as TfVariable);
+    return variable as TfVariable;
+  });
+}
+
+function dtypeError({ name, dtype }: TfVariable): TypeError {
+  return wrongType(`step variable "${name}"`, "it must be float32", dtype);
+}
+
+/** A variable with a parameter that has no values yet. */
+export function createBound(variable: TfVariable): Bound {
+  const { name, shape } = variable;
+  const data = new Float32Array(sizeOf(variable));
+  const parameter = { data, grad: null, name, shape: [...shape] };
+  return { variable, dataId: null, parameter };
+}

@@ -1,0 +1,46 @@
+/** The configuration of an optimizer as saved models have it: plain JSON. */
+
+import { HYPERPARAMETERS } from "../core/hyperparameters.ts";
+import type { Hyperparameters } from "../core/hyperparameters.ts";
+
+/** A configuration: what JSON can hold. */
+export type OptimizerConfig = {
+  [name: string]: OptimizerConfig | boolean | number | string | null;
+};
+
+/** JSON has no infinity: `maxNorm: Infinity` is this word. */
+const INFINITY = "Infinity";
+
+/** Options as JSON can hold them. */
+export function toConfig(options: object): OptimizerConfig {
+  return Object.fromEntries(
+    Object.entries(options)
+      .filter(([, value]) => value !== undefined)
+      .map(([name, value]) => [name, toJson(value)]),
+  );
+}
+
+function toJson(value: unknown): OptimizerConfig[string] {
+  if (value === Infinity) return INFINITY;
+  return typeof value === "object" && value !== null
+    ? toConfig(value)
+    : value as OptimizerConfig[string];
+}
+
+/** The options of a configuration, without `customObjects`, which tfjs adds when it loads a model. */
+export function fromConfig(
+  { customObjects: _, ...config }: OptimizerConfig,
+): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(config).map(([name, value]) => [name, fromJson(value)]));
+}
+
+function fromJson(value: OptimizerConfig[string]): unknown {
+  if (value === INFINITY) return Infinity;
+  return typeof value === "object" && value !== null ? fromConfig(value) : value;
+}
+
+/** The hyperparameters of a group, without its parameters. */
+export function hyperparametersOf(group: Readonly<Hyperparameters>): Hyperparameters {
+  const values = HYPERPARAMETERS.map((name) => [name, group[name]] as const);
+  return Object.fromEntries(values) as unknown as Hyperparameters;
+}

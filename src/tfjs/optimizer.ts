@@ -1,0 +1,212 @@
+/** The optimizer of TensorFlow.js. */
+
+import { checkHyperparameter } from "../core/hyperparameters.ts";
+import type { SGDOptions } from "../core/hyperparameters.ts";
+import { cannot, checkObject, checkWord, refusal } from "../core/validate.ts";
+import { SGD } from "../optimizer/sgd.ts";
+import type { StateDict } from "../state/dict.ts";
+import type { StepOptions } from "../step/options.ts";
+import type { NamedTfTensor, Tf, TfGradients, TfTensor, TfVariable } from "./api.ts";
+import { readGradients, readVariables } from "./bounds.ts";
+import type { MemoryName } from "./choose.ts";
+import { fromConfig, hyperparametersOf, toConfig } from "./config.ts";
+import type { OptimizerConfig } from "./config.ts";
+import { VariableStepper } from "./stepper.ts";
+import type {
+  DescentOptimizer as Contract,
+  DescentOptimizerConstructor,
+  DescentOptimizerOptions,
+} from "./types.ts";
+import { loadState, packState, readWeights, WEIGHTS } from "./weights.ts";
+
+const CLASS_NAME = "DescentOptimizer";
+
+class Optimizer implements Contract {
+  static readonly className = CLASS_NAME;
+  readonly #tf: Tf;
+  readonly #memory: MemoryName;
+  readonly #options: SGDOptions;
+  readonly stepOptions: StepOptions | undefined;
+  #iterations = 0;
+  /** Null until the variables are known. */
+  #stepper: VariableStepper | null = null;
+  /** State that waits for the variables. */
+  #saved: StateDict | null = null;
+  /** The tensor that `getWeights` has made. */
+  #lent: TfTensor | null = null;
+  #isDisposed = false;
+
+  constructor(tf: Tf, options: DescentOptimizerOptions) {
+    checkTf(tf);
+    checkObject("create the optimizer", options);
+    const { memory = "copy", variables, stepOptions, ...rest } = options;
+    checkWord("memory", memory, ["copy", "view"]);
+    tryOptions(rest, stepOptions);
+    this.#tf = tf;
+    this.#memory = memory;
+    this.#options = rest;
+    this.stepOptions = stepOptions;
+    if (variables !== undefined) this.#start(readVariables(variables));
+  }
+
+  static register(tf: Tf): void {
+    checkTf(tf);
+    tf.serialization.registerClass({
+      className: CLASS_NAME,
+      fromConfig: (_class: unknown, config: object) => Optimizer.fromConfig(tf, config),
+    });
+  }
+
+  static fromConfig(tf: Tf, config: object): Optimizer {
+    checkObject("create the optimizer", config, "the configuration");
+    return new Optimizer(
+      tf,
+      fromConfig(config as OptimizerConfig) as unknown as DescentOptimizerOptions,
+    );
+  }
+
+  get sgd(): SGD | null {
+    // A variable of tfjs has an array or a tensor, which its backend decides; users see arrays.
+    return this.#stepper === null ? null : this.#stepper.sgd as unknown as SGD;
+  }
+
+  get iterations(): number {
+    return this.#iterations;
+  }
+
+  minimize(f: () => TfTensor, returnCost = false, varList?: TfVariable[]): TfTensor | null {
+    const { value, grads } = this.computeGradients(f, varList);
+    try {
+      this.applyGradients(
+        varList === undefined || varList === null
+          ? grads
+          : varList.map(({ name }) => ({ name, tensor: grads[name] })),
+      );
+    } finally {
+      this.#tf.dispose(grads);
+    }
+    if (returnCost) return value;
+    value.dispose();
+    return null;
+  }
+
+  computeGradients(f: () => TfTensor, varList?: TfVariable[]) {
+    return this.#tf.variableGrads(f, varList);
+  }
+
+  applyGradients(gradients: TfGradients): void {
+    this.#checkUsable("apply the gradients");
+    const pairs = readGradients(this.#tf, gradients);
+    if (pairs.length > 0) {
+      const stepper = this.#stepper ?? this.#start(pairs.map(([variable]) => variable));
+      stepper.step(pairs, this.stepOptions);
+    }
+    this.#iterations++;
+  }
+
+  setLearningRate(learningRate: number): void {
+    checkHyperparameter("lr", learningRate);
+    this.#options.lr = learningRate;
+    for (const group of this.sgd?.paramGroups ?? []) group.lr = learningRate;
+  }
+
+  async saveIterations(): Promise<NamedTfTensor> {
+    const tensor = this.#tf.tensor(new Int32Array([this.#iterations]), [], "int32");
+    return await Promise.resolve({ name: WEIGHTS.iterations, tensor });
+  }
+
+  async getWeights(): Promise<NamedTfTensor[]> {
+    this.#checkUsable("get the weights");
+    const iterations = await this.saveIterations();
+    const dict = this.#stepper === null ? this.#saved : this.#stepper.sgd.stateDict();
+    if (dict === null) return [iterations];
+    const packed = packState(dict);
+    this.#lent?.dispose();
+    this.#lent = this.#tf.keep(this.#tf.tensor(packed, [packed.length], "int32"));
+    return [iterations, { name: WEIGHTS.state, tensor: this.#lent }];
+  }
+
+  async setWeights(weights: readonly NamedTfTensor[]): Promise<void> {
+    this.#checkUsable("set the weights");
+    const { iterations, state } = await readWeights(weights);
+    if (state !== null && this.sgd !== null) loadState(this.sgd, state);
+    else this.#saved = state;
+    this.#iterations = iterations;
+  }
+
+  getConfig(): OptimizerConfig {
+    const group = this.sgd?.paramGroups[0];
+    const current = group === undefined ? {} : hyperparametersOf(group);
+    const own = { memory: this.#memory, stepOptions: this.stepOptions };
+    return toConfig({ ...this.#options, ...current, ...own });
+  }
+
+  getClassName(): string {
+    return CLASS_NAME;
+  }
+
+  dispose(): void {
+    this.#isDisposed = true;
+    this.#stepper?.release();
+    this.#stepper = this.#saved = null;
+    this.#lent?.dispose();
+    this.#lent = null;
+  }
+
+  #start(variables: readonly TfVariable[]): VariableStepper {
+    const saved = this.#saved;
+    this.#stepper = new VariableStepper(this.#tf, this.#memory, variables, this.#options, saved);
+    this.#saved = null;
+    return this.#stepper;
+  }
+
+  #checkUsable(doing: string): void {
+    if (this.#isDisposed) throw new Error(cannot(doing, "the optimizer has been disposed"));
+  }
+}
+
+function checkTf(tf: unknown): asserts tf is Tf {
+  const { variableGrads, engine, serialization } = (tf ?? {}) as Partial<Tf>;
+  if (
+    typeof variableGrads === "function" && typeof engine === "function" &&
+    serialization !== undefined
+  ) return;
+  const reason = "tf must be the module of tfjs";
+  throw new TypeError(
+    cannot("create the optimizer", reason, 'import * as tf from "@tensorflow/tfjs"'),
+  );
+}
+
+/** Checks options by an optimizer that steps nothing. */
+function tryOptions(options: SGDOptions, stepOptions: StepOptions | undefined): void {
+  const sgd = new SGD([{ data: new Float32Array(1), grad: null }], options);
+  if (stepOptions === undefined) return;
+  checkObject("set stepOptions", stepOptions, "it");
+  if (stepOptions.zeroGrad === true) {
+    const reason = "tfjs computes new gradients for every step";
+    throw new TypeError(refusal("set zeroGrad in stepOptions", reason, true));
+  }
+  sgd.step({ ...stepOptions });
+}
+
+/**
+ * An optimizer of TensorFlow.js that steps by `SGD`: for `minimize`, `applyGradients` and
+ * `model.compile`. It does not import tfjs, but takes its module.
+ *
+ * @example
+ * ```ts ignore
+ * import * as tf from "@tensorflow/tfjs";
+ * import { DescentOptimizer } from "@descent/sgd/tfjs";
+ *
+ * const optimizer = new DescentOptimizer(tf, { lr: 0.1, momentum: 0.9, nesterov: true });
+ * model.compile({ optimizer, loss: "categoricalCrossentropy" });
+ * await model.fit(xs, ys, { epochs: 5 });
+ * ```
+ *
+ * @category TensorFlow.js
+ */
+export const DescentOptimizer: DescentOptimizerConstructor =
+  Optimizer as unknown as DescentOptimizerConstructor;
+
+/** The type of an optimizer, without that of tfjs's own. @category TensorFlow.js */
+export type DescentOptimizer = Contract;

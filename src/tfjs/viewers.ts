@@ -1,0 +1,93 @@
+/**
+ * Views of the memory of tfjs. It is not part of its public API, so each viewer is tried at run time
+ * before it is used.
+ */
+
+import { cannot, refusal } from "../core/validate.ts";
+import type { Tf, TfTensor } from "./api.ts";
+import type { Viewer } from "./host_views.ts";
+
+/** What the adapter uses of the backend `wasm` that is not public. */
+interface WasmBackend {
+  readonly dataIdMap: {
+    get(dataId: object): { readonly id: number; readonly memoryOffset: number };
+  };
+  readonly wasm: {
+    readonly tfjs: {
+      registerTensor(id: number, size: number, memoryOffset: number): void;
+      disposeData(id: number): void;
+    };
+  };
+  typedArrayFromHeap(tensor: TfTensor): Float32Array;
+}
+
+/** On `cpu` the values are an array, which `dataSync` returns as it is. */
+function viewCpu(): Viewer {
+  return {
+    backend: "cpu",
+    view: (tensor) => tensor.dataSync() as Float32Array,
+    refresh: () => {},
+  };
+}
+
+/**
+ * On `wasm` the values are in the heap. Kernels keep weights in packed form under the number of the
+ * tensor, and drop them when the number is disposed of. So it is, and registered again for the same place
+ * in the heap.
+ */
+function viewWasm(tf: Tf): Viewer {
+  const backend = tf.backend() as WasmBackend;
+  return {
+    backend: "wasm",
+    view: (tensor) => backend.typedArrayFromHeap(tensor),
+    refresh: (tensor) => {
+      const { id, memoryOffset } = backend.dataIdMap.get(tensor.dataId);
+      const { tfjs } = backend.wasm;
+      tfjs.disposeData(id);
+      tfjs.registerTensor(id, tensor.shape.reduce((a, b) => a * b, 1), memoryOffset);
+    },
+  };
+}
+
+/**
+ * Whether a viewer does what it should: what is written into a view is what tfjs reads and, after
+ * `refresh`, what its kernels compute with.
+ */
+function works(tf: Tf, viewer: Viewer): boolean {
+  const tensors = [1, 2].map((value) => tf.tensor(new Float32Array([value]), [1, 1], "float32"));
+  const [one, weight] = tensors;
+  const product = (): number => {
+    const result = tf.matMul(one, weight);
+    tensors.push(result);
+    return (result.dataSync() as Float32Array)[0];
+  };
+  try {
+    const before = product();
+    viewer.view(weight)[0] = 3;
+    viewer.refresh(weight);
+    return before === 2 && (weight.dataSync() as Float32Array)[0] === 3 && product() === 3;
+  } catch (error) {
+    if (error instanceof TypeError) return false; // a method or a property is missing
+    throw error;
+  } finally {
+    tf.dispose(tensors);
+  }
+}
+
+/**
+ * Makes the viewer for the backend that is in use, and tries it.
+ *
+ * @throws {Error} If there is none, or it does not work with this version of tfjs.
+ */
+export function createViewer(tf: Tf): Viewer {
+  const name = tf.getBackend();
+  const doing = 'step with memory "view"';
+  if (name !== "cpu" && name !== "wasm") {
+    const reason = "the backend of tfjs must be cpu, wasm or webgpu";
+    throw new Error(refusal(doing, reason, name, "backend"));
+  }
+  const viewer = name === "cpu" ? viewCpu() : viewWasm(tf);
+  if (works(tf, viewer)) return viewer;
+  const reason = `this version of tfjs does not show the memory of its backend ${name}`;
+  throw new Error(cannot(doing, reason, 'use memory "copy"'));
+}
