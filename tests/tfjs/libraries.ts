@@ -1,60 +1,72 @@
 /** Fetches TensorFlow.js for tests, with one of its backends. */
 
-import type { DescentOptimizerConstructor } from "@descent/sgd/tfjs";
-import { DescentOptimizer } from "@descent/sgd/tfjs";
-
-/** The types of tfjs; they are erased, so that nothing is fetched for them at run time. */
-export type Tf = typeof import("npm:@tensorflow/tfjs@4.22.0");
+/** The module; its types are erased, and it is fetched at run time, so that tests can be skipped. */
+export type Tf = typeof import("@tensorflow/tfjs");
 
 const PACKAGES = {
   cpu: [],
-  wasm: ["@tensorflow/tfjs-backend-wasm@4.22.0"],
-  webgpu: ["@tensorflow/tfjs-backend-webgpu@4.22.0"],
+  wasm: ["@tensorflow/tfjs-backend-wasm"],
 } as const;
 
-export type BackendName = keyof typeof PACKAGES;
+/** The backends of tfjs that tests run on. */
+export type TfBackendName = keyof typeof PACKAGES;
 
-/** tfjs, or why it cannot be had. */
-async function fetchTf(): Promise<Tf | string> {
+/** Imports a package, or says why it cannot be fetched. */
+async function fetchPackage(name: string): Promise<object | string> {
   try {
-    return await import("npm:@tensorflow/tfjs@4.22.0" as string) as Tf;
+    return await import(name);
   } catch (error) {
-    return `@tensorflow/tfjs cannot be fetched: ${(error as Error).message.split("\n")[0]}`;
+    return `${name} cannot be fetched: ${(error as Error).message.split("\n")[0]}`;
   }
 }
 
-/** Why a backend cannot be used; null if it can. */
-async function fetchBackend(tf: Tf, name: BackendName): Promise<string | null> {
-  try {
-    for (const each of PACKAGES[name]) await import(`npm:${each}`);
-    return await tf.setBackend(name) ? null : `tfjs cannot start its backend ${name} here`;
-  } catch (error) {
-    return `the backend ${name} cannot be fetched: ${(error as Error).message.split("\n")[0]}`;
+const tf = await fetchPackage("@tensorflow/tfjs");
+
+/** Why tests on a backend have to be skipped; null if they can run. */
+async function findProblem(backend: TfBackendName): Promise<string | null> {
+  if (typeof tf === "string") return tf;
+  for (const name of PACKAGES[backend]) {
+    const module = await fetchPackage(name);
+    if (typeof module === "string") return module;
   }
+  return null;
 }
 
-const fetched = await fetchTf();
+const problems = {
+  cpu: await findProblem("cpu"),
+  wasm: await findProblem("wasm"),
+};
 
-/** Defines a test for a backend, which is skipped where its packages cannot be fetched. */
-export async function testOn(
-  backend: BackendName,
+/** Defines a test for one backend, which is skipped only if a package cannot be fetched. */
+export function testOn(
+  backend: TfBackendName,
   name: string,
   body: (tf: Tf) => Promise<void> | void,
-): Promise<void> {
-  const problem = typeof fetched === "string" ? fetched : await fetchBackend(fetched, backend);
+): void {
+  const problem = problems[backend];
   const title = `tfjs on ${backend}: ${name}`;
   Deno.test({
     name: problem === null ? title : `${title} (skipped: ${problem})`,
     ignore: problem !== null,
-    sanitizeOps: false, // tfjs keeps timers, workers and devices
+    sanitizeOps: false, // tfjs keeps timers and workers
     sanitizeResources: false,
     fn: async () => {
-      const tf = fetched as Tf;
-      await tf.setBackend(backend);
-      await body(tf);
+      const module = tf as Tf;
+      if (!await module.setBackend(backend)) throw new Error(`tfjs cannot start ${backend}`);
+      await module.ready();
+      await body(module);
     },
   });
 }
 
-export { DescentOptimizer };
-export type { DescentOptimizerConstructor };
+/** Defines a test for each backend and each way to step variables. */
+export function testAll(
+  name: string,
+  body: (tf: Tf, memory: "copy" | "view") => Promise<void> | void,
+): void {
+  for (const backend of ["cpu", "wasm"] as const) {
+    for (const memory of ["copy", "view"] as const) {
+      testOn(backend, `${name}, memory "${memory}"`, (tf) => body(tf, memory));
+    }
+  }
+}

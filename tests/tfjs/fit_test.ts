@@ -1,0 +1,147 @@
+/** Training with TensorFlow.js: its numbers, its models, and what survives a file. */
+
+import { assert, assertEquals, assertNotEquals } from "@std/assert";
+import { SGD } from "@descent/sgd";
+import { DescentOptimizer } from "@descent/sgd/tfjs";
+import type { DescentOptimizerOptions } from "@descent/sgd/tfjs";
+import { testAll, testOn } from "./libraries.ts";
+import type { Tf } from "./libraries.ts";
+import { createData, createModel, FIT, save, weightsOf } from "./models.ts";
+
+const RULE = { lr: 0.05, momentum: 0.9, nesterov: true };
+
+/** Fits a new model, and returns it with its losses. */
+async function fit(tf: Tf, options: DescentOptimizerOptions, epochs: number) {
+  const { x, y } = createData(tf);
+  const model = createModel(tf);
+  const optimizer = new DescentOptimizer(tf, options);
+  model.compile({ optimizer, loss: "categoricalCrossentropy" });
+  const { history } = await model.fit(x, y, { ...FIT, epochs });
+  return { model, optimizer, x, y, losses: history.loss as number[] };
+}
+
+/** The largest difference of two arrays. */
+function distance(a: Float32Array, b: Float32Array): number {
+  return a.reduce((most, value, i) => Math.max(most, Math.abs(value - b[i])), 0);
+}
+
+for (const nesterov of [false, true]) {
+  testAll(
+    `60 steps (nesterov: ${nesterov}) have the weights of tf.train.momentum within 2e-5`,
+    async (
+      tf,
+      memory,
+    ) => {
+      const { model, x, y } = await fit(tf, { lr: 0.05, momentum: 0.9, nesterov, memory }, 12);
+      const peer = createModel(tf);
+      const first = weightsOf(peer);
+      peer.compile({
+        optimizer: tf.train.momentum(0.05, 0.9, nesterov),
+        loss: "categoricalCrossentropy",
+      });
+      await peer.fit(x, y, { ...FIT, epochs: 12 });
+      const [own, others] = [weightsOf(model), weightsOf(peer)];
+      assert(distance(first, others) > 0.05, "nothing was learned");
+      assert(distance(own, others) < 2e-5, `${distance(own, others)}`);
+    },
+  );
+}
+
+for (const backend of ["cpu", "wasm"] as const) {
+  testOn(backend, "views and copies have equal bits", async (tf) => {
+    const [copies, views] = [
+      await fit(tf, { ...RULE, memory: "copy" }, 6),
+      await fit(tf, { ...RULE, memory: "view" }, 6),
+    ];
+    assertEquals(views.losses, copies.losses);
+    assertEquals(weightsOf(views.model), weightsOf(copies.model));
+    assert(copies.losses.at(-1)! < copies.losses[0]);
+  });
+}
+
+testAll("a model that is saved and loaded goes on with equal bits", async (tf, memory) => {
+  for (const momentumBits of [32, 8] as const) {
+    const options = { ...RULE, dampening: 0, memory, momentumBits, stepOptions: { maxNorm: 1 } };
+    const { model, optimizer, x, y } = await fit(tf, options, 2);
+    optimizer.setLearningRate(0.03);
+    DescentOptimizer.register(tf);
+    const handler = await save(tf, model);
+    const again = await tf.loadLayersModel(handler);
+    const loaded = again.optimizer as unknown as DescentOptimizer;
+    assertEquals(loaded.getConfig(), optimizer.getConfig());
+    assertEquals(loaded.iterations, 10);
+    assertEquals(loaded.sgd, null);
+    // What is saved before the first step is what was loaded.
+    const third = await tf.loadLayersModel(await save(tf, again));
+    const histories = [];
+    for (const each of [model, again, third]) {
+      histories.push((await each.fit(x, y, { ...FIT, epochs: 2 })).history.loss);
+    }
+    assertEquals(histories[1], histories[0]);
+    assertEquals(histories[2], histories[0]);
+    assertEquals(weightsOf(again), weightsOf(model));
+    assertEquals(loaded.sgd!.paramGroups[0].lr, 0.03);
+    assertEquals(loaded.iterations, 20);
+  }
+});
+
+testAll("evaluate sees the weights that were stepped", async (tf, memory) => {
+  const { model, x, y } = await fit(tf, { ...RULE, memory }, 3);
+  const lossOf = (of: typeof model) => {
+    const loss = of.evaluate(x, y, { batchSize: 8 }) as { dataSync(): ArrayLike<number> };
+    return loss.dataSync()[0];
+  };
+  const copy = createModel(tf);
+  copy.setWeights(
+    model.getWeights().map((weight) => tf.tensor(weight.dataSync().slice(), weight.shape)),
+  );
+  copy.compile({ optimizer: "sgd", loss: "categoricalCrossentropy" });
+  assertEquals(lossOf(model), lossOf(copy));
+});
+
+testAll("weights that are set between steps are those that the next step starts from", async (
+  tf,
+  memory,
+) => {
+  const { model, optimizer, x, y } = await fit(tf, { lr: 0.1, memory }, 1);
+  const zeros = model.getWeights().map(({ shape }) => tf.zeros(shape));
+  model.setWeights(zeros);
+  optimizer.setLearningRate(0);
+  await model.fit(x, y, { ...FIT, epochs: 1 });
+  assert(weightsOf(model).every((value) => value === 0));
+});
+
+testAll("training leaves no tensors behind, and dispose none of the optimizer's", async (
+  tf,
+  memory,
+) => {
+  const { model, optimizer, x, y } = await fit(tf, { ...RULE, memory }, 1);
+  const count = tf.memory().numTensors;
+  await model.fit(x, y, { ...FIT, epochs: 2 });
+  assertEquals(tf.memory().numTensors, count);
+  const [iterations] = await optimizer.getWeights();
+  await optimizer.getWeights().then(([again]) => again.tensor.dispose());
+  iterations.tensor.dispose();
+  const before = weightsOf(model);
+  optimizer.dispose();
+  optimizer.dispose();
+  assertEquals(tf.memory().numTensors, count);
+  assertEquals(weightsOf(model), before);
+  assertEquals(optimizer.sgd, null);
+});
+
+testAll("stepOptions go to every step", async (tf, memory) => {
+  const { model, optimizer, losses } = await fit(
+    tf,
+    { lr: 0.1, memory, stepOptions: { maxNorm: 1e-3 } },
+    1,
+  );
+  const plain = await fit(tf, { lr: 0.1, memory }, 1);
+  assertEquals(losses.length, plain.losses.length);
+  assertNotEquals(weightsOf(model), weightsOf(plain.model));
+  const sgd: SGD | null = optimizer.sgd;
+  assert(sgd instanceof SGD);
+  const { gradNorm, clipCoefficients } = sgd!.lastStep!;
+  assert(gradNorm! > 1e-3);
+  assert(clipCoefficients![0] < 1);
+});
