@@ -10,7 +10,7 @@ import { readFlags } from "./flags.ts";
 import { drawChart } from "./peers/chart.ts";
 import { duel, type Result } from "./peers/duel.ts";
 import { hasTorch, listPrograms, type Program } from "./peers/programs.ts";
-import { chooseFour, formatAll, formatSummary } from "./peers/report.ts";
+import { chooseFour, formatAll, formatSummary, formatTfjs } from "./peers/report.ts";
 import { writeSection } from "./readme.ts";
 import { writeSvg } from "./svg.ts";
 import { describeMachine, today } from "./text.ts";
@@ -58,8 +58,10 @@ const { results, versions } = await measureAll(listPrograms(torch ? python : nul
 const setting = `${describeMachine()}, ${today()}: ${versions.join(", ")}`;
 const tables = [formatSummary(workloads, results), formatAll(workloads, results)];
 const report = [setting, ...tables].join("\n\n");
-console.log(`\n${report}`);
+const inTfjs = `${setting}\n\n${formatTfjs(workloads, results)}`;
+console.log(`\n${report}\n\n${inTfjs}`);
 if (flags.readme) {
+  writeSection("tfjs", inTfjs);
   writeSection("peers", report);
   writeSection("speed", `${setting}\n\n${tables[0]}`, "../README.md");
 }
