@@ -1,0 +1,190 @@
+/** Gradients that are applied one step at a time: whose they are, and what the step writes. */
+
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { DescentOptimizer } from "@descent/sgd/tfjs";
+import type * as TfTypes from "@tensorflow/tfjs";
+import { testAll, testOn } from "./libraries.ts";
+import type { Tf } from "./libraries.ts";
+
+let count = 0;
+
+/** A variable with a name of its own. */
+function variable(tf: Tf, values: number[], shape = [values.length]) {
+  return tf.tidy(() => tf.variable(tf.tensor(values, shape), true, `v${count++}`));
+}
+
+function valuesOf(tensor: TfTypes.Tensor): number[] {
+  return [...tensor.dataSync()];
+}
+
+testAll("minimize steps all trainable variables, or those that it is given", (tf, memory) => {
+  tf.disposeVariables();
+  const [a, b] = [variable(tf, [2]), variable(tf, [3])];
+  const optimizer = new DescentOptimizer(tf, { lr: 0.25, memory });
+  const loss = () => a.square().add(b.square()).sum() as TfTypes.Scalar;
+  assertEquals(optimizer.minimize(loss), null);
+  assertEquals([...valuesOf(a), ...valuesOf(b)], [1, 1.5]);
+  const cost = optimizer.minimize(loss, true, [b]);
+  assertEquals(valuesOf(cost!), [3.25]);
+  assertEquals([...valuesOf(a), ...valuesOf(b)], [1, 0.75]);
+  assertEquals(optimizer.iterations, 2);
+  assertEquals(optimizer.sgd!.paramGroups[0].params.map(({ name }) => name), [a.name, b.name]);
+});
+
+testAll("gradients come by name or as a list; a variable without one stays", (tf, memory) => {
+  const [a, b] = [variable(tf, [1, 2]), variable(tf, [3])];
+  const [ga, gb] = [tf.tensor1d([1, 1]), tf.tensor1d([4])];
+  const optimizer = new DescentOptimizer(tf, { lr: 0.5, momentum: 0.5, memory });
+  optimizer.applyGradients({ [a.name]: ga, [b.name]: gb });
+  optimizer.applyGradients([{ name: b.name, tensor: gb }]);
+  optimizer.applyGradients([
+    { name: a.name, tensor: null as unknown as TfTypes.Tensor },
+    { name: b.name, tensor: gb },
+  ]);
+  assertEquals(valuesOf(a), [0.5, 1.5]);
+  assertEquals(valuesOf(b), [3 - 0.5 * (4 + 6 + 7)]);
+  optimizer.applyGradients({ [a.name]: ga }); // its momentum is still there
+  assertEquals(valuesOf(a), [0.5 - 0.75, 1.5 - 0.75]);
+});
+
+testAll("a variable that comes later is stepped with the options of the first", (tf, memory) => {
+  const [a, b] = [variable(tf, [1]), variable(tf, [1])];
+  const gradient = tf.tensor1d([1]);
+  const optimizer = new DescentOptimizer(tf, { lr: 0.5, momentumBits: 8, memory });
+  optimizer.applyGradients({ [a.name]: gradient });
+  optimizer.setLearningRate(0.25);
+  optimizer.applyGradients({ [a.name]: gradient, [b.name]: gradient });
+  assertEquals([...valuesOf(a), ...valuesOf(b)], [0.25, 0.75]);
+  const groups = optimizer.sgd!.paramGroups;
+  assertEquals(groups.map(({ lr, momentumBits }) => [lr, momentumBits]), [[0.25, 8], [0.25, 8]]);
+});
+
+testAll("variables that are named are there before the first gradients", (tf, memory) => {
+  const [a, b] = [variable(tf, [1]), variable(tf, [2])];
+  const options = { lr: 0.5, memory, variables: [b, a] };
+  const optimizer = new DescentOptimizer(tf, options);
+  const { params } = optimizer.sgd!.paramGroups[0];
+  assertEquals(params.map(({ name, data }) => [name, [...data as Float32Array]]), [
+    [b.name, [2]],
+    [a.name, [1]],
+  ]);
+  assertEquals(new DescentOptimizer(tf, { lr: 0.5, memory }).sgd, null);
+  optimizer.sgd!.paramGroups[0].lr = 0.25;
+  optimizer.applyGradients({ [a.name]: tf.tensor1d([1]) });
+  assertEquals([...valuesOf(a), ...valuesOf(b)], [0.75, 2]);
+});
+
+testAll("clones of a variable keep their values when it is stepped", (tf, memory) => {
+  const first = tf.tensor1d([1, 2]);
+  const a = tf.variable(first, true, `v${count++}`);
+  const gradient = tf.tensor1d([1, 1]);
+  const optimizer = new DescentOptimizer(tf, { lr: 0.5, memory });
+  optimizer.applyGradients({ [a.name]: gradient });
+  const [clone, flat] = [a.clone(), a.reshape([2, 1])];
+  optimizer.applyGradients({ [a.name]: gradient });
+  optimizer.applyGradients({ [a.name]: gradient });
+  assertEquals(valuesOf(first), [1, 2]);
+  assertEquals([valuesOf(clone), valuesOf(flat)], [[0.5, 1.5], [0.5, 1.5]]);
+  assertEquals(valuesOf(a), [-0.5, 0.5]);
+});
+
+testAll("a gradient may be a variable itself, or shared by two of them", (tf, memory) => {
+  const [a, b] = [variable(tf, [2, 4]), variable(tf, [8, 8])];
+  const optimizer = new DescentOptimizer(tf, { lr: 0.5, memory });
+  optimizer.applyGradients({ [a.name]: a, [b.name]: a });
+  assertEquals([valuesOf(a), valuesOf(b)], [[1, 2], [7, 6]]);
+  const clone = a.clone();
+  optimizer.applyGradients({ [a.name]: clone, [b.name]: clone });
+  assertEquals([valuesOf(a), valuesOf(b)], [[0.5, 1], [6.5, 5]]);
+});
+
+testAll("values that are assigned between steps are stepped", (tf, memory) => {
+  const a = variable(tf, [1]);
+  const gradient = tf.tensor1d([1]);
+  const optimizer = new DescentOptimizer(tf, { lr: 0.5, momentum: 0.5, memory });
+  optimizer.applyGradients({ [a.name]: gradient });
+  a.assign(tf.tensor1d([10]));
+  optimizer.applyGradients({ [a.name]: gradient });
+  assertEquals(valuesOf(a), [10 - 0.5 * 1.5]);
+});
+
+testAll("a step that is skipped leaves the variables", (tf, memory) => {
+  const a = variable(tf, [1]);
+  const optimizer = new DescentOptimizer(tf, {
+    lr: 0.5,
+    memory,
+    stepOptions: { checkFinite: true },
+  });
+  optimizer.applyGradients({ [a.name]: tf.tensor1d([NaN]) });
+  assertEquals(optimizer.sgd!.lastStep!.skipped, true);
+  assertEquals(valuesOf(a), [1]);
+});
+
+testAll("a step that fails leaves the variables and the next step works", (tf, memory) => {
+  const [a, b] = [variable(tf, [1]), variable(tf, [1])];
+  const gradient = tf.tensor1d([1]);
+  const optimizer = new DescentOptimizer(tf, { lr: 0.5, memory, variables: [a, b] });
+  const wrong = { [a.name]: gradient, [b.name]: tf.tensor1d([1, 2]) };
+  const error = assertThrows(() => optimizer.applyGradients(wrong), RangeError);
+  assert(error.message.includes(b.name), error.message);
+  assertEquals([...valuesOf(a), ...valuesOf(b)], [1, 1]);
+  assertEquals(optimizer.iterations, 0);
+  optimizer.applyGradients({ [a.name]: gradient, [b.name]: gradient });
+  assertEquals([...valuesOf(a), ...valuesOf(b)], [0.5, 0.5]);
+});
+
+testAll("a disposed variable does not stop the others", (tf, memory) => {
+  const [a, b] = [variable(tf, [1]), variable(tf, [1])];
+  const gradient = tf.tensor1d([1]);
+  const optimizer = new DescentOptimizer(tf, { lr: 0.5, momentum: 0.5, memory });
+  optimizer.applyGradients({ [a.name]: gradient, [b.name]: gradient });
+  a.dispose();
+  optimizer.applyGradients({ [b.name]: gradient });
+  assertEquals(valuesOf(b), [1 - 0.5 - 0.75]);
+  // A new variable of that name takes its place.
+  const again = tf.variable(tf.tensor1d([4]), true, a.name);
+  optimizer.applyGradients({ [a.name]: gradient });
+  assertEquals(valuesOf(again), [4 - 0.75]);
+});
+
+/** What kernels of wasm that keep packed weights make of variables. */
+function runKernels(tf: Tf, [conv, depthwise, matrix, alpha]: TfTypes.Tensor[]): number[][] {
+  const image = tf.range(0, 18).reshape([1, 3, 3, 2]) as TfTypes.Tensor4D;
+  const rows = tf.range(-2, 2).reshape([2, 2]) as TfTypes.Tensor2D;
+  return [
+    tf.conv2d(image, conv as TfTypes.Tensor4D, 1, "same"),
+    tf.depthwiseConv2d(image, depthwise as TfTypes.Tensor4D, 1, "same"),
+    tf.matMul(rows, matrix),
+    tf.prelu(rows, alpha),
+  ].map(valuesOf);
+}
+
+testOn("wasm", "kernels that pack weights compute with those that views have stepped", (tf) => {
+  const shapes = [[3, 3, 2, 1], [3, 3, 2, 1], [2, 2], [2]];
+  const variables = shapes.map((shape, i) => {
+    const values = Array.from({ length: shape.reduce((a, b) => a * b) }, (_, k) => i + k / 4);
+    return variable(tf, values, shape);
+  });
+  const optimizer = new DescentOptimizer(tf, { lr: 0.5, momentum: 0.9, memory: "view" });
+  for (let step = 0; step < 3; step++) {
+    const before = runKernels(tf, variables);
+    optimizer.applyGradients(
+      variables.map(({ name, shape }) => ({ name, tensor: tf.ones(shape) })),
+    );
+    const copies = variables.map((each) => tf.tensor(each.dataSync().slice(), each.shape));
+    const after = runKernels(tf, variables);
+    assertEquals(after, runKernels(tf, copies));
+    after.forEach((values, i) => assert(values.some((value, k) => value !== before[i][k])));
+  }
+});
+
+testOn("wasm", "views are found again when the memory grows", (tf) => {
+  const a = variable(tf, [1, 2, 3]);
+  const gradient = tf.tensor1d([1, 1, 1]);
+  const optimizer = new DescentOptimizer(tf, { lr: 1, momentum: 0.5, memory: "view" });
+  optimizer.applyGradients({ [a.name]: gradient });
+  const large = tf.zeros([50_000_000]);
+  optimizer.applyGradients({ [a.name]: gradient });
+  large.dispose();
+  assertEquals(valuesOf(a), [1 - 2.5, 2 - 2.5, 3 - 2.5]);
+});
