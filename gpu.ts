@@ -40,7 +40,7 @@
 export { openGpu } from "./src/gpu/gpu.ts";
 export type { Gpu, GpuMemory, GpuOptions } from "./src/gpu/gpu.ts";
 export { GpuUnavailableError } from "./src/gpu/device.ts";
-export type { GpuArrays, GpuDtype } from "./src/gpu/dtype.ts";
+export type { GpuArrays, GpuDtype } from "./src/core/gpu_dtype.ts";
 export type { GpuInfo, GpuLimits } from "./src/gpu/info.ts";
 export type { GpuKernel, GpuView } from "./src/gpu/kernel.ts";
 export type { GpuTensor } from "./src/gpu/tensor.ts";

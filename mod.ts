@@ -53,7 +53,7 @@
 export { SGD } from "./src/optimizer/sgd.ts";
 export type { ParameterStateView } from "./src/optimizer/sgd.ts";
 export { sgd } from "./src/optimizer/functional.ts";
-export type { SgdFunctionOptions } from "./src/optimizer/functional.ts";
+export type { SgdFunctionOptions } from "./src/optimizer/functional_options.ts";
 export type {
   BackendName,
   GroupOptions,

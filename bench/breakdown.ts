@@ -13,7 +13,7 @@ import { MANY, type Parts } from "./breakdown/step_parts.ts";
 import { readFlags } from "./flags.ts";
 import { writeSection } from "./readme.ts";
 import { library } from "./references.ts";
-import { describeMachine, formatTable, formatTime, today } from "./text.ts";
+import { describeMachine, formatTable, formatTime, today, withTimes } from "./text.ts";
 import { WORKLOADS } from "./workloads.ts";
 
 const HELP =
@@ -48,7 +48,7 @@ if (flags.readme) writeSection("breakdown", report);
 
 function formatTimes(parts: readonly Parts[], alone: readonly Parts[]): string[] {
   const head = [
-    `${THREADS} threads`,
+    withTimes(`${THREADS} threads`),
     "step",
     "native call",
     "bookkeeping",
@@ -105,7 +105,7 @@ function formatCheckpoints([one, many]: readonly CheckpointTimes[]): string {
     ...[`${(bytes / 1e6).toFixed(1)} MB`, formatTime(save), formatTime(load)],
   ];
   const ratios = [many.save / one.save, many.load / one.load].map((ratio) => ratio.toFixed(1));
-  return formatTable(["checkpoint", "file", "save", "load"], [
+  return formatTable(["checkpoint (times in ms or s, less is better)", "file", "save", "load"], [
     row("1 tensor and its momentum", one),
     row(`${many.tensors} tensors of 8 elements, and theirs`, many),
     ["ratio", (many.bytes / one.bytes).toFixed(1), ...ratios],

@@ -9,10 +9,10 @@
 import { evaluate, formatOutcomes, type Outcome } from "./bytes/report.ts";
 import type { BytesRow, Round } from "./bytes/round.ts";
 import { listRounds } from "./bytes/rows.ts";
-import { readFlags } from "./flags.ts";
+import { readFlags, refuseOnly } from "./flags.ts";
 import { probeOthers } from "./load.ts";
 import { duel } from "./peers/duel.ts";
-import { hasTorch } from "./peers/programs.ts";
+import { findPython } from "./peers/python.ts";
 import { writeSection } from "./readme.ts";
 import { describeLoad, describeMachine, today } from "./text.ts";
 
@@ -20,6 +20,8 @@ const ROUNDS = 15;
 const THREADS = 2;
 
 const HELP = `Measures formats with fewer bytes, sparse rows and steps with options.
+
+It takes about 6 minutes.
 
 Usage: deno task bench:bytes [options]
 
@@ -36,11 +38,11 @@ const flags = readFlags(Deno.args, {
   numbers: ["rounds", "threads"],
   help: HELP,
 });
-const wanted: string = flags.python ?? Deno.env.get("DESCENT_PYTHON") ?? "python3";
-const python = await hasTorch(wanted) ? wanted : null;
-if (python === null) console.log(`torch is not measured: ${wanted} does not have it.`);
-
 const threads = Math.ceil(flags.threads ?? THREADS);
+const wanted = listRounds({ python: null, threads }).flatMap(wantedOf);
+if (wanted.length === 0) refuseOnly(flags.only, allNames());
+const python = await findPython(flags.python);
+
 const versions = new Set<string>();
 const outcomes: Outcome[] = [];
 for (const round of listRounds({ python, threads })) outcomes.push(...await measureRound(round));
@@ -54,7 +56,7 @@ if (flags.readme) writeSection("bytes", report);
 /** Measures the rows of a round that are wanted; programs of one round only run at a time. */
 async function measureRound(round: Round): Promise<Outcome[]> {
   const workload = round.workload.name;
-  const rows = round.rows.filter(({ work }) => `${workload}: ${work}`.includes(flags.only ?? ""));
+  const rows = wantedOf(round);
   if (rows.length === 0) return [];
   const outcome = (row: BytesRow, measured: Outcome["measured"]) => ({ workload, row, measured });
   const reason = round.obstacle() ?? lackOfMemory(round.bytes);
@@ -69,6 +71,20 @@ async function measureRound(round: Round): Promise<Outcome[]> {
     if (!(error instanceof Error)) throw error;
     return rows.map((row) => outcome(row, error.message));
   }
+}
+
+/** The rows of a round that have the text of --only in their names. */
+function wantedOf(round: Round): BytesRow[] {
+  return round.rows.filter((row) => nameOf(round, row).includes(flags.only ?? ""));
+}
+
+function nameOf({ workload }: Round, { work }: BytesRow): string {
+  return `${workload.name}: ${work}`;
+}
+
+function allNames(): string[] {
+  return listRounds({ python: null, threads })
+    .flatMap((round) => round.rows.map((row) => nameOf(round, row)));
 }
 
 function lackOfMemory(bytes: number): string | null {

@@ -8,7 +8,7 @@
 import { dirname } from "@std/path/dirname";
 import { fromFileUrl } from "@std/path/from-file-url";
 import { compare, describe, formatComparison, passes } from "./comparison.ts";
-import { readFlags } from "./flags.ts";
+import { readFlags, refuseOnly } from "./flags.ts";
 import { type Figure, obstacle } from "./measure.ts";
 import { library } from "./references.ts";
 import { measureInProcess } from "./row_runner.ts";
@@ -23,6 +23,8 @@ const BASELINE = fromFileUrl(new URL("baseline.json", import.meta.url));
 const HELP =
   `Measures all rows and compares each one's time, as a multiple of the roofline's or of a
 scalar loop's in the same run, with the saved baseline.
+
+It takes about 3 minutes.
 
 Usage: deno task bench:compare [options]
 
@@ -61,7 +63,7 @@ const baselineFile: string = flags.baseline ?? BASELINE;
 const saved = flags.save ? undefined : readBaseline();
 
 const rows = allRows().filter(isWanted);
-if (rows.length === 0) refuse(`there is no row with "${flags.only}" in its name`);
+if (rows.length === 0) refuseOnly(flags.only, allRows().map(nameOf));
 if (flags.save && flags.only !== undefined && flags.baseline === undefined) {
   refuse("--save with --only would leave rows out of the baseline: name another with --baseline");
 }

@@ -18,7 +18,7 @@ export interface Options {
 // deno-lint-ignore no-explicit-any -- each tool knows the types of its own options
 export type Flags = Readonly<Record<string, any>>;
 
-/** Reads a command line; prints the help or what is wrong with it, and ends the program then. */
+/** Reads a command line; prints the help, and below it what is wrong, and ends the program then. */
 export function readFlags(
   args: readonly string[],
   { switches = [], texts = [], numbers = [], help }: Options,
@@ -54,7 +54,18 @@ export function readFlags(
   return flags;
 }
 
-function fail(message: string, help: string): never {
-  console.error(`${message}\n\n${help}`);
+/** Says why a program cannot do what its command line asks for, and ends it. */
+export function refuse(message: string): never {
+  console.error(message);
   Deno.exit(2);
+}
+
+/** Ends a program whose --only fits nothing, and names what there is. */
+export function refuseOnly(only: string, names: readonly string[]): never {
+  const list = names.map((name) => `\n  ${name}`).join("");
+  refuse(`The rows are:${list}\n\nCannot measure as no row has "${only}" in its name`);
+}
+
+function fail(message: string, help: string): never {
+  refuse(`${help}\n\n${message}`);
 }

@@ -1,12 +1,14 @@
 /** Times steps on the GPU by the device's own clock, next to a copy within it: `deno task bench:gpu`. */
 
 import { SGD } from "@descent/sgd";
+import type { StepOptions } from "@descent/sgd";
 import { openGpu } from "@descent/sgd/gpu";
 import type { Gpu } from "@descent/sgd/gpu";
 import { nativeOf } from "../src/gpu/gpu.ts";
 import { readFlags } from "./flags.ts";
 import { median } from "./sampler.ts";
-import { describeMachine, formatTable, formatTime, today } from "./text.ts";
+import { describeMachine, formatTable, formatTime, TIME_OF_A_STEP, today } from "./text.ts";
+import { reportWebGpu } from "./webgpu.ts";
 import { findWorkload, repeat, sizeOf } from "./workloads.ts";
 import type { Shape } from "./workloads.ts";
 
@@ -63,15 +65,24 @@ const rows = workloads.map(({ name, shapes, elements }, i) => {
   ];
 });
 console.log(formatTable(
-  ["workload", "step", "GB/s", "copy GB/s", "share of it", "torch CUDA fused"],
+  [
+    ...["workload", TIME_OF_A_STEP, "GB/s (more is better)", "copy GB/s", "share of it"],
+    "torch CUDA fused",
+  ],
   rows,
 ));
 if (typeof torch === "string") console.log(`\ntorch was not timed: ${torch}`);
 
 console.log("\nWhat a queued step costs the host, tables unchanged:");
 for (const count of [2, 161]) {
-  console.log(`${count} tensors of 10: ${formatTime(timeHost(gpu, repeat(count, [10])))}`);
+  const shapes = repeat(count, [10]);
+  const [plain, clipped] = [undefined, { maxNorm: 1 }].map((own) =>
+    formatTime(timeHost(gpu, shapes, own))
+  );
+  console.log(`${count} tensors of 10: ${plain}; ${clipped} with maxNorm`);
 }
+
+await reportWebGpu(workloads, rounds);
 
 function createOptimizer(gpu: Gpu, shapes: readonly Shape[]) {
   const params = shapes.map((shape) => {
@@ -112,12 +123,12 @@ function timeInTurn(
 }
 
 /** Nanoseconds until a call of step returns, the queue kept short. */
-function timeHost(gpu: Gpu, shapes: readonly Shape[]): number {
+function timeHost(gpu: Gpu, shapes: readonly Shape[], options?: StepOptions): number {
   const { optimizer, dispose } = createOptimizer(gpu, shapes);
   const times: number[] = [];
   for (let i = 0; i < 500; i++) {
     const start = performance.now();
-    optimizer.step();
+    optimizer.step(options);
     times.push((performance.now() - start) * 1e6);
     if (i % 10 === 9) gpu.synchronize();
   }

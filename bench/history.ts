@@ -6,13 +6,13 @@
  */
 
 import { fromFileUrl } from "@std/path/from-file-url";
-import { readFlags } from "./flags.ts";
+import { readFlags, refuse } from "./flags.ts";
 import { drawHistory } from "./history/chart.ts";
 import { findSteps, seriesOf } from "./history/changes.ts";
-import { cloneInto, listChanges, listCommits } from "./history/checkout.ts";
+import { cloneInto, hasCommit, listChanges, listCommits } from "./history/checkout.ts";
 import { measureTree, prepare, readHead, Unmeasurable } from "./history/checkout.ts";
 import { combineRuns, type Commit, commitsOf, type Entry } from "./history/entries.ts";
-import { formatEntry, isMeasured, parseHistory } from "./history/entries.ts";
+import { formatEntry, isMeasured, parseHistory, processorsOf } from "./history/entries.ts";
 import { describeSteps } from "./history/report.ts";
 import { writeSvg } from "./svg.ts";
 import { describeMachine, today } from "./text.ts";
@@ -29,7 +29,7 @@ Usage: deno task bench:history [options]
 
   --since REV       measure this commit and those after it that changed the code, each with its own
                     bench, and skip what cannot be measured; minutes per commit
-  --every N         of these only every Nth, and the last
+  --every N         measure only every Nth of them, and the last
   --only TEXT       only the rows that have this text in their name
   --runs N          how often each commit is measured (default: ${RUNS})
   --draw            measure nothing, draw only
@@ -59,18 +59,17 @@ function measureHead(): void {
   const head = readHead(root);
   const changes = listChanges(root);
   if (changes.length > 0) {
-    console.error(
-      `Cannot record a run for ${shorten(head)} as these files differ from it: ${
-        changes.join(", ")
-      }`,
-    );
-    Deno.exit(2);
+    const list = changes.join(", ");
+    refuse(`Cannot record a run for ${shorten(head)} as these files differ from it: ${list}`);
   }
   if (!skipsMeasured(head)) record(head, root);
 }
 
 /** Past commits are checked out one after the other into a copy of the repository. */
 function measurePast(since: string): void {
+  if (!hasCommit(root, since)) {
+    refuse(`Cannot measure since ${since} as the repository has no such commit`);
+  }
   const commits = thin(listCommits(root, since), Math.ceil(flags.every ?? 1));
   const wanted = commits.filter((commit) => !skipsMeasured(commit));
   if (wanted.length === 0) return;
@@ -112,11 +111,14 @@ function record(commit: Commit, tree: string): void {
 }
 
 function drawAll(processor: string): void {
-  const entries = commitsOf(readHistory(), processor);
+  const history = readHistory();
+  const entries = commitsOf(history, processor);
   const series = seriesOf(entries);
   if (series.length === 0) {
-    console.log(`The history has nothing of ${processor}`);
-    return;
+    const known = processorsOf(history).map((name) => `"${name}"`).join(", ") || "none";
+    const message = `The history has nothing of "${processor}"; its processors: ${known}`;
+    if (flags.processor !== undefined) refuse(message);
+    return console.log(message);
   }
   console.log(`\n${describeSteps(series.flatMap(findSteps))}`);
   writeSvg(flags.chart ?? CHART, drawHistory(processor, entries));

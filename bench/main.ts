@@ -4,7 +4,7 @@
  * @module
  */
 
-import { readFlags } from "./flags.ts";
+import { readFlags, refuseOnly } from "./flags.ts";
 import { type Figure, obstacle } from "./measure.ts";
 import { library } from "./references.ts";
 import { measureInProcess } from "./row_runner.ts";
@@ -26,8 +26,7 @@ const { quick, only = "" } = readFlags(Deno.args, {
 });
 const rows = (quick ? quickRows() : allRows()).filter((row) => nameOf(row).includes(only));
 if (rows.length === 0) {
-  console.error(`Cannot measure as there is no row with "${only}" in its name`);
-  Deno.exit(2);
+  refuseOnly(only, (quick ? quickRows() : allRows()).map(nameOf));
 }
 if ("reason" in library) console.log(`No rows of the cpu backend: ${library.reason}`);
 const figures = rows.flatMap(measureRow);

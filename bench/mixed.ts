@@ -10,19 +10,22 @@
 
 import { readFlags } from "./flags.ts";
 import { duel, ratioOf, type Result } from "./peers/duel.ts";
-import {
-  denoProgram,
-  descentOn,
-  hasTorch,
-  type Program,
-  THREADS,
-  torchPrograms,
-} from "./peers/programs.ts";
+import { denoProgram, descentOn, type Program, THREADS, torchPrograms } from "./peers/programs.ts";
+import { findPython } from "./peers/python.ts";
 import { writeSection } from "./readme.ts";
-import { describeMachine, formatNumber, formatTable, formatTime, today } from "./text.ts";
+import {
+  describeMachine,
+  formatNumber,
+  formatTable,
+  formatTime,
+  TIME_OF_A_STEP,
+  today,
+} from "./text.ts";
 import { findWorkload } from "./workloads.ts";
 
 const HELP = `Measures steps that unscale, check, clip and zero gradients, next to torch's.
+
+It takes about 2 minutes.
 
 Usage: deno task bench:mixed [options]
 
@@ -41,17 +44,13 @@ const flags = readFlags(Deno.args, {
   numbers: ["rounds"],
   help: HELP,
 });
-const python: string = flags.python ?? Deno.env.get("DESCENT_PYTHON") ?? "python3";
-const torch = await hasTorch(python);
-if (!torch) console.log(`torch is not measured: ${python} does not have it.`);
+const python = await findPython(flags.python);
 
 const SCRIPT = "mixed/descent.ts";
 const programs: Program[] = [
   ...THREADS.map((threads) => denoProgram(descentOn(threads), threads, SCRIPT, "cpu")),
   denoProgram("Descent, js", 1, SCRIPT, "js"),
-  ...THREADS.flatMap((threads) =>
-    torchPrograms(torch ? python : null, threads, "mixed/torch_mixed.py")
-  ),
+  ...THREADS.flatMap((threads) => torchPrograms(python, threads, "mixed/torch_mixed.py")),
 ];
 
 const tinyPrograms = THREADS.map((threads) =>
@@ -85,5 +84,5 @@ function formatResults(name: string, results: readonly Result[], reference: stri
     formatTime(result.ns),
     formatNumber(ratioOf(result, own)),
   ]);
-  return formatTable([name, "time", "/ Descent"], rows);
+  return formatTable([name, TIME_OF_A_STEP, "/ Descent (less is better)"], rows);
 }

@@ -6,10 +6,11 @@
  */
 
 import { fromFileUrl } from "@std/path/from-file-url";
-import { readFlags } from "./flags.ts";
+import { readFlags, refuseOnly } from "./flags.ts";
 import { drawChart } from "./peers/chart.ts";
 import { duel, type Result } from "./peers/duel.ts";
-import { hasTorch, listPrograms, type Program } from "./peers/programs.ts";
+import { listPrograms, type Program } from "./peers/programs.ts";
+import { findPython } from "./peers/python.ts";
 import { chooseFour, formatAll, formatSummary, formatTfjs } from "./peers/report.ts";
 import { writeSection } from "./readme.ts";
 import { writeSvg } from "./svg.ts";
@@ -25,6 +26,8 @@ const ROUNDS = 15;
 const HELP =
   `Measures Descent against torch, TensorFlow.js on WebAssembly and a plain loop: SGD with
 nesterov momentum 0.9 and weight decay 1e-4, float32.
+
+It takes about 5 minutes.
 
 Usage: deno task bench:peers [options]
 
@@ -49,12 +52,11 @@ const flags = readFlags(Deno.args, {
   numbers: ["rounds"],
   help: HELP,
 });
-const python: string = flags.python ?? Deno.env.get("DESCENT_PYTHON") ?? "python3";
-const torch = await hasTorch(python);
-if (!torch) console.log(`torch is not measured: ${python} does not have it.${TORCH_HINT}`);
+if (!WORKLOADS.some(isWanted)) refuseOnly(flags.only, WORKLOADS.map(({ name }) => name));
+const python = await findPython(flags.python, TORCH_HINT);
 
 const workloads = WORKLOADS.filter((workload) => isWanted(workload) && fits(workload));
-const { results, versions } = await measureAll(listPrograms(torch ? python : null));
+const { results, versions } = await measureAll(listPrograms(python));
 const setting = `${describeMachine()}, ${today()}: ${versions.join(", ")}`;
 const tables = [formatSummary(workloads, results), formatAll(workloads, results)];
 const report = [setting, ...tables].join("\n\n");

@@ -14,6 +14,14 @@ export function formatTime(ns: number): string {
   return `${formatNumber(ns / size)} ${unit}`;
 }
 
+/** What a column of times of steps is called. */
+export const TIME_OF_A_STEP = "time of a step, ns, us or ms (less is better)";
+
+/** What the first column is called where all others are such times. */
+export function withTimes(name: string): string {
+  return `${name} (times in ns, us or ms, less is better)`;
+}
+
 /** A number with three digits, or more if it has more before the point. */
 export function formatNumber(value: number): string {
   if (value >= 100) return value.toFixed(0);
@@ -35,7 +43,7 @@ export function formatTable(head: readonly string[], rows: readonly (readonly st
 /** One line per figure; the headings name units, and which way is better. */
 export function formatFigures(figures: readonly Figure[]): string {
   const head = [
-    ...["row", "time of a step (less is better)", "times the reference's (less is better)"],
+    ...["row", TIME_OF_A_STEP, "times the reference's (less is better)"],
     ...["reference", "moved, GB/s (more is better)"],
   ];
   return formatTable(

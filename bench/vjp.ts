@@ -13,7 +13,7 @@ import { collectGarbage, createParameters } from "./memory.ts";
 import { library } from "./references.ts";
 import { LR, MAIN_MODE, MODES } from "./rows.ts";
 import { FULL, median, sampleInTurn } from "./sampler.ts";
-import { describeMachine, formatTable, formatTime, today } from "./text.ts";
+import { describeMachine, formatTable, formatTime, today, withTimes } from "./text.ts";
 import { findWorkload, type Workload } from "./workloads.ts";
 
 const HELP = `Measures recorded steps, backward and sgdVjp next to plain steps.
@@ -38,7 +38,7 @@ const rows = cases
 if ("reason" in library) console.log(`The cpu backend is not measured: ${library.reason}`);
 console.log(`${describeMachine()}, Deno ${Deno.version.deno}, ${today()}: ${MAIN_MODE}, float32\n`);
 console.log(formatTable(
-  ["one step", "plain", "recorded", "backward", "sgdVjp", "recorded and back / plain"],
+  [withTimes("one step"), "plain", "recorded", "backward", "sgdVjp", "recorded and back / plain"],
   rows,
 ));
 

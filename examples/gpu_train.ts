@@ -1,5 +1,6 @@
 /**
- * Trains the network of the main demo on a GPU alone: `deno task demo:gpu`.
+ * Trains the network of the main demo on a GPU alone: `deno task demo:gpu`, or with `--webgpu` on a
+ * device of Deno's own WebGPU.
  *
  * Images, parameters, gradients and momentum stay on the device; the order of the images goes there
  * once per epoch, and three numbers come back.
@@ -8,72 +9,96 @@
  */
 
 import { dirname } from "@std/path/dirname";
-import { SGD } from "@descent/sgd";
 import { GpuUnavailableError, openGpu } from "@descent/sgd/gpu";
-import type { Gpu, GpuMemory, GpuTensor } from "@descent/sgd/gpu";
-import { CLASSES, PIXELS, readDigits, split } from "./digits/dataset.ts";
-import { Batches } from "./digits/gpu/batches.ts";
-import { GpuNetwork } from "./digits/gpu/network.ts";
+import type { Gpu, GpuMemory } from "@descent/sgd/gpu";
+import { readDigits } from "./digits/dataset.ts";
+import type { Compute, ComputeTensor } from "./digits/gpu/compute.ts";
+import { onNativeGpu } from "./digits/gpu/native.ts";
 import { HELP, parseGpuOptions } from "./digits/gpu/options.ts";
+import type { GpuDemoOptions } from "./digits/gpu/options.ts";
+import { SIZES, Training } from "./digits/gpu/training.ts";
+import { openWebGpu } from "./digits/gpu/webgpu.ts";
 import { asUser, UsageError } from "./digits/options.ts";
-import type { DemoOptions } from "./digits/options.ts";
 import { drawCurves } from "./digits/plot.ts";
 import type { EpochResult } from "./digits/plot.ts";
-import { openStream, permutation, STREAM } from "./digits/random.ts";
 import { describeRun, epochLine } from "./digits/report.ts";
 import { openScreen } from "./digits/screen.ts";
 
-const SIZES = { inputs: PIXELS, hidden: 64, outputs: CLASSES };
-
-interface Run {
-  readonly gpu: Gpu;
-  readonly options: DemoOptions;
-  /** How many training images there are. */
-  readonly images: number;
-  readonly batches: Batches;
-  readonly network: GpuNetwork;
-  readonly optimizer: SGD<GpuTensor>;
+/** An open device. */
+interface Machine<T extends ComputeTensor> {
+  readonly compute: Compute<T>;
+  readonly name: string;
+  /** What it is driven by. */
+  readonly driver: string;
+  readonly isProcessor: boolean;
+  /** What crosses the bus, where that is known. */
+  readonly memory: (() => GpuMemory) | null;
 }
 
 async function main(args: readonly string[]): Promise<void> {
   const options = parseGpuOptions(args);
   if (options === "help") return console.log(HELP);
   asUser(() => Deno.mkdirSync(dirname(options.plot), { recursive: true }), options.plot);
+  if (options.isWebGpu) return await runOnWebGpu(options);
   using gpu = openGpu();
-  const run = await prepare(gpu, options);
-  const history = await fit(run);
-  const title = `Training on handwritten digits, on ${gpu.info.name}`;
+  await trainOn(describeNative(gpu), options);
+}
+
+async function runOnWebGpu(options: GpuDemoOptions): Promise<void> {
+  const { device, name, compute } = await openWebGpu();
+  await trainOn(
+    {
+      compute,
+      name,
+      driver: "WebGPU",
+      isProcessor: /llvmpipe|swiftshader/i.test(name),
+      memory: null,
+    },
+    options,
+  );
+  device.destroy();
+}
+
+function describeNative(gpu: Gpu) {
+  const { name, backend, driver, type } = gpu.info;
+  return {
+    ...{ compute: onNativeGpu(gpu), name, driver: `${backend}, ${driver}` },
+    ...{ isProcessor: type === "cpu", memory: () => gpu.memory },
+  };
+}
+
+async function trainOn<T extends ComputeTensor>(
+  machine: Machine<T>,
+  options: GpuDemoOptions,
+): Promise<void> {
+  const digits = await readDigits();
+  const training = asUser(() => new Training(machine.compute, digits, options));
+  const { train, test } = training.images;
+  console.log(
+    `${Object.values(SIZES).join("-")} network, ${train} training and ${test} test images, on ` +
+      `${machine.name} (${machine.driver})` +
+      (machine.isProcessor ? ", which computes on the processor" : ""),
+  );
+  const history = await fit(machine, training, options);
+  const title = `Training on handwritten digits, on ${machine.name}`;
   const picture = drawCurves(title, describeRun(options), history);
   asUser(() => Deno.writeTextFileSync(options.plot, picture), options.plot);
   console.log(`Loss and accuracy curves: ${options.plot}`);
 }
 
-async function prepare(gpu: Gpu, options: DemoOptions): Promise<Run> {
-  const { seed, batch } = options;
-  const { train, test } = split(await readDigits(), openStream(seed, STREAM.split));
-  const random = openStream(seed, STREAM.weights);
-  const network = new GpuNetwork(gpu, SIZES, random, { train, test, batch });
-  const optimizer = asUser(() => new SGD(network.parameters, options.sgd));
-  const { name, backend, driver, type } = gpu.info;
-  console.log(
-    `${Object.values(SIZES).join("-")} network, ${train.length} training and ${test.length} test ` +
-      `images, on ${name} (${backend}, ${driver})` +
-      (type === "cpu" ? ", which computes on the processor" : ""),
-  );
-  const batches = new Batches(gpu, train.length, batch);
-  return { gpu, options, images: train.length, batches, network, optimizer };
-}
-
 /** Trains, reports each epoch, and then how long it took and what crossed the bus. */
-async function fit(run: Run): Promise<EpochResult[]> {
-  const { gpu, options: { epochs } } = run;
+async function fit<T extends ComputeTensor>(
+  machine: Machine<T>,
+  training: Training<T>,
+  { epochs }: GpuDemoOptions,
+): Promise<EpochResult[]> {
   const history: EpochResult[] = [];
   const screen = openScreen("training", epochs, 0);
-  const before = gpu.memory;
+  const before = machine.memory?.() ?? null;
   const start = performance.now();
   try {
     for (let epoch = 1; epoch <= epochs; epoch++) {
-      const result = await runEpoch(run, epoch);
+      const result = checkLoss(await training.run(epoch));
       history.push(result);
       screen.print(epochLine(result, epochs));
       await screen.advance();
@@ -81,16 +106,16 @@ async function fit(run: Run): Promise<EpochResult[]> {
   } finally {
     screen.close();
   }
-  reportCost(run, performance.now() - start, before);
+  const ms = performance.now() - start;
+  const steps = epochs * training.steps;
+  console.log(`Trained in ${(ms / 1000).toFixed(2)} s, ${steps} steps, on ${machine.name}`);
+  if (before !== null) reportBytes(steps, before, machine.memory!());
   return history;
 }
 
-/** Says how long training took, and what crossed the bus before it and in its course. */
-function reportCost({ gpu, batches, options }: Run, ms: number, before: GpuMemory): void {
-  const steps = options.epochs * batches.views.length;
-  const { toDevice, toHost } = gpu.memory;
+/** Says what crossed the bus before training and in its course. */
+function reportBytes(steps: number, before: GpuMemory, { toDevice, toHost }: GpuMemory): void {
   const perStep = (bytes: number) => (bytes / steps).toFixed(1);
-  console.log(`Trained in ${(ms / 1000).toFixed(2)} s, ${steps} steps, on ${gpu.info.name}`);
   console.log(
     `Bytes that crossed the bus per step: ${perStep(toDevice - before.toDevice)} to the device ` +
       `(order of the images, the optimizer's tables), ${perStep(toHost - before.toHost)} back ` +
@@ -98,17 +123,10 @@ function reportCost({ gpu, batches, options }: Run, ms: number, before: GpuMemor
   );
 }
 
-/** Queues all steps of an epoch and waits once, for how it went. */
-async function runEpoch(run: Run, epoch: number): Promise<EpochResult> {
-  const { options: { seed }, images, batches, network, optimizer } = run;
-  batches.write(permutation(openStream(seed, STREAM.epoch(epoch)), images));
-  for (const batch of batches.views) {
-    network.gradients(batch);
-    optimizer.step();
-  }
-  const result = { epoch, ...await network.score() };
+function checkLoss(result: EpochResult): EpochResult {
   const loss = [result.trainLoss, result.testLoss].find((loss) => !Number.isFinite(loss));
   if (loss === undefined) return result;
+  const { epoch } = result;
   throw new UsageError(`Cannot continue as the loss is ${loss} in epoch ${epoch}: lower --lr`);
 }
 

@@ -98,18 +98,27 @@ export function drawStudy(title: string, subtitle: string, outcomes: readonly Ou
     grid: panels.map(({ row, column }) => ({ left: LEFT[column], top: topOf(row), ...PANEL })),
     xAxis: panels.map(({ row }, gridIndex) => epochAxis(gridIndex, row)),
     yAxis: panels.map(({ figure }, gridIndex) => valueAxis(gridIndex, figure)),
-    series: panels.flatMap(({ figure, setting }, panel) => {
-      const shown = outcomes.filter((outcome) => outcome.setting === setting);
-      return shown.map((outcome, i) => ({ outcome, style: STYLES[i] }))
-        .filter(({ outcome }) => figure.isShown(outcome))
-        .map(({ outcome, style }) =>
-          line(panel, outcome.scheme.name, figure.curve(outcome, outcomes), style)
-        );
-    }),
+    series: panels.flatMap((panel, i) => linesOf(panel, i, outcomes)),
   });
   const svg = chart.renderToSVGString();
   chart.dispose();
   return svg;
+}
+
+/** One figure of one setting. */
+interface Panel {
+  readonly figure: (typeof FIGURES)[number];
+  readonly setting: (typeof SETTINGS)[number];
+}
+
+/** The lines of a panel. A scheme has the same style in all of them. */
+function linesOf({ figure, setting }: Panel, panel: number, outcomes: readonly Outcome[]) {
+  return outcomes.filter((outcome) => outcome.setting === setting)
+    .map((outcome, i) => ({ outcome, style: STYLES[i] }))
+    .filter(({ outcome }) => figure.isShown(outcome))
+    .map(({ outcome, style }) =>
+      line(panel, outcome.scheme.name, figure.curve(outcome, outcomes), style)
+    );
 }
 
 /** Legends side by side: echarts measures text too narrow to put one into rows. */

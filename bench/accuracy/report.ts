@@ -16,7 +16,7 @@ export function formatStudy(outcomes: readonly Outcome[]): string {
 
 /** The schemes that change the momentum, and float32. */
 function formatMomentum(outcomes: readonly Outcome[]): string {
-  const head = ["momentum", "bytes per element", "gain", "drift", "without gradients"];
+  const head = ["momentum", "bytes of momentum", "gain", "drift", "without gradients"];
   const rows = outcomes
     .filter(({ scheme }, i) => i === 0 || scheme.bytes[0] < 4)
     .map((outcome) => [
@@ -31,7 +31,14 @@ function formatMomentum(outcomes: readonly Outcome[]): string {
 
 function formatLosses(shown: readonly Outcome[], all: readonly Outcome[]): string {
   const against = "against float32";
-  const head = ["final loss", "bytes per element", "test", against, "training", against];
+  const head = [
+    "final loss",
+    "bytes of momentum and weights",
+    "test",
+    against,
+    "training",
+    against,
+  ];
   const rows = shown.map((outcome) => [
     outcome.scheme.name,
     formatBytes(outcome.scheme.bytes[0] + outcome.scheme.bytes[1]),

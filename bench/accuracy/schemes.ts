@@ -24,7 +24,7 @@ export interface Scheme {
   readonly bytes: readonly [momentum: number, weights: number];
   /** By how much each of the first weights is changed, relative to it. */
   readonly nudge?: number;
-  /** Whether the training images come by in another order than that of the other schemes. */
+  /** Whether it sees the training images in another order than the other schemes. */
   readonly isReordered?: boolean;
 }
 

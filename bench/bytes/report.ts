@@ -2,7 +2,7 @@
 
 import { isBusy, type Quietness } from "../load.ts";
 import { ratioOf, type Result } from "../peers/duel.ts";
-import { formatNumber, formatTable, formatTime } from "../text.ts";
+import { formatNumber, formatTable, formatTime, TIME_OF_A_STEP } from "../text.ts";
 import type { Asked, BytesRow } from "./round.ts";
 
 /** A row that was measured, or why it was not. */
@@ -52,9 +52,9 @@ export function isMet(ratio: number, { atMost = Infinity, atLeast = -Infinity }:
 export function formatOutcomes(outcomes: readonly Outcome[]): string {
   const head = [
     "work",
-    "time of a step (less is better)",
+    TIME_OF_A_STEP,
     "ratio",
-    "asked",
+    "goal",
     "torch at its fastest",
   ];
   const table = formatTable(head, outcomes.map(formatOutcome));

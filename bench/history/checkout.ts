@@ -26,6 +26,12 @@ export function listChanges(root: string): string[] {
   return status.split("\n").filter((line) => line !== "").map((line) => line.slice(3));
 }
 
+/** Whether a revision names a commit of the repository. */
+export function hasCommit(root: string, revision: string): boolean {
+  const args = ["rev-parse", "--verify", "--quiet", "--end-of-options", `${revision}^{commit}`];
+  return new Deno.Command("git", { args, cwd: root, stderr: "null" }).outputSync().success;
+}
+
 /**
  * The commit `since` and those after it on the way to the one that is checked out, the oldest first:
  * of a merge the merge itself, and only commits that can have changed the speed.

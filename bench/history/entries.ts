@@ -87,6 +87,11 @@ export function isMeasured(
   );
 }
 
+/** The processors that a history has figures of, each once. */
+export function processorsOf(history: readonly Entry[]): string[] {
+  return [...new Set(history.map(({ processor }) => processor))];
+}
+
 /** One entry per commit of a processor, the oldest commit first; later lines replace rows of earlier ones. */
 export function commitsOf(history: readonly Entry[], processor: string): Entry[] {
   const merged = new Map<string, Entry>();

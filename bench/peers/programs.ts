@@ -94,17 +94,6 @@ export function torchPrograms(
   }];
 }
 
-/** Whether this Python can import torch. */
-export async function hasTorch(python: string): Promise<boolean> {
-  try {
-    const args = ["-c", "import torch"];
-    return (await new Deno.Command(python, { args, stderr: "null" }).output()).success;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-}
-
 /** Starts a program; it has made its parameters and is warm when this returns. */
 export async function start(program: Program, workload: Workload): Promise<Running> {
   const [file, ...args] = program.command(workload);

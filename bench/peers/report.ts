@@ -1,6 +1,6 @@
 /** What the programs took, as tables in Markdown. */
 
-import { formatNumber, formatTable, formatTime } from "../text.ts";
+import { formatNumber, formatTable, formatTime, withTimes } from "../text.ts";
 import type { Workload } from "../workloads.ts";
 import { ratioOf, type Result, ROOFLINE } from "./duel.ts";
 import { descentOn, IN_TFJS, THREADS } from "./programs.ts";
@@ -8,7 +8,10 @@ import { descentOn, IN_TFJS, THREADS } from "./programs.ts";
 /** All medians with their spread: a row per program, a column per workload. */
 export function formatAll(workloads: readonly Workload[], results: readonly Result[]): string {
   const contenders = [...new Set(results.map(({ contender }) => contender))];
-  const head = ["median (spread of the quartiles)", ...workloads.map(({ name }) => name)];
+  const head = [
+    withTimes("median, and spread of the quartiles"),
+    ...workloads.map(({ name }) => name),
+  ];
   return formatTable(
     head,
     contenders.map((contender) => [
@@ -26,7 +29,12 @@ export function formatAll(workloads: readonly Workload[], results: readonly Resu
 export function formatSummary(workloads: readonly Workload[], results: readonly Result[]): string {
   const threads = THREADS.at(-1)!;
   const head = [
-    ...["work", "torch at its fastest", `Descent, ${threads} threads`, "torch / Descent"],
+    ...[
+      withTimes("work"),
+      "torch at its fastest",
+      `Descent, ${threads} threads`,
+      "torch / Descent",
+    ],
     ...["share of the roofline", "js / native", "tfjs / js", "loop / js"],
   ];
   return formatTable(

@@ -41,7 +41,11 @@ export function drawCurves(
   chart.setOption({
     animation: false,
     backgroundColor: "#ffffff",
-    title: { text: title, subtext: subtitle, left: "center", top: 12, itemGap: 6 },
+    title: {
+      ...{ text: title, subtext: subtitle, left: "center", top: 12, itemGap: 6 },
+      // What fonts of browsers say of it differs.
+      ...{ textStyle: { lineHeight: 18 }, subtextStyle: { lineHeight: 12 } },
+    },
     legend: { top: 66, icon: "rect", itemWidth: 24, itemHeight: 3 },
     grid: [
       { left: 80, right: 36, top: 100, height: 230 },

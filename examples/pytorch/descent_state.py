@@ -20,7 +20,8 @@ def load(path):
     Returns the state dict for torch.optim.SGD.load_state_dict, the parameters by name (empty if the
     file was saved without them), and the caller's own notes. Parameters without a name are
     "param.<index>", and None in the `param_names` of their group. Momentum in 8 bits is decoded to
-    float32, which is exact.
+    float32, which is exact. Master weights and corrections are dropped, as torch has none: they stay
+    in the file, and the parameters are those of 16 bits.
     """
     with safe_open(path, framework="pt") as file:
         notes = dict(file.metadata() or {})

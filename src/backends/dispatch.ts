@@ -1,5 +1,6 @@
 /** Parameters on devices: their rows of a plan go to their device, the others to a host backend. */
 
+import type { DeviceRequest } from "../core/device.ts";
 import { deviceOf } from "../core/dtype.ts";
 import type { Device, DeviceTensor, Tensor } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
@@ -35,6 +36,7 @@ export function memoryOf(host: Backend): Allocator {
  * queued, and runs while the host computes.
  *
  * @param call The plan's call row, or null if the step asks for nothing besides the rule.
+ * @param request The same for devices.
  */
 export function stepRows(
   host: Backend,
@@ -42,8 +44,9 @@ export function stepRows(
   from: number,
   to: number,
   call: CallRow | null,
+  request: DeviceRequest | null,
 ): void {
-  if (plan.devices.length > 0) queueRows(plan, from, to);
+  if (plan.devices.length > 0) queueRows(plan, from, to, request);
   if (plan.hasArrays) host.step(plan, from, to, call);
 }
 
@@ -53,15 +56,22 @@ export async function stepRowsAsync(
   plan: Plan,
   from: number,
   to: number,
+  request: DeviceRequest | null,
 ): Promise<void> {
-  queueRows(plan, from, to);
+  queueRows(plan, from, to, request);
   if (plan.hasArrays) await host.stepAsync(plan, from, to);
 }
 
-function queueRows({ devices, rows, table, groupRows, groups }: Plan, from: number, to: number) {
-  for (let i = 0; i < devices.length; i++) {
-    devices[i].step(rows, table.count, from, to, groupRows, groups.length);
-  }
+/** Queues one step of those of the rows `from <= row < to` that are on devices. */
+export function queueRows(
+  { devices, rows, table, groupRows, groups }: Plan,
+  from: number,
+  to: number,
+  request: DeviceRequest | null,
+): void {
+  if (devices.length === 0) return;
+  const own = { rows, rowCount: table.count, groups: groupRows, groupCount: groups.length };
+  for (const device of devices) device.step({ ...own, from, to }, request);
 }
 
 /** Fills arrays and tensors with zeros, with one call per device. */

@@ -136,7 +136,7 @@ export async function saveState(
   const lr_scheduler = stateOf("scheduler", options.scheduler);
   const grad_scaler = stateOf("scaler", options.scaler);
   const others = { ...(lr_scheduler && { lr_scheduler }), ...(grad_scaler && { grad_scaler }) };
-  const { dict, check } = read(source, { parameters, momentum });
+  const { dict, check } = await read(source, { parameters, momentum });
   const notes = metadata === undefined ? {} : { metadata };
   const layout = layOutState({ ...dict, ...others, ...notes });
   const pieces = piecesOf(layout, check);
@@ -218,7 +218,7 @@ function decodePath(url: URL): string {
 }
 
 /** The dict to save, and what makes sure that it is still the state that it was. */
-function read(source: unknown, options: StateDictOptions) {
+async function read(source: unknown, options: StateDictOptions) {
   if (typeof source !== "object" || source === null) {
     throw wrongType("save the state", "there must be an optimizer or a state dict", source);
   }
@@ -238,7 +238,7 @@ function read(source: unknown, options: StateDictOptions) {
       cannot("save the state", "the optimizer has stepped meanwhile", "await saveState"),
     );
   };
-  return { dict: live.dict(options), check };
+  return { dict: await live.dict(options), check };
 }
 
 /** A dict that was given: as it is, but for its momentum. */

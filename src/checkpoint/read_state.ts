@@ -192,7 +192,7 @@ function checkElements(indices: readonly number[], { states }: Members): void {
     const { momentum_scales, rows_in_use } = states[place] ?? {};
     const nameOf = (key: StateKey) => `tensor ${quote(stateName(key, indices[place]))}`;
     if (momentum_scales) {
-      check("state is", () => checkScales(momentum_scales, nameOf("momentum_scales")));
+      check("state is", () => checkScales(momentum_scales, () => nameOf("momentum_scales")));
     }
     if (rows_in_use) check("state is", () => checkRowFlags(rows_in_use, nameOf("rows_in_use")));
   }

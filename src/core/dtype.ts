@@ -1,46 +1,12 @@
 /** The types of elements, and the devices that tensors may be on. */
 
 import { BFloat16Array, isBFloat16Array, roundToBFloat16 } from "./bfloat16.ts";
+import type { Device, DeviceTensor } from "./device.ts";
 import type { FloatArray, HostArray } from "./host_array.ts";
 import { lengthOf, tagOf } from "./intrinsics.ts";
 import { wrongType } from "./validate.ts";
 
-/** A device, whose tensors are not in JavaScript's memory. */
-export interface Device {
-  /**
-   * A number that takes the place of the tensor's address; it is above all addresses of the host.
-   */
-  address(tensor: DeviceTensor): number;
-  /** Queues one step of those rows of a plan's tables that are on this device. */
-  step(
-    rows: BigUint64Array<ArrayBuffer>,
-    rowCount: number,
-    from: number,
-    to: number,
-    groups: Float64Array<ArrayBuffer>,
-    groupCount: number,
-  ): void;
-  /** Fills tensors with zeros. */
-  zero(tensors: readonly DeviceTensor[]): void;
-  /** Waits until everything that is queued has been done. */
-  synchronize(): Promise<void>;
-}
-
-/**
- * A tensor on a device: a `GpuTensor`. Its properties cannot be redefined.
- *
- * @category Parameters
- */
-export interface DeviceTensor {
-  /** Elements. */
-  readonly length: number;
-  /** Bytes of all elements. */
-  readonly byteLength: number;
-  /** Reads all elements, and waits for them. */
-  readSync(): Float32Array | Float16Array;
-  /** Writes all elements. */
-  write(array: Float32Array | Float16Array): void;
-}
+export type { Device, DeviceTensor } from "./device.ts";
 
 /**
  * What holds the elements of a parameter: an array, or a tensor on a device.
@@ -61,6 +27,8 @@ export interface ElementType {
   readonly device?: Device;
   /** A tensor of zeros. */
   readonly zeros: (length: number) => Tensor;
+  /** Tensors of zeros that share memory, where a device can step them faster then. */
+  readonly zerosAll?: (lengths: readonly number[]) => Tensor[];
 }
 
 /** A supported dtype of arrays. */
@@ -171,7 +139,7 @@ export function elementTypeOf(value: unknown, what: string): ElementType {
     refuseKind(
       value,
       what,
-      "a Float32Array, a Float64Array, a Float16Array, a BFloat16Array or a GpuTensor",
+      "a Float32Array, a Float64Array, a Float16Array, a BFloat16Array, a GpuTensor or a WebGpuTensor",
     );
 }
 

@@ -82,9 +82,10 @@ export interface GroupOptions {
   /** Sign-SGD: step by the sign of the update. @default {false} */
   sign?: boolean;
   /**
-   * The bits of an element of momentum: with 8, momentum of parameters with at least 4,096 elements is
-   * kept in blocks of 32 values of 8 bits and a scale, rounded with a dither. Momentum of smaller
-   * parameters stays float32. It needs parameters of float32, bfloat16 or float16 that are not on a
+   * The bits of an element of momentum. With 32, as without the option, momentum is a buffer of the
+   * type that it has by `rounding`. With 8, momentum of parameters with at least 4,096 elements is kept
+   * in blocks of 32 values of 8 bits and a scale, rounded with a dither. Momentum of smaller parameters
+   * stays float32. It needs parameters of float32, bfloat16 or float16 that are not on a
    * GPU, gradients that are not sparse, and a rounding other than `"torch"`; not available with
    * `differentiable`.
    * @default {32}
@@ -131,7 +132,7 @@ const CHECKS: { readonly [K in keyof Hyperparameters]: (value: unknown) => void 
   weightDecay: (value) => checkNumber("weightDecay", value, NOT_NEGATIVE),
   nesterov: (value) => checkBoolean("nesterov", value),
   maximize: (value) => checkBoolean("maximize", value),
-  foreach: (value) => value === null || checkBoolean("foreach", value, " or null"),
+  foreach: (value) => value === null || checkBoolean("foreach", value, ["null"]),
   differentiable: (value) => checkBoolean("differentiable", value),
   sign: (value) => checkBoolean("sign", value),
 };

@@ -61,6 +61,11 @@ export interface RandomState {
   counter: number;
 }
 
+/** Counts a step. The count begins again at 0 after the last number that state dicts may have. */
+export function countStep(random: RandomState): void {
+  random.counter = random.counter < Number.MAX_SAFE_INTEGER ? random.counter + 1 : 0;
+}
+
 /**
  * The options for parameters in 16-bit types, all of them present, and the state of their random
  * bits.
@@ -102,7 +107,7 @@ function checkMasterWeights(value: unknown, rounding: Rounding): void {
     const reason = 'it needs rounding "nearest"';
     throw new RangeError(refusal(`set masterWeights "${value}"`, reason, `"${rounding}"`));
   }
-  checkBoolean("masterWeights", value, ', "split" or "split24"');
+  checkBoolean("masterWeights", value, ['"split"', '"split24"']);
   if (!value || rounding !== "torch") return;
   const reason = 'it needs rounding "nearest" or "stochastic"';
   throw new RangeError(refusal("set masterWeights", reason, '"torch"'));

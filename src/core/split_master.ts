@@ -6,6 +6,8 @@
  * bfloat16 nearest to it.
  */
 
+import type { BFloat16Array } from "./bfloat16.ts";
+import { lengthOf } from "./intrinsics.ts";
 import { BLOCK, hashBlock, laneOf } from "./momentum8.ts";
 
 /** What the key of momentum in 8 bits and that of these random bits differ by. */
@@ -96,6 +98,21 @@ export function joinWords24(
   for (let i = 0; i < words.length; i++) {
     words[i] = (params[i] << 16) + (guarded(params[i], corrections[i]) << 8);
   }
+}
+
+/**
+ * The master weight of a parameter and its correction, which is exact.
+ *
+ * @param correction Of 16 or 8 bits; null stands for zeros.
+ */
+export function joinMaster(
+  data: BFloat16Array,
+  correction: Int16Array | Int8Array | null,
+): Float32Array {
+  const masters = new Float32Array(lengthOf(data));
+  if (correction instanceof Int16Array) joinWords(data, correction, masters);
+  else joinWords24(data, correction ?? new Int8Array(masters.length), masters);
+  return masters;
 }
 
 /** A NaN without its lower half, which could carry it into infinity or zero. */

@@ -154,16 +154,21 @@ export function checkNumber(
 /**
  * Checks a switch.
  *
- * @param orElse What else the option may be, as error messages say it.
+ * @param others What else the option may be, as error messages say it.
  * @throws {TypeError} If it is neither true nor false.
  */
 export function checkBoolean(
   name: string,
   value: unknown,
-  orElse = "",
+  others: readonly string[] = [],
 ): asserts value is boolean {
   if (typeof value === "boolean") return;
-  throw wrongType(`set ${name}`, `it must be true or false${orElse}`, value);
+  throw wrongType(`set ${name}`, `it must be ${listOf(["true", "false", ...others])}`, value);
+}
+
+/** Words as a sentence has them: `a, b or c`. */
+function listOf(words: readonly string[]): string {
+  return `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`;
 }
 
 /**
@@ -173,8 +178,7 @@ export function checkBoolean(
  */
 export function checkWord(name: string, value: unknown, words: readonly string[]): void {
   if (words.includes(value as string)) return;
-  const quoted = words.map((word) => `"${word}"`);
-  const list = `${quoted.slice(0, -1).join(", ")} or ${quoted.at(-1)}`;
+  const list = listOf(words.map((word) => `"${word}"`));
   throw wrongType(`set ${name}`, `it must be ${list}`, value);
 }
 

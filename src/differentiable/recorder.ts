@@ -3,7 +3,7 @@
  */
 
 import { copyOf } from "../core/intrinsics.ts";
-import { cannot, checkNumber } from "../core/validate.ts";
+import { cannot, checkNumber, refusal } from "../core/validate.ts";
 import type { Limit } from "../core/validate.ts";
 import { isSixteenBit } from "../core/dtype.ts";
 import { label } from "../core/parameter.ts";
@@ -120,7 +120,10 @@ function copy(entry: RowView): RecordedTensor {
   const parameter = entry.parameter as Parameter;
   if (gradientKind === "sparse") throw notRecordable(entry, "sparse");
   if (gradientKind === "device") throw notRecordable(entry, "on a GPU");
-  if (isSixteenBit(dtype)) throw notRecordable(entry, dtype.name);
+  if (isSixteenBit(dtype)) {
+    const reason = "differentiable needs float32 or float64";
+    throw new TypeError(refusal(`use ${entry.name("data")}`, reason, dtype.name, "type"));
+  }
   return {
     parameter,
     // The name is read later, because a getter could undo what the checks before the step have found.

@@ -1,5 +1,7 @@
 /** An open device of the native library; its methods turn status numbers into errors. */
 
+import { decisionWords, readDecision } from "../core/decision.ts";
+import type { DeviceReport, DeviceRequest, DeviceTables } from "../core/device.ts";
 import { bufferOf, byteLengthOf } from "../core/intrinsics.ts";
 import { cannot } from "../core/validate.ts";
 import { isolateNumber } from "../native/isolate.ts";
@@ -7,6 +9,7 @@ import { lastError, openGpuPath, readText } from "../native/library.ts";
 import type { Library } from "../native/library.ts";
 import type { GpuSymbols } from "../native/symbols.ts";
 import { DEVICE } from "../plan/layout.ts";
+import { REQUEST_ROW, writeRequest } from "./request.ts";
 
 /**
  * No GPU could be opened; the message names the adapters that were seen and what to install.
@@ -46,11 +49,15 @@ export const UNAVAILABLE = 5;
 
 export const OUT_OF_MEMORY = 6;
 
+/** What is read into. */
+type Target = Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
+
 /** An open device. */
 export class NativeGpu {
   readonly #library: Library;
   readonly #symbols: GpuSymbols;
   readonly #number: number;
+  readonly #request = new Float64Array(REQUEST_ROW.length);
   #closed = false;
 
   /**
@@ -137,10 +144,7 @@ export class NativeGpu {
 
   /** Reads all elements into `out`. */
   readSync(handle: number, out: Float32Array | Float16Array): void {
-    const wait = this.#begin(handle);
-    const bytes = out as Float32Array<ArrayBuffer>;
-    this.#unwrap(this.#symbols.descent_gpu_wait(wait, bytes, byteLengthOf(bytes)));
-    this.#unwrap(this.#symbols.descent_gpu_finish(wait));
+    this.#waitSync(this.#begin(handle), out as Float32Array<ArrayBuffer>);
   }
 
   /** Waits until all queued work has been done, without blocking the event loop. */
@@ -182,14 +186,9 @@ export class NativeGpu {
   }
 
   /** Queues one step of those rows of the tensor table that are on this device. */
-  step(
-    rows: BigUint64Array<ArrayBuffer>,
-    rowCount: number,
-    from: number,
-    to: number,
-    groups: Float64Array<ArrayBuffer>,
-    groupCount: number,
-  ): void {
+  step(tables: DeviceTables, request: DeviceRequest | null): void {
+    const { rows, rowCount, from, to, groups, groupCount } = tables;
+    if (request !== null) writeRequest(this.#request, request);
     const status = this.#symbols.descent_gpu_step(
       this.#number,
       rows,
@@ -198,8 +197,40 @@ export class NativeGpu {
       to,
       groups,
       groupCount,
+      request === null ? null : this.#request,
     );
     if (status !== 0) this.#unwrap(status);
+  }
+
+  /** Reads what the last step with a request has found, without blocking the event loop. */
+  async report(groupCount: number, request: DeviceRequest): Promise<DeviceReport> {
+    const words = new Uint32Array(decisionWords(groupCount));
+    const wait = this.#number32((out) =>
+      this.#symbols.descent_gpu_report(this.#number, words.byteLength, out)
+    );
+    await this.#wait(wait, words);
+    return readDecision(words, groupCount, request);
+  }
+
+  /** Reads whether steps have written momentum buffers, without blocking the event loop. */
+  async written(handles: readonly number[]): Promise<boolean[]> {
+    const words = new Uint32Array(handles.length);
+    await this.#wait(this.#beginWritten(handles), words);
+    return Array.from(words, (word) => word !== 0);
+  }
+
+  /** The same, blocking. */
+  writtenSync(handles: readonly number[]): boolean[] {
+    const words = new Uint32Array(handles.length);
+    this.#waitSync(this.#beginWritten(handles), words);
+    return Array.from(words, (word) => word !== 0);
+  }
+
+  #beginWritten(handles: readonly number[]): number {
+    const list = Float64Array.from(handles);
+    return this.#number32((out) =>
+      this.#symbols.descent_gpu_written(this.#number, list, list.length, out)
+    );
   }
 
   /** Times every step and dispatch from here on, up to 256 of them. */
@@ -245,9 +276,14 @@ export class NativeGpu {
    * Another thread writes to `out`: reading its buffer first moves a small array to its final
    * place.
    */
-  async #wait(wait: number, out: Float32Array<ArrayBuffer>): Promise<void> {
+  async #wait(wait: number, out: Target): Promise<void> {
     bufferOf(out);
     await this.#symbols.descent_gpu_wait_async(wait, out, byteLengthOf(out));
+    this.#unwrap(this.#symbols.descent_gpu_finish(wait));
+  }
+
+  #waitSync(wait: number, out: Target): void {
+    this.#unwrap(this.#symbols.descent_gpu_wait(wait, out, byteLengthOf(out)));
     this.#unwrap(this.#symbols.descent_gpu_finish(wait));
   }
 

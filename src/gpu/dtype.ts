@@ -1,27 +1,7 @@
-/** The dtypes that tensors on a GPU may have. */
+/** The dtypes of GPU tensors in the native library. */
 
+import type { GpuDtype } from "../core/gpu_dtype.ts";
 import type { DtypeCode } from "./device.ts";
-import { tagOf } from "../core/intrinsics.ts";
-import { wrongType } from "../core/validate.ts";
-
-/**
- * The arrays that hold a GPU tensor's elements on the host, by dtype.
- *
- * @category GPU
- */
-export interface GpuArrays {
-  /** float32 */
-  float32: Float32Array<ArrayBuffer>;
-  /** float16, on adapters that have it */
-  float16: Float16Array<ArrayBuffer>;
-}
-
-/**
- * A dtype of GPU tensors; all arithmetic is float32.
- *
- * @category GPU
- */
-export type GpuDtype = keyof GpuArrays;
 
 /** What is the same for all tensors of a dtype. */
 export interface GpuFormat {
@@ -35,20 +15,3 @@ export const FORMATS: Readonly<Record<GpuDtype, GpuFormat>> = {
   float32: { code: 0, bytes: 4, array: (length) => new Float32Array(length) },
   float16: { code: 1, bytes: 2, array: (length) => new Float16Array(length) },
 };
-
-/**
- * The dtype of an array of the host, if tensors of a GPU can have it.
- *
- * @throws {TypeError} If they cannot; float64 is never narrowed.
- */
-export function arrayDtype(array: unknown): GpuDtype {
-  const tag = tagOf(array);
-  if (tag === "Float32Array") return "float32";
-  if (tag === "Float16Array") return "float16";
-  const hint = tag === "Float64Array" ? ", and float64 is not narrowed" : "";
-  throw wrongType(
-    "use the array on the GPU",
-    `it must be a Float32Array or a Float16Array${hint}`,
-    array,
-  );
-}

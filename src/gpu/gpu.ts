@@ -1,6 +1,9 @@
 /** Opens a GPU, and makes its tensors and kernels. */
 
+import type { DeviceRequest } from "../core/device.ts";
 import type { Device, DeviceTensor, ElementType } from "../core/dtype.ts";
+import { arrayDtype } from "../core/gpu_dtype.ts";
+import type { GpuDtype } from "../core/gpu_dtype.ts";
 import { lengthOf } from "../core/intrinsics.ts";
 import {
   cannot,
@@ -12,8 +15,7 @@ import {
   refusal,
 } from "../core/validate.ts";
 import { NativeGpu } from "./device.ts";
-import { arrayDtype, FORMATS } from "./dtype.ts";
-import type { GpuDtype } from "./dtype.ts";
+import { FORMATS } from "./dtype.ts";
 import { readInfo } from "./info.ts";
 import type { GpuInfo } from "./info.ts";
 import { createKernel } from "./kernel.ts";
@@ -220,9 +222,17 @@ export class Gpu {
 
 function createDevice(native: NativeGpu): Device {
   const handleOf = (tensor: DeviceTensor) => placeOf(tensor as GpuTensor<GpuDtype>).handle;
+  let last: { groupCount: number; request: DeviceRequest } | null = null;
   return {
+    name: "gpu",
     address: handleOf,
-    step: (...tables) => native.step(...tables),
+    step(tables, request) {
+      native.step(tables, request);
+      if (request !== null) last = { groupCount: tables.groupCount, request };
+    },
+    report: () => native.report(last!.groupCount, last!.request),
+    written: (buffers) => native.written(buffers.map(handleOf)),
+    writtenSync: (buffers) => native.writtenSync(buffers.map(handleOf)),
     zero: (tensors) => native.zero(tensors.map(handleOf)),
     synchronize: () => native.synchronize(),
   };

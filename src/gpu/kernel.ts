@@ -2,7 +2,7 @@
 
 import type { NativeGpu, NativeView } from "./device.ts";
 import { cannot, describe, refusal, wrongType } from "../core/validate.ts";
-import type { GpuDtype } from "./dtype.ts";
+import type { GpuDtype } from "../core/gpu_dtype.ts";
 import { GpuTensor, placeOf } from "./tensor.ts";
 
 /**

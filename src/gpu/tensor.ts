@@ -1,12 +1,13 @@
 /** Tensors on a GPU. */
 
 import type { NativeGpu } from "./device.ts";
+import { arrayDtype } from "../core/gpu_dtype.ts";
+import type { GpuArrays, GpuDtype } from "../core/gpu_dtype.ts";
 import { lengthOf } from "../core/intrinsics.ts";
 import { cannot, refusal, wrongType } from "../core/validate.ts";
 import { registerDeviceTensor } from "../core/dtype.ts";
 import type { DeviceTensor, ElementType } from "../core/dtype.ts";
-import { arrayDtype, FORMATS } from "./dtype.ts";
-import type { GpuArrays, GpuDtype } from "./dtype.ts";
+import { FORMATS } from "./dtype.ts";
 
 /** What a tensor is made of. */
 interface Parts<D extends GpuDtype> {

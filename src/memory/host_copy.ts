@@ -4,22 +4,46 @@ import { deviceOf, dtypeOf, elementTypeOf } from "../core/dtype.ts";
 import type { DeviceTensor, Dtype, ElementType, Tensor } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { copyOf, setAll } from "../core/intrinsics.ts";
+import { cannot } from "../core/validate.ts";
 
 /** The dtype of a tensor's copies on the host: float16 is widened to float32, which is exact. */
 export function hostDtypeOf(tensor: unknown, what: string): Dtype {
   return dtypeOf(deviceOf(tensor) === undefined ? tensor : new Float32Array(0), what);
 }
 
-/** All elements, to be read at once: an array itself, or a copy of a tensor on a device. */
-export function readable(tensor: Tensor): HostArray {
-  return deviceOf(tensor) === undefined ? tensor as HostArray : copyToHost(tensor);
-}
-
-/** A copy of all elements. A tensor on a device is waited for. */
+/**
+ * A copy of all elements. A tensor on a device is waited for.
+ *
+ * @throws {TypeError} If its device cannot block.
+ */
 export function copyToHost(tensor: Tensor): HostArray {
   if (deviceOf(tensor) === undefined) return copyOf(tensor as HostArray);
-  const elements = (tensor as DeviceTensor).readSync();
-  return elements instanceof Float32Array ? elements : Float32Array.from(elements);
+  const elements = (tensor as DeviceTensor).readSync?.();
+  if (elements === undefined) {
+    throw new TypeError(
+      cannot("take the state", "reading WebGPU needs an await", "use stateDictAsync"),
+    );
+  }
+  return elements instanceof Float32Array ? elements : new Float32Array(elements);
+}
+
+/** Copies of tensors on devices, which are complete later. */
+export class HostCopies {
+  readonly #reads: Promise<void>[] = [];
+
+  /** The copy of a tensor as it is after all work that is queued. */
+  copy(tensor: DeviceTensor): HostArray {
+    const copy = new Float32Array(tensor.length);
+    const read = tensor.read().then((elements) => copy.set(elements));
+    read.catch(() => {}); // `complete` rejects, if it comes to that
+    this.#reads.push(read);
+    return copy;
+  }
+
+  /** Waits until all copies are complete. */
+  async complete(): Promise<void> {
+    await Promise.all(this.#reads);
+  }
 }
 
 /** Replaces all elements, in place. The values have the length and `hostDtypeOf` of the tensor. */
@@ -29,7 +53,7 @@ export function copyFromHost(tensor: Tensor, values: HostArray): void {
     return;
   }
   const half = elementTypeOf(tensor, "the tensor").name === "float16";
-  (tensor as DeviceTensor).write(half ? Float16Array.from(values) : values as Float32Array);
+  (tensor as DeviceTensor).write(half ? new Float16Array(values) : values as Float32Array);
 }
 
 /** The type that values are stored in beside `data`: their own, or on a device that of the data. */

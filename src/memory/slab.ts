@@ -128,11 +128,20 @@ export function makeArrays(
   { address, allocate }: Allocator,
   { count, storeOf, lengthOf, hold }: AllocationRequest,
 ): void {
+  const together = new Map<Store, number[]>();
   for (let i = 0; i < count; i++) {
     const store = storeOf(i);
     if (store === null || (allocate !== null && store.device === undefined)) continue;
+    if (store.zerosAll !== undefined) {
+      if (together.get(store)?.push(i) === undefined) together.set(store, [i]);
+      continue;
+    }
     const array = store.zeros(lengthOf(i));
     hold(i, array, address(array));
+  }
+  for (const [store, numbers] of together) {
+    const tensors = store.zerosAll!(numbers.map(lengthOf));
+    tensors.forEach((tensor, i) => hold(numbers[i], tensor, address(tensor)));
   }
   if (allocate === null) return;
   const bytesOf = (i: number) => {

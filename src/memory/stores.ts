@@ -20,6 +20,8 @@ export interface Store {
   readonly bytesOf: (length: number) => number;
   /** Zeros, in memory of their own. */
   readonly zeros: (length: number) => OwnArray;
+  /** Zeros for several parameters that share memory, where a device can step them faster then. */
+  readonly zerosAll?: (lengths: readonly number[]) => Tensor[];
   /** A view of memory of JavaScript's from `offset` bytes on. */
   readonly view: (buffer: ArrayBufferLike, offset: number, length: number) => OwnArray;
   /** Whether an array has as many elements as it needs, which it has not once it is detached. */
@@ -32,6 +34,7 @@ export function storeOf(type: ElementType): Store {
     device: type.device,
     bytesOf: (length) => length * type.bytes,
     zeros: type.zeros,
+    zerosAll: type.zerosAll,
     view: (type as Dtype).view, // never called for a device
     fits: (array, length) =>
       lengthIn(array as Tensor, type) === length && (length > 0 || isFixed(array as Tensor)),

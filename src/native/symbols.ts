@@ -66,12 +66,19 @@ export const GPU_SYMBOLS = {
   },
   /**
    * `int32_t descent_gpu_step(uint32_t gpu, const uint64_t *rows, uint32_t row_count, uint32_t from,
-   * uint32_t to, const double *groups, uint32_t group_count)`
+   * uint32_t to, const double *groups, uint32_t group_count, const double *request)`
    */
   descent_gpu_step: {
-    parameters: ["u32", "buffer", "u32", "u32", "u32", "buffer", "u32"],
+    parameters: ["u32", "buffer", "u32", "u32", "u32", "buffer", "u32", "buffer"],
     result: "i32",
   },
+  /** `int32_t descent_gpu_report(uint32_t gpu, double bytes, uint32_t *wait)` */
+  descent_gpu_report: { parameters: ["u32", "f64", "buffer"], result: "i32" },
+  /**
+   * `int32_t descent_gpu_written(uint32_t gpu, const double *handles, uint32_t count,
+   * uint32_t *wait)`
+   */
+  descent_gpu_written: { parameters: ["u32", "buffer", "u32", "buffer"], result: "i32" },
   /** `int32_t descent_gpu_start_timing(uint32_t gpu)` */
   descent_gpu_start_timing: { parameters: ["u32"], result: "i32" },
   /**

@@ -118,13 +118,10 @@ function readGradients(params: unknown): Named[] {
 
 function readGradient(grad: unknown, name: string): Named {
   if (isSparse(grad) || deviceOf(grad) !== undefined) {
-    throw new TypeError(
-      cannot(
-        `clip ${name}`,
-        "it must be an array",
-        `it is ${isSparse(grad) ? "sparse" : "on a GPU"}`,
-      ),
-    );
+    const kind = isSparse(grad)
+      ? "sparse"
+      : "on a GPU: use step({ maxNorm }) of the optimizer, which clips it there";
+    throw new TypeError(cannot(`clip ${name}`, "it must be an array", `it is ${kind}`));
   }
   const dtype = dtypeOf(grad, name);
   checkBuffer(grad as HostArray, name);

@@ -1,83 +1,21 @@
 /** The functional form: one step on arrays that the caller owns. */
 
-import { chooseBackend } from "../backends/choose.ts";
 import { memoryOf, stepRows } from "../backends/dispatch.ts";
+import { isSixteenBit } from "../core/dtype.ts";
 import type { Tensor } from "../core/dtype.ts";
-import { checkGroupKeys, resolve } from "../core/hyperparameters.ts";
-import type { BackendName } from "../core/hyperparameters.ts";
 import type { Parameter, SparseGrad } from "../core/parameter.ts";
-import { checkMomentumBits, readPrecision } from "../core/rounding.ts";
-import type { Precision, Rounding } from "../core/rounding.ts";
-import {
-  cannot,
-  checkArray,
-  checkBoolean,
-  checkNumber,
-  checkObject,
-  SAFE_WHOLE,
-} from "../core/validate.ts";
+import { isSplit } from "../core/rounding.ts";
+import type { Precision } from "../core/rounding.ts";
+import { wrongType } from "../core/validate.ts";
+import { assignRest } from "../plan/parameter_state.ts";
+import type { Correction, ParameterState } from "../plan/parameter_state.ts";
 import { Plan } from "../plan/plan.ts";
 import { forEachRowRange } from "../plan/row_ranges.ts";
 import { NEUTRAL_REQUEST } from "../step/options.ts";
+import { fillIn, readLists, readMasters } from "./functional_lists.ts";
+import { readOptions } from "./functional_options.ts";
+import type { SgdFunctionOptions } from "./functional_options.ts";
 import { MomentumEntries } from "./momentum_entries.ts";
-
-/**
- * The options of `sgd`. As in torch, the hyperparameters have no defaults here.
- *
- * @category Optimizer
- */
-export interface SgdFunctionOptions {
-  /**
-   * Whether some gradients may be sparse. It is only a hint, as in torch: sparse gradients are
-   * recognized without it.
-   * @default {false}
-   */
-  hasSparseGrad?: boolean;
-  /** False: tensor by tensor; true or null: all tensors in one native call. @default {null} */
-  foreach?: boolean | null;
-  /** Weight decay (L2 penalty), finite and >= 0. */
-  weightDecay: number;
-  /** Momentum factor, finite and >= 0. */
-  momentum: number;
-  /** Learning rate, finite and >= 0. */
-  lr: number;
-  /** Dampening of momentum, finite and >= 0. */
-  dampening: number;
-  /** Nesterov momentum; needs momentum > 0 and dampening 0. */
-  nesterov: boolean;
-  /** Maximize the objective instead of minimizing it. */
-  maximize: boolean;
-  /** Sign-SGD: step by the sign of the update. @default {false} */
-  sign?: boolean;
-  /** Which implementation runs, as for the class. @default {"auto"} */
-  backend?: "auto" | BackendName;
-  /**
-   * How parameters in 16-bit types are rounded, as for the class. Their momentum buffers are float32,
-   * and of the same type as the parameter with `"torch"`.
-   * @default {"nearest"}
-   */
-  rounding?: Rounding;
-  /**
-   * The bits of an element of momentum, as for the class: with 8, the entries of parameters with at
-   * least 4,096 elements are values and scales. There are no `masterWeights` here, as the lists have no
-   * place for them.
-   * @default {32}
-   */
-  momentumBits?: 8 | 32;
-  /**
-   * The seed of stochastic rounding and of momentum in 8 bits: a whole number from 0 to 2^53 - 1.
-   * @default {0}
-   */
-  seed?: number;
-  /**
-   * The number of the step, for stochastic rounding and momentum in 8 bits, in the range of `seed`; it
-   * must differ at each step.
-   * @default {0}
-   */
-  counter?: number;
-}
-
-const REQUIRED = ["weightDecay", "momentum", "lr", "dampening", "nesterov", "maximize"] as const;
 
 /**
  * One step of SGD on lists that the caller owns: `torch.optim.sgd.sgd`, in place.
@@ -89,7 +27,7 @@ const REQUIRED = ["weightDecay", "momentum", "lr", "dampening", "nesterov", "max
  * @param momentumBufferList One momentum buffer per parameter, or where `momentumBits` 8 applies an
  * object with values and scales. Null means that the parameter has not stepped yet: with momentum,
  * the entry is filled in.
- * @param options The hyperparameters.
+ * @param options The hyperparameters, and how parameters and momentum are stored.
  * @throws {TypeError} If an option is missing or something is of another type.
  * @throws {RangeError} If a value is out of range or too large for the type in which an update is
  * computed, lengths differ or arrays overlap.
@@ -119,22 +57,28 @@ export function sgd(
   options: SgdFunctionOptions,
 ): void {
   const { datas, grads, buffers } = readLists(params, gradList, momentumBufferList);
-  const { hyperparameters, momentumBits, backend, precision } = readOptions(options);
+  const settings = readOptions(options);
+  const { backend, masterWeightList } = settings;
+  const masters = readMasters(masterWeightList, datas.length);
   const momentum = new MomentumEntries(buffers);
   const parameters = datas.map((data, i) => ({ data, grad: grads[i] }) as Parameter<Tensor>);
-  const plan = new Plan({ ...memoryOf(backend), allocate: null }, precision); // the caller's own
-  plan.add([{ group: { ...hyperparameters, momentumBits }, params: parameters }]);
+  const plan = createPlan(settings, parameters);
+  giveMasters(momentum.states, masters, plan, settings.precision);
   const { stateArrays } = plan;
   stateArrays.adopt(momentum.states);
   plan.refresh();
-  const made = buffers.map((_, row) => stateArrays.newMomentumAt(row));
-  const takeOut = fillIn(momentumBufferList, made);
+  const made = datas.map((_, row) => stateArrays.newMomentumAt(row));
+  const begun = masters.map((_, row) => stateArrays.newMasterAt(row));
+  const takeOut = fillIn([
+    { name: "momentumBufferList", list: momentumBufferList, made },
+    { name: "masterWeightList", list: masterWeightList ?? [], made: begun },
+  ]);
   try {
     plan.checkAttached(); // the list may be a proxy
-    momentum.check(backend, [...datas, ...plan.grads]);
-    plan.writeCall(NEUTRAL_REQUEST, null);
-    const call = plan.isRandom ? plan.callRow : null;
-    forEachRowRange(plan, (from, to) => stepRows(backend, plan, from, to, call));
+    const sparse = plan.sparse.steps.map(({ values }) => values);
+    const others = [...datas, ...plan.grads, ...sparse, ...masters as (Tensor | null)[]];
+    momentum.check(backend, others);
+    take(backend, plan);
   } catch (error) {
     takeOut();
     throw error;
@@ -143,84 +87,37 @@ export function sgd(
   plan.commit();
 }
 
-/**
- * Fills in the momentum buffers that a step has made, before it is taken: all of them or none.
- *
- * @param made The new buffers; null for entries that stay as they are.
- * @returns A function that takes the new buffers out again.
- * @throws {TypeError} If an entry cannot be written.
- */
-function fillIn(list: unknown[], made: readonly unknown[]): () => void {
-  for (const [i, buffer] of made.entries()) {
-    if (buffer !== null && !Object.getOwnPropertyDescriptor(list, i)?.writable) throw readOnly(i);
-  }
-  const done: number[] = [];
-  const takeOut = () => {
-    for (const i of done) Reflect.set(list, i, null);
-  };
-  try {
-    for (const [i, buffer] of made.entries()) {
-      if (buffer === null) continue;
-      if (!Reflect.set(list, i, buffer)) throw readOnly(i);
-      done.push(i);
+type Settings = ReturnType<typeof readOptions>;
+
+/** A plan whose arrays are the caller's own. */
+function createPlan(settings: Settings, params: readonly Parameter<Tensor>[]): Plan {
+  const { backend, precision, hyperparameters, momentumBits } = settings;
+  const plan = new Plan({ ...memoryOf(backend), allocate: null }, precision);
+  plan.add([{ group: { ...hyperparameters, momentumBits }, params }]);
+  return plan;
+}
+
+/** Gives the states of parameters their master weights. */
+function giveMasters(
+  states: readonly ParameterState[],
+  masters: readonly (Float32Array | Correction | null)[],
+  { table }: Plan,
+  precision: Precision,
+): void {
+  for (const [row, master] of masters.entries()) {
+    if (master === null) continue;
+    const { dtype } = table.typesAt(row);
+    if (!isSixteenBit(dtype)) {
+      const what = table.name(row, table.masterName);
+      throw wrongType(`use ${what}`, `it must be null, as ${dtype.name} has none`, master);
     }
-  } catch (error) {
-    takeOut();
-    throw error;
+    if (isSplit(precision)) assignRest(states[row], { correction: master as Correction });
+    else states[row].masterWeight = master as Float32Array;
   }
-  return takeOut;
 }
 
-function readOnly(i: number): TypeError {
-  return new TypeError(
-    cannot("step", `entry ${i} of momentumBufferList must be writable`, "it is null and read-only"),
-  );
-}
-
-/** Checks the options of one step, and chooses the backend. */
-export function readOptions(options: SgdFunctionOptions) {
-  checkObject("step", options);
-  checkGroupKeys(options, ["hasSparseGrad", "backend", "rounding", "seed", "counter"]);
-  const { hasSparseGrad = false, backend, rounding, seed, counter = 0, ...others } = options;
-  const { momentumBits = 32, ...rest } = others;
-  checkBoolean("hasSparseGrad", hasSparseGrad);
-  for (const name of REQUIRED) {
-    if (rest[name] === undefined) throw new TypeError(cannot("step", `${name} is missing`));
-  }
-  checkNumber("counter", counter, SAFE_WHOLE);
-  const precision: Precision = readPrecision({ rounding, seed });
-  precision.random.counter = counter;
-  checkMomentumBits(momentumBits, precision.rounding);
-  const hyperparameters = resolve(rest);
-  return { hyperparameters, momentumBits, backend: chooseBackend(backend), precision };
-}
-
-/**
- * Reads each entry of the lists once. What their getters do cannot change the lists afterwards.
- *
- * @throws {TypeError} If they are not arrays, or empty.
- * @throws {RangeError} If they are not of one length.
- */
-export function readLists<T, G, B>(
-  params: readonly T[],
-  gradList: readonly G[],
-  momentumBufferList: readonly B[],
-): { datas: T[]; grads: G[]; buffers: B[] } {
-  const length = checkLists(params, gradList, momentumBufferList);
-  const read = <E>(list: readonly E[]) => Array.from({ length }, (_, i) => list[i]);
-  return { datas: read(params), grads: read(gradList), buffers: read(momentumBufferList) };
-}
-
-function checkLists(params: unknown, gradList: unknown, momentumBufferList: unknown): number {
-  const length = Array.isArray(params) ? params.length : 0;
-  for (const [name, list] of Object.entries({ params, gradList, momentumBufferList })) {
-    checkArray("step", list, name);
-    if (list.length !== length) {
-      throw new RangeError(
-        cannot("step", `${name} must have ${length} entries, like params`, `it has ${list.length}`),
-      );
-    }
-  }
-  if (length === 0) throw new TypeError(cannot("step", "params must not be empty"));
-  return length;
+function take(backend: Settings["backend"], plan: Plan): void {
+  plan.writeCall(NEUTRAL_REQUEST, null);
+  const call = plan.isRandom ? plan.callRow : null;
+  forEachRowRange(plan, (from, to) => stepRows(backend, plan, from, to, call, null));
 }

@@ -10,8 +10,9 @@ import type { Hyperparameters } from "../core/hyperparameters.ts";
 import { copyOf, fillAll, lengthOf } from "../core/intrinsics.ts";
 import { checkOverflow } from "../core/overflow.ts";
 import { cannot, checkObject, describe, refusal } from "../core/validate.ts";
-import { readLists, readOptions } from "./functional.ts";
-import type { SgdFunctionOptions } from "./functional.ts";
+import { readLists } from "./functional_lists.ts";
+import { readOptions } from "./functional_options.ts";
+import type { SgdFunctionOptions } from "./functional_options.ts";
 
 /**
  * The derivatives of a loss with respect to what a step wrote; null or a missing entry counts as
@@ -64,7 +65,7 @@ export interface SgdGradients extends HyperGradients {
  * @param options The options of the step; `foreach` and `hasSparseGrad` do not matter.
  * @throws {TypeError} If an option is missing, or something is of another type or of a 16-bit type.
  * @throws {RangeError} If a value is out of range or too large for the type of a parameter, lengths
- * differ, or `momentumBits` is 8.
+ * differ, `momentumBits` is 8, or there are `masterWeights`.
  *
  * @example
  * ```ts
@@ -91,10 +92,7 @@ export function sgdVjp(
   options: SgdFunctionOptions,
 ): SgdGradients {
   const { datas, grads, buffers } = readLists(params, gradList, momentumBufferList);
-  const { hyperparameters: h, momentumBits, backend } = readOptions(options);
-  if (momentumBits !== 32) {
-    throw new RangeError(refusal("go back", "it needs momentumBits 32", momentumBits));
-  }
+  const { hyperparameters: h, backend } = readSettings(options);
   const after = readCotangents(cotangents, datas.length);
   const results = datas.map((param, i) => {
     const arrays = {
@@ -113,6 +111,17 @@ export function sgdVjp(
     grads: results.map(({ dGrad }) => dGrad),
     momentumBuffers: results.map(({ dBuffer }) => dBuffer),
   };
+}
+
+/** The options, without those that there is no way back through. */
+function readSettings(options: SgdFunctionOptions) {
+  const settings = readOptions(options);
+  const { momentumBits, precision: { masterWeights } } = settings;
+  if (momentumBits !== 32) {
+    throw new RangeError(refusal("go back", "it needs momentumBits 32", momentumBits));
+  }
+  if (!masterWeights) return settings;
+  throw new RangeError(refusal("go back", "it needs masterWeights false", describe(masterWeights)));
 }
 
 interface Arrays {

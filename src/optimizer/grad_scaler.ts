@@ -15,6 +15,7 @@ import {
 } from "../core/validate.ts";
 import { checkScalerDict } from "../state/extras.ts";
 import type { GradScalerStateDict } from "../state/extras.ts";
+import { withReport } from "../step/awaited_report.ts";
 import type { StepReport } from "../step/clipping.ts";
 import type { StepOptions } from "../step/options.ts";
 
@@ -127,13 +128,14 @@ export class GradScaler {
    * @param optimizer The optimizer; once per update.
    * @param options What else happens to the gradients, clipping for example.
    * @returns What the step did, and whether it was skipped.
-   * @throws {TypeError} As `SGD.step`, and if the options have `gradScale` or `checkFinite`.
+   * @throws {TypeError} As `SGD.step`, if the options have `gradScale` or `checkFinite`, and if the
+   * gradients are on a GPU, which reports only to `stepAsync`.
    * @throws {RangeError} As `SGD.step`.
    * @throws {Error} If the optimizer has stepped since the last update.
    */
   step(optimizer: ScaledOptimizer, options: ScaledStepOptions = {}): StepReport {
     const own = this.#optionsOf(optimizer, options);
-    optimizer.step(own);
+    withReport(() => optimizer.step(own));
     const report = optimizer.lastStep!;
     this.#stepped.set(optimizer, report.skipped);
     return report;

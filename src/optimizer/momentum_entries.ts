@@ -2,7 +2,7 @@
 
 import type { Backend } from "../backends/backend.ts";
 import { bufferError, checkBuffer } from "../core/array_checks.ts";
-import { deviceOf } from "../core/dtype.ts";
+import { deviceOf, isHostArray } from "../core/dtype.ts";
 import type { Tensor } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { byteLengthOf, lengthOf, setAll, tagOf } from "../core/intrinsics.ts";
@@ -19,6 +19,12 @@ interface Foreign {
   readonly name: string;
   readonly given: Momentum8;
   readonly copy: Momentum8;
+}
+
+/** An array, and what errors call it. */
+interface Named {
+  readonly array: HostArray;
+  readonly name: string;
 }
 
 /** The momentum of one call. */
@@ -43,7 +49,7 @@ export class MomentumEntries {
   /** An entry that an earlier call has filled in, or a copy of what the caller made. */
   #readEntry(entry: Momentum8, index: number): Momentum8 {
     if (blockOf(entry) !== undefined) return entry;
-    const name = `momentum of parameter ${index}`;
+    const name = nameEntry(index);
     const { values, scales } = entry;
     checkArray(values, "Int8Array", `values of the ${name}`);
     checkArray(scales, "Uint8Array", `scales of the ${name}`);
@@ -64,15 +70,26 @@ export class MomentumEntries {
   /**
    * Checks that the caller's values and scales can be written.
    *
-   * @param others What else the step reads and writes.
+   * @param others What else the step reads and writes, but for the entries of the list.
    * @throws {TypeError} If one has been detached since.
    * @throws {RangeError} If one overlaps another array.
    * @throws {Error} If a step that is running uses one.
    */
   check(backend: Backend, others: readonly (Tensor | null)[]): void {
     if (this.#foreign.length === 0) return;
+    const written = this.#checkWritable(backend);
+    const arrays: Named[] = others.filter(isArray).map((array) => {
+      return { array, name: "an array of the step" };
+    });
+    arrays.push(...this.#entries());
+    const read = spansOf(backend, arrays);
+    const at = written.findMeeting(read);
+    if (at >= 0) throw written.refusal(read.starts[at], read.ends[at], arrays[at].name);
+  }
+
+  #checkWritable(backend: Backend): Written {
     const named = this.#foreign.flatMap(({ name, given, copy }) =>
-      (["values", "scales"] as const).map((part) => {
+      (["values", "scales"] as const).map((part): Named => {
         const array = given[part] as unknown as HostArray;
         const what = `${part} of the ${name}`;
         if (lengthOf(array) !== copy[part].length) throw bufferError(array, what);
@@ -80,16 +97,22 @@ export class MomentumEntries {
         return { array, name: what };
       })
     );
-    const spans = spansOf(backend, named.map(({ array }) => array));
+    const spans = spansOf(backend, named);
     const list = Array.from(spans.starts, (start, i) => {
       return { start, end: spans.ends[i], name: named[i].name };
     });
-    const written = new Written(spans, () => list);
-    const arrays = others.flatMap((tensor) => isArray(tensor) ? [tensor] : []);
-    const read = spansOf(backend, arrays);
-    const at = written.findMeeting(read);
-    if (at < 0) return;
-    throw written.refusal(read.starts[at], read.ends[at], "an array of the step");
+    return new Written(spans, () => list);
+  }
+
+  /** The entries that the caller did not make of values and scales. */
+  #entries(): Named[] {
+    const copies = new Set(this.#foreign.map(({ copy }) => copy));
+    return this.states.flatMap(({ momentumBuffer, momentum8 }, i): Named[] => {
+      const name = nameEntry(i);
+      if (isHostArray(momentumBuffer)) return [{ array: momentumBuffer, name }];
+      if (momentum8 === null || copies.has(momentum8)) return [];
+      return [{ array: blockOf(momentum8) as unknown as HostArray, name }];
+    });
   }
 
   /** Writes the momentum of a step that has been taken into the caller's values and scales. */
@@ -106,6 +129,10 @@ function isArray(tensor: Tensor | null): tensor is HostArray {
   return tensor !== null && deviceOf(tensor) === undefined;
 }
 
+function nameEntry(index: number): string {
+  return `momentum of parameter ${index}`;
+}
+
 function checkArray(array: unknown, tag: string, what: string): void {
   if (tagOf(array) !== tag) throw wrongType(`use ${what}`, `they must be of type ${tag}`, array);
   checkBuffer(array as HostArray, what);
@@ -116,9 +143,9 @@ function copyTo(to: Momentum8, from: Momentum8): void {
   setAll(to.scales as unknown as HostArray, from.scales);
 }
 
-function spansOf(backend: Backend, arrays: readonly HostArray[]) {
+function spansOf(backend: Backend, arrays: readonly Named[]) {
   const spans = createSpans(arrays.length);
-  arrays.forEach((array, i) => {
+  arrays.forEach(({ array }, i) => {
     const bytes = byteLengthOf(array);
     if (bytes === 0) return;
     spans.starts[i] = backend.address(array);

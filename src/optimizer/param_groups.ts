@@ -12,7 +12,7 @@ import {
   resolve,
 } from "../core/hyperparameters.ts";
 import type { GroupOptions, Hyperparameters, ParamGroup } from "../core/hyperparameters.ts";
-import { checkMomentumBits } from "../core/rounding.ts";
+import { checkMomentumBits, ROUNDING_KEYS } from "../core/rounding.ts";
 import type { Rounding } from "../core/rounding.ts";
 import { settleInitialLr, shownInitialLr } from "../core/initial_lr.ts";
 import type { Parameter, SparseParameter } from "../core/parameter.ts";
@@ -100,6 +100,9 @@ export function readMembers(params: unknown): GroupMembers[] {
   return [{ options: {}, params: members }];
 }
 
+/** The options that all groups of an optimizer share. */
+const SHARED: readonly string[] = [...ROUNDING_KEYS, "backend", "recordSteps"];
+
 /**
  * Reads a group.
  *
@@ -108,6 +111,11 @@ export function readMembers(params: unknown): GroupMembers[] {
 export function readGroupMembers(group: unknown): GroupMembers {
   if (typeof group !== "object" || group === null) {
     throw wrongType("add a group", "it must be an object", group);
+  }
+  const misplaced = Object.keys(group).find((key) => SHARED.includes(key));
+  if (misplaced !== undefined) {
+    const reason = "it is an option of the optimizer, not of a group";
+    throw new TypeError(cannot(`read option "${misplaced}"`, reason));
   }
   checkGroupKeys(group, ["params", "initialLr"]);
   const options = group as ParamGroupOptions<Tensor>;

@@ -20,7 +20,7 @@ import { applyStateDict } from "../state/apply.ts";
 import type { LoadStateDictOptions, LoadStateDictReport } from "../state/apply.ts";
 import type { StateDict } from "../state/dict.ts";
 import { registerStateSource } from "../state/source.ts";
-import { copyState, shareState } from "../state/take.ts";
+import { copyState, copyStateAsync, shareState } from "../state/take.ts";
 import type { Owner, StateDictOptions } from "../state/take.ts";
 import type { StepReport } from "../step/clipping.ts";
 import { NEUTRAL_REQUEST, readAsyncArguments, readStepArguments } from "../step/options.ts";
@@ -57,14 +57,20 @@ export interface ParameterStateView<T extends Tensor = FloatArray> {
   readonly momentum8: { readonly values: Int8Array; readonly scales: Uint8Array } | null;
   /**
    * The lower bits of the master weight of a bfloat16 parameter: 16 with `masterWeights` `"split"`, 8 with
-   * `"split24"`; otherwise null. They become 0 when the parameter gets another array as `data`.
+   * `"split24"`; otherwise null. They become 0 when the parameter gets another array as `data`. Code
+   * that writes values into the parameter and wants to begin exactly from them sets this to null.
    */
-  readonly correction: Int16Array | Int8Array | null;
+  correction: Int16Array | Int8Array | null;
   /**
    * A copy of the momentum: momentum in 8 bits as float32, a momentum buffer in its own type; null if
    * there is none.
    */
   readMomentum(): T | Float32Array | null;
+  /**
+   * A float32 copy of the master weight: of `masterWeight`, or of the parameter and its `correction`
+   * joined, which is exact; null if there is none. It has more bits than the parameter.
+   */
+  readMasterWeight(): Float32Array | null;
 }
 
 /**
@@ -104,6 +110,8 @@ export class SGD<T extends Tensor = FloatArray> {
   /** The parameters' names, as they were when the parameters were added. */
   #names: readonly (string | undefined)[] = [];
   readonly #recorder: Recorder;
+  readonly #findUnwritten = (): Promise<readonly number[]> => this.#stepper.findUnwritten();
+
   /**
    * Makes an optimizer; no parameter changes before the first step.
    *
@@ -127,22 +135,27 @@ export class SGD<T extends Tensor = FloatArray> {
     this.#precision = readPrecision({ rounding, masterWeights, seed });
     const members = readMembers(params);
     checkShared(defaults);
-    checkMomentumBits(defaults.momentumBits ?? 32, this.#precision.rounding);
+    const { momentumBits = 32 } = defaults;
+    checkMomentumBits(momentumBits, this.#precision.rounding);
     this.#defaults = defaults;
     this.#backend = chooseBackend(backend);
     this.#recorder = new Recorder(recordSteps);
     this.#stepper = new Stepper(this.#backend, this.#recorder, this.#precision);
     this.#addGroups(members);
     registerStateSource(this, {
-      dict: (options) => shareState(this.#owner("save the state"), options),
+      dict: (options) => shareState(this.#owner("save the state"), options, this.#findUnwritten),
       revision: () => this.#stepper.revision,
     });
   }
 
-  /** The backend that runs the steps: `gpu` if all parameters are tensors of a GPU. */
-  get backend(): BackendName | "gpu" {
-    const isOnDevice = ({ data }: Parameter<Tensor>) => deviceOf(data) !== undefined;
-    return this.#stepper.plan.parameters.every(isOnDevice) ? "gpu" : this.#backend.name;
+  /**
+   * The backend that runs the steps: `webgpu` if all parameters are tensors of adopted devices, `gpu` if
+   * all are on devices and some on one that `openGpu` has opened.
+   */
+  get backend(): BackendName | "gpu" | "webgpu" {
+    const names = new Set(this.#stepper.plan.parameters.map(({ data }) => deviceOf(data)?.name));
+    if (names.has(undefined)) return this.#backend.name;
+    return names.has("gpu") ? "gpu" : "webgpu";
   }
 
   /** The groups, in order. Their hyperparameters can be assigned between steps. */
@@ -158,6 +171,7 @@ export class SGD<T extends Tensor = FloatArray> {
     Parameter<T | FloatArray> | SparseParameter,
     ParameterStateView<T | FloatArray>
   > {
+    this.#stepper.settleSync();
     if (this.#state === null) this.#showState(this.#state = new Map());
     const state: ReadonlyMap<Parameter<Tensor>, ParameterState> = this.#state;
     return state as ReadonlyMap<
@@ -190,8 +204,8 @@ export class SGD<T extends Tensor = FloatArray> {
    * `lastStep` reports it: parameters, momentum buffers and "first step" stay as they were.
    * @throws {TypeError} If an array is missing, of another type, detached or resizable; if an option
    * does not exist or is of another type; if gradients are to be unscaled, checked or clipped that are
-   * sparse or on a GPU, or come with `differentiable`; if sparse gradients are to be zeroed of
-   * parameters that are frozen.
+   * sparse or come with `differentiable`, or checked or clipped by their norm that are not all arrays
+   * or all on one GPU; if sparse gradients are to be zeroed of parameters that are frozen.
    * @throws {RangeError} If lengths differ, arrays overlap, hyperparameters do not fit together or are
    * larger than the type in which an update is computed can hold; if an option is out of range; if
    * gradients are to be zeroed that share memory.
@@ -253,7 +267,10 @@ export class SGD<T extends Tensor = FloatArray> {
     return await this.#stepper.stepAsync(readAsyncArguments(options));
   }
 
-  /** What the last step did; null before the first one. */
+  /**
+   * What the last step did; null before the first one. It is also null after a `step` whose gradients
+   * are on a GPU and were measured there: the step is queued, and only `stepAsync` waits for its report.
+   */
   get lastStep(): StepReport | null {
     return this.#stepper.lastStep;
   }
@@ -343,7 +360,32 @@ export class SGD<T extends Tensor = FloatArray> {
    * ```
    */
   stateDict(options?: StateDictOptions): StateDict {
-    return copyState(this.#owner("take the state"), options);
+    const owner = this.#owner("take the state");
+    this.#stepper.settleSync();
+    return copyState(owner, options);
+  }
+
+  /**
+   * The same, for tensors on a GPU without blocking; those of a `WebGpuTensor` cannot be read otherwise.
+   * It is the state at the time of the call, whatever is stepped meanwhile.
+   *
+   * @param options With `parameters`, the parameters' own values are part of it too.
+   * @throws {TypeError} If an array is detached, or a buffer of WebGPU lacks the usage COPY_SRC.
+   * @throws {Error} If a device is lost, or has refused some of the work so far.
+   *
+   * @example
+   * ```ts
+   * import { SGD } from "@descent/sgd";
+   *
+   * const w = { data: new Float32Array([1, 2]), grad: new Float32Array([0.5, -0.5]) };
+   * const optimizer = new SGD([w], { lr: 0.1, momentum: 0.9 });
+   * optimizer.step();
+   * const { state } = await optimizer.stateDictAsync();
+   * console.log(state[0].momentum_buffer); // Float32Array(2) [ 0.5, -0.5 ]
+   * ```
+   */
+  async stateDictAsync(options?: StateDictOptions): Promise<StateDict> {
+    return await copyStateAsync(this.#owner("take the state"), options, this.#findUnwritten);
   }
 
   /**
@@ -395,6 +437,7 @@ export class SGD<T extends Tensor = FloatArray> {
   loadStateDict(dict: StateDict, options?: LoadStateDictOptions): LoadStateDictReport {
     this.#recorder.assertNotInBackward("loadStateDict");
     const owner = this.#owner("load the state");
+    this.#stepper.settleSync();
     const report = this.#stepper.withReentrancyGuard(() => applyStateDict(owner, dict, options));
     this.#recorder.steps.length = 0; // they do not lead to the loaded state
     this.#stepper.revision++;

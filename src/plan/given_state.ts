@@ -4,20 +4,41 @@ import { checkBuffer, checkMatches } from "../core/array_checks.ts";
 import { FLOAT32 } from "../core/dtype.ts";
 import type { Tensor } from "../core/dtype.ts";
 import { lengthOf, tagOf } from "../core/intrinsics.ts";
+import { FEWEST_ELEMENTS } from "../core/momentum8.ts";
+import type { ArrayName } from "../core/parameter.ts";
 import { refusal, wrongType } from "../core/validate.ts";
 import { Slab } from "../memory/slab.ts";
 import type { Allocator, StateArray } from "../memory/slab.ts";
 import { CORRECTION16 } from "../memory/stores.ts";
-import { blockOf } from "./parameter_state.ts";
+import { blockOf, checkOwn } from "./parameter_state.ts";
 import type { Correction, Momentum8, ParameterState } from "./parameter_state.ts";
 import type { TensorTable } from "./tensor_table.ts";
 
 /** Where arrays begin, as the backend reads it from the table. */
 type Address = Allocator["address"];
 
+/** The momentum buffer of a row's state, or the block of its momentum in 8 bits. */
+export function momentumIn(
+  table: TensorTable,
+  row: number,
+  { momentumBuffer, momentum8 }: ParameterState,
+): StateArray | null {
+  if (!table.hasMomentum8(row) || momentumBuffer !== null) return momentumBuffer;
+  return momentum8 && (blockOf(momentum8) ?? momentum8.values);
+}
+
+/** The master weight of a state, or its correction. */
+export function masterIn(
+  table: TensorTable,
+  { masterWeight, correction }: ParameterState,
+): StateArray | null {
+  return table.isSplit ? correction : masterWeight;
+}
+
 /**
  * Gives a row the momentum that its state has, if it has any.
  *
+ * @param isListed Whether the state is an entry of a list of the functional form.
  * @throws {TypeError} If it is of another type or format, detached or resizable.
  * @throws {RangeError} If its length differs.
  */
@@ -26,20 +47,52 @@ export function bindMomentum(
   address: Address,
   row: number,
   { momentumBuffer, momentum8 }: ParameterState,
+  isListed: boolean,
 ): boolean {
   const is8 = table.hasMomentum8(row);
   if (is8 && momentumBuffer !== null) {
     const what = table.name(row, "momentum buffer");
-    throw wrongType(`use ${what}`, "it must be null with momentumBits 8", momentumBuffer);
+    const allowed = isListed ? "null or { values, scales }" : "null";
+    const reason = `it must be ${allowed} with momentumBits 8`;
+    throw wrongType(`use ${what}`, reason, momentumBuffer);
   }
-  if (!is8 && momentum8 !== null) {
-    const what = table.name(row, "8-bit momentum");
-    throw wrongType(`use ${what}`, "its momentum must be float32", momentum8);
-  }
+  if (!is8 && momentum8 !== null) throw notEightBits(table, row);
   if (momentum8 !== null) bindMomentum8(table, address, row, momentum8);
   else if (momentumBuffer !== null) bindBuffer(table, address, row, momentumBuffer);
   else return false;
   return true;
+}
+
+function notEightBits(table: TensorTable, row: number): TypeError {
+  const doing = `use ${table.name(row, "8-bit momentum")}`;
+  const bits = table.momentumBitsAt(row);
+  if (bits !== 8) return new TypeError(refusal(doing, "momentumBits must be 8", bits));
+  const reason = `it needs at least ${FEWEST_ELEMENTS} elements`;
+  return new TypeError(refusal(doing, reason, table.lengthAt(row), "length"));
+}
+
+/** The array of a state that no step makes with this `masterWeights`; null if there is none. */
+export function findForeign(
+  { masterWeights, isSplit }: Pick<TensorTable, "masterWeights" | "isSplit">,
+  { masterWeight, correction }: ParameterState,
+): ArrayName | null {
+  if (masterWeight !== null && masterWeights !== true) return "master weight";
+  return correction !== null && !isSplit ? "correction" : null;
+}
+
+/**
+ * Refuses a master weight or a correction that steps would neither read nor write.
+ *
+ * @throws {TypeError} If the state has one.
+ */
+export function checkForeign(table: TensorTable, row: number, state: ParameterState): void {
+  const found = findForeign(table, state);
+  if (found === null) return;
+  const { masterWeights } = table;
+  const shown = typeof masterWeights === "string" ? `"${masterWeights}"` : masterWeights;
+  const array = found === "correction" ? state.correction : state.masterWeight;
+  const reason = `it must be null with masterWeights ${shown}`;
+  throw wrongType(`use ${table.name(row, found)}`, reason, array);
 }
 
 function bindBuffer(table: TensorTable, address: Address, row: number, buffer: Tensor): void {
@@ -57,12 +110,10 @@ function bindMomentum8(
   row: number,
   momentum8: Momentum8,
 ): void {
-  const block = blockOf(momentum8);
-  if (block !== undefined && block === table.buffers[row]) return;
+  const known = blockOf(momentum8);
+  if (known !== undefined && known === table.buffers[row]) return;
   const what = table.name(row, "8-bit momentum");
-  if (block === undefined) {
-    throw wrongType(`use ${what}`, "it must be the optimizer's own", momentum8);
-  }
+  const block = checkOwn(momentum8, what);
   checkPacked(momentum8.values, "Int8Array", table.lengthAt(row), what);
   table.holdBuffer(row, block, address(block));
 }

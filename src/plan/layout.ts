@@ -57,6 +57,12 @@ export const FIRST = 1;
 /** The row's momentum buffer has been written by an earlier step. */
 export const LATER = 2;
 
+/**
+ * The row's momentum buffer has been written unless every step so far was skipped, which only its device
+ * knows.
+ */
+export const MAYBE = 3;
+
 /** Words of a row of the group table. */
 export const GROUP_ROW = 6;
 
@@ -127,7 +133,7 @@ export function writeKind(halves: Uint32Array, row: number, code: number, group:
   halves[2 * (row * ROW + KIND) + 1] = group;
 }
 
-/** Writes a row's state: `SKIP`, `FIRST` or `LATER`. */
+/** Writes a row's state: `SKIP`, `FIRST`, `LATER` or `MAYBE`. */
 export function writeState(halves: Uint32Array, row: number, state: number): void {
   const at = 2 * (row * ROW + KIND);
   halves[at] = (halves[at] & (DTYPE_MASK | FORMATS_MASK)) + state * 2 ** STATE_BITS;

@@ -1,9 +1,15 @@
 /** What the user sees of an optimizer's state of a parameter. */
 
+import { checkBuffer } from "../core/array_checks.ts";
+import { isBFloat16Array } from "../core/bfloat16.ts";
+import { elementTypeOf } from "../core/dtype.ts";
 import type { Tensor } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
+import { bufferOf, byteOffsetOf, copyOf, lengthOf } from "../core/intrinsics.ts";
 import { decode, scalesCount, scalesOffset } from "../core/momentum8.ts";
-import { bufferOf, byteOffsetOf, lengthOf } from "../core/intrinsics.ts";
+import type { Parameter } from "../core/parameter.ts";
+import { joinMaster } from "../core/split_master.ts";
+import { wrongType } from "../core/validate.ts";
 import { copyToHost } from "../memory/host_copy.ts";
 import { assertUnlocked } from "../memory/locks.ts";
 
@@ -30,6 +36,8 @@ export interface ParameterState {
   correction: Correction | null;
   /** A copy of the momentum: of 8 bits as float32, else of the type of the buffer. */
   readMomentum(): HostArray | null;
+  /** A float32 copy of the master weight: whole, or joined from the parameter and its correction. */
+  readMasterWeight(): Float32Array | null;
 }
 
 /** The state of a parameter with these arrays. */
@@ -45,21 +53,69 @@ const HIDDEN: PropertyDescriptorMap = {
   momentum8: { value: null, writable: true, configurable: true },
   correction: { value: null, writable: true, configurable: true },
   readMomentum: { value: readMomentum },
+  readMasterWeight: { value: readMasterWeight, configurable: true },
 };
 
 function readMomentum(this: ParameterState): HostArray | null {
   const { momentum8, momentumBuffer } = this;
-  if (momentum8 === null) return momentumBuffer && copyToHost(unlocked(momentumBuffer));
+  if (momentum8 === null) {
+    if (momentumBuffer === null) return null;
+    elementTypeOf(momentumBuffer, MOMENTUM);
+    return copyToHost(asUsable(momentumBuffer, MOMENTUM));
+  }
+  checkOwn(momentum8, MOMENTUM);
   const { values, scales } = momentum8;
-  unlocked(values as unknown as Tensor);
+  asUsable(values as unknown as Tensor, MOMENTUM);
   const copy = new Float32Array(lengthOf(values));
   decode(values, scales, copy);
   return copy;
 }
 
-function unlocked(tensor: Tensor): Tensor {
-  assertUnlocked(tensor, () => "the momentum");
+function readMasterWeight(this: ParameterState): Float32Array | null {
+  return this.masterWeight && copyOf(asUsable(this.masterWeight, "the master weight"));
+}
+
+/**
+ * Makes a state whose master weights are joined from the parameter and its correction.
+ *
+ * @param parameter Its data may be others than the correction belongs to, which then counts as 0.
+ */
+export function createSplitState(
+  parameter: Parameter<Tensor>,
+  isCorrectionOf: (data: Tensor) => boolean,
+): ParameterState {
+  const state = createState();
+  const value = () => {
+    const { correction } = state;
+    const { data } = parameter;
+    if (correction === null || !isBFloat16Array(data)) return null;
+    asUsable(data, "the parameter");
+    asUsable(correction as unknown as Tensor, "the correction");
+    return joinMaster(data, isCorrectionOf(data) ? correction : null);
+  };
+  return Object.defineProperty(state, "readMasterWeight", { value });
+}
+
+/** What errors of `readMomentum` call it, as a state does not know its parameter. */
+const MOMENTUM = "the momentum";
+
+/** Checks memory that the user can have transferred. */
+function asUsable<T extends Tensor>(tensor: T, what: string): T {
+  checkBuffer(tensor, what);
+  assertUnlocked(tensor, () => what);
   return tensor;
+}
+
+/**
+ * Checks that values and scales lie on a block of bytes.
+ *
+ * @returns The block.
+ * @throws {TypeError} If `momentum8On` has not made them.
+ */
+export function checkOwn(momentum8: Momentum8, what: string): Uint8Array {
+  const block = blocks.get(momentum8);
+  if (block !== undefined) return block;
+  throw wrongType(`use ${what}`, "it must be the optimizer's own", momentum8);
 }
 
 /** Shows what most states do not have, and returns the state. */

@@ -11,7 +11,7 @@ import { isSixteenBit } from "../core/dtype.ts";
 import type { Device, Tensor } from "../core/dtype.ts";
 import { checkOverflow, updateTypeOf } from "../core/overflow.ts";
 import type { Parameter, SparseGrad } from "../core/parameter.ts";
-import { isRandom } from "../core/rounding.ts";
+import { countStep, isRandom } from "../core/rounding.ts";
 import type { Precision } from "../core/rounding.ts";
 import { cannot } from "../core/validate.ts";
 import { hasLocks } from "../memory/locks.ts";
@@ -20,12 +20,14 @@ import { AliasChecker, assertAllUnlocked, checkNoDataAlias } from "./aliasing.ts
 import { findDetached, findDetachedSparse } from "./attached.ts";
 import { GroupTable } from "./group_table.ts";
 import type { Group } from "./group_table.ts";
-import { CALL_ROW, FIRST, LATER, readGroup, ROW, writeCall } from "./layout.ts";
+import { CALL_ROW, FIRST, readGroup, ROW, writeCall } from "./layout.ts";
 import type { CallOptions, CallRow } from "./layout.ts";
+import { BEGAN_DENSE, BEGAN_SPARSE } from "./marks.ts";
 import { RowView } from "./row_view.ts";
 import { checkSparseOptions, isSparse, readSparse, SparseTable } from "./sparse.ts";
 import { StateArrays } from "./state_arrays.ts";
-import { BEGAN_DENSE, BEGAN_SPARSE, TensorTable } from "./tensor_table.ts";
+import { TensorTable } from "./tensor_table.ts";
+import { stateOfBuffer } from "./unsure.ts";
 
 /** The tables of one optimizer. */
 export class Plan {
@@ -206,13 +208,19 @@ export class Plan {
 
   /** The step has been taken: new momentum buffers and master weights are remembered. */
   commit(): void {
-    this.stateArrays.commit(this.table.count);
-    if (this.isRandom) this.#precision.random.counter++;
+    this.commitRows(this.table.count);
+    if (this.isRandom) countStep(this.#precision.random);
   }
 
   /** A step ended by an error when the rows before `end` had been stepped: only theirs is remembered. */
   commitRows(end: number): void {
     this.stateArrays.commit(end);
+    this.stateArrays.settleStepped(end, (group) => this.#groupTable.isBuffered(group));
+  }
+
+  /** A step has been queued that its device may skip: what is new is remembered until that is known. */
+  commitUnsure(): void {
+    this.stateArrays.commitUnsure(this.table.count);
   }
 
   /**
@@ -269,6 +277,7 @@ export class Plan {
       if (own.findReassigned(row) !== null) own.detachRow(row);
       return table.skip(row);
     }
+    own.checkForeign(row);
     if (isSparse(grad)) return this.#refreshSparse(row, group, grad);
     if (grad !== table.grads[row]) {
       this.#checkKind(row, false);
@@ -276,7 +285,8 @@ export class Plan {
     }
     const { dtype } = table.typesAt(row);
     if (this.#precision.masterWeights && isSixteenBit(dtype)) own.refreshMaster(row);
-    table.setState(row, own.refreshBuffer(row, this.#groupTable.isBuffered(group)) ? FIRST : LATER);
+    const isFirst = own.refreshBuffer(row, this.#groupTable.isBuffered(group));
+    table.setState(row, isFirst ? FIRST : stateOfBuffer(table.buffers[row]));
   }
 
   #refreshSparse(row: number, group: number, grad: SparseGrad): void {
@@ -332,7 +342,11 @@ export class Plan {
 
 function notDense(what: string): TypeError {
   return new TypeError(
-    cannot(`use ${what}`, "it must be an array with momentumBits 8", "it is sparse"),
+    cannot(
+      `use ${what}`,
+      "it must be an array, not sparse, with momentumBits 8",
+      "put its parameter into a group with momentumBits: 32",
+    ),
   );
 }
 

@@ -7,29 +7,30 @@
  * nothing was requested.
  */
 
-import { load } from "../core/convert.ts";
 import { isSixteenBit } from "../core/dtype.ts";
-import type { Tensor } from "../core/dtype.ts";
-import type { HostArray } from "../core/host_array.ts";
-import { fillAll } from "../core/intrinsics.ts";
+import type { Device, Tensor } from "../core/dtype.ts";
 import type { ArrayName } from "../core/parameter.ts";
-import { makeArrays } from "../memory/slab.ts";
-import type { Allocator, StateArray } from "../memory/slab.ts";
+import type { Allocator } from "../memory/slab.ts";
+import { Corrections } from "./corrections.ts";
 import { copyMasters, copyMomentum } from "./copies.ts";
 import type { Saved } from "./copies.ts";
-import { bindMaster, bindMomentum } from "./given_state.ts";
-import { LATER } from "./layout.ts";
-import { assignRest, blockOf, createState } from "./parameter_state.ts";
-import type { Correction, Momentum8, ParameterState } from "./parameter_state.ts";
-import { readBeginning } from "./rows_in_use.ts";
 import {
-  BEGAN_DENSE,
-  BEGAN_SPARSE,
-  BUFFER_IS_NEW,
-  CORRECTION_IS_STALE,
-  MASTER_IS_NEW,
-} from "./tensor_table.ts";
+  bindMaster,
+  bindMomentum,
+  checkForeign,
+  findForeign,
+  masterIn,
+  momentumIn,
+} from "./given_state.ts";
+import { LATER, MAYBE, stateOf } from "./layout.ts";
+import { assignRest, createSplitState, createState } from "./parameter_state.ts";
+import type { Correction, Momentum8, ParameterState } from "./parameter_state.ts";
+import { BEGAN_DENSE, BEGAN_SPARSE, BUFFER_IS_NEW, MASTER_IS_NEW } from "./marks.ts";
+import { makeRequested } from "./requests.ts";
+import { readBeginning } from "./rows_in_use.ts";
 import type { TensorTable } from "./tensor_table.ts";
+import { findUnsure, setSure, settleStepped, setUnsure } from "./unsure.ts";
+import type { UnsureRow } from "./unsure.ts";
 
 export type { Saved } from "./copies.ts";
 export type { Correction, Momentum8, ParameterState } from "./parameter_state.ts";
@@ -40,17 +41,19 @@ const IS_NEW = BUFFER_IS_NEW | MASTER_IS_NEW;
 export class StateArrays {
   /** What is remembered of each parameter; null as long as nobody has asked for objects. */
   #states: ParameterState[] | null = null;
+  /** Whether the states are entries of lists that the user keeps. */
+  #isListed = false;
   /** Whether the transaction has anything in it. */
   #isPending = false;
-  /** The data that the correction of each row belongs to. */
-  readonly #corrected: Tensor[] = [];
-  /** Whether a row has a correction that belongs to other data. */
-  #isAnyStale = false;
+  readonly #corrections: Corrections;
+  /** Whether momentum buffers may be unsure. */
+  #hasUnsure = false;
   readonly #table: TensorTable;
   readonly #memory: Allocator;
 
   constructor(table: TensorTable, memory: Allocator) {
     this.#table = table;
+    this.#corrections = new Corrections(table);
     this.#memory = memory;
   }
 
@@ -59,9 +62,11 @@ export class StateArrays {
     return this.#states !== null;
   }
 
-  /** Takes states that the user keeps, for a plan that has none. */
+  /** Takes states that the user keeps, for a plan that has none. Corrections go with the data. */
   adopt(states: ParameterState[]): void {
     this.#states = states;
+    this.#isListed = true;
+    for (let row = 0; row < this.#table.count; row++) this.#corrections.settle(row);
   }
 
   /** Makes objects of everything. From then on a row has what its state is assigned. */
@@ -69,7 +74,11 @@ export class StateArrays {
     if (this.#states !== null) return this.#states;
     const states = Array.from({ length: this.#table.count }, (_, row) => {
       this.#table.materialize(row);
-      const state = createState(this.bufferAt(row), this.masterAt(row));
+      const state = this.#createState(row);
+      Object.assign(state, {
+        momentumBuffer: this.bufferAt(row),
+        masterWeight: this.masterAt(row),
+      });
       const rest = { momentum8: this.momentum8At(row), correction: this.correctionAt(row) };
       return assignRest(state, rest);
     });
@@ -80,8 +89,15 @@ export class StateArrays {
   grow(): void {
     const states = this.#states;
     while (states !== null && states.length < this.#table.count) {
-      states.push(createState());
+      states.push(this.#createState(states.length));
     }
+  }
+
+  #createState(row: number): ParameterState {
+    const table = this.#table;
+    if (!table.isSplit) return createState();
+    const isOwn = (data: Tensor) => this.isCorrectionOf(row, data);
+    return createSplitState(table.parameterAt(row), isOwn);
   }
 
   /** The momentum buffer that is remembered; one on a slab is made an object for the caller. */
@@ -102,6 +118,12 @@ export class StateArrays {
     return this.#table.bufferAt(row) ?? this.#table.momentum8At(row);
   }
 
+  /** The master weight, or the correction, that this step has allocated; null if it has not. */
+  newMasterAt(row: number): Float32Array | Correction | null {
+    if (!this.#table.has(row, MASTER_IS_NEW)) return null;
+    return this.#table.masterAt(row) ?? this.#table.correctionAt(row);
+  }
+
   /** The master weight that is remembered; one on a slab is made an object for the caller. */
   masterAt(row: number): Float32Array | null {
     if (this.#states !== null) return this.#states[row].masterWeight;
@@ -116,7 +138,7 @@ export class StateArrays {
 
   /** Whether a row's correction belongs to these data: with others, the next step begins at 0. */
   isCorrectionOf(row: number, data: Tensor): boolean {
-    return this.#corrected[row] === data;
+    return this.#corrections.isOf(row, data);
   }
 
   /** The name of the state array that the user reassigned; null if none. */
@@ -126,21 +148,12 @@ export class StateArrays {
     const table = this.#table;
     // What is new is not in the state yet, which must still be empty.
     const buffer = table.has(row, BUFFER_IS_NEW) ? null : table.buffers[row];
-    if (this.#momentumIn(row, state) !== buffer) return table.momentumName(row);
+    if (momentumIn(table, row, state) !== buffer) return table.momentumName(row);
+    const foreign = findForeign(table, state);
+    if (foreign !== null) return foreign;
     if (table.masters.length === 0 || !isSixteenBit(table.typesAt(row).dtype)) return null;
     const master = table.has(row, MASTER_IS_NEW) ? null : table.masters[row];
-    return this.#masterIn(state) === master ? null : table.masterName;
-  }
-
-  /** The momentum buffer of a state, or the block of its momentum in 8 bits. */
-  #momentumIn(row: number, { momentumBuffer, momentum8 }: ParameterState): StateArray | null {
-    if (!this.#table.hasMomentum8(row) || momentumBuffer !== null) return momentumBuffer;
-    return momentum8 && (blockOf(momentum8) ?? momentum8.values);
-  }
-
-  /** The master weight of a state, or its correction. */
-  #masterIn({ masterWeight, correction }: ParameterState): StateArray | null {
-    return this.#table.isSplit ? correction : masterWeight;
+    return masterIn(table, state) === master ? null : table.masterName;
   }
 
   /**
@@ -156,6 +169,15 @@ export class StateArrays {
   }
 
   /**
+   * Refuses what the user assigned to a row's state and no step would use.
+   *
+   * @throws {TypeError} If there is such an array.
+   */
+  checkForeign(row: number): void {
+    if (this.#states !== null) checkForeign(this.#table, row, this.#states[row]);
+  }
+
+  /**
    * Brings a row's momentum buffer up to date, and requests one that is needed for the first time.
    *
    * @returns Whether it has never been written.
@@ -164,7 +186,7 @@ export class StateArrays {
     const table = this.#table;
     const isThere = this.#states === null
       ? table.buffers[row] !== null
-      : bindMomentum(table, this.#memory.address, row, this.#states[row]);
+      : bindMomentum(table, this.#memory.address, row, this.#states[row], this.#isListed);
     if (isThere) return false;
     if (table.buffers[row] !== null) table.holdBuffer(row, null, 0);
     if (isNeeded) this.#request(row, BUFFER_IS_NEW);
@@ -184,39 +206,18 @@ export class StateArrays {
   /** Brings a row's master weight or correction up to date, or requests it. */
   refreshMaster(row: number): void {
     const table = this.#table;
-    const master = this.#states === null ? table.masters[row] : this.#masterIn(this.#states[row]);
+    const master = this.#states === null ? table.masters[row] : masterIn(table, this.#states[row]);
     if (master !== null) {
       bindMaster(table, this.#memory.address, row, master);
-      return this.#checkStale(row);
+      return this.#corrections.check(row);
     }
     if (table.masters[row] !== null) table.holdMaster(row, null, 0);
     this.#request(row, MASTER_IS_NEW);
   }
 
-  /** Sees whether a correction belongs to other data than the row has. */
-  #checkStale(row: number): void {
-    const table = this.#table;
-    if (!table.isSplit) return;
-    table.unmark(row, CORRECTION_IS_STALE);
-    if (this.#corrected[row] === table.datas[row]) return;
-    table.mark(row, CORRECTION_IS_STALE);
-    this.#isAnyStale = true;
-  }
-
   /** Fills corrections with zeros that belong to other data than their rows have. */
   resetStale(): void {
-    if (this.#isAnyStale) this.#resetAll();
-  }
-
-  #resetAll(): void {
-    const table = this.#table;
-    for (let row = 0; row < table.count; row++) {
-      if (!table.has(row, CORRECTION_IS_STALE)) continue;
-      fillAll(table.correctionAt(row) as unknown as HostArray, 0);
-      this.#corrected[row] = table.datas[row];
-      table.unmark(row, CORRECTION_IS_STALE);
-    }
-    this.#isAnyStale = false;
+    this.#corrections.resetStale();
   }
 
   #request(row: number, mark: number): void {
@@ -229,27 +230,7 @@ export class StateArrays {
    * everything else as zeros.
    */
   prepare(): void {
-    if (this.#isPending) this.#prepareAll();
-  }
-
-  #prepareAll(): void {
-    const table = this.#table;
-    const { count } = table;
-    const lengthOf = (row: number) => table.lengthAt(row);
-    makeArrays(this.#memory, {
-      ...{ count, lengthOf },
-      storeOf: (row) => table.has(row, BUFFER_IS_NEW) ? table.typesAt(row).momentum : null,
-      hold: (row, held, address) => table.holdBuffer(row, held, address),
-    });
-    makeArrays(this.#memory, {
-      ...{ count, lengthOf },
-      storeOf: (row) => table.has(row, MASTER_IS_NEW) ? table.typesAt(row).master : null,
-      hold: (row, held, address) => {
-        table.holdMaster(row, held, address);
-        if (table.isSplit) this.#corrected[row] = table.datas[row];
-        else load(table.datas[row] as HostArray, table.masterAt(row)!);
-      },
-    });
+    if (this.#isPending) makeRequested(this.#table, this.#memory, this.#corrections);
   }
 
   /**
@@ -258,17 +239,61 @@ export class StateArrays {
    * @param end The row after the last one that was stepped. The rest stays in the transaction.
    */
   commit(end: number): void {
-    if (this.#isPending) this.#commitRows(end);
+    if (this.#isPending) this.#commitRows(end, LATER);
   }
 
-  #commitRows(end: number): void {
+  /** The same after a step that a device may have skipped: momentum buffers that are new are unsure. */
+  commitUnsure(end: number): void {
+    if (!this.#isPending) return;
+    this.#commitRows(end, MAYBE);
+    this.#hasUnsure = true;
+  }
+
+  /**
+   * Rows have been stepped, and that was not skipped: momentum buffers that were unsure are not any more.
+   *
+   * @param isBuffered Whether a group has momentum.
+   */
+  settleStepped(end: number, isBuffered: (group: number) => boolean): void {
+    if (this.#hasUnsure) settleStepped(this.#table, end, isBuffered);
+  }
+
+  /** The rows whose momentum buffers are unsure, by device; null if there are none. */
+  findUnsure(): Map<Device, UnsureRow[]> | null {
+    if (!this.#hasUnsure) return null;
+    const rows = findUnsure(this.#table.count, (row) => this.bufferAt(row));
+    this.#hasUnsure = rows.size > 0;
+    return rows.size > 0 ? rows : null;
+  }
+
+  /** Takes what a device says of momentum buffers; those that were never written are let go of. */
+  settle(rows: readonly UnsureRow[], written: readonly boolean[]): void {
+    const table = this.#table;
+    rows.forEach(({ row, buffer }, i) => {
+      setSure(buffer);
+      const isHeld = table.buffers[row] === buffer;
+      if (written[i]) {
+        if (isHeld && stateOf(table.halves, row) === MAYBE) table.setState(row, LATER);
+        return;
+      }
+      if (isHeld) {
+        table.holdBuffer(row, null, 0);
+        table.skip(row);
+      }
+      const state = this.#states?.[row];
+      if (state?.momentumBuffer === buffer) state.momentumBuffer = null;
+    });
+  }
+
+  #commitRows(end: number, state: number): void {
     const table = this.#table;
     for (let row = 0; row < end; row++) {
       if (!table.has(row, IS_NEW)) continue;
       if (table.has(row, BUFFER_IS_NEW)) {
         const isSparse = table.gradientKind(row) === "sparse";
         table.mark(row, isSparse ? BEGAN_SPARSE : BEGAN_DENSE);
-        if (!isSparse) table.setState(row, LATER);
+        if (!isSparse) table.setState(row, state);
+        if (state === MAYBE) setUnsure(table.buffers[row]!);
       }
       this.#publish(row, false);
       table.unmark(row, IS_NEW);
@@ -311,7 +336,7 @@ export class StateArrays {
       for (const { row, held, address } of buffers) table.holdBuffer(row, held, address);
       for (const { row, held, address } of masters) {
         table.holdMaster(row, held, address);
-        if (table.isSplit) this.#corrected[row] = table.datas[row];
+        if (table.isSplit) this.#corrections.settle(row);
       }
       for (const { row, used } of began) {
         table.mark(row, used === null ? BEGAN_DENSE : BEGAN_SPARSE);

@@ -34,6 +34,9 @@ import {
   writeState,
   writeWord,
 } from "./layout.ts";
+import { locate } from "./locations.ts";
+import type { Locations } from "./locations.ts";
+import { BEGAN_DENSE, BEGAN_SPARSE, BUFFER_IS_NEW, MASTER_IS_NEW, SPARSE } from "./marks.ts";
 import { RowSets } from "./rows_in_use.ts";
 
 /** Where a plan finds what its rows are about. */
@@ -48,38 +51,11 @@ interface Source {
   readonly precision: Precision;
 }
 
-/** The momentum buffer was made for the current step, and is remembered once that has been taken. */
-export const BUFFER_IS_NEW = 1;
-
-/** The master weight was made for the current step, and is remembered once that has been taken. */
-export const MASTER_IS_NEW = 2;
-
-/** The momentum buffer began with a dense gradient, or with a sparse one, if that is known. */
-export const BEGAN_DENSE = 4;
-
-export const BEGAN_SPARSE = 8;
-
-/**
- * The gradient of the row is sparse: `SparseTable` has it, with a state of its own. Backends see the
- * row as `SKIP`, as the call that steps dense rows leaves it out.
- */
-const SPARSE = 16;
-
-/** The correction belongs to other data, and counts as 0 in the next step. */
-export const CORRECTION_IS_STALE = 32;
-
 /** Stands for data that a row has to be written anew for. */
 const UNBOUND: Tensor = new Float32Array(0);
 
 /** What kind of gradient a row has. One on a device is dense, too. */
 export type GradientKind = "none" | "dense" | "sparse" | "device";
-
-/** On which devices the rows of a table are. */
-interface Locations {
-  readonly devices: readonly Device[];
-  /** Whether some rows are in JavaScript's memory. */
-  readonly hasArrays: boolean;
-}
 
 /** Columns of what rows are written from. Together with its row a parameter takes some 80 bytes. */
 export class TensorTable {
@@ -152,6 +128,21 @@ export class TensorTable {
     return (formatsIn(this.halves, row) & FORMAT_MOMENTUM8) !== 0;
   }
 
+  /** The bits of an element of momentum that its group asks for. */
+  momentumBitsAt(row: number): 8 | 32 {
+    return this.#source.momentumBitsOf(this.groupAt(row));
+  }
+
+  /** The parameter of a row, whose arrays may have changed since the row was written. */
+  parameterAt(row: number): Parameter<Tensor> {
+    return this.#source.parameterAt(row);
+  }
+
+  /** Which master weights parameters in 16-bit types have. */
+  get masterWeights(): Precision["masterWeights"] {
+    return this.#source.precision.masterWeights;
+  }
+
   /** How parameters in 16-bit types are rounded. */
   get rounding(): Rounding {
     return this.#source.precision.rounding;
@@ -202,24 +193,12 @@ export class TensorTable {
 
   /** The devices that some of the rows are on. */
   get devices(): readonly Device[] {
-    return (this.#locations ??= this.#locate()).devices;
+    return (this.#locations ??= locate(this)).devices;
   }
 
   /** Whether some of the rows are in JavaScript's memory. */
   get hasArrays(): boolean {
-    return (this.#locations ??= this.#locate()).hasArrays;
-  }
-
-  #locate(): Locations {
-    const devices = this.#collectDevices();
-    const hasArrays = devices.delete(undefined);
-    return { devices: [...devices] as Device[], hasArrays };
-  }
-
-  #collectDevices(): Set<Device | undefined> {
-    const devices = new Set<Device | undefined>();
-    for (let row = 0; row < this.count; row++) devices.add(this.typesAt(row).dtype.device);
-    return devices;
+    return (this.#locations ??= locate(this)).hasArrays;
   }
 
   /** The momentum buffer; one on a slab is made an object for the caller. Null if it has 8 bits. */
@@ -273,7 +252,7 @@ export class TensorTable {
     this.marks[row] &= ~marks;
   }
 
-  /** Sets its state: `SKIP`, `FIRST` or `LATER`. */
+  /** Sets its state: `SKIP`, `FIRST`, `LATER` or `MAYBE`. */
   setState(row: number, state: number): void {
     writeState(this.halves, row, state);
   }
@@ -332,12 +311,22 @@ export class TensorTable {
     const length = this.lengthAt(row);
     const isWide = isSixteenBit(dtype) && this.#bindWide(row, grad, dtype);
     if (!isWide && !matchesSpec(grad, dtype, length)) {
-      checkMatches(grad, { dtype, length }, this.name(row, "grad"));
+      checkMatches(
+        grad,
+        { dtype, length, reason: this.#gradReason(dtype) },
+        this.name(row, "grad"),
+      );
     }
     this.changes.recordGradient(row);
     this.grads[row] = grad;
     this.unmark(row, SPARSE);
     writeWord(this.halves, row * ROW + GRAD, this.#source.address(grad));
+  }
+
+  /** Why a gradient must be of the type of its data, or what else it may be. */
+  #gradReason(dtype: ElementType): string | undefined {
+    if (!isSixteenBit(dtype)) return undefined;
+    return `like its data, ${this.rounding === "torch" ? 'with rounding "torch"' : "or float32"}`;
   }
 
   /** Sees whether the gradient of a parameter in a 16-bit type is float32. */

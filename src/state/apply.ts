@@ -1,7 +1,7 @@
 /** Puts a state dict into an optimizer. */
 
-import { countOf, dtypeOf } from "../core/dtype.ts";
-import type { Tensor } from "../core/dtype.ts";
+import { countOf, deviceOf, dtypeOf } from "../core/dtype.ts";
+import type { DeviceTensor, Tensor } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { checkRecordable, HYPERPARAMETERS, resolve } from "../core/hyperparameters.ts";
 import type { Hyperparameters, ParamGroup } from "../core/hyperparameters.ts";
@@ -89,19 +89,8 @@ export function applyStateDict(
   if (strict && parameters && checked.parameters.size === 0) {
     throw new TypeError(cannot("load the parameters", "the state dict has none"));
   }
-  const { pairs, matches, problems, label } = match(owner.groups, owner.names, checked.groups);
-  const fitting: Fitting[] = [];
-  for (const found of matches) {
-    const forms = readForms(owner, found);
-    const reason = findMisfit(found, forms, checked, { parameters, convert });
-    if (reason === null) fitting.push({ ...found, forms });
-    else problems.push(problemOf("mismatched", found.name, reason));
-  }
-  const isValued = ({ id }: Match) => parameters && checked.parameters.has(id);
-  for (const { name } of parameters ? fitting.filter((found) => !isValued(found)) : []) {
-    problems.push(problemOf("missing", name, "has no values in the dict"));
-  }
-  problems.push(...strays(checked, label));
+  const mode = { parameters, convert };
+  const { pairs, fitting, problems, isValued } = compareStates(owner, checked, mode);
   if (strict) refuse(problems);
   const settings = pairs.map(({ here, there }) =>
     changeGroup(here, resolve(there.values), savedBases(there, checked))
@@ -121,6 +110,24 @@ export function applyStateDict(
   for (const change of changes) change();
   linkGroups((dict as StateDict).lr_scheduler, owner.groups, pairs, checked.groups);
   return report(problems);
+}
+
+/** Compares an optimizer and a dict: what fits, and what the problems are. */
+function compareStates(owner: Owner, checked: CheckedDict, mode: LoadMode) {
+  const { pairs, matches, problems, label } = match(owner.groups, owner.names, checked.groups);
+  const fitting: Fitting[] = [];
+  for (const found of matches) {
+    const forms = readForms(owner, found);
+    const reason = findMisfit(found, forms, checked, mode);
+    if (reason === null) fitting.push({ ...found, forms });
+    else problems.push(problemOf("mismatched", found.name, reason));
+  }
+  const isValued = ({ id }: Match) => mode.parameters && checked.parameters.has(id);
+  for (const { name } of mode.parameters ? fitting.filter((found) => !isValued(found)) : []) {
+    problems.push(problemOf("missing", name, "has no values in the dict"));
+  }
+  problems.push(...strays(checked, label));
+  return { pairs, fitting, problems, isValued };
 }
 
 /** A parameter whose state the dict has, and how it is kept. */
@@ -238,6 +245,7 @@ function prepareWrite({ plan: { table } }: Owner, row: number, values: HostArray
   const what = table.name(row, "data");
   return {
     check() {
+      deviceOf(data)?.checkWritable?.(data as DeviceTensor);
       const isOfType = hostDtypeOf(data, what) === dtypeOf(values, "values");
       if (isOfType && countOf(data) === lengthOf(values)) return assertUnlocked(data, () => what);
       throw new RangeError(cannot("load the state", `${what} changed meanwhile`));

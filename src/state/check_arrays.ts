@@ -57,30 +57,37 @@ export function checkState(state: unknown): CheckedState {
   for (const key of Object.keys(entries)) {
     const where: Where = ["state", key];
     const index = toIndex(where);
-    const entry = asEntry(entries[key], where);
-    const arrays: Entry = {};
-    const { shape } = entry;
-    for (const name of Object.keys(entry)) {
-      if (name === "shape") continue;
-      if (!isStateKey(name)) throw isOther(name, where);
-      const value = entry[name];
-      if (value === undefined || value === null) continue;
-      const sides = SHAPELESS.includes(name) ? undefined : shape;
-      const tensor = checkTensor(value, sides, where, name);
-      arrays[name] = tensor.data;
-      found[name].set(index, tensor);
+    const tensors = checkEntry(asEntry(entries[key], where), where);
+    for (const [name, tensor] of Object.entries(tensors)) {
+      found[name as StateKey].set(index, tensor);
     }
-    checkForms(arrays, where);
-    if (arrays.momentum_scales !== undefined) {
-      checkScales(arrays.momentum_scales as Uint8Array, `${nameOf(where)}.momentum_scales`);
-    }
-    const rows = arrays.rows_in_use as RowsInUseArray | undefined;
-    if (rows === undefined) continue;
-    const buffer = found.momentum_buffer.get(index);
-    checkRowCount(rows, buffer?.data as HostArray, buffer?.shape, nameOf(where));
-    checkRowFlags(rows, `${nameOf(where)}.rows_in_use`);
   }
   return found as unknown as CheckedState;
+}
+
+type EntryTensors = Partial<Record<StateKey, CheckedTensor<StoredArray>>>;
+
+/** Checks the state of one parameter. */
+function checkEntry(entry: Record<string, unknown>, where: Where): EntryTensors {
+  const tensors: EntryTensors = {};
+  const arrays: Entry = {};
+  const { shape } = entry;
+  for (const name of Object.keys(entry)) {
+    if (name === "shape") continue;
+    if (!isStateKey(name)) throw isOther(name, where);
+    const value = entry[name];
+    if (value === undefined || value === null) continue;
+    const sides = SHAPELESS.includes(name) ? undefined : shape;
+    arrays[name] = (tensors[name] = checkTensor(value, sides, where, name)).data;
+  }
+  checkForms(arrays, where);
+  const { momentum_scales: scales, rows_in_use: rows } = arrays;
+  if (scales) checkScales(scales as Uint8Array, () => `${nameOf(where)}.momentum_scales`);
+  if (!rows) return tensors;
+  const { data, shape: sides } = tensors.momentum_buffer ?? {};
+  checkRowCount(rows as RowsInUseArray, data as HostArray, sides, nameOf(where));
+  checkRowFlags(rows as RowsInUseArray, `${nameOf(where)}.rows_in_use`);
+  return tensors;
 }
 
 /**
@@ -157,15 +164,21 @@ function half(missing: StateKey, present: StateKey, where: Where): TypeError {
  * Checks the exponents of momentum in 8 bits. Every code is valid, but others than these would be
  * decoded to infinities, or to values that the step does not make.
  *
+ * @param what What an error calls them.
+ * @param doing What they are checked for.
  * @throws {RangeError} If one is out of range.
  */
-export function checkScales(scales: Uint8Array, what: string): void {
+export function checkScales(
+  scales: Uint8Array,
+  what: () => string,
+  doing = "use the state dict",
+): void {
   const length = lengthOf(scales);
   for (let i = 0; i < length; i++) {
     const scale = scales[i];
     if (scale >= SMALLEST_SCALE && scale <= LARGEST_SCALE || scale === 0) continue;
-    const reason = `each of ${what} must be 0 or from ${SMALLEST_SCALE} to ${LARGEST_SCALE}`;
-    throw new RangeError(refusal("use the state dict", reason, `${scale} at ${i}`));
+    const reason = `each of ${what()} must be 0 or from ${SMALLEST_SCALE} to ${LARGEST_SCALE}`;
+    throw new RangeError(refusal(doing, reason, `${scale} at ${i}`));
   }
 }
 

@@ -3,7 +3,7 @@
 import { BFloat16Array } from "../core/bfloat16.ts";
 import { lengthOf, part } from "../core/intrinsics.ts";
 import { decode, encodeNearest, scalesCount } from "../core/momentum8.ts";
-import { joinWords, joinWords24, splitWords, splitWords24Nearest } from "../core/split_master.ts";
+import { splitWords, splitWords24Nearest } from "../core/split_master.ts";
 import type { Correction, Momentum8 } from "../plan/state_arrays.ts";
 import { KEYS } from "./dict.ts";
 import type { ParameterStateDict, StateDict } from "./dict.ts";
@@ -40,14 +40,6 @@ export function splitMaster(master: Float32Array, bits: 16 | 8): Split {
   if (correction instanceof Int16Array) splitWords(masters, data, correction);
   else splitWords24Nearest(masters, data, correction);
   return { data, correction };
-}
-
-/** The master weight of a parameter and its correction, which is exact. */
-export function joinMaster(data: BFloat16Array, correction: Correction): Float32Array {
-  const master = new Float32Array(lengthOf(data));
-  if (correction instanceof Int16Array) joinWords(data, correction, master);
-  else joinWords24(data, correction, master);
-  return master;
 }
 
 /** A correction of 16 bits from one of 8, which are its upper ones. */

@@ -114,7 +114,7 @@ function masterMisfit(
     return `has no ${what}, but there is one in the dict`;
   }
   const forms = `has ${MASTERS[here]}, but in the dict there is ${MASTERS[there]}`;
-  if (!convert) return `${forms}, which is converted with convert: true`;
+  if (!convert) return `${forms}; convert: true converts it`;
   if (!writesParameter(there, here) || values !== undefined) return null;
   return `${forms}: to convert it, the dict must have its values, and parameters must be true`;
 }
@@ -131,13 +131,13 @@ function momentumMisfit(
     const { name } = dtypeOf(buffer.data, "the momentum buffer");
     const forms = `has momentum in 8 bits, but its momentum buffer in the dict: ${name}`;
     if (name !== FLOAT32.name) return `${forms}, which is not converted`;
-    if (!convert) return `${forms}, which is converted with convert: true`;
+    if (!convert) return `${forms}; convert: true converts it`;
   }
   if (codes !== undefined && bufferType !== null) {
     const forms = `is ${own.name}, with a momentum buffer of ${bufferType.name}, ` +
-      `but its momentum in the dict: 8 bits`;
-    if (bufferType !== FLOAT32) return `${forms}, which are not converted`;
-    if (!convert) return `${forms}, which are converted with convert: true`;
+      `but the dict has momentum in 8 bits`;
+    if (bufferType !== FLOAT32) return `${forms}, which is not converted`;
+    if (!convert) return `${forms}; convert: true converts it`;
   }
   return difference("momentum buffer", buffer, parameter, bufferType ?? FLOAT32) ??
     extent("momentum", codes, parameter);

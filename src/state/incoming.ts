@@ -5,16 +5,11 @@ import { isBFloat16Array } from "../core/bfloat16.ts";
 import type { BFloat16Array } from "../core/bfloat16.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { lengthOf } from "../core/intrinsics.ts";
+import { joinMaster } from "../core/split_master.ts";
 import { cannot } from "../core/validate.ts";
 import type { Correction, Momentum8 } from "../plan/state_arrays.ts";
 import type { CheckedState } from "./check_arrays.ts";
-import {
-  decodeMomentum,
-  encodeMomentum,
-  joinMaster,
-  splitMaster,
-  widenCorrection,
-} from "./convert.ts";
+import { decodeMomentum, encodeMomentum, splitMaster, widenCorrection } from "./convert.ts";
 import type { CheckedDict } from "./dict.ts";
 import { savedMasterForm } from "./fit.ts";
 import type { Forms } from "./fit.ts";
@@ -50,7 +45,7 @@ export function readIncoming({ state, parameters }: CheckedDict, transfer: Trans
   const rows = state.rows_in_use.get(id)?.data;
   return {
     ...readMomentum(state, forms, id),
-    rowsInUse: rows === undefined ? null : Uint8Array.from(rows),
+    rowsInUse: rows === undefined ? null : new Uint8Array(rows),
     ...readMaster(state, transfer, data),
   };
 }

@@ -1,19 +1,23 @@
 /** Takes an optimizer's state out of it. */
 
 import { checkBuffer, isFixed, isUsable } from "../core/array_checks.ts";
-import { elementTypeOf } from "../core/dtype.ts";
-import type { Tensor } from "../core/dtype.ts";
+import { deviceOf, elementTypeOf, findElementType, FLOAT32 } from "../core/dtype.ts";
+import type { DeviceTensor, Tensor } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { HYPERPARAMETERS } from "../core/hyperparameters.ts";
 import type { ParamGroup } from "../core/hyperparameters.ts";
 import { settledInitialLr } from "../core/initial_lr.ts";
+import { tagOf } from "../core/intrinsics.ts";
 import { nameArray } from "../core/parameter.ts";
 import type { ArrayName, Parameter } from "../core/parameter.ts";
 import type { Precision } from "../core/rounding.ts";
-import { checkBoolean, checkOptions, checkWord } from "../core/validate.ts";
-import { copyToHost, readable } from "../memory/host_copy.ts";
+import { checkBoolean, checkOptions, checkWord, describe, wrongType } from "../core/validate.ts";
+import { copyToHost, HostCopies } from "../memory/host_copy.ts";
 import { assertUnlocked } from "../memory/locks.ts";
+import { checkOwn } from "../plan/parameter_state.ts";
+import type { ParameterState } from "../plan/parameter_state.ts";
 import type { Plan } from "../plan/plan.ts";
+import { checkScales } from "./check_arrays.ts";
 import { withFloat32Momentum } from "./convert.ts";
 import { KEYS } from "./dict.ts";
 import type { ParameterStateDict, ParamGroupStateDict, StateDict } from "./dict.ts";
@@ -54,10 +58,47 @@ interface Taker {
   readonly codes: <A extends CodeArray>(codes: A) => A;
 }
 
-/** A state dict that shares the optimizer's arrays, and has copies of what is not an array as it is. */
-export function shareState(owner: Owner, options: StateDictOptions = {}): StateDict {
+/**
+ * A state dict whose copies of tensors on devices are read without blocking.
+ *
+ * @param take How arrays of the host come into it.
+ * @param findUnwritten The rows whose momentum buffers have never been written, as devices know it.
+ */
+async function readState(
+  owner: Owner,
+  options: StateDictOptions,
+  take: Taker,
+  findUnwritten: () => Promise<readonly number[]>,
+): Promise<StateDict> {
   checkStateDictOptions(options);
-  return takeState(owner, options, { tensor: readable, codes: (codes) => codes });
+  const copies = new HostCopies();
+  const dict = takeState(owner, options, {
+    codes: take.codes,
+    tensor: (tensor) =>
+      deviceOf(tensor) === undefined ? take.tensor(tensor) : copies.copy(tensor as DeviceTensor),
+  });
+  const [unwritten] = await Promise.all([findUnwritten(), copies.complete()]);
+  for (const row of unwritten) delete dict.state[row];
+  return dict;
+}
+
+/** A state dict that shares the optimizer's arrays, and has copies of tensors on devices. */
+export function shareState(
+  owner: Owner,
+  options: StateDictOptions = {},
+  findUnwritten: () => Promise<readonly number[]>,
+): Promise<StateDict> {
+  const take: Taker = { tensor: (tensor) => tensor as HostArray, codes: (codes) => codes };
+  return readState(owner, options, take, findUnwritten);
+}
+
+/** As `copyState`, without blocking: the state is that of the moment of the call. */
+export function copyStateAsync(
+  owner: Owner,
+  options: StateDictOptions = {},
+  findUnwritten: () => Promise<readonly number[]>,
+): Promise<StateDict> {
+  return readState(owner, options, { tensor: copyToHost, codes: copyStored }, findUnwritten);
 }
 
 /** A state dict of its own: later steps do not change it. */
@@ -87,7 +128,7 @@ function takeState(owner: Owner, options: StateDictOptions, take: Taker): StateD
   for (const group of groups) {
     const first = row;
     for (const parameter of group.params) {
-      const entry = takeEntry(plan.stateArrays, parameter, row, take);
+      const entry = takeEntry({ owner, parameter, row, take });
       if (entry !== null) dict.state[row] = entry;
       if (dict.parameters !== undefined) {
         const data = take.tensor(dataOf(parameter, row));
@@ -101,41 +142,102 @@ function takeState(owner: Owner, options: StateDictOptions, take: Taker): StateD
   return options.momentum === "float32" ? withFloat32Momentum(dict) : dict;
 }
 
+/** A parameter whose state is taken. */
+interface Source {
+  readonly owner: Owner;
+  readonly parameter: Parameter<Tensor>;
+  readonly row: number;
+  readonly take: Taker;
+}
+
 /** What is remembered of a parameter; null if nothing is. */
-function takeEntry(
-  own: Owner["plan"]["stateArrays"],
-  parameter: Parameter<Tensor>,
-  row: number,
-  take: Taker,
-): ParameterStateDict | null {
-  const momentumBuffer = own.bufferAt(row);
-  const masterWeight = own.masterAt(row);
-  const momentum8 = own.momentum8At(row);
-  const correction = own.isCorrectionOf(row, parameter.data) ? own.correctionAt(row) : null;
-  if ((momentumBuffer ?? masterWeight ?? momentum8 ?? correction) === null) return null;
-  const entry: ParameterStateDict = {};
-  if (momentumBuffer !== null) {
-    checkState(momentumBuffer, parameter, row, "momentum buffer");
-    entry.momentum_buffer = take.tensor(momentumBuffer);
+function takeEntry(source: Source): ParameterStateDict | null {
+  checkAssigned(source);
+  const entry: ParameterStateDict = { ...takeMomentum(source), ...takeMaster(source) };
+  if (Object.keys(entry).length === 0) return null;
+  const shape = shapeOf(source.parameter);
+  return shape === undefined ? entry : { ...entry, shape: [...shape] };
+}
+
+function takeMomentum({ owner, parameter, row, take }: Source): ParameterStateDict | null {
+  const { stateArrays: own, table } = owner.plan;
+  const buffer = own.bufferAt(row);
+  if (buffer !== null) {
+    const isBound = table.datas[row] === parameter.data;
+    if (isBound && table.hasMomentum8(row)) {
+      throw notNull(nameArray(parameter, row, "momentum buffer"), buffer);
+    }
+    checkState(buffer, parameter, row, "momentum buffer");
+    const rowsInUse = own.savedRowsInUse(row);
+    const entry = { momentum_buffer: take.tensor(buffer) };
+    return rowsInUse === null ? entry : { ...entry, rows_in_use: rowsInUse };
   }
-  const rowsInUse = momentumBuffer === null ? null : own.savedRowsInUse(row);
-  if (rowsInUse !== null) entry.rows_in_use = rowsInUse;
+  const momentum8 = own.momentum8At(row);
+  if (momentum8 === null) return null;
+  const { values, scales } = momentum8;
+  checkCodes(values, parameter, row, "8-bit momentum");
+  const entry = { momentum8: take.codes(values), momentum_scales: take.codes(scales) };
+  // Whoever writes into scales can write what no dict and no file may have.
+  const what = () => `scales of the ${nameArray(parameter, row, "8-bit momentum")}`;
+  checkScales(scales, what, "take the state");
+  return entry;
+}
+
+function takeMaster({ owner, parameter, row, take }: Source): ParameterStateDict | null {
+  const own = owner.plan.stateArrays;
+  const masterWeight = own.masterAt(row);
   if (masterWeight !== null) {
     checkState(masterWeight, parameter, row, "master weight");
-    entry.master_weight = take.tensor(masterWeight) as Float32Array;
+    return { master_weight: take.tensor(masterWeight) as Float32Array };
   }
-  if (momentum8 !== null) {
-    checkCodes(momentum8.values, parameter, row, "8-bit momentum");
-    entry.momentum8 = take.codes(momentum8.values);
-    entry.momentum_scales = take.codes(momentum8.scales);
+  const correction = own.isCorrectionOf(row, parameter.data) ? own.correctionAt(row) : null;
+  if (correction === null) return null;
+  checkCodes(correction, parameter, row, "correction");
+  return { correction: take.codes(correction) };
+}
+
+/** Refuses what the user has assigned to a state that no state dict may have. */
+function checkAssigned({ owner, parameter, row }: Source): void {
+  const { plan: { stateArrays: own }, precision } = owner;
+  const state = {
+    momentumBuffer: own.bufferAt(row),
+    masterWeight: own.masterAt(row),
+    momentum8: own.momentum8At(row),
+    correction: own.isCorrectionOf(row, parameter.data) ? own.correctionAt(row) : null,
+  };
+  if (Object.values(state).every((array) => array === null)) return;
+  checkTogether(state, precision, (array) => nameArray(parameter, row, array));
+}
+
+/** Refuses arrays that do not go together, or not with the options. */
+function checkTogether(
+  { momentumBuffer, momentum8, masterWeight, correction }: Pick<
+    ParameterState,
+    "momentumBuffer" | "momentum8" | "masterWeight" | "correction"
+  >,
+  precision: Precision,
+  name: (array: ArrayName) => string,
+): void {
+  if (momentum8 !== null) checkOwn(momentum8, name("8-bit momentum"));
+  if (momentum8 !== null && momentumBuffer !== null) {
+    throw notNull(name("momentum buffer"), momentumBuffer);
   }
-  if (correction !== null) {
-    checkCodes(correction, parameter, row, "correction");
-    entry.correction = take.codes(correction);
+  const { masterWeights } = precision;
+  if (masterWeight !== null) {
+    const reason = `it must be null with masterWeights ${describe(masterWeights)}`;
+    const what = `use ${name("master weight")}`;
+    if (masterWeights !== true) throw wrongType(what, reason, masterWeight);
+    const isFloat32 = findElementType(masterWeight) === FLOAT32;
+    if (!isFloat32) throw wrongType(what, "it must be a Float32Array", masterWeight);
   }
-  const shape = shapeOf(parameter);
-  if (shape !== undefined) entry.shape = [...shape];
-  return entry;
+  if (correction === null) return;
+  const tag = masterWeights === "split" ? "Int16Array" : "Int8Array";
+  if (tagOf(correction) === tag) return;
+  throw wrongType(`use ${name("correction")}`, `it must be an ${tag}`, correction);
+}
+
+function notNull(what: string, buffer: Tensor): TypeError {
+  return wrongType(`use ${what}`, "it must be null with momentumBits 8", buffer);
 }
 
 /** The data of a parameter, which whoever owns it may have replaced by anything. */

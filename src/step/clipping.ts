@@ -1,5 +1,6 @@
 /** The result of a step: norms, clip coefficients, and whether it was skipped. */
 
+import type { DeviceReport } from "../core/device.ts";
 import type { StepRequest } from "./options.ts";
 
 /**
@@ -59,4 +60,16 @@ export function decide(
   const clip = (norm: number) => clipCoefficient(maxNorm, perGroup ? norm : gradNorm);
   const skipped = checkFinite && !(isFinite && Number.isFinite(gradNorm));
   return { skipped, gradNorm, groupNorms, clipCoefficients: groupNorms.map(clip) };
+}
+
+/** What a device decided, as the report of a step. */
+export function reportOf(
+  { skipped, groupNorms, clipCoefficients }: DeviceReport,
+  { maxNorm }: StepRequest,
+): StepReport {
+  const gradNorm = Math.sqrt(groupNorms.reduce((sum, norm) => sum + norm * norm, 0));
+  return {
+    ...{ skipped, gradNorm, groupNorms },
+    clipCoefficients: maxNorm === null ? null : clipCoefficients,
+  };
 }

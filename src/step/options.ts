@@ -1,5 +1,6 @@
 /** The options of one step: what happens to gradients on their way into the rule. */
 
+import type { DeviceRequest, NormType } from "../core/device.ts";
 import { isInvertible } from "../core/hyperparameters.ts";
 import {
   checkBoolean,
@@ -61,25 +62,29 @@ export interface StepOptions {
 }
 
 /** The options of a step, checked and complete. */
-export interface StepRequest extends CallOptions {
-  /** Null if the norm does not matter. */
-  readonly maxNorm: number | null;
-  readonly perGroup: boolean;
-  readonly checkFinite: boolean;
+export interface StepRequest extends CallOptions, DeviceRequest {
   /** An option that reads or changes gradients before they are used, if there is one. */
   readonly reads: keyof StepOptions | null;
 }
+
+const EUCLIDEAN: NormType = 2;
 
 /** A step as it is without options. */
 export const NEUTRAL_REQUEST: StepRequest = Object.freeze({
   inverseScale: 1,
   maxNorm: null,
   perGroup: false,
+  normType: EUCLIDEAN,
   maxValue: Infinity,
   checkFinite: false,
   zeroGrad: false,
   reads: null,
 });
+
+/** Whether gradients are measured before they are used: the step may be skipped, or depends on a norm. */
+export function isMeasured({ checkFinite, maxNorm }: StepRequest): boolean {
+  return checkFinite || maxNorm !== null;
+}
 
 const KEYS: readonly (keyof StepOptions)[] = [
   "gradScale",
@@ -147,6 +152,7 @@ function readStepOptions(options: unknown, needed: string): StepRequest {
     inverseScale: gradScale === undefined ? 1 : 1 / gradScale,
     maxNorm: maxNorm ?? null,
     perGroup: maxNormPer === "group",
+    normType: EUCLIDEAN,
     maxValue: maxValue ?? Infinity,
     checkFinite: checkFinite ?? (gradScale !== undefined || maxNorm !== undefined),
     zeroGrad: zeroGrad ?? false,

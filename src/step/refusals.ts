@@ -1,24 +1,26 @@
 /** Refuses steps with options that parameters or gradients do not allow. */
 
+import type { Device } from "../core/dtype.ts";
 import { cannot } from "../core/validate.ts";
 import type { Plan } from "../plan/plan.ts";
+import { isReportAwaited } from "./awaited_report.ts";
+import { isMeasured } from "./options.ts";
 import type { StepRequest } from "./options.ts";
-
-/** What errors call gradients that are not arrays, by their kind. */
-const NO_ARRAY = { none: null, dense: null, sparse: "sparse", device: "on a GPU" } as const;
 
 /**
  * Refuses what a step cannot do, before anything is written.
  *
  * @param plan Refreshed, and not stepped yet.
- * @throws {TypeError} If gradients are to be read or changed that are sparse or on a GPU, or a group
- * is differentiable.
+ * @returns The device that measures the gradients and decides whether the step is skipped; null if the
+ * host does, or nothing is to be measured.
+ * @throws {TypeError} If gradients are to be read or changed that are sparse, if they are to be measured
+ * and are not in one place, or if a group is differentiable.
  * @throws {RangeError} If gradients are to be zeroed and share memory.
  */
-export function checkRequest(plan: Plan, request: StepRequest): void {
+export function checkRequest(plan: Plan, request: StepRequest): Device | null {
   const { reads, zeroGrad } = request;
   const option = reads ?? (zeroGrad ? "zeroGrad" : null);
-  if (option === null) return;
+  if (option === null) return null;
   if (plan.groups.some(({ differentiable }) => differentiable)) {
     throw new TypeError(
       cannot(
@@ -28,21 +30,59 @@ export function checkRequest(plan: Plan, request: StepRequest): void {
       ),
     );
   }
-  if (reads !== null) checkArrays(plan, reads);
+  if (reads !== null) checkDense(plan, reads);
+  const device = isMeasured(request) ? findMeasuring(plan, reads ?? option) : null;
+  if (device !== null && isReportAwaited()) {
+    throw new TypeError(
+      cannot(
+        "step with the scaler",
+        "its step needs gradients that are arrays",
+        "they are on a GPU: use stepAsync of the scaler",
+      ),
+    );
+  }
   if (zeroGrad) plan.checkNoGradientAlias();
+  return device;
 }
 
-/** Refuses gradients that are not arrays. */
-function checkArrays({ table }: Plan, option: string): void {
+/** Refuses sparse gradients. */
+function checkDense({ table }: Plan, option: string): void {
   for (let row = 0; row < table.count; row++) {
-    const what = NO_ARRAY[table.gradientKind(row)];
-    if (what === null) continue;
+    if (table.gradientKind(row) !== "sparse") continue;
     throw new TypeError(
       cannot(
         `step with ${option}`,
         `${table.name(row, "grad")} must be an array`,
-        `it is ${what}`,
+        "it is sparse",
       ),
     );
   }
+}
+
+/** Where all gradients are, as one place decides whether the step is skipped: null for the host. */
+function findMeasuring({ table }: Plan, option: string): Device | null {
+  let found: { row: number; device: Device | undefined } | null = null;
+  for (let row = 0; row < table.count; row++) {
+    if (table.grads[row] === null) continue;
+    const { device } = table.typesAt(row).dtype;
+    found ??= { row, device };
+    if (device === found.device) continue;
+    throw new TypeError(
+      cannot(
+        `step with ${option}`,
+        "all gradients must be arrays, or all of them tensors of one GPU, which then decides",
+        `${table.name(found.row, "grad")} is ${describePlace(found.device)}, ` +
+          `${table.name(row, "grad")} ${describeOther(found.device, device)}`,
+      ),
+    );
+  }
+  return found?.device ?? null;
+}
+
+function describePlace(device: Device | undefined): string {
+  return device === undefined ? "an array" : "on a GPU";
+}
+
+function describeOther(device: Device | undefined, other: Device | undefined): string {
+  return device !== undefined && other !== undefined ? "on another" : describePlace(other);
 }

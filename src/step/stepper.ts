@@ -1,7 +1,8 @@
 /** Runs optimizer steps: synchronously, with options, or asynchronously on native threads. */
 
 import type { Backend } from "../backends/backend.ts";
-import { memoryOf, stepRows, stepRowsAsync } from "../backends/dispatch.ts";
+import { memoryOf, queueRows, stepRows, stepRowsAsync } from "../backends/dispatch.ts";
+import type { Device } from "../core/dtype.ts";
 import type { Precision } from "../core/rounding.ts";
 import { cannot } from "../core/validate.ts";
 import type { RecordedStep, Recorder } from "../differentiable/recorder.ts";
@@ -12,9 +13,9 @@ import { Plan } from "../plan/plan.ts";
 import { forEachRowRange } from "../plan/row_ranges.ts";
 import { guardArrays } from "./array_guard.ts";
 import type { ArrayGuard } from "./array_guard.ts";
-import { decide, NOTHING_MEASURED } from "./clipping.ts";
+import { decide, NOTHING_MEASURED, reportOf } from "./clipping.ts";
 import type { StepReport } from "./clipping.ts";
-import { NEUTRAL_REQUEST } from "./options.ts";
+import { isMeasured, NEUTRAL_REQUEST } from "./options.ts";
 import type { StepRequest } from "./options.ts";
 import { checkRequest } from "./refusals.ts";
 import { zeroRest, zeroSparse } from "./zero_grad.ts";
@@ -31,6 +32,8 @@ interface Pending {
   readonly record: RecordedStep | null;
   /** Gives parameters their zeroed sparse gradients back, if the step is not taken. */
   readonly restore: (() => void) | null;
+  /** What measures the gradients and decides about the step, if it is not the host. */
+  readonly device: Device | null;
 }
 
 /** Takes the steps of one optimizer, one at a time. */
@@ -38,17 +41,19 @@ export class Stepper {
   readonly plan: Plan;
   /** A counter that changes with every step and every change of state. */
   revision = 0;
-  /** What the last step did; null before the first one. */
+  /** What the last step did; null before the first one, and if only a device knows. */
   lastStep: StepReport | null = null;
   #activity: keyof typeof BUSY | null = null;
   /** The call row of the current step; null if it leaves gradients alone and draws no random bits. */
   #call: CallRow | null = null;
+  /** What the current step asks of devices; null for nothing. */
+  #request: StepRequest | null = null;
   readonly #backend: Backend;
   readonly #recorder: Recorder;
   /** The row after the last one that the current step has stepped. */
   #stepped = 0;
   readonly #stepRange = (from: number, to: number) => {
-    stepRows(this.#backend, this.plan, from, to, this.#call);
+    stepRows(this.#backend, this.plan, from, to, this.#call, this.#request);
     this.#stepped = to;
   };
 
@@ -80,6 +85,7 @@ export class Stepper {
   /** Takes a step. With the neutral request it allocates nothing, unless rows or options need it. */
   step(request: StepRequest): void {
     const pending = this.#begin(request);
+    if (pending !== null && pending.device !== null) return this.#leaveTo(request);
     let report: StepReport;
     try {
       report = this.#run(request);
@@ -92,6 +98,14 @@ export class Stepper {
     if (request.zeroGrad) zeroRest(this.plan, report);
   }
 
+  /** Queues a step on the device that decides about it. */
+  #leaveTo(request: StepRequest): void {
+    const { plan } = this;
+    queueRows(plan, 0, plan.table.count, request);
+    plan.commitUnsure();
+    this.lastStep = null;
+  }
+
   /** Takes a step on another thread. */
   async stepAsync(request: StepRequest): Promise<StepReport> {
     const pending = this.#begin(request);
@@ -99,7 +113,11 @@ export class Stepper {
     this.#activity = "step";
     try {
       const arrays = guardArrays(this.plan);
-      const report = await this.#runAsync(request, arrays).catch((error) => {
+      const device = pending?.device ?? null;
+      const running = device === null
+        ? this.#runAsync(request, arrays)
+        : this.#runOn(device, request);
+      const report = await running.catch((error) => {
         pending?.restore?.();
         throw error;
       });
@@ -121,12 +139,13 @@ export class Stepper {
     this.#activity = "reading";
     try {
       plan.refresh();
-      checkRequest(plan, request);
+      const device = checkRequest(plan, request);
       const record = this.#recorder.record(plan);
       if (record !== null) plan.checkAttached(); // names of parameters may have getters
       const restore = request.zeroGrad ? zeroSparse(plan) : null;
       this.revision++;
-      return record === null && restore === null ? null : { record, restore };
+      if (record === null && restore === null && device === null) return null;
+      return { record, restore, device };
     } finally {
       this.#activity = null;
     }
@@ -144,6 +163,7 @@ export class Stepper {
     this.#call = request === NEUTRAL_REQUEST && !plan.isRandom ? null : plan.callRow;
     if (this.#call !== null) plan.writeCall(request, report.clipCoefficients);
     plan.begin();
+    this.#request = request === NEUTRAL_REQUEST ? null : request;
     forEachRowRange(plan, this.#stepRange);
     return report;
   }
@@ -166,8 +186,51 @@ export class Stepper {
     }
     plan.writeCall(request, report.clipCoefficients);
     plan.begin();
-    await stepRowsAsync(this.#backend, plan, 0, plan.table.count);
+    const asked = request === NEUTRAL_REQUEST ? null : request;
+    await stepRowsAsync(this.#backend, plan, 0, plan.table.count, asked);
     return report;
+  }
+
+  /** A report that does not come, for whatever went wrong before, leaves open whether the step was taken. */
+  async #runOn(device: Device, request: StepRequest): Promise<StepReport> {
+    queueRows(this.plan, 0, this.plan.table.count, request);
+    try {
+      return reportOf(await device.report(), request);
+    } catch (error) {
+      this.plan.commitUnsure();
+      throw error;
+    }
+  }
+
+  /**
+   * Asks devices whether momentum buffers have been written, which they know where a step may have been
+   * skipped.
+   *
+   * @returns The rows whose buffers have not, as of the call.
+   */
+  async findUnwritten(): Promise<number[]> {
+    const { plan: { stateArrays }, revision } = this;
+    const answers = await Promise.all(
+      [...stateArrays.findUnsure() ?? []].map(async ([device, rows]) => {
+        return { rows, written: await device.written(rows.map(({ buffer }) => buffer)) };
+      }),
+    );
+    if (this.revision === revision) {
+      for (const { rows, written } of answers) stateArrays.settle(rows, written);
+    }
+    return answers.flatMap(({ rows, written }) =>
+      rows.filter((_, i) => !written[i]).map(({ row }) => row)
+    );
+  }
+
+  /** The same, blocking, where devices can do that, and if nothing is running that relies on the rows. */
+  settleSync(): void {
+    if (this.#activity !== null) return;
+    const { stateArrays } = this.plan;
+    for (const [device, rows] of stateArrays.findUnsure() ?? []) {
+      const written = device.writtenSync?.(rows.map(({ buffer }) => buffer));
+      if (written !== undefined) stateArrays.settle(rows, written);
+    }
   }
 
   #finish(report: StepReport, pending: Pending | null): void {
@@ -176,10 +239,6 @@ export class Stepper {
     this.plan.commit();
     if (pending !== null && pending.record !== null) this.#recorder.keep(pending.record);
   }
-}
-
-function isMeasured({ checkFinite, maxNorm }: StepRequest): boolean {
-  return checkFinite || maxNorm !== null;
 }
 
 /** The array that receives the sums of `Backend.norm`. */

@@ -89,14 +89,14 @@ export function zeroSparse(plan: Plan): (() => void) | null {
 }
 
 /**
- * Zeroes the gradients that the passes of a step have not: those on devices, and all of them if the
- * step was skipped.
+ * Zeroes the arrays of gradients that the passes of a step have not, as it was skipped. Devices have
+ * zeroed their tensors in any case.
  */
 export function zeroRest({ table }: Plan, { skipped }: StepReport): void {
-  if (!skipped && table.devices.length === 0) return;
+  if (!skipped) return;
   fillZero(
     table.grads.filter((grad, row): grad is Tensor =>
-      grad !== null && (skipped || table.gradientKind(row) === "device")
+      grad !== null && table.gradientKind(row) === "dense"
     ),
   );
 }

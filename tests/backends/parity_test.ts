@@ -2,9 +2,8 @@
  * Every golden trajectory on every backend, through the class and through the function, for every
  * value of foreach.
  *
- * `cpu` has to give torch's bits. So has `js` for float32, but for sums that a float64 cannot hold
- * (a family of their own below; no other trajectory has one). For float64, `js` rounds the products
- * that torch does not round: it has to stay within `tolerance` of torch.
+ * `cpu` has to give torch's bits. So has `js` for float32. For float64, `js` rounds the products that
+ * torch does not round: it has to stay within `tolerance` of torch.
  */
 
 import { assertEquals } from "@std/assert";
@@ -120,16 +119,16 @@ class Scale {
 }
 
 /**
- * How far a rounding too many may lead: so many units in the last place of the largest value that
- * went into an element's sums, or of the subnormals. The worst of these trajectories needs 3.4.
+ * How far a rounding too many may lead: so many units in the last place of float64, of the
+ * largest value that went into an element's sums, or of the subnormals. The worst of these trajectories needs 3.4.
  */
-function tolerance(t: Trajectory, scale: number): number {
-  return t.dtype === "float64" ? 8 * (2 ** -52 * scale + 2 ** -1074) : 2 ** -23 * scale;
+function tolerance(scale: number): number {
+  return 8 * (2 ** -52 * scale + 2 ** -1074);
 }
 
-function assertClose(t: Trajectory, actual: FloatArray, golden: FloatArray, scale: FloatArray) {
+function assertClose(actual: FloatArray, golden: FloatArray, scale: FloatArray) {
   actual.forEach((x, i) => {
-    const close = Object.is(x, golden[i]) || Math.abs(x - golden[i]) <= tolerance(t, scale[i]);
+    const close = Object.is(x, golden[i]) || Math.abs(x - golden[i]) <= tolerance(scale[i]);
     if (!close) assertEquals(x, golden[i], `element ${i} is too far from torch's`);
   });
 }
@@ -141,13 +140,8 @@ function assertBits(actual: FloatArray, golden: Result): void {
 }
 
 function isExact(t: Trajectory, backend: BackendName): boolean {
-  if (backend === "cpu") return true;
-  if (t.dtype === "float64" || t.family === "sums that must be rounded once") return false;
-  return t.values === "ordinary" || !usesDampening(t);
+  return backend === "cpu" || t.dtype === "float32";
 }
-
-/** Three quarters of a float32 often lie half-way between two: any tiny addend is then lost. */
-const usesDampening = (t: Trajectory) => t.groups.some(({ options }) => options.dampening === 0.25);
 
 function assertArray(
   t: Trajectory,
@@ -160,7 +154,7 @@ function assertArray(
   else {
     const bits = typeof golden === "string" ? golden : golden.samples;
     const few = typeof golden === "string" ? actual : samples(actual);
-    assertClose(t, few, fromHex(t.dtype, bits), scale);
+    assertClose(few, fromHex(t.dtype, bits), scale);
   }
 }
 

@@ -108,16 +108,13 @@ Deno.test({
   async fn() {
     const only = ["--only", "MLP 784-256-128-10: float32, float32", "--rounds", "1"];
     const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-      args: [
-        ...["run", "-q", "--no-check", "-A", "bench/bytes.ts", "--python", "no-such-python"],
-        ...only,
-      ],
+      args: ["run", "-q", "--no-check", "-A", "bench/bytes.ts", ...only],
       cwd: ROOT,
-      env: { NO_COLOR: "1" },
+      env: { NO_COLOR: "1", DESCENT_PYTHON: "no-such-python" },
     }).output();
     const out = new TextDecoder().decode(stdout);
     assert(success, new TextDecoder().decode(stderr));
-    assertMatch(out, /^torch is not measured: no-such-python does not have it\.$/m);
+    assertMatch(out, /^torch is not measured: no-such-python does not exist\.$/m);
     assertMatch(out, /^\| MLP .* of the roofline's speed \| at least 0\.95, /m);
   },
 });

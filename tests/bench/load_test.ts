@@ -48,7 +48,11 @@ Deno.test("the headings of bench's table name the units, and which way is better
     line.split("|").slice(1, -1).map((cell) => cell.trim())
   );
   assertEquals(head, [
-    ...["row", "time of a step (less is better)", "times the reference's (less is better)"],
+    ...[
+      "row",
+      "time of a step, ns, us or ms (less is better)",
+      "times the reference's (less is better)",
+    ],
     ...["reference", "moved, GB/s (more is better)"],
   ]);
   assertEquals(row, ["a", "2.00 us", "1.25", "roofline", "40.0"]);

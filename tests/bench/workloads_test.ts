@@ -1,7 +1,9 @@
 /** The benchmarks step what they say they step. */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { allRows, nameOf, quickRows, trafficOf } from "../../bench/rows.ts";
+import { BFloat16Array, SGD } from "@descent/sgd";
+import type { HostArray, Parameter } from "@descent/sgd";
+import { allRows, nameOf, optionsOf, quickRows, trafficOf } from "../../bench/rows.ts";
 import { findWorkload, sizeOf, WORKLOADS } from "../../bench/workloads.ts";
 
 for (
@@ -63,7 +65,31 @@ Deno.test("a step moves 20 bytes per element with momentum, 12 without, twice th
 
 Deno.test("a step in a 16-bit type moves 14 bytes per element, 8 of them for its float32 buffer", () => {
   const traffic = allRows()
-    .filter(({ dtype }) => dtype === "float16" || dtype === "bfloat16")
+    .filter(({ dtype, format }) => dtype.endsWith("float16") && format === null)
     .map((row) => [row.dtype, trafficOf(row) / row.workload.elements]);
   assertEquals(traffic, [["float16", 14], ["bfloat16", 14]]);
+});
+
+Deno.test("formats of fewer bytes have rows, which move what they are for", () => {
+  const traffic = allRows()
+    .filter(({ format }) => format !== null)
+    .map((row) => [nameOf(row), trafficOf(row) / row.workload.elements]);
+  assertEquals(traffic, [
+    ["ResNet-50: cpu, nesterov + decay, float32, foreach true, momentum8", 14.0625],
+    ["ResNet-50: cpu, nesterov + decay, bfloat16, foreach true, split", 18],
+    ["ResNet-50: cpu, nesterov + decay, bfloat16, foreach true, split24", 16],
+  ]);
+});
+
+Deno.test("a step of such a row keeps its state in that format", () => {
+  const states = allRows().filter(({ format }) => format !== null).map((row) => {
+    const data = row.dtype === "float32" ? new Float32Array(4096) : new BFloat16Array(4096);
+    const w: Parameter<HostArray> = { data, grad: data.slice() };
+    const optimizer = new SGD<HostArray>([w], { ...optionsOf(row), backend: "js" });
+    optimizer.step();
+    const { momentum8, momentumBuffer, correction } = optimizer.state.get(w)!;
+    const arrays = [momentum8?.values, momentumBuffer, correction];
+    return arrays.map((array) => array?.BYTES_PER_ELEMENT);
+  });
+  assertEquals(states, [[1, undefined, undefined], [undefined, 4, 2], [undefined, 4, 1]]);
 });

@@ -4,6 +4,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { Gpu } from "@descent/sgd/gpu";
 import { readDigits } from "../../examples/digits/dataset.ts";
 import { Batches } from "../../examples/digits/gpu/batches.ts";
+import { onNativeGpu } from "../../examples/digits/gpu/native.ts";
 import { GpuNetwork } from "../../examples/digits/gpu/network.ts";
 import { Network } from "../../examples/digits/network.ts";
 import { openStream, permutation } from "../../examples/digits/random.ts";
@@ -21,7 +22,11 @@ async function createNetworks(gpu: Gpu) {
     images: train.images.slice(-100 * SIZES.inputs),
     labels: train.labels.slice(-100),
   };
-  const device = new GpuNetwork(gpu, SIZES, openStream(7, 0), { train, test, batch: BATCH });
+  const device = new GpuNetwork(onNativeGpu(gpu), SIZES, openStream(7, 0), {
+    train,
+    test,
+    batch: BATCH,
+  });
   const host = new Network(SIZES, openStream(7, 0));
   for (const [i, { data }] of host.parameters.entries()) {
     assertEquals(device.parameters[i].data.readSync(), data);
@@ -41,7 +46,7 @@ function assertClose(actual: ArrayLike<number>, expected: ArrayLike<number>, wha
 
 gpuTest("the demo's shaders give the gradients of the main demo, for every batch", async (gpu) => {
   const { train, device, host } = await createNetworks(gpu);
-  const batches = new Batches(gpu, train.length, BATCH);
+  const batches = new Batches(onNativeGpu(gpu), train.length, BATCH);
   const order = permutation(openStream(3, 0), train.length);
   batches.write(order);
   assertEquals(batches.views.map(({ length }) => length), [...Array(35).fill(BATCH), 47]);
@@ -57,7 +62,7 @@ gpuTest("the demo's shaders give the gradients of the main demo, for every batch
 
 gpuTest("the demo's shaders give the losses and the accuracy of the main demo", async (gpu) => {
   const { train, test, device, host } = await createNetworks(gpu);
-  const batches = new Batches(gpu, train.length, BATCH);
+  const batches = new Batches(onNativeGpu(gpu), train.length, BATCH);
   batches.write(permutation(openStream(3, 0), train.length));
   batches.views.forEach((batch) => device.gradients(batch));
   const { trainLoss, testLoss, testAccuracy } = await device.score();

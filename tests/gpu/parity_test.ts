@@ -1,146 +1,180 @@
 /**
- * Every golden float32 trajectory on the GPU, against torch's numbers.
- *
- * WGSL does not promise that `fma` rounds once, nor that subnormals are kept. Where the adapter
- * rounds twice, an element may be off by `BOUND` units in the last place of the largest value that
- * went into its sums, or of the smallest normal number. Each test prints how many elements have
- * torch's very bits.
+ * Every golden float32 trajectory on the GPU. Each step has exactly the bits of the rule in the
+ * arithmetic that the device turns out to have; where that is IEEE's, those are torch's bits. Each test
+ * prints how many elements have them.
  */
 
-import { assert, assertEquals } from "@std/assert";
+import { assertEquals } from "@std/assert";
 import { SGD } from "@descent/sgd";
-import type { Parameter } from "@descent/sgd";
+import type { GroupOptions, Parameter, ParamGroup } from "@descent/sgd";
 import type { Gpu, GpuTensor } from "@descent/sgd/gpu";
+import type { Arithmetic } from "../../src/core/rule.ts";
 import { fromHex, input, samples, trajectories } from "../support/golden.ts";
 import type { Result, Trajectory } from "../support/golden.ts";
 import { gpuTest, TINY } from "./gpu.ts";
+import { arithmeticOf, assertBits, describeHabits, probe, stepReference } from "./reference.ts";
+import type { Habits, Reference } from "./reference.ts";
 
-/** The worst on Mesa's llvmpipe is 5.9, after ten steps whose sums cancel. */
-const BOUND = 8;
+const IEEE: Habits = { rounds: "once", flushes: "nothing" };
 
-/** Which elements of a tensor a trajectory's results show. */
-function shown(t: Trajectory, tensor: number, array: Float32Array): Float32Array {
-  return typeof t.results[tensor].data === "string" ? array : samples(array) as Float32Array;
-}
+/** A trajectory on the way, by the rule on the host. */
+class HostRun {
+  readonly arrays: Reference[];
+  readonly #optimizer: SGD<Float32Array>;
 
-/** A trajectory on the way, and for each shown element the largest finite magnitude so far. */
-class Run {
-  readonly params: Parameter<GpuTensor>[];
-  readonly optimizer: SGD<GpuTensor>;
-  readonly scale: Float32Array[];
-
-  constructor(readonly gpu: Gpu, readonly t: Trajectory) {
-    const data = t.tensors.map((_, i) => input(t, i, 0) as Float32Array);
-    this.params = data.map((array) => ({ data: gpu.tensor(array), grad: null }));
-    this.scale = data.map((array, i) => new Float32Array(shown(t, i, array).length));
-    data.forEach((array, i) => this.#include(i, array));
-    this.optimizer = new SGD(this.#groups(1), { lr: 1 });
+  constructor(readonly t: Trajectory, readonly arithmetic: Arithmetic<number>) {
+    const params = t.tensors.map((_, i) => ({ data: input(t, i, 0) as Float32Array, grad: null }));
+    this.arrays = params.map(({ data }) => ({ data, grad: data, buffer: null }));
+    this.#optimizer = new SGD<Float32Array>(groupsAt(t, 1, params), { lr: 1 });
   }
 
   step(n: number): void {
-    const { t, gpu, optimizer } = this;
-    if (n > 1) { for (const group of this.#groups(n)) optimizer.addParamGroup(group); }
-    for (const { before, group, options } of t.changes ?? []) {
-      if (before === n) Object.assign(optimizer.paramGroups[group], options);
-    }
-    this.params.forEach((param, i) => {
+    const { t, arrays, arithmetic } = this;
+    applyChanges(t, n, arrays.map(({ data }) => ({ data, grad: null })), this.#optimizer);
+    const groups = this.#optimizer.paramGroups as readonly ParamGroup[];
+    t.groups.filter(({ from = 1 }) => from <= n).forEach(({ tensors }, g) => {
+      for (const i of tensors) {
+        const grad = input(t, i, n) as Float32Array | null;
+        if (grad === null) continue;
+        const own = { ...arrays[i], grad };
+        stepReference(arithmetic, own, groups[g]);
+        arrays[i].buffer = own.buffer;
+      }
+    });
+  }
+}
+
+/** The groups that are added before a step. */
+function groupsAt<P>(t: Trajectory, n: number, params: readonly P[]) {
+  return t.groups.filter(({ from = 1 }) => from === n).map(({ options, tensors }) => ({
+    ...options,
+    params: tensors.map((i) => params[i]),
+  }));
+}
+
+function applyChanges<P extends Parameter<Float32Array | GpuTensor>>(
+  t: Trajectory,
+  n: number,
+  params: readonly P[],
+  optimizer: SGD<Float32Array> | SGD<GpuTensor>,
+): void {
+  const any = optimizer as SGD<Float32Array | GpuTensor>;
+  if (n > 1) { for (const group of groupsAt(t, n, params)) any.addParamGroup(group); }
+  for (const { before, group, options } of t.changes ?? []) {
+    if (before === n) Object.assign(any.paramGroups[group] as GroupOptions, options);
+  }
+}
+
+/** A trajectory on the way, on a GPU. */
+class GpuRun {
+  readonly params: Parameter<GpuTensor>[];
+  readonly #optimizer: SGD<GpuTensor>;
+
+  constructor(readonly gpu: Gpu, readonly t: Trajectory) {
+    this.params = t.tensors.map((_, i) => ({
+      ...{ data: gpu.tensor(input(t, i, 0) as Float32Array), grad: null },
+    }));
+    this.#optimizer = new SGD<GpuTensor>(groupsAt(t, 1, this.params), { lr: 1 });
+  }
+
+  step(n: number): void {
+    const { t, gpu, params } = this;
+    applyChanges(t, n, params, this.#optimizer);
+    params.forEach((param, i) => {
       param.grad?.[Symbol.dispose]();
       const grad = input(t, i, n) as Float32Array | null;
       param.grad = grad && gpu.tensor(grad);
-      this.#include(i, grad);
     });
-    optimizer.step();
-    this.params.forEach(({ data }, i) => {
-      this.#include(i, data.readSync());
-      this.#include(i, this.buffer(i));
-    });
+    this.#optimizer.step();
   }
 
   buffer(i: number): Float32Array | null {
-    const state = this.optimizer.state.get(this.params[i]);
+    const state = this.#optimizer.state.get(this.params[i]);
     return (state?.momentumBuffer as GpuTensor | null | undefined)?.readSync() ?? null;
   }
 
-  #groups(n: number) {
-    return this.t.groups.filter(({ from = 1 }) => from === n).map(({ options, tensors }) => ({
-      ...options,
-      params: tensors.map((i) => this.params[i]),
-    }));
-  }
-
-  #include(i: number, array: Float32Array | null): void {
-    if (array === null) return;
-    const most = this.scale[i];
-    shown(this.t, i, array).forEach((x, k) => {
-      if (Math.abs(x) > most[k] && Math.abs(x) < Infinity) most[k] = Math.abs(x);
-    });
-  }
-}
-
-/** How far a tensor is from torch's. */
-interface Distance {
-  elements: number;
-  equal: number;
-  /** The worst element's distance in units. */
-  worst: number;
-}
-
-function measure(
-  t: Trajectory,
-  i: number,
-  actual: Float32Array | null,
-  golden: Result | null,
-  scale: Float32Array,
-  sum: Distance,
-): void {
-  assertEquals(actual === null, golden === null, `${t.case}: tensor ${i} has a buffer, or not`);
-  if (actual === null || golden === null) return;
-  const expected = fromHex(t.dtype, typeof golden === "string" ? golden : golden.samples);
-  const few = shown(t, i, actual);
-  assertEquals(few.length, expected.length);
-  sum.elements += few.length;
-  few.forEach((x, k) => {
-    if (Object.is(x, expected[k])) sum.equal++;
-    else {
-      const units = Math.abs(x - expected[k]) / (2 ** -23 * scale[k] + 2 ** -126);
-      const text = `${t.case}: element ${k} of tensor ${i} is ${x}, ${units} units from torch's`;
-      assert(units <= BOUND, `${text} ${expected[k]}`);
-      sum.worst = Math.max(sum.worst, units);
+  dispose(): void {
+    for (const { data, grad } of this.params) {
+      for (const each of [data, grad]) each?.[Symbol.dispose]();
     }
-  });
+  }
 }
 
-function compare(gpu: Gpu, t: Trajectory, sum: Distance): void {
-  const run = new Run(gpu, t);
-  for (let n = 1; n <= t.steps; n++) run.step(n);
-  t.results.forEach(({ data, buffer }, i) => {
-    measure(t, i, run.params[i].data.readSync(), data, run.scale[i], sum);
-    measure(t, i, run.buffer(i), buffer, run.scale[i], sum);
-  });
-  for (const { data, grad } of run.params) {
-    data[Symbol.dispose]();
-    grad?.[Symbol.dispose]();
+/** How many of the elements that a trajectory shows have torch's bits. */
+function countEqual(t: Trajectory, i: number, array: Float32Array, golden: Result) {
+  const isWhole = typeof golden === "string";
+  const expected = fromHex(t.dtype, isWhole ? golden : golden.samples);
+  const shown = isWhole ? array : samples(array) as Float32Array;
+  assertEquals(shown.length, expected.length, `${t.case}: tensor ${i}`);
+  const equal = shown.filter((x, k) => Object.is(x, expected[k])).length;
+  return { equal, elements: shown.length };
+}
+
+/** Takes all steps of a trajectory; returns what a test compares with torch. */
+function compare(gpu: Gpu, t: Trajectory, arithmetic: Arithmetic<number>): Float32Array[][] {
+  const [host, device] = [new HostRun(t, arithmetic), new GpuRun(gpu, t)];
+  for (let n = 1; n <= t.steps; n++) {
+    host.step(n);
+    device.step(n);
   }
+  const results = host.arrays.map(({ data, buffer }, i) => {
+    const [ownData, ownBuffer] = [device.params[i].data.readSync(), device.buffer(i)];
+    assertBits(ownData, data, `${t.case}: tensor ${i}`);
+    assertEquals(ownBuffer === null, buffer === null, `${t.case}: tensor ${i} has a buffer`);
+    if (buffer === null) return [ownData];
+    assertBits(ownBuffer!, buffer, `${t.case}: buffer ${i}`);
+    return [ownData, ownBuffer!];
+  });
+  device.dispose();
+  return results;
 }
 
 function compareAll(gpu: Gpu, cases: readonly Trajectory[]): void {
-  const sum: Distance = { elements: 0, equal: 0, worst: 0 };
-  for (const t of cases) compare(gpu, t, sum);
+  const habits = probe(gpu);
+  const total = { equal: 0, elements: 0 };
+  for (const t of cases) {
+    compare(gpu, t, arithmeticOf(habits)).forEach((arrays, i) => {
+      const { data, buffer } = t.results[i];
+      [data, buffer].forEach((golden, k) => {
+        if (golden === null) return;
+        const { equal, elements } = countEqual(t, i, arrays[k], golden);
+        total.equal += equal;
+        total.elements += elements;
+      });
+    });
+  }
+  console.log(`${describeHabits(gpu.info, habits)}:`);
   console.log(
-    `${sum.equal} of ${sum.elements} elements have torch's bits; ` +
-      `the worst is ${sum.worst.toFixed(2)} units off`,
+    `${total.equal} of ${total.elements} elements have torch's bits, all have the rule's`,
   );
+  const { rounds, flushes } = habits;
+  if (rounds === "once" && flushes === "nothing") assertEquals(total.equal, total.elements);
 }
 
 const singles = trajectories.filter(({ dtype }) => dtype === "float32");
 
 for (const family of new Set(singles.map((t) => t.family))) {
   const cases = singles.filter((t) => t.family === family);
-  gpuTest(`torch's numbers: ${family}`, (gpu) => compareAll(gpu, cases));
+  Deno.test(`the reference that rounds fma once has torch's numbers: ${family}`, () => {
+    for (const t of cases) {
+      const run = new HostRun(t, arithmeticOf(IEEE));
+      for (let n = 1; n <= t.steps; n++) run.step(n);
+      run.arrays.forEach(({ data, buffer }, i) => {
+        const golden = t.results[i];
+        for (const [own, result] of [[data, golden.data], [buffer, golden.buffer]] as const) {
+          assertEquals(own === null, result === null);
+          if (own === null || result === null) continue;
+          const { equal, elements } = countEqual(t, i, own, result);
+          assertEquals(equal, elements, `${t.case}: tensor ${i}`);
+        }
+      });
+    }
+  });
+  gpuTest(`the rule's very bits: ${family}`, (gpu) => compareAll(gpu, cases));
 }
 
 gpuTest(
-  "torch's numbers: every size from 0 to 70, in many blocks",
+  "the rule's very bits: every size from 0 to 70, in many blocks",
   (gpu) => compareAll(gpu, singles.filter((t) => t.family === "every size from 0 to 70")),
   TINY,
 );

@@ -37,6 +37,14 @@ gpuTest("a state dict is read from the device, and a run resumes from it there",
   assertEquals(dict.state[0].momentum_buffer instanceof Float32Array, true);
 }, TINY);
 
+gpuTest("stateDictAsync is the state at the time of the call", async (gpu) => {
+  const { optimizer } = stepped(gpu, 2);
+  const dict = optimizer.stateDict({ parameters: true });
+  const later = optimizer.stateDictAsync({ parameters: true });
+  optimizer.step();
+  assertEquals(await later, dict);
+}, TINY);
+
 gpuTest("a state dict goes between the device and arrays", (gpu) => {
   const device = stepped(gpu, 2);
   const host = [100, 7].map((n, i) => ({

@@ -31,7 +31,9 @@ const flags: Fault[] = ["nesterov", "maximize", "sign", "differentiable", "forea
   `${name} of another type`,
   withOptions({ [name]: 1 }),
   TypeError,
-  `Cannot set ${name} as it must be true or false`,
+  `Cannot set ${name} as it must be ${
+    name === "foreach" ? "true, false or null" : "true or false"
+  }`,
 ]);
 
 const constructorFaults: Fault[] = [

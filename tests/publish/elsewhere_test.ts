@@ -4,6 +4,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path/join";
 import { openLibrary } from "../../src/native/library.ts";
 import { builtName, extensionOf } from "../../src/native/release.ts";
+import { bundle as bundleFile, chromium, firstThatRuns, HEADLESS } from "../support/browser.ts";
 import { ENTRIES, ROOT, run, temporaryFolder } from "./stage.ts";
 
 const deno = Deno.execPath();
@@ -36,7 +37,7 @@ const wholeProgram = (specifier: Specifier) => `
   [...ENTRIES.keys()].map((entry, i) => `${JSON.stringify(entry)}: entry${i}`).join(", ")
 } };
   const { ".": descent, "./install": installer, "./doctor": doctor } = entries;
-  const { "./gpu": gpu, "./schedules": schedules } = entries;
+  const { "./gpu": gpu, "./schedules": schedules, "./webgpu": webgpu } = entries;
   const { BFloat16Array, decodeStateDict, encodeStateDict, SGD } = descent;
   const said = [];
   for (const array of [Float32Array, Float64Array, BFloat16Array]) {
@@ -58,6 +59,7 @@ const wholeProgram = (specifier: Specifier) => `
     () => descent.saveState("state", optimizer),
     () => descent.loadState("state"),
     () => gpu.openGpu(),
+    () => webgpu.adoptDevice({}),
     () => new SGD([w], { lr: 0.1, backend: "cpu" }),
     () => installer.installKernels(),
     () => installer.uninstallKernels(),
@@ -83,6 +85,7 @@ const SAID = [
   "Cannot save the state as it needs Deno: use encodeStateDict and write its bytes",
   "Cannot load the state as it needs Deno: read the bytes and use decodeStateDict",
   "Cannot open a GPU as the native library needs Deno: use the js backend here",
+  "Cannot adopt the device as it must be a GPUDevice: current value is an object",
   'Cannot use backend "cpu" as the native library needs Deno: use the js backend here',
   "Cannot install the native library as it needs Deno: the js backend runs everywhere",
   "Cannot uninstall the native library as it needs Deno: the js backend runs everywhere",
@@ -93,19 +96,6 @@ const SAID = [
 const urlOf = (entry: string) => new URL(`../../${entry}`, import.meta.url).href;
 const sourceOf: Specifier = (entry) => urlOf(ENTRIES.get(entry)!);
 
-async function firstThatRuns(programs: readonly string[], ...args: string[]) {
-  for (const program of programs) {
-    const { code } = await run(program, args).catch(() => ({ code: 1 }));
-    if (code === 0) return program;
-  }
-  return undefined;
-}
-
-const chromium = await firstThatRuns([
-  ...["chromium", "chromium-browser", "google-chrome", "chrome"],
-  "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-  "C:\\Program Files\\Google\\Chrome\\Application\\chrome.exe",
-], "--version");
 // Where Node.js is not installed, a task of Deno may find Deno itself under its name.
 const node = await firstThatRuns(["node"], "-e", "process.exit('Deno' in globalThis ? 1 : 0)");
 const npm = node && await firstThatRuns(["npm"], "--version");
@@ -115,13 +105,9 @@ async function bundle(
   platform: "browser" | "deno",
   text: string,
 ): Promise<string> {
-  const [source, output] = [join(folder, "program.ts"), join(folder, "program.mjs")];
+  const source = join(folder, "program.ts");
   await Deno.writeTextFile(source, text);
-  const { code, err } = await run(deno, [
-    ...["bundle", "--quiet", "--platform", platform, "--output", output, source],
-  ], { cwd: ROOT });
-  assertEquals(code, 0, err);
-  return output;
+  return await bundleFile(folder, platform, source);
 }
 
 Deno.test("everything that the package exports is imported here", () => {
@@ -142,12 +128,7 @@ Deno.test({
     const page = join(folder.path, "page.html");
     await Deno.writeTextFile(page, `<body><script type="module">${code}</script></body>`);
     const { out, err } = await run(chromium!, [
-      ...["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"],
-      ...[
-        "--disable-background-networking",
-        "--disable-quic",
-        `--user-data-dir=${folder.path}/profile`,
-      ],
+      ...[...HEADLESS, "--disable-gpu", `--user-data-dir=${folder.path}/profile`],
       ...["--virtual-time-budget=10000", "--dump-dom", `file://${page}`],
     ], { signal: AbortSignal.timeout(120_000) });
     assertEquals(out.match(/<\/script>(.*)<\/body>/s)?.[1].trim(), SAID, err);

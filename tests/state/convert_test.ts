@@ -13,22 +13,22 @@ const BITS8: Options = { momentumBits: 8 };
 /** The optimizer that saved, the one that loads, and what is said without `convert`. */
 const MISMATCHES: [Dtype, Options, Options, string[]][] = [
   ["float32", {}, BITS8, [
-    '"w0" has momentum in 8 bits, but its momentum buffer in the dict: float32, ' +
-    "which is converted with convert: true",
+    '"w0" has momentum in 8 bits, but its momentum buffer in the dict: float32; ' +
+    "convert: true converts it",
   ]],
   ["float32", BITS8, {}, [
-    '"w0" is float32, with a momentum buffer of float32, but its momentum in the dict: 8 bits, ' +
-    "which are converted with convert: true",
+    '"w0" is float32, with a momentum buffer of float32, but the dict has momentum in 8 bits; ' +
+    "convert: true converts it",
   ]],
   ["bfloat16", BITS8, {}, ['"w0" is bfloat16, with a momentum buffer of float32']],
   ["bfloat16", { masterWeights: true }, { masterWeights: "split" }, [
-    '"w0" has a correction of 16 bits, but in the dict there is a master weight of float32, ' +
-    "which is converted with convert: true",
+    '"w0" has a correction of 16 bits, but in the dict there is a master weight of float32; ' +
+    "convert: true converts it",
     '"w1" has a correction of 16 bits',
   ]],
   ["bfloat16", { masterWeights: "split24" }, { masterWeights: true }, [
-    '"w0" has a master weight of float32, but in the dict there is a correction of 8 bits, ' +
-    "which is converted with convert: true",
+    '"w0" has a master weight of float32, but in the dict there is a correction of 8 bits; ' +
+    "convert: true converts it",
   ]],
   ["bfloat16", { masterWeights: "split24" }, { masterWeights: "split" }, [
     '"w0" has a correction of 16 bits, but in the dict there is a correction of 8 bits',
@@ -120,7 +120,7 @@ for (const dtype of ["float64", "bfloat16"] as const) {
     assertThrows(
       () => other.loadStateDict(codes, { convert: true }),
       RangeError,
-      `momentum buffer of ${dtype}, but its momentum in the dict: 8 bits, which are not converted`,
+      `momentum buffer of ${dtype}, but the dict has momentum in 8 bits, which is not converted`,
     );
   });
 }

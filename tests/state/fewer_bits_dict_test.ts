@@ -1,7 +1,7 @@
 /** What a state dict has of momentum in 8 bits and of split master weights. */
 
-import { assert, assertEquals, assertThrows } from "@std/assert";
-import { BFloat16Array, SGD } from "@descent/sgd";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { BFloat16Array, loadState, saveState, SGD } from "@descent/sgd";
 import type { HostArray, StateDictOptions } from "@descent/sgd";
 import { decoded, LENGTH, mastersOf, paramsOf, trained } from "./fewer_bits.ts";
 
@@ -24,6 +24,32 @@ Deno.test("a group of 32 bits has no momentum_bits, and a dict without random bi
   const { param_groups, rounding } = optimizer.stateDict();
   assertEquals("momentum_bits" in param_groups[0], false);
   assertEquals(rounding, undefined);
+});
+
+Deno.test("scales that no dict may have are not taken, and not saved", async () => {
+  const path = await Deno.makeTempFile();
+  for (const scale of [1, 17, 249, 255]) {
+    const { optimizer, params } = trained("float32", { momentumBits: 8 });
+    optimizer.state.get(params[0])!.momentum8!.scales[5] = scale;
+    const text =
+      'Cannot take the state as each of scales of the 8-bit momentum of parameter 0 ("w0") ' +
+      `must be 0 or from 18 to 248: current value is ${scale} at 5`;
+    assertThrows(() => optimizer.stateDict(), RangeError, text);
+    assertThrows(() => optimizer.stateDict({ momentum: "float32" }), RangeError, text);
+    await assertRejects(() => saveState(path, optimizer), RangeError, text);
+  }
+  assertEquals((await Deno.stat(path)).size, 0);
+  await Deno.remove(path);
+});
+
+Deno.test("scales that a dict may have are taken as they were written", async () => {
+  const path = await Deno.makeTempFile();
+  const { optimizer, params } = trained("float32", { momentumBits: 8 });
+  optimizer.state.get(params[0])!.momentum8!.scales.set([0, 18, 248]);
+  await saveState(path, optimizer);
+  const { state } = await loadState(path);
+  assertEquals([...state[0].momentum_scales!.subarray(0, 3)], [0, 18, 248]);
+  await Deno.remove(path);
 });
 
 const CORRECTIONS = [

@@ -1,6 +1,6 @@
 /** Which rows are in use, and how a momentum buffer began, survive state dicts and files. */
 
-import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { CheckpointError, decodeStateDict, encodeStateDict, SGD } from "@descent/sgd";
 import type { BackendName, FloatArray, SparseParameter, StateDict } from "@descent/sgd";
 import { testOnBackends } from "../support/backends.ts";
@@ -218,4 +218,13 @@ Deno.test("a hostile file's rows in use are refused", () => {
   for (const [file, text] of files) {
     assertThrows(() => decodeStateDict(file), CheckpointError, text);
   }
+});
+
+testOnBackends("an iterator that rows in use have of the user's own is not called", (backend) => {
+  const dict = begun(backend, gradOf(3, 1)).optimizer.stateDict();
+  const rows = dict.state[0].rows_in_use as Uint8Array;
+  Object.defineProperty(rows, Symbol.iterator, { value: () => assert(false, "it was called") });
+  const { optimizer } = make(backend);
+  optimizer.loadStateDict(dict);
+  assertEquals([...optimizer.stateDict().state[0].rows_in_use!], [0, 1, 0, 1, 0]);
 });

@@ -1,6 +1,6 @@
 /** What `stateDict` gives: torch's shape, torch's names, a snapshot. */
 
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { SGD } from "@descent/sgd";
 import type { Parameter } from "@descent/sgd";
 
@@ -113,4 +113,21 @@ Deno.test("a misspelt option is refused", () => {
   const optimizer = new SGD([parameter([1])], { lr: 0.1 });
   const options = { params: true } as unknown as { parameters: true };
   assertThrows(() => optimizer.stateDict(options), TypeError, 'option "params"');
+});
+
+Deno.test("stateDictAsync is the state dict, at the time of the call", async () => {
+  for (const backend of ["auto", "js"] as const) {
+    const w = { data: new Float32Array([1, 2]), grad: new Float32Array([0.5, -0.5]), name: "w" };
+    const optimizer = new SGD([w], { lr: 0.1, momentum: 0.9, backend });
+    optimizer.step();
+    const dict = optimizer.stateDict({ parameters: true });
+    const later = optimizer.stateDictAsync({ parameters: true });
+    optimizer.step();
+    assertEquals(await later, dict);
+    await assertRejects(
+      () => optimizer.stateDictAsync({ bogus: true } as { parameters?: boolean }),
+      TypeError,
+      "bogus",
+    );
+  }
 });

@@ -8,6 +8,7 @@ import { VJP_ROW } from "../../src/backends/native_cpu.ts";
 import { BFloat16Array } from "../../src/core/bfloat16.ts";
 import { FORMATS } from "../../src/gpu/dtype.ts";
 import { DTYPES, OUT_OF_MEMORY, UNAVAILABLE, VIEW_ROW } from "../../src/gpu/device.ts";
+import { REQUEST_ROW } from "../../src/gpu/request.ts";
 import { SETTING } from "../../src/native/library.ts";
 import { ABI } from "../../src/native/symbols.ts";
 import { dtypeOf } from "../../src/core/dtype.ts";
@@ -63,7 +64,8 @@ export function layout() {
     },
     vjpRow: rowOf(VJP_ROW),
     viewRow: rowOf(VIEW_ROW),
-    states: { skip: tables.SKIP, first: tables.FIRST, later: tables.LATER },
+    requestRow: rowOf(REQUEST_ROW),
+    states: { skip: tables.SKIP, first: tables.FIRST, later: tables.LATER, maybe: tables.MAYBE },
     dtypes: dtypes(),
     formats: {
       gradF32: tables.FORMAT_GRAD_F32,

@@ -1,9 +1,6 @@
 /** The order of the images on the device, cut into batches. */
 
-import type { Gpu, GpuTensor, GpuView } from "@descent/sgd/gpu";
-
-/** The numbers of a batch's images, as a shader sees them. */
-export type Batch = GpuView & Required<Pick<GpuView, "length">>;
+import type { Compute, ComputeTensor, View } from "./compute.ts";
 
 /**
  * Numbers of images, in batches that shaders see as views of one tensor.
@@ -11,20 +8,21 @@ export type Batch = GpuView & Required<Pick<GpuView, "length">>;
  * A view has to begin at a multiple of the device's alignment; what lies between the end of a batch
  * and the next such place is never seen.
  */
-export class Batches {
+export class Batches<T extends ComputeTensor> {
   /** The batches of an epoch, in the order in which they come by. */
-  readonly views: readonly Batch[];
+  readonly views: readonly View<T>[];
   readonly #size: number;
   /** Elements from one batch to the next. */
   readonly #stride: number;
-  readonly #order: GpuTensor;
+  readonly #order: T;
 
   /**
+   * @param gpu Where they are.
    * @param length How many images there are.
    * @param size Images per batch; the last batch takes what is left.
    */
-  constructor(gpu: Gpu, length: number, size: number) {
-    const unit = Math.max(1, gpu.info.limits.offsetAlignment / Float32Array.BYTES_PER_ELEMENT);
+  constructor(gpu: Compute<T>, length: number, size: number) {
+    const unit = Math.max(1, gpu.offsetAlignment / Float32Array.BYTES_PER_ELEMENT);
     this.#size = Math.min(size, length);
     this.#stride = Math.ceil(this.#size / unit) * unit;
     const count = Math.ceil(length / this.#size);

@@ -1,25 +1,26 @@
 /** The network of the demo with everything that belongs to it on the GPU. */
 
-import type { Gpu, GpuKernel, GpuTensor } from "@descent/sgd/gpu";
 import type { Dataset } from "../dataset.ts";
 import { Network } from "../network.ts";
 import type { Sizes } from "../network.ts";
 import type { Random } from "../random.ts";
-import type { Batch } from "./batches.ts";
+import type { Compute, ComputeTensor, Dispatch, View } from "./compute.ts";
 import {
-  layerShader,
+  hiddenLayerShader,
   layerWorkgroups,
+  outputLayerShader,
+  recordLength,
   SCORE_SHADER,
   testShader,
   trainingShader,
 } from "./shaders.ts";
 
 /** A tensor of the network; what the optimizer steps. */
-export interface GpuParameter {
+export interface GpuParameter<T extends ComputeTensor> {
   readonly name: string;
   readonly shape: readonly number[];
-  readonly data: GpuTensor;
-  readonly grad: GpuTensor;
+  readonly data: T;
+  readonly grad: T;
 }
 
 /** What a network is trained and tested with. */
@@ -41,44 +42,37 @@ export interface GpuScore {
 }
 
 /** Labelled images on the device, and the loss of each. */
-interface DeviceImages {
+interface DeviceImages<T> {
   readonly length: number;
-  readonly images: GpuTensor;
-  readonly labels: GpuTensor;
-  readonly losses: GpuTensor;
+  /** A row per image: its pixels, then its label. */
+  readonly images: T;
+  readonly losses: T;
 }
 
-/** What a batch leaves for the layers' gradients, a row per image. */
-interface Activations {
-  readonly inputs: GpuTensor;
-  readonly hidden: GpuTensor;
-  readonly hiddenGrad: GpuTensor;
-  readonly outputGrad: GpuTensor;
-}
-
-interface Kernels {
-  readonly train: GpuKernel;
-  readonly hiddenLayer: GpuKernel;
-  readonly outputLayer: GpuKernel;
-  readonly test: GpuKernel;
-  readonly score: GpuKernel;
+interface Kernels<T> {
+  readonly train: Dispatch<T>;
+  readonly hiddenLayer: Dispatch<T>;
+  readonly outputLayer: Dispatch<T>;
+  readonly test: Dispatch<T>;
+  readonly score: Dispatch<T>;
 }
 
 /** `softmax(relu(x W1 + b1) W2 + b2)` on the device, with the first weights of the main demo. */
-export class GpuNetwork {
+export class GpuNetwork<T extends ComputeTensor> {
   /** W1, b1, W2, b2. */
-  readonly parameters: readonly GpuParameter[];
+  readonly parameters: readonly GpuParameter<T>[];
   readonly #sizes: Sizes;
-  readonly #train: DeviceImages;
-  readonly #test: DeviceImages;
-  readonly #hits: GpuTensor;
+  readonly #train: DeviceImages<T>;
+  readonly #test: DeviceImages<T>;
+  readonly #hits: T;
   /** The sums of the training losses, the test losses and the hits. */
-  readonly #score: GpuTensor;
-  readonly #activations: Activations;
-  readonly #kernels: Kernels;
+  readonly #score: T;
+  /** What a batch leaves for the layers' gradients, a record per image. */
+  readonly #records: T;
+  readonly #kernels: Kernels<T>;
 
   /** Uploads everything; from here on images and parameters stay on the device. */
-  constructor(gpu: Gpu, sizes: Sizes, random: Random, { train, test, batch }: Lesson) {
+  constructor(gpu: Compute<T>, sizes: Sizes, random: Random, { train, test, batch }: Lesson) {
     this.parameters = new Network(sizes, random).parameters.map(({ name, shape, data }) => ({
       ...{ name, shape, data: gpu.tensor(data), grad: gpu.tensor(data.length) },
     }));
@@ -87,34 +81,30 @@ export class GpuNetwork {
     this.#test = upload(gpu, test);
     this.#hits = gpu.tensor(test.length);
     this.#score = gpu.tensor(3);
-    this.#activations = createActivations(gpu, sizes, Math.min(batch, train.length));
+    this.#records = gpu.tensor(Math.min(batch, train.length) * recordLength(sizes));
     this.#kernels = compile(gpu, sizes);
   }
 
   /** Queues the gradients of the mean loss over a batch, which replace those that were there. */
-  gradients(batch: Batch): void {
-    const rows = batch.length;
-    const { inputs: from, hidden: via, outputs: to } = this.#sizes;
-    const { images, labels, losses } = this.#train;
-    const { inputs, hidden, hiddenGrad, outputGrad } = this.#activations;
+  gradients(batch: View<T>): void {
+    const { inputs, hidden, outputs } = this.#sizes;
+    const { images, losses } = this.#train;
     const [w1, b1, w2, b2] = this.parameters;
-    const { train, hiddenLayer, outputLayer } = this.#kernels;
     const weights = this.parameters.map(({ data }) => data);
-    const outs = [inputs, hidden, hiddenGrad, outputGrad, losses];
-    train.dispatch([images, labels, ...weights, batch, ...outs], [rows]);
-    const first = [inputs, { tensor: hiddenGrad, length: rows * via }, w1.grad, b1.grad];
-    hiddenLayer.dispatch(first, [layerWorkgroups(from, via)]);
-    const second = [hidden, { tensor: outputGrad, length: rows * to }, w2.grad, b2.grad];
-    outputLayer.dispatch(second, [layerWorkgroups(via, to)]);
+    const { train, hiddenLayer, outputLayer } = this.#kernels;
+    const shown = [batch, this.#records];
+    train([images, ...weights, ...shown, losses], batch.length);
+    hiddenLayer([...shown, w1.grad, b1.grad, images], layerWorkgroups(inputs, hidden));
+    outputLayer([...shown, w2.grad, b2.grad], layerWorkgroups(hidden, outputs));
   }
 
   /** Tests the network and reads how the epoch went: three numbers. */
   async score(): Promise<GpuScore> {
-    const { images, labels, losses, length } = this.#test;
+    const { images, losses, length } = this.#test;
     const weights = this.parameters.map(({ data }) => data);
     const { test, score } = this.#kernels;
-    test.dispatch([images, labels, ...weights, losses, this.#hits], [length]);
-    score.dispatch([this.#train.losses, losses, this.#hits, this.#score], [1]);
+    test([images, ...weights, losses, this.#hits], length);
+    score([this.#train.losses, losses, this.#hits, this.#score], 1);
     const [trainLoss, testLoss, hits] = await this.#score.read();
     return {
       trainLoss: trainLoss / this.#train.length,
@@ -124,36 +114,25 @@ export class GpuNetwork {
   }
 }
 
-function upload(gpu: Gpu, { length, images, labels }: Dataset): DeviceImages {
-  return {
-    length,
-    images: gpu.tensor(images),
-    labels: gpu.tensor(Float32Array.from(labels)),
-    losses: gpu.tensor(length),
-  };
+function upload<T extends ComputeTensor>(
+  gpu: Compute<T>,
+  { length, images, labels }: Dataset,
+): DeviceImages<T> {
+  const pixels = images.length / length;
+  const rows = new Float32Array(length * (pixels + 1));
+  for (let i = 0; i < length; i++) {
+    rows.set(images.subarray(i * pixels, (i + 1) * pixels), i * (pixels + 1));
+    rows[i * (pixels + 1) + pixels] = labels[i];
+  }
+  return { length, images: gpu.tensor(rows), losses: gpu.tensor(length) };
 }
 
-function createActivations(
-  gpu: Gpu,
-  { inputs, hidden, outputs }: Sizes,
-  rows: number,
-): Activations {
+function compile<T extends ComputeTensor>(gpu: Compute<T>, sizes: Sizes): Kernels<T> {
   return {
-    inputs: gpu.tensor(rows * inputs),
-    hidden: gpu.tensor(rows * hidden),
-    hiddenGrad: gpu.tensor(rows * hidden),
-    outputGrad: gpu.tensor(rows * outputs),
-  };
-}
-
-function compile(gpu: Gpu, sizes: Sizes): Kernels {
-  const { inputs, hidden, outputs } = sizes;
-  const kernel = (code: string) => gpu.kernel({ code, entryPoint: "main" });
-  return {
-    train: kernel(trainingShader(sizes)),
-    hiddenLayer: kernel(layerShader(inputs, hidden)),
-    outputLayer: kernel(layerShader(hidden, outputs)),
-    test: kernel(testShader(sizes)),
-    score: kernel(SCORE_SHADER),
+    train: gpu.kernel(trainingShader(sizes)),
+    hiddenLayer: gpu.kernel(hiddenLayerShader(sizes)),
+    outputLayer: gpu.kernel(outputLayerShader(sizes)),
+    test: gpu.kernel(testShader(sizes)),
+    score: gpu.kernel(SCORE_SHADER),
   };
 }

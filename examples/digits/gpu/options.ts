@@ -8,6 +8,7 @@ export const HELP = `Trains a 64-64-10 network on 1,797 handwritten digits, all 
 
 Usage: deno task demo:gpu [options]
 
+  --webgpu               use the WebGPU of Deno, not the native library
   --lr NUMBER            learning rate (default: 0.1; with --sign 0.001)
   --momentum NUMBER      momentum factor (default: 0.9)
   --nesterov             Nesterov momentum
@@ -22,16 +23,24 @@ Usage: deno task demo:gpu [options]
 /** Options of the main demo that this one does not have. */
 const HOST_ONLY = ["backend", "checkpoint", "resume"];
 
+/** What a run on a GPU is asked to do. */
+export interface GpuDemoOptions extends DemoOptions {
+  /** Whether it is to be a device of Deno's WebGPU. */
+  readonly isWebGpu: boolean;
+}
+
 /**
  * Reads the command line.
  *
  * @returns The options, or "help" if that is what was asked for.
  * @throws {UsageError} If an option does not exist or has a value that it cannot have.
  */
-export function parseGpuOptions(args: readonly string[]): DemoOptions | "help" {
-  const options = parseOptions(args);
+export function parseGpuOptions(args: readonly string[]): GpuDemoOptions | "help" {
+  const isWebGpu = args.includes("--webgpu");
+  const options = parseOptions(args.filter((arg) => arg !== "--webgpu"));
   if (options === "help") return "help";
   const other = HOST_ONLY.find((name) => options.given.includes(name));
   if (other !== undefined) throw new UsageError(`Cannot read --${other} as it is not an option`);
-  return options.given.includes("plot") ? options : { ...options, plot: "out/gpu_digits.svg" };
+  const plot = options.given.includes("plot") ? options.plot : "out/gpu_digits.svg";
+  return { ...options, plot, isWebGpu };
 }

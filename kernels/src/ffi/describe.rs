@@ -2,8 +2,8 @@
 
 use super::layout::{
     ABI, CallRow, DEVICE, DEVICE_DTYPES, FLAG_MAXIMIZE, FLAG_NESTEROV, FLAG_SIGN, FLAG_ZERO,
-    FORMAT_BITS, GroupRow, Row, STATE_BITS, SparseRow, ViewRow, VjpRow, WORD, device_dtype, dtype,
-    format, state,
+    FORMAT_BITS, GroupRow, RequestRow, Row, STATE_BITS, SparseRow, ViewRow, VjpRow, WORD,
+    device_dtype, dtype, format, state,
 };
 use super::pointers::write_text;
 use crate::error::Error;
@@ -31,13 +31,14 @@ macro_rules! fields {
 }
 
 fn layout() -> String {
-    let sections: [(&str, &[(&str, usize)]); 13] = [
+    let sections: [(&str, &[(&str, usize)]); 14] = [
         ("row", &row_fields()),
         ("sparseRow", &sparse_fields()),
         ("groupRow", &group_fields()),
         ("callRow", &call_fields()),
         ("vjpRow", &vjp_fields()),
         ("viewRow", &fields!(ViewRow, "handle": handle, "offset": offset, "length": length)),
+        ("requestRow", &request_fields()),
         ("states", &states()),
         ("dtypes", &dtypes()),
         ("formats", &formats()),
@@ -100,8 +101,17 @@ fn vjp_fields() -> [(&'static str, usize); 12] {
     )
 }
 
-fn states() -> [(&'static str, usize); 3] {
-    let states = [("skip", state::SKIP), ("first", state::FIRST), ("later", state::LATER)];
+fn request_fields() -> [(&'static str, usize); 8] {
+    fields!(
+        RequestRow, "inverseScale": inverse_scale, "maxValue": max_value, "maxNorm": max_norm,
+        "normType": norm_type, "checkFinite": check_finite, "perGroup": per_group,
+        "zeroGrad": zero_grad
+    )
+}
+
+fn states() -> [(&'static str, usize); 4] {
+    use state::{FIRST, LATER, MAYBE, SKIP};
+    let states = [("skip", SKIP), ("first", FIRST), ("later", LATER), ("maybe", MAYBE)];
     states.map(|(name, number)| (name, number as usize))
 }
 

@@ -94,6 +94,8 @@ pub mod state {
     pub const FIRST: u32 = 1;
     /// The row's momentum buffer is read.
     pub const LATER: u32 = 2;
+    /// The row's momentum buffer is read unless every step so far was skipped, which only a device knows.
+    pub const MAYBE: u32 = 3;
 }
 
 /// The dtypes of a row, and how a 16-bit one is rounded.
@@ -201,6 +203,26 @@ impl CallRow {
     pub fn zeroes(&self) -> bool {
         self.flags as u32 & FLAG_ZERO != 0
     }
+}
+
+/// The row that says what a step on a device does besides the rule. Numbers and 0 or 1.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct RequestRow {
+    /// What gradients are multiplied by to unscale them.
+    pub inverse_scale: f64,
+    /// The largest magnitude of an element of a gradient.
+    pub max_value: f64,
+    /// The largest norm; -1 if it does not matter.
+    pub max_norm: f64,
+    /// Which norm it is.
+    pub norm_type: f64,
+    /// Whether the step is skipped if something is not finite.
+    pub check_finite: f64,
+    /// Whether each group has a norm of its own.
+    pub per_group: f64,
+    /// Whether gradients are filled with zeros when they have been used.
+    pub zero_grad: f64,
 }
 
 /// A row that describes a matrix and some rows of its gradient.

@@ -19,9 +19,20 @@ pub struct Slot<'a> {
     /// Its momentum buffer; needed if its group has momentum.
     pub buffer: Option<&'a Tensor>,
     /// Whether the buffer has never been written.
-    pub first: bool,
+    pub first: First,
     /// The index of its group.
     pub group: usize,
+}
+
+/// Whether a momentum buffer has never been written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum First {
+    /// It has been.
+    No,
+    /// It has not.
+    Yes,
+    /// The device knows: the word of the decision that is 1 if it has not.
+    Word(u32),
 }
 
 /// What a pipeline is compiled for.
@@ -85,6 +96,17 @@ impl Options {
     }
 }
 
+impl First {
+    /// As `Chunk` of `sgd.wgsl` has it.
+    fn word(self) -> u32 {
+        match self {
+            First::No => 0,
+            First::Yes => 1,
+            First::Word(word) => word,
+        }
+    }
+}
+
 /// A group's factors, each rounded once.
 pub fn group_row(h: &Hyperparameters) -> GroupRow {
     Factors::new(h, |factor| factor as f32).words()
@@ -126,6 +148,9 @@ fn cut(slot: &Slot<'_>, buffer: &Tensor, options: Options, step: u64, buckets: &
     let segments = slot.data.segments.iter().zip(&slot.grad.segments).zip(&buffer.segments);
     for ((data, grad), buffer) in segments {
         let vectors = left.min((data.range.end - data.range.start) / bytes);
+        if vectors == 0 {
+            break;
+        }
         left -= vectors;
         let key = Key { dtype, options, blocks: [data.block, grad.block, buffer.block] };
         let bucket = bucket(buckets, key);
@@ -138,7 +163,7 @@ fn cut(slot: &Slot<'_>, buffer: &Tensor, options: Options, step: u64, buckets: &
                 buffer: offset(buffer, at),
                 length: step.min(vectors - at) as u32,
                 group: slot.group as u32,
-                first: u32::from(slot.first),
+                first: slot.first.word(),
             });
         }
     }
@@ -182,7 +207,7 @@ mod tests {
     }
 
     fn slot([data, grad, buffer]: &[Tensor; 3]) -> Slot<'_> {
-        Slot { data, grad, buffer: Some(buffer), first: false, group: 0 }
+        Slot { data, grad, buffer: Some(buffer), first: First::No, group: 0 }
     }
 
     #[test]

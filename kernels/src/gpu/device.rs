@@ -1,16 +1,16 @@
 //! An open device: its tensors and kernels, and what can be done with them.
 
 use super::arena::{self, Arena, Segment};
+use super::asked::{Asked, World};
 use super::context::{Choice, Context};
 use super::kernel::Kernel;
 use super::pending::{Part, Pending};
 use super::queue::{Queue, Work};
-use super::step::{Row, Stepper, World};
+use super::step::Stepper;
 use super::tensor::{Dtype, Tensor};
 use super::timer::Timer;
 use super::timing;
 use crate::error::Error;
-use crate::rule::Hyperparameters;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -124,6 +124,7 @@ impl Gpu {
     pub fn free(&self, handle: u64) {
         let state = &mut *self.state();
         let Some(tensor) = state.tensors.remove(&handle) else { return };
+        state.stepper.forget(handle);
         if state.arena.free(&tensor.segments) {
             state.stepper.forget_prepared();
             state.kernels.values_mut().for_each(Kernel::forget_bind_groups);
@@ -214,17 +215,40 @@ impl Gpu {
         Ok(Pending::new(&self.context, submission, Vec::new()))
     }
 
-    /// Queues one step of the rows. After an error nothing has been queued.
-    pub fn step(&self, rows: &[Row], groups: &[Hyperparameters]) -> Result<(), Error> {
+    /// Queues one step. After an error nothing has been queued.
+    pub fn step(&self, asked: &Asked<'_>) -> Result<(), Error> {
         self.context.check()?;
-        if rows.is_empty() {
+        if asked.rows.is_empty() && !asked.request.is_measured() {
             return Ok(());
         }
         let state = &mut *self.state();
         let (context, queue) = (&self.context, &self.queue);
         let world = World { context, queue, arena: &state.arena, tensors: &state.tensors };
-        state.traffic.to_device += state.stepper.step(world, rows, groups)?;
+        state.traffic.to_device += state.stepper.step(world, asked)?;
         Ok(())
+    }
+
+    /// Begins to read what the last step decided.
+    pub fn report(&self, bytes: u64) -> Result<Pending, Error> {
+        self.context.check()?;
+        let state = &mut *self.state();
+        let mut encoder = new_encoder(&self.context);
+        let part = state.stepper.report(&self.context, &mut encoder, bytes)?;
+        self.context.check()?;
+        state.traffic.to_host += bytes;
+        Ok(Pending::new(&self.context, self.queue.submit(encoder)?, vec![part]))
+    }
+
+    /// Begins to read which momentum buffers have been written: a word of 32 bits for each.
+    pub fn written(&self, handles: &[u64]) -> Result<Pending, Error> {
+        self.context.check()?;
+        let state = &mut *self.state();
+        let mut encoder = new_encoder(&self.context);
+        let part = state.stepper.started().read(&self.context, &mut encoder, handles);
+        self.context.check()?;
+        let pending = Pending::new(&self.context, self.queue.submit(encoder)?, vec![part]);
+        state.traffic.to_host += pending.bytes();
+        Ok(pending)
     }
 
     /// Times every step and dispatch from here on.

@@ -60,8 +60,9 @@ impl Gpu {
         }
         let key: Vec<_> = views.iter().flat_map(|v| [v.handle, v.offset, v.length]).collect();
         let bind_group = kernel.bind_group(&self.context, &key, &bindings)?.clone();
-        let dispatch = Dispatch { pipeline: kernel.pipeline().clone(), bind_group, workgroups };
-        self.queue.push(Work::Run(Arc::new([dispatch]), None))
+        let pipeline = kernel.pipeline().clone();
+        let dispatch = Dispatch { pipeline, bind_group, versioned: false, workgroups };
+        self.queue.push(Work::Run(Arc::new([dispatch]), 0))
     }
 }
 

@@ -53,7 +53,7 @@ impl Kernel {
             .map_err(|error| Error::Gpu(error.emit_to_string(code)))?;
         let bindings = open_bindings(&mut module)?;
         let module = compile(context, ShaderSource::Naga(Cow::Owned(module)))?;
-        let layout = storage_layout(context, bindings, bindings, None);
+        let layout = storage_layout(context, &vec![false; bindings], None);
         let pipeline = pipeline(context, &layout, &module, entry_point, &[])?;
         Ok(Kernel { layout, pipeline, bindings, bind_groups: HashMap::new() })
     }
@@ -100,25 +100,24 @@ pub fn compile(context: &Context, source: ShaderSource<'_>) -> Result<wgpu::Shad
     Ok(module)
 }
 
-/// A layout of storage buffers, the last of which may be only read, and one with an offset that each
+/// A layout of storage buffers, some of which may be only read, and one with an offset that each
 /// dispatch chooses.
 pub fn storage_layout(
     context: &Context,
-    bindings: usize,
-    first_read_only: usize,
+    read_only: &[bool],
     dynamic: Option<usize>,
 ) -> BindGroupLayout {
-    let entry = |binding| wgpu::BindGroupLayoutEntry {
+    let entry = |binding: usize| wgpu::BindGroupLayoutEntry {
         binding: binding as u32,
         visibility: wgpu::ShaderStages::COMPUTE,
         ty: wgpu::BindingType::Buffer {
-            ty: wgpu::BufferBindingType::Storage { read_only: binding >= first_read_only },
+            ty: wgpu::BufferBindingType::Storage { read_only: read_only[binding] },
             has_dynamic_offset: dynamic == Some(binding),
             min_binding_size: None,
         },
         count: None,
     };
-    let entries: Vec<_> = (0..bindings).map(entry).collect();
+    let entries: Vec<_> = (0..read_only.len()).map(entry).collect();
     context.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
         label: None,
         entries: &entries,

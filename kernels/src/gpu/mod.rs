@@ -4,13 +4,19 @@
 //! once; only a [`pending::Pending`] waits.
 
 pub mod arena;
+pub mod asked;
 pub mod chunks;
 pub mod context;
 mod device;
 mod dispatch;
 pub mod kernel;
 pub mod pending;
+pub mod pieces;
+pub mod pipelines;
+pub mod prepared;
 pub mod queue;
+pub mod request;
+pub mod started;
 pub mod step;
 pub mod tensor;
 pub mod timer;

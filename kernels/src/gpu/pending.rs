@@ -29,15 +29,37 @@ impl Part {
         bytes: u64,
     ) -> Self {
         let size = bytes.next_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT);
-        let buffer = context.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("descent read"),
-            size,
-            usage: BufferUsages::COPY_DST | BufferUsages::MAP_READ,
-            mapped_at_creation: false,
-        });
+        let buffer = staging(context, size);
         encoder.copy_buffer_to_buffer(block, start, &buffer, 0, size);
         Part { buffer, bytes }
     }
+
+    /// Has words of 32 bits from here and there of a buffer copied, and zeros where there is no offset.
+    pub fn gather(
+        context: &Context,
+        encoder: &mut CommandEncoder,
+        source: &Buffer,
+        offsets: &[Option<u64>],
+    ) -> Self {
+        let word = size_of::<u32>() as u64;
+        let bytes = offsets.len() as u64 * word;
+        let buffer = staging(context, bytes); // zeros
+        for (to, from) in (0..).step_by(word as usize).zip(offsets) {
+            if let Some(from) = from {
+                encoder.copy_buffer_to_buffer(source, *from, &buffer, to, word);
+            }
+        }
+        Part { buffer, bytes }
+    }
+}
+
+fn staging(context: &Context, size: u64) -> Buffer {
+    context.device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("descent read"),
+        size,
+        usage: BufferUsages::COPY_DST | BufferUsages::MAP_READ,
+        mapped_at_creation: false,
+    })
 }
 
 impl Pending {

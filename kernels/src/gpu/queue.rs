@@ -24,6 +24,8 @@ pub struct Dispatch {
     pub pipeline: ComputePipeline,
     /// What it works on.
     pub bind_group: BindGroup,
+    /// Whether one of its bindings has an offset that is chosen when it runs.
+    pub versioned: bool,
     /// Workgroups in each dimension.
     pub workgroups: [u32; 3],
 }
@@ -31,8 +33,8 @@ pub struct Dispatch {
 /// A piece of work.
 #[derive(Debug)]
 pub enum Work {
-    /// Dispatches, and the dynamic offsets that all of them have.
-    Run(Arc<[Dispatch]>, Option<u32>),
+    /// Dispatches, and the offset that those have which choose one.
+    Run(Arc<[Dispatch]>, u32),
     /// Bytes to be filled with zeros.
     Clear(Buffer, Range<u64>),
 }
@@ -190,10 +192,11 @@ fn encode(
 }
 
 impl Dispatch {
-    fn record(&self, pass: &mut ComputePass<'_>, offset: Option<u32>) {
+    fn record(&self, pass: &mut ComputePass<'_>, offset: u32) {
         let [x, y, z] = self.workgroups;
+        let offset = [offset];
         pass.set_pipeline(&self.pipeline);
-        pass.set_bind_group(0, &self.bind_group, offset.as_slice());
+        pass.set_bind_group(0, &self.bind_group, if self.versioned { &offset } else { &[] });
         pass.dispatch_workgroups(x, y, z);
     }
 }

@@ -83,7 +83,7 @@ pub struct Mixed<'a> {
 impl<'a> Mixed<'a> {
     /// A parameter of the first group after its first step, rounded to the nearest.
     pub fn new(param: Param<'a>, grad: MixedGradient<'a>, momentum: Momentum<'a>) -> Self {
-        let (form, arrays) = arrays_of(param);
+        let (form, arrays) = (form_of(&param), arrays_of(param));
         let length = arrays.wide.len().max(arrays.words.len());
         let (eight, arrays) = match momentum {
             Momentum::None => (false, arrays),
@@ -229,40 +229,39 @@ impl Form {
     }
 }
 
-fn arrays_of(param: Param<'_>) -> (Form, Arrays<'_>) {
+fn form_of(param: &Param<'_>) -> Form {
+    match param {
+        Param::F32(_) => Form::Wide,
+        Param::F16(_) => Form::F16,
+        Param::Bf16(_) => Form::Bf16,
+        Param::F16Master(..) => Form::CopiedF16,
+        Param::Bf16Master(..) => Form::CopiedBf16,
+        Param::Split(..) => Form::Split,
+        Param::Split24(..) => Form::Split24,
+    }
+}
+
+fn arrays_of(param: Param<'_>) -> Arrays<'_> {
     let mut arrays = Arrays::default();
-    let form = match param {
-        Param::F32(values) => {
-            arrays.wide = values;
-            Form::Wide
-        }
-        Param::F16(values) => {
-            arrays.words = values.reinterpret_cast_mut();
-            Form::F16
-        }
-        Param::Bf16(values) => {
-            arrays.words = values.reinterpret_cast_mut();
-            Form::Bf16
-        }
+    match param {
+        Param::F32(values) => arrays.wide = values,
+        Param::F16(values) => arrays.words = values.reinterpret_cast_mut(),
+        Param::Bf16(values) => arrays.words = values.reinterpret_cast_mut(),
         Param::F16Master(values, masters) => {
             (arrays.words, arrays.wide) = (values.reinterpret_cast_mut(), masters);
-            Form::CopiedF16
         }
         Param::Bf16Master(values, masters) => {
             (arrays.words, arrays.wide) = (values.reinterpret_cast_mut(), masters);
-            Form::CopiedBf16
         }
         Param::Split(values, corrections) => {
             arrays.words = values.reinterpret_cast_mut();
             arrays.lower_words = cast_slice_mut(corrections);
-            Form::Split
         }
         Param::Split24(values, corrections) => {
             (arrays.words, arrays.lower_bytes) = (values.reinterpret_cast_mut(), corrections);
-            Form::Split24
         }
-    };
-    (form, arrays)
+    }
+    arrays
 }
 
 fn grad_of(grad: MixedGradient<'_>) -> (GradForm, Grad<'_>) {

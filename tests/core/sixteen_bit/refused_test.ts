@@ -18,7 +18,7 @@ const REFUSED: Record<string, [() => void, typeof TypeError | typeof RangeError,
     () =>
       new SGD([{ data: half(), grad: null }], { lr: 1, masterWeights: 1 as unknown as boolean }),
     TypeError,
-    'Cannot set masterWeights as it must be true or false, "split" or "split24": current value is 1',
+    'Cannot set masterWeights as it must be true, false, "split" or "split24": current value is 1',
   ],
   "master weights with torch's rounding": [
     () =>
@@ -49,7 +49,7 @@ const REFUSED: Record<string, [() => void, typeof TypeError | typeof RangeError,
   "an array of bit patterns without its class": [
     () => new SGD([{ data: new Uint16Array(2) as unknown as FloatArray, grad: null }], { lr: 1 }),
     TypeError,
-    "a BFloat16Array or a GpuTensor: current value is of type Uint16Array",
+    "a BFloat16Array, a GpuTensor or a WebGpuTensor: current value is of type Uint16Array",
   ],
   "a gradient of the other 16-bit type": [
     () => {
@@ -57,7 +57,7 @@ const REFUSED: Record<string, [() => void, typeof TypeError | typeof RangeError,
       new SGD<HostArray>([{ data: half(), grad }], { lr: 1 }).step();
     },
     TypeError,
-    "it must be bfloat16, like its data: current value is of type Float16Array",
+    "it must be bfloat16, like its data, or float32: current value is of type Float16Array",
   ],
   "a 16-bit buffer for rounding once": [
     () => sgd([half()], [half()], [half()], { lr: 1, ...OFF, momentum: 0.9 }),
@@ -83,7 +83,7 @@ const REFUSED: Record<string, [() => void, typeof TypeError | typeof RangeError,
   "a differentiable step": [
     () => new SGD([{ data: half(), grad: half() }], { lr: 1, differentiable: true }).step(),
     TypeError,
-    "must be an array of float32 or float64 where differentiable is true: it is bfloat16",
+    "Cannot use data of parameter 0 as differentiable needs float32 or float64: current type is bfloat16",
   ],
   "a way back through a step": [
     () => {

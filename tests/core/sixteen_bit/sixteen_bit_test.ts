@@ -304,14 +304,18 @@ function surroundingsOf({ buffer, byteOffset, byteLength }: HostArray): number[]
 
 Deno.test("float16 on a GPU is rounded to the nearest, without master weights, or refused", () => {
   const device = {
+    name: "gpu" as const,
     address: () => 2 ** 48,
     step: () => {},
+    report: () => Promise.reject(),
+    written: () => Promise.reject(),
     zero: () => {},
     synchronize: () => Promise.resolve(),
   };
   const tensorOf = (bytes: number): DeviceTensor => {
     const tensor = {
       ...{ length: 4, byteLength: 4 * bytes, readSync: () => new Float16Array(4), write() {} },
+      read: () => Promise.resolve(new Float16Array(4)),
     };
     const name = bytes === 2 ? "float16" : "float32";
     registerDeviceTensor(tensor, { code: 17, bytes, name, device, zeros: () => tensorOf(bytes) });

@@ -1,6 +1,6 @@
 /** What does not go with momentum in 8 bits, with split master weights and with float32 gradients. */
 
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { BFloat16Array, SGD, sgd, sgdVjp } from "@descent/sgd";
 import type {
   DeviceTensor,
@@ -8,9 +8,9 @@ import type {
   Parameter,
   ParamGroupOptions,
   SGDOptions,
-  SparseParameter,
   Tensor,
 } from "@descent/sgd";
+import { testOnBackends } from "../../support/backends.ts";
 import { registerDeviceTensor } from "../../../src/core/dtype.ts";
 
 const half = (): Parameter<HostArray> => {
@@ -25,11 +25,14 @@ const OFF = { dampening: 0, weightDecay: 0, nesterov: false, maximize: false };
 function tensorOf(name: "float32" | "float16"): DeviceTensor {
   const bytes = name === "float32" ? 4 : 2;
   const device = {
-    ...{ address: () => 2 ** 48, step: () => {}, zero: () => {} },
+    ...{ name: "gpu" as const, address: () => 2 ** 48, step: () => {}, zero: () => {} },
     synchronize: () => Promise.resolve(),
+    report: () => Promise.reject(new Error("not asked for")),
+    written: () => Promise.resolve([]),
   };
   const tensor = {
     ...{ length: 4096, byteLength: 4096 * bytes, readSync: () => new Float32Array(4096) },
+    read: () => Promise.resolve(new Float32Array(4096)),
     write() {},
   };
   registerDeviceTensor(tensor, { code: 16, bytes, name, device, zeros: () => tensorOf(name) });
@@ -91,8 +94,7 @@ const OPTIONS: Readonly<Record<string, Case>> = {
   "masterWeights of another word": [
     () => create(half(), { masterWeights: "split16" }),
     TypeError,
-    'Cannot set masterWeights as it must be true or false, "split" or "split24": current value is ' +
-    '"split16"',
+    'Cannot set masterWeights as it must be true, false, "split" or "split24": current value is "split16"',
   ],
   "split with stochastic rounding": [
     () => create(half(), { masterWeights: "split", rounding: "stochastic" }),
@@ -120,14 +122,20 @@ const OPTIONS: Readonly<Record<string, Case>> = {
     TypeError,
     'float16 on a GPU needs rounding "nearest" and no masterWeights',
   ],
-  "masterWeights of the functional form": [
-    () => {
-      const options = { lr: 1, momentum: 0, ...OFF, masterWeights: true };
-      sgd([new Float32Array(1)], [null], [null], options as never);
-    },
-    TypeError,
-    'Cannot read option "masterWeights" as it does not exist',
-  ],
+  ...Object.fromEntries(
+    Object.entries({
+      masterWeights: true,
+      rounding: "torch",
+      seed: 1,
+      backend: "js",
+      recordSteps: 1,
+    })
+      .map(([name, value]) => [`${name} of a group`, [
+        () => new SGD([{ params: [wide()], [name]: value } as ParamGroupOptions], { lr: 1 }),
+        TypeError,
+        `Cannot read option "${name}" as it is an option of the optimizer, not of a group`,
+      ]]),
+  ),
   "momentumBits 8 of the functional form with torch's rounding": [
     () => {
       const options = { lr: 1, momentum: 0.9, ...OFF, momentumBits: 8, rounding: "torch" } as const;
@@ -145,10 +153,36 @@ const OPTIONS: Readonly<Record<string, Case>> = {
     AS_RANGE,
     "Cannot go back as it needs momentumBits 32: current value is 8",
   ],
+  "split of sgdVjp": [
+    () => {
+      const masterWeights = "split" as const;
+      const one = new Float32Array(1);
+      const masters = { masterWeights, masterWeightList: [null] };
+      const options = { lr: 1, momentum: 0.9, ...OFF, ...masters };
+      sgdVjp([one], [one], [null], { params: [one] }, options);
+    },
+    AS_RANGE,
+    'Cannot go back as it needs masterWeights false: current value is "split"',
+  ],
+  "a bfloat16 parameter with a float32 gradient of sgdVjp": [
+    () => {
+      const [one, wide] = [BFloat16Array.of(1), new Float32Array(1)];
+      const options = { lr: 1, momentum: 0.9, ...OFF };
+      sgdVjp([one as never], [wide], [null], { params: [wide] }, options);
+    },
+    TypeError,
+    "Cannot go back through parameter 0 as it must be float32 or float64: current dtype is bfloat16",
+  ],
 };
 
 for (const [what, [act, type, text]] of Object.entries(OPTIONS)) {
   Deno.test(`refused: ${what}`, () => void assertThrows(act, type, text));
+}
+
+/** Gives a parameter of 4,096 elements a sparse gradient for one of 64 rows. */
+function setSparse(w: Parameter<HostArray>, values: HostArray): void {
+  const grad = { indices: new Int32Array([1]), values, shape: [64, 64] };
+  Object.assign(w, { grad });
 }
 
 /** What is refused by a step, which changes nothing. */
@@ -156,22 +190,21 @@ const STEPS: Readonly<Record<string, Case>> = {
   "a sparse gradient with momentumBits 8": stepCase(
     wide(),
     { momentumBits: 8 },
-    (w) => {
-      const values = new Float32Array(64);
-      const grad = { indices: new Int32Array([1]), values, shape: [64, 64] as const };
-      (w as unknown as SparseParameter).grad = grad;
-    },
-    "Cannot use grad of parameter 0 as it must be an array with momentumBits 8: it is sparse",
+    (w) => setSparse(w, new Float32Array(64)),
+    "Cannot use grad of parameter 0 as it must be an array, not sparse, with momentumBits 8: put its " +
+      "parameter into a group with momentumBits: 32",
   ),
-  "a sparse gradient with split": stepCase(
+  "a sparse gradient of bfloat16 with split": stepCase(
     half(),
     { masterWeights: "split" },
-    (w) => {
-      const values = new BFloat16Array(64) as unknown as Float32Array;
-      const grad = { indices: new Int32Array([1]), values, shape: [64, 64] as const };
-      (w as unknown as SparseParameter).grad = grad;
-    },
-    "a sparse gradient needs data of float32 or float64",
+    (w) => setSparse(w, new BFloat16Array(64)),
+    "a sparse gradient needs data of float32 or float64: its data are bfloat16",
+  ),
+  "a sparse gradient of float32 for bfloat16": stepCase(
+    half(),
+    {},
+    (w) => setSparse(w, new Float32Array(64)),
+    "a sparse gradient needs data of float32 or float64: its data are bfloat16",
   ),
   "data that become float64 with momentumBits 8": stepCase(
     wide(),
@@ -189,7 +222,7 @@ const STEPS: Readonly<Record<string, Case>> = {
     half(),
     { rounding: "torch" },
     (w) => Object.assign(w, { grad: new Float32Array(4096) }),
-    "it must be bfloat16, like its data: current value is of type Float32Array",
+    'it must be bfloat16, like its data, with rounding "torch": current value is of type Float32Array',
   ),
   "a float32 gradient of another length": stepCase(
     half(),
@@ -201,7 +234,13 @@ const STEPS: Readonly<Record<string, Case>> = {
     half(),
     {},
     (w) => Object.assign(w, { grad: new Float64Array(4096) }),
-    "it must be bfloat16, like its data: current value is of type Float64Array",
+    "it must be bfloat16, like its data, or float32: current value is of type Float64Array",
+  ),
+  "bits of 16 that are not known to be bfloat16 as a gradient": stepCase(
+    half(),
+    {},
+    (w) => Object.assign(w, { grad: new Uint16Array(4096) }),
+    "it must be bfloat16, like its data, or float32: current value is of type Uint16Array",
   ),
   "differentiable that is set later": [
     () => {
@@ -215,9 +254,71 @@ const STEPS: Readonly<Record<string, Case>> = {
   "a differentiable step with split": [
     () => create(half(), { masterWeights: "split", differentiable: true }).step(),
     TypeError,
-    "must be an array of float32 or float64 where differentiable is true: it is bfloat16",
+    "Cannot use data of parameter 0 as differentiable needs float32 or float64: current type is bfloat16",
+  ],
+  "a differentiable step with a float32 gradient of bfloat16": [
+    () => create({ ...half(), grad: new Float32Array(4096) }, { differentiable: true }).step(),
+    TypeError,
+    "Cannot use data of parameter 0 as differentiable needs float32 or float64: current type is bfloat16",
+  ],
+  "a float32 array as the gradient of float16 on a GPU": [
+    () => {
+      const w: Parameter<Tensor> = { data: tensorOf("float16"), grad: new Float32Array(4096) };
+      new SGD<Tensor>([w], { lr: 0.1 }).step();
+    },
+    TypeError,
+    "Cannot use grad of parameter 0 as it must be float16 on the same GPU, like its data",
+  ],
+  "a float32 tensor as the gradient of float16 on a GPU": [
+    () => {
+      const w: Parameter<Tensor> = { data: tensorOf("float16"), grad: tensorOf("float32") };
+      new SGD<Tensor>([w], { lr: 0.1 }).step();
+    },
+    TypeError,
+    "Cannot use grad of parameter 0 as it must be float16 on the same GPU, like its data",
+  ],
+  "a float32 tensor of a GPU as the gradient of bfloat16": [
+    () => {
+      const w: Parameter<Tensor> = { data: new BFloat16Array(4096), grad: tensorOf("float32") };
+      new SGD<Tensor>([w], { lr: 0.1 }).step();
+    },
+    TypeError,
+    "Cannot use grad of parameter 0 as it must be bfloat16, like its data",
   ],
 };
+
+/** Arrays that a user assigns to the state of a parameter "w" of 4,096 elements of bfloat16. */
+const ASSIGNED: readonly [options: SGDOptions, assigned: object, text: string][] = [
+  [
+    { masterWeights: "split" },
+    { masterWeight: new Float32Array(4096) },
+    'with masterWeights "split"',
+  ],
+  [{ masterWeights: "split24" }, { masterWeight: new Float32Array(4096) }, '"split24"'],
+  [{}, { masterWeight: new Float32Array(4096) }, "with masterWeights false"],
+  [{ masterWeights: true }, { correction: new Int16Array(4096) }, "with masterWeights true"],
+  [{}, { correction: new Int8Array(4096) }, "with masterWeights false"],
+];
+
+testOnBackends("an assigned array that no step would use is refused by the step", (backend) => {
+  for (const [options, assigned, text] of ASSIGNED) {
+    for (const steps of [0, 2]) {
+      const w = { ...half(), name: "w" };
+      const optimizer = create(w, { ...options, backend });
+      for (let i = 0; i < steps; i++) optimizer.step();
+      const state = optimizer.state.get(w)!;
+      const [name] = Object.keys(assigned) as (keyof typeof state)[];
+      const before = state[name];
+      Object.assign(state, assigned);
+      const what = name === "correction" ? name : "master weight";
+      const act = () => optimizer.step();
+      const start = `Cannot use ${what} of parameter 0 ("w") as it must be null `;
+      assertStringIncludes(assertThrows(act, TypeError, start).message, text);
+      Object.assign(state, { [name]: before });
+      optimizer.step();
+    }
+  }
+});
 
 function stepCase(
   w: Parameter<HostArray>,

@@ -98,6 +98,39 @@ testOnBackends(
   },
 );
 
+testOnBackends(
+  "readMasterWeight is a float32 copy, whatever form master weights have",
+  (backend) => {
+    for (const masterWeights of [false, true, "split", "split24"] as const) {
+      const { params, optimizer } = create({ ...OPTIONS, masterWeights, backend });
+      const [w] = params;
+      const state = optimizer.state.get(w)!;
+      assertEquals(state.readMasterWeight(), null, "before the first step");
+      optimizer.step();
+      const { masterWeight, correction } = state;
+      const expected = correction === null ? masterWeight?.slice() : masterOf(w.data, correction);
+      assertEquals(state.readMasterWeight(), expected ?? null);
+      state.readMasterWeight()?.fill(7);
+      assertEquals(state.readMasterWeight(), expected ?? null, "what is written into a copy");
+      if (correction === null) continue;
+      const other = (w.data as BFloat16Array).slice();
+      w.data = other;
+      assertEquals(
+        state.readMasterWeight(),
+        other.toFloat32Array(),
+        "other data have no correction",
+      );
+      optimizer.addParamGroup({
+        params: [{ data: BFloat16Array.of(1), grad: BFloat16Array.of(1) }],
+      });
+      optimizer.step();
+      const [added] = optimizer.paramGroups[1].params;
+      const { correction: bits, readMasterWeight } = optimizer.state.get(added)!;
+      assertEquals(readMasterWeight(), masterOf(added.data as HostArray, bits!));
+    }
+  },
+);
+
 testOnBackends("other data of the same kind begin without a correction", (backend) => {
   for (const masterWeights of ["split", "split24"] as const) {
     for (const isShown of [true, false]) {
@@ -165,6 +198,28 @@ testOnBackends(
     }
   },
 );
+
+testOnBackends("without its correction a parameter begins from what was written", (backend) => {
+  for (const [masterWeights, type] of [["split", Int16Array], ["split24", Int8Array]] as const) {
+    const w: Parameter<HostArray> = {
+      data: BFloat16Array.from(noise(4096, 2)),
+      grad: BFloat16Array.from(noise(4096, 3)),
+    };
+    const optimizer = new SGD<HostArray>([w], { lr: 0.01, masterWeights, backend });
+    optimizer.step();
+    const state = optimizer.state.get(w)!;
+    const old = state.correction!;
+    assert(old.some((value) => value !== 0));
+    const written = BFloat16Array.from(noise(4096, 4));
+    w.data.set(written);
+    state.correction = null;
+    (w.grad as BFloat16Array).fill(0);
+    optimizer.step();
+    const { correction } = optimizer.state.get(w)!;
+    assert(correction instanceof type && correction !== old);
+    assertEquals(masterOf(w.data, correction!), written.toFloat32Array());
+  }
+});
 
 testOnBackends("data of another length or type need another state", (backend) => {
   const { params, optimizer } = create({ ...SPLIT, backend });
@@ -248,10 +303,13 @@ testOnBackends("state is not read while a step writes it", async (backend) => {
   const { params, optimizer } = create({ ...SPLIT, backend });
   optimizer.step();
   const running = optimizer.stepAsync();
-  const read = () => optimizer.state.get(params[0])!.readMomentum();
-  assertThrows(read, Error, "a step that is running uses its memory");
+  const state = optimizer.state.get(params[0])!;
+  const reads = [() => state.readMomentum(), () => state.readMasterWeight()];
+  for (const read of reads) {
+    assertThrows(read, Error, "a step that is running uses its memory");
+  }
   await running;
-  assert(read() !== null);
+  for (const read of reads) assert(read() !== null);
 });
 
 Deno.test({

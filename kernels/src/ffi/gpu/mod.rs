@@ -6,12 +6,15 @@ mod registry;
 mod timing;
 mod waits;
 
-use super::layout::{DEVICE, DEVICE_DTYPES, GroupRow, Row, ViewRow, device_dtype, state};
+use super::layout::{
+    DEVICE, DEVICE_DTYPES, GroupRow, RequestRow, Row, ViewRow, device_dtype, state,
+};
 use super::pointers::{group_table, read, store, table, text, write_text};
 use super::process::guard;
 use crate::error::Error;
+use crate::gpu::asked::{self, Asked, Written};
 use crate::gpu::context::Choice;
-use crate::gpu::step;
+use crate::gpu::request::{Norm, Request};
 use crate::gpu::tensor::Dtype;
 use crate::gpu::{Gpu, Tuning, View};
 use registry::GPUS;
@@ -218,11 +221,13 @@ unsafe extern "C" fn descent_gpu_dispatch(
 }
 
 /// `int32_t descent_gpu_step(uint32_t gpu, const uint64_t *rows, uint32_t row_count, uint32_t from,
-/// uint32_t to, const double *groups, uint32_t group_count)`: queues one step of those of the rows
-/// `from..to` that are on this device.
+/// uint32_t to, const double *groups, uint32_t group_count, const double *request)`: queues one step of
+/// those of the rows `from..to` that are on this device; null for `request` asks for nothing besides the
+/// rule.
 ///
 /// # Safety
-/// `rows` is valid for reads of `row_count` rows, `groups` of `group_count` rows.
+/// `rows` is valid for reads of `row_count` rows, `groups` of `group_count` rows, and `request` is null or
+/// valid for reads of a request row.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn descent_gpu_step(
     gpu: u32,
@@ -232,33 +237,48 @@ unsafe extern "C" fn descent_gpu_step(
     to: u32,
     groups: *const f64,
     group_count: u32,
+    request: *const f64,
 ) -> i32 {
     guard(|| {
-        // SAFETY: the caller vouches for both tables.
-        let (rows, groups) = unsafe {
+        // SAFETY: the caller vouches for all tables.
+        let (rows, groups, request) = unsafe {
             (
                 table::<Row>(rows, row_count, from..to, "step")?,
                 group_table(groups, group_count, "step")?,
+                request.cast::<RequestRow>().as_ref(),
             )
         };
         let rows = rows.iter().skip(from as usize);
         let rows: Vec<_> = rows.filter_map(|row| device_row(gpu, row)).collect();
         let groups: Vec<_> = groups.iter().map(GroupRow::hyperparameters).collect();
-        GPUS.get(gpu)?.step(&rows, &groups)
+        let request = request.map_or(Request::NEUTRAL, read_request);
+        GPUS.get(gpu)?.step(&Asked { rows: &rows, groups: &groups, request })
     })
 }
 
-fn device_row(gpu: u32, row: &Row) -> Option<step::Row> {
-    let &Row { data, grad, buffer, length, group, .. } = row;
+fn device_row(gpu: u32, row: &Row) -> Option<asked::Row> {
+    let &Row { data, grad, buffer, group, .. } = row;
     let own = DEVICE + gpu * DEVICE_DTYPES;
     let here = (own..own + DEVICE_DTYPES).contains(&row.code());
-    (here && row.state() != state::SKIP && length != 0).then_some(step::Row {
-        data,
-        grad,
-        buffer,
-        group: group as usize,
-        first: row.is_first(),
-    })
+    let written = match row.state() {
+        state::SKIP => return None,
+        state::FIRST => Written::No,
+        state::MAYBE => Written::Unknown,
+        _ => Written::Yes,
+    };
+    here.then_some(asked::Row { data, grad, buffer, group: group as usize, written })
+}
+
+fn read_request(row: &RequestRow) -> Request {
+    Request {
+        inverse_scale: row.inverse_scale,
+        check_finite: row.check_finite != 0.0,
+        max_norm: (row.max_norm >= 0.0).then_some(row.max_norm),
+        norm: Norm::of(row.norm_type),
+        per_group: row.per_group != 0.0,
+        max_value: row.max_value,
+        zero_grad: row.zero_grad != 0.0,
+    }
 }
 
 /// `int32_t descent_gpu_memory(uint32_t gpu, double *out)`: bytes of all blocks, bytes sent to the

@@ -2,7 +2,7 @@
 
 use super::registry::{GPUS, Registry};
 use crate::error::Error;
-use crate::ffi::pointers::{null, store};
+use crate::ffi::pointers::{null, read, store};
 use crate::ffi::process::guard;
 use crate::gpu::pending::Pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,9 +28,46 @@ unsafe extern "C" fn descent_gpu_read(number: u32, handle: f64, wait: *mut u32) 
         store(wait, || {
             let gpu = GPUS.get(number)?;
             let pending = if handle == 0.0 { gpu.everything()? } else { gpu.read(handle as u64)? };
-            Ok(WAITS.add(number, Wait { pending, result: Mutex::new(Ok(())) }))
+            Ok(add(number, pending))
         })
     }
+}
+
+/// `int32_t descent_gpu_report(uint32_t gpu, double bytes, uint32_t *wait)`: begins to read the first
+/// `bytes` bytes of what the last step decided.
+///
+/// # Safety
+/// `wait` is valid for a write.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_gpu_report(number: u32, bytes: f64, wait: *mut u32) -> i32 {
+    // SAFETY: the caller vouches for `wait`.
+    unsafe { store(wait, || Ok(add(number, GPUS.get(number)?.report(bytes as u64)?))) }
+}
+
+/// `int32_t descent_gpu_written(uint32_t gpu, const double *handles, uint32_t count, uint32_t *wait)`:
+/// begins to read which momentum buffers steps have written, as words of 32 bits.
+///
+/// # Safety
+/// `handles` is valid for reads of `count` words, `wait` for a write.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_gpu_written(
+    number: u32,
+    handles: *const f64,
+    count: u32,
+    wait: *mut u32,
+) -> i32 {
+    // SAFETY: the caller vouches for both pointers.
+    unsafe {
+        store(wait, || {
+            let handles = read(handles, count as usize, "handles")?;
+            let handles: Vec<_> = handles.iter().map(|&handle| handle as u64).collect();
+            Ok(add(number, GPUS.get(number)?.written(&handles)?))
+        })
+    }
+}
+
+fn add(gpu: u32, pending: Pending) -> u32 {
+    WAITS.add(gpu, Wait { pending, result: Mutex::new(Ok(())) })
 }
 
 /// `int32_t descent_gpu_wait(uint32_t wait, void *out, double capacity)`: waits and writes what was

@@ -3,7 +3,7 @@
  * `v128` locals.
  *
  * `fma` is relaxed SIMD's `madd` where the processor fuses it; elsewhere a float32 product is taken in
- * float64, as in JavaScript.
+ * float64 and the sum is rounded once, as in JavaScript.
  */
 
 import type { Arithmetic } from "../../../core/rule.ts";
@@ -183,14 +183,35 @@ export class Writer implements Arithmetic<number> {
 
   /** float32 products are exact in float64: two lanes at a time, then back together. */
   #fmaInFloat64(a: number, b: number, c: number): number {
-    const { add, mul } = SIMD.f64x2;
     const half = (upper: boolean) => {
       const [x, y, z] = [a, b, c].map((value) => this.promote(value, upper));
-      const sum = this.binary(add, this.binary(mul, x, y), z);
-      return this.unary(SIMD.f32x4.demote, sum);
+      return this.unary(SIMD.f32x4.demote, this.#addToOdd(this.binary(SIMD.f64x2.mul, x, y), z));
     };
     const [low, high] = [half(false), half(true)];
     return this.shuffle(low, high, [0, 1, 4, 5]);
+  }
+
+  /**
+   * A sum of float64 which, unless it is exact, is the one of its two neighbors whose last bit is set.
+   * Rounded to float32 it gives what the exact sum does, as it is never halfway between two of those.
+   */
+  #addToOdd(a: number, b: number): number {
+    const [{ add, sub, lt }, { eq, shrS, add: addWords }] = [SIMD.f64x2, SIMD.i64x2];
+    const sum = this.binary(add, a, b);
+    const rest = this.binary(sub, sum, a);
+    const restOfA = this.binary(sub, a, this.binary(sub, sum, rest));
+    const error = this.binary(add, restOfA, this.binary(sub, b, rest));
+    const [zero, one] = [this.words(0), this.words(1, 0)];
+    const isInexact = this.binary( // not where it is NaN
+      SIMD.or,
+      this.binary(lt, error, zero),
+      this.binary(lt, zero, error),
+    );
+    const isEven = this.binary(eq, this.binary(SIMD.and, sum, one), zero);
+    const signs = this.shift(shrS, this.binary(SIMD.xor, sum, error), 63);
+    const toNeighbor = this.binary(SIMD.or, signs, one); // away from zero: 1, towards it: -1
+    const moves = this.binary(SIMD.and, this.binary(SIMD.and, isInexact, isEven), toNeighbor);
+    return this.binary(addWords, sum, moves);
   }
 
   /** Two lanes of float32 as float64: the lower or the upper two. */

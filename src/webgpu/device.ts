@@ -1,0 +1,43 @@
+/** A device as the rest of the package sees it. */
+
+import type { Device, DeviceTensor } from "../core/device.ts";
+import type { Context } from "./context.ts";
+import { Steps } from "./step.ts";
+import type { Codes } from "./step_tables.ts";
+import { addressOf, checkWritable, elementsOf } from "./tensor.ts";
+import { readRange, zeroRanges } from "./transfer.ts";
+
+/** Words of 32 bits. */
+const WORD = 4;
+
+/** Makes it. */
+export function createDevice(context: Context, codes: Codes): Device {
+  const steps = new Steps(context, codes);
+  return {
+    name: "webgpu",
+    address: addressOf,
+    checkWritable,
+    step: (tables, request) => steps.step(tables, request),
+    report: () => steps.report(),
+    written: (buffers) => readWritten(context, buffers),
+    zero: (tensors) => zeroRanges(context, tensors.map(elementsOf)),
+    async synchronize() {
+      context.failures.checkThere("finish the work");
+      const done = context.gpu.queue.onSubmittedWorkDone();
+      await context.failures.wait("finish the work", done);
+    },
+  };
+}
+
+/** Reads the whole table, as the words of buffers are not together. */
+async function readWritten(
+  context: Context,
+  buffers: readonly DeviceTensor[],
+): Promise<boolean[]> {
+  const { started } = context;
+  const words = buffers.map((buffer) => started.wordOf(addressOf(buffer)));
+  const size = WORD * (Math.max(...words) + 1);
+  const range = { buffer: started.table, offset: 0, size };
+  const table = new Uint32Array(await readRange(context, range, "read the state"));
+  return words.map((word) => table[word] !== 0);
+}

@@ -1,0 +1,220 @@
+/** What goes wrong later: a destroyed buffer, a lost device; and how much work a step is. */
+
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { adoptDevice } from "@descent/sgd/webgpu";
+import { assertBits } from "../../gpu/reference.ts";
+import type { Reference } from "../../gpu/reference.ts";
+import { stepTwin } from "./reference.ts";
+import { makeBuffer, openGpu, optimizerOf, values } from "./world.ts";
+import type { Case, Gpu } from "./world.ts";
+
+/** A device that counts calls of its methods, and otherwise is the one it is made of. */
+function counted(device: GPUDevice) {
+  const counts = { dispatches: 0, submits: 0, bindGroups: 0, buffers: 0, writes: 0 };
+  const proxy = new Proxy(device, {
+    get(target, name) {
+      if (name === "queue") {
+        return {
+          submit(commands: GPUCommandBuffer[]) {
+            counts.submits++;
+            target.queue.submit(commands);
+          },
+          writeBuffer(buffer: GPUBuffer, offset: number, data: Uint8Array<ArrayBuffer>) {
+            counts.writes++;
+            target.queue.writeBuffer(buffer, offset, data);
+          },
+          onSubmittedWorkDone: () => target.queue.onSubmittedWorkDone(),
+        };
+      }
+      if (name === "createCommandEncoder") {
+        return () => {
+          const encoder = target.createCommandEncoder();
+          const begin = encoder.beginComputePass.bind(encoder);
+          encoder.beginComputePass = () => {
+            const pass = begin();
+            const dispatch = pass.dispatchWorkgroups.bind(pass);
+            pass.dispatchWorkgroups = (x: number) => {
+              counts.dispatches++;
+              dispatch(x);
+            };
+            return pass;
+          };
+          return encoder;
+        };
+      }
+      if (name === "createBindGroup") counts.bindGroups++;
+      if (name === "createBuffer") counts.buffers++;
+      const value = target[name as keyof GPUDevice] as unknown;
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+  return { gpu: adoptDevice(proxy) as Gpu, counts };
+}
+
+/** What the next steps cost. */
+function costOf(counts: Record<string, number>, body: () => void): Record<string, number> {
+  const before = { ...counts };
+  body();
+  return Object.fromEntries(Object.entries(counts).map(([name, n]) => [name, n - before[name]]));
+}
+
+const NOTHING_NEW = { bindGroups: 0, buffers: 0, writes: 0 };
+
+export const FAILURE_CASES: readonly Case[] = [
+  {
+    name: "a step is one submit, and one dispatch for all tensors that share buffers",
+    async run(world) {
+      const device = await world.open();
+      const { gpu, counts } = counted(device);
+      const [data, grads] = [makeBuffer(device, 4 * 1610), makeBuffer(device, 4 * 1610)];
+      const params = Array.from({ length: 161 }, (_, i) => ({
+        data: gpu.tensor(data, { offset: 10 * i, length: 10 }),
+        grad: gpu.tensor(grads, { offset: 10 * i, length: 10 }),
+      }));
+      const optimizer = optimizerOf(params, { momentum: 0.9 });
+      optimizer.step();
+      optimizer.step();
+      assertEquals(costOf(counts, () => optimizer.step()), {
+        ...{ submits: 1, dispatches: 1, ...NOTHING_NEW },
+      });
+      optimizer.step({ maxNorm: 1 });
+      assertEquals(costOf(counts, () => optimizer.step({ maxNorm: 1 })), {
+        ...{ submits: 1, dispatches: 3, ...NOTHING_NEW },
+      });
+      optimizer.paramGroups[0].lr = 0.05;
+      assertEquals(costOf(counts, () => optimizer.step({ maxNorm: 1 })), {
+        ...{ submits: 1, dispatches: 3, ...NOTHING_NEW, writes: 1 },
+      });
+      await gpu.synchronize();
+      device.destroy();
+    },
+  },
+  {
+    name: "gradients that alternate between a few buffers need nothing new",
+    async run(world) {
+      const device = await world.open();
+      const { gpu, counts } = counted(device);
+      const grads = [1, 2, 3, 4, 5, 6].map((seed) => gpu.tensor(values(100, seed)));
+      const param = { data: gpu.tensor(100), grad: grads[0] };
+      const optimizer = optimizerOf([param], { momentum: 0.9 });
+      const round = () => {
+        for (const grad of grads) {
+          param.grad = grad;
+          optimizer.step();
+        }
+      };
+      round();
+      round();
+      assertEquals(costOf(counts, round), { submits: 6, dispatches: 6, ...NOTHING_NEW });
+      await gpu.synchronize();
+      device.destroy();
+    },
+  },
+  {
+    name: "a buffer that was destroyed rejects the next report, once",
+    async run(world) {
+      const { device, gpu } = await openGpu(world);
+      const whole = gpu.tensor(values(10));
+      const ruin = () => {
+        const buffer = makeBuffer(device, 40);
+        const optimizer = optimizerOf([{ data: gpu.tensor(buffer), grad: whole }], {});
+        optimizer.step();
+        buffer.destroy();
+        optimizer.step();
+        return optimizer;
+      };
+      const refused = "as the device refused some of the work: ";
+      const error = await assertRejects(() => ruin().stepAsync(), Error);
+      assert(error.message.startsWith(`Cannot finish the work ${refused}`), error.message);
+      await gpu.synchronize();
+      ruin();
+      const read = await assertRejects(() => whole.read(), Error);
+      assert(read.message.startsWith(`Cannot read the tensor ${refused}`), read.message);
+      assertEquals(await whole.read(), values(10));
+      const optimizer = optimizerOf([{ data: whole, grad: gpu.tensor(10) }], { momentum: 0.9 });
+      optimizer.step();
+      ruin();
+      const dict = await assertRejects(() => optimizer.stateDictAsync(), Error);
+      assert(dict.message.includes(refused), dict.message);
+      await optimizer.stateDictAsync();
+      device.destroy();
+    },
+  },
+  {
+    name: "a step whose report is an earlier failure has been taken, and its momentum stays",
+    async run(world) {
+      const { device, gpu } = await openGpu(world);
+      const buffer = makeBuffer(device, 40);
+      const other = optimizerOf([{ data: gpu.tensor(buffer), grad: gpu.tensor(10) }], {});
+      buffer.destroy();
+      other.step();
+      const twin: Reference = { data: values(10), grad: values(10, 2), buffer: null };
+      const param = { data: gpu.tensor(twin.data), grad: gpu.tensor(twin.grad) };
+      const optimizer = optimizerOf([param], { momentum: 0.9 });
+      await assertRejects(() => optimizer.stepAsync({ checkFinite: true }), Error, "refused some");
+      await optimizer.stepAsync({ checkFinite: true });
+      for (let n = 0; n < 2; n++) stepTwin(twin, { lr: 0.1, momentum: 0.9 }, world.traits);
+      assertBits(await param.data.read(), twin.data, "after two steps");
+      device.destroy();
+    },
+  },
+  {
+    name: "a tensor that has been disposed is refused by the next step",
+    async run(world) {
+      const { device, gpu } = await openGpu(world);
+      const param = { data: gpu.tensor(10), grad: gpu.tensor(10) };
+      const optimizer = optimizerOf([param], {});
+      optimizer.step();
+      param.grad[Symbol.dispose]();
+      const message = "Cannot use the tensor as it has been disposed";
+      for (const attempt of [() => optimizer.step(), () => optimizer.zeroGrad()]) {
+        assertEquals(assertThrows(attempt, TypeError).message, message);
+      }
+      await gpu.synchronize();
+      device.destroy();
+    },
+  },
+  {
+    name: "errors of the user's own work are the user's",
+    async run(world) {
+      const { device, gpu } = await openGpu(world);
+      const param = { data: gpu.tensor(10), grad: gpu.tensor(10) };
+      const optimizer = optimizerOf([param], {});
+      device.pushErrorScope("validation");
+      device.createBuffer({ size: 16, usage: 1 | 128 }); // a mapped buffer cannot be STORAGE
+      optimizer.step();
+      const own = await device.popErrorScope();
+      assert(own !== null);
+      await optimizer.stepAsync();
+      device.destroy();
+    },
+  },
+  {
+    name: "a lost device rejects what waits, and then refuses work before it is queued",
+    async run(world) {
+      const { device, gpu } = await openGpu(world);
+      const param = { data: gpu.tensor(10), grad: gpu.tensor(10) };
+      const optimizer = optimizerOf([param], { momentum: 0.9 });
+      optimizer.step();
+      device.destroy();
+      await assertRejects(() => optimizer.stepAsync({ maxNorm: 1 }), Error);
+      await device.lost;
+      await Promise.resolve();
+      for (const attempt of [() => optimizer.step(), () => gpu.tensor(3)]) {
+        const error = assertThrows(attempt, Error);
+        assert(/^Cannot .* as the device is lost: /.test(error.message), error.message);
+      }
+      for (
+        const attempt of [
+          () => param.data.read(),
+          () => optimizer.stateDictAsync(),
+          () => optimizer.stepAsync(),
+          () => gpu.synchronize(),
+        ]
+      ) {
+        const error = await assertRejects(attempt, Error);
+        assert(/^Cannot .* as the device is lost: /.test(error.message), error.message);
+      }
+    },
+  },
+];
