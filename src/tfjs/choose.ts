@@ -2,6 +2,8 @@
 
 import { refusal } from "../core/validate.ts";
 import type { Tf } from "./api.ts";
+import { DeviceCopies } from "./device_copies.ts";
+import { DeviceViews } from "./device_views.ts";
 import { HostCopies } from "./host_copies.ts";
 import { HostViews } from "./host_views.ts";
 import type { Memory } from "./memory.ts";
@@ -16,6 +18,9 @@ export type MemoryName = "copy" | "view";
  * @throws {Error} If `"view"` does not work with the backend or with this version of tfjs.
  */
 export function chooseMemory(tf: Tf, name: MemoryName): Memory {
+  if (tf.getBackend() === "webgpu") {
+    return name === "copy" ? new DeviceCopies(tf) : new DeviceViews(tf);
+  }
   return name === "copy" ? new HostCopies(tf) : new HostViews(tf, createViewer(tf));
 }
 

@@ -32,8 +32,8 @@ class Optimizer implements Contract {
   #stepper: VariableStepper | null = null;
   /** State that waits for the variables. */
   #saved: StateDict | null = null;
-  /** The tensor that `getWeights` has made. */
-  #lent: TfTensor | null = null;
+  /** The tensors that `getWeights` has made. */
+  #lent: TfTensor[] = [];
   #isDisposed = false;
 
   constructor(tf: Tf, options: DescentOptimizerOptions) {
@@ -117,13 +117,15 @@ class Optimizer implements Contract {
 
   async getWeights(): Promise<NamedTfTensor[]> {
     this.#checkUsable("get the weights");
-    const iterations = await this.saveIterations();
-    const dict = this.#stepper === null ? this.#saved : this.#stepper.sgd.stateDict();
-    if (dict === null) return [iterations];
-    const packed = packState(dict);
-    this.#lent?.dispose();
-    this.#lent = this.#tf.keep(this.#tf.tensor(packed, [packed.length], "int32"));
-    return [iterations, { name: WEIGHTS.state, tensor: this.#lent }];
+    const weights = [await this.saveIterations()];
+    const dict = this.#stepper === null ? this.#saved : await this.#stepper.sgd.stateDictAsync();
+    if (dict !== null) {
+      const packed = packState(dict);
+      const tensor = this.#tf.tensor(packed, [packed.length], "int32");
+      weights.push({ name: WEIGHTS.state, tensor });
+    }
+    this.#lend(weights.map(({ tensor }) => tensor));
+    return weights;
   }
 
   async setWeights(weights: readonly NamedTfTensor[]): Promise<void> {
@@ -149,8 +151,7 @@ class Optimizer implements Contract {
     this.#isDisposed = true;
     this.#stepper?.release();
     this.#stepper = this.#saved = null;
-    this.#lent?.dispose();
-    this.#lent = null;
+    this.#lend([]);
   }
 
   #start(variables: readonly TfVariable[]): VariableStepper {
@@ -158,6 +159,12 @@ class Optimizer implements Contract {
     this.#stepper = new VariableStepper(this.#tf, this.#memory, variables, this.#options, saved);
     this.#saved = null;
     return this.#stepper;
+  }
+
+  /** tfjs does not dispose what it saves, so the optimizer does, when it is asked again. */
+  #lend(tensors: TfTensor[]): void {
+    this.#tf.dispose(this.#lent);
+    this.#lent = tensors.map((tensor) => this.#tf.keep(tensor));
   }
 
   #checkUsable(doing: string): void {

@@ -7,6 +7,9 @@ import { cannot, refusal } from "../core/validate.ts";
 import type { Tf, TfTensor } from "./api.ts";
 import type { Viewer } from "./host_views.ts";
 
+/** What fails, in the words of errors. */
+const DOING = 'step with memory "view"';
+
 /** What the adapter uses of the backend `wasm` that is not public. */
 interface WasmBackend {
   readonly dataIdMap: {
@@ -81,13 +84,17 @@ function works(tf: Tf, viewer: Viewer): boolean {
  */
 export function createViewer(tf: Tf): Viewer {
   const name = tf.getBackend();
-  const doing = 'step with memory "view"';
   if (name !== "cpu" && name !== "wasm") {
     const reason = "the backend of tfjs must be cpu, wasm or webgpu";
-    throw new Error(refusal(doing, reason, name, "backend"));
+    throw new Error(refusal(DOING, reason, name, "backend"));
   }
   const viewer = name === "cpu" ? viewCpu() : viewWasm(tf);
-  if (works(tf, viewer)) return viewer;
-  const reason = `this version of tfjs does not show the memory of its backend ${name}`;
-  throw new Error(cannot(doing, reason, 'use memory "copy"'));
+  if (!works(tf, viewer)) throw viewError(name);
+  return viewer;
+}
+
+/** The error for a version of tfjs whose memory cannot be seen. */
+export function viewError(backend: string): Error {
+  const reason = `this version of tfjs does not show the memory of its backend ${backend}`;
+  return new Error(cannot(DOING, reason, 'use memory "copy"'));
 }

@@ -1,0 +1,42 @@
+/** The backend `webgpu` of tfjs: its device, and buffers on it. */
+
+import { adoptDevice } from "../webgpu/adopt.ts";
+import type { AdoptedGpu } from "../webgpu/adopt.ts";
+import type { WebGpuBuffer, WebGpuDevice } from "../webgpu/api.ts";
+import type { Tf, TfTensor } from "./api.ts";
+
+/** A copy on the device: its buffer, and the tensor that owns it. */
+export interface DeviceCopy {
+  readonly buffer: WebGpuBuffer;
+  readonly tensorRef: TfTensor;
+}
+
+/** Adopts the device of tfjs. */
+export function adoptBackend(tf: Tf): AdoptedGpu {
+  return adoptDevice((tf.backend() as { device: WebGpuDevice }).device);
+}
+
+/** Copies a tensor on the device, and submits what tfjs had queued; null if its values are elsewhere. */
+export function copyOnDevice(tensor: TfTensor): DeviceCopy | null {
+  try {
+    return tensor.dataToGPU() as DeviceCopy;
+  } catch (error) {
+    // tfjs keeps the values of new and of small tensors in arrays, and says so by an error.
+    if (error instanceof Error && /not on GPU/.test(error.message)) return null;
+    throw error;
+  }
+}
+
+/** Copies a tensor to a buffer of tfjs, wherever it is. */
+export function copyToDevice(tf: Tf, gpu: AdoptedGpu, tensor: TfTensor): DeviceCopy {
+  const copy = copyOnDevice(tensor);
+  if (copy !== null) return copy;
+  const uploaded = gpu.tensor(tensor.dataSync() as Float32Array);
+  const own = tf.tensor({ buffer: uploaded.buffer }, tensor.shape, "float32"); // copied by tfjs
+  try {
+    return own.dataToGPU() as DeviceCopy;
+  } finally {
+    own.dispose();
+    uploaded[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,117 @@
+/**
+ * Steps variables on the backend `webgpu` of tfjs, by public API alone. A variable moves to a buffer that
+ * Descent knows, and gradients are copied on the device.
+ */
+
+import type { AdoptedGpu } from "../webgpu/adopt.ts";
+import type { WebGpuTensor } from "../webgpu/tensor.ts";
+import type { Tf, TfBackend, TfTensor } from "./api.ts";
+import { adoptBackend, copyOnDevice, copyToDevice } from "./device.ts";
+import type { DeviceCopy } from "./device.ts";
+import { replace, sizeOf } from "./memory.ts";
+import type { Bound, Memory } from "./memory.ts";
+
+/** Variables in known buffers, and copies of gradients. */
+export class DeviceCopies implements Memory {
+  readonly #tf: Tf;
+  readonly #gpu: AdoptedGpu;
+  /** The buffers that variables are in, with the tensors of tfjs that own them. */
+  readonly #owners = new Map<Bound, DeviceCopy>();
+  /** Where gradients go that come in arrays. */
+  readonly #uploads = new Map<Bound, WebGpuTensor>();
+  /** The gradients of a step. */
+  #copies: TfTensor[] = [];
+
+  constructor(tf: Tf) {
+    this.#tf = tf;
+    this.#gpu = adoptBackend(tf);
+  }
+
+  fits(backend: string): boolean {
+    return backend === "webgpu";
+  }
+
+  open(bounds: readonly Bound[]): void {
+    const backend = this.#tf.backend() as TfBackend;
+    for (const bound of bounds) {
+      const { variable } = bound;
+      if (variable.isDisposed) {
+        if (bound.dataId !== null) this.#leave(bound);
+      } else if (bound.dataId !== variable.dataId || backend.refCount(variable.dataId) > 1) {
+        this.#take(bound);
+      }
+    }
+  }
+
+  readGradients(gradients: ReadonlyMap<Bound, TfTensor>): void {
+    for (const [bound, gradient] of gradients) {
+      const copy = copyOnDevice(gradient);
+      if (copy !== null) this.#copies.push(copy.tensorRef);
+      bound.parameter.grad = copy === null
+        ? this.#upload(bound, gradient.dataSync() as Float32Array)
+        : this.#gpu.tensor(copy.buffer, { length: sizeOf(gradient) });
+    }
+    // A copy has submitted what tfjs has queued, which has to come before the step.
+    const [first] = gradients.keys();
+    if (this.#copies.length === 0 && first !== undefined) {
+      copyOnDevice(first.variable)?.tensorRef.dispose();
+    }
+  }
+
+  publish(stepped: readonly Bound[]): void {
+    for (const bound of stepped) this.#show(bound);
+  }
+
+  finish(): void {
+    this.#tf.dispose(this.#copies);
+    this.#copies = [];
+  }
+
+  release(bounds: readonly Bound[]): void {
+    for (const bound of bounds) {
+      const owner = this.#owners.get(bound);
+      if (owner !== undefined && bound.dataId === bound.variable.dataId) {
+        bound.variable.assign(owner.tensorRef);
+      }
+      this.#leave(bound);
+    }
+  }
+
+  /** Moves a variable to a buffer of its own. */
+  #take(bound: Bound): void {
+    const { variable, parameter } = bound;
+    const copy = copyToDevice(this.#tf, this.#gpu, variable);
+    this.#owners.get(bound)?.tensorRef.dispose();
+    this.#tf.keep(copy.tensorRef);
+    this.#owners.set(bound, copy);
+    parameter.data = this.#gpu.tensor(copy.buffer, { length: sizeOf(variable) });
+    this.#show(bound);
+  }
+
+  /** Gives a variable a new tensor of its buffer: tfjs may have an older one's values in an array. */
+  #show(bound: Bound): void {
+    const { variable } = bound;
+    const { buffer } = this.#owners.get(bound)!;
+    replace(variable, this.#tf.tensor({ buffer, zeroCopy: true }, variable.shape, "float32"));
+    bound.dataId = variable.dataId;
+  }
+
+  #upload(bound: Bound, values: Float32Array): WebGpuTensor {
+    let upload = this.#uploads.get(bound);
+    if (upload?.length !== values.length) {
+      upload?.[Symbol.dispose]();
+      this.#uploads.set(bound, upload = this.#gpu.tensor(values.length));
+    }
+    upload.write(values);
+    return upload;
+  }
+
+  #leave(bound: Bound): void {
+    this.#owners.get(bound)?.tensorRef.dispose();
+    this.#owners.delete(bound);
+    this.#uploads.get(bound)?.[Symbol.dispose]();
+    this.#uploads.delete(bound);
+    bound.parameter.data = this.#gpu.tensor(sizeOf(bound.variable));
+    bound.dataId = null;
+  }
+}
