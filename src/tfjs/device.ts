@@ -2,7 +2,8 @@
 
 import { adoptDevice } from "../webgpu/adopt.ts";
 import type { AdoptedGpu } from "../webgpu/adopt.ts";
-import type { WebGpuBuffer, WebGpuDevice } from "../webgpu/api.ts";
+import { USAGE } from "../webgpu/api.ts";
+import type { Buffer, WebGpuBuffer, WebGpuDevice } from "../webgpu/api.ts";
 import type { Tf, TfTensor } from "./api.ts";
 
 /** A copy on the device: its buffer, and the tensor that owns it. */
@@ -31,12 +32,20 @@ export function copyOnDevice(tensor: TfTensor): DeviceCopy | null {
 export function copyToDevice(tf: Tf, gpu: AdoptedGpu, tensor: TfTensor): DeviceCopy {
   const copy = copyOnDevice(tensor);
   if (copy !== null) return copy;
-  const uploaded = gpu.tensor(tensor.dataSync() as Float32Array);
-  const own = tf.tensor({ buffer: uploaded.buffer }, tensor.shape, "float32"); // copied by tfjs
+  const values = tensor.dataSync() as Float32Array;
+  const buffer = createBuffer(tf, values.byteLength);
+  gpu.tensor(buffer, { length: values.length }).write(values);
+  const own = tf.tensor({ buffer }, tensor.shape, "float32"); // copied by tfjs
   try {
     return own.dataToGPU() as DeviceCopy;
   } finally {
     own.dispose();
-    uploaded[Symbol.dispose]();
+    buffer.destroy();
   }
+}
+
+/** A buffer of the very size of a tensor: tfjs takes all of a buffer for values. */
+function createBuffer(tf: Tf, size: number): Buffer {
+  const { device } = tf.backend() as { device: WebGpuDevice<Buffer> };
+  return device.createBuffer({ size, usage: USAGE.STORAGE | USAGE.COPY_SRC | USAGE.COPY_DST });
 }

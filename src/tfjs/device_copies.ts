@@ -19,6 +19,8 @@ export class DeviceCopies implements Memory {
   readonly #owners = new Map<Bound, DeviceCopy>();
   /** Where gradients go that come in arrays. */
   readonly #uploads = new Map<Bound, WebGpuTensor>();
+  /** Owners of buffers that variables have left, and what clones in them have as memory. */
+  #left: { readonly tensorRef: TfTensor; readonly dataId: object }[] = [];
   /** The gradients of a step. */
   #copies: TfTensor[] = [];
 
@@ -41,6 +43,7 @@ export class DeviceCopies implements Memory {
         this.#take(bound);
       }
     }
+    this.#sweep();
   }
 
   readGradients(gradients: ReadonlyMap<Bound, TfTensor>): void {
@@ -75,13 +78,14 @@ export class DeviceCopies implements Memory {
       }
       this.#leave(bound);
     }
+    this.#sweep();
   }
 
   /** Moves a variable to a buffer of its own. */
   #take(bound: Bound): void {
     const { variable, parameter } = bound;
     const copy = copyToDevice(this.#tf, this.#gpu, variable);
-    this.#owners.get(bound)?.tensorRef.dispose();
+    this.#disown(bound);
     this.#tf.keep(copy.tensorRef);
     this.#owners.set(bound, copy);
     parameter.data = this.#gpu.tensor(copy.buffer, { length: sizeOf(variable) });
@@ -106,9 +110,25 @@ export class DeviceCopies implements Memory {
     return upload;
   }
 
-  #leave(bound: Bound): void {
-    this.#owners.get(bound)?.tensorRef.dispose();
+  #disown(bound: Bound): void {
+    const owner = this.#owners.get(bound);
+    if (owner === undefined) return;
     this.#owners.delete(bound);
+    this.#left.push({ tensorRef: owner.tensorRef, dataId: bound.dataId! });
+  }
+
+  /** Gives buffers back that no tensor is in: clones of variables share them. */
+  #sweep(): void {
+    const backend = this.#tf.backend() as TfBackend;
+    this.#left = this.#left.filter(({ tensorRef, dataId }) => {
+      if (backend.refCount(dataId) > 0) return true;
+      tensorRef.dispose();
+      return false;
+    });
+  }
+
+  #leave(bound: Bound): void {
+    this.#disown(bound);
     this.#uploads.get(bound)?.[Symbol.dispose]();
     this.#uploads.delete(bound);
     bound.parameter.data = this.#gpu.tensor(sizeOf(bound.variable));

@@ -4,7 +4,7 @@ import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { SGD } from "@descent/sgd";
 import { DescentOptimizer } from "@descent/sgd/tfjs";
 import type { DescentOptimizerOptions } from "@descent/sgd/tfjs";
-import { testAll, testOn } from "./libraries.ts";
+import { BACKENDS, testAll, testOn } from "./libraries.ts";
 import type { Tf } from "./libraries.ts";
 import { createData, createModel, FIT, save, weightsOf } from "./models.ts";
 
@@ -34,33 +34,34 @@ for (const nesterov of [false, true]) {
     ) => {
       const { model, x, y } = await fit(tf, { lr: 0.05, momentum: 0.9, nesterov, memory }, 12);
       const peer = createModel(tf);
-      const first = weightsOf(peer);
+      const first = await weightsOf(peer);
       peer.compile({
         optimizer: tf.train.momentum(0.05, 0.9, nesterov),
         loss: "categoricalCrossentropy",
       });
       await peer.fit(x, y, { ...FIT, epochs: 12 });
-      const [own, others] = [weightsOf(model), weightsOf(peer)];
+      const [own, others] = [await weightsOf(model), await weightsOf(peer)];
       assert(distance(first, others) > 0.05, "nothing was learned");
       assert(distance(own, others) < 2e-5, `${distance(own, others)}`);
     },
   );
 }
 
-for (const backend of ["cpu", "wasm"] as const) {
+for (const backend of BACKENDS) {
   testOn(backend, "views and copies have equal bits", async (tf) => {
     const [copies, views] = [
       await fit(tf, { ...RULE, memory: "copy" }, 6),
       await fit(tf, { ...RULE, memory: "view" }, 6),
     ];
     assertEquals(views.losses, copies.losses);
-    assertEquals(weightsOf(views.model), weightsOf(copies.model));
+    assertEquals(await weightsOf(views.model), await weightsOf(copies.model));
     assert(copies.losses.at(-1)! < copies.losses[0]);
   });
 }
 
 testAll("a model that is saved and loaded goes on with equal bits", async (tf, memory) => {
   for (const momentumBits of [32, 8] as const) {
+    if (momentumBits === 8 && tf.getBackend() === "webgpu") continue; // arrays alone have it
     const options = { ...RULE, dampening: 0, memory, momentumBits, stepOptions: { maxNorm: 1 } };
     const { model, optimizer, x, y } = await fit(tf, options, 2);
     optimizer.setLearningRate(0.03);
@@ -79,7 +80,7 @@ testAll("a model that is saved and loaded goes on with equal bits", async (tf, m
     }
     assertEquals(histories[1], histories[0]);
     assertEquals(histories[2], histories[0]);
-    assertEquals(weightsOf(again), weightsOf(model));
+    assertEquals(await weightsOf(again), await weightsOf(model));
     assertEquals(loaded.sgd!.paramGroups[0].lr, 0.03);
     assertEquals(loaded.iterations, 20);
   }
@@ -87,16 +88,17 @@ testAll("a model that is saved and loaded goes on with equal bits", async (tf, m
 
 testAll("evaluate sees the weights that were stepped", async (tf, memory) => {
   const { model, x, y } = await fit(tf, { ...RULE, memory }, 3);
-  const lossOf = (of: typeof model) => {
-    const loss = of.evaluate(x, y, { batchSize: 8 }) as { dataSync(): ArrayLike<number> };
-    return loss.dataSync()[0];
+  const lossOf = async (of: typeof model) => {
+    const loss = of.evaluate(x, y, { batchSize: 8 }) as { data(): Promise<ArrayLike<number>> };
+    return (await loss.data())[0];
   };
   const copy = createModel(tf);
-  copy.setWeights(
-    model.getWeights().map((weight) => tf.tensor(weight.dataSync().slice(), weight.shape)),
+  const weights = model.getWeights().map(async (weight) =>
+    tf.tensor((await weight.data()).slice(), weight.shape)
   );
+  copy.setWeights(await Promise.all(weights));
   copy.compile({ optimizer: "sgd", loss: "categoricalCrossentropy" });
-  assertEquals(lossOf(model), lossOf(copy));
+  assertEquals(await lossOf(model), await lossOf(copy));
 });
 
 testAll("weights that are set between steps are those that the next step starts from", async (
@@ -108,7 +110,7 @@ testAll("weights that are set between steps are those that the next step starts 
   model.setWeights(zeros);
   optimizer.setLearningRate(0);
   await model.fit(x, y, { ...FIT, epochs: 1 });
-  assert(weightsOf(model).every((value) => value === 0));
+  assert((await weightsOf(model)).every((value) => value === 0));
 });
 
 testAll("training leaves no tensors behind, and dispose none of the optimizer's", async (
@@ -121,11 +123,13 @@ testAll("training leaves no tensors behind, and dispose none of the optimizer's"
   assertEquals(tf.memory().numTensors, count);
   for (let i = 0; i < 3; i++) await optimizer.getWeights();
   assertEquals(tf.memory().numTensors, count + 2);
-  const before = weightsOf(model);
+  const before = await weightsOf(model);
   optimizer.dispose();
   optimizer.dispose();
-  assertEquals(tf.memory().numTensors, count);
-  assertEquals(weightsOf(model), before);
+  const ownsBuffers = tf.getBackend() === "webgpu" && memory === "copy";
+  const owned = ownsBuffers ? model.getWeights().length : 0;
+  assertEquals(tf.memory().numTensors, count - owned);
+  assertEquals(await weightsOf(model), before);
   assertEquals(optimizer.sgd, null);
 });
 
@@ -137,9 +141,10 @@ testAll("stepOptions go to every step", async (tf, memory) => {
   );
   const plain = await fit(tf, { lr: 0.1, memory }, 1);
   assertEquals(losses.length, plain.losses.length);
-  assertNotEquals(weightsOf(model), weightsOf(plain.model));
+  assertNotEquals(await weightsOf(model), await weightsOf(plain.model));
   const sgd: SGD | null = optimizer.sgd;
   assert(sgd instanceof SGD);
+  if (tf.getBackend() === "webgpu") return; // where the report is on the device
   const { gradNorm, clipCoefficients } = sgd!.lastStep!;
   assert(gradNorm! > 1e-3);
   assert(clipCoefficients![0] < 1);

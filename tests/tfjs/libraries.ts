@@ -6,10 +6,14 @@ export type Tf = typeof import("@tensorflow/tfjs");
 const PACKAGES = {
   cpu: [],
   wasm: ["@tensorflow/tfjs-backend-wasm"],
+  webgpu: ["npm:@tensorflow/tfjs-backend-webgpu@4.22.0"],
 } as const;
 
 /** The backends of tfjs that tests run on. */
 export type TfBackendName = keyof typeof PACKAGES;
+
+/** All of them. */
+export const BACKENDS = Object.keys(PACKAGES) as TfBackendName[];
 
 /** Imports a package, or says why it cannot be fetched. */
 async function fetchPackage(name: string): Promise<object | string> {
@@ -29,15 +33,18 @@ async function findProblem(backend: TfBackendName): Promise<string | null> {
     const module = await fetchPackage(name);
     if (typeof module === "string") return module;
   }
-  return null;
+  if (backend !== "webgpu" || await navigator.gpu?.requestAdapter()) return null;
+  return "WebGPU finds no adapter";
 }
 
 const problems = {
   cpu: await findProblem("cpu"),
   wasm: await findProblem("wasm"),
+  webgpu: await findProblem("webgpu"),
 };
 
-/** Defines a test for one backend, which is skipped only if a package cannot be fetched. */
+/** Defines a test for one backend, which is skipped only if a package cannot be fetched or there is
+ * no GPU. */
 export function testOn(
   backend: TfBackendName,
   name: string,
@@ -64,7 +71,7 @@ export function testAll(
   name: string,
   body: (tf: Tf, memory: "copy" | "view") => Promise<void> | void,
 ): void {
-  for (const backend of ["cpu", "wasm"] as const) {
+  for (const backend of BACKENDS) {
     for (const memory of ["copy", "view"] as const) {
       testOn(backend, `${name}, memory "${memory}"`, (tf) => body(tf, memory));
     }

@@ -37,10 +37,9 @@ export function createModel(tf: Tf): TfTypes.Sequential {
 export const FIT = { batchSize: 8, shuffle: false, verbose: 0 } as const;
 
 /** All weights of a model in one array. */
-export function weightsOf(model: LayersModel): Float32Array {
-  return Float32Array.from(
-    model.getWeights().flatMap((weight) => [...weight.dataSync() as Float32Array]),
-  );
+export async function weightsOf(model: LayersModel): Promise<Float32Array> {
+  const weights = await Promise.all(model.getWeights().map((weight) => weight.data()));
+  return Float32Array.from(weights.flatMap((values) => [...values]));
 }
 
 /** Saves a model in memory, and returns what loads it. */
