@@ -12,7 +12,7 @@ type ErrorClass = new (message: string) => Error;
 const OPTIONS: readonly (readonly [object, ErrorClass, string])[] = [
   [{}, TypeError, "Cannot create the optimizer as lr is missing"],
   [{ lr: -1 }, RangeError, "Cannot set lr as it must be finite and >= 0: current value is -1"],
-  [{ lr: 1, momentun: 1 }, TypeError, 'Cannot read option "momentun" as it does not exist'],
+  [{ lr: 1, momentums: 1 }, TypeError, 'Cannot read option "momentums" as it does not exist'],
   [
     { lr: 1, memory: "views" },
     TypeError,
