@@ -77,7 +77,11 @@ export interface Tfjs<Base = unknown> {
   variableGrads(f: never, variables?: never): object;
 }
 
-/** The gradients that `applyGradients` takes: by name, or as a list. */
+/**
+ * The gradients that `applyGradients` takes: by name, or as a list.
+ *
+ * @category TensorFlow.js
+ */
 export type TfGradients =
   | Readonly<Record<string, TfTensor | null | undefined>>
   | readonly { readonly name: string; readonly tensor: TfTensor | null | undefined }[];

@@ -3,7 +3,11 @@
 import { HYPERPARAMETERS } from "../core/hyperparameters.ts";
 import type { Hyperparameters } from "../core/hyperparameters.ts";
 
-/** A configuration: what JSON can hold. */
+/**
+ * The configuration of an optimizer, which JSON can hold.
+ *
+ * @category TensorFlow.js
+ */
 export type OptimizerConfig = {
   [name: string]: OptimizerConfig | boolean | number | string | null;
 };

@@ -215,5 +215,9 @@ function tryOptions(options: SGDOptions, stepOptions: StepOptions | undefined): 
 export const DescentOptimizer: DescentOptimizerConstructor =
   Optimizer as unknown as DescentOptimizerConstructor;
 
-/** The type of an optimizer, without that of tfjs's own. @category TensorFlow.js */
+/**
+ * The type of an optimizer, without that of the optimizers of tfjs.
+ *
+ * @category TensorFlow.js
+ */
 export type DescentOptimizer = Contract;
