@@ -11,7 +11,7 @@ export type Pair = readonly [variable: TfVariable, gradient: TfTensor | null];
 /**
  * Finds the variables of gradients.
  *
- * @throws {TypeError} If gradients are of another type, or a variable with a gradient is not float32.
+ * @throws {TypeError} If gradients are of another type, or one or its variable is not float32.
  * @throws {RangeError} If there is no variable of a name.
  */
 export function readGradients(tf: Tf, gradients: TfGradients): Pair[] {
@@ -29,9 +29,11 @@ export function readGradients(tf: Tf, gradients: TfGradients): Pair[] {
       );
     }
     const variable = registeredVariables[name];
-    if (variable.dtype === "float32") return [[variable, gradient ?? null]];
-    if (gradient === null || gradient === undefined) return [];
-    throw dtypeError(variable);
+    const isFloat = variable.dtype === "float32";
+    if (gradient === null || gradient === undefined) return isFloat ? [[variable, null]] : [];
+    if (!isFloat) throw dtypeError(variable, `variable "${name}"`);
+    if (gradient.dtype !== "float32") throw dtypeError(gradient, `the gradient of "${name}"`);
+    return [[variable, gradient]];
   });
 }
 
@@ -49,14 +51,14 @@ export function readVariables(variables: unknown): TfVariable[] {
     if (typeof name !== "string" || typeof assign !== "function") {
       throw wrongType("use variables", "each must be a variable of tfjs", variable);
     }
-    const { dtype } = variable as TfVariable;
-    if (dtype !== "float32") throw dtypeError(variable as TfVariable);
-    return variable as TfVariable;
+    const tensor = variable as TfVariable;
+    if (tensor.dtype !== "float32") throw dtypeError(tensor, `variable "${name}"`);
+    return tensor;
   });
 }
 
-function dtypeError({ name, dtype }: TfVariable): TypeError {
-  return wrongType(`step variable "${name}"`, "it must be float32", dtype);
+function dtypeError({ dtype }: TfTensor, what: string): TypeError {
+  return wrongType(`use ${what}`, "it must be float32", dtype);
 }
 
 /** A variable with a parameter that has no values yet. */

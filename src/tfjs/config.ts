@@ -2,6 +2,7 @@
 
 import { HYPERPARAMETERS } from "../core/hyperparameters.ts";
 import type { Hyperparameters } from "../core/hyperparameters.ts";
+import { isPlainObject } from "../core/validate.ts";
 
 /**
  * The configuration of an optimizer, which JSON can hold.
@@ -15,13 +16,18 @@ export type OptimizerConfig = {
 /** JSON has no infinity: `maxNorm: Infinity` is this word. */
 const INFINITY = "Infinity";
 
-/** Options as JSON can hold them. */
+/** Options as JSON can hold them; what has a class or is a list is left out. */
 export function toConfig(options: object): OptimizerConfig {
   return Object.fromEntries(
     Object.entries(options)
-      .filter(([, value]) => value !== undefined)
+      .filter(([, value]) => isJson(value))
       .map(([name, value]) => [name, toJson(value)]),
   );
+}
+
+function isJson(value: unknown): boolean {
+  if (typeof value === "object") return value === null || isPlainObject(value);
+  return ["boolean", "number", "string"].includes(typeof value);
 }
 
 function toJson(value: unknown): OptimizerConfig[string] {

@@ -5,6 +5,7 @@ import type { AdoptedGpu } from "../webgpu/adopt.ts";
 import { USAGE } from "../webgpu/api.ts";
 import type { Buffer, WebGpuBuffer, WebGpuDevice } from "../webgpu/api.ts";
 import type { Tf, TfTensor } from "./api.ts";
+import { valuesOf } from "./memory.ts";
 
 /** A copy on the device: its buffer, and the tensor that owns it. */
 export interface DeviceCopy {
@@ -32,7 +33,7 @@ export function copyOnDevice(tensor: TfTensor): DeviceCopy | null {
 export function copyToDevice(tf: Tf, gpu: AdoptedGpu, tensor: TfTensor): DeviceCopy {
   const copy = copyOnDevice(tensor);
   if (copy !== null) return copy;
-  const values = tensor.dataSync() as Float32Array;
+  const values = valuesOf(tensor);
   const buffer = createBuffer(tf, values.byteLength);
   gpu.tensor(buffer, { length: values.length }).write(values);
   const own = tf.tensor({ buffer }, tensor.shape, "float32"); // copied by tfjs

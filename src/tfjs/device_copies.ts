@@ -8,7 +8,7 @@ import type { WebGpuTensor } from "../webgpu/tensor.ts";
 import type { Tf, TfBackend, TfTensor } from "./api.ts";
 import { adoptBackend, copyOnDevice, copyToDevice } from "./device.ts";
 import type { DeviceCopy } from "./device.ts";
-import { replace, sizeOf } from "./memory.ts";
+import { replace, sizeOf, valuesOf } from "./memory.ts";
 import type { Bound, Memory } from "./memory.ts";
 
 /** Variables in known buffers, and copies of gradients. */
@@ -51,7 +51,7 @@ export class DeviceCopies implements Memory {
       const copy = copyOnDevice(gradient);
       if (copy !== null) this.#copies.push(copy.tensorRef);
       bound.parameter.grad = copy === null
-        ? this.#upload(bound, gradient.dataSync() as Float32Array)
+        ? this.#upload(bound, valuesOf(gradient))
         : this.#gpu.tensor(copy.buffer, { length: sizeOf(gradient) });
     }
     // A copy has submitted what tfjs has queued, which has to come before the step.

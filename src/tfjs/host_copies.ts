@@ -2,14 +2,14 @@
 
 import type { Tf, TfTensor } from "./api.ts";
 import type { Bound, Memory } from "./memory.ts";
-import { replace } from "./memory.ts";
+import { replace, valuesOf } from "./memory.ts";
 
 /** Whether tensors copy the array that they are made of. Some backends keep it as it is. */
 function copiesArrays(tf: Tf): boolean {
   const array = new Float32Array([1]);
   const tensor = tf.tensor(array, [1], "float32");
   array[0] = 2;
-  const [value] = tensor.dataSync() as Float32Array;
+  const [value] = valuesOf(tensor);
   tensor.dispose();
   return value === 1;
 }
@@ -32,7 +32,7 @@ export class HostCopies implements Memory {
     for (const bound of bounds) {
       const { variable, parameter } = bound;
       if (variable.isDisposed || bound.dataId === variable.dataId) continue;
-      const values = variable.dataSync() as Float32Array;
+      const values = valuesOf(variable);
       const data = parameter.data as Float32Array;
       if (data.length === values.length) data.set(values);
       else parameter.data = values.slice();
@@ -42,7 +42,7 @@ export class HostCopies implements Memory {
 
   readGradients(gradients: ReadonlyMap<Bound, TfTensor>): void {
     for (const [{ parameter }, gradient] of gradients) {
-      parameter.grad = gradient.dataSync() as Float32Array;
+      parameter.grad = valuesOf(gradient);
     }
   }
 

@@ -2,7 +2,7 @@
 
 import type { Tf, TfBackend, TfTensor } from "./api.ts";
 import type { Bound, Memory } from "./memory.ts";
-import { replace, sizeOf } from "./memory.ts";
+import { replace, sizeOf, valuesOf } from "./memory.ts";
 
 /** How the memory of one backend is seen. */
 export interface Viewer {
@@ -10,6 +10,8 @@ export interface Viewer {
   readonly backend: string;
   /** The values of a tensor, in its own memory. */
   view(tensor: TfTensor): Float32Array;
+  /** Whether the backend has the values in a form that can be viewed. */
+  isShown(tensor: TfTensor): boolean;
   /** Tells the backend that it wrote into the memory of a tensor. */
   refresh(tensor: TfTensor): void;
 }
@@ -18,7 +20,9 @@ export interface Viewer {
 export class HostViews implements Memory {
   readonly #tf: Tf;
   readonly #viewer: Viewer;
-  /** The memories of all variables. */
+  /** What has a variable that can be used. */
+  #usable: readonly Bound[] = [];
+  /** The memories of these variables. */
   #variables = new Set<object>();
 
   constructor(tf: Tf, viewer: Viewer) {
@@ -31,24 +35,24 @@ export class HostViews implements Memory {
   }
 
   open(bounds: readonly Bound[]): void {
-    const usable = bounds.filter((bound) => !this.#leave(bound));
-    for (const { variable } of usable) this.#separate(variable);
-    // WebAssembly's memory may have grown for the copies, which detaches older views.
-    for (const bound of usable) {
-      const { variable, parameter } = bound;
-      if (bound.dataId === variable.dataId && parameter.data.length > 0) continue;
-      parameter.data = this.#viewer.view(variable);
-      bound.dataId = variable.dataId;
-    }
-    this.#variables = new Set(usable.map(({ variable }) => variable.dataId));
+    this.#usable = bounds.filter((bound) => !this.#leave(bound));
+    for (const { variable } of this.#usable) this.#separate(variable);
+    this.#variables = new Set(this.#usable.map(({ variable }) => variable.dataId));
+    this.#viewVariables();
   }
 
   readGradients(gradients: ReadonlyMap<Bound, TfTensor>): void {
-    for (const [{ parameter }, gradient] of gradients) {
-      parameter.grad = this.#variables.has(gradient.dataId)
-        ? (gradient.dataSync() as Float32Array).slice() // the step writes to that memory
-        : this.#viewer.view(gradient);
-    }
+    const view = () => {
+      for (const [{ parameter }, gradient] of gradients) {
+        parameter.grad = this.#variables.has(gradient.dataId)
+          ? valuesOf(gradient).slice() // the step writes to that memory
+          : this.#viewer.view(gradient);
+      }
+    };
+    view();
+    if (!this.#usable.some(isDetached)) return;
+    this.#viewVariables();
+    view();
   }
 
   publish(stepped: readonly Bound[]): void {
@@ -67,11 +71,31 @@ export class HostViews implements Memory {
     return true;
   }
 
-  /** Gives a variable a memory of its own, if a clone of it would see what is written. */
+  /**
+   * Views all variables. tfjs moves tensors that are on another of its backends, and the memory of
+   * WebAssembly may grow for that, which detaches older views; once all are there, it does not.
+   */
+  #viewVariables(): void {
+    do {
+      for (const bound of this.#usable) {
+        const { variable, parameter } = bound;
+        if (bound.dataId === variable.dataId && !isDetached(bound)) continue;
+        parameter.data = this.#viewer.view(variable);
+        bound.dataId = variable.dataId;
+      }
+    } while (this.#usable.some(isDetached));
+  }
+
+  /** Gives a variable a memory of its own, if it has none or a clone would see what is written. */
   #separate(variable: Bound["variable"]): void {
     const backend = this.#tf.backend() as TfBackend;
-    if (backend.refCount(variable.dataId) <= 1) return;
-    const values = (variable.dataSync() as Float32Array).slice();
+    if (backend.refCount(variable.dataId) <= 1 && this.#viewer.isShown(variable)) return;
+    const values = valuesOf(variable).slice();
     replace(variable, this.#tf.tensor(values, variable.shape, "float32"));
   }
+}
+
+/** Whether the memory of a variable is no longer where the view is. */
+function isDetached({ variable, parameter }: Bound): boolean {
+  return parameter.data.length === 0 && sizeOf(variable) > 0;
 }

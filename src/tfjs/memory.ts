@@ -35,6 +35,12 @@ export function sizeOf({ shape }: TfTensor): number {
   return shape.reduce((product, size) => product * size, 1);
 }
 
+/** The values of a tensor, which tfjs may have as numbers in a plain array. */
+export function valuesOf(tensor: TfTensor): Float32Array {
+  const values = tensor.dataSync();
+  return values instanceof Float32Array ? values : Float32Array.from(values as number[]);
+}
+
 /** Gives a variable a memory of its own. */
 export function replace(variable: TfVariable, value: TfTensor): void {
   variable.assign(value);

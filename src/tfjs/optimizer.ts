@@ -26,7 +26,7 @@ class Optimizer implements Contract {
   readonly #tf: Tf;
   readonly #memory: MemoryName;
   readonly #options: SGDOptions;
-  readonly stepOptions: StepOptions | undefined;
+  stepOptions: StepOptions | undefined;
   #iterations = 0;
   /** Null until the variables are known. */
   #stepper: VariableStepper | null = null;
@@ -66,8 +66,10 @@ class Optimizer implements Contract {
   }
 
   get sgd(): SGD | null {
-    // A variable of tfjs has an array or a tensor, which its backend decides; users see arrays.
-    return this.#stepper === null ? null : this.#stepper.sgd as unknown as SGD;
+    if (this.#stepper === null) return null;
+    this.#stepper.refresh();
+    // Whether data are arrays or tensors of a device depends on the backend; users see arrays.
+    return this.#stepper.sgd as unknown as SGD;
   }
 
   get iterations(): number {
@@ -107,7 +109,7 @@ class Optimizer implements Contract {
   setLearningRate(learningRate: number): void {
     checkHyperparameter("lr", learningRate);
     this.#options.lr = learningRate;
-    for (const group of this.sgd?.paramGroups ?? []) group.lr = learningRate;
+    for (const group of this.#stepper?.sgd.paramGroups ?? []) group.lr = learningRate;
   }
 
   async saveIterations(): Promise<NamedTfTensor> {
@@ -131,13 +133,13 @@ class Optimizer implements Contract {
   async setWeights(weights: readonly NamedTfTensor[]): Promise<void> {
     this.#checkUsable("set the weights");
     const { iterations, state } = await readWeights(weights);
-    if (state !== null && this.sgd !== null) loadState(this.sgd, state);
-    else this.#saved = state;
+    if (this.#stepper === null) this.#saved = state;
+    else loadState(this.#stepper.sgd, state);
     this.#iterations = iterations;
   }
 
   getConfig(): OptimizerConfig {
-    const group = this.sgd?.paramGroups[0];
+    const group = this.#stepper?.sgd.paramGroups[0];
     const current = group === undefined ? {} : hyperparametersOf(group);
     const own = { memory: this.#memory, stepOptions: this.stepOptions };
     return toConfig({ ...this.#options, ...current, ...own });
@@ -193,7 +195,9 @@ function tryOptions(options: SGDOptions, stepOptions: StepOptions | undefined): 
     const reason = "tfjs computes new gradients for every step";
     throw new TypeError(refusal("set zeroGrad in stepOptions", reason, true));
   }
-  sgd.step({ ...stepOptions });
+  // An option that is an object may be about the variables, so that the first step has to check it.
+  const simple = Object.entries(stepOptions).filter(([, value]) => typeof value !== "object");
+  sgd.step(Object.fromEntries(simple));
 }
 
 /**

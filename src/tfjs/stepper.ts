@@ -40,7 +40,7 @@ export class VariableStepper {
     const bounds = variables.map(createBound);
     this.#memory.open(bounds);
     this.sgd = new SGD<Tensor>(bounds.map(({ parameter }) => parameter), options);
-    if (saved !== null) loadState(this.sgd as unknown as SGD, saved);
+    if (saved !== null) loadState(this.sgd, saved);
     this.#keep(bounds);
   }
 
@@ -59,6 +59,12 @@ export class VariableStepper {
       for (const { parameter } of bounds) parameter.grad = null;
       memory.finish();
     }
+  }
+
+  /** Makes the data of all parameters those of their variables, as they are. */
+  refresh(): void {
+    if (!this.#memory.fits(this.#tf.getBackend())) return;
+    this.#memory.open([...this.#bounds.values()]);
   }
 
   /** Leaves the variables to tfjs. */

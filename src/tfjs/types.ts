@@ -43,8 +43,8 @@ export interface DescentOptimizer {
   readonly sgd: SGD | null;
   /** The number of times that gradients have been applied. */
   readonly iterations: number;
-  /** The options of every step. */
-  readonly stepOptions: StepOptions | undefined;
+  /** The options of every step. They can be assigned between steps. */
+  stepOptions: StepOptions | undefined;
   /**
    * Computes the gradients of a loss and applies them.
    *

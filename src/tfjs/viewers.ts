@@ -6,6 +6,7 @@
 import { cannot, refusal } from "../core/validate.ts";
 import type { Tf, TfTensor } from "./api.ts";
 import type { Viewer } from "./host_views.ts";
+import { sizeOf, valuesOf } from "./memory.ts";
 
 /** What fails, in the words of errors. */
 const DOING = 'step with memory "view"';
@@ -24,11 +25,12 @@ interface WasmBackend {
   typedArrayFromHeap(tensor: TfTensor): Float32Array;
 }
 
-/** On `cpu` the values are an array, which `dataSync` returns as it is. */
+/** On `cpu` the values are an array, which `dataSync` returns as it is if it is one of floats. */
 function viewCpu(): Viewer {
   return {
     backend: "cpu",
-    view: (tensor) => tensor.dataSync() as Float32Array,
+    view: valuesOf,
+    isShown: (tensor) => valuesOf(tensor) === valuesOf(tensor), // else it is converted
     refresh: () => {},
   };
 }
@@ -43,11 +45,12 @@ function viewWasm(tf: Tf): Viewer {
   return {
     backend: "wasm",
     view: (tensor) => backend.typedArrayFromHeap(tensor),
+    isShown: () => true,
     refresh: (tensor) => {
       const { id, memoryOffset } = backend.dataIdMap.get(tensor.dataId);
       const { tfjs } = backend.wasm;
       tfjs.disposeData(id);
-      tfjs.registerTensor(id, tensor.shape.reduce((a, b) => a * b, 1), memoryOffset);
+      tfjs.registerTensor(id, sizeOf(tensor), memoryOffset);
     },
   };
 }
@@ -62,13 +65,13 @@ function works(tf: Tf, viewer: Viewer): boolean {
   const product = (): number => {
     const result = tf.matMul(one, weight);
     tensors.push(result);
-    return (result.dataSync() as Float32Array)[0];
+    return valuesOf(result)[0];
   };
   try {
     const before = product();
     viewer.view(weight)[0] = 3;
     viewer.refresh(weight);
-    return before === 2 && (weight.dataSync() as Float32Array)[0] === 3 && product() === 3;
+    return before === 2 && valuesOf(weight)[0] === 3 && product() === 3;
   } catch (error) {
     if (error instanceof TypeError) return false; // a method or a property is missing
     throw error;

@@ -1,7 +1,8 @@
 /** The state of an optimizer as weights, which tfjs saves with a model. */
 
 import { decodeStateDict, encodeStateDict } from "../checkpoint/encoding.ts";
-import { cannot, describe, refusal } from "../core/validate.ts";
+import type { Tensor } from "../core/dtype.ts";
+import { cannot, checkArray, describe, refusal } from "../core/validate.ts";
 import type { SGD } from "../optimizer/sgd.ts";
 import type { ParamGroupStateDict, StateDict } from "../state/dict.ts";
 import type { NamedTfTensor } from "./api.ts";
@@ -36,6 +37,7 @@ export interface Weights {
  * @throws {TypeError} If they are not those of a `DescentOptimizer`.
  */
 export async function readWeights(weights: readonly NamedTfTensor[]): Promise<Weights> {
+  checkArray("set the weights", weights, "they");
   const [first, second, ...rest] = weights;
   if (first?.name !== WEIGHTS.iterations || rest.length > 0) throw weightsError(weights);
   const [iterations] = await dataOf(first);
@@ -59,10 +61,15 @@ function weightsError(weights: readonly NamedTfTensor[]): TypeError {
  * Loads state into an optimizer, parameter by parameter in order: tfjs renames the variables of models
  * that it loads. Hyperparameters stay those of the optimizer.
  *
+ * @param saved The state; null is that of an optimizer that has not stepped.
  * @throws {RangeError} If the state is that of other parameters.
  */
-export function loadState(sgd: SGD, saved: StateDict): void {
+export function loadState(sgd: SGD<Tensor>, saved: StateDict | null): void {
   const groups = describeGroups(sgd);
+  if (saved === null) {
+    sgd.loadStateDict({ state: {}, param_groups: groups });
+    return;
+  }
   const [count, savedCount] = [groups, saved.param_groups].map((list) =>
     list.reduce((sum, { params }) => sum + params.length, 0)
   );
@@ -79,7 +86,7 @@ export function loadState(sgd: SGD, saved: StateDict): void {
 }
 
 /** The groups of an optimizer as a state dict has them. */
-function describeGroups({ paramGroups }: SGD): ParamGroupStateDict[] {
+function describeGroups({ paramGroups }: SGD<Tensor>): ParamGroupStateDict[] {
   let next = 0;
   return paramGroups.map(({ params, weightDecay, momentumBits, ...rest }) => ({
     ...rest,

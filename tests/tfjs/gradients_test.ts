@@ -200,3 +200,94 @@ testOn("wasm", "views are found again when the memory grows", async (tf) => {
   large.dispose();
   assertEquals(await valuesOf(a), [1 - 2.5, 2 - 2.5, 3 - 2.5]);
 });
+
+testAll("optimizer.sgd has the values of variables as they are", async (tf, memory) => {
+  const a = variable(tf, [1, 2]);
+  const optimizer = new DescentOptimizer(tf, { lr: 1, memory, variables: [a] });
+  const parametersOf = async () => {
+    const { parameters } = await optimizer.sgd!.stateDictAsync({ parameters: true });
+    return [...parameters![0].data];
+  };
+  optimizer.applyGradients({ [a.name]: tf.tensor1d([1, 1]) });
+  const large = tf.zeros([50_000_000]); // the memory of wasm grows, which detaches views
+  assertEquals(await parametersOf(), [0, 1]);
+  large.dispose();
+  a.assign(tf.tensor1d([5, 6]));
+  assertEquals(await parametersOf(), [5, 6]);
+});
+
+testOn("wasm", "views see variables and gradients that another backend has", async (tf) => {
+  await tf.setBackend("cpu");
+  const variables = [variable(tf, [1, 2]), variable(tf, [3])];
+  const large = variable(tf, Array.from({ length: 9_000_000 }, () => 1));
+  const gradients = [tf.tensor1d([1, 1]), tf.tensor1d([1]), tf.ones([9_000_000])];
+  await tf.setBackend("wasm");
+  const all = [...variables, large];
+  const optimizer = new DescentOptimizer(tf, { lr: 1, memory: "view", variables: all });
+  optimizer.applyGradients(all.map(({ name }, i) => ({ name, tensor: gradients[i] })));
+  assertEquals([await valuesOf(all[0]), await valuesOf(all[1])], [[0, 1], [2]]);
+  assert((await large.data()).every((value) => value === 0));
+  tf.dispose([...all, ...gradients]);
+});
+
+for (const memory of ["copy", "view"] as const) {
+  testOn("cpu", `values may be plain numbers, memory "${memory}"`, async (tf) => {
+    const [a, gradient] = [variable(tf, [1, 2]), tf.tensor1d([1, 1])];
+    const backend = tf.backend() as unknown as { data: { get(id: object): { values: unknown } } };
+    for (const tensor of [a, gradient]) {
+      const data = backend.data.get(tensor.dataId);
+      data.values = Array.from(data.values as Float32Array);
+    }
+    const optimizer = new DescentOptimizer(tf, { lr: 1, memory });
+    for (let step = 0; step < 2; step++) optimizer.applyGradients({ [a.name]: gradient });
+    assertEquals(await valuesOf(a), [-1, 0]);
+  });
+}
+
+testAll("stepOptions can be assigned between steps", async (tf, memory) => {
+  const a = variable(tf, [0]);
+  const optimizer = new DescentOptimizer(tf, { lr: 1, memory });
+  optimizer.stepOptions = { maxValue: 0.5 };
+  optimizer.applyGradients({ [a.name]: tf.tensor1d([3]) });
+  assertEquals(await valuesOf(a), [-0.5]);
+  optimizer.stepOptions = undefined;
+  optimizer.applyGradients({ [a.name]: tf.tensor1d([3]) });
+  assertEquals(await valuesOf(a), [-3.5]);
+});
+
+testOn("cpu", "an option of steps that is an object is the step's to check", (tf) => {
+  const a = variable(tf, [0]);
+  const stepOptions = { maxNorm: Infinity, another: { of: "variables" } };
+  const optimizer = new DescentOptimizer(tf, { lr: 1, stepOptions });
+  assertThrows(
+    () => optimizer.applyGradients({ [a.name]: tf.tensor1d([3]) }),
+    TypeError,
+    'Cannot read option "another"',
+  );
+});
+
+testOn("cpu", "a configuration is JSON, and makes an equal optimizer", (tf) => {
+  const average = new class Average {}();
+  const options = {
+    ...{ lr: 0.1, momentum: 0.9, weightDecay: 0.01, nesterov: true, foreach: null, seed: 3 },
+    ...{ memory: "view" as const, stepOptions: { maxNorm: Infinity, average } },
+  };
+  const config = new DescentOptimizer(tf, options).getConfig();
+  assertEquals(config.stepOptions, { maxNorm: "Infinity" }); // objects are the program's own
+  const text = JSON.stringify({ ...config, customObjects: { Layer: [null] } });
+  const again = DescentOptimizer.fromConfig(tf, JSON.parse(text));
+  assertEquals(again.stepOptions, { maxNorm: Infinity });
+  assertEquals(again.getConfig(), config);
+});
+
+testAll("weights of an optimizer that has not stepped make another one new", async (tf, memory) => {
+  const a = variable(tf, [0]);
+  const gradient = tf.tensor1d([1]);
+  const rule = { lr: 1, momentum: 0.5, memory };
+  const optimizer = new DescentOptimizer(tf, { ...rule, variables: [a] });
+  optimizer.applyGradients({ [a.name]: gradient });
+  await optimizer.setWeights(await new DescentOptimizer(tf, rule).getWeights());
+  assertEquals(optimizer.iterations, 0);
+  optimizer.applyGradients({ [a.name]: gradient });
+  assertEquals(await valuesOf(a), [-2]); // -2.5 with the momentum of the first step
+});

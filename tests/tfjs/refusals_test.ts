@@ -69,12 +69,18 @@ testOn("cpu", "gradients are refused that have no variable of float32", (tf) => 
   assertThrows(
     () => optimizer.applyGradients([{ name: whole.name, tensor: gradient }]),
     TypeError,
-    'Cannot step variable "whole" as it must be float32: current value is "int32"',
+    'Cannot use variable "whole" as it must be float32: current value is "int32"',
+  );
+  const half = tf.variable(tf.tensor1d([1]), true, "half");
+  assertThrows(
+    () => optimizer.applyGradients({ [half.name]: tf.tensor1d([1], "int32") }),
+    TypeError,
+    'Cannot use the gradient of "half" as it must be float32: current value is "int32"',
   );
   assertThrows(
     () => new DescentOptimizer(tf, { lr: 1, variables: [whole] }),
     TypeError,
-    'Cannot step variable "whole" as it must be float32',
+    'Cannot use variable "whole" as it must be float32',
   );
   assertThrows(
     () => optimizer.applyGradients(3 as never),
