@@ -23,8 +23,8 @@ export function copyOnDevice(tensor: TfTensor): DeviceCopy | null {
   try {
     return tensor.dataToGPU() as DeviceCopy;
   } catch (error) {
-    // tfjs keeps the values of new and of small tensors in arrays, and says so by an error.
-    if (error instanceof Error && /not on GPU/.test(error.message)) return null;
+    // The values of new and of small tensors, and of other backends, are in arrays; errors say so.
+    if (error instanceof Error && /not on GPU|readToGPU/.test(error.message)) return null;
     throw error;
   }
 }

@@ -55,6 +55,7 @@ export class DeviceViews implements Memory {
         if (bound.dataId !== null) this.#leave(bound);
         continue;
       }
+      this.#backend.tensorMap.get(variable.dataId); // moves it here from another backend
       if (this.#backend.refCount(variable.dataId) > 1) { // a clone would see what is written
         replace(variable, copyToDevice(this.#tf, this.#gpu, variable).tensorRef);
       }

@@ -89,6 +89,7 @@ export class HostViews implements Memory {
   /** Gives a variable a memory of its own, if it has none or a clone would see what is written. */
   #separate(variable: Bound["variable"]): void {
     const backend = this.#tf.backend() as TfBackend;
+    if (backend.refCount(variable.dataId) === 0) this.#viewer.view(variable); // it is moved here
     if (backend.refCount(variable.dataId) <= 1 && this.#viewer.isShown(variable)) return;
     const values = valuesOf(variable).slice();
     replace(variable, this.#tf.tensor(values, variable.shape, "float32"));

@@ -21,7 +21,24 @@ import { loadState, packState, readWeights, WEIGHTS } from "./weights.ts";
 
 const CLASS_NAME = "DescentOptimizer";
 
-class Optimizer implements Contract {
+/**
+ * An optimizer of TensorFlow.js that steps by `SGD`: for `minimize`, `applyGradients` and
+ * `model.compile`. It does not import tfjs, but takes its module.
+ *
+ * @example
+ * ```ts ignore
+ * import * as tf from "@tensorflow/tfjs";
+ * import { DescentOptimizer } from "@descent/sgd/tfjs";
+ *
+ * const optimizer = new DescentOptimizer(tf, { lr: 0.1, momentum: 0.9, nesterov: true });
+ * model.compile({ optimizer, loss: "categoricalCrossentropy" });
+ * await model.fit(xs, ys, { epochs: 5 });
+ * ```
+ *
+ * @category TensorFlow.js
+ */
+export const DescentOptimizer: DescentOptimizerConstructor = class DescentOptimizer
+  implements Contract {
   static readonly className = CLASS_NAME;
   readonly #tf: Tf;
   readonly #memory: MemoryName;
@@ -53,11 +70,11 @@ class Optimizer implements Contract {
     checkTf(tf);
     tf.serialization.registerClass({
       className: CLASS_NAME,
-      fromConfig: (_class: unknown, config: object) => Optimizer.fromConfig(tf, config),
+      fromConfig: (_class: unknown, config: object) => DescentOptimizer.fromConfig(tf, config),
     });
   }
 
-  static fromConfig(tf: Tf, config: object): Optimizer {
+  static fromConfig(tf: Tf, config: object): DescentOptimizer {
     checkObject("create the optimizer", config, "the configuration");
     return new Optimizer(
       tf,
@@ -84,6 +101,9 @@ class Optimizer implements Contract {
           ? grads
           : varList.map(({ name }) => ({ name, tensor: grads[name] })),
       );
+    } catch (error) {
+      value.dispose();
+      throw error;
     } finally {
       this.#tf.dispose(grads);
     }
@@ -172,7 +192,7 @@ class Optimizer implements Contract {
   #checkUsable(doing: string): void {
     if (this.#isDisposed) throw new Error(cannot(doing, "the optimizer has been disposed"));
   }
-}
+} as unknown as DescentOptimizerConstructor;
 
 function checkTf(tf: unknown): asserts tf is Tf {
   const { variableGrads, engine, serialization } = (tf ?? {}) as Partial<Tf>;
@@ -199,25 +219,6 @@ function tryOptions(options: SGDOptions, stepOptions: StepOptions | undefined): 
   const simple = Object.entries(stepOptions).filter(([, value]) => typeof value !== "object");
   sgd.step(Object.fromEntries(simple));
 }
-
-/**
- * An optimizer of TensorFlow.js that steps by `SGD`: for `minimize`, `applyGradients` and
- * `model.compile`. It does not import tfjs, but takes its module.
- *
- * @example
- * ```ts ignore
- * import * as tf from "@tensorflow/tfjs";
- * import { DescentOptimizer } from "@descent/sgd/tfjs";
- *
- * const optimizer = new DescentOptimizer(tf, { lr: 0.1, momentum: 0.9, nesterov: true });
- * model.compile({ optimizer, loss: "categoricalCrossentropy" });
- * await model.fit(xs, ys, { epochs: 5 });
- * ```
- *
- * @category TensorFlow.js
- */
-export const DescentOptimizer: DescentOptimizerConstructor =
-  Optimizer as unknown as DescentOptimizerConstructor;
 
 /**
  * The type of an optimizer, without that of the optimizers of tfjs.

@@ -2,6 +2,7 @@
 
 import type { Tensor } from "../core/dtype.ts";
 import type { SGDOptions } from "../core/hyperparameters.ts";
+import type { Parameter } from "../core/parameter.ts";
 import { SGD } from "../optimizer/sgd.ts";
 import type { StateDict } from "../state/dict.ts";
 import type { StepOptions } from "../step/options.ts";
@@ -37,11 +38,11 @@ export class VariableStepper {
     this.#tf = tf;
     this.#memory = chooseMemory(tf, memory);
     this.#backend = tf.getBackend();
-    const bounds = variables.map(createBound);
-    this.#memory.open(bounds);
-    this.sgd = new SGD<Tensor>(bounds.map(({ parameter }) => parameter), options);
-    if (saved !== null) loadState(this.sgd, saved);
-    this.#keep(bounds);
+    this.sgd = this.#add(variables, (params) => {
+      const sgd = new SGD<Tensor>(params, options);
+      if (saved !== null) loadState(sgd, saved);
+      return sgd;
+    });
   }
 
   /** Takes a step. */
@@ -74,14 +75,11 @@ export class VariableStepper {
 
   /** The parameters of the gradients; those of variables that are new are added. */
   #bind(pairs: readonly Pair[]): Map<Bound, TfTensor> {
-    const added = pairs.filter(([{ name }]) => !this.#bounds.has(name))
-      .map(([variable]) => createBound(variable));
+    const added = pairs.map(([variable]) => variable).filter(({ name }) => !this.#bounds.has(name));
     if (added.length > 0) {
-      this.#memory.open(added);
       const { momentumBits, ...first } = this.sgd.paramGroups[0];
-      const params = added.map(({ parameter }) => parameter);
-      this.sgd.addParamGroup({ ...hyperparametersOf(first), momentumBits, params });
-      this.#keep(added);
+      const options = { ...hyperparametersOf(first), momentumBits };
+      this.#add(added, (params) => this.sgd.addParamGroup({ ...options, params }));
     }
     const gradients = new Map<Bound, TfTensor>();
     for (const [variable, gradient] of pairs) {
@@ -92,7 +90,17 @@ export class VariableStepper {
     return gradients;
   }
 
-  #keep(bounds: readonly Bound[]): void {
-    for (const bound of bounds) this.#bounds.set(bound.variable.name, bound);
+  /** Makes parameters of variables and gives them to the optimizer; if it throws, it is as before. */
+  #add<T>(variables: readonly TfVariable[], give: (params: Parameter<Tensor>[]) => T): T {
+    const bounds = variables.map(createBound);
+    try {
+      this.#memory.open(bounds);
+      const result = give(bounds.map(({ parameter }) => parameter));
+      for (const bound of bounds) this.#bounds.set(bound.variable.name, bound);
+      return result;
+    } catch (error) {
+      this.#memory.release(bounds);
+      throw error;
+    }
   }
 }

@@ -2,7 +2,7 @@
 
 import { decodeStateDict, encodeStateDict } from "../checkpoint/encoding.ts";
 import type { Tensor } from "../core/dtype.ts";
-import { cannot, checkArray, describe, refusal } from "../core/validate.ts";
+import { checkArray, describe, refusal } from "../core/validate.ts";
 import type { SGD } from "../optimizer/sgd.ts";
 import type { ParamGroupStateDict, StateDict } from "../state/dict.ts";
 import type { NamedTfTensor } from "./api.ts";
@@ -74,8 +74,8 @@ export function loadState(sgd: SGD<Tensor>, saved: StateDict | null): void {
     list.reduce((sum, { params }) => sum + params.length, 0)
   );
   if (count !== savedCount) {
-    const reason = `the optimizer must have as many variables: ${count}`;
-    throw new RangeError(cannot("load the state", reason, `the state has ${savedCount}`));
+    const reason = `it must be of ${count} variables, like the optimizer`;
+    throw new RangeError(refusal("load the state", reason, savedCount, "number"));
   }
   const isAlike = groups.length === saved.param_groups.length;
   const param_groups = groups.map((group, i) => {

@@ -2,8 +2,10 @@
 
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { SGD } from "@descent/sgd";
+import { exponentialLR, LRScheduler } from "@descent/sgd/schedules";
 import { DescentOptimizer } from "@descent/sgd/tfjs";
 import type { DescentOptimizerOptions } from "@descent/sgd/tfjs";
+import type { Variable } from "@tensorflow/tfjs";
 import { BACKENDS, testAll, testOn } from "./libraries.ts";
 import type { Tf } from "./libraries.ts";
 import { createData, createModel, FIT, save, weightsOf } from "./models.ts";
@@ -148,4 +150,21 @@ testAll("stepOptions go to every step", async (tf, memory) => {
   const { gradNorm, clipCoefficients } = sgd!.lastStep!;
   assert(gradNorm! > 1e-3);
   assert(clipCoefficients![0] < 1);
+});
+
+testAll("a scheduler sets the learning rate of a fit, from the first step on", async (tf, memory) => {
+  const { x, y } = createData(tf);
+  const model = createModel(tf);
+  const variables = model.trainableWeights.map((weight) => weight.read() as Variable);
+  const optimizer = new DescentOptimizer(tf, { lr: 0.8, memory, variables });
+  const scheduler = new LRScheduler(optimizer.sgd!, exponentialLR({ gamma: 0.5 }));
+  model.compile({ optimizer, loss: "categoricalCrossentropy" });
+  const rates: number[] = [];
+  const onEpochEnd = () => {
+    scheduler.step();
+    rates.push(optimizer.sgd!.paramGroups[0].lr);
+  };
+  await model.fit(x, y, { ...FIT, epochs: 3, callbacks: { onEpochEnd } });
+  assertEquals(rates, [0.4, 0.2, 0.1]);
+  assertEquals(optimizer.sgd!.paramGroups.length, 1);
 });

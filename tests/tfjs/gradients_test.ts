@@ -216,7 +216,23 @@ testAll("optimizer.sgd has the values of variables as they are", async (tf, memo
   assertEquals(await parametersOf(), [5, 6]);
 });
 
-testOn("wasm", "views see variables and gradients that another backend has", async (tf) => {
+for (const backend of ["wasm", "webgpu"] as const) {
+  for (const memory of ["copy", "view"] as const) {
+    testOn(backend, `what another backend has is stepped, memory "${memory}"`, async (tf) => {
+      await tf.setBackend("cpu");
+      const a = variable(tf, [1, 2]);
+      const clone = a.clone();
+      const gradient = tf.tensor1d([1, 1]);
+      await tf.setBackend(backend);
+      const optimizer = new DescentOptimizer(tf, { lr: 1, memory });
+      for (let step = 0; step < 2; step++) optimizer.applyGradients({ [a.name]: gradient });
+      assertEquals(await valuesOf(a), [-1, 0]);
+      assertEquals(await valuesOf(clone), [1, 2]);
+    });
+  }
+}
+
+testOn("wasm", "views survive that memory grows for what another backend has", async (tf) => {
   await tf.setBackend("cpu");
   const variables = [variable(tf, [1, 2]), variable(tf, [3])];
   const large = variable(tf, Array.from({ length: 9_000_000 }, () => 1));

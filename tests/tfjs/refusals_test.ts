@@ -116,7 +116,7 @@ testOn("cpu", "weights of other optimizers, and of other variables, are refused"
   await assertRejects(
     () => other.setWeights(weights),
     RangeError,
-    "Cannot load the state as the optimizer must have as many variables: 2: the state has 1",
+    "Cannot load the state as it must be of 2 variables, like the optimizer: current number is 1",
   );
 });
 
