@@ -1,6 +1,6 @@
 /** The variables of an optimizer, and the parameters that stand for them. */
 
-import { cannot, wrongType } from "../core/validate.ts";
+import { cannot, describe, wrongType } from "../core/validate.ts";
 import type { Tf, TfGradients, TfTensor, TfVariable } from "./api.ts";
 import { sizeOf } from "./memory.ts";
 import type { Bound } from "./memory.ts";
@@ -12,7 +12,7 @@ export type Pair = readonly [variable: TfVariable, gradient: TfTensor | null];
  * Finds the variables of gradients.
  *
  * @throws {TypeError} If gradients are of another type, or one or its variable is not float32.
- * @throws {RangeError} If there is no variable of a name.
+ * @throws {RangeError} If there is no variable of a name, or a name is repeated.
  */
 export function readGradients(tf: Tf, gradients: TfGradients): Pair[] {
   if (typeof gradients !== "object" || gradients === null) {
@@ -22,12 +22,8 @@ export function readGradients(tf: Tf, gradients: TfGradients): Pair[] {
   const named = Array.isArray(gradients)
     ? gradients.map(({ name, tensor }) => [name, tensor] as const)
     : Object.entries(gradients);
+  checkNames(named.map(([name]) => name), registeredVariables);
   return named.flatMap(([name, gradient]): Pair[] => {
-    if (!Object.hasOwn(registeredVariables, name)) {
-      throw new RangeError(
-        cannot("apply the gradients", `tfjs must have a variable of each name`, `"${name}"`),
-      );
-    }
     const variable = registeredVariables[name];
     const isFloat = variable.dtype === "float32";
     if (gradient === null || gradient === undefined) return isFloat ? [[variable, null]] : [];
@@ -35,6 +31,21 @@ export function readGradients(tf: Tf, gradients: TfGradients): Pair[] {
     if (gradient.dtype !== "float32") throw dtypeError(gradient, `the gradient of "${name}"`);
     return [[variable, gradient]];
   });
+}
+
+function checkNames(names: readonly string[], variables: object): void {
+  const doing = "apply the gradients";
+  const unknown = names.find((name) => !Object.hasOwn(variables, name));
+  if (unknown !== undefined) {
+    const reason = "tfjs must have a variable of each name";
+    throw new RangeError(cannot(doing, reason, `it has none of name ${describe(unknown)}`));
+  }
+  const seen = new Set<string>();
+  const repeated = names.find((name) => seen.size === seen.add(name).size);
+  if (repeated !== undefined) {
+    const reason = "a variable must have one gradient";
+    throw new RangeError(cannot(doing, reason, `${describe(repeated)} has several`));
+  }
 }
 
 /**

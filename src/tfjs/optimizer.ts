@@ -76,7 +76,7 @@ export const DescentOptimizer: DescentOptimizerConstructor = class DescentOptimi
 
   static fromConfig(tf: Tf, config: object): DescentOptimizer {
     checkObject("create the optimizer", config, "the configuration");
-    return new Optimizer(
+    return new DescentOptimizer(
       tf,
       fromConfig(config as OptimizerConfig) as unknown as DescentOptimizerOptions,
     );

@@ -60,18 +60,23 @@ testOn("cpu", "options are checked when the optimizer is made", (tf) => {
 testOn("cpu", "gradients are refused that have no variable of float32", (tf) => {
   const optimizer = new DescentOptimizer(tf, { lr: 1 });
   const whole = tf.variable(tf.tensor1d([1], "int32"), true, "whole");
+  const half = tf.variable(tf.tensor1d([1]), true, "half");
   const gradient = tf.tensor1d([1]);
   assertThrows(
     () => optimizer.applyGradients({ nobody: gradient }),
     RangeError,
-    'Cannot apply the gradients as tfjs must have a variable of each name: "nobody"',
+    'Cannot apply the gradients as tfjs must have a variable of each name: it has none of name "nobody"',
+  );
+  assertThrows(
+    () => optimizer.applyGradients(["half", "half"].map((name) => ({ name, tensor: gradient }))),
+    RangeError,
+    'Cannot apply the gradients as a variable must have one gradient: "half" has several',
   );
   assertThrows(
     () => optimizer.applyGradients([{ name: whole.name, tensor: gradient }]),
     TypeError,
     'Cannot use variable "whole" as it must be float32: current value is "int32"',
   );
-  const half = tf.variable(tf.tensor1d([1]), true, "half");
   assertThrows(
     () => optimizer.applyGradients({ [half.name]: tf.tensor1d([1], "int32") }),
     TypeError,
