@@ -152,19 +152,22 @@ testAll("stepOptions go to every step", async (tf, memory) => {
   assert(clipCoefficients![0] < 1);
 });
 
-testAll("a scheduler sets the learning rate of a fit, from the first step on", async (tf, memory) => {
-  const { x, y } = createData(tf);
-  const model = createModel(tf);
-  const variables = model.trainableWeights.map((weight) => weight.read() as Variable);
-  const optimizer = new DescentOptimizer(tf, { lr: 0.8, memory, variables });
-  const scheduler = new LRScheduler(optimizer.sgd!, exponentialLR({ gamma: 0.5 }));
-  model.compile({ optimizer, loss: "categoricalCrossentropy" });
-  const rates: number[] = [];
-  const onEpochEnd = () => {
-    scheduler.step();
-    rates.push(optimizer.sgd!.paramGroups[0].lr);
-  };
-  await model.fit(x, y, { ...FIT, epochs: 3, callbacks: { onEpochEnd } });
-  assertEquals(rates, [0.4, 0.2, 0.1]);
-  assertEquals(optimizer.sgd!.paramGroups.length, 1);
-});
+testAll(
+  "a scheduler sets the learning rate of a fit, from the first step on",
+  async (tf, memory) => {
+    const { x, y } = createData(tf);
+    const model = createModel(tf);
+    const variables = model.trainableWeights.map((weight) => weight.read() as Variable);
+    const optimizer = new DescentOptimizer(tf, { lr: 0.8, memory, variables });
+    const scheduler = new LRScheduler(optimizer.sgd!, exponentialLR({ gamma: 0.5 }));
+    model.compile({ optimizer, loss: "categoricalCrossentropy" });
+    const rates: number[] = [];
+    const onEpochEnd = () => {
+      scheduler.step();
+      rates.push(optimizer.sgd!.paramGroups[0].lr);
+    };
+    await model.fit(x, y, { ...FIT, epochs: 3, callbacks: { onEpochEnd } });
+    assertEquals(rates, [0.4, 0.2, 0.1]);
+    assertEquals(optimizer.sgd!.paramGroups.length, 1);
+  },
+);
