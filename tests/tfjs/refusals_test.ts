@@ -134,7 +134,10 @@ function withBackend(tf: Tf, change: (backend: object) => object): Tf {
 /** An object that has everything of another but some members. */
 function without(object: object, ...names: string[]): object {
   return new Proxy(object, {
-    get: (target, name) => names.includes(name as string) ? undefined : Reflect.get(target, name),
+    get: (target, name) => {
+      const value = names.includes(name as string) ? undefined : Reflect.get(target, name);
+      return typeof value === "function" ? value.bind(target) : value; // as its own methods see it
+    },
   });
 }
 
@@ -165,6 +168,20 @@ for (
     assertEquals(tf.memory().numTensors, count);
     make("copy").applyGradients({ [a.name]: tf.tensor1d([1]) });
     assertEquals([...a.dataSync()], [0]);
+  });
+}
+
+for (const name of ["tensorMap", "uploadToGPU", "endComputePassEncoder", "submitQueue"]) {
+  testOn("webgpu", `views are refused if the backend has no ${name}`, async (tf) => {
+    const a = tf.variable(tf.tensor1d([1]), true);
+    const changed = withBackend(tf, (backend) => without(backend, name));
+    const count = tf.memory().numTensors;
+    const make = (memory: "copy" | "view") =>
+      new DescentOptimizer(changed, { lr: 1, memory, variables: [a] });
+    assertThrows(() => make("view"), Error, `${NO_VIEW}webgpu: use memory "copy"`);
+    assertEquals(tf.memory().numTensors, count);
+    make("copy").applyGradients({ [a.name]: tf.tensor1d([1]) });
+    assertEquals([...await a.data()], [0]);
   });
 }
 
