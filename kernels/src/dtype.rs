@@ -121,7 +121,7 @@ fn widen_bf16(x: bf16) -> f32 {
 
 /// The nearest bfloat16, ties to even.
 #[inline(always)]
-fn nearest_bf16(x: f32) -> bf16 {
+pub(crate) fn nearest_bf16(x: f32) -> bf16 {
     let bits = x.to_bits();
     let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
     bf16::from_bits(if x.is_nan() { 0x7fc0 } else { rounded as u16 })

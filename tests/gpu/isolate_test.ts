@@ -10,22 +10,18 @@ const FEW = 2;
 const MANY = 20;
 const program = fromFileUrl(new URL("./isolates.ts", import.meta.url));
 
+/** How workers end. */
+const ENDINGS = ["return", "exit", "close", "throw", "terminate", "a read that is under way"];
+
 /**
- * How workers end, and by how much memory may grow. A device that stays open is 0.25 for each worker;
- * the memory that a read takes on a thread of Deno's is kept for later ones.
+ * By how much memory may grow. A device that stays open is 0.25 for each worker, so those of 3 of them
+ * are noticed; what allocators keep for later workers is 0.05 to 0.2 in all.
  */
-const ENDINGS = {
-  "return": 0.1,
-  "exit": 0.1,
-  "close": 0.1,
-  "throw": 0.1,
-  "terminate": 0.1,
-  "a read that is under way": 0.25,
-};
+const GROWTH = 0.5;
 
 const missing = absence ?? (Deno.build.os === "linux" ? undefined : "only on Linux");
 
-for (const [how, growth] of Object.entries(ENDINGS)) {
+for (const how of ENDINGS) {
   Deno.test({
     name: `gpu: workers that end by ${how} leave no device open${
       missing === undefined ? "" : ` (skipped: ${missing})`
@@ -39,7 +35,7 @@ for (const [how, growth] of Object.entries(ENDINGS)) {
       assertEquals(code, 0, err);
       const [few, many] = JSON.parse(out) as { memory: number; threads: number }[];
       const text = `after ${FEW} and ${MANY} workers: ${out}`;
-      assert(many.memory <= (1 + growth) * few.memory, text);
+      assert(many.memory <= (1 + GROWTH) * few.memory, text);
       assert(many.threads <= 1.1 * few.threads, text);
     },
   });

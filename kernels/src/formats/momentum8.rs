@@ -9,14 +9,14 @@
 //! The values of a tensor, padded with zeros to a multiple of [`ALIGN`] bytes, and its scales lie behind
 //! each other.
 
-use crate::registers::{BLOCK, Bits, Floats, Registers, each, load, store};
+use crate::registers::{BLOCK, Bits, Floats, Registers, each, in_pairs, load, store};
 use pulp::{Scalar, Simd};
 
 /// Bytes to whose multiples values are padded.
 pub const ALIGN: usize = 64;
 
 /// What stands for NaN and for what is not finite.
-const NOT_FINITE: i32 = -128;
+const NOT_FINITE: i8 = -128;
 /// The largest magnitude that is stored, 127 * 2^121, as bits.
 const LARGEST: i32 = 0x7f7e_0000;
 
@@ -37,15 +37,30 @@ pub(crate) fn decode<R: Registers, const K: usize>(
     values: &[i8; BLOCK],
     scale: u8,
 ) -> [Floats<R>; K] {
-    let simd = r.simd();
-    let unit = simd.splat_f32s(f32::from_bits(u32::from(scale) << 23));
-    let (nan, mark) = (simd.splat_f32s(f32::NAN), simd.splat_i32s(NOT_FINITE));
     let bytes: [R::Bytes; K] = load(values);
-    each!(K, i => {
-        let integers = r.widen_signed_bytes(bytes[i]);
-        let marked = simd.equal_i32s(integers, mark);
-        simd.select_f32s(marked, nan, simd.mul_f32s(r.floats(integers), unit))
-    })
+    let mut is_marked = false;
+    for i in (0..K).step_by(2) {
+        is_marked |= r.any_least([bytes[i], bytes[i + 1]]);
+    }
+    if is_marked {
+        return load(&decode_marked(values, scale));
+    }
+    let simd = r.simd();
+    let unit = simd.splat_f32s(unit_of(scale));
+    each!(K, i => simd.mul_f32s(r.floats(r.widen_signed_bytes(bytes[i])), unit))
+}
+
+#[inline(always)]
+fn unit_of(scale: u8) -> f32 {
+    f32::from_bits(u32::from(scale) << 23)
+}
+
+/// As [`decode`], of a block of which not all is finite: one number at a time.
+#[cold]
+#[inline(never)]
+fn decode_marked(values: &[i8; BLOCK], scale: u8) -> [f32; BLOCK] {
+    values
+        .map(|value| if value == NOT_FINITE { f32::NAN } else { f32::from(value) * unit_of(scale) })
 }
 
 /// Stores the momentum of a block, dithered by numbers, and returns its scale.
@@ -72,10 +87,11 @@ pub(crate) fn encode<R: Registers, const K: usize>(
     }
     let (scale, inverse) = scale_of(largest);
     let inverse = simd.splat_f32s(inverse);
-    let bytes: [R::Bytes; K] = each!(K, i => {
+    let integers = each!(K, i => {
         let z = dithered(r, simd.mul_f32s(momentum[i], inverse), numbers[i]);
-        r.narrow_to_bytes(simd.transmute_u32s_i32s(r.integers(z)))
+        simd.transmute_u32s_i32s(r.integers(z))
     });
+    let bytes: [R::Bytes; K] = in_pairs!(K, i => r.lowest_bytes([integers[i], integers[i + 1]]));
     store(values, bytes);
     scale
 }
@@ -97,7 +113,7 @@ fn encode_marked(from: &[f32; BLOCK], numbers: &[u32; BLOCK], values: &mut [i8; 
     for (value, (x, &number)) in values.iter_mut().zip(from.iter().zip(numbers)) {
         let z = dithered(Scalar, x * inverse, number);
         let is_finite = magnitude(x) <= LARGEST;
-        *value = if is_finite { Scalar.integers(z) as i8 } else { NOT_FINITE as i8 };
+        *value = if is_finite { Scalar.integers(z) as i8 } else { NOT_FINITE };
     }
     scale
 }

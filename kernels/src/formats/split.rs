@@ -5,9 +5,8 @@
 //! than half a unit of bfloat16, and never makes NaN of a number.
 
 use super::words::nan_words;
-use crate::registers::{BLOCK, Bits, Floats, Registers, each, load, store};
-use pulp::Simd;
-use pulp::bytemuck::Zeroable;
+use crate::registers::{BLOCK, Bits, Floats, Registers, each, has_nan, in_pairs, load, store};
+use pulp::{Scalar, Simd};
 
 /// Masters of a block with 16-bit corrections.
 #[inline(always)]
@@ -16,11 +15,14 @@ pub(crate) fn join<R: Registers, const K: usize>(
     params: &[u16; BLOCK],
     corrections: &[u16; BLOCK],
 ) -> [Floats<R>; K] {
-    let (params, corrections): ([R::Words; K], [R::Words; K]) = (load(params), load(corrections));
-    each!(K, i => {
-        let correction = r.simd().transmute_u32s_i32s(r.widen_signed_words(corrections[i]));
-        corrected(r, params[i], correction)
-    })
+    let (upper, lower): ([R::Words; K], [R::Words; K]) = (load(params), load(corrections));
+    let bits =
+        in_pairs!(K, i => r.raise_plus_words([upper[i], upper[i + 1]], [lower[i], lower[i + 1]]));
+    let masters = each!(K, i => r.simd().transmute_f32s_u32s(bits[i]));
+    if !has_nan(r, &masters) {
+        return masters;
+    }
+    load(&corrected(params, &corrections.map(|word| i32::from(word as i16))))
 }
 
 /// As [`join`], with 8-bit corrections, in units of 256.
@@ -30,22 +32,26 @@ pub(crate) fn join24<R: Registers, const K: usize>(
     params: &[u16; BLOCK],
     corrections: &[i8; BLOCK],
 ) -> [Floats<R>; K] {
-    let (params, corrections): ([R::Words; K], [R::Bytes; K]) = (load(params), load(corrections));
-    each!(K, i => {
-        let correction = r.simd().transmute_u32s_i32s(r.widen_signed_bytes(corrections[i]));
-        corrected(r, params[i], r.shl::<8>(correction))
-    })
+    let (upper, lower): ([R::Words; K], [R::Bytes; K]) = (load(params), load(corrections));
+    let bits =
+        in_pairs!(K, i => r.raise_plus_bytes([upper[i], upper[i + 1]], [lower[i], lower[i + 1]]));
+    let masters = each!(K, i => r.simd().transmute_f32s_u32s(bits[i]));
+    if !has_nan(r, &masters) {
+        return masters;
+    }
+    load(&corrected(params, &corrections.map(|byte| 256 * i32::from(byte))))
 }
 
-/// Parameters with their corrections. A correction that would make NaN of a zero, by taking it below
-/// itself, or of an infinity belongs to another parameter and is left out.
-#[inline(always)]
-fn corrected<R: Registers>(r: R, params: R::Words, correction: Bits<R>) -> Floats<R> {
-    let simd = r.simd();
-    let upper = r.shl::<16>(r.widen_words(params));
-    let master = simd.transmute_f32s_u32s(simd.add_u32s(upper, correction));
-    let ordered = simd.equal_f32s(master, master);
-    simd.select_f32s(ordered, master, simd.transmute_f32s_u32s(upper))
+/// Parameters with their corrections, one number at a time. A correction that would make NaN of a zero,
+/// by taking it below itself, or of an infinity belongs to another parameter and is left out.
+#[cold]
+#[inline(never)]
+fn corrected(params: &[u16; BLOCK], corrections: &[i32; BLOCK]) -> [f32; BLOCK] {
+    std::array::from_fn(|i| {
+        let upper = u32::from(params[i]) << 16;
+        let master = f32::from_bits(upper.wrapping_add_signed(corrections[i]));
+        if master.is_nan() { f32::from_bits(upper) } else { master }
+    })
 }
 
 /// Stores the masters of a block with 16-bit corrections.
@@ -56,14 +62,10 @@ pub(crate) fn split<R: Registers, const K: usize>(
     params: &mut [u16; BLOCK],
     corrections: &mut [u16; BLOCK],
 ) {
-    let (mut words, mut lower_words) = ([R::Words::zeroed(); K], [R::Words::zeroed(); K]);
-    for i in 0..K {
-        let (upper, lower) = halves(r, masters[i], r.simd().transmute_u32s_f32s(masters[i]));
-        words[i] = r.narrow_to_words(upper);
-        lower_words[i] = r.narrow_to_words(lower);
-    }
-    store(params, words);
-    store(corrections, lower_words);
+    let bits = each!(K, i => r.simd().transmute_u32s_f32s(masters[i]));
+    let lower = store_upper(r, masters, bits, params);
+    let words: [R::Words; K] = in_pairs!(K, i => r.lower_words([lower[i], lower[i + 1]]));
+    store(corrections, words);
 }
 
 /// As [`split`], with 8-bit corrections: the masters are rounded to 24 bits, dithered by numbers.
@@ -76,26 +78,48 @@ pub(crate) fn split24<R: Registers, const K: usize>(
     corrections: &mut [i8; BLOCK],
 ) {
     let simd = r.simd();
-    let (mut words, mut bytes) = ([R::Words::zeroed(); K], [R::Bytes::zeroed(); K]);
-    for i in 0..K {
-        let bits = simd.transmute_u32s_f32s(masters[i]);
-        let dithered = simd.add_u32s(bits, r.shr::<24>(numbers[i]));
-        let rounded = simd.and_u32s(dithered, simd.splat_u32s(!0xff));
-        let (upper, lower) = halves(r, masters[i], rounded);
-        words[i] = r.narrow_to_words(upper);
-        bytes[i] = r.narrow_to_bytes(r.shr::<8>(lower));
-    }
-    store(params, words);
+    // The lowest 8 bits are cut off with what is below the correction; no carry comes from them.
+    let bits = each!(K, i => {
+        simd.add_u32s(simd.transmute_u32s_f32s(masters[i]), r.shr::<24>(numbers[i]))
+    });
+    let lower = store_upper(r, masters, bits, params);
+    let bytes: [R::Bytes; K] = in_pairs!(K, i => r.second_bytes([lower[i], lower[i + 1]]));
     store(corrections, bytes);
 }
 
-/// The parameter of a master's bits and what it has to be corrected by, of which the upper half means
-/// nothing. NaN gets a parameter that is NaN, and the correction 0.
+/// Stores the parameters of masters with some bits, and returns what these have to be corrected by, of
+/// which the upper half means nothing. NaN gets a parameter that is NaN, and the correction 0.
 #[inline(always)]
-fn halves<R: Registers>(r: R, master: Floats<R>, bits: Bits<R>) -> (Bits<R>, Bits<R>) {
+fn store_upper<R: Registers, const K: usize>(
+    r: R,
+    masters: [Floats<R>; K],
+    bits: [Bits<R>; K],
+    params: &mut [u16; BLOCK],
+) -> [Bits<R>; K] {
     let simd = r.simd();
-    let ordered = simd.equal_f32s(master, master);
-    let upper = r.shr::<16>(simd.add_u32s(bits, simd.splat_u32s(0x8000)));
-    let upper = simd.select_u32s(ordered, upper, nan_words(r, master));
-    (upper, simd.select_u32s(ordered, bits, simd.splat_u32s(0)))
+    if has_nan(r, &masters) {
+        let (mut from, mut lower) = ([0.0; BLOCK], [0; BLOCK]);
+        store(&mut from, masters);
+        store(&mut lower, bits);
+        store_numbers(&from, &mut lower, params);
+        return load(&lower);
+    }
+    let half = simd.splat_u32s(0x8000);
+    let rounded = each!(K, i => simd.add_u32s(bits[i], half));
+    let words: [R::Words; K] = in_pairs!(K, i => r.upper_words([rounded[i], rounded[i + 1]]));
+    store(params, words);
+    bits
+}
+
+/// As [`store_upper`], one number at a time.
+#[cold]
+#[inline(never)]
+fn store_numbers(masters: &[f32; BLOCK], bits: &mut [u32; BLOCK], params: &mut [u16; BLOCK]) {
+    for ((master, bits), param) in masters.iter().zip(bits).zip(params) {
+        if master.is_nan() {
+            (*param, *bits) = (nan_words(Scalar, *master) as u16, 0);
+        } else {
+            *param = (bits.wrapping_add(0x8000) >> 16) as u16;
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! What a SIMD level does besides pulp's [`Simd`]: conversions in registers.
 
 use pulp::Simd;
-use pulp::bytemuck::Pod;
+use pulp::bytemuck::{Pod, bytes_of};
 
 /// Vectors of float32.
 pub(crate) type Floats<R> = <<R as Registers>::Simd as Simd>::f32s;
@@ -36,6 +36,8 @@ pub trait Registers: Copy {
     fn floats(self, values: Ints<Self>) -> Floats<Self>;
     /// The nearest integers, ties to even, of numbers below 2^22; anything for others.
     fn integers(self, values: Floats<Self>) -> Ints<Self>;
+    /// Whether an element of either is NaN.
+    fn any_nan(self, a: Floats<Self>, b: Floats<Self>) -> bool;
     /// The largest element.
     fn largest(self, values: Ints<Self>) -> i32;
     /// Shifts zeros in from the right.
@@ -46,4 +48,64 @@ pub trait Registers: Copy {
     fn widen_f16(self, words: Self::Words) -> Floats<Self>;
     /// The nearest float16, ties to even; of a NaN its sign and 0x7e00.
     fn narrow_f16(self, values: Floats<Self>) -> Self::Words;
+
+    // Of two vectors at a time, as wide levels have instructions for these.
+
+    /// The lower halves of integers.
+    #[inline(always)]
+    fn lower_words(self, [a, b]: [Bits<Self>; 2]) -> [Self::Words; 2] {
+        [self.narrow_to_words(a), self.narrow_to_words(b)]
+    }
+    /// The upper halves of integers.
+    #[inline(always)]
+    fn upper_words(self, [a, b]: [Bits<Self>; 2]) -> [Self::Words; 2] {
+        self.lower_words([self.shr::<16>(a), self.shr::<16>(b)])
+    }
+    /// The lowest bytes of integers.
+    #[inline(always)]
+    fn lowest_bytes(self, [a, b]: [Bits<Self>; 2]) -> [Self::Bytes; 2] {
+        [self.narrow_to_bytes(a), self.narrow_to_bytes(b)]
+    }
+    /// The second lowest bytes of integers.
+    #[inline(always)]
+    fn second_bytes(self, [a, b]: [Bits<Self>; 2]) -> [Self::Bytes; 2] {
+        self.lowest_bytes([self.shr::<8>(a), self.shr::<8>(b)])
+    }
+    /// Whether one of the bytes is the least that there is.
+    #[inline(always)]
+    fn any_least(self, bytes: [Self::Bytes; 2]) -> bool {
+        bytes_of(&bytes).contains(&0x80)
+    }
+    /// Words as upper halves, above zeros.
+    #[inline(always)]
+    fn raise_words(self, [a, b]: [Self::Words; 2]) -> [Bits<Self>; 2] {
+        [self.shl::<16>(self.widen_words(a)), self.shl::<16>(self.widen_words(b))]
+    }
+    /// Words as upper halves, plus signed words.
+    #[inline(always)]
+    fn raise_plus_words(
+        self,
+        upper: [Self::Words; 2],
+        [a, b]: [Self::Words; 2],
+    ) -> [Bits<Self>; 2] {
+        let simd = self.simd();
+        let [upper_a, upper_b] = self.raise_words(upper);
+        let wide = |words| simd.transmute_u32s_i32s(self.widen_signed_words(words));
+        [simd.add_u32s(upper_a, wide(a)), simd.add_u32s(upper_b, wide(b))]
+    }
+    /// Words as upper halves, plus signed bytes in units of 256.
+    #[inline(always)]
+    fn raise_plus_bytes(
+        self,
+        upper: [Self::Words; 2],
+        [a, b]: [Self::Bytes; 2],
+    ) -> [Bits<Self>; 2] {
+        let simd = self.simd();
+        let [upper_a, upper_b] = self.raise_words(upper);
+        let wide = |bytes| simd.transmute_u32s_i32s(self.widen_signed_bytes(bytes));
+        [
+            simd.add_u32s(upper_a, self.shl::<8>(wide(a))),
+            simd.add_u32s(upper_b, self.shl::<8>(wide(b))),
+        ]
+    }
 }

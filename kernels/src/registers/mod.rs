@@ -55,3 +55,25 @@ pub(crate) fn store<T: Pod, V: Pod, const K: usize>(to: &mut [T; BLOCK], values:
         bytes.copy_from_slice(bytes_of(&values[i]));
     }
 }
+
+/// Whether an element of a block is NaN. Two vectors take one comparison.
+#[inline(always)]
+pub(crate) fn has_nan<R: Registers, const K: usize>(r: R, values: &[Floats<R>; K]) -> bool {
+    let mut any = false;
+    for i in (0..K).step_by(2) {
+        any |= r.any_nan(values[i], values[(i + 1) % K]);
+    }
+    any
+}
+
+/// What a function of two vectors makes of those of a block.
+macro_rules! in_pairs {
+    ($K:ident, $i:ident => $pair:expr) => {{
+        let mut vectors = [pulp::bytemuck::Zeroable::zeroed(); $K];
+        for $i in (0..$K).step_by(2) {
+            [vectors[$i], vectors[($i + 1) % $K]] = $pair;
+        }
+        vectors
+    }};
+}
+pub(crate) use in_pairs;

@@ -50,6 +50,12 @@ impl Registers for Neon {
         cast(self.neon.vcvtnq_s32_f32(cast(values)))
     }
     #[inline(always)]
+    fn any_nan(self, a: f32x4, b: f32x4) -> bool {
+        let neon = self.neon;
+        let (a, b) = (neon.vceqq_f32(cast(a), cast(a)), neon.vceqq_f32(cast(b), cast(b)));
+        neon.vminvq_u32(neon.vandq_u32(a, b)) == 0
+    }
+    #[inline(always)]
     fn largest(self, values: i32x4) -> i32 {
         self.neon.vmaxvq_s32(cast(values))
     }

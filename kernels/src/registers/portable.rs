@@ -44,6 +44,10 @@ impl Registers for Scalar {
         ((value + 12_582_912.0) - 12_582_912.0) as i32
     }
     #[inline(always)]
+    fn any_nan(self, a: f32, b: f32) -> bool {
+        a.is_nan() || b.is_nan()
+    }
+    #[inline(always)]
     fn largest(self, value: i32) -> i32 {
         value
     }

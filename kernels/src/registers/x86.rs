@@ -4,7 +4,7 @@ use super::level::Registers;
 use pulp::bytemuck::cast;
 use pulp::x86::{V3, V4};
 use pulp::{Simd, f32x8, f32x16, i32x8, i32x16, u32x8, u32x16};
-use std::arch::x86_64::{__m128i, __m256, __m256i};
+use std::arch::x86_64::{__m128i, __m256, __m256i, __m512i};
 
 pulp::simd_type!({
     /// AVX2 with FMA, which is pulp's [`V3`], and F16C, which pulp has no functions for.
@@ -100,12 +100,24 @@ impl Registers for Avx2 {
         bytes
     }
     #[inline(always)]
+    fn any_least(self, bytes: [i64; 2]) -> bool {
+        let sse2 = self.sse2;
+        let equal = sse2._mm_cmpeq_epi8(cast(bytes), sse2._mm_set1_epi8(i8::MIN));
+        sse2._mm_movemask_epi8(equal) != 0
+    }
+    #[inline(always)]
     fn floats(self, values: i32x8) -> f32x8 {
         cast(self.avx._mm256_cvtepi32_ps(cast(values)))
     }
     #[inline(always)]
     fn integers(self, values: f32x8) -> i32x8 {
         cast(self.avx._mm256_cvtps_epi32(cast(values)))
+    }
+    #[inline(always)]
+    fn any_nan(self, a: f32x8, b: f32x8) -> bool {
+        let unordered =
+            self.avx._mm256_cmp_ps::<{ std::arch::x86_64::_CMP_UNORD_Q }>(cast(a), cast(b));
+        self.avx._mm256_movemask_ps(unordered) != 0
     }
     #[inline(always)]
     fn largest(self, values: i32x8) -> i32 {
@@ -178,6 +190,11 @@ impl Registers for V4 {
         cast(self.avx512f._mm512_cvtps_epi32(cast(values)))
     }
     #[inline(always)]
+    fn any_nan(self, a: f32x16, b: f32x16) -> bool {
+        self.avx512f._mm512_cmp_ps_mask::<{ std::arch::x86_64::_CMP_UNORD_Q }>(cast(a), cast(b))
+            != 0
+    }
+    #[inline(always)]
     fn largest(self, values: i32x16) -> i32 {
         self.avx512f._mm512_reduce_max_epi32(cast(values))
     }
@@ -198,6 +215,84 @@ impl Registers for V4 {
         let values = plain_nan(self, values);
         self.avx512f._mm512_cvtps_ph::<NEAREST>(cast(values))
     }
+
+    #[inline(always)]
+    fn lower_words(self, [a, b]: [u32x16; 2]) -> [__m256i; 2] {
+        let order = cast(words_from(0, 2));
+        cast(self.avx512bw._mm512_permutex2var_epi16(cast(a), order, cast(b)))
+    }
+    #[inline(always)]
+    fn upper_words(self, [a, b]: [u32x16; 2]) -> [__m256i; 2] {
+        let order = cast(words_from(1, 2));
+        cast(self.avx512bw._mm512_permutex2var_epi16(cast(a), order, cast(b)))
+    }
+    #[inline(always)]
+    fn lowest_bytes(self, values: [u32x16; 2]) -> [__m128i; 2] {
+        cast(self.avx512bw._mm512_cvtepi16_epi8(cast(self.lower_words(values))))
+    }
+    #[inline(always)]
+    fn second_bytes(self, values: [u32x16; 2]) -> [__m128i; 2] {
+        let avx512 = self.avx512bw;
+        let words = avx512._mm512_srli_epi16::<8>(cast(self.lower_words(values)));
+        cast(avx512._mm512_cvtepi16_epi8(words))
+    }
+    #[inline(always)]
+    fn any_least(self, bytes: [__m128i; 2]) -> bool {
+        let least = self.avx._mm256_set1_epi8(i8::MIN);
+        self.avx512bw._mm256_cmpeq_epi8_mask(cast(bytes), least) != 0
+    }
+    #[inline(always)]
+    fn raise_words(self, words: [__m256i; 2]) -> [u32x16; 2] {
+        let raise = |from| {
+            let order = cast(pairs_from(from, from));
+            let odd = 0xaaaa_aaaa;
+            cast(self.avx512bw._mm512_maskz_permutexvar_epi16(odd, order, cast(words)))
+        };
+        [raise(0), raise(16)]
+    }
+    #[inline(always)]
+    fn raise_plus_words(self, upper: [__m256i; 2], words: [__m256i; 2]) -> [u32x16; 2] {
+        raise_plus(self, cast(upper), cast(words))
+    }
+    #[inline(always)]
+    fn raise_plus_bytes(self, upper: [__m256i; 2], bytes: [__m128i; 2]) -> [u32x16; 2] {
+        let avx512 = self.avx512bw;
+        let words = avx512._mm512_slli_epi16::<8>(avx512._mm512_cvtepi8_epi16(cast(bytes)));
+        raise_plus(self, cast(upper), words)
+    }
+}
+
+/// Words as upper halves, plus signed words: what is negative takes 1 from the upper half.
+#[inline(always)]
+fn raise_plus(level: V4, upper: __m512i, words: __m512i) -> [u32x16; 2] {
+    let avx512 = level.avx512bw;
+    let upper = avx512._mm512_add_epi16(upper, avx512._mm512_srai_epi16::<15>(words));
+    [0, 16].map(|from| {
+        let order = cast(pairs_from(from, 32 + from));
+        cast(avx512._mm512_permutex2var_epi16(words, order, upper))
+    })
+}
+
+/// The numbers of 32 words, of which each is so much above the last one.
+const fn words_from(first: u16, stride: u16) -> [u16; 32] {
+    let mut words = [0; 32];
+    let mut i = 0;
+    while i < words.len() {
+        words[i] = first + stride * i as u16;
+        i += 1;
+    }
+    words
+}
+
+/// The numbers of 16 pairs of words.
+const fn pairs_from(lower: u16, upper: u16) -> [u16; 32] {
+    let mut words = [0; 32];
+    let mut i = 0;
+    while i < words.len() {
+        words[i] = if i % 2 == 0 { lower } else { upper } + i as u16 / 2;
+        i += 1;
+    }
+    words
 }
 
 /// Takes the payload of NaN away, of which a processor keeps the upper bits.

@@ -182,7 +182,12 @@ impl<P: Storage, M: Storage> Body for Walk<'_, P, M> {
     fn run<R: Registers, const K: usize>(self, r: R) {
         let Walk { job, mut blocks, mut grads, .. } = self;
         let stepper = Stepper::<R, K>::new(r, job);
-        for block in 0..grads.len() {
+        let count = grads.len();
+        P::shorten(&mut blocks, count);
+        if stepper.lines.momentum != momentum::NONE {
+            M::shorten(&mut blocks, count);
+        }
+        for block in 0..count {
             if R::Simd::IS_SCALAR {
                 stepper.step_apart::<P, M>(&mut blocks, &mut grads, block);
             } else {
@@ -284,8 +289,8 @@ impl Grads<'_> {
     fn take<R: Registers, const K: usize>(&mut self, r: R, block: usize) -> [Floats<R>; K] {
         match self {
             Grads::F32(blocks) => blocks.take(block),
-            Grads::F16(blocks) => widen::<f16, R, K>(r, blocks.take(block)),
-            Grads::Bf16(blocks) => widen::<bf16, R, K>(r, blocks.take(block)),
+            Grads::F16(blocks) => f16::widen(r, blocks.take(block)),
+            Grads::Bf16(blocks) => bf16::widen(r, blocks.take(block)),
         }
     }
 
@@ -293,11 +298,6 @@ impl Grads<'_> {
     fn take_apart<R: Registers, const K: usize>(&mut self, r: R, block: usize) -> [Floats<R>; K] {
         self.take(r, block)
     }
-}
-
-#[inline(always)]
-fn widen<W: Word, R: Registers, const K: usize>(r: R, words: [R::Words; K]) -> [Floats<R>; K] {
-    each!(K, i => W::widen(r, words[i]))
 }
 
 /// The arithmetic of `K` vectors.

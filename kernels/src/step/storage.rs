@@ -3,7 +3,7 @@
 
 use crate::formats::words::Word;
 use crate::formats::{dither, momentum8, split};
-use crate::registers::{BLOCK, Floats, Registers, each, load, store};
+use crate::registers::{BLOCK, Floats, Registers, load, store};
 use std::marker::PhantomData;
 
 /// Whole blocks of a tensor: those of its arrays that it has.
@@ -34,8 +34,17 @@ impl Blocks<'_> {
     }
 }
 
+/// Shortens an array of blocks to so many, so that loops over these need no further checks.
+macro_rules! shorten {
+    ($blocks:expr, $count:expr, $($array:ident),+) => {
+        $($blocks.$array = &mut std::mem::take(&mut $blocks.$array)[..$count];)+
+    };
+}
+
 /// A way to store parameters or momentum.
 pub(super) trait Storage: 'static {
+    /// Shortens what it uses to so many blocks.
+    fn shorten(blocks: &mut Blocks<'_>, count: usize);
     /// The numbers of a block.
     fn load<R: Registers, const K: usize>(r: R, from: &Blocks<'_>, block: usize) -> [Floats<R>; K];
     /// Stores the numbers of a block.
@@ -72,6 +81,10 @@ pub(super) struct Wide;
 
 impl Storage for Wide {
     #[inline(always)]
+    fn shorten(blocks: &mut Blocks<'_>, count: usize) {
+        shorten!(blocks, count, wide);
+    }
+    #[inline(always)]
     fn load<R: Registers, const K: usize>(_: R, from: &Blocks<'_>, block: usize) -> [Floats<R>; K] {
         load(&from.wide[block])
     }
@@ -91,9 +104,13 @@ pub(super) struct Narrow<W>(PhantomData<W>);
 
 impl<W: Word> Storage for Narrow<W> {
     #[inline(always)]
+    fn shorten(blocks: &mut Blocks<'_>, count: usize) {
+        shorten!(blocks, count, words);
+    }
+    #[inline(always)]
     fn load<R: Registers, const K: usize>(r: R, from: &Blocks<'_>, block: usize) -> [Floats<R>; K] {
         let words: [R::Words; K] = load(&from.words[block]);
-        each!(K, i => W::widen(r, words[i]))
+        W::widen(r, words)
     }
     #[inline(always)]
     fn store<R: Registers, const K: usize>(
@@ -102,7 +119,7 @@ impl<W: Word> Storage for Narrow<W> {
         block: usize,
         values: [Floats<R>; K],
     ) {
-        store::<_, R::Words, K>(&mut to.words[block], each!(K, i => W::narrow(r, values[i])));
+        store::<_, R::Words, K>(&mut to.words[block], W::narrow(r, values));
     }
 }
 
@@ -110,6 +127,10 @@ impl<W: Word> Storage for Narrow<W> {
 pub(super) struct Copied<W>(PhantomData<W>);
 
 impl<W: Word> Storage for Copied<W> {
+    #[inline(always)]
+    fn shorten(blocks: &mut Blocks<'_>, count: usize) {
+        shorten!(blocks, count, wide, words);
+    }
     #[inline(always)]
     fn load<R: Registers, const K: usize>(r: R, from: &Blocks<'_>, block: usize) -> [Floats<R>; K] {
         Wide::load(r, from, block)
@@ -130,6 +151,10 @@ impl<W: Word> Storage for Copied<W> {
 pub(super) struct Split;
 
 impl Storage for Split {
+    #[inline(always)]
+    fn shorten(blocks: &mut Blocks<'_>, count: usize) {
+        shorten!(blocks, count, words, lower_words);
+    }
     #[inline(always)]
     fn load<R: Registers, const K: usize>(r: R, from: &Blocks<'_>, block: usize) -> [Floats<R>; K] {
         split::join(r, &from.words[block], &from.lower_words[block])
@@ -153,6 +178,10 @@ const CORRECTIONS: u32 = 0x7f4a_7c15;
 
 impl Storage for Split24 {
     #[inline(always)]
+    fn shorten(blocks: &mut Blocks<'_>, count: usize) {
+        shorten!(blocks, count, words, lower_bytes);
+    }
+    #[inline(always)]
     fn load<R: Registers, const K: usize>(r: R, from: &Blocks<'_>, block: usize) -> [Floats<R>; K] {
         split::join24(r, &from.words[block], &from.lower_bytes[block])
     }
@@ -175,6 +204,10 @@ pub(super) struct Buffer;
 
 impl Storage for Buffer {
     #[inline(always)]
+    fn shorten(blocks: &mut Blocks<'_>, count: usize) {
+        shorten!(blocks, count, buffer);
+    }
+    #[inline(always)]
     fn load<R: Registers, const K: usize>(_: R, from: &Blocks<'_>, block: usize) -> [Floats<R>; K] {
         load(&from.buffer[block])
     }
@@ -193,6 +226,10 @@ impl Storage for Buffer {
 pub(super) struct Eight;
 
 impl Storage for Eight {
+    #[inline(always)]
+    fn shorten(blocks: &mut Blocks<'_>, count: usize) {
+        shorten!(blocks, count, values, scales);
+    }
     #[inline(always)]
     fn load<R: Registers, const K: usize>(r: R, from: &Blocks<'_>, block: usize) -> [Floats<R>; K] {
         momentum8::decode(r, &from.values[block], from.scales[block])
