@@ -21,8 +21,7 @@ export interface DescentOptimizerOptions extends SGDOptions {
    */
   memory?: "copy" | "view";
   /**
-   * The variables to step, in the order that their state has. Without them, they are those of the first
-   * gradients.
+   * The variables to step. Without them, they are those of the first gradients.
    */
   variables?: Iterable<TfVariable>;
   /** Options for every step, such as `{ maxNorm: 1 }`. They are read at each step. */
@@ -84,8 +83,9 @@ export interface DescentOptimizer {
    */
   getWeights(): Promise<NamedTfTensor[]>;
   /**
-   * Resumes from what `getWeights` returned. State belongs to variables by their order. If they are not
-   * known yet, it waits for the first gradients.
+   * Resumes from what `getWeights` returned. State belongs to variables by their names, apart from a
+   * number at the end, or else by their order. If they are not known yet, it waits for the first
+   * gradients.
    *
    * @throws {TypeError} If the weights are not those of a `DescentOptimizer`.
    * @throws {RangeError} If they are those of other variables.

@@ -58,8 +58,7 @@ function weightsError(weights: readonly NamedTfTensor[]): TypeError {
 }
 
 /**
- * Loads state into an optimizer, parameter by parameter in order: tfjs renames the variables of models
- * that it loads. Hyperparameters stay those of the optimizer.
+ * Loads state into an optimizer. Hyperparameters stay those of the optimizer.
  *
  * @param saved The state; null is that of an optimizer that has not stepped.
  * @throws {RangeError} If the state is that of other parameters.
@@ -70,19 +69,41 @@ export function loadState(sgd: SGD<Tensor>, saved: StateDict | null): void {
     sgd.loadStateDict({ state: {}, param_groups: groups });
     return;
   }
-  const [count, savedCount] = [groups, saved.param_groups].map((list) =>
-    list.reduce((sum, { params }) => sum + params.length, 0)
-  );
-  if (count !== savedCount) {
-    const reason = `it must be of ${count} variables, like the optimizer`;
-    throw new RangeError(refusal("load the state", reason, savedCount, "number"));
+  const [own, others] = [groups, saved.param_groups].map(namesOf);
+  if (own.length !== others.length) {
+    const reason = `it must be of ${own.length} variables, like the optimizer`;
+    throw new RangeError(refusal("load the state", reason, others.length, "number"));
   }
+  const places = matchNames(own, others);
+  const state = Object.fromEntries(
+    places.map((place, i) => [i, saved.state[place]]).filter(([, value]) => value !== undefined),
+  );
   const isAlike = groups.length === saved.param_groups.length;
   const param_groups = groups.map((group, i) => {
     const { initial_lr } = isAlike ? saved.param_groups[i] : group;
     return initial_lr === undefined ? group : { ...group, initial_lr };
   });
-  sgd.loadStateDict({ ...saved, param_groups });
+  sgd.loadStateDict({ ...saved, state, param_groups });
+}
+
+function namesOf(groups: readonly ParamGroupStateDict[]): string[] {
+  return groups.flatMap(({ params, param_names }) => params.map((_, i) => param_names?.[i] ?? ""));
+}
+
+/**
+ * Finds saved variables: by their names; else by their names without the numbers that tfjs appends when
+ * it loads a model beside others; else by their order.
+ *
+ * @returns For each variable its index among those that were saved.
+ */
+function matchNames(own: readonly string[], saved: readonly string[]): number[] {
+  for (const suffix of [/$/, /_\d+$/]) {
+    const [keys, savedKeys] = [own, saved].map((list) => list.map((it) => it.replace(suffix, "")));
+    const places = new Map(savedKeys.map((key, i) => [key, i]));
+    const found = keys.map((key) => places.get(key));
+    if (new Set(found).size === own.length && !found.includes(undefined)) return found as number[];
+  }
+  return own.map((_, i) => i);
 }
 
 /** The groups of an optimizer as a state dict has them. */

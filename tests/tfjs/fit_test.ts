@@ -171,3 +171,27 @@ testAll(
     assertEquals(optimizer.sgd!.paramGroups.length, 1);
   },
 );
+
+testAll("state finds its variables when a layer was unfrozen before the model was saved", async (
+  tf,
+  memory,
+) => {
+  const { x, y } = createData(tf);
+  const model = createModel(tf);
+  const optimizer = new DescentOptimizer(tf, { ...RULE, memory });
+  const [first] = model.layers;
+  for (const trainable of [false, true]) {
+    first.trainable = trainable;
+    model.compile({ optimizer, loss: "categoricalCrossentropy" });
+    await model.fit(x, y, { ...FIT, epochs: 2 });
+  }
+  assertEquals(optimizer.sgd!.paramGroups.map(({ params }) => params.length), [3, 2]);
+  DescentOptimizer.register(tf);
+  const again = await tf.loadLayersModel(await save(tf, model));
+  const losses = [];
+  for (const each of [model, again]) {
+    losses.push((await each.fit(x, y, { ...FIT, epochs: 2 })).history.loss);
+  }
+  assertEquals(losses[1], losses[0]);
+  assertEquals(await weightsOf(again), await weightsOf(model));
+});
