@@ -11,7 +11,7 @@ import { drawChart } from "./peers/chart.ts";
 import { duel, type Result } from "./peers/duel.ts";
 import { listPrograms, type Program } from "./peers/programs.ts";
 import { findPython } from "./peers/python.ts";
-import { chooseFour, formatAll, formatSummary } from "./peers/report.ts";
+import { chooseFour, formatAll, formatSummary, formatTfjs } from "./peers/report.ts";
 import { writeSection } from "./readme.ts";
 import { writeSvg } from "./svg.ts";
 import { describeMachine, today } from "./text.ts";
@@ -60,8 +60,10 @@ const { results, versions } = await measureAll(listPrograms(python));
 const setting = `${describeMachine()}, ${today()}: ${versions.join(", ")}`;
 const tables = [formatSummary(workloads, results), formatAll(workloads, results)];
 const report = [setting, ...tables].join("\n\n");
-console.log(`\n${report}`);
+const inTfjs = `${setting}\n\n${formatTfjs(workloads, results)}`;
+console.log(`\n${report}\n\n${inTfjs}`);
 if (flags.readme) {
+  writeSection("tfjs", inTfjs);
   writeSection("peers", report);
   writeSection("speed", `${setting}\n\n${tables[0]}`, "../README.md");
 }

@@ -40,6 +40,9 @@ export function torchOn(threads: number): string {
 /** The numbers of threads that are measured; the last one is the one that the rows are about. */
 export const THREADS: readonly number[] = [1, 2];
 
+/** The runs in which Descent steps the variables of tfjs. */
+export const IN_TFJS = { copies: "Descent with copies", views: "Descent with views" } as const;
+
 /** WebAssembly's memory holds the parameters of ResNet-50 and its temporaries, not GPT-2's. */
 const TFJS_MAX = 1e8;
 

@@ -3,7 +3,7 @@
 import { formatNumber, formatTable, formatTime, withTimes } from "../text.ts";
 import type { Workload } from "../workloads.ts";
 import { ratioOf, type Result, ROOFLINE } from "./duel.ts";
-import { descentOn, THREADS } from "./programs.ts";
+import { descentOn, IN_TFJS, THREADS } from "./programs.ts";
 
 /** All medians with their spread: a row per program, a column per workload. */
 export function formatAll(workloads: readonly Workload[], results: readonly Result[]): string {
@@ -56,6 +56,22 @@ export function formatSummary(workloads: readonly Workload[], results: readonly 
         quotient(of("plain TypeScript loop"), of("Descent, js")),
       ];
     }),
+  );
+}
+
+/** Descent as an optimizer of tfjs against tfjs's own, where tfjs can hold the workload. */
+export function formatTfjs(workloads: readonly Workload[], results: readonly Result[]): string {
+  const rows = workloads.flatMap(({ name }) => {
+    const [own, copies, views] = ["", `, ${IN_TFJS.copies}`, `, ${IN_TFJS.views}`]
+      .map((run) => find(results, name, `tfjs, wasm${run}`));
+    if (own === undefined || copies === undefined || views === undefined) return [];
+    const times = [own, copies, views].map(({ ns }) => formatTime(ns));
+    return [[name, ...times, quotient(own, copies), quotient(own, views)]];
+  });
+  const ratios = ["tf.train.momentum / copies", "tf.train.momentum / views"];
+  return formatTable(
+    ["work in tfjs, wasm", "tf.train.momentum", IN_TFJS.copies, IN_TFJS.views, ...ratios],
+    rows,
   );
 }
 
