@@ -15,7 +15,7 @@ import {
   nn,
   numpy as np,
   valueAndGrad,
-} from "npm:@jax-js/jax@0.1.25";
+} from "@jax-js/jax";
 import { loadState, saveState, SGD } from "@descent/sgd";
 import { cosineAnnealingLR, LRScheduler } from "@descent/sgd/schedules";
 import { adoptDevice, type WebGpuTensor } from "@descent/sgd/webgpu";
