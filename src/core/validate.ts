@@ -246,11 +246,15 @@ export function checkOptions(
 }
 
 /**
- * Refuses keys of an options object that do not exist.
+ * Refuses keys of an options object that do not exist, and instances of classes that have none which do:
+ * an optimizer has no keys of its own, and would pass for options that are all left out.
  *
- * @throws {TypeError} If there is a key that is not in `known`.
+ * @throws {TypeError} If there is a key that is not in `known`, or it is such an instance.
  */
 export function checkKnown(options: object, known: readonly string[]): void {
+  if (!isPlainObject(options) && !known.some((key) => key in options)) {
+    throw wrongType("read the options", "they must be a plain object", options);
+  }
   for (const key of Object.keys(options)) {
     if (!known.includes(key)) {
       throw new TypeError(

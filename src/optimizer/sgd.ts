@@ -345,7 +345,7 @@ export class SGD<T extends Tensor = FloatArray> {
    *
    * @param options With `parameters`, the parameters' own values are part of it too; with
    * `momentum: "float32"`, momentum in 8 bits is decoded to what torch loads.
-   * @throws {TypeError} If an array is detached.
+   * @throws {TypeError} If an array is detached, or a parameter is on WebGPU: `stateDictAsync` is for that.
    *
    * @example
    * ```ts
