@@ -10,7 +10,7 @@ import type { Gpu, Loss } from "./api.ts";
 const FILTERS = ["internal", "out-of-memory", "validation"] as const;
 
 /** Lets everything run that is due. */
-function macrotask(): Promise<void> {
+function nextTask(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve));
 }
 
@@ -78,7 +78,7 @@ export class Failures {
     try {
       result = await promise;
     } catch (error) {
-      await macrotask(); // the loss of a device is told after what it fails
+      await nextTask(); // the loss of a device is told after what it fails
       await this.settle(doing);
       throw new Error(failure(doing, (error as Error).message), { cause: error });
     }
