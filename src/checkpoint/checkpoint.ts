@@ -4,7 +4,7 @@ import { toAbsolute } from "../core/absolute_path.ts";
 import { bufferOf, stateOfBuffer } from "../core/intrinsics.ts";
 import { platform } from "../core/platform.ts";
 import { checkFiles } from "../core/runtime.ts";
-import { cannot, checkKnown, quote, refusal, wrongType } from "../core/validate.ts";
+import { cannot, checkOptions, quote, refusal, wrongType } from "../core/validate.ts";
 import { files } from "../files/files.ts";
 import type { OpenFile } from "../files/files.ts";
 import { withFloat32Momentum } from "../state/convert.ts";
@@ -131,7 +131,7 @@ export async function saveState(
   options: SaveStateOptions = {},
 ): Promise<void> {
   checkFiles("save the state", "use encodeStateDict and write its bytes");
-  checkKnown(options, [
+  checkOptions(options, [
     ...["parameters", "momentum", "scheduler", "scaler", "metadata", "onProgress"],
   ]);
   const { onProgress, metadata, parameters, momentum } = options;
@@ -181,7 +181,7 @@ export async function loadState(
   options: LoadStateOptions = {},
 ): Promise<StateDict> {
   checkFiles("load the state", "read the bytes and use decodeStateDict");
-  checkKnown(options, ["onProgress"]);
+  checkOptions(options, ["onProgress"]);
   const name = toPath(path);
   try {
     // Opening a pipe would wait for its other end; one that takes the file's place after this look

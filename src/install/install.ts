@@ -7,7 +7,7 @@ import { environment, platform } from "../core/platform.ts";
 import { checkFiles } from "../core/runtime.ts";
 import { VERSION } from "../core/version.ts";
 import { KernelInstallError } from "./error.ts";
-import { cannot, checkKnown } from "../core/validate.ts";
+import { cannot, checkOptions } from "../core/validate.ts";
 import { place, readIfThere, removeAll } from "./folder.ts";
 import { nodePath } from "./node.ts";
 import { checkTimeout, DEFAULT_TIMEOUT } from "./patience.ts";
@@ -118,7 +118,7 @@ export interface UninstallOptions {
  */
 export async function installKernels(options: InstallOptions = {}): Promise<InstalledKernels> {
   checkFiles("install the native library", INSTEAD);
-  checkKnown(options, ["from", "folder", "cpuOnly", "timeout", "onProgress"]);
+  checkOptions(options, ["from", "folder", "cpuOnly", "timeout", "onProgress"]);
   const { cpuOnly = false, timeout = DEFAULT_TIMEOUT, onProgress = () => {} } = options;
   checkTimeout(timeout);
   const name = releasedName(VERSION, platform(), cpuOnly);
@@ -154,7 +154,7 @@ export async function installKernels(options: InstallOptions = {}): Promise<Inst
  */
 export async function uninstallKernels(options: UninstallOptions = {}): Promise<string[]> {
   checkFiles("uninstall the native library", INSTEAD);
-  checkKnown(options, ["folder", "all"]);
+  checkOptions(options, ["folder", "all"]);
   const { folder = defaultFolder(), all = false } = options;
   return await removeAll(folderOf(folder), all ? `${STEM}-` : `${STEM}-${VERSION}-`);
 }

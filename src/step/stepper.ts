@@ -126,7 +126,7 @@ export class Stepper {
       this.#finish(report, pending);
       arrays.checkAll();
       if (request.zeroGrad) zeroRest(this.plan, report);
-      for (const device of this.plan.devices) await device.synchronize();
+      for (const device of this.plan.devices) await device.synchronize("step");
       return report;
     } finally {
       unlock();

@@ -9,6 +9,11 @@ import type { Gpu, Loss } from "./api.ts";
 /** What is caught. */
 const FILTERS = ["internal", "out-of-memory", "validation"] as const;
 
+/** Lets everything run that is due. */
+function nextTask(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve));
+}
+
 /** The failures of one device. */
 export class Failures {
   readonly #gpu: Gpu;
@@ -73,6 +78,7 @@ export class Failures {
     try {
       result = await promise;
     } catch (error) {
+      await nextTask(); // the loss of a device is told after what it fails
       await this.settle(doing);
       throw new Error(failure(doing, (error as Error).message), { cause: error });
     }

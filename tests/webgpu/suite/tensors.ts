@@ -24,8 +24,8 @@ const REFUSALS: readonly Refusal[] = [
   [
     (gpu) => gpu.tensor(new Float64Array(2) as unknown as Float32Array),
     TypeError,
-    "Cannot use the array on the GPU as it must be a Float32Array or a Float16Array, and float64 is " +
-    "not narrowed: current value is of type Float64Array",
+    "Cannot make a tensor as it must be a Float32Array or a Float16Array, and float64 is not " +
+    "narrowed: current value is of type Float64Array",
   ],
   [
     (gpu) => gpu.tensor({} as GPUBuffer),
