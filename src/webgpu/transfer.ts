@@ -29,14 +29,14 @@ export function readRange(
   const begin = Math.floor(offset / UNIT) * UNIT;
   const end = Math.ceil((offset + size) / UNIT) * UNIT;
   if (size === 0) return failures.wait(doing, Promise.resolve(new ArrayBuffer(0)));
-  const copy = failures.guard(() => {
+  const { result: copy, outcome } = failures.watch(() => {
     const copy = gpu.createBuffer({ size: end - begin, usage: USAGE.MAP_READ | USAGE.COPY_DST });
     const encoder = gpu.createCommandEncoder();
     encoder.copyBufferToBuffer(buffer, begin, copy, 0, end - begin);
     gpu.queue.submit([encoder.finish()]);
     return copy;
   });
-  return failures.wait(doing, take(copy, offset - begin, size));
+  return failures.wait(doing, take(copy, offset - begin, size), outcome);
 }
 
 async function take(copy: Buffer, offset: number, size: number): Promise<ArrayBuffer> {
