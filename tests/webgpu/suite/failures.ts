@@ -5,8 +5,8 @@ import { adoptDevice } from "@descent/sgd/webgpu";
 import { assertBits } from "../../gpu/reference.ts";
 import type { Reference } from "../../gpu/reference.ts";
 import { stepTwin } from "./reference.ts";
-import { makeBuffer, openGpu, optimizerOf, values } from "./world.ts";
-import type { Case, Gpu } from "./world.ts";
+import { bufferOf, makeBuffer, openGpu, optimizerOf, values } from "./world.ts";
+import type { Case, DeviceParameter, Gpu } from "./world.ts";
 
 /** A device that counts calls of its methods, and otherwise is the one it is made of. */
 function counted(device: GPUDevice) {
@@ -159,6 +159,46 @@ export const FAILURE_CASES: readonly Case[] = [
     },
   },
   {
+    name: "of calls that wait at once, each is rejected by its own work alone",
+    async run(world) {
+      const { device, gpu } = await openGpu(world);
+      const broken = [1, 2].map((seed) => {
+        const buffer = makeBuffer(device, 16);
+        const tensor = gpu.tensor(buffer);
+        tensor.write(values(4, seed));
+        return { buffer, tensor };
+      });
+      const fine = [3, 4].map((seed) => gpu.tensor(values(4, seed)));
+      const own = () => ({ data: gpu.tensor(4), grad: fine[0] });
+      const optimizers = [own(), own(), { ...own(), data: broken[0].tensor }]
+        .map((param) => optimizerOf([param], { momentum: 0.9 }));
+      for (const optimizer of optimizers) await optimizer.stepAsync({ maxNorm: 1 });
+      for (const { buffer } of broken) buffer.destroy();
+      for (const options of [{ maxNorm: 1 }, undefined]) {
+        const [good, other, bad] = optimizers;
+        const settled = await Promise.allSettled([
+          ...[fine[0].read(), broken[0].tensor.read(), good.stepAsync(options)],
+          ...[bad.stepAsync(options), fine[1].read(), broken[1].tensor.read()],
+          other.stateDictAsync(),
+        ]);
+        assertEquals(
+          settled.map((each) => each.status === "fulfilled"),
+          [true, false, true, false, true, false, true],
+        );
+        for (const each of settled) {
+          if (each.status === "fulfilled") continue;
+          assert(each.reason.message.includes(" as the device refused some of the work: "));
+        }
+        assertEquals(optimizers.map(({ lastStep }) => lastStep === null), [false, false, true]);
+        if (options !== undefined) {
+          assertEquals(good.lastStep!.gradNorm, other.lastStep!.gradNorm);
+        }
+        assertEquals([await fine[0].read(), await fine[1].read()], [3, 4].map((i) => values(4, i)));
+      }
+      device.destroy();
+    },
+  },
+  {
     name: "a tensor that has been disposed is refused by the next step",
     async run(world) {
       const { device, gpu } = await openGpu(world);
@@ -215,6 +255,34 @@ export const FAILURE_CASES: readonly Case[] = [
         const error = await assertRejects(attempt, Error);
         assert(/^Cannot .* as the device is lost: /.test(error.message), error.message);
       }
+    },
+  },
+  {
+    name: "work for two devices is queued on none if one is known to be lost",
+    async run(world) {
+      const [kept, lost] = [await openGpu(world), await openGpu(world)];
+      const params = [kept, lost].map(({ gpu }) => ({
+        data: gpu.tensor(values(4)),
+        grad: gpu.tensor(values(4, 2)) as DeviceParameter["grad"],
+      }));
+      const optimizer = optimizerOf(params, { momentum: 0.9 });
+      lost.device.destroy();
+      await lost.device.lost;
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      const attempts = [() => optimizer.step(), () => optimizer.zeroGrad()];
+      for (const foreach of [true, false]) {
+        optimizer.paramGroups[0].foreach = foreach;
+        for (const attempt of attempts) assertThrows(attempt, Error, "as the device is lost: ");
+      }
+      await assertRejects(() => optimizer.stepAsync(), Error, "as the device is lost: ");
+      const [own] = params;
+      assertEquals(await own.data.read(), values(4));
+      assertEquals(await own.grad!.read(), values(4, 2));
+      assertEquals(bufferOf(optimizer, own), null);
+      params[1].grad = null; // the other device then decides alone
+      optimizer.step({ maxNorm: 100 });
+      assertEquals((await optimizer.stepAsync({ maxNorm: 100 })).skipped, false);
+      kept.device.destroy();
     },
   },
 ];
