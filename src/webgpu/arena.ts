@@ -35,9 +35,14 @@ export function arena(context: Context, sizes: readonly number[]): Room[] {
   return rooms;
 }
 
-function roomsOn({ gpu, failures }: Context, offsets: readonly number[], size: number): Room[] {
+function roomsOn(
+  { gpu, failures, arenas }: Context,
+  offsets: readonly number[],
+  size: number,
+): Room[] {
   const usage = USAGE.STORAGE | USAGE.COPY_SRC | USAGE.COPY_DST;
   const buffer = failures.guard(() => gpu.createBuffer({ size, usage }));
+  if (offsets.length > 1) arenas.add(buffer);
   let used = offsets.length;
   const free = () => {
     if (--used === 0) buffer.destroy();

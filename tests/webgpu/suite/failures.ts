@@ -1,7 +1,9 @@
 /** What goes wrong later: a destroyed buffer, a lost device; and how much work a step is. */
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { SGD } from "@descent/sgd";
 import { adoptDevice } from "@descent/sgd/webgpu";
+import type { WebGpuTensor } from "@descent/sgd/webgpu";
 import { assertBits } from "../../gpu/reference.ts";
 import type { Reference } from "../../gpu/reference.ts";
 import { stepTwin } from "./reference.ts";
@@ -196,6 +198,41 @@ export const FAILURE_CASES: readonly Case[] = [
         assertEquals([await fine[0].read(), await fine[1].read()], [3, 4].map((i) => values(4, i)));
       }
       device.destroy();
+    },
+  },
+  {
+    name:
+      "a step of which one buffer has been destroyed changes nothing, however many dispatches it is",
+    async run(world) {
+      for (const ruined of ["data", "grad"] as const) {
+        for (const request of [undefined, { checkFinite: true }, { maxNorm: 1 }]) {
+          const { device, gpu } = await openGpu(world);
+          const buffers = { data: makeBuffer(device, 512), grad: makeBuffer(device, 512) };
+          const params = [0, 64].map((offset) => ({
+            data: gpu.tensor(buffers.data, { offset, length: 16 }),
+            grad: gpu.tensor(buffers.grad, { offset, length: 16 }),
+          }));
+          const other = { data: gpu.tensor(values(4)), grad: gpu.tensor(values(4)) };
+          const optimizer = new SGD<WebGpuTensor<"float32", GPUBuffer>>([
+            { params: [params[0], other] },
+            { params: [params[1]], weightDecay: 0.1 },
+          ], { lr: 0.1, momentum: 0.9, backend: "js" });
+          for (let n = 0; n < 2; n++) await optimizer.stepAsync(request);
+          const before = await other.data.read();
+          buffers[ruined].destroy();
+          await assertRejects(
+            () => optimizer.stepAsync(request),
+            Error,
+            "refused some of the work",
+          );
+          assertEquals(await other.data.read(), before);
+          if (ruined === "grad") {
+            optimizer.zeroGrad();
+            await assertRejects(() => gpu.synchronize(), Error, "refused some of the work");
+          }
+          device.destroy();
+        }
+      }
     },
   },
   {
