@@ -24,7 +24,8 @@ export function arena(context: Context, sizes: readonly number[]): Room[] {
     const offsets: number[] = [];
     let end = 0;
     for (let i = from; i < sizes.length; i++) {
-      const next = end + Math.ceil(sizes[i] / ALIGNMENT) * ALIGNMENT;
+      // An empty tensor has an address of its own too: it is known by it.
+      const next = end + Math.max(1, Math.ceil(sizes[i] / ALIGNMENT)) * ALIGNMENT;
       if (i > from && next > most) break;
       offsets.push(end);
       end = next;

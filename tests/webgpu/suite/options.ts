@@ -3,6 +3,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { clipGradNorm, GradScaler } from "@descent/sgd";
 import type { Parameter, StepOptions, StepReport } from "@descent/sgd";
+import type { WebGpuTensor } from "@descent/sgd/webgpu";
 import { stepTwin } from "./reference.ts";
 import type { Reference as Twin } from "../../gpu/reference.ts";
 import type { Options } from "./reference.ts";
@@ -283,6 +284,30 @@ export const OPTION_CASES: readonly Case[] = [
       }
       one.device.destroy();
       two.device.destroy();
+    },
+  },
+  {
+    name: "an empty tensor has a first step of its own",
+    async run(world) {
+      const { device, gpu } = await openGpu(world);
+      const params: DeviceParameter[] = [0, 3, 0].map((length) => ({
+        data: gpu.tensor(length),
+        grad: gpu.tensor(new Float32Array(length).fill(Infinity)),
+      }));
+      const optimizer = optimizerOf(params, { momentum: 0.5 });
+      const stepped = async () => Object.keys((await optimizer.stateDictAsync()).state);
+      optimizer.step({ checkFinite: true }); // is skipped
+      const [first, second, third] = params;
+      const grads = [first.grad, third.grad];
+      [first.grad, third.grad] = [null, null];
+      (second.grad as WebGpuTensor<"float32", GPUBuffer>).write(values(3));
+      optimizer.step({ checkFinite: true });
+      assertEquals(await stepped(), ["1"]);
+      first.grad = grads[0];
+      optimizer.step({ checkFinite: true });
+      assertEquals(await stepped(), ["0", "1"]);
+      assertEquals(bufferOf(optimizer, first)!.length, 0);
+      device.destroy();
     },
   },
 ];
