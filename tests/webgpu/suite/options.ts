@@ -1,7 +1,7 @@
 /** Steps with options: the norm, the check and the decision stay on the device. */
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { clipGradNorm, GradScaler } from "@descent/sgd";
+import { clipGradNorm, GradScaler, SGD } from "@descent/sgd";
 import type { Parameter, StepOptions, StepReport } from "@descent/sgd";
 import type { WebGpuTensor } from "@descent/sgd/webgpu";
 import { stepTwin } from "./reference.ts";
@@ -153,6 +153,31 @@ export const OPTION_CASES: readonly Case[] = [
         assertNear(gradNorm!, normOf([grad]), `gradients of ${size}`);
         const moved = normOf([await param.data.read()]);
         assertNear(moved, Math.min(1, normOf([grad])), `a step along gradients of ${size}`);
+      }
+      device.destroy();
+    },
+  },
+  {
+    name: "a largest norm that float32 cannot hold clips as on the host",
+    async run(world) {
+      const { device, gpu } = await openGpu(world);
+      const grads = [3e38, 1e38, 1, 1e-30, Infinity, NaN].map((x) => new Float32Array(100).fill(x));
+      const norms = [3e38, 3.5e38, 1e39, 2.9e39, 3.1e39, 1e45, 2 ** 200, 1e300, Number.MAX_VALUE];
+      for (const grad of grads) {
+        const params = [{ data: gpu.tensor(100), grad: gpu.tensor(grad) }];
+        const optimizer = optimizerOf(params, {});
+        const host = new SGD([{ data: new Float32Array(100), grad }], { lr: 0.1, backend: "js" });
+        for (const maxNorm of norms) {
+          for (const gradScale of [1, 2 ** -30, 8]) {
+            const options = { maxNorm, gradScale, checkFinite: false };
+            const [own] = (await optimizer.stepAsync(options)).clipCoefficients!;
+            host.step(options);
+            const [expected] = host.lastStep!.clipCoefficients!;
+            const what = `${grad[0]} with ${maxNorm} and ${gradScale}`;
+            if (Number.isNaN(expected)) assert(Number.isNaN(own), what);
+            else assertNear(own, expected, what);
+          }
+        }
       }
       device.destroy();
     },
