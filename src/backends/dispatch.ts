@@ -1,6 +1,6 @@
 /** Parameters on devices: their rows of a plan go to their device, the others to a host backend. */
 
-import type { DeviceRequest } from "../core/device.ts";
+import type { DeviceRequest, DeviceTables } from "../core/device.ts";
 import { deviceOf } from "../core/dtype.ts";
 import type { Device, DeviceTensor, Tensor } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
@@ -62,16 +62,33 @@ export async function stepRowsAsync(
   if (plan.hasArrays) await host.stepAsync(plan, from, to);
 }
 
-/** Queues one step of those of the rows `from <= row < to` that are on devices. */
-export function queueRows(
-  { devices, rows, table, groupRows, groups }: Plan,
+/** Queues one step of those of the rows `from <= row < to` that are on devices: on all of them or none. */
+function queueRows(plan: Plan, from: number, to: number, request: DeviceRequest | null): void {
+  const { devices } = plan;
+  if (devices.length === 0) return;
+  const tables = tablesOf(plan, from, to);
+  checkAll(devices, "step");
+  for (const device of devices) device.step(tables, request);
+}
+
+/** Checks that work for several devices can be queued on all of them. A single one checks by itself. */
+function checkAll(devices: readonly Device[], doing: string): void {
+  if (devices.length < 2) return;
+  for (const device of devices) device.check?.(doing);
+}
+
+/** Queues a step on the device that has all gradients, and decides about it. */
+export function queueDecided(device: Device, plan: Plan, request: DeviceRequest): void {
+  device.step(tablesOf(plan, 0, plan.table.count), request);
+}
+
+function tablesOf(
+  { rows, table, groupRows, groups }: Plan,
   from: number,
   to: number,
-  request: DeviceRequest | null,
-): void {
-  if (devices.length === 0) return;
+): DeviceTables {
   const own = { rows, rowCount: table.count, groups: groupRows, groupCount: groups.length };
-  for (const device of devices) device.step({ ...own, from, to }, request);
+  return { ...own, from, to };
 }
 
 /** Fills arrays and tensors with zeros, with one call per device. */
@@ -85,6 +102,7 @@ export function fillZero(tensors: readonly Tensor[]): void {
       onDevices.set(device, [tensor as DeviceTensor]);
     }
   }
+  checkAll([...onDevices.keys()], "zero tensors");
   for (const [device, own] of onDevices) device.zero(own); // it may be lost: arrays come after it
   for (const array of arrays) fillAll(array, 0);
 }

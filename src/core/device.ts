@@ -12,6 +12,14 @@ export interface Device {
    */
   address(tensor: DeviceTensor): number;
   /**
+   * Checks that work can be queued, where that is not certain: what is for several devices is queued on
+   * all of them or none.
+   *
+   * @param doing The words after "Cannot" in the error.
+   * @throws {Error} If the device is known to be lost, or has been closed.
+   */
+  check?(doing: string): void;
+  /**
    * Queues one step of those rows of a plan's tables that are on this device. After an error nothing has
    * been queued.
    *

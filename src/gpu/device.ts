@@ -49,6 +49,12 @@ export const UNAVAILABLE = 5;
 
 export const OUT_OF_MEMORY = 6;
 
+/** The tables of a step that does nothing. */
+const NO_ROWS: DeviceTables = {
+  ...{ rows: new BigUint64Array(1), rowCount: 0, from: 0, to: 0 },
+  ...{ groups: new Float64Array(1), groupCount: 0 },
+};
+
 /** What is read into. */
 type Target = Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
 
@@ -183,6 +189,11 @@ export class NativeGpu {
     this.#unwrap(
       this.#symbols.descent_gpu_dispatch(this.#number, kernel, rows, views.length, x, y, z),
     );
+  }
+
+  /** Throws what a step would, if the device is lost or closed, or something has gone wrong on it. */
+  check(): void {
+    this.step(NO_ROWS, null);
   }
 
   /** Queues one step of those rows of the tensor table that are on this device. */

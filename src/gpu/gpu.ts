@@ -226,6 +226,7 @@ function createDevice(native: NativeGpu): Device {
   return {
     name: "gpu",
     address: handleOf,
+    check: () => native.check(),
     step(tables, request) {
       native.step(tables, request);
       if (request !== null) last = { groupCount: tables.groupCount, request };

@@ -1,7 +1,7 @@
 /** Runs optimizer steps: synchronously, with options, or asynchronously on native threads. */
 
 import type { Backend } from "../backends/backend.ts";
-import { memoryOf, queueRows, stepRows, stepRowsAsync } from "../backends/dispatch.ts";
+import { memoryOf, queueDecided, stepRows, stepRowsAsync } from "../backends/dispatch.ts";
 import type { Device } from "../core/dtype.ts";
 import type { Precision } from "../core/rounding.ts";
 import { cannot } from "../core/validate.ts";
@@ -85,7 +85,7 @@ export class Stepper {
   /** Takes a step. With the neutral request it allocates nothing, unless rows or options need it. */
   step(request: StepRequest): void {
     const pending = this.#begin(request);
-    if (pending !== null && pending.device !== null) return this.#leaveTo(request);
+    if (pending !== null && pending.device !== null) return this.#leaveTo(pending.device, request);
     let report: StepReport;
     try {
       report = this.#run(request);
@@ -101,10 +101,9 @@ export class Stepper {
   }
 
   /** Queues a step on the device that decides about it. */
-  #leaveTo(request: StepRequest): void {
-    const { plan } = this;
-    queueRows(plan, 0, plan.table.count, request);
-    plan.commitUnsure();
+  #leaveTo(device: Device, request: StepRequest): void {
+    queueDecided(device, this.plan, request);
+    this.plan.commitUnsure();
     this.lastStep = null;
   }
 
@@ -119,6 +118,7 @@ export class Stepper {
       const running = device === null
         ? this.#runAsync(request, arrays)
         : this.#runOn(device, request);
+      const finished = device === null ? synchronizeAll(this.plan) : null;
       const report = await running.catch((error) => {
         pending?.restore?.();
         throw error;
@@ -126,7 +126,10 @@ export class Stepper {
       this.#finish(report, pending);
       arrays.checkAll();
       if (request.zeroGrad) zeroRest(this.plan, report);
-      for (const device of this.plan.devices) await device.synchronize("step");
+      await finished?.catch((error) => {
+        this.lastStep = null; // nobody knows what the devices did
+        throw error;
+      });
       return report;
     } finally {
       unlock();
@@ -199,11 +202,12 @@ export class Stepper {
 
   /** A report that does not come, for whatever went wrong before, leaves open whether the step was taken. */
   async #runOn(device: Device, request: StepRequest): Promise<StepReport> {
-    queueRows(this.plan, 0, this.plan.table.count, request);
+    queueDecided(device, this.plan, request);
     try {
       return reportOf(await device.report(), request);
     } catch (error) {
       this.plan.commitUnsure();
+      this.lastStep = null;
       throw error;
     }
   }
@@ -245,6 +249,16 @@ export class Stepper {
     this.plan.commit();
     if (pending !== null && pending.record !== null) this.#recorder.keep(pending.record);
   }
+}
+
+/**
+ * Waits for all devices. It is called as soon as a step is queued, so that what goes wrong with the step
+ * is not taken for a failure of other work that is waited for in the meantime.
+ */
+function synchronizeAll({ devices }: Plan): Promise<unknown> {
+  const finished = Promise.all(devices.map((device) => device.synchronize("step")));
+  finished.catch(() => {}); // the host's part of the step may fail first
+  return finished;
 }
 
 /** The array that receives the sums of `Backend.norm`. */

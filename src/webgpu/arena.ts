@@ -24,7 +24,8 @@ export function arena(context: Context, sizes: readonly number[]): Room[] {
     const offsets: number[] = [];
     let end = 0;
     for (let i = from; i < sizes.length; i++) {
-      const next = end + Math.ceil(sizes[i] / ALIGNMENT) * ALIGNMENT;
+      // An empty tensor has an address of its own too: it is known by it.
+      const next = end + Math.max(1, Math.ceil(sizes[i] / ALIGNMENT)) * ALIGNMENT;
       if (i > from && next > most) break;
       offsets.push(end);
       end = next;
@@ -35,9 +36,14 @@ export function arena(context: Context, sizes: readonly number[]): Room[] {
   return rooms;
 }
 
-function roomsOn({ gpu, failures }: Context, offsets: readonly number[], size: number): Room[] {
+function roomsOn(
+  { gpu, failures, arenas }: Context,
+  offsets: readonly number[],
+  size: number,
+): Room[] {
   const usage = USAGE.STORAGE | USAGE.COPY_SRC | USAGE.COPY_DST;
   const buffer = failures.guard(() => gpu.createBuffer({ size, usage }));
+  if (offsets.length > 1) arenas.add(buffer);
   let used = offsets.length;
   const free = () => {
     if (--used === 0) buffer.destroy();

@@ -91,8 +91,7 @@ export function readRows(
     const [state, code] = [stateOf(halves, row), codeIn(halves, row)];
     if (state === SKIP || (code !== codes.float32 && code !== codes.float16)) continue;
     const word = (name: number) => readWord(halves, row * ROW + name);
-    const length = word(LENGTH);
-    if (length === 0) continue;
+    const length = word(LENGTH); // 0 has no chunks, but a momentum buffer that is written or not
     const group = groupOf(halves, row);
     const bufferAddress = readGroup(groups, group).momentum === 0 ? 0 : word(BUFFER);
     const buffer = bufferAddress === 0 ? null : placeAt(bufferAddress);

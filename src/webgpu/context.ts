@@ -16,6 +16,8 @@ export class Context {
   readonly kernels: Kernels;
   readonly started: Started;
   readonly cuts: Cuts;
+  /** Buffers with momentum of several tensors, which only Descent destroys. */
+  readonly arenas = new WeakSet<Buffer>();
   /** A buffer to bind where a shader does not read. */
   readonly nothing: Buffer;
 

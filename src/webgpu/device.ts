@@ -17,6 +17,7 @@ export function createDevice(context: Context, codes: Codes): Device {
     name: "webgpu",
     address: addressOf,
     checkWritable,
+    check: (doing) => context.failures.checkThere(doing),
     step: (tables, request) => steps.step(tables, request),
     report: () => steps.report(),
     written: (buffers) => readWritten(context, buffers),

@@ -14,14 +14,23 @@ function nextTask(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve));
 }
 
+/** The first thing that went wrong with some work; null if nothing has. */
+type Outcome = Promise<string | null>;
+
+/** Work that nobody waits for. */
+interface Unawaited {
+  /** The first failure that is known. */
+  first: string | null;
+  /** The error scopes that have not been read yet. */
+  readonly pending: Set<Promise<void>>;
+}
+
 /** The failures of one device. */
 export class Failures {
   readonly #gpu: Gpu;
-  /** The first one that nobody has been told of. */
-  #first: string | null = null;
+  /** What is queued since the last call that waits for the device. */
+  #unawaited: Unawaited = { first: null, pending: new Set() };
   #loss: string | null = null;
-  /** The error scopes that have not been read yet. */
-  readonly #pending = new Set<Promise<void>>();
 
   constructor(gpu: Gpu) {
     this.#gpu = gpu;
@@ -37,52 +46,73 @@ export class Failures {
     if (this.#loss !== null) throw new Error(cannot(doing, "the device is lost", this.#loss));
   }
 
-  /** Runs what uses the device. What goes wrong with it later is kept. */
+  /** Runs what uses the device, and nobody waits for. What goes wrong is for the next call that waits. */
   guard<Result>(body: () => Result): Result {
-    for (const filter of FILTERS) this.#gpu.pushErrorScope(filter);
-    try {
-      return body();
-    } finally {
-      for (let i = 0; i < FILTERS.length; i++) this.#keep(this.#gpu.popErrorScope());
-    }
+    const { unawaited, result, outcome } = { unawaited: this.#unawaited, ...this.watch(body) };
+    const pending = outcome.then((error) => {
+      unawaited.pending.delete(pending);
+      unawaited.first ??= error;
+    });
+    unawaited.pending.add(pending);
+    return result;
   }
 
-  #keep(scope: Promise<{ readonly message: string } | null>): void {
-    const pending = scope.then((error) => {
-      this.#pending.delete(pending);
-      if (error !== null) this.#first ??= error.message;
-    }, () => { // of a device that is lost
-      this.#pending.delete(pending);
-    });
-    this.#pending.add(pending);
+  /** Runs what uses the device. What goes wrong is for the caller alone, who hands it to `wait`. */
+  watch<Result>(body: () => Result): { readonly result: Result; readonly outcome: Outcome } {
+    for (const filter of FILTERS) this.#gpu.pushErrorScope(filter);
+    const scopes: Promise<{ readonly message: string } | null>[] = [];
+    let result: Result;
+    try {
+      result = body();
+    } finally {
+      for (let i = 0; i < FILTERS.length; i++) scopes.push(this.#gpu.popErrorScope());
+    }
+    return { result, outcome: firstOf(scopes) };
   }
 
   /**
-   * Waits for what is known of the work so far.
+   * Waits for a promise of the device. It is rejected by what went wrong with the work that it waits for,
+   * and with what was queued before this call and nobody has waited for.
    *
-   * @throws {Error} If some of it has failed and nobody has been told.
+   * @param own What `watch` says of the work of the promise.
    */
-  async settle(doing: string): Promise<void> {
-    await Promise.all(this.#pending);
-    const first = this.#first;
-    this.#first = null;
-    if (first !== null) {
-      throw new Error(cannot(doing, "the device refused some of the work", first));
-    }
-    this.checkThere(doing);
-  }
-
-  /** Waits for a promise of the device; the failure of earlier work is the reason if it is rejected. */
-  async wait<Result>(doing: string, promise: Promise<Result>): Promise<Result> {
+  async wait<Result>(
+    doing: string,
+    promise: Promise<Result>,
+    own: Outcome = NOTHING,
+  ): Promise<Result> {
+    const before = this.#unawaited;
+    this.#unawaited = { first: null, pending: new Set() };
     let result: Result;
     try {
       result = await promise;
     } catch (error) {
       await nextTask(); // the loss of a device is told after what it fails
-      await this.settle(doing);
+      await this.#settle(doing, before, own);
       throw new Error(failure(doing, (error as Error).message), { cause: error });
     }
-    await this.settle(doing);
+    await this.#settle(doing, before, own);
     return result;
   }
+
+  async #settle(doing: string, before: Unawaited, own: Outcome): Promise<void> {
+    await Promise.all(before.pending);
+    const first = before.first ?? await own;
+    if (first !== null) {
+      throw new Error(cannot(doing, "the device refused some of the work", first));
+    }
+    this.checkThere(doing);
+  }
+}
+
+const NOTHING: Outcome = Promise.resolve(null);
+
+/** Reads error scopes. Those of a device that is lost are rejected; the loss is known by itself. */
+async function firstOf(
+  scopes: readonly Promise<{ readonly message: string } | null>[],
+): Outcome {
+  for (const scope of await Promise.allSettled(scopes)) {
+    if (scope.status === "fulfilled" && scope.value !== null) return scope.value.message;
+  }
+  return null;
 }

@@ -14,6 +14,11 @@ export const REQUEST = 5;
 /** Stands for a norm that does not matter. */
 const NO_NORM = -1;
 
+/** The flags of a request in decide.wgsl. */
+const CHECK_FINITE = 1;
+
+const PER_GROUP = 2;
+
 /** The numbers at the beginning of a table. */
 export class Numbers {
   readonly #floats: Float32Array<ArrayBuffer>;
@@ -50,9 +55,10 @@ export class Numbers {
     const [floats, words, at] = [this.#floats, this.#words, this.#requestAt];
     floats[at] = inverseScale;
     floats[at + 1] = maxValue;
-    floats[at + 2] = maxNorm ?? NO_NORM;
-    words[at + 3] = Number(checkFinite);
-    words[at + 4] = Number(perGroup);
+    const exponent = exponentOf(maxNorm ?? NO_NORM);
+    floats[at + 2] = (maxNorm ?? NO_NORM) / 2 ** exponent;
+    words[at + 3] = exponent;
+    words[at + 4] = (checkFinite ? CHECK_FINITE : 0) | (perGroup ? PER_GROUP : 0);
   }
 
   /** Sends what has changed. A queue writes it after the steps before, which have been submitted. */
@@ -62,4 +68,10 @@ export class Numbers {
     queue.writeBuffer(table, 0, this.#bytes);
     sent.set(words);
   }
+}
+
+/** What a norm is divided by 2 to the power of, so that float32 can hold it. */
+function exponentOf(norm: number): number {
+  if (norm === Infinity || Math.fround(norm) !== Infinity) return 0;
+  return Math.min(1023, Math.floor(Math.log2(norm)));
 }

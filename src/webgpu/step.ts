@@ -2,7 +2,8 @@
 
 import type { DeviceReport, DeviceRequest, DeviceTables } from "../core/device.ts";
 import { decisionWords, readDecision } from "../core/decision.ts";
-import type { Buffer, Pass } from "./api.ts";
+import type { Buffer } from "./api.ts";
+import { Commands } from "./commands.ts";
 import type { Context } from "./context.ts";
 import { CLAMPED, DECIDED, SCALED, ZEROED } from "./kernels.ts";
 import { KnownSteps } from "./known_steps.ts";
@@ -45,30 +46,24 @@ export class Steps {
     step.numbers.setGroups(tables.groups, tables.groupCount);
     step.numbers.setRequest(request ?? NO_REQUEST);
     step.numbers.send(queue, step.table);
-    const encoder = this.#context.gpu.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    this.#record(pass, step, request);
-    pass.end();
-    queue.submit([encoder.finish()]);
+    const commands = new Commands(this.#context.gpu);
+    this.#record(commands, step, request);
+    queue.submit(commands.finish());
   }
 
-  #record(pass: Pass, step: StepTables, request: DeviceRequest | null): void {
+  #record(commands: Commands, step: StepTables, request: DeviceRequest | null): void {
     const { kernels } = this.#context;
-    for (const { isHalf, group, workgroups } of step.norms) {
-      pass.setPipeline(kernels.norm(isHalf, step.normType).pipeline);
-      pass.setBindGroup(0, group);
-      pass.dispatchWorkgroups(workgroups);
+    for (const dispatch of step.norms) {
+      commands.add(kernels.norm(dispatch.isHalf, step.normType), dispatch);
     }
     if (step.decision !== null) {
-      pass.setPipeline(kernels.decide(step.normType).pipeline);
-      pass.setBindGroup(0, step.decision.bind());
-      pass.dispatchWorkgroups(1);
+      const group = step.decision.bind();
+      commands.add(kernels.decide(step.normType), { group, workgroups: 1, isApart: false });
     }
     const bits = bitsOf(step, request);
-    for (const { bucket, sharing, group, workgroups } of step.steps) {
-      pass.setPipeline(kernels.step(sharing, bucket.isHalf, bucket.lines | bits).pipeline);
-      pass.setBindGroup(0, group);
-      pass.dispatchWorkgroups(workgroups);
+    for (const dispatch of step.steps) {
+      const { bucket, sharing } = dispatch;
+      commands.add(kernels.step(sharing, bucket.isHalf, bucket.lines | bits), dispatch);
     }
   }
 

@@ -7,6 +7,8 @@ import { bind } from "./api.ts";
 import type { Binding, Buffer, Opaque } from "./api.ts";
 import { CHUNK, cut, isUnsure, linesOf, PIECE, readRows } from "./chunks.ts";
 import type { Bucket, Cut, DeviceRow } from "./chunks.ts";
+import { Splitter } from "./commands.ts";
+import type { Dispatch } from "./commands.ts";
 import type { Context } from "./context.ts";
 import { FACTORS, Numbers, REQUEST } from "./numbers.ts";
 import { Packer } from "./packer.ts";
@@ -21,18 +23,14 @@ export interface Codes {
 }
 
 /** What one dispatch updates. */
-export interface StepDispatch {
+export interface StepDispatch extends Dispatch {
   readonly bucket: Bucket;
   readonly sharing: Sharing;
-  readonly group: Opaque;
-  readonly workgroups: number;
 }
 
 /** What one dispatch measures. */
-export interface NormDispatch {
+export interface NormDispatch extends Dispatch {
   readonly isHalf: boolean;
-  readonly group: Opaque;
-  readonly workgroups: number;
 }
 
 /** What decides about a step. */
@@ -96,11 +94,11 @@ export function buildTables(
     )
     : [context.nothing, context.nothing];
   const normType = request?.normType ?? 2;
-  const own = { table, words, partials };
+  const own = { table, words, partials, splitter: new Splitter(context.arenas) };
+  const norms = bindNorms(context, cuts, layout, own, normType); // they are recorded first
   return {
-    ...{ table, normType, numbers: new Numbers(layout.request) },
+    ...{ table, normType, norms, numbers: new Numbers(layout.request) },
     steps: bindSteps(context, cuts, layout, own),
-    norms: bindNorms(context, cuts, layout, own, normType),
     decision: isDecided ? { words, bind: decisionBinder(context, layout, own, normType) } : null,
     destroy() {
       table.destroy();
@@ -145,6 +143,7 @@ interface Own {
   readonly table: Buffer;
   readonly words: Buffer;
   readonly partials: Buffer;
+  readonly splitter: Splitter;
 }
 
 function bindSteps(context: Context, cuts: Cut, layout: Layout, own: Own): StepDispatch[] {
@@ -161,7 +160,9 @@ function bindSteps(context: Context, cuts: Cut, layout: Layout, own: Own): StepD
       accessesOf(sharing).map((access, i) => access === null ? null : bindings[i]),
     );
     const workgroups = context.workgroups(bucket.words.length / CHUNK);
-    return { bucket, sharing, group: bindGroup, workgroups };
+    const buffers = bucket.windows.map((window) => cuts.windows.at(window).buffer);
+    const isApart = own.splitter.next(buffers);
+    return { bucket, sharing, group: bindGroup, workgroups, isApart };
   });
 }
 
@@ -178,6 +179,7 @@ function bindNorms(
       ...[cuts.windows.at(window), within(own.table, layout.pieces[i]), whole(own.partials)],
     ]),
     workgroups: context.workgroups(words.length / PIECE),
+    isApart: own.splitter.next([cuts.windows.at(window).buffer]),
   }));
 }
 

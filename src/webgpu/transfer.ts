@@ -2,12 +2,16 @@
 
 import { bind, takeBytes, USAGE } from "./api.ts";
 import type { Binding, Buffer } from "./api.ts";
+import { Commands, Splitter } from "./commands.ts";
 import type { Context } from "./context.ts";
 import { Packer } from "./packer.ts";
 import { Windows } from "./windows.ts";
 
 /** WebGPU copies multiples of so many bytes. */
 const UNIT = 4;
+
+/** Words of a run, as the shader reads them. */
+const RUN = 3;
 
 /** A range of elements. */
 export interface Elements extends Binding {
@@ -29,14 +33,14 @@ export function readRange(
   const begin = Math.floor(offset / UNIT) * UNIT;
   const end = Math.ceil((offset + size) / UNIT) * UNIT;
   if (size === 0) return failures.wait(doing, Promise.resolve(new ArrayBuffer(0)));
-  const copy = failures.guard(() => {
+  const { result: copy, outcome } = failures.watch(() => {
     const copy = gpu.createBuffer({ size: end - begin, usage: USAGE.MAP_READ | USAGE.COPY_DST });
     const encoder = gpu.createCommandEncoder();
     encoder.copyBufferToBuffer(buffer, begin, copy, 0, end - begin);
     gpu.queue.submit([encoder.finish()]);
     return copy;
   });
-  return failures.wait(doing, take(copy, offset - begin, size));
+  return failures.wait(doing, take(copy, offset - begin, size), outcome);
 }
 
 async function take(copy: Buffer, offset: number, size: number): Promise<ArrayBuffer> {
@@ -79,52 +83,59 @@ export function zeroRanges(context: Context, ranges: readonly Elements[]): void 
 /** The runs of one dispatch. */
 interface Runs {
   readonly isHalf: boolean;
-  readonly window: number;
+  /** The numbers of the windows of the range and of the source. */
+  readonly into: number;
+  readonly from: number;
   readonly words: number[];
 }
 
 /** Copies elements into ranges, the elements of all of them one after the other, or zeros. */
 function move(context: Context, ranges: readonly Elements[], source: Buffer | null): void {
-  const { gpu, kernels, nothing } = context;
+  const { gpu, kernels } = context;
   const windows = new Windows(context.cuts.windowBytes);
-  const runs = cutRuns(ranges, windows, context.cuts.chunkElements);
+  const runs = cutRuns(context, ranges, source, windows);
   const packer = new Packer();
   const places = runs.map(({ words }) => packer.add(words));
   const table = context.table(packer.size);
   gpu.queue.writeBuffer(table, 0, packer.bytes());
-  const encoder = gpu.createCommandEncoder();
-  const pass = encoder.beginComputePass();
-  const from = source ?? nothing;
-  runs.forEach(({ isHalf, window, words }, i) => {
-    const { pipeline, layout } = kernels.move(isHalf, source !== null);
-    pass.setPipeline(pipeline);
-    pass.setBindGroup(
-      0,
-      bind(gpu, layout, [
-        ...[windows.at(window), { buffer: from, offset: 0, size: from.size }],
-        { buffer: table, ...places[i] },
-      ]),
-    );
-    pass.dispatchWorkgroups(context.workgroups(words.length / 3));
+  const commands = new Commands(gpu);
+  const splitter = new Splitter(context.arenas);
+  runs.forEach(({ isHalf, into, from, words }, i) => {
+    const kernel = kernels.move(isHalf, source !== null);
+    const bindings = [windows.at(into), windows.at(from), { buffer: table, ...places[i] }];
+    commands.add(kernel, {
+      group: bind(gpu, kernel.layout, bindings),
+      workgroups: context.workgroups(words.length / RUN),
+      isApart: splitter.next([bindings[0].buffer]),
+    });
   });
-  pass.end();
-  gpu.queue.submit([encoder.finish()]);
+  gpu.queue.submit(commands.finish());
   table.destroy();
 }
 
-function cutRuns(ranges: readonly Elements[], windows: Windows, chunkElements: number): Runs[] {
+/** Both sides are cut where a binding ends, and the source has its elements from its start. */
+function cutRuns(
+  { cuts: { chunkElements }, nothing }: Context,
+  ranges: readonly Elements[],
+  source: Buffer | null,
+  windows: Windows,
+): Runs[] {
   const runs = new Map<string, Runs>();
   let done = 0;
   for (const { buffer, offset, size, isHalf } of ranges) {
     const bytes = isHalf ? 2 : 4;
     for (let at = 0; at < size;) {
       const place = { buffer, offset: offset + at };
-      const part = Math.min(chunkElements * bytes, size - at, windows.room(place));
-      const window = windows.numberOf(place);
-      const key = `${isHalf} ${window}`;
+      const origin = source === null
+        ? { buffer: nothing, offset: 0 }
+        : { buffer: source, offset: done };
+      const room = source === null ? Infinity : windows.room(origin);
+      const part = Math.min(chunkElements * bytes, size - at, windows.room(place), room);
+      const [into, from] = [windows.numberOf(place), windows.numberOf(origin)];
+      const key = `${isHalf} ${into} ${from}`;
       let own = runs.get(key);
-      if (own === undefined) runs.set(key, own = { isHalf, window, words: [] });
-      own.words.push(windows.within(place) / bytes, done / bytes, part / bytes);
+      if (own === undefined) runs.set(key, own = { isHalf, into, from, words: [] });
+      own.words.push(windows.within(place) / bytes, windows.within(origin) / bytes, part / bytes);
       [at, done] = [at + part, done + part];
     }
   }

@@ -154,3 +154,27 @@ gpuTest("a device that is lost while a read waits fails the read", async (gpu) =
   nativeOf(gpu).lose();
   await assertRejects(() => read, Error);
 });
+
+gpuTest("a step of two GPUs is queued on none if one is lost or closed", async () => {
+  for (const end of ["lost", "closed"]) {
+    const [kept, other] = [openGpu(), openGpu()];
+    const params = [kept, other].map((gpu) => ({
+      data: gpu.tensor(values(4)),
+      grad: gpu.tensor(values(4)),
+    }));
+    const optimizer = new SGD(params, { lr: 1 });
+    optimizer.step();
+    const before = await params[0].data.read();
+    if (end === "closed") other[Symbol.dispose]();
+    else {
+      nativeOf(other).lose();
+      await assertRejects(() => other.synchronize(), Error);
+    }
+    assertThrows(() => optimizer.step(), Error);
+    assertThrows(() => optimizer.zeroGrad(), Error);
+    assertEquals(await params[0].data.read(), before);
+    assertEquals(await params[0].grad.read(), values(4));
+    kept[Symbol.dispose]();
+    if (end === "lost") other[Symbol.dispose]();
+  }
+});

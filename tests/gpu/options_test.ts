@@ -96,6 +96,24 @@ gpuTest(
   },
 );
 
+gpuTest("a largest norm that float32 cannot hold clips as on the host", async (gpu) => {
+  for (const size of [3e38, 1e38, 1, 1e-30, Infinity]) {
+    const grad = new Float32Array(100).fill(size);
+    const own = new SGD([{ data: gpu.tensor(100), grad: gpu.tensor(grad) }], { lr: 0.1 });
+    const host = new SGD([{ data: new Float32Array(100), grad }], { lr: 0.1 });
+    for (const maxNorm of [3e38, 3.5e38, 1e39, 2.9e39, 3.1e39, 2 ** 200, Number.MAX_VALUE]) {
+      for (const gradScale of [1, 2 ** -30, 8]) {
+        const options = { maxNorm, gradScale, checkFinite: false };
+        host.step(options);
+        const [found, expected] = [await own.stepAsync(options), host.lastStep!]
+          .map(({ clipCoefficients }) => clipCoefficients![0]);
+        const what = `${size} with ${maxNorm} and ${gradScale}: ${found}, not ${expected}`;
+        assert(Math.abs(found - expected) <= 1e-6 * expected, what);
+      }
+    }
+  }
+});
+
 gpuTest(
   "what is not finite skips the step, or has the host's norms and coefficients",
   async (gpu) => {

@@ -14,13 +14,17 @@ struct Request {
     scale: f32,
     // The largest magnitude of an element.
     limit: f32,
-    // The largest norm; -1 if norms are not limited.
+    // The largest norm, divided by 2 to the `exponent`; -1 if norms are not limited.
     max_norm: f32,
-    // What is not finite skips the step.
-    check_finite: u32,
-    // Each group has a norm of its own.
-    per_group: u32,
+    // More than 0 for a norm that float32 cannot hold; `max_norm` is then at least 1.
+    exponent: i32,
+    flags: u32,
 }
+
+// What is not finite skips the step.
+const CHECK_FINITE = 1u;
+// Each group has a norm of its own.
+const PER_GROUP = 2u;
 
 // The bits of the sum and of the largest magnitude of each piece, the pieces of a group together.
 @group(0) @binding(0) var<storage, read> partials: array<vec2<u32>>;
@@ -131,9 +135,10 @@ fn coefficient(total: Total) -> f32 {
     let shift = max(countLeadingZeros(scale), 8u) - 8u; // more than 0 if it is subnormal
     norm *= bitcast<f32>(((scale << shift) % (1u << 23u)) | 0x3f800000u);
     let exponent = total.exponent + i32(max(scale >> 23u, 1u)) - i32(shift) - 127;
-    if exponent > 60 { // here 1e-6 is nothing, and the norm may not fit
-        let part = exponent / 2;
-        return min(1.0, request.max_norm * power(-part) * power(part - exponent) / norm);
+    if exponent > 60 || request.exponent > 0 { // here 1e-6 is nothing, and a norm may not fit
+        let ratio = min(request.exponent - exponent, 60); // 2 to the 60 is 1 in the end
+        let part = ratio / 2;
+        return min(1.0, request.max_norm * power(part) * power(ratio - part) / norm);
     }
     return min(1.0, request.max_norm / (norm * power(exponent) + 1e-6));
 }
@@ -163,12 +168,12 @@ fn conclude(groups: u32) {
     let all = join_groups(groups);
     for (var g = 0u; g < groups; g++) {
         var own = all;
-        if request.per_group != 0u {
+        if (request.flags & PER_GROUP) != 0u {
             own = read_total(g);
         }
         decision[HEADER + GROUP_WORDS * g] = bitcast<u32>(coefficient(own));
     }
-    skipped = select(0u, 1u, request.check_finite != 0u && all.bits >= INFINITE);
+    skipped = select(0u, 1u, (request.flags & CHECK_FINITE) != 0u && all.bits >= INFINITE);
     decision[0] = skipped;
     decision[1] = bitcast<u32>(request.scale);
     decision[2] = bitcast<u32>(request.limit);

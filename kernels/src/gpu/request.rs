@@ -55,9 +55,12 @@ pub struct RequestWords {
     scale: f32,
     limit: f32,
     max_norm: f32,
-    check_finite: u32,
-    per_group: u32,
+    exponent: i32,
+    flags: u32,
 }
+
+const CHECK_FINITE: u32 = 1;
+const PER_GROUP: u32 = 2;
 
 impl Request {
     /// Nothing besides the rule.
@@ -89,14 +92,25 @@ impl Request {
 
     /// The request as `decide.wgsl` reads it.
     pub fn words(&self) -> RequestWords {
+        let (max_norm, exponent) = self.max_norm.map_or((-1.0, 0), split);
+        let flag = |is_set, bit| if is_set { bit } else { 0 };
         RequestWords {
             scale: self.inverse_scale as f32,
             limit: self.max_value as f32,
-            max_norm: self.max_norm.map_or(-1.0, |norm| norm as f32),
-            check_finite: u32::from(self.check_finite),
-            per_group: u32::from(self.per_group),
+            max_norm,
+            exponent,
+            flags: flag(self.check_finite, CHECK_FINITE) | flag(self.per_group, PER_GROUP),
         }
     }
+}
+
+/// A norm as `max_norm` and `exponent` of `decide.wgsl`.
+fn split(norm: f64) -> (f32, i32) {
+    if (norm as f32).is_finite() || norm.is_infinite() {
+        return (norm as f32, 0);
+    }
+    let exponent = norm.log2().floor().min(1023.0);
+    ((norm / exponent.exp2()) as f32, exponent as i32)
 }
 
 impl Effects {

@@ -1,12 +1,14 @@
 /** What goes wrong later: a destroyed buffer, a lost device; and how much work a step is. */
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { SGD } from "@descent/sgd";
 import { adoptDevice } from "@descent/sgd/webgpu";
+import type { WebGpuTensor } from "@descent/sgd/webgpu";
 import { assertBits } from "../../gpu/reference.ts";
 import type { Reference } from "../../gpu/reference.ts";
 import { stepTwin } from "./reference.ts";
-import { makeBuffer, openGpu, optimizerOf, values } from "./world.ts";
-import type { Case, Gpu } from "./world.ts";
+import { bufferOf, makeBuffer, openGpu, optimizerOf, values } from "./world.ts";
+import type { Case, DeviceParameter, Gpu } from "./world.ts";
 
 /** A device that counts calls of its methods, and otherwise is the one it is made of. */
 function counted(device: GPUDevice) {
@@ -186,6 +188,81 @@ export const FAILURE_CASES: readonly Case[] = [
     },
   },
   {
+    name: "of calls that wait at once, each is rejected by its own work alone",
+    async run(world) {
+      const { device, gpu } = await openGpu(world);
+      const broken = [1, 2].map((seed) => {
+        const buffer = makeBuffer(device, 16);
+        const tensor = gpu.tensor(buffer);
+        tensor.write(values(4, seed));
+        return { buffer, tensor };
+      });
+      const fine = [3, 4].map((seed) => gpu.tensor(values(4, seed)));
+      const own = () => ({ data: gpu.tensor(4), grad: fine[0] });
+      const optimizers = [own(), own(), { ...own(), data: broken[0].tensor }]
+        .map((param) => optimizerOf([param], { momentum: 0.9 }));
+      for (const optimizer of optimizers) await optimizer.stepAsync({ maxNorm: 1 });
+      for (const { buffer } of broken) buffer.destroy();
+      for (const options of [{ maxNorm: 1 }, undefined]) {
+        const [good, other, bad] = optimizers;
+        const settled = await Promise.allSettled([
+          ...[fine[0].read(), broken[0].tensor.read(), good.stepAsync(options)],
+          ...[bad.stepAsync(options), fine[1].read(), broken[1].tensor.read()],
+          other.stateDictAsync(),
+        ]);
+        assertEquals(
+          settled.map((each) => each.status === "fulfilled"),
+          [true, false, true, false, true, false, true],
+        );
+        for (const each of settled) {
+          if (each.status === "fulfilled") continue;
+          assert(each.reason.message.includes(" as the device refused some of the work: "));
+        }
+        assertEquals(optimizers.map(({ lastStep }) => lastStep === null), [false, false, true]);
+        if (options !== undefined) {
+          assertEquals(good.lastStep!.gradNorm, other.lastStep!.gradNorm);
+        }
+        assertEquals([await fine[0].read(), await fine[1].read()], [3, 4].map((i) => values(4, i)));
+      }
+      device.destroy();
+    },
+  },
+  {
+    name:
+      "a step of which one buffer has been destroyed changes nothing, however many dispatches it is",
+    async run(world) {
+      for (const ruined of ["data", "grad"] as const) {
+        for (const request of [undefined, { checkFinite: true }, { maxNorm: 1 }]) {
+          const { device, gpu } = await openGpu(world);
+          const buffers = { data: makeBuffer(device, 512), grad: makeBuffer(device, 512) };
+          const params = [0, 64].map((offset) => ({
+            data: gpu.tensor(buffers.data, { offset, length: 16 }),
+            grad: gpu.tensor(buffers.grad, { offset, length: 16 }),
+          }));
+          const other = { data: gpu.tensor(values(4)), grad: gpu.tensor(values(4)) };
+          const optimizer = new SGD<WebGpuTensor<"float32", GPUBuffer>>([
+            { params: [params[0], other] },
+            { params: [params[1]], weightDecay: 0.1 },
+          ], { lr: 0.1, momentum: 0.9, backend: "js" });
+          for (let n = 0; n < 2; n++) await optimizer.stepAsync(request);
+          const before = await other.data.read();
+          buffers[ruined].destroy();
+          await assertRejects(
+            () => optimizer.stepAsync(request),
+            Error,
+            "refused some of the work",
+          );
+          assertEquals(await other.data.read(), before);
+          if (ruined === "grad") {
+            optimizer.zeroGrad();
+            await assertRejects(() => gpu.synchronize(), Error, "refused some of the work");
+          }
+          device.destroy();
+        }
+      }
+    },
+  },
+  {
     name: "a tensor that has been disposed is refused by the next step",
     async run(world) {
       const { device, gpu } = await openGpu(world);
@@ -242,6 +319,34 @@ export const FAILURE_CASES: readonly Case[] = [
         const error = await assertRejects(attempt, Error);
         assert(/^Cannot .* as the device is lost: /.test(error.message), error.message);
       }
+    },
+  },
+  {
+    name: "work for two devices is queued on none if one is known to be lost",
+    async run(world) {
+      const [kept, lost] = [await openGpu(world), await openGpu(world)];
+      const params = [kept, lost].map(({ gpu }) => ({
+        data: gpu.tensor(values(4)),
+        grad: gpu.tensor(values(4, 2)) as DeviceParameter["grad"],
+      }));
+      const optimizer = optimizerOf(params, { momentum: 0.9 });
+      lost.device.destroy();
+      await lost.device.lost;
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      const attempts = [() => optimizer.step(), () => optimizer.zeroGrad()];
+      for (const foreach of [true, false]) {
+        optimizer.paramGroups[0].foreach = foreach;
+        for (const attempt of attempts) assertThrows(attempt, Error, "as the device is lost: ");
+      }
+      await assertRejects(() => optimizer.stepAsync(), Error, "as the device is lost: ");
+      const [own] = params;
+      assertEquals(await own.data.read(), values(4));
+      assertEquals(await own.grad!.read(), values(4, 2));
+      assertEquals(bufferOf(optimizer, own), null);
+      params[1].grad = null; // the other device then decides alone
+      optimizer.step({ maxNorm: 100 });
+      assertEquals((await optimizer.stepAsync({ maxNorm: 100 })).skipped, false);
+      kept.device.destroy();
     },
   },
 ];

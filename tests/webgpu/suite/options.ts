@@ -1,8 +1,9 @@
 /** Steps with options: the norm, the check and the decision stay on the device. */
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { clipGradNorm, GradScaler } from "@descent/sgd";
+import { clipGradNorm, GradScaler, SGD } from "@descent/sgd";
 import type { Parameter, StepOptions, StepReport } from "@descent/sgd";
+import type { WebGpuTensor } from "@descent/sgd/webgpu";
 import { stepTwin } from "./reference.ts";
 import type { Reference as Twin } from "../../gpu/reference.ts";
 import type { Options } from "./reference.ts";
@@ -157,6 +158,31 @@ export const OPTION_CASES: readonly Case[] = [
     },
   },
   {
+    name: "a largest norm that float32 cannot hold clips as on the host",
+    async run(world) {
+      const { device, gpu } = await openGpu(world);
+      const grads = [3e38, 1e38, 1, 1e-30, Infinity, NaN].map((x) => new Float32Array(100).fill(x));
+      const norms = [3e38, 3.5e38, 1e39, 2.9e39, 3.1e39, 1e45, 2 ** 200, 1e300, Number.MAX_VALUE];
+      for (const grad of grads) {
+        const params = [{ data: gpu.tensor(100), grad: gpu.tensor(grad) }];
+        const optimizer = optimizerOf(params, {});
+        const host = new SGD([{ data: new Float32Array(100), grad }], { lr: 0.1, backend: "js" });
+        for (const maxNorm of norms) {
+          for (const gradScale of [1, 2 ** -30, 8]) {
+            const options = { maxNorm, gradScale, checkFinite: false };
+            const [own] = (await optimizer.stepAsync(options)).clipCoefficients!;
+            host.step(options);
+            const [expected] = host.lastStep!.clipCoefficients!;
+            const what = `${grad[0]} with ${maxNorm} and ${gradScale}`;
+            if (Number.isNaN(expected)) assert(Number.isNaN(own), what);
+            else assertNear(own, expected, what);
+          }
+        }
+      }
+      device.destroy();
+    },
+  },
+  {
     name: "a norm is the same each time, to the bit",
     async run(world) {
       const { device, gpu } = await openGpu(world);
@@ -283,6 +309,30 @@ export const OPTION_CASES: readonly Case[] = [
       }
       one.device.destroy();
       two.device.destroy();
+    },
+  },
+  {
+    name: "an empty tensor has a first step of its own",
+    async run(world) {
+      const { device, gpu } = await openGpu(world);
+      const params: DeviceParameter[] = [0, 3, 0].map((length) => ({
+        data: gpu.tensor(length),
+        grad: gpu.tensor(new Float32Array(length).fill(Infinity)),
+      }));
+      const optimizer = optimizerOf(params, { momentum: 0.5 });
+      const stepped = async () => Object.keys((await optimizer.stateDictAsync()).state);
+      optimizer.step({ checkFinite: true }); // is skipped
+      const [first, second, third] = params;
+      const grads = [first.grad, third.grad];
+      [first.grad, third.grad] = [null, null];
+      (second.grad as WebGpuTensor<"float32", GPUBuffer>).write(values(3));
+      optimizer.step({ checkFinite: true });
+      assertEquals(await stepped(), ["1"]);
+      first.grad = grads[0];
+      optimizer.step({ checkFinite: true });
+      assertEquals(await stepped(), ["0", "1"]);
+      assertEquals(bufferOf(optimizer, first)!.length, 0);
+      device.destroy();
     },
   },
 ];

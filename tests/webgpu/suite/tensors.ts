@@ -2,11 +2,12 @@
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { adoptDevice } from "@descent/sgd/webgpu";
+import { adoptTuned } from "../../../src/webgpu/adopt.ts";
 import { stepTwin } from "./reference.ts";
 import type { Reference as Twin } from "../../gpu/reference.ts";
 import { assertBits } from "../../gpu/reference.ts";
 import { bufferOf, makeBuffer, openGpu, optimizerOf, values } from "./world.ts";
-import type { Case } from "./world.ts";
+import type { Case, Gpu } from "./world.ts";
 
 /** A refusal: what is tried, and the error. */
 type Refusal = readonly [
@@ -283,6 +284,43 @@ export const TENSOR_CASES: readonly Case[] = [
       assertBits(state[2].momentum_buffer as Float32Array, twins[2].buffer!, "momentum");
       const { gradNorm } = await optimizer.stepAsync({ maxNorm: 1, zeroGrad: true });
       assertEquals(gradNorm, 0);
+      device.destroy();
+    },
+  },
+  {
+    name: "float16 at an odd offset is written with bindings that are no larger than they may be",
+    feature: "shader-f16",
+    async run(world) {
+      const device = await world.open();
+      const sizes: number[] = [];
+      const proxy = new Proxy(device, {
+        get(target, name) {
+          if (name === "createBindGroup") {
+            return (descriptor: GPUBindGroupDescriptor) => {
+              for (const { resource } of descriptor.entries) {
+                sizes.push((resource as GPUBufferBinding).size!);
+              }
+              return target.createBindGroup(descriptor);
+            };
+          }
+          const value = target[name as keyof GPUDevice] as unknown;
+          return typeof value === "function" ? value.bind(target) : value;
+        },
+      });
+      const most = 256;
+      const gpu = adoptTuned(proxy, { windowBytes: most }) as unknown as Gpu;
+      for (const length of [1, 126, 127, 128, 129, 255, 1001]) {
+        const whole = gpu.tensor(makeBuffer(device, 2 * 1400), { dtype: "float16" });
+        const expected = Float16Array.from(values(1400, 3));
+        whole.write(expected);
+        const part = gpu.tensor(whole.buffer, { offset: 129, length, dtype: "float16" });
+        const content = Float16Array.from(values(length, 5));
+        part.write(content);
+        expected.set(content, 129);
+        assertBits(await whole.read(), expected, `${length} elements`);
+        assertBits(await part.read(), content, `${length} elements, read`);
+      }
+      assertEquals([sizes.length > 0, Math.max(...sizes) <= most], [true, true]);
       device.destroy();
     },
   },
