@@ -36,6 +36,15 @@ interface Pending {
   readonly device: Device | null;
 }
 
+/** A step that the host is done with. */
+interface Taken {
+  readonly report: StepReport;
+  /** Waits for devices that may not be. */
+  readonly finished: Promise<unknown>;
+}
+
+const NOTHING_QUEUED = Promise.resolve();
+
 /** Takes the steps of one optimizer, one at a time. */
 export class Stepper {
   readonly plan: Plan;
@@ -116,15 +125,14 @@ export class Stepper {
       const running = device === null
         ? this.#runAsync(request, arrays)
         : this.#runOn(device, request);
-      const finished = device === null ? synchronizeAll(this.plan) : null;
-      const report = await running.catch((error) => {
+      const { report, finished } = await running.catch((error) => {
         pending?.restore?.();
         throw error;
       });
       this.#finish(report, pending);
       arrays.checkAll();
       if (request.zeroGrad) zeroRest(this.plan, report);
-      await finished?.catch((error) => {
+      await finished.catch((error) => {
         this.lastStep = null; // nobody knows what the devices did
         throw error;
       });
@@ -176,7 +184,7 @@ export class Stepper {
    * whatever `foreach` says, by calls that are all made before any of the user's code can run: no step
    * is left half taken.
    */
-  async #runAsync(request: StepRequest, arrays: ArrayGuard): Promise<StepReport> {
+  async #runAsync(request: StepRequest, arrays: ArrayGuard): Promise<Taken> {
     const { plan } = this;
     let report = NOTHING_MEASURED;
     arrays.checkAll();
@@ -184,21 +192,21 @@ export class Stepper {
       const sums = sumsOf(plan);
       await this.#backend.normAsync(plan, request.inverseScale, sums, arrays.checkAttached);
       report = decide(sums, request);
-      if (report.skipped) return report;
+      if (report.skipped) return { report, finished: NOTHING_QUEUED };
       arrays.checkAll();
     }
     plan.writeCall(request, report.clipCoefficients);
     plan.begin();
     const asked = request === NEUTRAL_REQUEST ? null : request;
-    await stepRowsAsync(this.#backend, plan, 0, plan.table.count, asked);
-    return report;
+    return { report, ...await stepRowsAsync(this.#backend, plan, 0, plan.table.count, asked) };
   }
 
   /** A report that does not come, for whatever went wrong before, leaves open whether the step was taken. */
-  async #runOn(device: Device, request: StepRequest): Promise<StepReport> {
+  async #runOn(device: Device, request: StepRequest): Promise<Taken> {
     queueDecided(device, this.plan, request);
     try {
-      return reportOf(await device.report(), request);
+      const report = reportOf(await device.report(), request);
+      return { report, finished: NOTHING_QUEUED };
     } catch (error) {
       this.plan.commitUnsure();
       this.lastStep = null;
@@ -243,16 +251,6 @@ export class Stepper {
     this.plan.commit();
     if (pending !== null && pending.record !== null) this.#recorder.keep(pending.record);
   }
-}
-
-/**
- * Waits for all devices. It is called as soon as a step is queued, so that what goes wrong with the step
- * is not taken for a failure of other work that is waited for in the meantime.
- */
-function synchronizeAll({ devices }: Plan): Promise<unknown> {
-  const finished = Promise.all(devices.map((device) => device.synchronize()));
-  finished.catch(() => {}); // the host's part of the step may fail first
-  return finished;
 }
 
 /** The array that receives the sums of `Backend.norm`. */
