@@ -9,6 +9,9 @@ import type { Gpu, Loss } from "./api.ts";
 /** What is caught. */
 const FILTERS = ["internal", "out-of-memory", "validation"] as const;
 
+/** Every runtime has it, but it is not among the types of the language. */
+const { setTimeout } = globalThis as unknown as { setTimeout(run: () => void): void };
+
 /** Lets everything run that is due. */
 function nextTask(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve));
