@@ -1,6 +1,6 @@
 /**
- * Checks everything that needs no build: `deno task check`. Formats, lints, types, layers and spelling
- * are checked side by side; the output of what fails is printed.
+ * Checks everything that needs no build: `deno task check`. Formats, lints, types, layers, conflict
+ * markers and spelling are checked side by side; the output of what fails is printed.
  */
 
 import { ROOT } from "./stage.ts";

@@ -31,6 +31,10 @@ export const CHECKS: readonly Stage[] = [
     command: [deno, "run", "-q", "--allow-read", "--allow-run", "tools/check_layers.ts"],
   },
   {
+    name: "conflict markers",
+    command: [deno, "run", "-q", "--allow-read", "--allow-run=git", "tools/check_markers.ts"],
+  },
+  {
     name: "spelling",
     command: [
       ...[deno, "run", "-q", "--no-lock", "-A", CSPELL, "lint", "--no-progress", "--no-summary"],

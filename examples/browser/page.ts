@@ -1,4 +1,7 @@
-/** The page of `deno task demo:browser`: it trains, and draws the curves as they grow. */
+/**
+ * The page of `deno task demo:browser`: it trains, and draws the curves as they grow. In its address,
+ * `?js` begins without WebGPU, and `?epochs=3` ends after 3 epochs.
+ */
 
 import { parseDigits } from "../digits/dataset.ts";
 import { drawCurves } from "../digits/plot.ts";
@@ -6,8 +9,6 @@ import type { EpochResult } from "../digits/plot.ts";
 import { epochLine } from "../digits/report.ts";
 import { begin } from "./training.ts";
 import type { Place } from "./training.ts";
-
-const EPOCHS = 30;
 
 /** What the page uses of a browser's types, which Deno does not have. */
 interface Element {
@@ -27,6 +28,8 @@ const { document: page, location, setTimeout } = globalThis as unknown as {
   location: { search: string };
   setTimeout(run: () => void, ms: number): void;
 };
+const query = new URLSearchParams(location.search);
+const epochs = Number(query.get("epochs") ?? 30);
 const place = page.getElementById("place");
 const start = page.getElementById("start");
 const status = page.getElementById("status");
@@ -40,11 +43,11 @@ async function train(): Promise<void> {
   const run = await begin(place.value as Place, digits);
   const history: EpochResult[] = [];
   const begun = performance.now();
-  for (let epoch = 1; epoch <= EPOCHS; epoch++) {
+  for (let epoch = 1; epoch <= epochs; epoch++) {
     const result = await run.epoch(epoch);
     history.push(result);
     const seconds = ((performance.now() - begun) / 1000).toFixed(1);
-    status.textContent = `${epochLine(result, EPOCHS)}  ${seconds} s`;
+    status.textContent = `${epochLine(result, epochs)}  ${seconds} s`;
     curves.innerHTML = drawCurves(
       `Training on handwritten digits, on ${run.name}`,
       "SGD, lr 0.1, momentum 0.9, weight decay 0.0001, batch 32, seed 1",
@@ -69,5 +72,5 @@ async function startTraining(): Promise<void> {
 
 start.addEventListener("click", startTraining);
 const adapter = await navigator.gpu?.requestAdapter() ?? null;
-if (adapter === null || location.search === "?js") place.value = "js";
+if (adapter === null || query.has("js")) place.value = "js";
 startTraining();

@@ -64,7 +64,9 @@ export async function stepRowsAsync(
   request: DeviceRequest | null,
 ): Promise<{ readonly finished: Promise<unknown> }> {
   queueRows(plan, from, to, request);
-  const finished = Promise.all(steppedBy(plan, request).map((device) => device.synchronize()));
+  const finished = Promise.all(
+    steppedBy(plan, request).map((device) => device.synchronize("step")),
+  );
   finished.catch(() => {}); // the host may fail first
   if (plan.hasArrays) await host.stepAsync(plan, from, to);
   return { finished };

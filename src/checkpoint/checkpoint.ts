@@ -3,7 +3,7 @@
 import { toAbsolute } from "../core/absolute_path.ts";
 import { bufferOf, stateOfBuffer } from "../core/intrinsics.ts";
 import { checkDeno } from "../core/runtime.ts";
-import { cannot, checkKnown, quote, refusal, wrongType } from "../core/validate.ts";
+import { cannot, checkOptions, quote, refusal, wrongType } from "../core/validate.ts";
 import { withFloat32Momentum } from "../state/convert.ts";
 import { checkStateDict } from "../state/dict.ts";
 import type { StateDict } from "../state/dict.ts";
@@ -128,7 +128,7 @@ export async function saveState(
   options: SaveStateOptions = {},
 ): Promise<void> {
   checkDeno("save the state", "use encodeStateDict and write its bytes");
-  checkKnown(options, [
+  checkOptions(options, [
     ...["parameters", "momentum", "scheduler", "scaler", "metadata", "onProgress"],
   ]);
   const { onProgress, metadata, parameters, momentum } = options;
@@ -178,7 +178,7 @@ export async function loadState(
   options: LoadStateOptions = {},
 ): Promise<StateDict> {
   checkDeno("load the state", "read the bytes and use decodeStateDict");
-  checkKnown(options, ["onProgress"]);
+  checkOptions(options, ["onProgress"]);
   const name = toPath(path);
   try {
     // Opening a pipe would wait for its other end; one that takes the file's place after this look

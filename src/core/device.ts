@@ -46,8 +46,12 @@ export interface Device {
   checkWritable?(tensor: DeviceTensor): void;
   /** Fills tensors with zeros. */
   zero(tensors: readonly DeviceTensor[]): void;
-  /** Waits until everything that is queued has been done. */
-  synchronize(): Promise<void>;
+  /**
+   * Waits until everything that is queued has been done. It rejects if some of that has failed.
+   *
+   * @param doing The words after "Cannot" in errors.
+   */
+  synchronize(doing?: string): Promise<void>;
 }
 
 /** The tables of a step, and which of their rows it takes. */

@@ -25,16 +25,13 @@ export type GpuDtype = keyof GpuArrays;
 /**
  * The dtype of an array of the host, if tensors of a GPU can have it.
  *
+ * @param doing The words after "Cannot" in the error.
  * @throws {TypeError} If they cannot; float64 is never narrowed.
  */
-export function arrayDtype(array: unknown): GpuDtype {
+export function arrayDtype(array: unknown, doing: string): GpuDtype {
   const tag = tagOf(array);
   if (tag === "Float32Array") return "float32";
   if (tag === "Float16Array") return "float16";
   const hint = tag === "Float64Array" ? ", and float64 is not narrowed" : "";
-  throw wrongType(
-    "use the array on the GPU",
-    `it must be a Float32Array or a Float16Array${hint}`,
-    array,
-  );
+  throw wrongType(doing, `it must be a Float32Array or a Float16Array${hint}`, array);
 }

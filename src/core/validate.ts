@@ -246,12 +246,18 @@ export function checkOptions(
 }
 
 /**
- * Refuses keys of an options object that do not exist.
+ * Refuses keys of an options object that do not exist, and instances of classes that have no keys of
+ * their own, such as an optimizer, or inherit options: these would be left out without a word.
  *
- * @throws {TypeError} If there is a key that is not in `known`.
+ * @throws {TypeError} If there is a key that is not in `known`, or it is such an instance.
  */
 export function checkKnown(options: object, known: readonly string[]): void {
-  for (const key of Object.keys(options)) {
+  const keys = Object.keys(options);
+  const inherits = (key: string) => key in options && !Object.hasOwn(options, key);
+  if (!isPlainObject(options) && (keys.length === 0 || known.some(inherits))) {
+    throw wrongType("read the options", "they must be a plain object", options);
+  }
+  for (const key of keys) {
     if (!known.includes(key)) {
       throw new TypeError(
         cannot(`read option "${key}"`, "it does not exist", `the options are ${known.join(", ")}`),

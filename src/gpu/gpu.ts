@@ -148,7 +148,7 @@ export class Gpu {
     { dtype = "float32" }: { dtype?: GpuDtype } = {},
   ): GpuTensor<GpuDtype> {
     if (typeof content === "number") return this.#create(content, dtype, true);
-    const name = arrayDtype(content);
+    const name = arrayDtype(content, "make a tensor");
     const tensor = this.#create(lengthOf(content), name, false);
     tensor.write(content);
     return tensor;

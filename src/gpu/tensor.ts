@@ -133,7 +133,7 @@ export class GpuTensor<D extends GpuDtype = "float32"> implements DeviceTensor {
   }
 
   #checkArray(array: unknown, doing: string): void {
-    if (arrayDtype(array) !== this.dtype) {
+    if (arrayDtype(array, `${doing} the array`) !== this.dtype) {
       throw wrongType(`${doing} the array`, `it must be ${this.dtype}, like the tensor`, array);
     }
     const length = lengthOf(array);

@@ -6,7 +6,7 @@ import type { ReleasedFile } from "../native/release.ts";
 import { checkDeno } from "../core/runtime.ts";
 import { VERSION } from "../core/version.ts";
 import { KernelInstallError } from "./error.ts";
-import { cannot, checkKnown } from "../core/validate.ts";
+import { cannot, checkOptions } from "../core/validate.ts";
 import { place, readIfThere, removeAll } from "./folder.ts";
 import { nodePath } from "./node.ts";
 import { checkTimeout, DEFAULT_TIMEOUT } from "./patience.ts";
@@ -117,7 +117,7 @@ export interface UninstallOptions {
  */
 export async function installKernels(options: InstallOptions = {}): Promise<InstalledKernels> {
   checkDeno("install the native library", INSTEAD);
-  checkKnown(options, ["from", "folder", "cpuOnly", "timeout", "onProgress"]);
+  checkOptions(options, ["from", "folder", "cpuOnly", "timeout", "onProgress"]);
   const { cpuOnly = false, timeout = DEFAULT_TIMEOUT, onProgress = () => {} } = options;
   checkTimeout(timeout);
   const name = releasedName(VERSION, Deno.build, cpuOnly);
@@ -153,7 +153,7 @@ export async function installKernels(options: InstallOptions = {}): Promise<Inst
  */
 export async function uninstallKernels(options: UninstallOptions = {}): Promise<string[]> {
   checkDeno("uninstall the native library", INSTEAD);
-  checkKnown(options, ["folder", "all"]);
+  checkOptions(options, ["folder", "all"]);
   const { folder = defaultFolder(), all = false } = options;
   return await removeAll(folderOf(folder), all ? `${STEM}-` : `${STEM}-${VERSION}-`);
 }

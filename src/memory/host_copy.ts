@@ -19,12 +19,14 @@ export function hostDtypeOf(tensor: unknown, what: string): Dtype {
 export function copyToHost(tensor: Tensor): HostArray {
   if (deviceOf(tensor) === undefined) return copyOf(tensor as HostArray);
   const elements = (tensor as DeviceTensor).readSync?.();
-  if (elements === undefined) {
-    throw new TypeError(
-      cannot("take the state", "reading WebGPU needs an await", "use stateDictAsync"),
-    );
-  }
+  if (elements === undefined) throw cannotBlock();
   return elements instanceof Float32Array ? elements : new Float32Array(elements);
+}
+
+/** The error where a state is taken without an await, of a device that cannot block. */
+export function cannotBlock(): TypeError {
+  const reason = "reading WebGPU needs an await";
+  return new TypeError(cannot("take the state", reason, "use stateDictAsync"));
 }
 
 /** Copies of tensors on devices, which are complete later. */

@@ -5,9 +5,9 @@ import {
   ABOVE_ONE,
   BELOW_ONE,
   cannot,
-  checkKnown,
   checkNumber,
   checkObject,
+  checkOptions,
   COUNT,
   outOfRange,
   POSITIVE,
@@ -95,7 +95,7 @@ export class GradScaler {
    * @throws {RangeError} If one is out of its range.
    */
   constructor(options: GradScalerOptions = {}) {
-    checkKnown(options, OPTIONS);
+    checkOptions(options, OPTIONS);
     const { initScale = 2 ** 16, growthFactor = 2, backoffFactor = 0.5, growthInterval = 2000 } =
       options;
     checkNumber("initScale", initScale, POSITIVE);

@@ -166,6 +166,9 @@ export class SGD<T extends Tensor = FloatArray> {
   /**
    * The state of each parameter, in the order of the groups. The objects are made when this is first
    * read, and kept: about 400 bytes per parameter.
+   *
+   * This cannot ask a device of WebGPU whether a first step was skipped: until `stateDictAsync` has been
+   * awaited, it shows a momentum tensor, of zeros if it was, and what is written into it then is not used.
    */
   get state(): ReadonlyMap<
     Parameter<T | FloatArray> | SparseParameter,
@@ -345,7 +348,7 @@ export class SGD<T extends Tensor = FloatArray> {
    *
    * @param options With `parameters`, the parameters' own values are part of it too; with
    * `momentum: "float32"`, momentum in 8 bits is decoded to what torch loads.
-   * @throws {TypeError} If an array is detached.
+   * @throws {TypeError} If an array is detached, or a parameter is on WebGPU: `stateDictAsync` is for that.
    *
    * @example
    * ```ts

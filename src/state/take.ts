@@ -12,7 +12,7 @@ import { nameArray } from "../core/parameter.ts";
 import type { ArrayName, Parameter } from "../core/parameter.ts";
 import type { Precision } from "../core/rounding.ts";
 import { checkBoolean, checkOptions, checkWord, describe, wrongType } from "../core/validate.ts";
-import { copyToHost, HostCopies } from "../memory/host_copy.ts";
+import { cannotBlock, copyToHost, HostCopies } from "../memory/host_copy.ts";
 import { assertUnlocked } from "../memory/locks.ts";
 import { checkOwn } from "../plan/parameter_state.ts";
 import type { ParameterState } from "../plan/parameter_state.ts";
@@ -31,7 +31,7 @@ export interface Owner {
   /** The names of their parameters, in order; undefined where there is none. */
   readonly names: readonly (string | undefined)[];
   /** What remembers momentum buffers and master weights, by the parameters' order. */
-  readonly plan: Pick<Plan, "stateArrays" | "bindData" | "table" | "isRandom">;
+  readonly plan: Pick<Plan, "stateArrays" | "bindData" | "table" | "isRandom" | "devices">;
   /** What holds for parameters in 16-bit types. */
   readonly precision: Precision;
 }
@@ -59,7 +59,8 @@ interface Taker {
 }
 
 /**
- * A state dict whose copies of tensors on devices are read without blocking.
+ * A state dict whose copies of tensors on devices are read without blocking. It rejects if work of a
+ * device has failed, also where nothing is read from it.
  *
  * @param take How arrays of the host come into it.
  * @param findUnwritten The rows whose momentum buffers have never been written, as devices know it.
@@ -77,7 +78,11 @@ async function readState(
     tensor: (tensor) =>
       deviceOf(tensor) === undefined ? take.tensor(tensor) : copies.copy(tensor as DeviceTensor),
   });
-  const [unwritten] = await Promise.all([findUnwritten(), copies.complete()]);
+  const [unwritten] = await Promise.all([
+    findUnwritten(),
+    copies.complete(),
+    ...owner.plan.devices.map((device) => device.synchronize("take the state")),
+  ]);
   for (const row of unwritten) delete dict.state[row];
   return dict;
 }
@@ -101,9 +106,14 @@ export function copyStateAsync(
   return readState(owner, options, { tensor: copyToHost, codes: copyStored }, findUnwritten);
 }
 
-/** A state dict of its own: later steps do not change it. */
+/**
+ * A state dict of its own: later steps do not change it.
+ *
+ * @throws {TypeError} If a parameter is on WebGPU, whether there is anything to read or not.
+ */
 export function copyState(owner: Owner, options: StateDictOptions = {}): StateDict {
   checkStateDictOptions(options);
+  if (owner.plan.devices.some(({ name }) => name === "webgpu")) throw cannotBlock();
   return takeState(owner, options, { tensor: copyToHost, codes: copyStored });
 }
 

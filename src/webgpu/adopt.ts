@@ -164,7 +164,7 @@ export class AdoptedGpu<B extends WebGpuBuffer = WebGpuBuffer> {
       const kinds = "a GPUBuffer, an array or a length";
       throw wrongType("make a tensor", `it must be ${kinds}`, content);
     }
-    const tensor = this.#create(lengthOf(content), arrayDtype(content));
+    const tensor = this.#create(lengthOf(content), arrayDtype(content, "make a tensor"));
     tensor.write(content as Float32Array);
     return tensor;
   }

@@ -22,10 +22,9 @@ export function createDevice(context: Context, codes: Codes): Device {
     report: () => steps.report(),
     written: (buffers) => readWritten(context, buffers),
     zero: (tensors) => zeroRanges(context, tensors.map(elementsOf)),
-    async synchronize() {
-      context.failures.checkThere("finish the work");
-      const done = context.gpu.queue.onSubmittedWorkDone();
-      await context.failures.wait("finish the work", done);
+    async synchronize(doing = "finish the work") {
+      context.failures.checkThere(doing);
+      await context.failures.wait(doing, context.gpu.queue.onSubmittedWorkDone());
     },
   };
 }

@@ -20,6 +20,14 @@ interface Unclaimed {
   readonly pending: Set<Promise<void>>;
 }
 
+/** Every runtime has it, but it is not among the types of the language. */
+const { setTimeout } = globalThis as unknown as { setTimeout(run: () => void): void };
+
+/** Lets everything run that is due. */
+function nextTask(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve));
+}
+
 /** The failures of one device. */
 export class Failures {
   readonly #gpu: Gpu;
@@ -87,6 +95,7 @@ export class Failures {
     try {
       result = await promise;
     } catch (error) {
+      await nextTask(); // the loss of a device is told after what it fails
       await this.#settle(doing, before, own);
       throw new Error(failure(doing, (error as Error).message), { cause: error });
     }

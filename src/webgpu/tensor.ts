@@ -163,7 +163,7 @@ export class WebGpuTensor<
   }
 
   #checkArray(array: unknown): void {
-    if (arrayDtype(array) !== this.dtype) {
+    if (arrayDtype(array, "write the array") !== this.dtype) {
       throw wrongType("write the array", `it must be ${this.dtype}, like the tensor`, array);
     }
     const [length, own] = [lengthOf(array), this.#parts.length];

@@ -1,92 +1,14 @@
 /** Steps with options on a GPU: bit for bit the rule on the host, given the coefficients that it reports. */
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { GradScaler, loadState, saveState, SGD } from "@descent/sgd";
-import type { GroupOptions, Parameter, ParamGroup, StepOptions, StepReport } from "@descent/sgd";
-import type { Gpu, GpuTensor } from "@descent/sgd/gpu";
+import { GradScaler, SGD } from "@descent/sgd";
+import type { GroupOptions, StepOptions } from "@descent/sgd";
+import type { GpuTensor } from "@descent/sgd/gpu";
 import { deviceOf } from "../../src/core/dtype.ts";
 import { nativeOf } from "../../src/gpu/gpu.ts";
-import type { Arithmetic } from "../../src/core/rule.ts";
 import { gpuTest, TINY, values } from "./gpu.ts";
-import { arithmeticOf, assertBits, describeHabits, probe, stepReference } from "./reference.ts";
-import type { Reference } from "./reference.ts";
-
-type GpuParameter = Parameter<GpuTensor> & { grad: GpuTensor };
-
-/** Sizes around a vector, a chunk and the lanes, and nothing. */
-const SIZES = [10, 0, 1, 255, 4095, 4097, 9000];
-
-/** Parameters on a GPU, and the same on the host. */
-class Twins {
-  readonly params: GpuParameter[];
-  readonly host: Reference[];
-  readonly optimizer: SGD<GpuTensor>;
-  readonly #arithmetic: Arithmetic<number>;
-
-  /** @param options Of one group, or of two that the parameters belong to in turn. */
-  constructor(
-    readonly gpu: Gpu,
-    options: readonly GroupOptions[],
-    readonly sizes: readonly number[] = SIZES,
-  ) {
-    this.#arithmetic = arithmeticOf(probe(gpu));
-    this.host = sizes.map((n, i) => ({
-      data: values(n, i),
-      grad: values(n, i + 50),
-      buffer: null,
-    }));
-    this.params = this.host.map(({ data, grad }) => ({
-      ...{ data: gpu.tensor(data), grad: gpu.tensor(grad) },
-    }));
-    this.optimizer = new SGD<GpuTensor>(
-      options.map((own, g) => ({
-        ...own,
-        params: this.params.filter((_, i) => this.groupOf(i, options) === g),
-      })),
-      { lr: 0.1 },
-    );
-  }
-
-  groupOf(i: number, groups: readonly unknown[] = this.optimizer.paramGroups): number {
-    return i % groups.length;
-  }
-
-  /** Gives all parameters other gradients. */
-  setGrads(make: (n: number, i: number) => Float32Array): void {
-    this.host.forEach((w, i) => {
-      const grad = make(w.grad.length, i);
-      w.grad.set(grad);
-      this.params[i].grad.write(grad);
-    });
-  }
-
-  /** Takes on the host the step that the GPU has reported. */
-  follow(options: StepOptions, { skipped, clipCoefficients }: StepReport): void {
-    const { gradScale = 1, maxValue: limit = Infinity, zeroGrad = false } = options;
-    this.host.forEach((w, i) => {
-      const g = this.groupOf(i);
-      const group = this.optimizer.paramGroups[g] as ParamGroup;
-      const coefficient = clipCoefficients?.[g] ?? 1;
-      if (!skipped) {
-        stepReference(this.#arithmetic, w, group, { scale: 1 / gradScale, coefficient, limit });
-      }
-      if (zeroGrad) w.grad.fill(0);
-    });
-  }
-
-  /** Asserts that the GPU has what the host has. */
-  assertSame(what: string): void {
-    this.host.forEach(({ data, grad, buffer }, i) => {
-      const { momentumBuffer } = this.optimizer.state.get(this.params[i])!;
-      assertBits(this.params[i].data.readSync(), data, `${what}: data ${i}`);
-      assertBits(this.params[i].grad.readSync(), grad, `${what}: grad ${i}`);
-      assertEquals(momentumBuffer === null, buffer === null, `${what}: buffer ${i} is there`);
-      if (buffer !== null) {
-        assertBits((momentumBuffer as GpuTensor).readSync(), buffer, `${what}: buffer ${i}`);
-      }
-    });
-  }
-}
+import { describeHabits, probe } from "./reference.ts";
+import { DAMPED, SIZES, spoiled, Twins } from "./twins.ts";
 
 const RULES: readonly (readonly GroupOptions[])[] = [
   [{}],
@@ -266,87 +188,6 @@ gpuTest("scales at the ends of float32 clip by the right norm", async (gpu) => {
   }
 });
 
-const DAMPED: GroupOptions = {
-  momentum: 0.5,
-  dampening: 0.25,
-  weightDecay: 0.125,
-  nesterov: false,
-};
-
-/** Gradients that skip a step. */
-const spoiled = (n: number, i: number) => values(n, i).map((x, k) => k === n - 1 ? NaN : x);
-
-gpuTest(
-  "skipped steps leave everything as it was, although the host does not know",
-  async (gpu) => {
-    // Which steps are skipped; the host asks in the end, or after a step.
-    for (const skips of [[true], [true, false], [true, true, false, false], [false, true, false]]) {
-      for (const asks of [-1, 0, 1]) {
-        const twins = new Twins(gpu, [DAMPED]);
-        skips.forEach((skipped, k) => {
-          twins.setGrads((n, i) => skipped ? spoiled(n, i) : values(n, i + k));
-          const options: StepOptions = { checkFinite: true, zeroGrad: true, gradScale: 2 };
-          twins.optimizer.step(options);
-          assertEquals(twins.optimizer.lastStep, null);
-          const report = { skipped, gradNorm: null, groupNorms: null, clipCoefficients: null };
-          twins.follow(options, report);
-          if (asks === k) twins.assertSame(`${skips} asked after ${k}`);
-        });
-        if (asks < 0) twins.optimizer.step(); // without gradients that skip it: they are zeros
-        if (asks < 0) twins.follow({}, { skipped: false, clipCoefficients: null } as StepReport);
-        twins.assertSame(`${skips}`);
-        const found = await twins.optimizer.stepAsync({ maxNorm: 1 });
-        twins.follow({ maxNorm: 1 }, found);
-        twins.assertSame(`${skips} and then a report`);
-      }
-    }
-  },
-);
-
-gpuTest("a gradient that comes late and is skipped at first is first afterwards", async (gpu) => {
-  const twins = new Twins(gpu, [DAMPED], [5, 6]);
-  const options: StepOptions = { maxNorm: 1 };
-  const [, late] = twins.params;
-  const { grad } = late;
-  (late as Parameter<GpuTensor>).grad = null;
-  const [hostLate] = twins.host.splice(1);
-  twins.follow(options, await twins.optimizer.stepAsync(options));
-  twins.host.push(hostLate);
-  late.grad = grad;
-  twins.setGrads(spoiled);
-  twins.optimizer.step(options);
-  twins.setGrads(values);
-  twins.follow(options, await twins.optimizer.stepAsync(options));
-  twins.assertSame("late");
-});
-
-gpuTest("a state dict and a checkpoint know which first steps were skipped", async (gpu) => {
-  const path = await Deno.makeTempFile();
-  try {
-    for (const skipped of [true, false]) {
-      for (const how of ["stateDict", "saveState", "state"] as const) {
-        const twins = new Twins(gpu, [DAMPED], [4, 9]);
-        if (skipped) twins.setGrads(spoiled);
-        twins.optimizer.step({ maxNorm: 1 });
-        const { optimizer, params } = twins;
-        const count = how === "state"
-          ? params.filter((p) => optimizer.state.get(p)!.momentumBuffer !== null).length
-          : Object.keys(
-            (how === "stateDict" ? optimizer.stateDict() : await saved(path, optimizer)).state,
-          ).length;
-        assertEquals(count, skipped ? 0 : 2, how);
-      }
-    }
-  } finally {
-    await Deno.remove(path);
-  }
-});
-
-async function saved(path: string, optimizer: SGD<GpuTensor>) {
-  await saveState(path, optimizer);
-  return await loadState(path);
-}
-
 gpuTest(
   "every request holds for its own step, however many steps wait in the queue",
   async (gpu) => {
@@ -392,39 +233,6 @@ gpuTest("what crosses the bus: a few bytes for another scale, else nothing", (gp
   assertEquals(cost({ gradScale: 2, maxNorm: 1 }), 0);
   assertEquals(cost({ gradScale: 4, maxNorm: 1 }), 40, "a group and the request");
   assertEquals(cost({ gradScale: 4, maxNorm: 1 }), 0);
-});
-
-gpuTest("there may be more unsure momentum buffers than there was room for", async (gpu) => {
-  const make = () => Array.from({ length: 1500 }, () => 1);
-  const [a, b] = [new Twins(gpu, [DAMPED], [3, 5]), new Twins(gpu, [DAMPED], make())];
-  a.optimizer.step({ maxNorm: 1 });
-  b.setGrads(spoiled);
-  b.optimizer.step({ maxNorm: 1 }); // more words than the device had
-  b.setGrads((n) => values(n, 7));
-  for (const twins of [a, b]) twins.optimizer.step({ checkFinite: true });
-  const first = new Twins(gpu, [DAMPED], [3, 5]);
-  first.follow({ maxNorm: 1 }, await first.optimizer.stepAsync({ maxNorm: 1 }));
-  first.follow({}, await first.optimizer.stepAsync({ checkFinite: true }));
-  a.host.splice(0, 2, ...first.host);
-  a.assertSame("the ones that were there");
-  const taken = { skipped: false, clipCoefficients: null } as StepReport;
-  b.follow({}, taken);
-  b.assertSame("the many");
-  for (const { data, grad } of b.params) for (const each of [data, grad]) each[Symbol.dispose]();
-});
-
-gpuTest("words of buffers that are gone are used again, and nothing is left in them", (gpu) => {
-  for (let round = 0; round < 5; round++) {
-    const twins = new Twins(gpu, [DAMPED], [7]);
-    twins.optimizer.step({ maxNorm: 1e9 });
-    const buffer = twins.optimizer.state.get(twins.params[0])!.momentumBuffer as GpuTensor;
-    assertBits(
-      buffer.readSync(),
-      twins.host[0].grad.map((g, i) => g + 0.125 * twins.host[0].data[i]),
-      "first",
-    );
-    for (const each of [buffer, twins.params[0].data, twins.params[0].grad]) each[Symbol.dispose]();
-  }
 });
 
 gpuTest("GradScaler.stepAsync trains on a GPU; step and mixtures are refused", async (gpu) => {

@@ -71,6 +71,22 @@ test("the page of deno task demo:browser trains to 96 % and draws it", noBrowser
   assertEquals(curves.map(({ length }) => length), [30, 30, 30]);
 });
 
+test("the same page on WebGPU trains on it, and draws what it printed", noBrowser, async () => {
+  await using server = servePage(await bundlePage(), 0);
+  const { port } = server.addr as Deno.NetAddr;
+  await using page = await Page.open(`http://127.0.0.1:${port}/?epochs=3`);
+  const status = `document.getElementById("status").textContent`;
+  await page.until(`/^epoch 3\\/3|^Cannot/.test(${status})`);
+  const text = await page.evaluate(status) as string;
+  assertMatch(text, /^epoch 3\/3 {2}loss 0\.\d+ {2}test loss 0\.\d+ {2}test accuracy /);
+  assertEquals(await page.evaluate(`document.getElementById("place").value`), "webgpu");
+  const expected = (await trainBriefly("js", await readDigits()))[2];
+  const shown = (expected.testAccuracy * 100).toFixed(2);
+  assert(text.includes(shown), `${text}, not ${shown}`);
+  const svg = await page.evaluate(`document.querySelector("#curves svg").outerHTML`);
+  assertEquals(readCurves(svg as string).map(({ length }) => length), [3, 3, 3]);
+});
+
 test(
   "deno task demo:gpu --webgpu recognizes 96 % and draws what it printed",
   noAdapter,

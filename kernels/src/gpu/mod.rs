@@ -10,6 +10,7 @@ pub mod context;
 mod device;
 mod dispatch;
 pub mod kernel;
+mod layout;
 pub mod pending;
 pub mod pieces;
 pub mod pipelines;

@@ -1,20 +1,16 @@
 //! A step whose tables are on the device: it is queued again without sending anything.
 
-use super::arena::ALIGNMENT;
 use super::asked::{Asked, Row, World};
 use super::chunks::{self, Bucket, GroupRow, Options};
 use super::kernel::{Binding, bind_group};
-use super::pieces::{Batch, Pieces};
+use super::layout::{Layout, Parts, Place, VERSIONS, group_bytes, version_bytes};
+use super::pieces::Batch;
 use super::pipelines::{Flags, Pipelines, Shader, Variant};
 use super::queue::{Dispatch, Work};
 use super::request::{Effects, Norm, RequestWords};
 use crate::error::Error;
 use std::sync::Arc;
 use wgpu::{Buffer, BufferUsages};
-
-/// How many versions of the groups and the request a table holds: steps that wait in the queue use older
-/// ones.
-const VERSIONS: u64 = 16;
 
 /// Words of a decision before those of its groups, and words of a group; `decide.wgsl` has them too.
 const HEADER: u32 = 3;
@@ -37,21 +33,6 @@ pub struct Prepared {
     table: Buffer,
     decision: Option<Buffer>,
     dispatches: Arc<[Dispatch]>,
-}
-
-/// What a step is made of before it is on the device.
-#[derive(Debug)]
-pub struct Parts<'a> {
-    /// What was asked for.
-    pub asked: &'a Asked<'a>,
-    /// The pieces of memory that the step updates.
-    pub buckets: Vec<Bucket>,
-    /// The pieces of memory that it measures.
-    pub pieces: Pieces,
-    /// The words of `shape` in `decide.wgsl` for momentum buffers that the host is not sure of.
-    pub entries: Vec<u32>,
-    /// The words of which they speak.
-    pub started: &'a Buffer,
 }
 
 impl Prepared {
@@ -141,66 +122,6 @@ impl Prepared {
             table,
             dispatches: dispatches.into(),
         })
-    }
-}
-
-/// A range of the table's buffer.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    offset: u64,
-    bytes: u64,
-}
-
-/// The bytes of a table, and where in it what is.
-struct Layout {
-    bytes: Vec<u8>,
-    groups: Place,
-    request: Place,
-    chunks: Vec<Place>,
-    pieces: Vec<Place>,
-    shape: Place,
-}
-
-impl Layout {
-    fn new(parts: &Parts<'_>, groups: &[GroupRow], decided: bool) -> Self {
-        let own = group_bytes(groups);
-        let request = bytemuck::bytes_of(&parts.asked.request.words()).to_vec();
-        let mut version = bytemuck::cast_slice(groups).to_vec();
-        if decided {
-            version.resize(own as usize, 0);
-            version.extend_from_slice(&request);
-        }
-        version.resize(version_bytes(groups, decided) as usize, 0);
-        let mut layout = Layout {
-            bytes: version.repeat(VERSIONS as usize),
-            groups: Place { offset: 0, bytes: size_of_val(groups) as u64 },
-            request: Place { offset: own, bytes: request.len() as u64 },
-            chunks: Vec::new(),
-            pieces: Vec::new(),
-            shape: Place { offset: 0, bytes: 0 },
-        };
-        for bucket in &parts.buckets {
-            let place = layout.add(bytemuck::cast_slice(&bucket.chunks));
-            layout.chunks.push(place);
-        }
-        for batch in &parts.pieces.batches {
-            let place = layout.add(bytemuck::cast_slice(&batch.pieces));
-            layout.pieces.push(place);
-        }
-        if decided {
-            let counts = [groups.len() as u32, parts.entries.len() as u32];
-            let shape = [&counts, parts.pieces.ends.as_slice(), &parts.entries].concat();
-            layout.shape = layout.add(bytemuck::cast_slice(&shape));
-        }
-        layout
-    }
-
-    /// Puts bytes where a binding may start.
-    fn add(&mut self, bytes: &[u8]) -> Place {
-        self.bytes.resize(self.bytes.len().next_multiple_of(ALIGNMENT as usize), 0);
-        let place = Place { offset: self.bytes.len() as u64, bytes: bytes.len() as u64 };
-        self.bytes.extend_from_slice(bytes);
-        place
     }
 }
 
@@ -345,14 +266,4 @@ fn create(world: World<'_>, label: &str, size: u64, is_table: bool) -> Result<Bu
     });
     world.context.check()?;
     Ok(buffer)
-}
-
-/// Bytes of the groups, up to where a binding may start.
-fn group_bytes(groups: &[GroupRow]) -> u64 {
-    (size_of_val(groups) as u64).next_multiple_of(ALIGNMENT)
-}
-
-/// Bytes from one version of the groups and the request to the next.
-fn version_bytes(groups: &[GroupRow], decided: bool) -> u64 {
-    group_bytes(groups) + if decided { ALIGNMENT } else { 0 }
 }

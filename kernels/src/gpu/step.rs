@@ -4,10 +4,11 @@
 use super::asked::{Asked, Row, World, Written};
 use super::chunks::{self, First, Slot};
 use super::context::Context;
+use super::layout::Parts;
 use super::pending::Part;
 use super::pieces::Pieces;
 use super::pipelines::Pipelines;
-use super::prepared::{Parts, Prepared, first_word};
+use super::prepared::{Prepared, first_word};
 use super::started::Started;
 use super::tensor::Tensor;
 use crate::error::Error;

@@ -127,7 +127,7 @@ export const FAILURE_CASES: readonly Case[] = [
       };
       const refused = "as the device refused some of the work: ";
       const error = await assertRejects(() => ruin().stepAsync(), Error);
-      assert(error.message.startsWith(`Cannot finish the work ${refused}`), error.message);
+      assert(error.message.startsWith(`Cannot step ${refused}`), error.message);
       await gpu.synchronize();
       ruin();
       const read = await assertRejects(() => whole.read(), Error);
@@ -140,6 +140,33 @@ export const FAILURE_CASES: readonly Case[] = [
       assert(dict.message.includes(refused), dict.message);
       await optimizer.stateDictAsync();
       device.destroy();
+    },
+  },
+  {
+    name: "a failure rejects the next state dict, once, also where no tensor is read for it",
+    async run(world) {
+      const { device, gpu } = await openGpu(world);
+      const buffer = makeBuffer(device, 40);
+      const optimizer = optimizerOf([{ data: gpu.tensor(buffer), grad: gpu.tensor(10) }], {});
+      buffer.destroy();
+      optimizer.step();
+      const error = await assertRejects(() => optimizer.stateDictAsync(), Error);
+      const refused = "Cannot take the state as the device refused some of the work: ";
+      assert(error.message.startsWith(refused), error.message);
+      assertEquals((await optimizer.stateDictAsync()).state, {});
+      device.destroy();
+      const lost = await assertRejects(() => optimizer.stateDictAsync(), Error);
+      assert(/^Cannot take the state as the device is lost: /.test(lost.message), lost.message);
+    },
+  },
+  {
+    name: "a device that has just been lost is the reason for what fails on it",
+    async run(world) {
+      const device = await world.open();
+      device.destroy();
+      const gpu = adoptDevice(device);
+      const error = await assertRejects(async () => await gpu.tensor(3).read(), Error);
+      assert(/^Cannot .* as the device is lost: /.test(error.message), error.message);
     },
   },
   {
