@@ -50,25 +50,41 @@ export function stepRows(
   if (plan.hasArrays) host.step(plan, from, to, call);
 }
 
-/** As `stepRows` with the plan's call row, on another thread. Devices may still be working afterwards. */
+/**
+ * As `stepRows` with the plan's call row, on another thread.
+ *
+ * @returns What waits for the devices: from when the step has been queued, so that what goes wrong with
+ * it is not taken for a failure of other work that is waited for in the meantime.
+ */
 export async function stepRowsAsync(
   host: Backend,
   plan: Plan,
   from: number,
   to: number,
   request: DeviceRequest | null,
-): Promise<void> {
+): Promise<{ readonly finished: Promise<unknown> }> {
   queueRows(plan, from, to, request);
+  const finished = Promise.all(
+    steppedBy(plan, request).map((device) => device.synchronize("step")),
+  );
+  finished.catch(() => {}); // the host may fail first
   if (plan.hasArrays) await host.stepAsync(plan, from, to);
+  return { finished };
 }
 
 /** Queues one step of those of the rows `from <= row < to` that are on devices: on all of them or none. */
 function queueRows(plan: Plan, from: number, to: number, request: DeviceRequest | null): void {
-  const { devices } = plan;
+  const devices = steppedBy(plan, request);
   if (devices.length === 0) return;
   const tables = tablesOf(plan, from, to);
   checkAll(devices, "step");
   for (const device of devices) device.step(tables, request);
+}
+
+/** The devices of a step that the host decides about: one that is measured has gradients on the host only. */
+function steppedBy({ devices }: Plan, request: DeviceRequest | null): readonly Device[] {
+  const isMeasured = request !== null && (request.checkFinite || request.maxNorm !== null);
+  return isMeasured ? [] : devices;
 }
 
 /** Checks that work for several devices can be queued on all of them. A single one checks by itself. */

@@ -36,6 +36,15 @@ interface Pending {
   readonly device: Device | null;
 }
 
+/** A step that the host is done with. */
+interface Taken {
+  readonly report: StepReport;
+  /** Waits for devices that may not be. */
+  readonly finished: Promise<unknown>;
+}
+
+const NOTHING_QUEUED = Promise.resolve();
+
 /** Takes the steps of one optimizer, one at a time. */
 export class Stepper {
   readonly plan: Plan;
@@ -91,13 +100,11 @@ export class Stepper {
       report = this.#run(request);
     } catch (error) {
       this.plan.commitRows(this.#stepped);
-      this.plan.addends.clear();
       pending?.restore?.();
       throw error;
     }
     this.#finish(report, pending);
     if (request.zeroGrad) zeroRest(this.plan, report);
-    this.plan.addends.clear();
   }
 
   /** Queues a step on the device that decides about it. */
@@ -118,22 +125,20 @@ export class Stepper {
       const running = device === null
         ? this.#runAsync(request, arrays)
         : this.#runOn(device, request);
-      const finished = device === null ? synchronizeAll(this.plan) : null;
-      const report = await running.catch((error) => {
+      const { report, finished } = await running.catch((error) => {
         pending?.restore?.();
         throw error;
       });
       this.#finish(report, pending);
       arrays.checkAll();
       if (request.zeroGrad) zeroRest(this.plan, report);
-      await finished?.catch((error) => {
+      await finished.catch((error) => {
         this.lastStep = null; // nobody knows what the devices did
         throw error;
       });
       return report;
     } finally {
       unlock();
-      this.plan.addends.clear();
       this.#activity = null;
     }
   }
@@ -144,11 +149,8 @@ export class Stepper {
     this.#stepped = 0;
     this.#activity = "reading";
     try {
-      plan.addends.clear(); // an error may have left those of an earlier step
       plan.refresh();
       const device = checkRequest(plan, request);
-      const { addGradients, zeroGrad } = request;
-      if (addGradients.length > 0) plan.addGradients(addGradients, zeroGrad);
       const record = this.#recorder.record(plan);
       if (record !== null) plan.checkAttached(); // names of parameters may have getters
       const restore = request.zeroGrad ? zeroSparse(plan) : null;
@@ -182,7 +184,7 @@ export class Stepper {
    * whatever `foreach` says, by calls that are all made before any of the user's code can run: no step
    * is left half taken.
    */
-  async #runAsync(request: StepRequest, arrays: ArrayGuard): Promise<StepReport> {
+  async #runAsync(request: StepRequest, arrays: ArrayGuard): Promise<Taken> {
     const { plan } = this;
     let report = NOTHING_MEASURED;
     arrays.checkAll();
@@ -190,21 +192,21 @@ export class Stepper {
       const sums = sumsOf(plan);
       await this.#backend.normAsync(plan, request.inverseScale, sums, arrays.checkAttached);
       report = decide(sums, request);
-      if (report.skipped) return report;
+      if (report.skipped) return { report, finished: NOTHING_QUEUED };
       arrays.checkAll();
     }
     plan.writeCall(request, report.clipCoefficients);
     plan.begin();
     const asked = request === NEUTRAL_REQUEST ? null : request;
-    await stepRowsAsync(this.#backend, plan, 0, plan.table.count, asked);
-    return report;
+    return { report, ...await stepRowsAsync(this.#backend, plan, 0, plan.table.count, asked) };
   }
 
   /** A report that does not come, for whatever went wrong before, leaves open whether the step was taken. */
-  async #runOn(device: Device, request: StepRequest): Promise<StepReport> {
+  async #runOn(device: Device, request: StepRequest): Promise<Taken> {
     queueDecided(device, this.plan, request);
     try {
-      return reportOf(await device.report(), request);
+      const report = reportOf(await device.report(), request);
+      return { report, finished: NOTHING_QUEUED };
     } catch (error) {
       this.plan.commitUnsure();
       this.lastStep = null;
@@ -249,16 +251,6 @@ export class Stepper {
     this.plan.commit();
     if (pending !== null && pending.record !== null) this.#recorder.keep(pending.record);
   }
-}
-
-/**
- * Waits for all devices. It is called as soon as a step is queued, so that what goes wrong with the step
- * is not taken for a failure of other work that is waited for in the meantime.
- */
-function synchronizeAll({ devices }: Plan): Promise<unknown> {
-  const finished = Promise.all(devices.map((device) => device.synchronize("step")));
-  finished.catch(() => {}); // the host's part of the step may fail first
-  return finished;
 }
 
 /** The array that receives the sums of `Backend.norm`. */

@@ -9,27 +9,30 @@ import type { Gpu, Loss } from "./api.ts";
 /** What is caught. */
 const FILTERS = ["internal", "out-of-memory", "validation"] as const;
 
-/** Lets everything run that is due. */
-function nextTask(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve));
-}
-
 /** The first thing that went wrong with some work; null if nothing has. */
 type Outcome = Promise<string | null>;
 
 /** Work that nobody waits for. */
-interface Unawaited {
+interface Unclaimed {
   /** The first failure that is known. */
   first: string | null;
   /** The error scopes that have not been read yet. */
   readonly pending: Set<Promise<void>>;
 }
 
+/** Every runtime has it, but it is not among the types of the language. */
+const { setTimeout } = globalThis as unknown as { setTimeout(run: () => void): void };
+
+/** Lets everything run that is due. */
+function nextTask(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve));
+}
+
 /** The failures of one device. */
 export class Failures {
   readonly #gpu: Gpu;
   /** What is queued since the last call that waits for the device. */
-  #unawaited: Unawaited = { first: null, pending: new Set() };
+  #unclaimed: Unclaimed = { first: null, pending: new Set() };
   #loss: string | null = null;
 
   constructor(gpu: Gpu) {
@@ -48,26 +51,31 @@ export class Failures {
 
   /** Runs what uses the device, and nobody waits for. What goes wrong is for the next call that waits. */
   guard<Result>(body: () => Result): Result {
-    const { unawaited, result, outcome } = { unawaited: this.#unawaited, ...this.watch(body) };
+    const unclaimed = this.#unclaimed;
+    const { result, outcome } = this.watch(body);
     const pending = outcome.then((error) => {
-      unawaited.pending.delete(pending);
-      unawaited.first ??= error;
+      unclaimed.pending.delete(pending);
+      unclaimed.first ??= error;
     });
-    unawaited.pending.add(pending);
+    unclaimed.pending.add(pending);
     return result;
   }
 
   /** Runs what uses the device. What goes wrong is for the caller alone, who hands it to `wait`. */
   watch<Result>(body: () => Result): { readonly result: Result; readonly outcome: Outcome } {
     for (const filter of FILTERS) this.#gpu.pushErrorScope(filter);
-    const scopes: Promise<{ readonly message: string } | null>[] = [];
     let result: Result;
     try {
       result = body();
-    } finally {
-      for (let i = 0; i < FILTERS.length; i++) scopes.push(this.#gpu.popErrorScope());
+    } catch (error) {
+      this.#popScopes();
+      throw error;
     }
-    return { result, outcome: firstOf(scopes) };
+    return { result, outcome: this.#popScopes() };
+  }
+
+  #popScopes(): Outcome {
+    return firstOf(FILTERS.map(() => this.#gpu.popErrorScope()));
   }
 
   /**
@@ -81,8 +89,8 @@ export class Failures {
     promise: Promise<Result>,
     own: Outcome = NOTHING,
   ): Promise<Result> {
-    const before = this.#unawaited;
-    this.#unawaited = { first: null, pending: new Set() };
+    const before = this.#unclaimed;
+    this.#unclaimed = { first: null, pending: new Set() };
     let result: Result;
     try {
       result = await promise;
@@ -95,7 +103,7 @@ export class Failures {
     return result;
   }
 
-  async #settle(doing: string, before: Unawaited, own: Outcome): Promise<void> {
+  async #settle(doing: string, before: Unclaimed, own: Outcome): Promise<void> {
     await Promise.all(before.pending);
     const first = before.first ?? await own;
     if (first !== null) {

@@ -135,6 +135,28 @@ testOnBackends(
   },
 );
 
+testOnBackends("devices without gradients are not asked for a measured step", async (backend) => {
+  const [{ log, w }, { log: otherLog, w: other, device }] = [make(), make(20)];
+  device.check = () => {
+    throw new Error("Cannot step as the device is lost");
+  };
+  const optimizer = new SGD([w, { ...other, name: "v" }], { lr: 1, backend });
+  assertThrows(() => optimizer.step(), Error, "is lost");
+  await assertRejects(() => optimizer.stepAsync(), Error, "is lost");
+  assertThrows(() => optimizer.zeroGrad(), Error, "is lost");
+  assertEquals([log, otherLog], [[], []]);
+  optimizer.paramGroups[0].params[1].grad = null;
+  optimizer.step({ maxNorm: 1 });
+  await optimizer.stepAsync({ maxNorm: 1 });
+  const step = "step 0 to 2 maxNorm checkFinite";
+  assertEquals([log, otherLog], [[step, step], []]);
+  const host = { data: new Float32Array([1]), grad: new Float32Array([1]) };
+  const mixed = new SGD<DeviceTensor>([host, { ...other, grad: null }], { lr: 1, backend });
+  mixed.step({ maxNorm: 1 });
+  await mixed.stepAsync({ maxNorm: 1 });
+  assertEquals([otherLog, host.data[0] < 0], [[], true]);
+});
+
 testOnBackends("what needs a report at once is refused, and names what to use", async (backend) => {
   const { log, answers, w } = make();
   const params = [w] as unknown as Parameter[];
