@@ -54,6 +54,7 @@ export class Addends implements AddedGradients {
 
   /** Drops the lists of a step that has ended. */
   clear(): void {
+    if (this.lists.length === 0) return; // a step without lists allocates nothing
     this.lists = [];
     this.#all = [];
   }
