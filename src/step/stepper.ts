@@ -100,11 +100,13 @@ export class Stepper {
       report = this.#run(request);
     } catch (error) {
       this.plan.commitRows(this.#stepped);
+      this.plan.addends.clear();
       pending?.restore?.();
       throw error;
     }
     this.#finish(report, pending);
     if (request.zeroGrad) zeroRest(this.plan, report);
+    this.plan.addends.clear();
   }
 
   /** Queues a step on the device that decides about it. */
@@ -139,6 +141,7 @@ export class Stepper {
       return report;
     } finally {
       unlock();
+      this.plan.addends.clear();
       this.#activity = null;
     }
   }
@@ -149,8 +152,11 @@ export class Stepper {
     this.#stepped = 0;
     this.#activity = "reading";
     try {
+      plan.addends.clear(); // an error may have left those of an earlier step
       plan.refresh();
       const device = checkRequest(plan, request);
+      const { addGradients, zeroGrad } = request;
+      if (addGradients.length > 0) plan.addGradients(addGradients, zeroGrad);
       const record = this.#recorder.record(plan);
       if (record !== null) plan.checkAttached(); // names of parameters may have getters
       const restore = request.zeroGrad ? zeroSparse(plan) : null;
