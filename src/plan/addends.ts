@@ -116,6 +116,7 @@ export class Addends implements AddedGradients {
 
   /** The name of the first array that has been detached since it was checked; null if there is none. */
   findDetached(): string | null {
+    if (this.#all.length === 0) return null;
     const gone = this.#all.find(({ array, row }) => lengthOf(array) !== this.#table.lengthAt(row));
     return gone === undefined ? null : this.name(gone);
   }
