@@ -18,6 +18,7 @@
  * | --- | --- |
  * | `@descent/sgd/schedules` | learning-rate schedules and what sets them |
  * | `@descent/sgd/gpu` | tensors, kernels and steps on a GPU |
+ * | `@descent/sgd/webgpu` | tensors in buffers of your own WebGPU device |
  * | `@descent/sgd/tfjs` | an optimizer for TensorFlow.js |
  * | `@descent/sgd/install` | installs the native library, once per machine |
  * | `@descent/sgd/doctor` | prints which library and backend are used, and why |
