@@ -26,6 +26,10 @@
  */
 
 export { DescentOptimizer } from "./src/tfjs/optimizer.ts";
-export type { DescentOptimizerConstructor, DescentOptimizerOptions } from "./src/tfjs/types.ts";
+export type {
+  DescentOptimizerConstructor,
+  DescentOptimizerInstance,
+  DescentOptimizerOptions,
+} from "./src/tfjs/types.ts";
 export type { NamedTfTensor, TfGradients, Tfjs, TfTensor, TfVariable } from "./src/tfjs/api.ts";
 export type { OptimizerConfig } from "./src/tfjs/config.ts";

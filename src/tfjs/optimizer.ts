@@ -13,8 +13,8 @@ import { fromConfig, hyperparametersOf, toConfig } from "./config.ts";
 import type { OptimizerConfig } from "./config.ts";
 import { VariableStepper } from "./stepper.ts";
 import type {
-  DescentOptimizer as Contract,
   DescentOptimizerConstructor,
+  DescentOptimizerInstance as Contract,
   DescentOptimizerOptions,
 } from "./types.ts";
 import { loadState, packState, readWeights, WEIGHTS } from "./weights.ts";

@@ -33,7 +33,7 @@ export interface DescentOptimizerOptions extends SGDOptions {
  *
  * @category TensorFlow.js
  */
-export interface DescentOptimizer {
+export interface DescentOptimizerInstance {
   /**
    * The `SGD` that steps the variables: for schedules, state dicts and reports. It is null until the
    * first gradients, unless `variables` was given, and after `dispose`. On the backend `webgpu` its
@@ -115,7 +115,7 @@ export interface DescentOptimizerConstructor {
    * @throws {TypeError} If an option does not exist or is of another type.
    * @throws {RangeError} If an option is out of range.
    */
-  new <Base>(tf: Tfjs<Base>, options: DescentOptimizerOptions): Base & DescentOptimizer;
+  new <Base>(tf: Tfjs<Base>, options: DescentOptimizerOptions): Base & DescentOptimizerInstance;
   /** The name of the class in saved models. */
   readonly className: string;
   /**
@@ -130,5 +130,5 @@ export interface DescentOptimizerConstructor {
    * @param tf The module of tfjs.
    * @param config The configuration.
    */
-  fromConfig<Base>(tf: Tfjs<Base>, config: object): Base & DescentOptimizer;
+  fromConfig<Base>(tf: Tfjs<Base>, config: object): Base & DescentOptimizerInstance;
 }
