@@ -41,6 +41,34 @@ pub(crate) fn run<T: Real, F: WithSimd>(level: Level, body: F) -> F::Output {
     if T::NARROW { level.run_narrow(body) } else { level.run(body) }
 }
 
+/// Adds a slice to another one of the same length.
+pub(crate) fn add<T: Real>(level: Level, sum: &mut [T], term: &[T]) {
+    run::<T, _>(level, Sum { sum, term });
+}
+
+struct Sum<'a, T> {
+    sum: &'a mut [T],
+    term: &'a [T],
+}
+
+impl<T: Real> WithSimd for Sum<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let (a, one) = (T::arithmetic(s), T::splat(s, T::from_f64(1.0)));
+        let (sum, sum_rest) = T::split_mut::<S>(self.sum);
+        let (term, term_rest) = T::split::<S>(self.term);
+        for (sum, &term) in sum.iter_mut().zip(term) {
+            *sum = a.fma(one, term, *sum); // the product is exact
+        }
+        if !sum_rest.is_empty() {
+            let total = a.fma(one, T::load(s, term_rest), T::load(s, sum_rest));
+            T::store(s, sum_rest, total);
+        }
+    }
+}
+
 /// The arithmetic of vectors of `T` at a SIMD level.
 #[derive(Clone, Copy, Debug)]
 pub struct Lanes<S, T> {

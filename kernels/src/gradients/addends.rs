@@ -3,9 +3,7 @@
 use super::view::{Kind, Read, dispatch};
 use crate::dtype::{Element, TILE};
 use crate::lanes::{self, Real};
-use crate::rule::Arithmetic;
 use crate::simd::Level;
-use pulp::{Simd, WithSimd};
 
 /// Gradients that are added, in their order, to one of the same type and length. Empty ones stand for
 /// none.
@@ -52,7 +50,7 @@ impl<'a> Addends<'a> {
                 H::load(level, part, &mut loaded[..part.len()]);
                 &loaded[..part.len()]
             });
-            lanes::run::<T, _>(level, Add { tile, term });
+            lanes::add(level, tile, term);
             if rounded {
                 round::<H, T>(level, tile);
             }
@@ -65,28 +63,4 @@ fn round<H: Element<T>, T: Real>(level: Level, tile: &mut [T]) {
     let stored = &mut stored[..tile.len()];
     H::store(level, tile, stored);
     H::load(level, stored, tile);
-}
-
-/// Adds a slice to another one of the same length.
-struct Add<'a, T> {
-    tile: &'a mut [T],
-    term: &'a [T],
-}
-
-impl<T: Real> WithSimd for Add<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) {
-        let (a, one) = (T::arithmetic(s), T::splat(s, T::from_f64(1.0)));
-        let (tile, tile_rest) = T::split_mut::<S>(self.tile);
-        let (term, term_rest) = T::split::<S>(self.term);
-        for (sum, &term) in tile.iter_mut().zip(term) {
-            *sum = a.fma(one, term, *sum); // the product is exact
-        }
-        if !tile_rest.is_empty() {
-            let sum = a.fma(one, T::load(s, term_rest), T::load(s, tile_rest));
-            T::store(s, tile_rest, sum);
-        }
-    }
 }

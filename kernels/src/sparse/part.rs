@@ -1,11 +1,9 @@
 //! The rows of a sparse step: split across threads, and stepped one by one.
 
 use super::sort::row;
-use crate::lanes::Real;
-use crate::rule::Arithmetic;
+use crate::lanes::{self, Real};
 use crate::simd::Level;
 use crate::step::loops::Kernel;
-use pulp::{Simd, WithSimd};
 
 /// Elements above which a part of a step is split further.
 const SPLIT: usize = 1 << 14;
@@ -246,29 +244,6 @@ fn add_up<'a, T: Real>(shared: &'a Shared<'_, T>, entries: &[u64], sum: &'a mut 
     }
     sum.clear();
     sum.extend_from_slice(shared.entry(*first));
-    rest.iter().for_each(|&key| shared.level.run(Add { sum, term: shared.entry(key) }));
+    rest.iter().for_each(|&key| lanes::add(shared.level, sum, shared.entry(key)));
     sum
-}
-
-struct Add<'a, T> {
-    sum: &'a mut [T],
-    term: &'a [T],
-}
-
-impl<T: Real> WithSimd for Add<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) {
-        let (a, one) = (T::arithmetic(s), T::splat(s, T::from_f64(1.0)));
-        let (sum, sum_rest) = T::split_mut::<S>(self.sum);
-        let (term, term_rest) = T::split::<S>(self.term);
-        for (sum, &term) in sum.iter_mut().zip(term) {
-            *sum = a.fma(one, term, *sum);
-        }
-        if !sum_rest.is_empty() {
-            let total = a.fma(one, T::load(s, term_rest), T::load(s, sum_rest));
-            T::store(s, sum_rest, total);
-        }
-    }
 }
