@@ -35,20 +35,23 @@ export interface ParamGroupOptions<T extends Tensor = FloatArray> extends GroupO
   initialLr?: number;
 }
 
+/** The hyperparameters of a group, and the bits of an element of momentum, which stay. */
+export type GroupValues = Hyperparameters & { readonly momentumBits: 8 | 32 };
+
 /**
  * Makes a group whose hyperparameters are checked at every assignment.
  *
  * @param members Makes the list of its parameters. It is called when the list is first read.
- * @param momentumBits The bits of an element of momentum, which stay.
+ * @param current Its values, which assignments write to, and steps read: the many accessors of the group
+ * would take as long as a step of small tensors.
  * @param initialLr The learning rate that schedules start from, if it is given.
  */
 export function createGroup(
   members: () => Parameter<Tensor>[],
-  values: Hyperparameters,
-  momentumBits: 8 | 32,
+  current: GroupValues,
   initialLr?: number,
 ): ParamGroup<Tensor> {
-  const current = { ...values };
+  const { momentumBits } = current;
   let params: readonly Parameter<Tensor>[] | undefined;
   const group = Object.defineProperty({}, "params", {
     enumerable: true,
@@ -129,6 +132,8 @@ function isGroup(member: unknown): boolean {
 /** A group that is to be added, with its parameters. */
 export interface NewGroup {
   readonly group: ParamGroup<Tensor>;
+  /** What a step reads of it. */
+  readonly values: GroupValues;
   readonly params: readonly Parameter<Tensor>[];
   /** Their names, in order. */
   readonly names: readonly (string | undefined)[];
@@ -163,8 +168,9 @@ export function createGroups(
     for (let i = 0; i < params.length; i++) checkParameter(params[i], end + i);
     const [first, last] = [end, end += params.length];
     const read = () => known().slice(first, last);
-    const group = createGroup(read, hyperparameters, momentumBits, initialLr);
-    return { group, params: params as Parameter<Tensor>[] };
+    const values = { ...hyperparameters, momentumBits };
+    const group = createGroup(read, values, initialLr);
+    return { group, values, params: params as Parameter<Tensor>[] };
   });
   const names = readNames(added.flatMap(({ params }) => params), known(), knownNames);
   let next = 0;

@@ -464,7 +464,7 @@ export class SGD<T extends Tensor = FloatArray> {
       const { rounding } = this.#precision;
       const known = () => plan.parameters;
       const added = createGroups(members, this.#defaults, known, this.#names, rounding);
-      plan.add(added);
+      plan.add(added.map(({ values, params }) => ({ group: values, params })));
       this.#names = [this.#names, ...added.map(({ names }) => names)].flat();
       if (this.#groups.some(isScheduled)) {
         for (const { group } of added) holdBase(group);
