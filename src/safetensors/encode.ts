@@ -8,13 +8,13 @@ import { bufferOf, byteLengthOf, lengthOf, stateOfBuffer } from "../core/intrins
 import {
   cannot,
   checkObject,
+  checkOptions,
   checkString,
   isPlainObject,
   quote,
   refusal,
   wrongType,
 } from "../core/validate.ts";
-import { checkOptions } from "../core/validate.ts";
 import { METADATA } from "../state/tensor_names.ts";
 import { ownDtypeOf } from "./arrays.ts";
 import type { SavedTensor, TensorArray, TensorsMetadata } from "./types.ts";
@@ -147,7 +147,7 @@ function checkShape(shape: unknown, what: string): readonly number[] {
 function checkLength(data: TensorArray, dtype: string, shape: readonly number[], what: string) {
   const bits = bitsOfShape(bitsOfDtype(dtype)!, shape);
   const bytes = byteLengthOf(data);
-  if (bits === 8 * bytes) return;
+  if (bits === 8 * bytes || bits === Infinity) return; // one that is too large is refused later
   const needed = bits % 8 === 0 ? `${bits / 8} bytes` : `whole bytes, and not ${bits} bits`;
   const shown = `[${shape.join(", ")}]`;
   const reason = `${what} of dtype ${dtype} and shape ${shown} must have ${needed}`;

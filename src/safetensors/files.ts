@@ -80,7 +80,7 @@ export async function loadTensors(
   const { names, onProgress } = options;
   const wanted = names === undefined ? undefined : readNames(names);
   const name = toPath(path);
-  const tensors = await withModel(name, (model) => {
+  const tensors = await withModel(name, wanted, (model) => {
     return readTensors(model, wanted ?? new Set(model.places.keys()), onProgress);
   });
   await removeStaleTemporaries(name).catch(() => {}); // the tensors are there all the same
@@ -143,9 +143,13 @@ function readNames(names: unknown): ReadonlySet<string> {
 }
 
 /** Opens the files of a model for the time of a function. */
-async function withModel<T>(path: string, use: (model: Model) => Promise<T>): Promise<T> {
+async function withModel<T>(
+  path: string,
+  names: ReadonlySet<string> | undefined,
+  use: (model: Model) => Promise<T>,
+): Promise<T> {
   return await explained(path, async () => {
-    const model = await openModel(path);
+    const model = await openModel(path, names);
     try {
       return await use(model);
     } finally {

@@ -52,6 +52,14 @@ Deno.test("the index decides which tensor is from which file, and others are lef
   assertEquals(Object.keys(await loadTensors(model.path)).sort(), ["a", "b"]);
 });
 
+Deno.test("files of a model without a tensor that is asked for are not opened", async () => {
+  await using model = await createModel(weights({ ...GOOD, c: "no.safetensors" }));
+  const { a } = await loadTensors(model.path, { names: ["a"] });
+  assertEquals(a.data, Float32Array.of(1));
+  await assertRejects(() => loadTensors(model.path, { names: ["d"] }), RangeError, 'tensor "d"');
+  await assertRejects(() => loadTensors(model.path, { names: ["c"] }), CheckpointError, "missing");
+});
+
 Deno.test("the progress of a sharded model counts all its files", async () => {
   await using model = await createModel(weights(GOOD));
   const seen: { done: number; total: number }[] = [];
