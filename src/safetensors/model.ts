@@ -37,10 +37,11 @@ export interface Model {
  * Opens a file, or the index of a sharded model and all its files, and reads the headers.
  *
  * @param path The absolute path. The caller closes the model.
+ * @param names The tensors that are needed: files of a sharded model without any stay closed.
  * @throws {CheckpointError} If a file is not valid.
  */
-export async function openModel(path: string): Promise<Model> {
-  return isIndexPath(path) ? await openSharded(path) : await openSingle(path);
+export async function openModel(path: string, names?: ReadonlySet<string>): Promise<Model> {
+  return isIndexPath(path) ? await openSharded(path, names) : await openSingle(path);
 }
 
 /** Closes the files of a model. */
@@ -55,7 +56,7 @@ async function openSingle(path: string): Promise<Model> {
   return { shards: [shard], places, metadata };
 }
 
-async function openSharded(path: string): Promise<Model> {
+async function openSharded(path: string, names?: ReadonlySet<string>): Promise<Model> {
   const index = readIndex(await readSmallFile(path));
   const { folder } = splitPath(path);
   const shards: Shard[] = [];
@@ -63,6 +64,7 @@ async function openSharded(path: string): Promise<Model> {
   const metadata = new Map<string, string>();
   try {
     for (const [name, tensors] of index.shards) {
+      if (names !== undefined && !tensors.some((tensor) => names.has(tensor))) continue;
       const shard = await openNamed(folder, name);
       shards.push(shard);
       placeAll(places, shard, name, tensors);
