@@ -1,9 +1,9 @@
 /** Which array holds the tensors of which dtype. */
 
-import { BFloat16Array, isBFloat16Array } from "../core/bfloat16.ts";
-import { tagOf } from "../core/intrinsics.ts";
 import type { ArrayType } from "../checkpoint/arrays.ts";
 import type { Described } from "../checkpoint/tensor_fields.ts";
+import { BFloat16Array, isBFloat16Array } from "../core/bfloat16.ts";
+import { tagOf } from "../core/intrinsics.ts";
 import type { TensorArray } from "./types.ts";
 
 /** The bytes of the file as they are: dtypes without an array of their own have them. */

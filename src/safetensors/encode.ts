@@ -1,8 +1,8 @@
 /** Makes safetensors files of tensors. */
 
+import { bitsOfDtype, bitsOfShape } from "../checkpoint/file_dtypes.ts";
 import { bytesOf, layOut } from "../checkpoint/safetensors.ts";
 import type { Layout } from "../checkpoint/safetensors.ts";
-import { bitsOfDtype, bitsOfShape } from "../checkpoint/file_dtypes.ts";
 import type { Tensor } from "../checkpoint/tensor_order.ts";
 import { bufferOf, byteLengthOf, lengthOf, stateOfBuffer } from "../core/intrinsics.ts";
 import {
