@@ -145,7 +145,7 @@ export function layOutWeights(dict: unknown): Layout {
   if (checked.parameters.size === 0) {
     throw new TypeError(cannot("save the weights", "the state dict has no parameters"));
   }
-  const notes: [string, string][] = [["format", "pt"], ...checked.metadata];
+  const notes: (readonly [string, string])[] = [["format", "pt"], ...checked.metadata];
   if (new Map(notes).get("format") === FORMAT) {
     const reason = `metadata.format must not be "${FORMAT}", which is for files with state`;
     throw new TypeError(cannot("save the weights", reason));

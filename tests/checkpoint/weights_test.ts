@@ -1,7 +1,13 @@
 /** Files of weights alone: `saveState` with `state: false`. */
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { BFloat16Array, CheckpointError, decodeStateDict, loadState, saveState } from "@descent/sgd";
+import {
+  BFloat16Array,
+  CheckpointError,
+  decodeStateDict,
+  loadState,
+  saveState,
+} from "@descent/sgd";
 import { GradScaler, SGD } from "@descent/sgd";
 import type { SaveStateOptions, StateDict } from "@descent/sgd";
 import { LRScheduler, stepLR } from "@descent/sgd/schedules";
@@ -61,7 +67,8 @@ Deno.test("the caller's metadata may say another format", () =>
 Deno.test("loadState and decodeStateDict say that it holds weights alone, and what reads it", () =>
   withFile(async (path) => {
     await saveState(path, stepped().optimizer, WEIGHTS);
-    const message = "it holds weights alone, without the state of an optimizer, which loadTensors of " +
+    const message =
+      "it holds weights alone, without the state of an optimizer, which loadTensors of " +
       "@descent/sgd/safetensors reads";
     await assertRejects(() => loadState(path), CheckpointError, message);
     const bytes = await Deno.readFile(path);
@@ -112,7 +119,11 @@ Deno.test("options that need state are refused, and the old file stays", () =>
       [{ ...WEIGHTS, metadata: { format: "descent-sgd-state" } }, "metadata.format must not be"],
     ];
     for (const [options, message] of cases) {
-      const error = await assertRejects(() => saveState(path, optimizer, options), TypeError, message);
+      const error = await assertRejects(
+        () => saveState(path, optimizer, options),
+        TypeError,
+        message,
+      );
       assert(error.message.startsWith("Cannot "), error.message);
     }
     assertEquals(await Deno.readTextFile(path), "old");

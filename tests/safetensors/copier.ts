@@ -23,7 +23,9 @@ console.log(JSON.stringify({
     Object.entries(tensors).map(([name, { data }]) => [name, nameOf(data)]),
   ),
   single: Array.from(new Uint8Array(one.data.buffer)),
-  sharded: Object.fromEntries(Object.entries(sharded).map(([name, { data }]) => [name, data.length])),
+  sharded: Object.fromEntries(
+    Object.entries(sharded).map(([name, { data }]) => [name, data.length]),
+  ),
   metadata: file.metadata,
   missing: await openTensors(`${fixtures}/no`).then(() => "found", codeOf),
   closed: await file.read("F32.28").then(() => "read", ({ message }) => message),

@@ -139,7 +139,11 @@ Deno.test("errors name the file and the tensor", async () => {
   await using place = await createFile({ w: { data: Float32Array.of(1, 2) } });
   const load = (names: unknown) => loadTensors(place.path, { names } as never);
   await assertRejects(() => load(["w", "v"]), RangeError, 'Cannot load tensor "v" as');
-  await assertRejects(() => load("w"), TypeError, 'names must be a list of names: current value is "w"');
+  await assertRejects(
+    () => load("w"),
+    TypeError,
+    'names must be a list of names: current value is "w"',
+  );
   await assertRejects(() => load([1]), TypeError, "each of names must be a string");
   await assertRejects(() => loadTensors("", {}), TypeError, "a path or a file: URL");
   await assertRejects(() => loadTensors(place.path, { name: 1 } as never), TypeError, '"name"');

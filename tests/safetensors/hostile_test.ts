@@ -28,7 +28,9 @@ function checkDecode(bytes: Uint8Array): boolean {
   const { __metadata__: _, ...described } = JSON.parse(text);
   assertEquals(Object.keys(tensors).sort(), Object.keys(described).sort());
   let total = 0;
-  for (const [name, { dtype, shape, data_offsets: [from, to] }] of Object.entries<Info>(described)) {
+  for (
+    const [name, { dtype, shape, data_offsets: [from, to] }] of Object.entries<Info>(described)
+  ) {
     const tensor = tensors[name];
     assertEquals([tensor.dtype, tensor.shape], [dtype, shape]);
     const bits = shape.reduce((a, b) => a * b, BITS[dtype]);
@@ -72,11 +74,15 @@ Deno.test("a header with a changed letter is refused, or is another valid file",
   const letters = [...'0123456789{}[]",:.eE -'].map((letter) => letter.charCodeAt(0));
   let accepted = 0;
   fc.assert(
-    fc.property(fc.integer({ min: 0, max: headerEnd - 1 }), fc.constantFrom(...letters), (at, to) => {
-      const bytes = VALID.slice();
-      bytes[at] = to;
-      accepted += Number(checkDecode(bytes));
-    }),
+    fc.property(
+      fc.integer({ min: 0, max: headerEnd - 1 }),
+      fc.constantFrom(...letters),
+      (at, to) => {
+        const bytes = VALID.slice();
+        bytes[at] = to;
+        accepted += Number(checkDecode(bytes));
+      },
+    ),
     { numRuns: 2_000, seed: 3 },
   );
   assert(accepted > 0 && accepted < 1_000, `${accepted}`);

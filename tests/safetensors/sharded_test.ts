@@ -85,7 +85,15 @@ Deno.test({
 });
 
 const OUTSIDE = [
-  ...["../a.safetensors", "/a.safetensors", "..", ".", "", "sub/../a.safetensors", "./a.safetensors"],
+  ...[
+    "../a.safetensors",
+    "/a.safetensors",
+    "..",
+    ".",
+    "",
+    "sub/../a.safetensors",
+    "./a.safetensors",
+  ],
   ...["sub//b.safetensors", "sub/", "..\\a.safetensors", "sub\\b.safetensors", "C:a.safetensors"],
   ...["C:\\a.safetensors", "\\\\host\\a", "a.safetensors\0", "file:///a.safetensors"],
 ];

@@ -103,7 +103,7 @@ Deno.test("bytes that begin anywhere in their buffer are decoded", () => {
 Deno.test("a parameter is saved as it is, and a loaded tensor is stepped as it is", () => {
   const w = { name: "w", data: Float32Array.of(1, 2), grad: Float32Array.of(1, 1), shape: [2, 1] };
   const { w: loaded } = decodeTensors(encodeTensors({ w }));
-  assert(loaded.dtype === "F32");
+  if (loaded.dtype !== "F32") throw new TypeError(loaded.dtype);
   const { data, shape } = loaded;
   new SGD([{ name: "w", data, shape, grad: w.grad }], { lr: 0.5 }).step();
   assertEquals(loaded, { data: Float32Array.of(0.5, 1.5), shape: [2, 1], dtype: "F32" });
@@ -141,7 +141,12 @@ const one = Float32Array.of(1);
 const REFUSED: [string, () => unknown, typeof TypeError | typeof RangeError, string][] = [
   ["no tensors", () => encodeTensors(undefined!), TypeError, "a plain object of names and tensors"],
   ["a Map", () => encodeTensors(new Map() as never), TypeError, "current value is of type Map"],
-  ["an array for a tensor", () => encodeTensors(bad([1])), TypeError, 'tensor "w" must be an object'],
+  [
+    "an array for a tensor",
+    () => encodeTensors(bad([1])),
+    TypeError,
+    'tensor "w" must be an object',
+  ],
   [
     "a list of numbers",
     () => encodeTensors(bad({ data: [1] })),
@@ -209,8 +214,12 @@ const REFUSED: [string, () => unknown, typeof TypeError | typeof RangeError, str
     RangeError,
     'Cannot encode the tensors as tensor "w" is too large: its shape is [1073741824, ',
   ],
-  ["65 dimensions", () => encodeTensors({ w: { data: one, shape: Array(65).fill(1) } }), RangeError,
-    'Cannot encode the tensors as tensor "w" must have at most 64 dimensions: it has 65'],
+  [
+    "65 dimensions",
+    () => encodeTensors({ w: { data: one, shape: Array(65).fill(1) } }),
+    RangeError,
+    'Cannot encode the tensors as tensor "w" must have at most 64 dimensions: it has 65',
+  ],
   [
     "the name of the metadata",
     () => encodeTensors({ "__metadata__": { data: one } }),
