@@ -22,6 +22,7 @@ import { readState } from "./read_state.ts";
 import { bytesOf, checkLimit, layOut, PREFIX, readHeaderLength } from "./safetensors.ts";
 import type { Layout } from "./safetensors.ts";
 import { Slots } from "./slots.ts";
+import { byDtype } from "./tensor_order.ts";
 import type { Tensor } from "./tensor_order.ts";
 
 /** The version of files without momentum in 8 bits, corrections and rows in use. */
@@ -152,7 +153,7 @@ export function layOutWeights(dict: unknown): Layout {
   }
   const sorted = [...new Map(notes)].sort(([a], [b]) => a < b ? -1 : 1);
   const tensors = nameTensors(checked, [["parameter", checked.parameters]]);
-  return layOut(tensors, Object.fromEntries(sorted));
+  return layOut(tensors, Object.fromEntries(sorted), byDtype);
 }
 
 /** The oldest version that has all that a dict has: the same state is written as older releases did. */

@@ -25,8 +25,8 @@ import { HeaderWriter, PREFIX } from "./header_writer.ts";
 import { JsonReader, MAX_VALUES } from "./json.ts";
 import { FieldScanner, MAX_RANK } from "./tensor_fields.ts";
 import type { Described, TensorInfo } from "./tensor_fields.ts";
-import { dtypeOfTensor, sortTensors } from "./tensor_order.ts";
-import type { Tensor } from "./tensor_order.ts";
+import { byWidth, dtypeOfTensor, sortTensors } from "./tensor_order.ts";
+import type { Tensor, TensorRank } from "./tensor_order.ts";
 export { PREFIX } from "./header_writer.ts";
 
 /** The most bytes of a header. */
@@ -69,6 +69,7 @@ export interface Header {
  *
  * @param tensors The tensors, of different names, in any order.
  * @param metadata Keys and texts, in the order in which they are written.
+ * @param rankOf By what the tensors are sorted before their names.
  * @param doing The words after "Cannot" in errors.
  * @throws {RangeError} If the header would be longer than the format allows, or there are more than
  * 250,000 tensors.
@@ -76,10 +77,11 @@ export interface Header {
 export function layOut(
   tensors: readonly Tensor[],
   metadata: Readonly<Record<string, string>> = {},
+  rankOf: TensorRank = byWidth,
   doing: string = ENCODING,
 ): Layout {
   checkReadable(tensors, metadata, doing);
-  const sorted = sortTensors(tensors);
+  const sorted = sortTensors(tensors, rankOf);
   const writer = new HeaderWriter(ROOM * (1 + tensors.length));
   const notes = Object.keys(metadata).length > 0;
   writer.raw("{");

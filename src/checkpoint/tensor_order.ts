@@ -1,7 +1,7 @@
 /** The order of tensors in a file. */
 
 import { storedTypeOf } from "../state/stored_array.ts";
-import { rankOfDtype } from "./file_dtypes.ts";
+import { bitsOfDtype, rankOfDtype } from "./file_dtypes.ts";
 import type { FileArray } from "./file_dtypes.ts";
 
 /** Letters that a number holds: 6 of 8 bits. */
@@ -15,17 +15,25 @@ interface Keyed {
   key: number;
 }
 
+/** By what tensors are sorted before their names; the largest come first. */
+export type TensorRank = (tensor: Tensor) => number;
+
+/** The order of state: the widest elements first, so that each is aligned. */
+export const byWidth: TensorRank = (tensor) => bitsOfDtype(dtypeOfTensor(tensor)) ?? 0;
+
+/** The order of the format's own libraries: by dtype, of which the widest are the last in its list. */
+export const byDtype: TensorRank = (tensor) => rankOfDtype(dtypeOfTensor(tensor));
+
 /**
- * Sorts tensors by dtype, those of the widest elements first, so that each is aligned, then by name:
- * this is the order of the format's own library.
+ * Sorts tensors by rank, then by name.
  *
  * Names are compared by as many letters at a time as a number holds: to compare 200,000 strings as
  * a whole took a quarter of a second.
  */
-export function sortTensors(tensors: readonly Tensor[]): Tensor[] {
+export function sortTensors(tensors: readonly Tensor[], rankOf = byWidth): Tensor[] {
   const byRank = new Map<number, Tensor[]>();
   for (const tensor of tensors) {
-    const rank = rankOfDtype(dtypeOfTensor(tensor));
+    const rank = rankOf(tensor);
     const group = byRank.get(rank);
     if (group === undefined) byRank.set(rank, [tensor]);
     else group.push(tensor);

@@ -3,6 +3,7 @@
 import { bitsOfDtype, bitsOfShape } from "../checkpoint/file_dtypes.ts";
 import { bytesOf, layOut } from "../checkpoint/safetensors.ts";
 import type { Layout } from "../checkpoint/safetensors.ts";
+import { byDtype } from "../checkpoint/tensor_order.ts";
 import type { Tensor } from "../checkpoint/tensor_order.ts";
 import { bufferOf, byteLengthOf, lengthOf, stateOfBuffer } from "../core/intrinsics.ts";
 import {
@@ -82,7 +83,7 @@ export function layOutTensors(
     checkText(text, `metadata.${key}`);
   }
   const list = Object.entries(tensors).map(([name, tensor]) => checkTensor(name, tensor));
-  return layOut(list, Object.fromEntries(notes), DOING);
+  return layOut(list, Object.fromEntries(notes), byDtype, DOING);
 }
 
 function checkName(name: string, what: string): void {

@@ -8,27 +8,49 @@ import type { BFloat16Array } from "../core/bfloat16.ts";
  * @category Tensors
  */
 export interface DtypeArrays {
+  /** 0 or 1 in each byte. */
   readonly BOOL: Uint8Array<ArrayBuffer>;
+  /** Bytes of floats of 4 bits, packed. */
   readonly F4: Uint8Array<ArrayBuffer>;
+  /** Bytes of floats of 6 bits, packed. */
   readonly F6_E2M3: Uint8Array<ArrayBuffer>;
+  /** Bytes of floats of 6 bits, packed. */
   readonly F6_E3M2: Uint8Array<ArrayBuffer>;
+  /** Whole numbers of 8 bits. */
   readonly U8: Uint8Array<ArrayBuffer>;
+  /** Whole numbers of 8 bits, with a sign. */
   readonly I8: Int8Array<ArrayBuffer>;
+  /** Bytes of floats of 8 bits. */
   readonly F8_E5M2: Uint8Array<ArrayBuffer>;
+  /** Bytes of floats of 8 bits. */
   readonly F8_E4M3: Uint8Array<ArrayBuffer>;
+  /** Bytes of exponents. */
   readonly F8_E8M0: Uint8Array<ArrayBuffer>;
+  /** Bytes of floats of 8 bits. */
   readonly F8_E4M3FNUZ: Uint8Array<ArrayBuffer>;
+  /** Bytes of floats of 8 bits. */
   readonly F8_E5M2FNUZ: Uint8Array<ArrayBuffer>;
+  /** Whole numbers of 16 bits, with a sign. */
   readonly I16: Int16Array<ArrayBuffer>;
+  /** Whole numbers of 16 bits. */
   readonly U16: Uint16Array<ArrayBuffer>;
+  /** float16. */
   readonly F16: Float16Array<ArrayBuffer>;
+  /** bfloat16. */
   readonly BF16: BFloat16Array<ArrayBuffer>;
+  /** Whole numbers of 32 bits, with a sign. */
   readonly I32: Int32Array<ArrayBuffer>;
+  /** Whole numbers of 32 bits. */
   readonly U32: Uint32Array<ArrayBuffer>;
+  /** float32. */
   readonly F32: Float32Array<ArrayBuffer>;
+  /** Bytes of pairs of float32: real and imaginary part. */
   readonly C64: Uint8Array<ArrayBuffer>;
+  /** float64. */
   readonly F64: Float64Array<ArrayBuffer>;
+  /** Whole numbers of 64 bits, with a sign. */
   readonly I64: BigInt64Array<ArrayBuffer>;
+  /** Whole numbers of 64 bits. */
   readonly U64: BigUint64Array<ArrayBuffer>;
 }
 

@@ -30,7 +30,9 @@ for (const name of Object.keys(EXAMPLES)) {
     assertMatch(text, RegExp(`^/\\*\\*\n(?: \\*.*\n)+ \\* {5}deno run .*${name}`));
     const imports = Array.from(text.matchAll(/from "(.*?)"/g), ([, specifier]) => specifier);
     assert(imports.length > 0);
-    for (const one of imports) assertMatch(one, /^jsr:@descent\/sgd@\^0\.1\.0(\/(schedules|safetensors))?$/);
+    for (const one of imports) {
+      assertMatch(one, /^jsr:@descent\/sgd@\^0\.1\.0(\/(schedules|safetensors))?$/);
+    }
     const [before, copied, after] = text.split(/^\/\/ (?:Copy from|To) here -+\n/m);
     assert(
       before.length > 0 && copied.includes("optimizer.step") || copied.includes("scaler.step"),
