@@ -16,6 +16,10 @@ const { F32: one } = await loadTensors(source, { names: ["F32.28"] }).then((foun
   F32: found["F32.28"],
 }));
 await file.close();
+const large = `${target}.large`;
+const numbers = Float32Array.from({ length: 3 << 20 }, (_, i) => i % 1021); // three pieces of a file
+await saveTensors(large, { first: { data: Float64Array.of(0) }, numbers: { data: numbers } });
+const { numbers: again } = await loadTensors(large, { names: ["numbers"] });
 const sharded = await loadTensors(`${fixtures}/model.safetensors.index.json`);
 const codeOf = (error: unknown) => (error as { code?: string }).code;
 console.log(JSON.stringify({
@@ -27,6 +31,7 @@ console.log(JSON.stringify({
     Object.entries(sharded).map(([name, { data }]) => [name, data.length]),
   ),
   metadata: file.metadata,
+  large: numbers.findIndex((value, i) => value !== again.data[i]),
   missing: await openTensors(`${fixtures}/no`).then(() => "found", codeOf),
   closed: await file.read("F32.28").then(() => "read", ({ message }) => message),
 }));
