@@ -55,6 +55,16 @@ export class PieceReader {
     await this.#file.seek(at);
   }
 
+  /** Passes over bytes. They are read all the same: a few of them cost less than moving does. */
+  async skip(bytes: number): Promise<void> {
+    for (let left = bytes; left > 0;) {
+      if (this.#from === this.#to) await this.#refill();
+      const count = Math.min(left, this.#to - this.#from);
+      this.#from += count;
+      left -= count;
+    }
+  }
+
   /** Fills an array if all of it is in the piece already, and says whether. */
   take(bytes: Uint8Array): boolean {
     if (bytes.length > this.#to - this.#from) return false;
@@ -74,11 +84,16 @@ export class PieceReader {
         at += await this.#read(rest.subarray(0, PIECE));
         continue;
       }
-      const left = Math.min(this.#piece.length, this.#left);
-      this.#from = 0;
-      this.#to = await this.#read(this.#piece.subarray(0, left));
+      await this.#refill();
       at += this.#move(rest);
     }
+  }
+
+  /** Reads the next piece, once all of the last one has been taken. */
+  async #refill(): Promise<void> {
+    const left = Math.min(this.#piece.length, this.#left);
+    this.#from = 0;
+    this.#to = await this.#read(this.#piece.subarray(0, left));
   }
 
   /** Moves what fits from the piece into an array, and says how many bytes. */

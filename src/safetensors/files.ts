@@ -19,7 +19,7 @@ import type { LoadedTensor, SavedTensor, TensorsMetadata } from "./types.ts";
  * @category Tensors
  */
 export interface LoadTensorsOptions {
-  /** The tensors to load; the bytes of others are not read. @default {all} */
+  /** The tensors to load; no more than a few bytes of others are read. @default {all} */
   names?: Iterable<string>;
   /**
    * Called after each piece with the bytes that have been read and those that are read in all: headers

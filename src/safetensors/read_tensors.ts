@@ -9,17 +9,19 @@ import { makeTensors } from "./decode.ts";
 import type { Model, Shard } from "./model.ts";
 import type { LoadedTensor } from "./types.ts";
 
-/** The tensors of one file that are read. */
-interface Part {
-  readonly shard: Shard;
-  /** In the order of the file. */
-  readonly tensors: Described[];
-  /** Bytes of all. */
-  bytes: number;
+/** Bytes between two tensors up to which they are read too: moving in a file costs more. */
+const MAX_GAP = 1 << 16;
+
+/** A part of a file that is read as a whole. */
+interface Span {
+  readonly start: number;
+  end: number;
+  /** The tensors that are wanted of it; other tensors lie between these lists. */
+  readonly runs: Described[][];
 }
 
 /**
- * Reads tensors of a model; a file is read from its beginning to its end, without those between.
+ * Reads tensors of a model; a file is read from its beginning to its end, without what is not needed.
  *
  * @param names The tensors.
  * @param onProgress Called after the headers, of which nothing is left to read, and after each piece.
@@ -32,53 +34,74 @@ export async function readTensors(
   names: ReadonlySet<string>,
   onProgress?: (progress: Progress) => void,
 ): Promise<Record<string, LoadedTensor>> {
-  const parts = findParts(model, names);
-  const isFew = names.size <= FEW;
+  const parts = [...findParts(model, names)].map(([shard, tensors]) => {
+    const spans = spansOf(tensors);
+    return { shard, spans, bytes: spans.reduce((sum, { start, end }) => sum + end - start, 0) };
+  });
   let done = model.shards.reduce((sum, { dataAt }) => sum + dataAt, 0);
   const total = parts.reduce((sum, { bytes }) => sum + bytes, done);
   onProgress?.({ done, total });
   const record: Record<string, LoadedTensor> = Object.create(null);
-  for (const part of parts) {
+  for (const { shard, spans, bytes } of parts) {
     const before = done;
-    const reader = new PieceReader(part.shard.file, part.bytes, (progress) => {
+    const reader = new PieceReader(shard.file, bytes, (progress) => {
       done = before + progress.done;
       onProgress?.({ done, total });
     });
-    for (const run of runsOf(part.tensors)) {
-      const { loaded, memory } = makeTensors(run, isFew);
-      const start = run[0].info.start;
-      await reader.moveTo(part.shard.dataAt + start, run[run.length - 1].info.end - start);
-      for (const bytes of memory) if (!reader.take(bytes)) await reader.fill(bytes);
-      for (const [i, { name }] of run.entries()) record[name] = loaded[i];
+    for (const span of spans) {
+      await reader.moveTo(shard.dataAt + span.start, span.end - span.start);
+      await readSpan(reader, span, record, names.size <= FEW);
     }
   }
   return record;
 }
 
-function findParts(model: Model, names: ReadonlySet<string>): Part[] {
+async function readSpan(
+  reader: PieceReader,
+  { start, runs }: Span,
+  record: Record<string, LoadedTensor>,
+  isFew: boolean,
+): Promise<void> {
+  let at = start;
+  for (const run of runs) {
+    const { loaded, memory } = makeTensors(run, isFew);
+    const gap = run[0].info.start - at;
+    if (gap > 0) await reader.skip(gap);
+    for (const bytes of memory) if (!reader.take(bytes)) await reader.fill(bytes);
+    for (const [i, { name }] of run.entries()) record[name] = loaded[i];
+    at = run[run.length - 1].info.end;
+  }
+}
+
+/** The tensors of each file, in its order. */
+function findParts(model: Model, names: ReadonlySet<string>): ReadonlyMap<Shard, Described[]> {
   for (const name of names) {
     if (model.places.has(name)) continue;
     throw new RangeError(cannot(`load tensor ${quote(name)}`, "the file does not have it"));
   }
-  const parts = new Map<Shard, Part>();
+  const parts = new Map<Shard, Described[]>();
   for (const [name, { shard, tensor }] of model.places) {
     if (!names.has(name)) continue;
-    const part: Part = parts.get(shard) ?? { shard, tensors: [], bytes: 0 };
-    parts.set(shard, part);
-    part.tensors.push(tensor);
-    part.bytes += tensor.info.end - tensor.info.start;
+    const tensors = parts.get(shard);
+    if (tensors === undefined) parts.set(shard, [tensor]);
+    else tensors.push(tensor);
   }
-  return [...parts.values()];
+  return parts;
 }
 
-/** Tensors as lists between which a file has others. */
-function runsOf(tensors: readonly Described[]): Described[][] {
-  const runs: Described[][] = [];
-  let end = -1;
+/** Joins tensors that follow each other, and those between which there is little. */
+function spansOf(tensors: readonly Described[]): Span[] {
+  const spans: Span[] = [];
   for (const tensor of tensors) {
-    if (tensor.info.start === end) runs[runs.length - 1].push(tensor);
-    else runs.push([tensor]);
-    end = tensor.info.end;
+    const { start, end } = tensor.info;
+    const last = spans[spans.length - 1];
+    if (last === undefined || start - last.end > MAX_GAP) {
+      spans.push({ start, end, runs: [[tensor]] });
+      continue;
+    }
+    if (start === last.end) last.runs[last.runs.length - 1].push(tensor);
+    else last.runs.push([tensor]);
+    last.end = end;
   }
-  return runs;
+  return spans;
 }

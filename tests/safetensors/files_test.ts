@@ -43,19 +43,28 @@ Deno.test("some tensors are loaded by their names, from a list or any iterable",
 Deno.test("the bytes of tensors that are not asked for are not read", async () => {
   const big = { data: new Float32Array(3 << 20).fill(1) }; // 12 MiB, three pieces
   const small = { data: Int8Array.of(1, 2) };
-  await using file = await createFile({ a: big, b: small, c: { data: new Float32Array(1) } });
+  const gap = { data: new Int8Array(1 << 16) };
+  await using file = await createFile({
+    a: big,
+    b: small,
+    c: { data: new Float32Array(1) },
+    d: gap,
+    e: small,
+  });
   for (
     const [names, bytes] of [
       [["b"], 2],
       [["a"], 12 << 20],
       [["c", "b"], 6],
-      [undefined, (12 << 20) + 6],
+      [["b", "e"], 4 + (1 << 16)], // little is between them, and is read too
+      [["a", "e"], (12 << 20) + 2],
+      [undefined, (12 << 20) + 8 + (1 << 16)],
     ] as const
   ) {
     const seen: { done: number; total: number }[] = [];
     await loadTensors(file.path, { names, onProgress: (progress) => seen.push(progress) });
     const { size } = await Deno.stat(file.path);
-    const head = size - (12 << 20) - 6;
+    const head = size - (12 << 20) - 8 - (1 << 16);
     assertEquals(seen[0], { done: head, total: head + bytes });
     assertEquals(seen.at(-1), { done: head + bytes, total: head + bytes });
     assert(seen.every(({ done }, i) => i === 0 || done > seen[i - 1].done));
