@@ -20,6 +20,7 @@
  * | `@descent/sgd/gpu` | tensors, kernels and steps on a GPU |
  * | `@descent/sgd/webgpu` | tensors in buffers of your own WebGPU device |
  * | `@descent/sgd/tfjs` | an optimizer for TensorFlow.js |
+ * | `@descent/sgd/safetensors` | tensors of any safetensors file |
  * | `@descent/sgd/install` | installs the native library, once per machine |
  * | `@descent/sgd/doctor` | prints which library and backend are used, and why |
  *

@@ -143,7 +143,8 @@ export class SGD<T extends Tensor = FloatArray> {
     this.#stepper = new Stepper(this.#backend, this.#recorder, this.#precision);
     this.#addGroups(members);
     registerStateSource(this, {
-      dict: (options) => shareState(this.#owner("save the state"), options, this.#findUnwritten),
+      dict: (options, hasState) =>
+        shareState(this.#owner("save the state"), options, this.#findUnwritten, hasState),
       revision: () => this.#stepper.revision,
     });
   }

@@ -11,6 +11,7 @@ export const wholeProgram = (specifier: Specifier): string => `
   const entries = { ${names()} };
   const { ".": descent, "./install": installer, "./doctor": doctor } = entries;
   const { "./gpu": gpu, "./schedules": schedules, "./webgpu": webgpu } = entries;
+  const { "./safetensors": tensors } = entries;
   const { BFloat16Array, decodeStateDict, encodeStateDict, SGD } = descent;
   const said = [];
   for (const array of [Float32Array, Float64Array, BFloat16Array]) {
@@ -23,7 +24,8 @@ export const wholeProgram = (specifier: Specifier): string => `
     optimizer.step({ maxNorm: 100, gradScale: 1 });
     optimizer.loadStateDict(decodeStateDict(encodeStateDict(optimizer.stateDict())));
     await optimizer.stepAsync();
-    const values = params.map(({ data }) => array.from(data).at(-1));
+    const { first } = tensors.decodeTensors(tensors.encodeTensors({ first: params[0] }));
+    const values = [first, params[1]].map(({ data }) => array.from(data).at(-1));
     said.push(optimizer.backend + " " + values.join(" "));
   }
   const w = { data: new Float32Array(1), grad: null };
