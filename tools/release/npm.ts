@@ -3,8 +3,14 @@
 import { dirname } from "@std/path/dirname";
 import { join } from "@std/path/join";
 
-/** The command of the package, which is not an entry. */
+/** The command of the package. */
 const COMMAND = "bin";
+
+/** What bundlers for browsers take instead of a module: there are no native libraries there. */
+const BROWSER = { "src/backends/native_cpu": "src/backends/no_cpu" };
+
+/** Modules that are packed as JavaScript and are not entries. */
+const NOT_ENTRIES = [COMMAND, ...Object.values(BROWSER)];
 
 /** What package.json has besides what `deno pack` writes. */
 const FIELDS = {
@@ -14,6 +20,9 @@ const FIELDS = {
   engines: { node: ">=20.16" },
   bin: { sgd: `./${COMMAND}.js` },
   sideEffects: false,
+  browser: Object.fromEntries(
+    Object.entries(BROWSER).map((pair) => pair.map((module) => `./${module}.js`)),
+  ),
 };
 
 /** The parts of TypeScript's libraries that the types use, newer than some projects' own. */
@@ -53,11 +62,12 @@ export async function packForNpm(output: string, root: string): Promise<void> {
   }
 }
 
-/** Copies the package, with the command as an entry, so that it is packed as JavaScript. */
+/** Copies the package, with more entries, so that they are packed as JavaScript. */
 async function copyPackage(root: string, to: string): Promise<void> {
   const config = JSON.parse(await Deno.readTextFile(join(root, "deno.json")));
   for (const path of config.publish.include) await copy(join(root, path), join(to, path));
-  const exports = { ...config.exports, [`./${COMMAND}`]: `./${COMMAND}.ts` };
+  const others = NOT_ENTRIES.map((module) => [`./${module}`, `./${module}.ts`]);
+  const exports = { ...config.exports, ...Object.fromEntries(others) };
   const { name, version, license, publish } = config;
   const text = JSON.stringify({ name, version, license, publish, exports });
   await Deno.writeTextFile(join(to, "deno.json"), text);
@@ -75,7 +85,8 @@ async function copy(from: string, to: string): Promise<void> {
 async function complete(folder: string): Promise<void> {
   const path = join(folder, "package.json");
   const { exports, ...fields } = JSON.parse(await Deno.readTextFile(path)) as Packed;
-  const entries = Object.entries(exports).filter(([name]) => name !== `./${COMMAND}`);
+  const isEntry = ([name]: [string, unknown]) => !NOT_ENTRIES.includes(name.slice(2));
+  const entries = Object.entries(exports).filter(isEntry);
   const all = { ...Object.fromEntries(entries), "./package.json": "./package.json" };
   await Deno.writeTextFile(path, JSON.stringify({ ...fields, ...FIELDS, exports: all }, null, 2));
   await completeTypes(folder, true);
