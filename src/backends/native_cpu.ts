@@ -1,6 +1,6 @@
 /** The `cpu` backend: the native kernels, one call per step. */
 
-import type { FloatArray, HostArray } from "../core/host_array.ts";
+import type { FloatArray } from "../core/host_array.ts";
 import { bufferOf, lengthOf } from "../core/intrinsics.ts";
 import { promiseOf } from "../core/runtime.ts";
 import { useAddresses } from "../memory/locks.ts";

@@ -1,7 +1,7 @@
 /** Arrays of bfloat16, which JavaScript does not have. */
 
 import { nearestBits } from "./bfloat16_bits.ts";
-import { isBFloat16Array, registerBFloat16Array } from "./bfloat16_class.ts";
+import { isOfRegisteredClass, registerBFloat16Array } from "./bfloat16_registry.ts";
 import { cannot } from "./validate.ts";
 
 /** The kinds of values that a BFloat16Array is made of without rounding. */
@@ -69,7 +69,9 @@ export class BFloat16Array<B extends ArrayBufferLike = ArrayBufferLike> extends 
     values: ArrayLike<T> | Iterable<T>,
     map?: (value: T, index: number) => number,
   ): BFloat16Array<ArrayBuffer> {
-    const numbers = isBFloat16Array(values) ? values.toFloat32Array() : values;
+    const numbers = isOfRegisteredClass(values)
+      ? (values as BFloat16Array).toFloat32Array()
+      : values;
     const list = Array.isArray(numbers) || ArrayBuffer.isView(numbers)
       ? numbers as ArrayLike<T>
       : Array.from(numbers as ArrayLike<T>);

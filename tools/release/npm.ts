@@ -6,11 +6,15 @@ import { join } from "@std/path/join";
 /** The command of the package. */
 const COMMAND = "bin";
 
-/** What bundlers for browsers take instead of a module: there are no native libraries there. */
-const BROWSER = { "src/backends/native_cpu": "src/backends/no_cpu" };
+/** What bundlers for browsers take instead of a source file: there are no native libraries there. */
+export const IN_BROWSERS = { "./src/backends/native_cpu.ts": "./src/backends/no_cpu.ts" };
 
-/** Modules that are packed as JavaScript and are not entries. */
-const NOT_ENTRIES = [COMMAND, ...Object.values(BROWSER)];
+const renamed = (file: string, extension: string) => file.replace(/\.ts$/, extension);
+
+/** Source files that are packed as JavaScript and are not entries, as `exports` has them until then. */
+const NOT_ENTRIES = Object.fromEntries(
+  [`./${COMMAND}.ts`, ...Object.values(IN_BROWSERS)].map((file) => [renamed(file, ""), file]),
+);
 
 /** What package.json has besides what `deno pack` writes. */
 const FIELDS = {
@@ -21,7 +25,7 @@ const FIELDS = {
   bin: { sgd: `./${COMMAND}.js` },
   sideEffects: false,
   browser: Object.fromEntries(
-    Object.entries(BROWSER).map((pair) => pair.map((module) => `./${module}.js`)),
+    Object.entries(IN_BROWSERS).map((pair) => pair.map((file) => renamed(file, ".js"))),
   ),
 };
 
@@ -66,8 +70,7 @@ export async function packForNpm(output: string, root: string): Promise<void> {
 async function copyPackage(root: string, to: string): Promise<void> {
   const config = JSON.parse(await Deno.readTextFile(join(root, "deno.json")));
   for (const path of config.publish.include) await copy(join(root, path), join(to, path));
-  const others = NOT_ENTRIES.map((module) => [`./${module}`, `./${module}.ts`]);
-  const exports = { ...config.exports, ...Object.fromEntries(others) };
+  const exports = { ...config.exports, ...NOT_ENTRIES };
   const { name, version, license, publish } = config;
   const text = JSON.stringify({ name, version, license, publish, exports });
   await Deno.writeTextFile(join(to, "deno.json"), text);
@@ -85,7 +88,7 @@ async function copy(from: string, to: string): Promise<void> {
 async function complete(folder: string): Promise<void> {
   const path = join(folder, "package.json");
   const { exports, ...fields } = JSON.parse(await Deno.readTextFile(path)) as Packed;
-  const isEntry = ([name]: [string, unknown]) => !NOT_ENTRIES.includes(name.slice(2));
+  const isEntry = ([name]: [string, unknown]) => !(name in NOT_ENTRIES);
   const entries = Object.entries(exports).filter(isEntry);
   const all = { ...Object.fromEntries(entries), "./package.json": "./package.json" };
   await Deno.writeTextFile(path, JSON.stringify({ ...fields, ...FIELDS, exports: all }, null, 2));
