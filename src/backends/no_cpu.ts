@@ -4,10 +4,11 @@
  */
 
 import type { Absent } from "../native/library.ts";
-import type { openCpu as open } from "./native_cpu.ts";
 
 /** Why there is no backend. */
-export const openCpu: typeof open = (): Absent => ({
-  reason: "the native library needs Deno, Node.js or Bun: use the js backend here",
-  isFault: false,
-});
+export function openCpu(): Absent {
+  return {
+    reason: "the native library needs Deno, Node.js or Bun: use the js backend here",
+    isFault: false,
+  };
+}
