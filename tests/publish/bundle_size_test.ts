@@ -2,8 +2,8 @@
 
 import { assert } from "@std/assert";
 import { join } from "@std/path/join";
-import { packForNpm } from "../../tools/release/npm.ts";
-import { ROOT, run, temporaryFolder } from "./stage.ts";
+import { bundleProgram, installPackage } from "./bundles.ts";
+import { ROOT, temporaryFolder } from "./stage.ts";
 
 /** How far a size may be from the stated one, in kB. */
 const TOLERANCE = 1;
@@ -19,7 +19,7 @@ for (const [row, exported] of Object.entries(BUNDLES)) {
   Deno.test(`a bundle of ${row} is as large as the docs say, or at most 1 kB larger`, async () => {
     const { source: [minified, zipped] } = await statedSizes(row);
     await using folder = await temporaryFolder();
-    const bytes = await bundle(folder.path, `${exported} from "file://${join(ROOT, "mod.ts")}";`);
+    const bytes = await bundleOf(folder.path, `${exported} from "file://${join(ROOT, "mod.ts")}";`);
     check(`${row}, minified`, bytes.length / 1000, minified);
     check(`${row}, gzipped`, gzip(bytes).length / 1000, zipped);
   });
@@ -30,33 +30,12 @@ Deno.test("bundles of the npm package are as large as the docs say, without nati
   await installPackage(folder.path);
   for (const [row, exported] of Object.entries(BUNDLES)) {
     const { npm: [minified, zipped] } = await statedSizes(row);
-    const bytes = await bundle(folder.path, `${exported} from "@descent/sgd";`);
+    const bytes = await bundleOf(folder.path, `${exported} from "@descent/sgd";`);
     check(`${row} of npm, minified`, bytes.length / 1000, minified);
     check(`${row} of npm, gzipped`, gzip(bytes).length / 1000, zipped);
     assert(!new TextDecoder().decode(bytes).includes("dlopen"), `${row} has native calls`);
   }
 });
-
-/** Puts the npm package into a folder, as npm installs it. */
-async function installPackage(folder: string): Promise<void> {
-  const [tarball, modules] = [join(folder, "sgd.tgz"), join(folder, "node_modules", "@descent")];
-  await packForNpm(tarball, ROOT);
-  await Deno.mkdir(modules, { recursive: true });
-  const { code, err } = await run("tar", ["-xzf", tarball], { cwd: modules });
-  assert(code === 0, err);
-  await Deno.rename(join(modules, "package"), join(modules, "sgd"));
-  await Deno.writeTextFile(join(folder, "package.json"), '{ "type": "module" }');
-}
-
-/** Bundles a program for browsers, minified. */
-async function bundle(folder: string, program: string): Promise<Uint8Array<ArrayBuffer>> {
-  const [source, output] = [join(folder, "main.js"), join(folder, "out.js")];
-  await Deno.writeTextFile(source, program);
-  const args = ["bundle", "--quiet", "--minify", "--platform", "browser", "--output", output];
-  const { code, err } = await run(Deno.execPath(), [...args, source], { cwd: folder });
-  assert(code === 0, err);
-  return await Deno.readFile(output);
-}
 
 function check(what: string, size: number, stated: number): void {
   const difference = Math.abs(size - stated);
@@ -74,4 +53,8 @@ async function statedSizes(row: string): Promise<Record<"npm" | "source", number
   if (line === undefined) throw new Error(`docs/node.md has no row ${row}`);
   const sizes = line.split("|").slice(2, 6).map(Number);
   return { npm: sizes.slice(0, 2), source: sizes.slice(2) };
+}
+
+async function bundleOf(folder: string, program: string): Promise<Uint8Array<ArrayBuffer>> {
+  return await Deno.readFile(await bundleProgram(folder, program));
 }
