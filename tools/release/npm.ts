@@ -92,7 +92,17 @@ async function complete(folder: string): Promise<void> {
   const entries = Object.entries(exports).filter(isEntry);
   const all = { ...Object.fromEntries(entries), "./package.json": "./package.json" };
   await Deno.writeTextFile(path, JSON.stringify({ ...fields, ...FIELDS, exports: all }, null, 2));
+  await checkTypes(folder, entries.map(([name]) => name));
   await completeTypes(folder, true);
+}
+
+/** `deno pack` leaves out all types, without a word, if one of the package's is not written out. */
+async function checkTypes(folder: string, entries: readonly string[]): Promise<void> {
+  for (const entry of entries) {
+    const file = `${entry === "." ? "mod" : entry.slice(2)}.d.ts`;
+    if (await Deno.stat(join(folder, file)).catch(() => null) !== null) continue;
+    throw new Error(`Cannot pack: there is no ${file}. deno publish --dry-run may say why`);
+  }
 }
 
 async function completeTypes(folder: string, isTop: boolean): Promise<void> {
