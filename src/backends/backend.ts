@@ -8,7 +8,7 @@ import type { RuleOptions } from "../core/rule.ts";
 import type { CallRow, Gradients } from "../plan/layout.ts";
 import type { Room } from "./js/wasm/workspace.ts";
 
-/** An implementation of the rule over the tables of a plan, and of the way back through it. */
+/** An implementation of the rule over the tables of a plan. */
 export interface Backend {
   readonly name: BackendName;
   /** Where an array's bytes begin, on a scale on which arrays that share memory overlap. */
@@ -27,6 +27,17 @@ export interface Backend {
    * arrays that are stepped stays alive until the promise settles.
    */
   stepAsync(plan: Plan, from: number, to: number): Promise<void>;
+  /** How it measures and scales gradients; null if TypeScript does that for it. */
+  readonly norms: Norms | null;
+  /** How it goes back through a step; null if TypeScript does that for it. */
+  readonly goBack: GoBack | null;
+}
+
+/**
+ * What is done to gradients outside a step's pass. Backends that leave it to TypeScript do not import
+ * it, so that a bundle without such calls does not have it: `backends/norms.ts`.
+ */
+export interface Norms {
   /**
    * Adds up the squares of gradients times `inverseScale`: group g's sum is added to `sums[2g]`, and
    * `sums[2g + 1]` becomes 1 if one of them is infinite or NaN, before or after that.
@@ -46,6 +57,10 @@ export interface Backend {
   ): Promise<void>;
   /** Multiplies gradients, in place, by the coefficient of their group. */
   scale(gradients: Gradients): void;
-  /** Differentiates one step of some tensors; returns the derivatives with respect to its options. */
-  goBack(pullbacks: readonly Pullback[], h: Readonly<RuleOptions>): HyperGradients;
 }
+
+/** Differentiates one step of some tensors; returns the derivatives with respect to its options. */
+export type GoBack = (
+  pullbacks: readonly Pullback[],
+  h: Readonly<RuleOptions>,
+) => HyperGradients;

@@ -1,38 +1,11 @@
 /** Arrays of bfloat16, which JavaScript does not have. */
 
+import { nearestBits } from "./bfloat16_bits.ts";
+import { isOfRegisteredClass, registerBFloat16Array } from "./bfloat16_registry.ts";
 import { cannot } from "./validate.ts";
-
-const float = new Float32Array(1);
-
-const word = new Uint32Array(float.buffer);
-
-/** The bits of the bfloat16 nearest to a number, ties to even; a NaN stays one. */
-function nearestBits(value: number): number {
-  float[0] = value;
-  const bits = word[0];
-  const lower = bits & 0xffff;
-  if (lower !== 0x8000 || float[0] === value) return narrowWord(bits);
-  // The float32 is half-way between two only because the number was rounded to float32 before.
-  return (bits >>> 16) + (Math.abs(value) > Math.abs(float[0]) ? 1 : 0);
-}
-
-/** The bits of the bfloat16 nearest to a float32, given its bits; ties to even. */
-export function narrowWord(bits: number): number {
-  if ((bits & 0x7fffffff) > 0x7f800000) return bits >>> 16 | 0x40; // NaN, made quiet
-  return bits + 0x7fff + (bits >>> 16 & 1) >>> 16;
-}
-
-/** The nearest bfloat16, ties to even. */
-export function roundToBFloat16(value: number): number {
-  word[0] = nearestBits(value) << 16;
-  return float[0];
-}
 
 /** The kinds of values that a BFloat16Array is made of without rounding. */
 const TAKEN = ["Uint16Array", "ArrayBuffer", "SharedArrayBuffer"].map((tag) => `[object ${tag}]`);
-
-/** Whether a value is a BFloat16Array. */
-export let isBFloat16Array: (value: unknown) => value is BFloat16Array;
 
 /**
  * An array of bfloat16: the upper halves of float32, with 8 bits of precision.
@@ -57,8 +30,10 @@ export class BFloat16Array<B extends ArrayBufferLike = ArrayBufferLike> extends 
   readonly #brand = true;
 
   static {
-    isBFloat16Array = (value): value is BFloat16Array =>
-      typeof value === "object" && value !== null && #brand in value;
+    registerBFloat16Array(
+      this,
+      (value) => typeof value === "object" && value !== null && #brand in value,
+    );
   }
 
   /**
@@ -94,7 +69,9 @@ export class BFloat16Array<B extends ArrayBufferLike = ArrayBufferLike> extends 
     values: ArrayLike<T> | Iterable<T>,
     map?: (value: T, index: number) => number,
   ): BFloat16Array<ArrayBuffer> {
-    const numbers = isBFloat16Array(values) ? values.toFloat32Array() : values;
+    const numbers = isOfRegisteredClass(values)
+      ? (values as BFloat16Array).toFloat32Array()
+      : values;
     const list = Array.isArray(numbers) || ArrayBuffer.isView(numbers)
       ? numbers as ArrayLike<T>
       : Array.from(numbers as ArrayLike<T>);

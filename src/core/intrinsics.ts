@@ -7,7 +7,7 @@
  * one, has to come from here.
  */
 
-import { BFloat16Array } from "./bfloat16.ts";
+import { bfloat16ArrayClass } from "./bfloat16_class.ts";
 import type { HostArray } from "./host_array.ts";
 
 const arrays = Object.getPrototypeOf(Float32Array.prototype) as object;
@@ -164,6 +164,6 @@ function viewOf(
     case "Float16Array":
       return new Float16Array(buffer, offset + 2 * first, length);
     default:
-      return new BFloat16Array(buffer, offset + 2 * first, length);
+      return new (bfloat16ArrayClass())(buffer, offset + 2 * first, length);
   }
 }

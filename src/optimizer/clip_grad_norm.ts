@@ -1,6 +1,7 @@
 /** Clips gradients by their norm, outside a step. */
 
 import { chooseBackend } from "../backends/choose.ts";
+import { normsOf } from "../backends/norms.ts";
 import { bufferError, checkBuffer } from "../core/array_checks.ts";
 import { deviceOf, dtypeOf } from "../core/dtype.ts";
 import type { Dtype } from "../core/dtype.ts";
@@ -88,14 +89,15 @@ export function clipGradNorm(
   const gradients = tabulate(named, (array) => backend.address(array as HostArray));
   checkApart(named, (array) => backend.address(array));
   const sums = new Float64Array(2);
-  backend.norm(gradients, 1, sums);
+  const { norm: measure, scale } = normsOf(backend);
+  measure(gradients, 1, sums);
   const norm = Math.sqrt(sums[0]);
   if (errorIfNonfinite && !Number.isFinite(norm)) {
     throw new Error(cannot("clip the gradients", "their norm must be finite", `it is ${norm}`));
   }
   const coefficient = clipCoefficient(maxNorm, norm);
   gradients.groupRows[COEFFICIENT] = coefficient;
-  if (coefficient !== 1) backend.scale(gradients);
+  if (coefficient !== 1) scale(gradients);
   return norm;
 }
 

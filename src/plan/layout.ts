@@ -243,12 +243,19 @@ export interface AddedGradients {
   readonly words: BigUint64Array<ArrayBuffer>;
   /** What is added to the gradient of a row, in order; null if that is nothing. */
   of(row: number): readonly HostArray[] | null;
+  /** All arrays, in no order. */
+  readonly arrays: readonly HostArray[];
+  /** The name of the first array that has been detached since it was checked; null if there is none. */
+  findDetached(): string | null;
 }
 
-const NOTHING_ADDED: AddedGradients = Object.freeze({
+/** What most steps add. */
+export const NOTHING_ADDED: AddedGradients = Object.freeze({
   count: 0,
   words: new BigUint64Array(0),
   of: () => null,
+  arrays: [],
+  findDetached: () => null,
 });
 
 /** Gradients in tables: those of a plan, or some that belong to no plan. */

@@ -16,14 +16,12 @@ import type { Precision } from "../core/rounding.ts";
 import { cannot } from "../core/validate.ts";
 import { hasLocks } from "../memory/locks.ts";
 import type { Allocator } from "../memory/slab.ts";
-import { Addends } from "./addends.ts";
-import type { GradientLists } from "./addends.ts";
 import { AliasChecker, assertAllUnlocked, checkNoDataAlias } from "./aliasing.ts";
 import { findDetached, findDetachedSparse } from "./attached.ts";
 import { GroupTable } from "./group_table.ts";
 import type { Group } from "./group_table.ts";
-import { CALL_ROW, FIRST, readGroup, ROW, writeCall } from "./layout.ts";
-import type { CallOptions, CallRow } from "./layout.ts";
+import { CALL_ROW, FIRST, NOTHING_ADDED, readGroup, ROW, writeCall } from "./layout.ts";
+import type { AddedGradients, CallOptions, CallRow } from "./layout.ts";
 import { BEGAN_DENSE, BEGAN_SPARSE } from "./marks.ts";
 import { RowView } from "./row_view.ts";
 import { checkSparseOptions, isSparse, readSparse, SparseTable } from "./sparse.ts";
@@ -48,14 +46,15 @@ export class Plan {
   /** Whether steps draw random bits: they need a call row then. */
   isRandom = false;
   /** What the current step adds to its gradients. */
-  readonly addends: Addends;
+  addends: AddedGradients = NOTHING_ADDED;
   /** The sparse gradients of the current step, of rows whose gradient kind is `"sparse"`. */
   readonly sparse = new SparseTable();
 
   readonly #groupTable = new GroupTable();
   readonly #address: Allocator["address"];
   readonly #precision: Precision;
-  readonly #aliases: AliasChecker;
+  /** The checks of what its arrays share memory with. */
+  readonly aliases: AliasChecker;
 
   /**
    * @param memory Where arrays are, and come from.
@@ -70,8 +69,7 @@ export class Plan {
       release: (row) => this.stateArrays.detachRow(row),
     });
     this.stateArrays = new StateArrays(this.table, memory);
-    this.#aliases = new AliasChecker(this.table, this.sparse, address);
-    this.addends = new Addends(this.table, address);
+    this.aliases = new AliasChecker(this.table, this.sparse, address);
     this.#address = address;
     this.#precision = precision;
   }
@@ -197,7 +195,7 @@ export class Plan {
       if (!this.#groupTable.isModest) this.#checkOverflow();
       this.checkAttached();
       this.stateArrays.prepare();
-      this.#aliases.check();
+      this.aliases.check();
       if (this.sparse.steps.length > 0) this.#finishSparse();
       if (hasLocks()) assertAllUnlocked(this);
     } catch (error) {
@@ -241,26 +239,12 @@ export class Plan {
   }
 
   /**
-   * Takes the gradients that the step adds to its own, after a refresh.
-   *
-   * @param isZeroing Whether they are zeroed after the step.
-   * @throws {TypeError} If one of them does not fit, or there is no gradient that it could be added to.
-   * @throws {RangeError} If a length differs, or one overlaps what the step writes.
-   * @throws {Error} If a step that is running elsewhere uses one of them.
-   */
-  addGradients(lists: GradientLists, isZeroing: boolean): void {
-    this.addends.bind(lists);
-    this.#aliases.checkAddends(this.addends, isZeroing);
-    this.checkAttached(); // an array can have getters
-  }
-
-  /**
    * Checks that gradients can be written, which they can if no two of them share memory.
    *
    * @throws {RangeError} If two of them overlap.
    */
   checkNoGradientAlias(): void {
-    this.#aliases.checkGradients();
+    this.aliases.checkGradients();
   }
 
   /** Refuses hyperparameters that the types of what is stepped cannot hold. */
@@ -348,7 +332,7 @@ export class Plan {
 
   /** The checks of overlap for sparse gradients; completes their table. */
   #finishSparse(): void {
-    this.#aliases.checkValues();
+    this.aliases.checkValues();
     for (const step of this.sparse.steps) {
       const isBuffered = this.#groupTable.isBuffered(this.table.groupAt(step.row));
       const length = this.table.lengthAt(step.row);

@@ -2,12 +2,15 @@
 
 import type { Backend } from "../backends/backend.ts";
 import { memoryOf, queueDecided, stepRows, stepRowsAsync } from "../backends/dispatch.ts";
+import { normsOf } from "../backends/norms.ts";
 import type { Device } from "../core/dtype.ts";
 import type { Precision } from "../core/rounding.ts";
 import { cannot } from "../core/validate.ts";
 import type { RecordedStep, Recorder } from "../differentiable/recorder.ts";
 import { lockMemory } from "../memory/locks.ts";
+import { addGradients } from "../plan/addends.ts";
 import { memoryIn } from "../plan/aliasing.ts";
+import { NOTHING_ADDED } from "../plan/layout.ts";
 import type { CallRow } from "../plan/layout.ts";
 import { Plan } from "../plan/plan.ts";
 import { forEachRowRange } from "../plan/row_ranges.ts";
@@ -100,13 +103,13 @@ export class Stepper {
       report = this.#run(request);
     } catch (error) {
       this.plan.commitRows(this.#stepped);
-      this.plan.addends.clear();
+      this.plan.addends = NOTHING_ADDED;
       pending?.restore?.();
       throw error;
     }
     this.#finish(report, pending);
     if (request.zeroGrad) zeroRest(this.plan, report);
-    this.plan.addends.clear();
+    this.plan.addends = NOTHING_ADDED;
   }
 
   /** Queues a step on the device that decides about it. */
@@ -141,7 +144,7 @@ export class Stepper {
       return report;
     } finally {
       unlock();
-      this.plan.addends.clear();
+      this.plan.addends = NOTHING_ADDED;
       this.#activity = null;
     }
   }
@@ -152,11 +155,11 @@ export class Stepper {
     this.#stepped = 0;
     this.#activity = "reading";
     try {
-      plan.addends.clear(); // an error may have left those of an earlier step
+      plan.addends = NOTHING_ADDED; // an error may have left those of an earlier step
       plan.refresh();
       const device = checkRequest(plan, request);
-      const { addGradients, zeroGrad } = request;
-      if (addGradients.length > 0) plan.addGradients(addGradients, zeroGrad);
+      const { addGradients: lists, zeroGrad } = request;
+      if (lists.length > 0) addGradients(plan, lists, zeroGrad);
       const record = this.#recorder.record(plan);
       if (record !== null) plan.checkAttached(); // names of parameters may have getters
       const restore = request.zeroGrad ? zeroSparse(plan) : null;
@@ -173,7 +176,7 @@ export class Stepper {
     let report = NOTHING_MEASURED;
     if (isMeasured(request)) {
       const sums = sumsOf(plan);
-      this.#backend.norm(plan, request.inverseScale, sums);
+      normsOf(this.#backend).norm(plan, request.inverseScale, sums);
       report = decide(sums, request);
     }
     if (report.skipped) return report;
@@ -196,7 +199,12 @@ export class Stepper {
     arrays.checkAll();
     if (isMeasured(request)) {
       const sums = sumsOf(plan);
-      await this.#backend.normAsync(plan, request.inverseScale, sums, arrays.checkAttached);
+      await normsOf(this.#backend).normAsync(
+        plan,
+        request.inverseScale,
+        sums,
+        arrays.checkAttached,
+      );
       report = decide(sums, request);
       if (report.skipped) return { report, finished: NOTHING_QUEUED };
       arrays.checkAll();

@@ -221,8 +221,9 @@ function tryOptions(options: SGDOptions, stepOptions: StepOptions | undefined): 
 }
 
 /**
- * The type of an optimizer, without that of the optimizers of tfjs.
+ * The type of an optimizer. `DescentOptimizer<tf.Optimizer>` is also one of tfjs's own types, which
+ * `model.compile` asks for.
  *
  * @category TensorFlow.js
  */
-export type DescentOptimizer = Contract;
+export type DescentOptimizer<Base = unknown> = Base & Contract;

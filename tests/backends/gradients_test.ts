@@ -3,7 +3,7 @@
 import { assertEquals } from "@std/assert";
 import { BFloat16Array, clipGradNorm, SGD } from "@descent/sgd";
 import type { BackendName, HostArray, Parameter } from "@descent/sgd";
-import { loopsOf } from "../../src/backends/js/loops/loops.ts";
+import { gradientLoopsOf } from "../../src/backends/js/loops/gradient_loops.ts";
 import { computeTypeOf } from "../../src/backends/js/preparation.ts";
 import { load } from "../../src/core/convert.ts";
 import { dtypeOf, isSixteenBit } from "../../src/core/dtype.ts";
@@ -38,7 +38,7 @@ function normOf(grad: HostArray): number {
   else wide.set(grad);
   let sum = 0;
   for (let from = 0; from < wide.length; from += 4096) {
-    sum += loopsOf(computeTypeOf(dtype)).sumSquares(wide.subarray(from, from + 4096));
+    sum += gradientLoopsOf(computeTypeOf(dtype)).sumSquares(wide.subarray(from, from + 4096));
   }
   return Math.sqrt(sum);
 }

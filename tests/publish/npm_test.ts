@@ -155,6 +155,8 @@ Deno.test({
     );
     const program = `${imports.join("")}
       import { loadState, SGD, type Parameter } from "@descent/sgd";
+      import { DescentOptimizer } from "@descent/sgd/tfjs";
+      export const stepsOf = (optimizer: DescentOptimizer): number => optimizer.iterations;
       const w: Parameter = { data: new Float32Array(1), grad: null };
       export const backend: "cpu" | "js" | "gpu" | "webgpu" = new SGD([w], { lr: 0.1 }).backend;
       export const state = loadState("file").then(({ param_groups }) => param_groups);

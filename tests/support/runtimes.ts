@@ -31,6 +31,7 @@ export const PACKAGES = {
   Bun: `@oven/bun-${Deno.build.os}-${ARCH}@1.4.5`,
   koffi: "koffi@3.3.4",
   typescript: "typescript@7.0.2",
+  "ONNX Runtime Web": "onnxruntime-web@1.23.2",
 } as const;
 
 /** The npm of this machine; undefined if there is none. */

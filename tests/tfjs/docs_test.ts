@@ -1,4 +1,4 @@
-/** The example of docs/tfjs.md runs, and prints what it says. */
+/** The examples of docs/tfjs.md run as one program, and print what they say. */
 
 import { assert, assertEquals } from "@std/assert";
 import { fromFileUrl } from "@std/path/from-file-url";
@@ -12,7 +12,14 @@ testOn(
   "the example of docs/tfjs.md type-checks, runs, and prints what it says",
   async () => {
     const page = await Deno.readTextFile(join(ROOT, "docs/tfjs.md"));
-    const [, code] = page.match(/^```ts ignore\n([^]*?)^```$/m)!;
+    const [first, second] = Array.from(
+      page.matchAll(/^( *)```ts ignore\n([^]*?)^\1```$/gm),
+      ([, , code]) => code,
+    );
+    assert(second.includes("new LRScheduler("));
+    const imports = `import { cosineAnnealingLR, LRScheduler } from "@descent/sgd/schedules";`;
+    const ending = "console.log(scheduler.lastEpoch, optimizer.sgd!.paramGroups[0].lr); // 20 0";
+    const code = [imports, first, "{", second, ending, "}"].join("\n");
     assert(code.includes("model.fit("));
     const folder = await Deno.makeTempDir();
     try {

@@ -18,6 +18,8 @@ testOn("cpu", "an optimizer is one for the types of tfjs, and for its classes", 
   model.compile({ optimizer, loss: "meanSquaredError" });
   const peer: TfTypes.Optimizer = optimizer;
   const own: DescentOptimizer = optimizer;
+  const both: DescentOptimizer<TfTypes.Optimizer> = optimizer;
+  model.compile({ optimizer: both, loss: "meanSquaredError" });
   const sgd: SGD | null = optimizer.sgd;
   const cost: TfTypes.Scalar | null = optimizer.minimize(() => w.square().asScalar(), true, [w]);
   assertEquals([...await cost!.data(), ...await w.data()], [1, 0]);

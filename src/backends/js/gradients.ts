@@ -8,12 +8,13 @@ import { codeOf } from "../../core/rounding.ts";
 import { codeIn, COEFFICIENT, GROUP_ROW, groupOf, isHostRow } from "../../plan/layout.ts";
 import type { Gradients } from "../../plan/layout.ts";
 import { LANES } from "./loops/float32/gradients.ts";
-import { loopsOf } from "./loops/loops.ts";
+import { gradientLoopsOf } from "./loops/gradient_loops.ts";
 import { plain } from "./plain_views.ts";
 import { computeTypeOf } from "./preparation.ts";
 import { plainOthers, sumOf } from "./sums.ts";
 import type { Terms } from "./sums.ts";
 import { isSmall } from "./tiles.ts";
+import { multiplyOf, sumSquaresOf } from "./wasm/gradient_kernels.ts";
 import { TILE } from "./wasm/memory.ts";
 import { commonWorkspace } from "./wasm/workspace.ts";
 
@@ -64,9 +65,8 @@ function gradientOf(terms: Terms, from: number, length: number): HostArray {
 /** The sum in WebAssembly, a tile of some blocks at a time. */
 function sumInTiles(terms: Terms, factor: number): Squares {
   const dtype = typeIn(terms);
-  const workspace = commonWorkspace();
-  const tile = workspace.tileOf(dtype, "grad");
-  const squaresOf = workspace.sumSquaresOf(dtype);
+  const tile = commonWorkspace().tileOf(dtype, "grad");
+  const squaresOf = sumSquaresOf(dtype);
   let sum = 0;
   for (let from = 0; from < terms.grad.length; from += TILE) {
     const count = fillTile(tile, gradientOf(terms, from, TILE));
@@ -92,7 +92,7 @@ function sumByElement(terms: Terms, factor: number): Squares {
   const { length } = terms.grad;
   const dtype = typeIn(terms);
   const type = computeTypeOf(dtype);
-  const loops = loopsOf(type);
+  const loops = gradientLoopsOf(type);
   const half = isSixteenBit(dtype);
   const isRead = factor === 1 && !half; // else a copy is multiplied
   const block = isRead ? null : type.zeros(Math.min(BLOCK, length));
@@ -128,15 +128,14 @@ export function scaleGradients({ grads, halves, groupRows }: Gradients): void {
     const factor = type.round(coefficient);
     if (!isSmall(grad.length)) multiplyInTiles(grad, dtype, factor);
     else if (isSixteenBit(dtype)) multiplySixteenBit(grad, factor);
-    else loopsOf(type).multiply(grad as FloatArray, factor);
+    else gradientLoopsOf(type).multiply(grad as FloatArray, factor);
   }
 }
 
 /** The products in WebAssembly, a tile at a time. */
 function multiplyInTiles(grad: HostArray, dtype: Dtype, factor: number): void {
-  const workspace = commonWorkspace();
-  const tile = workspace.tileOf(dtype, "grad");
-  const multiply = workspace.multiplyOf(dtype);
+  const tile = commonWorkspace().tileOf(dtype, "grad");
+  const multiply = multiplyOf(dtype);
   for (let from = 0; from < grad.length; from += TILE) {
     const part = partOf(grad, from, TILE);
     tile.set(part);
@@ -146,7 +145,7 @@ function multiplyInTiles(grad: HostArray, dtype: Dtype, factor: number): void {
 }
 
 function multiplySixteenBit(grad: HostArray, factor: number): void {
-  const { multiply } = loopsOf(FLOAT32);
+  const { multiply } = gradientLoopsOf(FLOAT32);
   const block = new Float32Array(Math.min(BLOCK, grad.length));
   for (let from = 0; from < grad.length; from += BLOCK) {
     const part = partOf(grad, from, BLOCK);

@@ -6,6 +6,7 @@ import { op, simd, TYPE } from "./assembler.ts";
 import { SIMD } from "./instructions.ts";
 import { instantiate, TILES } from "./memory.ts";
 import { streamOf } from "./streams.ts";
+import { cached, commonWorkspace } from "./workspace.ts";
 import { VECTOR, Writer } from "./writer.ts";
 
 const { add, mul, extractLane } = SIMD.f64x2;
@@ -31,8 +32,15 @@ function writerOf(dtype: Dtype): Writer {
   return new Writer({ single, fuse: false, params, unitBytes: dtype.bytes });
 }
 
-/** Compiles the sum for one dtype and one memory; it adds up in the order of the native library. */
-export function compileSumSquares(dtype: Dtype, memory: WebAssembly.Memory): SumSquares {
+const sums = new Map<Dtype, SumSquares>();
+
+/** The sum of a dtype, in the common workspace. */
+export function sumSquaresOf(dtype: Dtype): SumSquares {
+  return cached(sums, dtype, () => compileSumSquares(dtype, commonWorkspace().memory));
+}
+
+/** Compiles the sum; it adds up in the order of the native library. */
+function compileSumSquares(dtype: Dtype, memory: WebAssembly.Memory): SumSquares {
   const w = writerOf(dtype);
   const area = { bytes: dtype.bytes, offset: TILES.grad, base: PARAM.from };
   const stream = streamOf(w, area, dtype);
@@ -60,8 +68,14 @@ function total(w: Writer, sums: readonly number[]): number[] {
   return [...lane(0), ...lane(1), ...op.f64Add()];
 }
 
-/** Compiles the multiplication for one dtype and one memory. */
-export function compileMultiply(dtype: Dtype, memory: WebAssembly.Memory): Multiply {
+const multiplications = new Map<Dtype, Multiply>();
+
+/** The multiplication of a dtype, in the common workspace. */
+export function multiplyOf(dtype: Dtype): Multiply {
+  return cached(multiplications, dtype, () => compileMultiply(dtype, commonWorkspace().memory));
+}
+
+function compileMultiply(dtype: Dtype, memory: WebAssembly.Memory): Multiply {
   const w = writerOf(dtype);
   const stream = streamOf(w, { bytes: dtype.bytes, offset: TILES.grad }, dtype);
   const factor = w.splat(PARAM.factor);

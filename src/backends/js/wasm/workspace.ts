@@ -6,8 +6,6 @@
 
 import type { Dtype } from "../../../core/dtype.ts";
 import type { HostArray } from "../../../core/host_array.ts";
-import { compileMultiply, compileSumSquares } from "./gradient_kernels.ts";
-import type { Multiply, SumSquares } from "./gradient_kernels.ts";
 import { compile, keyOf } from "./kernel.ts";
 import type { Format, Kernel } from "./kernel.ts";
 import { isAvailable, newMemory, TILE, TILES, TILES_BYTES } from "./memory.ts";
@@ -25,8 +23,6 @@ export class Workspace {
   readonly bytes: Uint8Array;
   readonly #tiles = new Map<string, HostArray>();
   readonly #kernels = new Map<string, Kernel>();
-  readonly #sums = new Map<Dtype, SumSquares>();
-  readonly #multiplications = new Map<Dtype, Multiply>();
 
   /**
    * @param bytes How many bytes of arrays it has room for.
@@ -54,19 +50,10 @@ export class Workspace {
   kernelOf(format: Format, key: string = keyOf(format)): Kernel {
     return cached(this.#kernels, key, () => compile(format, this.memory));
   }
-
-  /** The sum of squares of a tile of gradients. */
-  sumSquaresOf(dtype: Dtype): SumSquares {
-    return cached(this.#sums, dtype, () => compileSumSquares(dtype, this.memory));
-  }
-
-  /** The multiplication of a tile of gradients. */
-  multiplyOf(dtype: Dtype): Multiply {
-    return cached(this.#multiplications, dtype, () => compileMultiply(dtype, this.memory));
-  }
 }
 
-function cached<K, V>(map: Map<K, V>, key: K, make: () => V): V {
+/** What a map has for a key; it is made the first time. */
+export function cached<K, V>(map: Map<K, V>, key: K, make: () => V): V {
   let value = map.get(key);
   if (value === undefined) map.set(key, value = make());
   return value;
