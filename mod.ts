@@ -61,9 +61,11 @@ export type {
   GroupOptions,
   Hyperparameters,
   ParamGroup,
+  ParamGroupSummary,
   SGDOptions,
 } from "./src/core/hyperparameters.ts";
 export type { ParamGroupOptions } from "./src/optimizer/param_groups.ts";
+export type { SGDSummary } from "./src/optimizer/summary.ts";
 export type { Rounding, RoundingOptions } from "./src/core/rounding.ts";
 export type { StepOptions } from "./src/step/options.ts";
 export type { StepReport } from "./src/step/clipping.ts";

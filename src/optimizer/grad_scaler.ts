@@ -1,6 +1,7 @@
 /** The class that scales losses so that small gradients are not lost in 16 bits. */
 
 import { isInvertible } from "../core/hyperparameters.ts";
+import { printContents } from "../core/printing.ts";
 import {
   ABOVE_ONE,
   BELOW_ONE,
@@ -87,6 +88,19 @@ export class GradScaler {
   #state: GradScalerStateDict;
   /** The optimizers that have stepped since the last update, and whether they were skipped. */
   readonly #stepped = new Map<ScaledOptimizer, boolean>();
+
+  static {
+    printContents(GradScaler.prototype, "GradScaler", (scaler) => {
+      const { scale, _growth_tracker, ...factors } = scaler.#state;
+      return {
+        scale,
+        growthFactor: factors.growth_factor,
+        backoffFactor: factors.backoff_factor,
+        growthInterval: factors.growth_interval,
+        growthTracker: _growth_tracker,
+      };
+    });
+  }
 
   /**
    * Makes a scaler.

@@ -16,8 +16,10 @@ import { checkMomentumBits, ROUNDING_KEYS } from "../core/rounding.ts";
 import type { Rounding } from "../core/rounding.ts";
 import { settleInitialLr, shownInitialLr } from "../core/initial_lr.ts";
 import type { Parameter, SparseParameter } from "../core/parameter.ts";
+import { printContents } from "../core/printing.ts";
 import { cannot, describe, refusal, wrongType } from "../core/validate.ts";
 import { readNames } from "../state/names.ts";
+import { summarizeGroup } from "./summary.ts";
 
 /**
  * Parameters and the options that hold for them; the rest comes from the optimizer's options.
@@ -50,7 +52,7 @@ export function createGroup(
 ): ParamGroup<Tensor> {
   const current = { ...values };
   let params: readonly Parameter<Tensor>[] | undefined;
-  const group = Object.defineProperty({}, "params", {
+  const group: ParamGroup<Tensor> = Object.defineProperty({}, "params", {
     enumerable: true,
     get: () => params ??= Object.freeze(members()),
   });
@@ -77,7 +79,9 @@ export function createGroup(
     get: () => shownInitialLr(group) ?? current.lr,
   });
   if (initialLr !== undefined) settleInitialLr(group, initialLr);
-  return Object.preventExtensions(group) as ParamGroup<Tensor>;
+  Object.defineProperty(group, "toJSON", { value: () => summarizeGroup(group) });
+  printContents(group, "ParamGroup", summarizeGroup);
+  return Object.preventExtensions(group);
 }
 
 /** The options of a group, and the list of its parameters. */
@@ -153,14 +157,15 @@ export function createGroups(
 ): NewGroup[] {
   const start = known().length;
   let end = start;
-  const added = members.map(({ options, params }) => {
-    const hyperparameters = resolve(options, defaults);
+  const added = members.map(({ options, params }, i) => {
+    const where = `neither group ${i} of the list nor the options have one`;
+    const hyperparameters = resolve(options, defaults, members.length > 1 ? where : undefined);
     const { momentumBits = defaults.momentumBits ?? 32 } = options;
     checkMomentumBits(momentumBits, rounding);
     checkRecordable({ ...hyperparameters, momentumBits });
     const { initialLr } = options;
     if (initialLr !== undefined) checkInitialLr(initialLr);
-    for (let i = 0; i < params.length; i++) checkParameter(params[i], end + i);
+    for (let k = 0; k < params.length; k++) checkParameter(params[k], end + k);
     const [first, last] = [end, end += params.length];
     const read = () => known().slice(first, last);
     const group = createGroup(read, hyperparameters, momentumBits, initialLr);

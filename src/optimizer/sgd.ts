@@ -1,14 +1,14 @@
 /** The class `SGD`: parameter groups, their state, and the step. */
 
 import type { Backend } from "../backends/backend.ts";
-import { chooseBackend } from "../backends/choose.ts";
-import { deviceOf } from "../core/dtype.ts";
+import { chooseWithReason } from "../backends/choose.ts";
 import type { Tensor } from "../core/dtype.ts";
 import type { FloatArray } from "../core/host_array.ts";
 import { checkGroupKeys, checkShared } from "../core/hyperparameters.ts";
 import type { BackendName, GroupOptions, ParamGroup, SGDOptions } from "../core/hyperparameters.ts";
 import { holdBase, isScheduled } from "../core/initial_lr.ts";
 import type { Parameter, SparseParameter } from "../core/parameter.ts";
+import { printContents } from "../core/printing.ts";
 import { checkMomentumBits, readPrecision, ROUNDING_KEYS } from "../core/rounding.ts";
 import type { Precision } from "../core/rounding.ts";
 import { cannot, checkObject } from "../core/validate.ts";
@@ -29,6 +29,8 @@ import { Stepper } from "../step/stepper.ts";
 import { zeroGradients } from "../step/zero_grad.ts";
 import { createGroups, readGroupMembers, readMembers } from "./param_groups.ts";
 import type { GroupMembers, ParamGroupOptions } from "./param_groups.ts";
+import { backendOf, explainBackend, summarize } from "./summary.ts";
+import type { SGDSummary } from "./summary.ts";
 
 /**
  * The state that an optimizer keeps for a parameter.
@@ -101,6 +103,8 @@ export interface ParameterStateView<T extends Tensor = FloatArray> {
  */
 export class SGD<T extends Tensor = FloatArray> {
   readonly #backend: Backend;
+  /** Why it was chosen. */
+  readonly #reason: string;
   readonly #defaults: GroupOptions;
   readonly #precision: Precision;
   readonly #stepper: Stepper;
@@ -111,6 +115,10 @@ export class SGD<T extends Tensor = FloatArray> {
   #names: readonly (string | undefined)[] = [];
   readonly #recorder: Recorder;
   readonly #findUnwritten = (): Promise<readonly number[]> => this.#stepper.findUnwritten();
+
+  static {
+    printContents(SGD.prototype, "SGD", (optimizer) => optimizer.toJSON());
+  }
 
   /**
    * Makes an optimizer; no parameter changes before the first step.
@@ -124,10 +132,19 @@ export class SGD<T extends Tensor = FloatArray> {
    */
   constructor(
     params:
+      | (Parameter<T | FloatArray> | SparseParameter)[]
+      | ParamGroupOptions<T | FloatArray>[]
       | Iterable<Parameter<T | FloatArray> | SparseParameter>
       | Iterable<ParamGroupOptions<T | FloatArray>>,
     options: SGDOptions,
-  ) {
+  );
+  /**
+   * The same without options: each group has a learning rate of its own.
+   *
+   * @param groups Groups `{ params, lr, momentum?, ... }`.
+   */
+  constructor(groups: Iterable<ParamGroupOptions<T | FloatArray> & { lr: number }>);
+  constructor(params: Iterable<unknown>, options: SGDOptions = {}) {
     checkObject("create the optimizer", options);
     checkGroupKeys(options, ["backend", "recordSteps", ...ROUNDING_KEYS]);
     const { backend, recordSteps = Infinity, rounding, masterWeights, seed, ...defaults } = options;
@@ -138,7 +155,8 @@ export class SGD<T extends Tensor = FloatArray> {
     const { momentumBits = 32 } = defaults;
     checkMomentumBits(momentumBits, this.#precision.rounding);
     this.#defaults = defaults;
-    this.#backend = chooseBackend(backend);
+    const { backend: chosen, reason } = chooseWithReason(backend);
+    [this.#backend, this.#reason] = [chosen, reason];
     this.#recorder = new Recorder(recordSteps);
     this.#stepper = new Stepper(this.#backend, this.#recorder, this.#precision);
     this.#addGroups(members);
@@ -153,9 +171,23 @@ export class SGD<T extends Tensor = FloatArray> {
    * all are on devices and some on one that `openGpu` has opened.
    */
   get backend(): BackendName | "gpu" | "webgpu" {
-    const names = new Set(this.#stepper.plan.parameters.map(({ data }) => deviceOf(data)?.name));
-    if (names.has(undefined)) return this.#backend.name;
-    return names.has("gpu") ? "gpu" : "webgpu";
+    return backendOf(this.#stepper.plan.parameters, this.#backend.name);
+  }
+
+  /**
+   * Why the steps run on `backend`: a sentence, with what to do where the native library was not found.
+   *
+   * @example
+   * ```ts
+   * import { SGD } from "@descent/sgd";
+   *
+   * const w = { data: new Float32Array(1), grad: null };
+   * const optimizer = new SGD([w], { lr: 0.1, backend: "js" });
+   * console.log(optimizer.backendReason); // The backend is js, as the option backend is "js"
+   * ```
+   */
+  get backendReason(): string {
+    return explainBackend(this.#stepper.plan.parameters, this.#backend.name, this.#reason);
   }
 
   /** The groups, in order. Their hyperparameters can be assigned between steps. */
@@ -447,6 +479,14 @@ export class SGD<T extends Tensor = FloatArray> {
     this.#recorder.steps.length = 0; // they do not lead to the loaded state
     this.#stepper.revision++;
     return report;
+  }
+
+  /**
+   * A summary for logs, which `JSON.stringify` calls and `console.log` shows: the backend, counts, and
+   * the hyperparameters of each group; no arrays. `stateDict` has the state.
+   */
+  toJSON(): SGDSummary {
+    return summarize(this.backend, this.#groups);
   }
 
   #owner(doing: string): Owner {

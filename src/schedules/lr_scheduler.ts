@@ -1,5 +1,6 @@
 /** The class that moves the groups of an optimizer along schedules. */
 
+import { printContents } from "../core/printing.ts";
 import { checkNumber, WHOLE, wrongType } from "../core/validate.ts";
 import { readSchedulerDict } from "../state/extras.ts";
 import type { LRSchedulerStateDict } from "../state/extras.ts";
@@ -69,6 +70,13 @@ export class LRScheduler {
   readonly #courses: PerGroup<Course>;
   #lastLr: readonly number[];
   #lastEpoch = 0;
+
+  static {
+    printContents(LRScheduler.prototype, "LRScheduler", (scheduler) => {
+      const { lastEpoch, lastLr, baseLrs } = scheduler;
+      return { lastEpoch, lastLr, baseLrs };
+    });
+  }
 
   /**
    * Sets the learning rates of step 0. If it throws, nothing has changed.

@@ -1,5 +1,6 @@
 /** The scheduler that watches a metric. */
 
+import { printContents } from "../core/printing.ts";
 import {
   checkNumber,
   checkOptions,
@@ -105,6 +106,14 @@ export class ReduceLROnPlateau {
   readonly #minLrs: PerGroup<number>;
   #lastLr: readonly number[];
   #memory: Memory;
+
+  static {
+    printContents(ReduceLROnPlateau.prototype, "ReduceLROnPlateau", (scheduler) => ({
+      ...scheduler.#memory,
+      lastLr: scheduler.lastLr,
+      ...scheduler.#options,
+    }));
+  }
 
   /**
    * Makes a scheduler; nothing changes before a step.
