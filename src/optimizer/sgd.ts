@@ -3,7 +3,7 @@
 import type { Backend } from "../backends/backend.ts";
 import { chooseWithReason } from "../backends/choose.ts";
 import type { Tensor } from "../core/dtype.ts";
-import type { FloatArray } from "../core/host_array.ts";
+import type { FloatArray, HostArray } from "../core/host_array.ts";
 import { checkGroupKeys, checkShared } from "../core/hyperparameters.ts";
 import type { BackendName, GroupOptions, ParamGroup, SGDOptions } from "../core/hyperparameters.ts";
 import { holdBase, isScheduled } from "../core/initial_lr.ts";
@@ -101,7 +101,7 @@ export interface ParameterStateView<T extends Tensor = FloatArray> {
  *
  * @category Optimizer
  */
-export class SGD<T extends Tensor = FloatArray> {
+export class SGD<T extends Tensor = HostArray> {
   readonly #backend: Backend;
   /** Why it was chosen. */
   readonly #reason: string;
@@ -132,10 +132,10 @@ export class SGD<T extends Tensor = FloatArray> {
    */
   constructor(
     params:
-      | (Parameter<T | FloatArray> | SparseParameter)[]
-      | ParamGroupOptions<T | FloatArray>[]
-      | Iterable<Parameter<T | FloatArray> | SparseParameter>
-      | Iterable<ParamGroupOptions<T | FloatArray>>,
+      | (Parameter<T | HostArray> | SparseParameter)[]
+      | ParamGroupOptions<T | HostArray>[]
+      | Iterable<Parameter<T | HostArray> | SparseParameter>
+      | Iterable<ParamGroupOptions<T | HostArray>>,
     options: SGDOptions,
   );
   /**
@@ -143,7 +143,7 @@ export class SGD<T extends Tensor = FloatArray> {
    *
    * @param groups Groups `{ params, lr, momentum?, ... }`.
    */
-  constructor(groups: Iterable<ParamGroupOptions<T | FloatArray> & { lr: number }>);
+  constructor(groups: Iterable<ParamGroupOptions<T | HostArray> & { lr: number }>);
   constructor(params: Iterable<unknown>, options: SGDOptions = {}) {
     checkObject("create the optimizer", options);
     checkGroupKeys(options, ["backend", "recordSteps", ...ROUNDING_KEYS]);
@@ -191,8 +191,8 @@ export class SGD<T extends Tensor = FloatArray> {
   }
 
   /** The groups, in order. Their hyperparameters can be assigned between steps. */
-  get paramGroups(): readonly ParamGroup<T | FloatArray>[] {
-    return this.#groups as readonly ParamGroup<T | FloatArray>[];
+  get paramGroups(): readonly ParamGroup<T | HostArray>[] {
+    return this.#groups as readonly ParamGroup<T | HostArray>[];
   }
 
   /**
@@ -203,15 +203,15 @@ export class SGD<T extends Tensor = FloatArray> {
    * awaited, it shows a momentum tensor, of zeros if it was, and what is written into it then is not used.
    */
   get state(): ReadonlyMap<
-    Parameter<T | FloatArray> | SparseParameter,
-    ParameterStateView<T | FloatArray>
+    Parameter<T | HostArray> | SparseParameter,
+    ParameterStateView<T | HostArray>
   > {
     this.#stepper.settleSync();
     if (this.#state === null) this.#showState(this.#state = new Map());
     const state: ReadonlyMap<Parameter<Tensor>, ParameterState> = this.#state;
     return state as ReadonlyMap<
-      Parameter<T | FloatArray> | SparseParameter,
-      ParameterStateView<T | FloatArray>
+      Parameter<T | HostArray> | SparseParameter,
+      ParameterStateView<T | HostArray>
     >;
   }
 
@@ -224,7 +224,7 @@ export class SGD<T extends Tensor = FloatArray> {
    * @throws {RangeError} If a hyperparameter is out of range, if a parameter is here already or overlaps
    * another, or if its name is another's or one that no checkpoint could hold.
    */
-  addParamGroup(group: ParamGroupOptions<T | FloatArray>): void {
+  addParamGroup(group: ParamGroupOptions<T | HostArray>): void {
     this.#recorder.assertNotInBackward("addParamGroup");
     this.#stepper.checkIdle("add a group");
     this.#addGroups([readGroupMembers(group)]);

@@ -2,6 +2,7 @@
 
 import { checkHyperparameter } from "../core/hyperparameters.ts";
 import type { SGDOptions } from "../core/hyperparameters.ts";
+import { printContents } from "../core/printing.ts";
 import { cannot, checkObject, checkWord, refusal } from "../core/validate.ts";
 import { SGD } from "../optimizer/sgd.ts";
 import type { StateDict } from "../state/dict.ts";
@@ -52,6 +53,14 @@ export const DescentOptimizer: DescentOptimizerConstructor = class DescentOptimi
   /** The tensors that `getWeights` has made. */
   #lent: TfTensor[] = [];
   #isDisposed = false;
+
+  static {
+    printContents(DescentOptimizer.prototype, CLASS_NAME, (optimizer) => ({
+      iterations: optimizer.#iterations,
+      memory: optimizer.#memory,
+      ...(optimizer.#stepper === null ? optimizer.#options : optimizer.#stepper.sgd.toJSON()),
+    }));
+  }
 
   constructor(tf: Tf, options: DescentOptimizerOptions) {
     checkTf(tf);
