@@ -107,8 +107,10 @@ export class BFloat16Array<B extends ArrayBufferLike = ArrayBufferLike> extends 
       Object.defineProperty(this.prototype, name, { value, writable: true, configurable: true });
     for (const name of READERS) define(name, readerOf(name));
     for (const name of ["values", Symbol.iterator]) define(name, this.prototype.numbers);
-    printAs(this.prototype, (array, inspect) =>
-      inspect(array.toFloat32Array()).replace("Float32Array", "BFloat16Array"));
+    printAs(
+      this.prototype,
+      (array, inspect) => inspect(array.toFloat32Array()).replace("Float32Array", "BFloat16Array"),
+    );
   }
 
   /**
@@ -146,7 +148,9 @@ export class BFloat16Array<B extends ArrayBufferLike = ArrayBufferLike> extends 
   ): BFloat16Array<ArrayBuffer> {
     if (isOfKind(values, [BITS])) {
       const copy = new BFloat16Array<ArrayBuffer>(values as ArrayLike<T> & Uint16Array);
-      return map === undefined ? copy : fromList(copy.toFloat32Array() as ArrayLike<T>, map);
+      return map === undefined
+        ? copy
+        : fromList(copy.toFloat32Array() as ArrayLike<unknown> as ArrayLike<T>, map);
     }
     const isList = Array.isArray(values) || ArrayBuffer.isView(values);
     return fromList(isList ? values as ArrayLike<T> : Array.from(values as ArrayLike<T>), map);

@@ -47,9 +47,10 @@ export const setAll: (to: HostArray, from: ArrayLike<number>, at?: number) => vo
 );
 
 /** Fills an array, or a part of it; the elements of a `BFloat16Array` are bits. */
-export const fillAll: (array: HostArray, value: number, from?: number, to?: number) => void = unbound(
-  (arrays as Float32Array).fill,
-);
+export const fillAll: (array: HostArray, value: number, from?: number, to?: number) => void =
+  unbound(
+    (arrays as Float32Array).fill,
+  );
 
 const isDetached = getter<boolean | undefined>(ArrayBuffer.prototype, "detached");
 

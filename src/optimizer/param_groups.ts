@@ -28,13 +28,23 @@ import { summarizeGroup } from "./summary.ts";
  */
 export interface ParamGroupOptions<T extends Tensor = FloatArray> extends GroupOptions {
   /** The parameters of the group: at least one. */
-  params: Iterable<Parameter<T> | SparseParameter>;
+  params: (Parameter<T> | SparseParameter)[] | Iterable<Parameter<T> | SparseParameter>;
   /**
    * The learning rate that schedules start from, finite and >= 0, where it is not the `lr` that the
    * group has when the first `LRScheduler` is made.
    * @default {lr}
    */
   initialLr?: number;
+}
+
+/**
+ * A group with a learning rate of its own: where all groups have one, an optimizer needs no options.
+ *
+ * @category Optimizer
+ */
+export interface ParamGroupWithLr<T extends Tensor = FloatArray> extends ParamGroupOptions<T> {
+  /** Learning rate, finite and >= 0. */
+  lr: number;
 }
 
 /**
@@ -52,7 +62,7 @@ export function createGroup(
 ): ParamGroup<Tensor> {
   const current = { ...values };
   let params: readonly Parameter<Tensor>[] | undefined;
-  const group: ParamGroup<Tensor> = Object.defineProperty({}, "params", {
+  const group = Object.defineProperty({} as ParamGroup<Tensor>, "params", {
     enumerable: true,
     get: () => params ??= Object.freeze(members()),
   });

@@ -28,7 +28,7 @@ import type { StepOptions } from "../step/options.ts";
 import { Stepper } from "../step/stepper.ts";
 import { zeroGradients } from "../step/zero_grad.ts";
 import { createGroups, readGroupMembers, readMembers } from "./param_groups.ts";
-import type { GroupMembers, ParamGroupOptions } from "./param_groups.ts";
+import type { GroupMembers, ParamGroupOptions, ParamGroupWithLr } from "./param_groups.ts";
 import { backendOf, explainBackend, summarize } from "./summary.ts";
 import type { SGDSummary } from "./summary.ts";
 
@@ -132,10 +132,12 @@ export class SGD<T extends Tensor = HostArray> {
    */
   constructor(
     params:
-      | (Parameter<T | HostArray> | SparseParameter)[]
-      | ParamGroupOptions<T | HostArray>[]
-      | Iterable<Parameter<T | HostArray> | SparseParameter>
-      | Iterable<ParamGroupOptions<T | HostArray>>,
+      | (Parameter<T | FloatArray> | SparseParameter | ParamGroupOptions<T | FloatArray>)[]
+      | Iterable<Parameter<T | FloatArray> | SparseParameter>
+      | Iterable<ParamGroupOptions<T | FloatArray>>
+      // T is taken from here where all parameters are float32 or float64.
+      | Iterable<Parameter<NonNullable<T>>>
+      | Iterable<ParamGroupOptions<NonNullable<T>>>,
     options: SGDOptions,
   );
   /**
@@ -143,7 +145,12 @@ export class SGD<T extends Tensor = HostArray> {
    *
    * @param groups Groups `{ params, lr, momentum?, ... }`.
    */
-  constructor(groups: Iterable<ParamGroupOptions<T | HostArray> & { lr: number }>);
+  constructor(
+    groups:
+      | ParamGroupWithLr<T | FloatArray>[]
+      | Iterable<ParamGroupWithLr<T | FloatArray>>
+      | Iterable<ParamGroupWithLr<NonNullable<T>>>,
+  );
   constructor(params: Iterable<unknown>, options: SGDOptions = {}) {
     checkObject("create the optimizer", options);
     checkGroupKeys(options, ["backend", "recordSteps", ...ROUNDING_KEYS]);
@@ -191,8 +198,8 @@ export class SGD<T extends Tensor = HostArray> {
   }
 
   /** The groups, in order. Their hyperparameters can be assigned between steps. */
-  get paramGroups(): readonly ParamGroup<T | HostArray>[] {
-    return this.#groups as readonly ParamGroup<T | HostArray>[];
+  get paramGroups(): readonly ParamGroup<T | FloatArray>[] {
+    return this.#groups as readonly ParamGroup<T | FloatArray>[];
   }
 
   /**
@@ -203,15 +210,15 @@ export class SGD<T extends Tensor = HostArray> {
    * awaited, it shows a momentum tensor, of zeros if it was, and what is written into it then is not used.
    */
   get state(): ReadonlyMap<
-    Parameter<T | HostArray> | SparseParameter,
-    ParameterStateView<T | HostArray>
+    Parameter<T | FloatArray> | SparseParameter,
+    ParameterStateView<T | FloatArray>
   > {
     this.#stepper.settleSync();
     if (this.#state === null) this.#showState(this.#state = new Map());
     const state: ReadonlyMap<Parameter<Tensor>, ParameterState> = this.#state;
     return state as ReadonlyMap<
-      Parameter<T | HostArray> | SparseParameter,
-      ParameterStateView<T | HostArray>
+      Parameter<T | FloatArray> | SparseParameter,
+      ParameterStateView<T | FloatArray>
     >;
   }
 
@@ -224,7 +231,7 @@ export class SGD<T extends Tensor = HostArray> {
    * @throws {RangeError} If a hyperparameter is out of range, if a parameter is here already or overlaps
    * another, or if its name is another's or one that no checkpoint could hold.
    */
-  addParamGroup(group: ParamGroupOptions<T | HostArray>): void {
+  addParamGroup(group: ParamGroupOptions<T | FloatArray>): void {
     this.#recorder.assertNotInBackward("addParamGroup");
     this.#stepper.checkIdle("add a group");
     this.#addGroups([readGroupMembers(group)]);

@@ -108,11 +108,11 @@ export class ReduceLROnPlateau {
   #memory: Memory;
 
   static {
-    printContents(ReduceLROnPlateau.prototype, "ReduceLROnPlateau", (scheduler) => ({
-      ...scheduler.#memory,
-      lastLr: scheduler.lastLr,
-      ...scheduler.#options,
-    }));
+    printContents(ReduceLROnPlateau.prototype, "ReduceLROnPlateau", (scheduler) => {
+      const { badEpochs: numBadEpochs, cooldown: cooldownCounter, ...memory } = scheduler.#memory;
+      const counters = { ...memory, numBadEpochs, cooldownCounter, lastLr: scheduler.lastLr };
+      return { ...counters, ...scheduler.#options };
+    });
   }
 
   /**

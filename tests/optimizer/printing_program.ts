@@ -18,4 +18,5 @@ console.log(scheduler);
 console.log(new ReduceLROnPlateau(optimizer, { factor: 0.5, patience: 3 }));
 console.log(new GradScaler());
 console.log(bias.data);
-console.log({ optimizer, list: [bias.data] });
+console.log({ data: bias.data, scheduler });
+console.log(JSON.stringify({ optimizer, group: optimizer.paramGroups[1] }));
