@@ -64,7 +64,11 @@ export type {
   ParamGroupSummary,
   SGDOptions,
 } from "./src/core/hyperparameters.ts";
-export type { ParamGroupOptions, ParamGroupWithLr } from "./src/optimizer/param_groups.ts";
+export type {
+  ListedParameter,
+  ParamGroupOptions,
+  ParamGroupWithLr,
+} from "./src/optimizer/param_groups.ts";
 export type { SGDSummary } from "./src/optimizer/summary.ts";
 export type { Rounding, RoundingOptions } from "./src/core/rounding.ts";
 export type { StepOptions } from "./src/step/options.ts";

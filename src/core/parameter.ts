@@ -32,7 +32,7 @@ export interface Parameter<T extends Tensor = FloatArray> {
    * The gradient: length, dtype and device of `data`, or null for "none this time". That of an array of
    * a 16-bit type may also be float32.
    */
-  grad: T | (T extends HalfArray ? Float32Array : never) | null;
+  grad: NoInfer<T> | (T extends HalfArray ? Float32Array : never) | null;
   /**
    * The parameter's name, unique within an optimizer, which reads it once, when it is given the
    * parameter. State dicts and files contain it, and state is matched by it when it is loaded.

@@ -15,7 +15,7 @@ import type { GroupOptions, Hyperparameters, ParamGroup } from "../core/hyperpar
 import { checkMomentumBits, ROUNDING_KEYS } from "../core/rounding.ts";
 import type { Rounding } from "../core/rounding.ts";
 import { settleInitialLr, shownInitialLr } from "../core/initial_lr.ts";
-import type { Parameter, SparseParameter } from "../core/parameter.ts";
+import type { Parameter, SparseGrad, SparseParameter } from "../core/parameter.ts";
 import { printContents } from "../core/printing.ts";
 import { cannot, describe, refusal, wrongType } from "../core/validate.ts";
 import { readNames } from "../state/names.ts";
@@ -28,7 +28,7 @@ import { summarizeGroup } from "./summary.ts";
  */
 export interface ParamGroupOptions<T extends Tensor = FloatArray> extends GroupOptions {
   /** The parameters of the group: at least one. */
-  params: (Parameter<T> | SparseParameter)[] | Iterable<Parameter<T> | SparseParameter>;
+  params: ListedParameter<T>[] | Iterable<Parameter<T> | SparseParameter>;
   /**
    * The learning rate that schedules start from, finite and >= 0, where it is not the `lr` that the
    * group has when the first `LRScheduler` is made.
@@ -45,6 +45,23 @@ export interface ParamGroupOptions<T extends Tensor = FloatArray> extends GroupO
 export interface ParamGroupWithLr<T extends Tensor = FloatArray> extends ParamGroupOptions<T> {
   /** Learning rate, finite and >= 0. */
   lr: number;
+}
+
+/**
+ * A parameter in a list of parameters, dense or sparse.
+ *
+ * The compiler compares each item of a list in brackets with this one type, and can say what is wrong
+ * with it. The members of a group are here for the same reason: it finds a mistake in a group where it
+ * is. No parameter has them.
+ *
+ * @category Parameters
+ */
+export interface ListedParameter<T extends Tensor = FloatArray>
+  extends Omit<Parameter<T>, "data" | "grad">, Partial<ParamGroupOptions<T>> {
+  /** The values. */
+  data: T;
+  /** The gradient, or null for "none this time". */
+  grad: Parameter<T>["grad"] | SparseGrad;
 }
 
 /**

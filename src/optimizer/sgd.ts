@@ -28,7 +28,12 @@ import type { StepOptions } from "../step/options.ts";
 import { Stepper } from "../step/stepper.ts";
 import { zeroGradients } from "../step/zero_grad.ts";
 import { createGroups, readGroupMembers, readMembers } from "./param_groups.ts";
-import type { GroupMembers, ParamGroupOptions, ParamGroupWithLr } from "./param_groups.ts";
+import type {
+  GroupMembers,
+  ListedParameter,
+  ParamGroupOptions,
+  ParamGroupWithLr,
+} from "./param_groups.ts";
 import { backendOf, explainBackend, summarize } from "./summary.ts";
 import type { SGDSummary } from "./summary.ts";
 
@@ -132,12 +137,9 @@ export class SGD<T extends Tensor = HostArray> {
    */
   constructor(
     params:
-      | (Parameter<T | FloatArray> | SparseParameter | ParamGroupOptions<T | FloatArray>)[]
+      | ListedParameter<T | FloatArray>[]
       | Iterable<Parameter<T | FloatArray> | SparseParameter>
-      | Iterable<ParamGroupOptions<T | FloatArray>>
-      // T is taken from here where all parameters are float32 or float64.
-      | Iterable<Parameter<NonNullable<T>>>
-      | Iterable<ParamGroupOptions<NonNullable<T>>>,
+      | Iterable<ParamGroupOptions<T | FloatArray>>,
     options: SGDOptions,
   );
   /**
@@ -146,10 +148,7 @@ export class SGD<T extends Tensor = HostArray> {
    * @param groups Groups `{ params, lr, momentum?, ... }`.
    */
   constructor(
-    groups:
-      | ParamGroupWithLr<T | FloatArray>[]
-      | Iterable<ParamGroupWithLr<T | FloatArray>>
-      | Iterable<ParamGroupWithLr<NonNullable<T>>>,
+    groups: ParamGroupWithLr<T | FloatArray>[] | Iterable<ParamGroupWithLr<T | FloatArray>>,
   );
   constructor(params: Iterable<unknown>, options: SGDOptions = {}) {
     checkObject("create the optimizer", options);

@@ -3,7 +3,7 @@
  * reads all programs at once.
  */
 
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
 import { ROOT, run, temporaryFolder } from "../publish/stage.ts";
 
@@ -16,79 +16,91 @@ const w = { data: floats(), grad: floats() };
 const options = { lr: 0.1 };
 `;
 
-/** Programs with a mistake, and the first line that the compiler says of it. */
-const MISTAKES: Record<string, { program: string; said: string }> = {
+const NO_GRAD =
+  "Property 'grad' is missing in type '{ data: Float32Array<ArrayBuffer>; }' but required in type " +
+  "'ListedParameter<";
+
+/** Programs with a mistake, and what the compiler says of it. */
+const MISTAKES: Record<string, { program: string } & Message> = {
   "a forgotten grad": {
     program: "new SGD([{ data: floats() }], options);",
-    said: "?",
+    said: NO_GRAD,
   },
   "a forgotten grad in a group": {
     program: "new SGD([{ params: [{ data: floats() }] }], options);",
-    said: "?",
+    said: NO_GRAD,
   },
   "a forgotten grad, beside a parameter that has one": {
     program: "new SGD([w, { data: floats() }], options);",
-    said: "?",
+    said: NO_GRAD,
   },
   "a forgotten grad, in a list that is a variable": {
     program: "const params = [{ data: floats() }]; new SGD(params, options);",
-    said: "?",
+    said:
+      "Argument of type '{ data: Float32Array<ArrayBuffer>; }[]' is not assignable to parameter of type",
+    reason: NO_GRAD,
   },
   "a number[] as data": {
     program: "new SGD([{ data: [1, 2], grad: floats() }], options);",
-    said: "?",
+    said: "Type 'number[]' is not assignable to type",
   },
   "a number[] as grad": {
     program: "new SGD([{ data: floats(), grad: [1, 2] }], options);",
-    said: "?",
+    said: "Type 'number[]' is not assignable to type",
   },
   "a number[] in a group": {
     program: "new SGD([{ params: [{ data: [1, 2], grad: null }] }], options);",
-    said: "?",
+    said: "Type 'number[]' is not assignable to type",
   },
   "a wrong dtype": {
-    program: "new SGD([{ data: new Int32Array(2), grad: new Int32Array(2) }], options);",
-    said: "?",
+    program: "new SGD([{ data: new Int32Array(2), grad: null }], options);",
+    said: "Type 'Int32Array<ArrayBuffer>' is not assignable to type",
   },
   "a wrong dtype of grad": {
     program: "new SGD([{ data: floats(), grad: new Uint16Array(2) }], options);",
-    said: "?",
+    said: "Type 'Uint16Array<ArrayBuffer>' is not assignable to type",
   },
   "an array in place of a parameter": {
     program: "new SGD([floats()], options);",
-    said: "?",
+    said:
+      "Type 'Float32Array<ArrayBuffer>' is missing the following properties from type 'ListedParameter<",
   },
   "a parameter in place of a list": {
     program: "new SGD(w, options);",
-    said: "?",
+    said:
+      "Argument of type '{ data: Float32Array<ArrayBuffer>; grad: Float32Array<ArrayBuffer>; }' is not assignable to parameter of type 'Iterable<",
   },
   "an option that does not exist": {
     program: "new SGD([w], { lr: 0.1, weight_decay: 0.1 });",
-    said: "?",
+    said:
+      "Object literal may only specify known properties, but 'weight_decay' does not exist in type 'SGDOptions'. Did you mean to write 'weightDecay'?",
   },
   "an option of another type": {
     program: 'new SGD([w], { lr: "0.1" });',
-    said: "?",
+    said: "Type 'string' is not assignable to type 'number'.",
   },
   "an option of a group that does not exist": {
     program: "new SGD([{ params: [w], learningRate: 0.1 }], options);",
-    said: "?",
+    said:
+      "Object literal may only specify known properties, and 'learningRate' does not exist in type 'ListedParameter<",
   },
   "an option of a group of another type": {
     program: 'new SGD([{ params: [w], lr: "0.1" }], options);',
-    said: "?",
+    said: "Type 'string' is not assignable to type 'number'.",
   },
   "no options, and parameters": {
     program: "new SGD([w]);",
-    said: "?",
+    said:
+      "Type '{ data: Float32Array<ArrayBuffer>; grad: Float32Array<ArrayBuffer>; }' is missing the following properties from type 'ParamGroupWithLr<",
   },
   "no options, and a group without lr": {
     program: "new SGD([{ params: [w], lr: 0.1 }, { params: [w] }]);",
-    said: "?",
+    said:
+      "Property 'lr' is missing in type '{ params: { data: Float32Array<ArrayBuffer>; grad: Float32Array<ArrayBuffer>; }[]; }' but required in type 'ParamGroupWithLr<",
   },
   "a group with a forgotten grad, added": {
     program: "new SGD([w], options).addParamGroup({ params: [{ data: floats() }] });",
-    said: "?",
+    said: NO_GRAD,
   },
 };
 
@@ -102,10 +114,11 @@ const PROGRAMS: Record<string, string> = {
     new SGD([b, w], options);
     new SGD([{ params: [w] }, { params: [b], lr: 1 }], options);`,
   "float16 and bfloat16, one with a gradient of float32": `
-    new SGD([
+    const optimizer: SGD = new SGD<HalfArray>([
       { data: new Float16Array(1), grad: new Float32Array(1) },
       { data: new BFloat16Array(1), grad: null },
-    ], options);`,
+    ], options);
+    optimizer.step();`,
   "lists that are variables": `
     const params = [w, { data: new BFloat16Array(1), grad: new BFloat16Array(1) }];
     new SGD(params, options);
@@ -184,18 +197,29 @@ const PROGRAMS: Record<string, string> = {
     array.setNumber(0, mapped.get(0));`,
 };
 
-/** The first line of each error, by the number of the program. */
-async function check(programs: readonly string[]): Promise<Map<number, string[]>> {
+/** What the compiler says of a mistake: how the first line begins, and the last one if there are more. */
+interface Message {
+  readonly said: string;
+  readonly reason?: string;
+}
+
+/** The errors in each program, by its number. */
+async function check(programs: readonly string[]): Promise<Map<number, Message[]>> {
   await using folder = await temporaryFolder();
   const files = programs.map((_, i) => join(folder.path, `program_${i}.ts`));
   for (const [i, program] of programs.entries()) await Deno.writeTextFile(files[i], HEAD + program);
   const config = join(ROOT, "deno.json");
   const { err } = await run(Deno.execPath(), ["check", "--quiet", "--config", config, ...files]);
-  const found = new Map<number, string[]>();
-  // An error is some lines, then an excerpt, then the place.
-  for (const part of err.matchAll(/^TS(\d+ \[ERROR\]: .*)$[^]*?\n {4}at \S*program_(\d+)\.ts/gm)) {
-    const [, line, number] = part;
-    found.set(Number(number), [...found.get(Number(number)) ?? [], line.replace(" [ERROR]", "")]);
+  const found = new Map<number, Message[]>();
+  // An error is some lines of text, of which all but the first are indented, an excerpt, and the place.
+  for (const part of err.split(/^TS\d+ \[ERROR\]: /m).slice(1)) {
+    const [said, ...lines] = part.split("\n");
+    const reason = lines.slice(0, lines.findIndex((line) => !line.startsWith("  "))).at(-1)?.trim();
+    const number = Number(part.match(/^ {4}at \S*program_(\d+)\.ts/m)?.[1]);
+    found.set(number, [
+      ...found.get(number) ?? [],
+      reason === undefined ? { said } : { said, reason },
+    ]);
   }
   return found;
 }
@@ -203,8 +227,13 @@ async function check(programs: readonly string[]): Promise<Map<number, string[]>
 Deno.test("the compiler reports mistakes as what they are", async () => {
   const mistakes = Object.entries(MISTAKES);
   const found = await check(mistakes.map(([, { program }]) => program));
-  for (const [i, [name, { said }]] of mistakes.entries()) {
-    assertEquals(found.get(i), [said], name);
+  for (const [i, [name, { said, reason }]] of mistakes.entries()) {
+    const [message, ...others] = found.get(i) ?? [];
+    assert(message?.said.startsWith(said), `${name}: ${message?.said}`);
+    if (reason !== undefined) {
+      assert(message.reason?.startsWith(reason), `${name}: ${message.reason}`);
+    }
+    assertEquals(others, [], name);
   }
 });
 
