@@ -205,7 +205,7 @@ export function checkShared(shared: GroupOptions): void {
  *
  * @param group The group's own options.
  * @param shared The options that hold where the group has none.
- * @param others What is said where neither has lr.
+ * @param instead What there is where neither has lr.
  * @returns New, complete hyperparameters.
  * @throws {TypeError} If lr is missing or an option is of another type.
  * @throws {RangeError} If a value is out of its range.
@@ -213,7 +213,7 @@ export function checkShared(shared: GroupOptions): void {
 export function resolve(
   group: GroupOptions,
   shared: GroupOptions = {},
-  others?: string,
+  instead = "current value is undefined",
 ): Hyperparameters {
   const h = { ...DEFAULTS } as Hyperparameters;
   for (const name of HYPERPARAMETERS) {
@@ -221,7 +221,7 @@ export function resolve(
     const value = own !== undefined ? own : shared[name];
     if (value !== undefined) Object.assign(h, { [name]: value });
     else if (name === "lr") {
-      throw new TypeError(cannot("create the optimizer", "lr is missing", others));
+      throw new TypeError(cannot("create the optimizer", "lr is missing", instead));
     }
     checkHyperparameter(name, h[name]);
   }
