@@ -107,9 +107,11 @@ export class BFloat16Array<B extends ArrayBufferLike = ArrayBufferLike> extends 
       Object.defineProperty(this.prototype, name, { value, writable: true, configurable: true });
     for (const name of READERS) define(name, readerOf(name));
     for (const name of ["values", Symbol.iterator]) define(name, this.prototype.numbers);
+    const name = "BFloat16Array";
     printAs(
       this.prototype,
-      (array, inspect) => inspect(array.toFloat32Array()).replace("Float32Array", "BFloat16Array"),
+      name,
+      (array, inspect) => inspect(array.toFloat32Array()).replace("Float32Array", name),
     );
   }
 

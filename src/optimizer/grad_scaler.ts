@@ -89,19 +89,6 @@ export class GradScaler {
   /** The optimizers that have stepped since the last update, and whether they were skipped. */
   readonly #stepped = new Map<ScaledOptimizer, boolean>();
 
-  static {
-    printContents(GradScaler.prototype, "GradScaler", (scaler) => {
-      const { scale, _growth_tracker, ...factors } = scaler.#state;
-      return {
-        scale,
-        growthFactor: factors.growth_factor,
-        backoffFactor: factors.backoff_factor,
-        growthInterval: factors.growth_interval,
-        growthTracker: _growth_tracker,
-      };
-    });
-  }
-
   /**
    * Makes a scaler.
    *
@@ -123,6 +110,13 @@ export class GradScaler {
       growth_interval: growthInterval,
       _growth_tracker: 0,
     };
+    printContents(this, "GradScaler", () => ({
+      scale: this.#state.scale,
+      growthFactor: this.#state.growth_factor,
+      backoffFactor: this.#state.backoff_factor,
+      growthInterval: this.#state.growth_interval,
+      growthTracker: this.#state._growth_tracker,
+    }));
   }
 
   /** A loss, or a gradient of it, times the scale. */

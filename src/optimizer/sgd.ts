@@ -121,10 +121,6 @@ export class SGD<T extends Tensor = HostArray> {
   readonly #recorder: Recorder;
   readonly #findUnwritten = (): Promise<readonly number[]> => this.#stepper.findUnwritten();
 
-  static {
-    printContents(SGD.prototype, "SGD", (optimizer) => optimizer.toJSON());
-  }
-
   /**
    * Makes an optimizer; no parameter changes before the first step.
    *
@@ -166,6 +162,7 @@ export class SGD<T extends Tensor = HostArray> {
     this.#recorder = new Recorder(recordSteps);
     this.#stepper = new Stepper(this.#backend, this.#recorder, this.#precision);
     this.#addGroups(members);
+    printContents(this, "SGD", () => this.toJSON());
     registerStateSource(this, {
       dict: (options) => shareState(this.#owner("save the state"), options, this.#findUnwritten),
       revision: () => this.#stepper.revision,

@@ -71,13 +71,6 @@ export class LRScheduler {
   #lastLr: readonly number[];
   #lastEpoch = 0;
 
-  static {
-    printContents(LRScheduler.prototype, "LRScheduler", (scheduler) => {
-      const { lastEpoch, lastLr, baseLrs } = scheduler;
-      return { lastEpoch, lastLr, baseLrs };
-    });
-  }
-
   /**
    * Sets the learning rates of step 0. If it throws, nothing has changed.
    *
@@ -104,6 +97,10 @@ export class LRScheduler {
       courses.map(({ schedule }, i) => initialLrFor(schedule) ?? bases[i]),
     );
     this.#groups.settle();
+    printContents(this, "LRScheduler", () => {
+      const { lastEpoch, lastLr, baseLrs } = this;
+      return { lastEpoch, lastLr, baseLrs };
+    });
   }
 
   /**

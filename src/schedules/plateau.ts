@@ -107,14 +107,6 @@ export class ReduceLROnPlateau {
   #lastLr: readonly number[];
   #memory: Memory;
 
-  static {
-    printContents(ReduceLROnPlateau.prototype, "ReduceLROnPlateau", (scheduler) => {
-      const { badEpochs: numBadEpochs, cooldown: cooldownCounter, ...memory } = scheduler.#memory;
-      const counters = { ...memory, numBadEpochs, cooldownCounter, lastLr: scheduler.lastLr };
-      return { ...counters, ...scheduler.#options };
-    });
-  }
-
   /**
    * Makes a scheduler; nothing changes before a step.
    *
@@ -129,6 +121,11 @@ export class ReduceLROnPlateau {
     this.#minLrs = new PerGroup(MIN_LRS, this.#options.minLr, this.#groups.count, checkMinLr);
     this.#lastLr = this.#groups.lrs();
     this.#memory = { lastEpoch: 0, best: worst(this.#options), badEpochs: 0, cooldown: 0 };
+    printContents(this, "ReduceLROnPlateau", () => {
+      const { badEpochs: numBadEpochs, cooldown: cooldownCounter, ...memory } = this.#memory;
+      const counters = { ...memory, numBadEpochs, cooldownCounter, lastLr: this.lastLr };
+      return { ...counters, ...this.#options };
+    });
   }
 
   /**

@@ -54,14 +54,6 @@ export const DescentOptimizer: DescentOptimizerConstructor = class DescentOptimi
   #lent: TfTensor[] = [];
   #isDisposed = false;
 
-  static {
-    printContents(DescentOptimizer.prototype, CLASS_NAME, (optimizer) => ({
-      iterations: optimizer.#iterations,
-      memory: optimizer.#memory,
-      ...(optimizer.#stepper === null ? optimizer.#options : optimizer.#stepper.sgd.toJSON()),
-    }));
-  }
-
   constructor(tf: Tf, options: DescentOptimizerOptions) {
     checkTf(tf);
     checkObject("create the optimizer", options);
@@ -73,6 +65,11 @@ export const DescentOptimizer: DescentOptimizerConstructor = class DescentOptimi
     this.#options = rest;
     this.stepOptions = stepOptions;
     if (variables !== undefined) this.#start(readVariables(variables));
+    printContents(this, CLASS_NAME, () => ({
+      iterations: this.#iterations,
+      memory: this.#memory,
+      ...(this.#stepper === null ? this.#options : this.#stepper.sgd.toJSON()),
+    }));
   }
 
   static register(tf: Tf): void {
