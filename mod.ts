@@ -78,7 +78,7 @@ export type { StepReport } from "./src/step/clipping.ts";
 export { BFloat16Array } from "./src/core/bfloat16.ts";
 export type { DeviceTensor, Tensor } from "./src/core/dtype.ts";
 export type { FloatArray, HalfArray, HostArray } from "./src/core/host_array.ts";
-export type { Parameter, SparseGrad, SparseParameter } from "./src/core/parameter.ts";
+export type { HalfGradient, Parameter, SparseGrad, SparseParameter } from "./src/core/parameter.ts";
 
 // Gradients: scaling and clipping.
 export { clipGradNorm } from "./src/optimizer/clip_grad_norm.ts";

@@ -119,6 +119,15 @@ const PROGRAMS: Record<string, string> = {
       { data: new BFloat16Array(1), grad: null },
     ], options);
     optimizer.step();`,
+  "gradients in memory of another kind": `
+    const shared = new SharedArrayBuffer(4);
+    const halves = [
+      { data: BFloat16Array.of(1, 2), grad: new BFloat16Array(2) },
+      { data: BFloat16Array.of(1, 2), grad: new BFloat16Array(shared) },
+    ];
+    new SGD(halves, options);
+    new SGD([{ data: new Float16Array(2), grad: new Float16Array(shared) }], options);
+    new SGD([{ data: floats(), grad: new Float32Array(shared) }], options);`,
   "lists that are variables": `
     const params = [w, { data: new BFloat16Array(1), grad: new BFloat16Array(1) }];
     new SGD(params, options);
