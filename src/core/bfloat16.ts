@@ -58,6 +58,24 @@ const READERS = [
   "toLocaleString",
 ] as const;
 
+/**
+ * The methods that make a changed copy. They are not in the class, as the types of the language have
+ * them only from ES2023 on.
+ */
+const COPYING = {
+  toReversed(this: BFloat16Array) {
+    return this.slice().reverse();
+  },
+  toSorted(this: BFloat16Array, compare?: (a: number, b: number) => number) {
+    return this.slice().sort(compare);
+  },
+  with(this: BFloat16Array, index: number, value: number) {
+    const copy = this.slice();
+    copy.setNumber(index < 0 ? index + copy.length : index, value);
+    return copy;
+  },
+};
+
 /** A method of arrays that reads numbers. A function that is given to it gets the array itself. */
 function readerOf(name: typeof READERS[number]) {
   return function (this: BFloat16Array, first: unknown, ...rest: unknown[]): unknown {
@@ -106,6 +124,7 @@ export class BFloat16Array<B extends ArrayBufferLike = ArrayBufferLike> extends 
     const define = (name: string | symbol, value: unknown) =>
       Object.defineProperty(this.prototype, name, { value, writable: true, configurable: true });
     for (const name of READERS) define(name, readerOf(name));
+    for (const [name, method] of Object.entries(COPYING)) define(name, method);
     for (const name of ["values", Symbol.iterator]) define(name, this.prototype.numbers);
     const name = "BFloat16Array";
     printAs(
@@ -246,27 +265,6 @@ export class BFloat16Array<B extends ArrayBufferLike = ArrayBufferLike> extends 
   override sort(compare?: (a: number, b: number) => number): this {
     this.set(this.toFloat32Array().sort(compare));
     return this;
-  }
-
-  /** A sorted copy. */
-  override toSorted(compare?: (a: number, b: number) => number): BFloat16Array<ArrayBuffer> {
-    return this.slice().sort(compare);
-  }
-
-  /** A copy in reverse order. */
-  override toReversed(): BFloat16Array<ArrayBuffer> {
-    return this.slice().reverse();
-  }
-
-  /**
-   * A copy with another number at an index, which counts from the end where it is negative.
-   *
-   * @throws {RangeError} If there is no such element.
-   */
-  override with(index: number, value: number): BFloat16Array<ArrayBuffer> {
-    const copy = this.slice();
-    copy.setNumber(index < 0 ? index + copy.length : index, value);
-    return copy;
   }
 
   /** A copy of some elements. */

@@ -200,7 +200,7 @@ const PROGRAMS: Record<string, string> = {
   "numbers of bfloat16": `
     const array = BFloat16Array.of(1, 2);
     const numbers: number[] = [array.get(0), ...array, ...array.numbers(), array.at(-1) ?? 0];
-    const mapped: BFloat16Array = array.map((x) => 2 * x).filter((x) => x > 0).toSorted();
+    const mapped: BFloat16Array = array.map((x) => 2 * x).filter((x) => x > 0).sort();
     array.set(numbers.slice(2));
     array.set(floats());
     array.setNumber(0, mapped.get(0));`,
