@@ -213,7 +213,7 @@ export function checkShared(shared: GroupOptions): void {
 export function resolve(
   group: GroupOptions,
   shared: GroupOptions = {},
-  instead = "current value is undefined",
+  instead?: string,
 ): Hyperparameters {
   const h = { ...DEFAULTS } as Hyperparameters;
   for (const name of HYPERPARAMETERS) {
@@ -221,7 +221,10 @@ export function resolve(
     const value = own !== undefined ? own : shared[name];
     if (value !== undefined) Object.assign(h, { [name]: value });
     else if (name === "lr") {
-      throw new TypeError(cannot("create the optimizer", "lr is missing", instead));
+      const [doing, reason] = ["create the optimizer", "lr is missing"];
+      throw new TypeError(
+        instead === undefined ? refusal(doing, reason, value) : cannot(doing, reason, instead),
+      );
     }
     checkHyperparameter(name, h[name]);
   }

@@ -104,6 +104,9 @@ export interface ParameterStateView<T extends Tensor = FloatArray> {
  * console.log(w.data); // Float32Array(2) [ 0.95, 2.05 ]
  * ```
  *
+ * @typeParam T What data may be, beside arrays of float32 and float64. `SGD` alone is an optimizer of
+ * any arrays, `SGD<Tensor>` one of any tensors.
+ *
  * @category Optimizer
  */
 export class SGD<T extends Tensor = HostArray> {
