@@ -24,8 +24,7 @@
  * @module
  */
 
-import { chooseBackend } from "./src/backends/choose.ts";
-import { openCpu } from "./src/backends/native_cpu.ts";
+import { chooseWithReason } from "./src/backends/choose.ts";
 import { allowed, commandOf, environment, platform, runtimeName } from "./src/core/platform.ts";
 import { readWhole } from "./src/files/probe.ts";
 import { CHOICE, hiddenCacheVariables, listCandidates } from "./src/native/candidates.ts";
@@ -144,10 +143,8 @@ function gpu(): Line[] {
 
 function choice(): Line[] {
   try {
-    const { name } = chooseBackend("auto");
-    const cpu = openCpu();
-    const why = "reason" in cpu ? cpu.reason : "the native library is there and allowed";
-    return [['backend "auto"', `${name}, as ${why}`]];
+    const { backend, reason } = chooseWithReason("auto");
+    return [['backend "auto"', `${backend.name}, as ${reason}`]];
   } catch {
     return [['backend "auto"', "an error, as the library cannot be used"]];
   }

@@ -1,4 +1,4 @@
-/** The bits of bfloat16: rounding to them. */
+/** The bits of bfloat16: rounding to them, and the numbers that they stand for. */
 
 const float = new Float32Array(1);
 
@@ -20,8 +20,13 @@ export function narrowWord(bits: number): number {
   return bits + 0x7fff + (bits >>> 16 & 1) >>> 16;
 }
 
+/** The number that bits stand for. */
+export function numberOf(bits: number): number {
+  word[0] = bits << 16;
+  return float[0];
+}
+
 /** The nearest bfloat16, ties to even. */
 export function roundToBFloat16(value: number): number {
-  word[0] = nearestBits(value) << 16;
-  return float[0];
+  return numberOf(nearestBits(value));
 }

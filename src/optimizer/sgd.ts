@@ -1,14 +1,14 @@
 /** The class `SGD`: parameter groups, their state, and the step. */
 
 import type { Backend } from "../backends/backend.ts";
-import { chooseBackend } from "../backends/choose.ts";
-import { deviceOf } from "../core/dtype.ts";
+import { chooseWithReason } from "../backends/choose.ts";
 import type { Tensor } from "../core/dtype.ts";
-import type { FloatArray } from "../core/host_array.ts";
+import type { FloatArray, HostArray } from "../core/host_array.ts";
 import { checkGroupKeys, checkShared } from "../core/hyperparameters.ts";
 import type { BackendName, GroupOptions, ParamGroup, SGDOptions } from "../core/hyperparameters.ts";
 import { holdBase, isScheduled } from "../core/initial_lr.ts";
 import type { Parameter, SparseParameter } from "../core/parameter.ts";
+import { printContents } from "../core/printing.ts";
 import { checkMomentumBits, readPrecision, ROUNDING_KEYS } from "../core/rounding.ts";
 import type { Precision } from "../core/rounding.ts";
 import { cannot, checkObject } from "../core/validate.ts";
@@ -28,7 +28,14 @@ import type { StepOptions } from "../step/options.ts";
 import { Stepper } from "../step/stepper.ts";
 import { zeroGradients } from "../step/zero_grad.ts";
 import { createGroups, readGroupMembers, readMembers } from "./param_groups.ts";
-import type { GroupMembers, ParamGroupOptions } from "./param_groups.ts";
+import type {
+  GroupMembers,
+  ListedParameter,
+  ParamGroupOptions,
+  ParamGroupWithLr,
+} from "./param_groups.ts";
+import { backendOf, explainBackend, summarize } from "./summary.ts";
+import type { SGDSummary } from "./summary.ts";
 
 /**
  * The state that an optimizer keeps for a parameter.
@@ -97,10 +104,15 @@ export interface ParameterStateView<T extends Tensor = FloatArray> {
  * console.log(w.data); // Float32Array(2) [ 0.95, 2.05 ]
  * ```
  *
+ * @typeParam T What data may be, beside arrays of float32 and float64. `SGD` alone is an optimizer of
+ * any arrays, `SGD<Tensor>` one of any tensors.
+ *
  * @category Optimizer
  */
-export class SGD<T extends Tensor = FloatArray> {
+export class SGD<T extends Tensor = HostArray> {
   readonly #backend: Backend;
+  /** Why it was chosen. */
+  readonly #reason: string;
   readonly #defaults: GroupOptions;
   readonly #precision: Precision;
   readonly #stepper: Stepper;
@@ -124,10 +136,20 @@ export class SGD<T extends Tensor = FloatArray> {
    */
   constructor(
     params:
+      | ListedParameter<T | FloatArray>[]
       | Iterable<Parameter<T | FloatArray> | SparseParameter>
       | Iterable<ParamGroupOptions<T | FloatArray>>,
     options: SGDOptions,
-  ) {
+  );
+  /**
+   * The same without options: each group has a learning rate of its own.
+   *
+   * @param groups Groups `{ params, lr, momentum?, ... }`.
+   */
+  constructor(
+    groups: ParamGroupWithLr<T | FloatArray>[] | Iterable<ParamGroupWithLr<T | FloatArray>>,
+  );
+  constructor(params: Iterable<unknown>, options: SGDOptions = {}) {
     checkObject("create the optimizer", options);
     checkGroupKeys(options, ["backend", "recordSteps", ...ROUNDING_KEYS]);
     const { backend, recordSteps = Infinity, rounding, masterWeights, seed, ...defaults } = options;
@@ -138,10 +160,12 @@ export class SGD<T extends Tensor = FloatArray> {
     const { momentumBits = 32 } = defaults;
     checkMomentumBits(momentumBits, this.#precision.rounding);
     this.#defaults = defaults;
-    this.#backend = chooseBackend(backend);
+    const { backend: chosen, reason } = chooseWithReason(backend);
+    [this.#backend, this.#reason] = [chosen, reason];
     this.#recorder = new Recorder(recordSteps);
     this.#stepper = new Stepper(this.#backend, this.#recorder, this.#precision);
     this.#addGroups(members);
+    printContents(this, "SGD", () => this.toJSON());
     registerStateSource(this, {
       dict: (options, hasState) =>
         shareState(this.#owner("save the state"), options, this.#findUnwritten, hasState),
@@ -154,9 +178,23 @@ export class SGD<T extends Tensor = FloatArray> {
    * all are on devices and some on one that `openGpu` has opened.
    */
   get backend(): BackendName | "gpu" | "webgpu" {
-    const names = new Set(this.#stepper.plan.parameters.map(({ data }) => deviceOf(data)?.name));
-    if (names.has(undefined)) return this.#backend.name;
-    return names.has("gpu") ? "gpu" : "webgpu";
+    return backendOf(this.#stepper.plan.parameters, this.#backend.name);
+  }
+
+  /**
+   * Why the steps run on `backend`: a sentence, with what to do where the native library was not found.
+   *
+   * @example
+   * ```ts
+   * import { SGD } from "@descent/sgd";
+   *
+   * const w = { data: new Float32Array(1), grad: null };
+   * const optimizer = new SGD([w], { lr: 0.1, backend: "js" });
+   * console.log(optimizer.backendReason); // The backend is js, as the option backend is "js"
+   * ```
+   */
+  get backendReason(): string {
+    return explainBackend(this.#stepper.plan.parameters, this.#backend.name, this.#reason);
   }
 
   /** The groups, in order. Their hyperparameters can be assigned between steps. */
@@ -448,6 +486,14 @@ export class SGD<T extends Tensor = FloatArray> {
     this.#recorder.steps.length = 0; // they do not lead to the loaded state
     this.#stepper.revision++;
     return report;
+  }
+
+  /**
+   * A summary for logs, which `JSON.stringify` calls and `console.log` shows: the backend, counts, and
+   * the hyperparameters of each group; no arrays. `stateDict` has the state.
+   */
+  toJSON(): SGDSummary {
+    return summarize(this.backend, this.#groups);
   }
 
   #owner(doing: string): Owner {

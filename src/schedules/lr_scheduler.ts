@@ -1,5 +1,6 @@
 /** The class that moves the groups of an optimizer along schedules. */
 
+import { printContents } from "../core/printing.ts";
 import { checkNumber, WHOLE, wrongType } from "../core/validate.ts";
 import { readSchedulerDict } from "../state/extras.ts";
 import type { LRSchedulerStateDict } from "../state/extras.ts";
@@ -96,6 +97,10 @@ export class LRScheduler {
       courses.map(({ schedule }, i) => initialLrFor(schedule) ?? bases[i]),
     );
     this.#groups.settle();
+    printContents(this, "LRScheduler", () => {
+      const { lastEpoch, lastLr, baseLrs } = this;
+      return { lastEpoch, lastLr, baseLrs };
+    });
   }
 
   /**

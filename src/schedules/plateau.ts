@@ -1,5 +1,6 @@
 /** The scheduler that watches a metric. */
 
+import { printContents } from "../core/printing.ts";
 import {
   checkNumber,
   checkOptions,
@@ -120,6 +121,11 @@ export class ReduceLROnPlateau {
     this.#minLrs = new PerGroup(MIN_LRS, this.#options.minLr, this.#groups.count, checkMinLr);
     this.#lastLr = this.#groups.lrs();
     this.#memory = { lastEpoch: 0, best: worst(this.#options), badEpochs: 0, cooldown: 0 };
+    printContents(this, "ReduceLROnPlateau", () => {
+      const { badEpochs: numBadEpochs, cooldown: cooldownCounter, ...memory } = this.#memory;
+      const counters = { ...memory, numBadEpochs, cooldownCounter, lastLr: this.lastLr };
+      return { ...counters, ...this.#options };
+    });
   }
 
   /**

@@ -2,6 +2,7 @@
 
 import { checkHyperparameter } from "../core/hyperparameters.ts";
 import type { SGDOptions } from "../core/hyperparameters.ts";
+import { printContents } from "../core/printing.ts";
 import { cannot, checkObject, checkWord, refusal } from "../core/validate.ts";
 import { SGD } from "../optimizer/sgd.ts";
 import type { StateDict } from "../state/dict.ts";
@@ -64,6 +65,11 @@ export const DescentOptimizer: DescentOptimizerConstructor = class DescentOptimi
     this.#options = rest;
     this.stepOptions = stepOptions;
     if (variables !== undefined) this.#start(readVariables(variables));
+    printContents(this, CLASS_NAME, () => ({
+      iterations: this.#iterations,
+      memory: this.#memory,
+      ...(this.#stepper === null ? this.#options : this.#stepper.sgd.toJSON()),
+    }));
   }
 
   static register(tf: Tf): void {

@@ -32,6 +32,20 @@ testOnBackends("a closure that throws leaves everything as it was", (backend) =>
   }]);
 });
 
+Deno.test("options may be left out where every group has a learning rate", () => {
+  const [a, b] = [parameter(1), parameter(1)];
+  const groups = [{ params: [a], lr: 0.5 }, { params: [b], lr: 0.25, momentum: 0.9 }];
+  for (const given of [groups, new Set(groups), groups.values()]) {
+    const optimizer = new SGD(given);
+    assertEquals(optimizer.paramGroups.map(({ lr, momentum }) => [lr, momentum]), [
+      [0.5, 0],
+      [0.25, 0.9],
+    ]);
+  }
+  new SGD(groups).step();
+  assertEquals([a.data, b.data], [array(0.5), array(0.75)]);
+});
+
 testOnBackends("zeroGrad fills with zeros, or sets to null if asked", (backend) => {
   const w = parameter(1, 2);
   const optimizer = new SGD([w, { data: array(1), grad: null }], { lr: 1, backend });

@@ -69,7 +69,7 @@ function names(): string {
 export const stepped = (backend: string): string[] => [
   `${backend} 0.734375 0.734375`,
   `${backend} 0.734375 0.734375`,
-  `${backend} 16188 16188`, // the bits of 0.734375
+  `${backend} 0.734375 0.734375`,
 ];
 
 /** The last lines: what is not a device, and a schedule, one step after 1. */

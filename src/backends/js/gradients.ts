@@ -4,6 +4,7 @@ import { load, store } from "../../core/convert.ts";
 import { dtypeOf, FLOAT32, isSixteenBit } from "../../core/dtype.ts";
 import type { Dtype } from "../../core/dtype.ts";
 import type { FloatArray, HostArray } from "../../core/host_array.ts";
+import { fillAll, setAll } from "../../core/intrinsics.ts";
 import { codeOf } from "../../core/rounding.ts";
 import { codeIn, COEFFICIENT, GROUP_ROW, groupOf, isHostRow } from "../../plan/layout.ts";
 import type { Gradients } from "../../plan/layout.ts";
@@ -83,8 +84,8 @@ function sumInTiles(terms: Terms, factor: number): Squares {
 
 /** Copies elements to a tile, and zeros up to the next multiple of 16; returns how many there are. */
 function fillTile(tile: HostArray, part: HostArray): number {
-  tile.set(part);
-  tile.fill(0, part.length, Math.ceil(part.length / LANES) * LANES);
+  setAll(tile, part);
+  fillAll(tile, 0, part.length, Math.ceil(part.length / LANES) * LANES);
   return part.length;
 }
 
@@ -138,9 +139,9 @@ function multiplyInTiles(grad: HostArray, dtype: Dtype, factor: number): void {
   const multiply = multiplyOf(dtype);
   for (let from = 0; from < grad.length; from += TILE) {
     const part = partOf(grad, from, TILE);
-    tile.set(part);
+    setAll(tile, part);
     multiply(part.length, factor);
-    part.set(part.length === TILE ? tile : tile.subarray(0, part.length));
+    setAll(part, part.length === TILE ? tile : tile.subarray(0, part.length));
   }
 }
 
