@@ -18,13 +18,14 @@ export function checkFiles(doing: string, instead: string): void {
 
 /**
  * Whether a module was started as a program, in a Node.js that has no `import.meta.main`: it is asked
- * as `import.meta.main ?? isStarted(import.meta.url)`, of which bundlers leave nothing in imports.
+ * as `import.meta.main ?? isStarted(import.meta.url)`, of which bundlers leave nothing in imports. A
+ * bundle that is not a module has no URL.
  */
-export function isStarted(url: string): boolean {
+export function isStarted(url: string | undefined): boolean {
   if (typeof Deno !== "undefined" || typeof process === "undefined") return false;
   const [, program] = process.argv ?? [];
   const fs = process.getBuiltinModule?.("node:fs");
-  if (program === undefined || fs === undefined || !url.startsWith("file:")) return false;
+  if (program === undefined || fs === undefined || !url?.startsWith("file:")) return false;
   try {
     const { fileURLToPath } = process.getBuiltinModule("node:url");
     return fs.realpathSync(fileURLToPath(url)) === fs.realpathSync(program);

@@ -19,18 +19,27 @@ export function readGradients(tf: Tf, gradients: TfGradients): Pair[] {
     throw wrongType("apply the gradients", "they must be an object or an array", gradients);
   }
   const { registeredVariables } = tf.engine();
-  const named = Array.isArray(gradients)
-    ? gradients.map(({ name, tensor }) => [name, tensor] as const)
-    : Object.entries(gradients);
+  const named = Array.isArray(gradients) ? gradients.map(readPair) : Object.entries(gradients);
   checkNames(named.map(([name]) => name), registeredVariables);
   return named.flatMap(([name, gradient]): Pair[] => {
     const variable = registeredVariables[name];
     const isFloat = variable.dtype === "float32";
     if (gradient === null || gradient === undefined) return isFloat ? [[variable, null]] : [];
     if (!isFloat) throw dtypeError(variable, `variable "${name}"`);
+    if (typeof gradient.dataSync !== "function") {
+      throw wrongType(`use the gradient of "${name}"`, "it must be a tensor of tfjs", gradient);
+    }
     if (gradient.dtype !== "float32") throw dtypeError(gradient, `the gradient of "${name}"`);
     return [[variable, gradient]];
   });
+}
+
+function readPair(pair: unknown): readonly [string, TfTensor | null | undefined] {
+  if (typeof pair !== "object" || pair === null) {
+    throw wrongType("apply the gradients", "each must be an object { name, tensor }", pair);
+  }
+  const { name, tensor } = pair as { name: string; tensor: TfTensor | null | undefined };
+  return [name, tensor];
 }
 
 function checkNames(names: readonly string[], variables: object): void {

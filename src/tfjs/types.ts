@@ -71,6 +71,13 @@ export interface DescentOptimizerInstance {
    */
   applyGradients(gradients: TfGradients): void;
   /**
+   * Assigns the data of the parameters of `sgd` to the variables, for code that has written into them. Steps
+   * and `sgd.loadStateDict` do so by themselves.
+   *
+   * @throws {Error} If the optimizer has been disposed.
+   */
+  assignVariables(): void;
+  /**
    * Sets the learning rate of all groups.
    *
    * @throws {TypeError} If it is not a number.
@@ -84,8 +91,8 @@ export interface DescentOptimizerInstance {
   getWeights(): Promise<NamedTfTensor[]>;
   /**
    * Resumes from what `getWeights` returned. State belongs to variables by their names, apart from a
-   * number at the end, or else by their order. If they are not known yet, it waits for the first
-   * gradients.
+   * number at the end, or else by their order. It waits for variables that have no gradients yet, which
+   * are then in groups like those in which they were saved.
    *
    * @throws {TypeError} If the weights are not those of a `DescentOptimizer`.
    * @throws {RangeError} If they are those of other variables.
