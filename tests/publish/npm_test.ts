@@ -5,7 +5,7 @@ import { dirname } from "@std/path/dirname";
 import { join } from "@std/path/join";
 import { packForNpm } from "../../tools/release/npm.ts";
 import { cpuMissing } from "../support/backends.ts";
-import { bundle, modulesOf, npm, PACKAGES, runIn } from "../support/runtimes.ts";
+import { bundle, linkKoffi, modulesOf, npm, PACKAGES, runIn } from "../support/runtimes.ts";
 import { RUNTIMES, testOnRuntimes } from "../support/runtimes.ts";
 import type { Runtime } from "../support/runtimes.ts";
 import { openLibrary } from "../../src/native/library.ts";
@@ -84,8 +84,8 @@ testOnRuntimes(
     const before = await start("main.js", join(cwd, "state"));
     const lines = before.out.trimEnd().split("\n");
     assertEquals(lines.slice(0, 5), [...stepped("js"), "undefined", "0.1"], before.err);
-    const doctor = lines.at(-3)!;
-    assertEquals(lines.slice(-3), ["descent  " + doctor.slice(9), ...SCHEDULED.split("\n")]);
+    const doctor = lines.at(-4)!;
+    assertEquals(lines.slice(-4), ["descent  " + doctor.slice(9), ...SCHEDULED.split("\n")]);
     assertMatch(lines[5], /^Cannot use backend "cpu" as (no native library is|Node.js .* koffi)/);
     assertMatch(lines[7], /^Cannot install .* as the file cannot be read: /);
     if (cpuMissing !== null) return;
@@ -141,37 +141,41 @@ testOnRuntimes(
   noNpm,
 );
 
-const typescript = await modulesOf("typescript");
+for (const name of ["typescript", "the oldest TypeScript"] as const) {
+  const typescript = await modulesOf(name);
+  const reason = typescript === null ? ` (skipped: npm cannot fetch ${PACKAGES[name]})` : "";
+  Deno.test({
+    name: `a strict project of ${
+      PACKAGES[name]
+    } takes the types, without DOM and skipLibCheck${reason}`,
+    ignore: typescript === null,
+    fn: () => checkTypes(typescript!),
+  });
+}
 
-Deno.test({
-  name: `a strict TypeScript project takes the types, without DOM and skipLibCheck${
-    typescript === null ? ` (skipped: npm cannot fetch ${PACKAGES.typescript})` : ""
-  }`,
-  ignore: typescript === null,
-  async fn() {
-    await using project = await createProject();
-    const imports = [...ENTRIES.keys()].map((entry, i) =>
-      `import * as entry${i} from "${entry.replace(".", "@descent/sgd")}"; export { entry${i} };\n`
-    );
-    const program = `${imports.join("")}
+async function checkTypes(typescript: string): Promise<void> {
+  await using project = await createProject();
+  const imports = [...ENTRIES.keys()].map((entry, i) =>
+    `import * as entry${i} from "${entry.replace(".", "@descent/sgd")}"; export { entry${i} };\n`
+  );
+  const program = `${imports.join("")}
       import { loadState, SGD, type Parameter } from "@descent/sgd";
       const w: Parameter = { data: new Float32Array(1), grad: null };
       export const backend: "cpu" | "js" | "gpu" | "webgpu" = new SGD([w], { lr: 0.1 }).backend;
       export const state = loadState("file").then(({ param_groups }) => param_groups);
       // @ts-expect-error: a learning rate is a number
       new SGD([w], { lr: "0.1" });`;
-    await Deno.writeTextFile(join(project.path, "main.ts"), program);
-    const tsc = join(typescript!, "typescript", "bin", "tsc");
-    for (const [module, resolution] of [["nodenext", "nodenext"], ["esnext", "bundler"]]) {
-      const { code, out, err } = await run("node", [
-        ...[tsc, "--noEmit", "--strict", "--target", "es2022", "--lib", "es2022"],
-        ...["--module", module, "--moduleResolution", resolution],
-        ...["--exactOptionalPropertyTypes", "--noUncheckedIndexedAccess", "main.ts"],
-      ], { cwd: project.path });
-      assertEquals(code, 0, out + err);
-    }
-  },
-});
+  await Deno.writeTextFile(join(project.path, "main.ts"), program);
+  const tsc = join(typescript, "typescript", "bin", "tsc");
+  for (const [module, resolution] of [["nodenext", "nodenext"], ["esnext", "bundler"]]) {
+    const { code, out, err } = await run("node", [
+      ...[tsc, "--noEmit", "--strict", "--target", "es2022", "--lib", "es2022"],
+      ...["--module", module, "--moduleResolution", resolution],
+      ...["--exactOptionalPropertyTypes", "--noUncheckedIndexedAccess", "main.ts"],
+    ], { cwd: project.path });
+    assertEquals(code, 0, out + err);
+  }
+}
 
 Deno.test({
   name: `the package has no dependency, an entry for each of JSR's, and no TypeScript${
@@ -198,20 +202,32 @@ Deno.test({
   },
 });
 
+/** Modules and scripts, of which the latter do not know where they are. */
+const BUNDLES = [["browser", "esm"], ["deno", "esm"], ["deno", "cjs"]] as const;
+
 testOnRuntimes(
   RUNTIMES.filter(({ name }) => /machine|Bun/.test(name)),
   "a bundle of the whole package runs",
   async (runtime) => {
     await using folder = await temporaryFolder();
-    const [source, file] = [join(folder.path, "main.ts"), join(folder.path, "main.mjs")];
+    const source = join(folder.path, "main.ts");
     const text = wholeProgram((entry) => new URL(ENTRIES.get(entry)!, `file://${ROOT}`).href);
     await Deno.writeTextFile(source, text);
-    for (const platform of ["browser", "deno"] as const) {
-      await bundle(source, file, platform);
+    for (const [platform, format] of BUNDLES) {
+      const file = join(folder.path, format === "cjs" ? "main.cjs" : "main.mjs");
+      await bundle(source, file, platform, format);
       const env = { DENO_DESCENT_KERNELS: "", XDG_CACHE_HOME: folder.path };
       const { out, err } = await runIn(runtime, [file, join(folder.path, "state")], { env });
       const expected = [...stepped("js"), "undefined", "0.1"];
       assertEquals(out.split("\n").slice(0, 5), expected, err);
     }
+    const library = openLibrary();
+    if ("reason" in library || await modulesOf("koffi") === null) return;
+    await linkKoffi(folder.path);
+    const args = [join(folder.path, "main.cjs"), join(folder.path, "state")];
+    const { out, err } = await runIn(runtime, args, {
+      env: { DENO_DESCENT_KERNELS: library.path },
+    });
+    assertEquals(out.split("\n").slice(0, 3), stepped("cpu"), err);
   },
 );

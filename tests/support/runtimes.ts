@@ -31,6 +31,7 @@ export const PACKAGES = {
   Bun: `@oven/bun-${Deno.build.os}-${ARCH}@1.4.5`,
   koffi: "koffi@3.3.4",
   typescript: "typescript@7.0.2",
+  "the oldest TypeScript": "typescript@5.8.3",
 } as const;
 
 /** The npm of this machine; undefined if there is none. */
@@ -119,8 +120,10 @@ export async function bundle(
   source: string,
   output: string,
   platform: "browser" | "deno" = "deno",
+  format: "esm" | "cjs" = "esm",
 ): Promise<void> {
-  const args = ["bundle", "--quiet", "--platform", platform, "--output", output, source];
+  const kind = ["--platform", platform, "--format", format];
+  const args = ["bundle", "--quiet", ...kind, "--output", output, source];
   const { code, err } = await run(Deno.execPath(), args, { cwd: ROOT });
   if (code !== 0) throw new Error(err);
 }
