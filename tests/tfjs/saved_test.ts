@@ -131,3 +131,20 @@ testOn("cpu", "weights that are set replace state that still waits", async (tf) 
   assert(optimizer.sgd!.paramGroups.length === 2);
   assertNotEquals(a.dataSync()[0], 1);
 });
+
+testAll("a loaded model resumes with an optimizer of its configuration and variables", async (
+  tf,
+  memory,
+) => {
+  const run = start(tf, memory);
+  run.optimizer.stepOptions = { maxNorm: Infinity };
+  await fit(tf, run, false);
+  const { model, optimizer: loaded } = await resume(tf, run);
+  const variables = model.trainableWeights.map((weight) => weight.read());
+  const config = { ...loaded.getConfig(), variables };
+  const optimizer = DescentOptimizer.fromConfig(tf, config);
+  await optimizer.setWeights(await loaded.getWeights());
+  assertEquals(optimizer.sgd!.paramGroups[0].params.length, variables.length);
+  assertEquals(optimizer.stepOptions, { maxNorm: Infinity });
+  assertEquals(await fit(tf, { model, optimizer }, false), await fit(tf, run, false));
+});
