@@ -3,6 +3,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { dirname } from "@std/path/dirname";
 import { join } from "@std/path/join";
+import { readdirSync } from "node:fs";
 import { packForNpm } from "../../tools/release/npm.ts";
 import { cpuMissing } from "../support/backends.ts";
 import { bundle, linkKoffi, modulesOf, npm, PACKAGES, runIn } from "../support/runtimes.ts";
@@ -176,6 +177,55 @@ async function checkTypes(typescript: string): Promise<void> {
     assertEquals(code, 0, out + err);
   }
 }
+
+const esbuild = await modulesOf("esbuild");
+
+testOnRuntimes(
+  RUNTIMES.filter(({ name }) => /machine|26/.test(name)),
+  "a program that esbuild has bundled with the package does what it does without",
+  async (runtime) => {
+    await using project = await createProject();
+    const { path: cwd, env } = project;
+    const text = wholeProgram((entry) => entry.replace(".", "@descent/sgd"));
+    await Deno.writeTextFile(join(cwd, "main.js"), text);
+    const expected = (await runIn(runtime, ["main.js", join(cwd, "state")], { cwd, env })).out;
+    const program = join(esbuild!, "esbuild", "bin", "esbuild");
+    for (const [platform, format] of ESBUILD) {
+      const file = `bundle-${platform}.${format === "esm" ? "mjs" : "cjs"}`;
+      const kind = [`--platform=${platform}`, `--format=${format}`, `--outfile=${file}`];
+      const { code, err } = await run(program, ["main.js", "--bundle", ...kind], { cwd });
+      assertEquals(code, 0, err);
+      const bundled = await runIn(runtime, [file, join(cwd, "state")], { cwd, env });
+      assertEquals(bundled.out, expected, bundled.err);
+    }
+  },
+  noNpm ?? (esbuild === null ? `npm cannot fetch ${PACKAGES.esbuild}` : null),
+);
+
+/** The bundles that it makes. A program is not the library's installer because it has that in it. */
+const ESBUILD = [["browser", "esm"], ["browser", "iife"], ["node", "esm"], [
+  "node",
+  "cjs",
+]] as const;
+
+Deno.test({
+  name: `bundlers find no file to look for in the package${
+    noNpm === null ? "" : ` (skipped: ${noNpm})`
+  }`,
+  ignore: noNpm !== null,
+  async fn() {
+    await using project = await createProject();
+    const folder = join(project.path, "node_modules", "@descent", "sgd");
+    const names = readdirSync(folder, { recursive: true, encoding: "utf8" });
+    const sources = names.filter((name) => name.endsWith(".js"));
+    assert(sources.length > 100);
+    for (const path of sources) {
+      const text = await Deno.readTextFile(join(folder, path));
+      // webpack and Vite take the first argument for the path of a file, whatever it is.
+      assertEquals(text.match(/new URL\([^;]*import\.meta\.url/g), null, path);
+    }
+  },
+});
 
 Deno.test({
   name: `the package has no dependency, an entry for each of JSR's, and no TypeScript${

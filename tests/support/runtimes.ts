@@ -29,6 +29,7 @@ export const PACKAGES = {
   "Node.js 24": "node@24.21.0",
   "Node.js 26": "node@26.10.0",
   Bun: `@oven/bun-${Deno.build.os}-${ARCH}@1.4.5`,
+  esbuild: "esbuild@0.28.2",
   koffi: "koffi@3.3.4",
   typescript: "typescript@7.0.2",
   "the oldest TypeScript": "typescript@5.8.3",
