@@ -13,7 +13,8 @@ import { checkBackend, chooseMemory } from "./choose.ts";
 import type { MemoryName } from "./choose.ts";
 import { hyperparametersOf } from "./config.ts";
 import type { Bound, Memory } from "./memory.ts";
-import { clearState, loadLastGroup, SavedState } from "./saved_state.ts";
+import { clearState, loadLastGroup } from "./saved_state.ts";
+import type { SavedState } from "./saved_state.ts";
 import { VariableSGD } from "./variable_sgd.ts";
 
 /** The variables of an optimizer, the memory that they are stepped in, and the `SGD`. */
