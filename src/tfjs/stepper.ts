@@ -88,11 +88,12 @@ export class VariableStepper {
     this.#memory.open([...this.#bounds.values()]);
   }
 
-  /** Assigns the data of all parameters to their variables. */
+  /** Assigns the data of parameters to their variables, but for those that have been assigned since. */
   assign(): void {
     checkBackend(this.#tf, this.#memory, this.#backend);
-    const bounds = [...this.#bounds.values()];
-    this.#memory.publish(bounds.filter(({ variable }) => !variable.isDisposed));
+    const isCurrent = ({ variable, dataId }: Bound) =>
+      !variable.isDisposed && variable.dataId === dataId;
+    this.#memory.publish([...this.#bounds.values()].filter(isCurrent));
     this.#memory.finish();
   }
 

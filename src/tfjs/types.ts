@@ -71,10 +71,11 @@ export interface DescentOptimizerInstance {
    */
   applyGradients(gradients: TfGradients): void;
   /**
-   * Assigns the data of the parameters of `sgd` to the variables, for code that has written into them. Steps
-   * and `sgd.loadStateDict` do so by themselves.
+   * Assigns the data of the parameters of `sgd` to the variables, for code that has read `sgd` and written
+   * into them. Steps and `sgd.loadStateDict` do so by themselves. A variable that something else has been
+   * assigned to since then keeps that.
    *
-   * @throws {Error} If the optimizer has been disposed.
+   * @throws {Error} If the optimizer has been disposed, or tfjs uses another backend.
    */
   assignVariables(): void;
   /**

@@ -58,6 +58,11 @@ for (const backend of ["cpu", "wasm"] as const) {
       assertEquals(product(), 30);
       optimizer.applyGradients({ [weight.name]: tf.ones([2, 1]) });
       assertEquals(product(), 28);
+      const other = variable(tf, [1]);
+      optimizer.applyGradients({ [other.name]: tf.ones([1]) });
+      other.assign(tf.tensor1d([5]));
+      optimizer.assignVariables();
+      assertEquals([...other.dataSync()], [5]);
       const gone = variable(tf, [1]);
       optimizer.applyGradients({ [gone.name]: tf.ones([1]) });
       gone.dispose();
