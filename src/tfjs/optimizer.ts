@@ -52,6 +52,8 @@ export const DescentOptimizer: DescentOptimizerConstructor = class DescentOptimi
   /** The tensors that `getWeights` has made. */
   #lent: TfTensor[] = [];
   #isDisposed = false;
+  /** Whether tfjs has made this with a model that it loaded. */
+  #isLoaded = false;
 
   constructor(tf: Tf, options: DescentOptimizerOptions) {
     checkTf(tf);
@@ -70,7 +72,11 @@ export const DescentOptimizer: DescentOptimizerConstructor = class DescentOptimi
     checkTf(tf);
     tf.serialization.registerClass({
       className: CLASS_NAME,
-      fromConfig: (_class: unknown, config: object) => DescentOptimizer.fromConfig(tf, config),
+      fromConfig: (_class: unknown, config: object) => {
+        const optimizer = DescentOptimizer.fromConfig(tf, config);
+        optimizer.#isLoaded = true;
+        return optimizer;
+      },
     });
   }
 
@@ -159,7 +165,7 @@ export const DescentOptimizer: DescentOptimizerConstructor = class DescentOptimi
   async setWeights(weights: readonly NamedTfTensor[]): Promise<void> {
     this.#checkUsable("set the weights");
     const { iterations, state } = await readWeights(weights);
-    const saved = state === null ? null : new SavedState(state);
+    const saved = state === null ? null : new SavedState(state, this.#isLoaded);
     if (this.#stepper === null) this.#saved = saved;
     else this.#stepper.loadState(saved);
     this.#iterations = iterations;

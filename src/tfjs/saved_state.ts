@@ -36,9 +36,12 @@ export class SavedState {
   readonly #groups: readonly ParamGroupStateDict[];
   /** What no variable has been found for. */
   #waiting: readonly Entry[];
+  readonly #isNamed: boolean;
 
-  constructor(dict: StateDict) {
+  /** @param isNamed Whether the variables are those of the saved model, so that names alone count. */
+  constructor(dict: StateDict, isNamed: boolean) {
     this.#dict = dict;
+    this.#isNamed = isNamed;
     this.#groups = dict.param_groups.map((group) => ({ ...group }));
     this.#waiting = this.#groups.flatMap(({ params, param_names }, group) =>
       params.map((id, i) => ({ name: param_names?.[i] ?? "", group, state: dict.state[id] }))
@@ -57,15 +60,16 @@ export class SavedState {
 
   /**
    * Finds what was saved of the first variables of an optimizer. By their names some may be missing on
-   * one side, as layers are frozen and unfrozen; where names do not match, the order does.
+   * one side, as layers are frozen and unfrozen; where names do not match, the order does, unless names
+   * alone count.
    *
    * @throws {RangeError} If it is the state of other variables.
    */
   findFirst(names: readonly string[]): Entries {
     const waiting = this.#waiting;
-    const all = [names.length, waiting.length];
-    const found = this.#match(names).find((places) => all.includes(countFound(places)));
-    if (found !== undefined) return this.#at(found);
+    const places = this.#match(names);
+    const isWhole = [names.length, waiting.length].includes(countFound(places));
+    if (this.#isNamed || isWhole) return this.#at(places);
     if (names.length === waiting.length) return waiting;
     const reason = `it must be of ${names.length} variables, like the optimizer`;
     throw new RangeError(refusal("load the state", reason, waiting.length, "number"));
@@ -73,11 +77,10 @@ export class SavedState {
 
   /** Finds what was saved of variables that come later, by their names. */
   findLater(names: readonly string[]): Entries {
-    const [exact, others] = this.#match(names);
-    return this.#at(countFound(exact) < countFound(others) ? others : exact);
+    return this.#at(this.#match(names));
   }
 
-  #match(names: readonly string[]): readonly Places[] {
+  #match(names: readonly string[]): Places {
     return matchNames(names, this.#waiting.map(({ name }) => name));
   }
 

@@ -91,9 +91,10 @@ export interface DescentOptimizerInstance {
    */
   getWeights(): Promise<NamedTfTensor[]>;
   /**
-   * Resumes from what `getWeights` returned. State belongs to variables by their names, apart from a
-   * number at the end, or else by their order. It waits for variables that have no gradients yet, which
-   * are then in groups like those in which they were saved.
+   * Resumes from what `getWeights` returned. State belongs to variables by their names, apart from
+   * numbers at the end; where names do not match it goes by order, but not in an optimizer that was loaded
+   * with a model. It waits for variables that have no gradients yet, which are then in groups like those
+   * in which they were saved.
    *
    * @throws {TypeError} If the weights are not those of a `DescentOptimizer`.
    * @throws {RangeError} If they are those of other variables.

@@ -148,3 +148,40 @@ testAll("a loaded model resumes with an optimizer of its configuration and varia
   assertEquals(optimizer.stepOptions, { maxNorm: Infinity });
   assertEquals(await fit(tf, { model, optimizer }, false), await fit(tf, run, false));
 });
+
+testOn(
+  "cpu",
+  "names that tfjs has numbered are found, also where several are alike",
+  async (tf) => {
+    const gradient = tf.tensor1d([1]);
+    const rule = { lr: 1, momentum: 0.5 };
+    let count = 0;
+    /** Saves variables whose momentum is 1, 1.5, 1.75 in their order, and loads it into others. */
+    const load = async (names: string[], others: string[]) => {
+      const folder = `numbered${count++}/`;
+      const make = (name: string) => tf.variable(tf.tensor1d([1]), true, folder + name);
+      const variables = names.map(make);
+      const optimizer = new DescentOptimizer(tf, { ...rule, variables });
+      variables.forEach((each, i) => {
+        for (let step = 0; step <= i; step++) optimizer.applyGradients({ [each.name]: gradient });
+      });
+      const weights = await optimizer.getWeights();
+      tf.dispose(variables);
+      const other = new DescentOptimizer(tf, { ...rule, variables: others.map(make) });
+      await other.setWeights(weights);
+      return [...other.sgd!.state.values()].map(({ momentumBuffer }) => momentumBuffer?.[0]);
+    };
+    assertEquals(await load(["a", "b"], ["b_1", "a_1"]), [1.5, 1]);
+    assertEquals(await load(["a_1", "b_1"], ["b", "a"]), [1.5, 1]);
+    assertEquals(await load(["a_1", "b_1"], ["b_2", "a_2"]), [1.5, 1]);
+    assertEquals(await load(["a_1", "a_2"], ["a_2", "a_1"]), [1.5, 1]);
+    assertEquals(await load(["a_1", "a_2"], ["a_2_1", "a_1_1"]), [1.5, 1]);
+    assertEquals(await load(["b", "a", "a_1"], ["a_2", "a_3", "b_1"]), [1.5, 1.75, 1]);
+    assertEquals(await load(["b", "a", "c"], ["a_1", "d", "c_1", "b_1"]), [
+      1.5,
+      undefined,
+      1.75,
+      1,
+    ]);
+  },
+);
