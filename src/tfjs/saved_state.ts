@@ -37,6 +37,8 @@ export class SavedState {
   /** What no variable has been found for. */
   #waiting: readonly Entry[];
   readonly #isNamed: boolean;
+  /** The saved group whose options the optimizer's first group has. */
+  #first = 0;
 
   /** @param isNamed Whether the variables are those of the saved model, so that names alone count. */
   constructor(dict: StateDict, isNamed: boolean) {
@@ -104,9 +106,9 @@ export class SavedState {
     }));
   }
 
-  /** The hyperparameters in which a group was unlike the first. */
+  /** The hyperparameters in which a group was unlike that which is the first of the optimizer. */
   #differencesOf(group: number): GroupOptions {
-    const [first, own] = [this.#groups[0], this.#groups[group]];
+    const [first, own] = [this.#groups[this.#first], this.#groups[group]];
     const differing = HYPERPARAMETERS.map((name) => [name, own[KEYS[name]]] as const)
       .filter(([name, value]) => value !== undefined && value !== first[KEYS[name]]);
     return Object.fromEntries(differing) as GroupOptions;
@@ -125,6 +127,7 @@ export class SavedState {
       return initial_lr === undefined ? group : { ...group, initial_lr };
     });
     sgd.loadStateDict({ ...this.#dict, state: stateOf(entries), param_groups });
+    this.#first = entries[0]?.group ?? 0;
   }
 
   /** A dict of an optimizer, with what still waits in further groups. */

@@ -95,6 +95,27 @@ testAll("groups keep options of their own, also those of frozen layers", async (
   assertEquals(rulesOf(others), ["0.01,0.9,false,3", "0.01,0.5,true,2"]);
 });
 
+testAll("groups keep options of their own where that of the first comes last", async (
+  tf,
+  memory,
+) => {
+  const run = start(tf, memory);
+  for (const isFrozen of [true, false]) await fit(tf, run, isFrozen);
+  run.optimizer.sgd!.paramGroups[1].lr = 0.001;
+  const runs = [run, await resume(tf, run)];
+  for (const others of [false, true]) {
+    for (const { model } of runs) {
+      model.layers.slice(1).forEach((layer) => layer.trainable = others);
+    }
+    const losses = [];
+    for (const each of runs) losses.push(await fit(tf, each, false));
+    assertEquals(losses[1], losses[0]);
+  }
+  const rates = runs.map(({ optimizer }) => optimizer.sgd!.paramGroups.map(({ lr }) => lr));
+  assertEquals(rates, [[0.05, 0.001], [0.001, 0.05]]);
+  assertEquals(await weightsOf(runs[1].model), await weightsOf(run.model));
+});
+
 testOn("cpu", "state whose names overlap with those of other variables is refused", async (tf) => {
   const [a, b, c, d] = ["a", "b", "c", "d"].map((name) =>
     tf.variable(tf.tensor1d([1]), true, `overlap/${name}`)
