@@ -33,7 +33,7 @@ import { findCaller, openingFlag } from "./src/native/ffi.ts";
 import { openGpu } from "./src/gpu/gpu.ts";
 import { judge, openLibrary } from "./src/native/library.ts";
 import { cacheVariables } from "./src/native/release.ts";
-import { canRun, checkFiles, isStarted } from "./src/core/runtime.ts";
+import { canRun, checkFiles, isOwnFile, isStarted } from "./src/core/runtime.ts";
 import { VERSION } from "./src/core/version.ts";
 
 /** What there is in a browser. */
@@ -168,6 +168,6 @@ function describeVariable(variable: string): string {
   return value === undefined ? `${variable} (not set)` : `${variable}=${value}`;
 }
 
-if (import.meta.main ?? isStarted(import.meta.url)) {
+if ((import.meta.main ?? isStarted(import.meta.url)) && isOwnFile(import.meta.url, "doctor")) {
   if (canRun("diagnose", INSTEAD)) console.log(diagnose());
 }

@@ -294,7 +294,7 @@ function shapeOf({ shape }: Parameter<Tensor>): readonly number[] | undefined {
   return shape === undefined || shape.length === 1 ? undefined : shape;
 }
 
-function groupDict(
+export function groupDict(
   group: ParamGroup<Tensor>,
   first: number,
   names: readonly (string | undefined)[],
