@@ -18,6 +18,7 @@ import { settleInitialLr, shownInitialLr } from "../core/initial_lr.ts";
 import type { Parameter, SparseParameter } from "../core/parameter.ts";
 import { cannot, describe, refusal, wrongType } from "../core/validate.ts";
 import { readNames } from "../state/names.ts";
+import { Members, setMembers } from "./members.ts";
 
 /**
  * Parameters and the options that hold for them; the rest comes from the optimizer's options.
@@ -38,22 +39,22 @@ export interface ParamGroupOptions<T extends Tensor = FloatArray> extends GroupO
 /**
  * Makes a group whose hyperparameters are checked at every assignment.
  *
- * @param members Makes the list of its parameters. It is called when the list is first read.
+ * @param members Its parameters.
  * @param momentumBits The bits of an element of momentum, which stay.
  * @param initialLr The learning rate that schedules start from, if it is given.
  */
 export function createGroup(
-  members: () => Parameter<Tensor>[],
+  members: Members,
   values: Hyperparameters,
   momentumBits: 8 | 32,
   initialLr?: number,
 ): ParamGroup<Tensor> {
   const current = { ...values };
-  let params: readonly Parameter<Tensor>[] | undefined;
   const group = Object.defineProperty({}, "params", {
     enumerable: true,
-    get: () => params ??= Object.freeze(members()),
+    get: () => members.list,
   });
+  setMembers(group, members);
   for (const name of HYPERPARAMETERS) {
     Object.defineProperty(group, name, {
       enumerable: true,
@@ -162,8 +163,8 @@ export function createGroups(
     if (initialLr !== undefined) checkInitialLr(initialLr);
     for (let i = 0; i < params.length; i++) checkParameter(params[i], end + i);
     const [first, last] = [end, end += params.length];
-    const read = () => known().slice(first, last);
-    const group = createGroup(read, hyperparameters, momentumBits, initialLr);
+    const list = new Members(known, first, last);
+    const group = createGroup(list, hyperparameters, momentumBits, initialLr);
     return { group, params: params as Parameter<Tensor>[] };
   });
   const names = readNames(added.flatMap(({ params }) => params), known(), knownNames);

@@ -143,8 +143,20 @@ export class Plan {
       throw error;
     }
     this.stateArrays.grow();
+    this.settleRandom();
+  }
+
+  /** Sees whether steps draw random bits, which depends on the groups too. */
+  settleRandom(): void {
     this.isRandom = isRandom(this.#precision) ||
       this.groups.some(({ momentumBits }) => momentumBits === 8);
+  }
+
+  /** Drops what is left of a step that was not taken. */
+  drop(): void {
+    this.stateArrays.discard();
+    this.addends.clear();
+    this.sparse.steps.length = 0;
   }
 
   /** Binds the data of new rows, and of others where they have changed and can be used. */

@@ -96,8 +96,39 @@ export class StateArrays {
   #createState(row: number): ParameterState {
     const table = this.#table;
     if (!table.isSplit) return createState();
-    const isOwn = (data: Tensor) => this.isCorrectionOf(row, data);
-    return createSplitState(table.parameterAt(row), isOwn);
+    const parameter = table.parameterAt(row);
+    return createSplitState(parameter, (data) => this.#corrections.isOf(parameter, data));
+  }
+
+  /**
+   * Follows rows into another order. The states of those that are left out keep their arrays.
+   *
+   * @param order For each row, the row that it was.
+   */
+  arrange(order: readonly number[]): void {
+    const states = this.#states;
+    this.#states = states && order.map((was) => states[was]);
+  }
+
+  /** Lets go of everything that is remembered: the next step of each row is its first one. */
+  reset(): void {
+    this.discard();
+    for (let row = 0; row < this.#table.count; row++) {
+      this.#table.clearState(row);
+      const state = this.#states?.[row];
+      if (state === undefined) continue;
+      Object.assign(state, { momentumBuffer: null, masterWeight: null });
+      assignRest(state, { momentum8: null, correction: null });
+    }
+  }
+
+  /** Whether a row has momentum that is remembered, or was assigned. */
+  hasMomentum(row: number): boolean {
+    if (this.#states === null) {
+      return this.#table.buffers[row] !== null && !this.#table.has(row, BUFFER_IS_NEW);
+    }
+    const { momentumBuffer, momentum8 } = this.#states[row];
+    return momentumBuffer !== null || momentum8 !== null;
   }
 
   /** The momentum buffer that is remembered; one on a slab is made an object for the caller. */
@@ -138,7 +169,7 @@ export class StateArrays {
 
   /** Whether a row's correction belongs to these data: with others, the next step begins at 0. */
   isCorrectionOf(row: number, data: Tensor): boolean {
-    return this.#corrections.isOf(row, data);
+    return this.#corrections.isOf(this.#table.parameterAt(row), data);
   }
 
   /** The name of the state array that the user reassigned; null if none. */

@@ -32,6 +32,9 @@ const REQUIRED: Record<string, object> = {
   cosineAnnealingLR: { tMax: 2 },
   cosineAnnealingWarmRestarts: { t0: 2 },
   oneCycleLR: { maxLr: 1, totalSteps: 9 },
+  cyclicLR: { baseLr: 0.1, maxLr: 1 },
+  swaLR: { swaLr: 0.5 },
+  multiplicativeLR: { lrLambda: () => 0.5 },
 };
 
 const COUNT: [string, number[]] = ["a whole number >= 1", [0, -1, 1.5, NaN, Infinity]];
@@ -48,7 +51,7 @@ const NUMBERS: [string, Record<string, [string, number[]]>][] = [
   ["exponentialLR", { gamma: NOT_NEGATIVE }],
   ["polynomialLR", { totalIters: COUNT, power: NOT_NEGATIVE }],
   ["constantLR", { factor: POSITIVE_SHARE, totalIters: COUNT }],
-  ["linearLR", { startFactor: POSITIVE_SHARE, endFactor: SHARE, totalIters: COUNT }],
+  ["linearLR", { startFactor: SHARE, endFactor: SHARE, totalIters: COUNT }],
   ["cosineAnnealingLR", { tMax: COUNT, etaMin: NOT_NEGATIVE }],
   ["cosineAnnealingWarmRestarts", { t0: COUNT, tMult: COUNT, etaMin: NOT_NEGATIVE }],
   [
@@ -61,6 +64,19 @@ const NUMBERS: [string, Record<string, [string, number[]]>][] = [
       maxMomentum: NOT_NEGATIVE,
       divFactor: POSITIVE,
       finalDivFactor: POSITIVE,
+    },
+  ],
+  ["swaLR", { swaLr: NOT_NEGATIVE, annealEpochs: WHOLE }],
+  [
+    "cyclicLR",
+    {
+      baseLr: NOT_NEGATIVE,
+      maxLr: NOT_NEGATIVE,
+      stepSizeUp: COUNT,
+      stepSizeDown: WHOLE,
+      gamma: NOT_NEGATIVE,
+      baseMomentum: NOT_NEGATIVE,
+      maxMomentum: NOT_NEGATIVE,
     },
   ],
   [
@@ -118,6 +134,9 @@ const step = stepLR({ stepSize: 2 });
 const sequence = (schedules: unknown, milestones: unknown) => () =>
   sequentialLR(schedules as Schedule[], milestones as number[]);
 const chain = (schedules: unknown) => () => MAKERS.chainedScheduler(schedules);
+const multiply = (options: unknown) => () => MAKERS.multiplicativeLR(options);
+const swa = (options: object) => () => MAKERS.swaLR({ swaLr: 1, ...options });
+const cycles = (options: object) => () => MAKERS.cyclicLR({ baseLr: 0.1, maxLr: 1, ...options });
 const schedule = (schedule: unknown, lrs = [1, 1]) => () =>
   new LRScheduler(optimizerOf(lrs).optimizer, schedule as Schedule);
 const restore = (dict: object) => () => {
@@ -168,7 +187,37 @@ const others: Fault[] = [
   ["schedules that are none", chain([step, 3]), TypeError, "schedules[1]"],
   ["schedules that are no array", chain(step), TypeError, "an array: current value is a function"],
   ["too many milestones", sequence([step, step], [1, 2]), RangeError, "there must be 1"],
-  ["milestones that fall", sequence([step, step, step], [2, 2]), RangeError, "[2, 2]"],
+  [
+    "milestones that fall",
+    sequence([step, step, step], [3, 2]),
+    RangeError,
+    "Cannot set milestones as they must not descend: current value is [3, 2]",
+  ],
+  ["a factor that is no function", multiply({ lrLambda: 0.5 }), TypeError, "Cannot set lrLambda"],
+  [
+    "a factor that is text",
+    () => (multiply(() => "0.5")() as Schedule)(1, 1),
+    TypeError,
+    'Cannot use lrLambda as its result must be a number: current value is "0.5"',
+  ],
+  ["an unknown way to anneal", swa({ annealStrategy: "sin" }), TypeError, '"cos" or "linear"'],
+  [
+    "an unknown mode of cycles",
+    cycles({ mode: "square" }),
+    TypeError,
+    'Cannot set mode as it must be "triangular", "triangular2" or "exp_range"',
+  ],
+  ["an unknown scale mode", cycles({ scaleMode: "step" }), TypeError, '"cycle" or "iterations"'],
+  ["a scale that is no function", cycles({ scaleFn: 2 }), TypeError, "it must be a function"],
+  [
+    "a scale that is nothing",
+    () => (cycles({ scaleFn: () => undefined })() as Schedule)(1, 1),
+    TypeError,
+    "Cannot use scaleFn as its result must be a number: current value is undefined",
+  ],
+  ["a switch of 0", cycles({ cycleMomentum: 0 }), TypeError, "Cannot set cycleMomentum"],
+  ["half a step of momentum", () => (cycles({})() as Schedule).momentum!(0.5), RangeError, "is 0.5"],
+  ["cycles that move momentum in a chain", () => chain([cycles({})()])(), TypeError, "schedules[0]"],
   [
     "a part that moves momentum",
     chain([step, oneCycleLR({ maxLr: 1, totalSteps: 9 })]),
