@@ -172,7 +172,8 @@ export class SGD<T extends Tensor = FloatArray> {
 
   /**
    * The state of each parameter, in the order of the groups. The objects are made when this is first
-   * read, and kept: about 400 bytes per parameter.
+   * read, and kept: about 400 bytes per parameter. The map is the optimizer's own: its `set`, `delete`
+   * and `clear` throw.
    *
    * This cannot ask a device of WebGPU whether a first step was skipped: until `stateDictAsync` has been
    * awaited, it shows a momentum tensor, of zeros if it was, and what is written into it then is not used.

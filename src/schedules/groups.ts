@@ -40,6 +40,7 @@ export type ScheduledGroup = ScheduledOptimizer["paramGroups"][number];
  * scheduler loads changes it, as in torch.
  */
 export class Groups {
+  /** The optimizer that the groups are of. */
   readonly optimizer: ScheduledOptimizer;
   readonly #bases = new WeakMap<ScheduledGroup, number>();
   /** The learning rates that were last set. */

@@ -157,7 +157,10 @@ export class LRScheduler {
    * const w = { data: new Float32Array(1), grad: new Float32Array(1) };
    * const optimizer = new SGD([w], { lr: 1 });
    * const finished = new LRScheduler(optimizer, cosineAnnealingLR({ tMax: 4 }));
-   * for (let epoch = 0; epoch < 4; epoch++) finished.step();
+   * for (let epoch = 0; epoch < 4; epoch++) {
+   *   optimizer.step();
+   *   finished.step();
+   * }
    * console.log(finished.lastLr); // [ 0 ]
    *
    * const scheduler = new LRScheduler(optimizer, cosineAnnealingLR({ tMax: 8 }));
@@ -192,6 +195,7 @@ export class LRScheduler {
    * const scheduler = new LRScheduler(optimizer, [stepLR({ stepSize: 10 })]);
    * optimizer.addParamGroup({ params: [parameter()], lr: 0.5 });
    * scheduler.addSchedule(exponentialLR({ gamma: 0.5 }));
+   * optimizer.step();
    * scheduler.step();
    * console.log(scheduler.lastLr); // [ 1, 0.25 ]
    * ```
