@@ -74,8 +74,8 @@ const LIMITS = {
  *
  * The learning rate that the group started with has no effect: an `LRScheduler` makes the group's
  * `initialLr` that of the cycle, `baseLr`, unless an earlier scheduler or a loaded state has settled it,
- * as torch does. With `cycleMomentum` the schedule has a function `momentum` too, and an `LRScheduler`
- * sets both.
+ * as torch does; such a group has its settled `initialLr` at step 0. With `cycleMomentum` the schedule
+ * has a function `momentum` too, and an `LRScheduler` sets both.
  *
  * @throws {TypeError} If an option is of another type or does not exist; and when it is called, if the
  * result of `scaleFn` is not a number.

@@ -1,12 +1,6 @@
 /** The groups that a scheduler sets, and the learning rates that its schedules start from. */
 
-import {
-  baseForEarlier,
-  initialLrOf,
-  markScheduled,
-  settledInitialLr,
-  settleInitialLr,
-} from "../core/initial_lr.ts";
+import { baseForEarlier, initialLrOf, markScheduled, settleInitialLr } from "../core/initial_lr.ts";
 import { checkHyperparameter, checkInitialLr } from "../core/hyperparameters.ts";
 import { cannot, wrongType } from "../core/validate.ts";
 import type { LRSchedulerStateDict } from "../state/extras.ts";
@@ -125,17 +119,10 @@ export class Groups {
     }
   }
 
-  /**
-   * Settles the bases of later schedulers: those of this one.
-   *
-   * @param keeps Whether a group keeps the base that is settled already.
-   */
-  settle(keeps: (group: ScheduledGroup) => boolean): void {
-    for (const group of this.list) {
-      const isSettled = settledInitialLr(group) !== undefined;
-      if (!isSettled || !keeps(group)) settleInitialLr(group, this.#bases.get(group)!);
-      markScheduled(group);
-    }
+  /** Settles the bases of some groups for later schedulers: those of this one. It sets all groups. */
+  settle(groups: readonly ScheduledGroup[]): void {
+    for (const group of groups) settleInitialLr(group, this.#bases.get(group)!);
+    for (const group of this.list) markScheduled(group);
   }
 }
 

@@ -1,5 +1,6 @@
 /** The class that moves the groups of an optimizer along schedules. */
 
+import { settledInitialLr } from "../core/initial_lr.ts";
 import { checkBoolean, checkNumber, checkOptions, WHOLE, wrongType } from "../core/validate.ts";
 import { readSchedulerDict } from "../state/extras.ts";
 import type { LRSchedulerStateDict } from "../state/extras.ts";
@@ -112,11 +113,17 @@ export class LRScheduler {
     this.#courses = new PerGroup(SCHEDULES, schedule, list, toCourse);
     const courses = this.#courses.all(list);
     const initialLrs = groups.initialLrs();
-    const fixed = courses.map(({ schedule }) => initialLrFor(schedule));
-    const bases = list.map((_, i) => fixed[i]?.lr ?? initialLrs[i]);
-    const lrs = courses.map(({ recurrence }, i) => recurrence.first(list[i].lr, initialLrs[i]));
+    const starts = courses.map(({ schedule }) => initialLrFor(schedule));
+    const bases = list.map((_, i) => starts[i]?.lr ?? initialLrs[i]);
+    // A start that is a default leaves a settled one, and torch begins there.
+    const isKept = list.map((group, i) =>
+      starts[i]?.isDefault === true && settledInitialLr(group) !== undefined
+    );
+    const lrs = courses.map(({ recurrence }, i) =>
+      isKept[i] ? initialLrs[i] : recurrence.first(list[i].lr, initialLrs[i])
+    );
     this.#set(0, list, lrs, bases);
-    groups.settle((group) => fixed[list.indexOf(group)]?.isDefault ?? false);
+    groups.settle(list.filter((_, i) => !isKept[i]));
     this.#order = new StepOrder(groups, warn);
   }
 

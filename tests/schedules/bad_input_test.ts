@@ -138,10 +138,12 @@ const multiply = (options: unknown) => () => MAKERS.multiplicativeLR(options);
 const swa = (options: object) => () => MAKERS.swaLR({ swaLr: 1, ...options });
 const cycles = (options: object) => () => MAKERS.cyclicLR({ baseLr: 0.1, maxLr: 1, ...options });
 const schedule = (schedule: unknown, lrs = [1, 1]) => () =>
-  new LRScheduler(optimizerOf(lrs).optimizer, schedule as Schedule);
+  new LRScheduler(optimizerOf(lrs).optimizer, schedule as Schedule, { warn: false });
 const restore = (dict: object) => () => {
   const full = { last_epoch: 1, base_lrs: [1, 1], _last_lr: [1, 1], ...dict };
-  new LRScheduler(optimizerOf([1, 1]).optimizer, step).loadStateDict(full as LRSchedulerStateDict);
+  new LRScheduler(optimizerOf([1, 1]).optimizer, step, { warn: false }).loadStateDict(
+    full as LRSchedulerStateDict,
+  );
 };
 const restorePlateau = (dict: object) => () => {
   const full = { ...plateau({}).stateDict(), ...dict };
@@ -216,8 +218,18 @@ const others: Fault[] = [
     "Cannot use scaleFn as its result must be a number: current value is undefined",
   ],
   ["a switch of 0", cycles({ cycleMomentum: 0 }), TypeError, "Cannot set cycleMomentum"],
-  ["half a step of momentum", () => (cycles({})() as Schedule).momentum!(0.5), RangeError, "is 0.5"],
-  ["cycles that move momentum in a chain", () => chain([cycles({})()])(), TypeError, "schedules[0]"],
+  [
+    "half a step of momentum",
+    () => (cycles({})() as Schedule).momentum!(0.5),
+    RangeError,
+    "is 0.5",
+  ],
+  [
+    "cycles that move momentum in a chain",
+    () => chain([cycles({})()])(),
+    TypeError,
+    "schedules[0]",
+  ],
   [
     "a part that moves momentum",
     chain([step, oneCycleLR({ maxLr: 1, totalSteps: 9 })]),
@@ -237,7 +249,7 @@ const others: Fault[] = [
   ["a schedule that gives text", schedule(() => "1"), TypeError, 'current value is "1"'],
   [
     "a scheduler without an optimizer",
-    () => new LRScheduler(null as never, step),
+    () => new LRScheduler(null as never, step, { warn: false }),
     TypeError,
     "current value is null",
   ],
@@ -275,13 +287,16 @@ const others: Fault[] = [
   ["a plateau's state of no groups", restorePlateau({ _last_lr: [] }), RangeError, "are 0"],
   ...[-1, 0.5, NaN, Infinity, 2 ** 53].map((step): Fault => [
     `a jump to step ${step}`,
-    () => new LRScheduler(optimizerOf([1]).optimizer, stepLR({ stepSize: 2 })).stepTo(step),
+    () =>
+      new LRScheduler(optimizerOf([1]).optimizer, stepLR({ stepSize: 2 }), { warn: false }).stepTo(
+        step,
+      ),
     RangeError,
     `Cannot set step as it must be a whole number >= 0: current value is ${step}`,
   ]),
   [
     "a jump to text",
-    () => new LRScheduler(optimizerOf([1]).optimizer, step).stepTo("3" as never),
+    () => new LRScheduler(optimizerOf([1]).optimizer, step, { warn: false }).stepTo("3" as never),
     TypeError,
     'Cannot set step as it must be a number: current value is "3"',
   ],
@@ -289,26 +304,27 @@ const others: Fault[] = [
     "a jump behind a cycle",
     () => {
       const cycle = oneCycleLR({ maxLr: 1, totalSteps: 9 });
-      new LRScheduler(optimizerOf([1]).optimizer, cycle).stepTo(10);
+      new LRScheduler(optimizerOf([1]).optimizer, cycle, { warn: false }).stepTo(10);
     },
     RangeError,
     "at most totalSteps, which is 9: current value is 10",
   ],
   [
     "an added schedule where one is for all groups",
-    () => new LRScheduler(optimizerOf([1]).optimizer, step).addSchedule(step),
+    () => new LRScheduler(optimizerOf([1]).optimizer, step, { warn: false }).addSchedule(step),
     TypeError,
     "Cannot add a schedule as the scheduler must have a list of schedules",
   ],
   [
     "an added schedule where each group has one",
-    () => new LRScheduler(optimizerOf([1]).optimizer, [step]).addSchedule(step),
+    () => new LRScheduler(optimizerOf([1]).optimizer, [step], { warn: false }).addSchedule(step),
     RangeError,
     "there are 1 groups and 1 schedules; add the group first",
   ],
   [
     "an added schedule that is none",
-    () => new LRScheduler(optimizerOf([1]).optimizer, [step]).addSchedule(3 as never),
+    () =>
+      new LRScheduler(optimizerOf([1]).optimizer, [step], { warn: false }).addSchedule(3 as never),
     TypeError,
     "current value is 3",
   ],
@@ -330,7 +346,7 @@ for (const [what, fault, kind, message] of others) {
 Deno.test("a state that is refused changes nothing", () => {
   const { optimizer } = optimizerOf([1, 1]);
   const cycle = oneCycleLR({ maxLr: 1, totalSteps: 9 });
-  const scheduler = new LRScheduler(optimizer, cycle);
+  const scheduler = new LRScheduler(optimizer, cycle, { warn: false });
   const before = JSON.stringify([optimizer.stateDict(), scheduler.stateDict()]);
   for (const dict of [{ last_epoch: 10 }, { base_lrs: [1, NaN] }, { _last_lr: [0.5, Infinity] }]) {
     const full = { last_epoch: 1, base_lrs: [1, 1], _last_lr: [0.5, 1], ...dict };
@@ -343,12 +359,12 @@ Deno.test("a scheduler or a jump that fails changes nothing, the base neither", 
   const { optimizer } = optimizerOf([1, 1]);
   const before = JSON.stringify([optimizer.stateDict()]);
   const unchanged = () => JSON.stringify([optimizer.stateDict()]);
-  assertThrows(() => new LRScheduler(optimizer, [step, () => NaN]), RangeError);
+  assertThrows(() => new LRScheduler(optimizer, [step, () => NaN], { warn: false }), RangeError);
   assertEquals(unchanged(), before);
   optimizer.paramGroups[0].lr = 2;
   assertEquals(optimizer.paramGroups[0].initialLr, 2);
 
-  const scheduler = new LRScheduler(optimizer, [step, (at) => at < 5 ? 1 : -1]);
+  const scheduler = new LRScheduler(optimizer, [step, (at) => at < 5 ? 1 : -1], { warn: false });
   scheduler.step();
   const stepped = JSON.stringify([unchanged(), scheduler.stateDict(), scheduler.lastEpoch]);
   assertThrows(() => scheduler.stepTo(7), RangeError, "Cannot set lr");

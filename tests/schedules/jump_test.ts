@@ -79,7 +79,7 @@ const END = 1500;
 /** The learning rates as a scheduler sets them; out of range is what no optimizer may have. */
 function walk(schedule: Schedule, baseLr: number): number[] {
   const group = { lr: baseLr, momentum: 0 };
-  const scheduler = new LRScheduler({ paramGroups: [group] }, schedule);
+  const scheduler = new LRScheduler({ paramGroups: [group] }, schedule, { warn: false });
   const lrs = [group.lr];
   try {
     for (let step = 1; step <= END; step++) lrs.push((scheduler.step(), group.lr));
@@ -105,7 +105,7 @@ for (const [what, create] of Object.entries(SCHEDULES)) {
   Deno.test(`stepTo is the schedule from the group's base, and the next step the one after: ${what}`, () => {
     const walked = walk(create(), 0.1);
     const { optimizer } = optimizerOf([0.1]);
-    const scheduler = new LRScheduler(optimizer, create());
+    const scheduler = new LRScheduler(optimizer, create(), { warn: false });
     const [group] = optimizer.paramGroups;
     for (const step of [5, 0, 311, 41, 41, 1, 1203].filter((at) => at + 1 < walked.length)) {
       group.lr = 0.777;
@@ -122,8 +122,8 @@ for (const course of courses) {
   Deno.test(`stepTo sets what torch's steps set: ${JSON.stringify(course.schedule)}`, () => {
     const walked = optimizerOf(course.lrs).optimizer;
     const jumping = optimizerOf(course.lrs).optimizer;
-    const steps = new LRScheduler(walked, schedulesOf(course));
-    const jumps = new LRScheduler(jumping, schedulesOf(course));
+    const steps = new LRScheduler(walked, schedulesOf(course), { warn: false });
+    const jumps = new LRScheduler(jumping, schedulesOf(course), { warn: false });
     const momenta = (optimizer: typeof walked) => optimizer.paramGroups.map((g) => g.momentum);
     for (let step = 1; step <= course.at.at(-1)!; step++) {
       steps.step();
@@ -149,7 +149,9 @@ for (const [tMax, etaMin] of FROZEN) {
     ];
     for (const [schedule, start] of makers) {
       const { optimizer } = optimizerOf([0]);
-      const [walking, jumping] = [0, 1].map(() => new LRScheduler(optimizer, schedule));
+      const [walking, jumping] = [0, 1].map(() =>
+        new LRScheduler(optimizer, schedule, { warn: false })
+      );
       for (let step = 1; step <= 10 * tMax + start; step++) {
         walking.step();
         const [{ lr }] = optimizer.paramGroups;
@@ -164,7 +166,9 @@ for (const [tMax, etaMin] of FROZEN) {
 
 Deno.test("what is below 0 for another reason than rounding is refused, not hidden", () => {
   const { optimizer } = optimizerOf([1]);
-  const scheduler = new LRScheduler(optimizer, cosineAnnealingLR({ tMax: 10, etaMin: 0.5 }));
+  const scheduler = new LRScheduler(optimizer, cosineAnnealingLR({ tMax: 10, etaMin: 0.5 }), {
+    warn: false,
+  });
   scheduler.stepTo(13);
   optimizer.paramGroups[0].lr = 0;
   assertThrows(() => scheduler.step(), RangeError, "Cannot set lr as it must be finite and >= 0");
@@ -203,7 +207,7 @@ Deno.test("a cosine has the bits of the steps after many cycles", () => {
   for (const tMax of [1, 2, 9]) {
     const group = { lr: 0.3, momentum: 0 };
     const create = () => cosineAnnealingLR({ tMax, etaMin: 0.01 });
-    const scheduler = new LRScheduler({ paramGroups: [group] }, create());
+    const scheduler = new LRScheduler({ paramGroups: [group] }, create(), { warn: false });
     for (let step = 1; step <= 300_000; step++) {
       scheduler.step();
       if (step % 997 === 0 || step > 299_970) assertEquals(create()(step, 0.3), group.lr);

@@ -34,7 +34,9 @@ for (const [what, schedule] of Object.entries(SCHEDULES)) {
   Deno.test(`groups that stay are scheduled as before: ${what}`, () => {
     const { optimizer } = optimizerOf([0.1, 1, 3]);
     const twin = optimizerOf([0.1, 1, 3]).optimizer;
-    const [scheduler, other] = [optimizer, twin].map((each) => new LRScheduler(each, schedule));
+    const [scheduler, other] = [optimizer, twin].map((each) =>
+      new LRScheduler(each, schedule, { warn: false })
+    );
     step(optimizer, scheduler, 2);
     step(twin, other, 2);
     optimizer.removeParamGroup(1);
@@ -57,7 +59,7 @@ for (const [what, schedule] of Object.entries(SCHEDULES)) {
 Deno.test("each group keeps its own schedule, and one that is added gets one", () => {
   const { optimizer } = optimizerOf([1, 1, 1]);
   const [halve, third, stay] = [0.5, 0.25, 1].map((gamma) => exponentialLR({ gamma }));
-  const scheduler = new LRScheduler(optimizer, [halve, third, stay]);
+  const scheduler = new LRScheduler(optimizer, [halve, third, stay], { warn: false });
   step(optimizer, scheduler, 1);
   optimizer.removeParamGroup(0);
   step(optimizer, scheduler, 1);
@@ -92,7 +94,7 @@ Deno.test("a plateau keeps the floor of each group", () => {
 for (const order of ["optimizer first", "scheduler first"]) {
   Deno.test(`a dict from before a removal is loaded by name: ${order}`, () => {
     const { optimizer } = optimizerOf([0.1, 1, 3]);
-    const scheduler = new LRScheduler(optimizer, own);
+    const scheduler = new LRScheduler(optimizer, own, { warn: false });
     step(optimizer, scheduler, 2);
     const dict = { ...optimizer.stateDict(), lr_scheduler: scheduler.stateDict() };
     const expected = lrs(optimizer);
@@ -109,7 +111,7 @@ for (const order of ["optimizer first", "scheduler first"]) {
 
 Deno.test("a group that is removed between the scheduler's state and the optimizer's is no obstacle", () => {
   const { optimizer } = optimizerOf([0.1, 1, 3]);
-  const scheduler = new LRScheduler(optimizer, own);
+  const scheduler = new LRScheduler(optimizer, own, { warn: false });
   step(optimizer, scheduler, 1);
   const dict = { ...optimizer.stateDict(), lr_scheduler: scheduler.stateDict() };
   const expected = lrs(optimizer);
@@ -127,7 +129,9 @@ Deno.test("a group that parameters have left is saved and loaded with its learni
     return optimizer;
   };
   const optimizer = make();
-  const scheduler = new LRScheduler(optimizer, stepLR({ stepSize: 1, gamma: 0.5 }));
+  const scheduler = new LRScheduler(optimizer, stepLR({ stepSize: 1, gamma: 0.5 }), {
+    warn: false,
+  });
   step(optimizer, scheduler, 2);
   const dict = decodeStateDict(encodeStateDict(optimizer.stateDict()));
   assertEquals(dict.param_groups.map(({ params }) => params), [[0, 1], [], [2]]);
