@@ -6,15 +6,18 @@ import {
   constantLR,
   cosineAnnealingLR,
   cosineAnnealingWarmRestarts,
+  cyclicLR,
   exponentialLR,
   linearLR,
   LRScheduler,
+  multiplicativeLR,
   multiStepLR,
   oneCycleLR,
   polynomialLR,
   type Schedule,
   sequentialLR,
   stepLR,
+  swaLR,
 } from "@descent/sgd/schedules";
 import { courses, optimizerOf, schedulesOf } from "./golden.ts";
 
@@ -66,6 +69,35 @@ const SCHEDULES: Record<string, () => Schedule> = {
       (step, baseLr) => baseLr / (1 + step),
       constantLR({ totalIters: 90 }),
       multiStepLR({ milestones: [10, 20] }),
+    ]),
+  ...Object.fromEntries(
+    [0, 1, 9].flatMap((annealEpochs) => [
+      [`weight averaging in ${annealEpochs} steps`, () => swaLR({ swaLr: 0.02, annealEpochs })],
+      [
+        `a sequence that goes on to weight averaging in ${annealEpochs} steps`,
+        () =>
+          sequentialLR([
+            stepLR({ stepSize: 5, gamma: 0.9 }),
+            swaLR({ swaLr: 0.02, annealEpochs, annealStrategy: "linear" }),
+            multiplicativeLR((step) => step % 7 === 0 ? 0.9 : 1),
+            cosineAnnealingLR({ tMax: 11 }),
+          ], [40, 50, 50 + annealEpochs]),
+      ],
+    ]),
+  ),
+  "linear from 0": () => linearLR({ startFactor: 0, endFactor: 0.7, totalIters: 13 }),
+  "a chain of linear from 0": () =>
+    chainedScheduler([
+      exponentialLR({ gamma: 0.99 }),
+      linearLR({ startFactor: 0, totalIters: 30 }),
+      stepLR({ stepSize: 7, gamma: 0.9 }),
+    ]),
+  "own factors": () => multiplicativeLR((step) => step % 7 === 0 ? 0.9 : 1),
+  cycles: () => cyclicLR({ baseLr: 0.1, maxLr: 0.7, stepSizeUp: 5, stepSizeDown: 8 }),
+  "a chain of a sequence with weight averaging": () =>
+    chainedScheduler([
+      sequentialLR([cosineAnnealingLR({ tMax: 20 }), swaLR({ swaLr: 0.3 })], [15]),
+      multiplicativeLR((step) => 1 - 1 / (10 + step)),
     ]),
   "a chain of a sequence": () =>
     chainedScheduler([
@@ -186,6 +218,14 @@ const FAR: [string, Schedule, number][] = [
   ["warm restarts", cosineAnnealingWarmRestarts({ t0: Number.MAX_SAFE_INTEGER }), 1],
   ["one cycle", oneCycleLR({ maxLr: 1, totalSteps: Number.MAX_SAFE_INTEGER }), 1 / 25 / 1e4],
   ["a sequence", sequentialLR([exponentialLR({ gamma: 0.1 }), constantLR()], [1e12]), 1],
+  ["linear from 0", linearLR({ startFactor: 0, totalIters: 4 }), 1],
+  ["weight averaging", swaLR({ swaLr: 0.05 }), 0.05],
+  [
+    "weight averaging after steps",
+    sequentialLR([stepLR({ stepSize: 7 }), swaLR({ swaLr: 0.05 })], [1e12]),
+    0.05,
+  ],
+  ["cycles", cyclicLR({ baseLr: 0.5, maxLr: 0.5 }), 0.5],
   ["a chain", chainedScheduler([constantLR(), stepLR({ stepSize: 1e15, gamma: 0.5 })]), 0.5 ** 9],
 ];
 

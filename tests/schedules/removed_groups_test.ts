@@ -1,7 +1,7 @@
 /** Schedulers keep the schedule, the base and the floor of each group when others are removed. */
 
 import { assertEquals, assertThrows } from "@std/assert";
-import { decodeStateDict, encodeStateDict, SGD } from "@descent/sgd";
+import { decodeStateDict, encodeStateDict, type SGD } from "@descent/sgd";
 import {
   cosineAnnealingWarmRestarts,
   exponentialLR,

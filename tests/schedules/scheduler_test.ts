@@ -86,6 +86,36 @@ Deno.test("a plain function in a chain overrides what is in front of it", () => 
   assertEquals([0, 1, 2].map((step) => schedule(step, 1)), [1, 2, 3 * 0.1]);
 });
 
+/** Where torch 2.13 leaves out the first step of a chain or a sequence, or raises. */
+const NESTED: [string, Schedule, number[]][] = [
+  ["a chain first", sequentialLR([chainedScheduler([halve]), constantLR()], [3]), [1, 0.5, 0.25]],
+  ["a chain later", sequentialLR([constantLR(), chainedScheduler([halve])], [1]), [
+    1 / 3,
+    1,
+    0.5,
+    0.25,
+  ]],
+  [
+    "a sequence first",
+    sequentialLR([sequentialLR([halve, constantLR({ factor: 0.5 })], [2]), halve], [4]),
+    [1, 0.5, 0.5, 0.5, 1],
+  ],
+  ["a sequence later", sequentialLR([halve, sequentialLR([halve, halve], [2])], [2]), [
+    ...[1, 0.5],
+    ...[1, 0.5],
+    ...[1, 0.5, 0.25],
+  ]],
+];
+
+for (const [what, schedule, lrs] of NESTED) {
+  Deno.test(`what a sequence is made of begins at its own step 0: ${what}`, () => {
+    const { optimizer } = optimizerOf([1]);
+    const scheduler = new LRScheduler(optimizer, schedule, { warn: false });
+    const found = lrs.map((_, step) => (step > 0 && scheduler.step(), scheduler.lastLr[0]));
+    assertEquals(found, lrs);
+  });
+}
+
 Deno.test("what was handed out is not the scheduler's own", () => {
   const { optimizer } = optimizerOf([1]);
   const scheduler = new LRScheduler(optimizer, halve, { warn: false });
