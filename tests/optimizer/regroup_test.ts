@@ -86,11 +86,10 @@ for (const [what, options, create, length] of KINDS) {
         const [a, b, c, d, e] = ["a", "b", "c", "d", "e"].map((name) =>
           parameter(name, length, create)
         );
-        const optimizer = new SGD(
-          [{ params: [a, b] }, { params: [c], lr: 0.05 }, { params: [d, e], weightDecay: 0.1 }],
-          all,
-        );
-        train(optimizer, [a, b, c, d, e], 0, 3);
+        const optimizer = new SGD([{ params: [a, b] }, { params: [c], lr: 0.05 }], all);
+        train(optimizer, [a, b, c], 0, 1);
+        optimizer.addParamGroup({ params: [d, e], weightDecay: 0.1 }); // on slabs of their own
+        train(optimizer, [a, b, c, d, e], 1, 2);
         if (isShown) assertEquals(optimizer.state.size, 5);
         const before = optimizer.stateDict();
         optimizer.moveParameter(a, 2);
@@ -225,8 +224,12 @@ testOnBackends("rows in use go with a matrix that moves", (backend) => {
   assertEquals(rows(), [ofA, ofB, ofC]);
   optimizer.moveParameter(a, 1);
   assertEquals(rows(), [ofB, ofC, ofA]);
+  optimizer.addParamGroup({ params: [parameter("d")] });
+  optimizer.step();
+  optimizer.moveParameter(b, 2);
+  assertEquals(rows(), [ofC, ofA, undefined, ofB]);
   optimizer.removeParamGroup(0);
-  assertEquals(rows(), [ofC, ofA]);
+  assertEquals(rows(), [ofC, ofA, undefined, ofB]);
   optimizer.step();
   assertEquals([c, a].map(({ data }) => [...data].findIndex((x, i) => x !== data[(i + 2) % 8])), [
     4,

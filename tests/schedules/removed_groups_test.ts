@@ -1,7 +1,7 @@
 /** Schedulers keep the schedule, the base and the floor of each group when others are removed. */
 
 import { assertEquals, assertThrows } from "@std/assert";
-import { decodeStateDict, encodeStateDict, type SGD } from "@descent/sgd";
+import { decodeStateDict, encodeStateDict, SGD } from "@descent/sgd";
 import {
   cosineAnnealingWarmRestarts,
   exponentialLR,
@@ -14,6 +14,7 @@ import type { Schedule } from "@descent/sgd/schedules";
 import { optimizerOf } from "./golden.ts";
 
 const lrs = ({ paramGroups }: SGD) => paramGroups.map(({ lr }) => lr);
+const ONE = () => ({ data: new Float32Array(1), grad: new Float32Array(1) });
 const own: Schedule = (step, baseLr) => baseLr / (1 + step);
 
 function step(optimizer: SGD, scheduler: LRScheduler, count: number): void {
@@ -120,6 +121,22 @@ Deno.test("a group that is removed between the scheduler's state and the optimiz
   optimizer.removeParamGroup(0);
   optimizer.loadStateDict(dict, { strict: false });
   assertEquals([lrs(optimizer), scheduler.baseLrs], [expected.slice(1), [1, 3]]);
+});
+
+Deno.test("what the optimizer does not match keeps its own when a group was removed meanwhile", () => {
+  const source = new SGD([{ params: [{ ...ONE(), name: "w1" }] }], { lr: 8 });
+  const saving = new LRScheduler(source, own);
+  step(source, saving, 1);
+  const dict = { ...source.stateDict(), lr_scheduler: saving.stateDict() };
+  const { optimizer } = optimizerOf([0.1, 1, 3]);
+  optimizer.paramGroups[1].params[0].data = new Float32Array(1);
+  optimizer.paramGroups[1].params[0].grad = new Float32Array(1);
+  const scheduler = new LRScheduler(optimizer, own);
+  scheduler.loadStateDict(dict.lr_scheduler);
+  assertEquals(lrs(optimizer), [4, 1, 3]);
+  optimizer.removeParamGroup(0);
+  optimizer.loadStateDict(dict, { strict: false });
+  assertEquals([lrs(optimizer), scheduler.baseLrs], [[4, 3], [8, 3]]);
 });
 
 Deno.test("a group that parameters have left is saved and loaded with its learning rate", () => {
