@@ -310,6 +310,9 @@ testOnBackends(
     optimizer.step();
     assertEquals(optimizer.state.get(a)!.momentum8, null);
     assert(optimizer.state.get(a)!.momentumBuffer !== null);
+    assertEquals(optimizer.stateDict().rounding, { seed: 0, counter: 1 });
+    optimizer.removeParamGroup(1);
+    assertEquals(optimizer.stateDict().rounding, undefined);
   },
 );
 
