@@ -584,7 +584,7 @@ export class SGD<T extends Tensor = FloatArray> {
   #arrange(arrangement: Arrangement): void {
     const { plan } = this.#stepper;
     this.#groups = placeGroups(this.#groups, plan.ends, arrangement);
-    arrange(plan, arrangement);
+    arrange(plan, arrangement, this.#precision);
     const names = this.#names;
     this.#names = arrangement.rows.map((row) => names[row]);
     if (this.#state !== null) this.#showState(this.#state);

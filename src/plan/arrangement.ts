@@ -5,8 +5,12 @@ import { label } from "../core/parameter.ts";
 import type { Precision } from "../core/rounding.ts";
 import { cannot } from "../core/validate.ts";
 import { checkFormats } from "./formats.ts";
+import { drawsRandom } from "./group_table.ts";
 import type { Group } from "./group_table.ts";
+import { writeGroupOf } from "./layout.ts";
+import { assignRest } from "./parameter_state.ts";
 import type { Plan } from "./plan.ts";
+import { UNBOUND } from "./tensor_table.ts";
 
 /** Rows and groups in their new order, by the places that they had. */
 export interface Arrangement {
@@ -46,8 +50,12 @@ function arrangementOf(groups: readonly number[], members: readonly number[][]):
 }
 
 /** Brings a plan into an arrangement. What is remembered of a row goes with it. */
-export function arrange(plan: Plan, { rows, groups, ends }: Arrangement): void {
-  plan.drop();
+export function arrange(
+  plan: Plan,
+  { rows, groups, ends }: Arrangement,
+  precision: Precision,
+): void {
+  dropStep(plan);
   const { parameters, groups: before, table, stateArrays } = plan;
   const bits = rows.map((row) => bitsOf(before[table.groupAt(row)]));
   plan.parameters = rows.map((row) => parameters[row]);
@@ -57,11 +65,13 @@ export function arrange(plan: Plan, { rows, groups, ends }: Arrangement): void {
   stateArrays.arrange(rows);
   for (const [group, end] of ends.entries()) {
     for (let row = ends[group - 1] ?? 0; row < end; row++) {
-      table.setGroup(row, group);
-      if (bitsOf(plan.groups[group]) !== bits[row]) table.unbind(row);
+      writeGroupOf(table.halves, row, group);
+      if (bitsOf(plan.groups[group]) === bits[row]) continue;
+      table.datas[row] = UNBOUND; // the next step writes its formats anew
+      table.skip(row);
     }
   }
-  plan.settleRandom();
+  plan.isRandom = drawsRandom(precision, plan.groups);
 }
 
 /**
@@ -74,9 +84,10 @@ export function checkMove(plan: Plan, row: number, group: number, precision: Pre
   const { table, stateArrays, groups } = plan;
   const [own, bits] = [bitsOf(groups[table.groupAt(row)]), bitsOf(groups[group])];
   if (own === bits) return;
-  plan.drop();
+  dropStep(plan);
   checkFormats(table.typesAt(row).dtype, bits, precision, () => table.name(row, "data"));
-  if (table.lengthAt(row) < FEWEST_ELEMENTS || !stateArrays.hasMomentum(row)) return;
+  const hasNone = stateArrays.bufferAt(row) === null && stateArrays.momentum8At(row) === null;
+  if (hasNone || table.lengthAt(row) < FEWEST_ELEMENTS) return;
   throw new RangeError(
     cannot(
       `move ${label(table.parameterAt(row), row)}`,
@@ -89,9 +100,21 @@ export function checkMove(plan: Plan, row: number, group: number, precision: Pre
 
 /** Lets go of the state of all rows, and begins to count steps that draw random bits again. */
 export function resetPlan(plan: Plan, { random }: Precision): void {
-  plan.drop();
-  plan.stateArrays.reset();
+  dropStep(plan);
+  const { stateArrays, table } = plan;
+  for (let row = 0; row < table.count; row++) table.clearState(row);
+  for (const state of stateArrays.areShown ? stateArrays.materializeAll() : []) {
+    Object.assign(state, { momentumBuffer: null, masterWeight: null });
+    assignRest(state, { momentum8: null, correction: null });
+  }
   random.counter = 0;
+}
+
+/** Drops what is left of a step that was not taken. */
+function dropStep({ stateArrays, addends, sparse }: Plan): void {
+  stateArrays.discard();
+  addends.clear();
+  sparse.steps.length = 0;
 }
 
 function bitsOf({ momentumBits = 32 }: Group): 8 | 32 {

@@ -11,7 +11,7 @@ import { isSixteenBit } from "../core/dtype.ts";
 import type { Device, Tensor } from "../core/dtype.ts";
 import { checkOverflow, updateTypeOf } from "../core/overflow.ts";
 import type { Parameter, SparseGrad } from "../core/parameter.ts";
-import { countStep, isRandom } from "../core/rounding.ts";
+import { countStep } from "../core/rounding.ts";
 import type { Precision } from "../core/rounding.ts";
 import { cannot } from "../core/validate.ts";
 import { hasLocks } from "../memory/locks.ts";
@@ -20,7 +20,7 @@ import { Addends } from "./addends.ts";
 import type { GradientLists } from "./addends.ts";
 import { AliasChecker, assertAllUnlocked, checkNoDataAlias } from "./aliasing.ts";
 import { findDetached, findDetachedSparse } from "./attached.ts";
-import { GroupTable } from "./group_table.ts";
+import { drawsRandom, GroupTable } from "./group_table.ts";
 import type { Group } from "./group_table.ts";
 import { CALL_ROW, FIRST, readGroup, ROW, writeCall } from "./layout.ts";
 import type { CallOptions, CallRow } from "./layout.ts";
@@ -143,20 +143,7 @@ export class Plan {
       throw error;
     }
     this.stateArrays.grow();
-    this.settleRandom();
-  }
-
-  /** Sees whether steps draw random bits, which depends on the groups too. */
-  settleRandom(): void {
-    this.isRandom = isRandom(this.#precision) ||
-      this.groups.some(({ momentumBits }) => momentumBits === 8);
-  }
-
-  /** Drops what is left of a step that was not taken. */
-  drop(): void {
-    this.stateArrays.discard();
-    this.addends.clear();
-    this.sparse.steps.length = 0;
+    this.isRandom = drawsRandom(this.#precision, this.groups);
   }
 
   /** Binds the data of new rows, and of others where they have changed and can be used. */

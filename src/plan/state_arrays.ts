@@ -110,27 +110,6 @@ export class StateArrays {
     this.#states = states && order.map((was) => states[was]);
   }
 
-  /** Lets go of everything that is remembered: the next step of each row is its first one. */
-  reset(): void {
-    this.discard();
-    for (let row = 0; row < this.#table.count; row++) {
-      this.#table.clearState(row);
-      const state = this.#states?.[row];
-      if (state === undefined) continue;
-      Object.assign(state, { momentumBuffer: null, masterWeight: null });
-      assignRest(state, { momentum8: null, correction: null });
-    }
-  }
-
-  /** Whether a row has momentum that is remembered, or was assigned. */
-  hasMomentum(row: number): boolean {
-    if (this.#states === null) {
-      return this.#table.buffers[row] !== null && !this.#table.has(row, BUFFER_IS_NEW);
-    }
-    const { momentumBuffer, momentum8 } = this.#states[row];
-    return momentumBuffer !== null || momentum8 !== null;
-  }
-
   /** The momentum buffer that is remembered; one on a slab is made an object for the caller. */
   bufferAt(row: number): Tensor | null {
     if (this.#states !== null) return this.#states[row].momentumBuffer;

@@ -30,7 +30,6 @@ import {
   ROW,
   SKIP,
   writeGradFormat,
-  writeGroupOf,
   writeKind,
   writeState,
   writeWord,
@@ -60,7 +59,7 @@ interface Source {
 }
 
 /** Stands for data that a row has to be written anew for. */
-const UNBOUND: Tensor = new Float32Array(0);
+export const UNBOUND: Tensor = new Float32Array(0);
 
 /** What kind of gradient a row has. One on a device is dense, too. */
 export type GradientKind = "none" | "dense" | "sparse" | "device";
@@ -142,17 +141,6 @@ export class TensorTable {
     this.rowsInUse.arrange(order);
     const isOne = (held: StateArray | null) => isObject(held);
     this.#objects = this.buffers.filter(isOne).length + this.masters.filter(isOne).length;
-  }
-
-  /** Gives a row another group. */
-  setGroup(row: number, group: number): void {
-    writeGroupOf(this.halves, row, group);
-  }
-
-  /** Lets the next step write a row anew, whatever its data are. */
-  unbind(row: number): void {
-    this.datas[row] = UNBOUND;
-    this.skip(row);
   }
 
   /** The number of elements. */
