@@ -259,6 +259,25 @@ testOnBackends("a reset optimizer steps as a new one", (backend) => {
   }
 });
 
+testOnBackends("a reset forgets state that nobody has looked at", (backend) => {
+  for (const [what, options, create, length] of KINDS) {
+    const w = parameter("w", length, create);
+    const optimizer = new SGD([w], { ...options, momentum: 0.9, backend });
+    train(optimizer, [w], 0, 2);
+    optimizer.resetState();
+    assertEquals(optimizer.stateDict().state, {}, what);
+    fill(w, 2);
+    optimizer.step();
+    const { momentumBits } = optimizer.paramGroups[0];
+    const momentum = [...optimizer.state.get(w)!.readMomentum() as Iterable<number>];
+    const grad = w.grad as unknown as HostArray;
+    const expected = grad instanceof BFloat16Array ? grad.toFloat32Array() : grad;
+    for (const [i, x] of momentum.entries()) {
+      assert(Math.abs(x - expected[i]) <= (momentumBits === 8 ? 0.02 : 0), `${what}: ${x}`);
+    }
+  }
+});
+
 testOnBackends("a reset drops what was assigned to the state", (backend) => {
   const w = parameter("w");
   const optimizer = new SGD([w], { lr: 1, momentum: 0.5, backend });
