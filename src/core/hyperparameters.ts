@@ -258,7 +258,7 @@ export function isInvertible(scale: number): boolean {
  * @category Optimizer
  */
 export interface ParamGroup<T extends Tensor = FloatArray> extends Hyperparameters {
-  /** The parameters, in the order in which they were given. */
+  /** The parameters, in order. The list is another one after `moveParameter` has changed it. */
   readonly params: readonly Parameter<T>[];
   /**
    * The learning rate that schedules start from. It equals `lr`, and follows what is assigned to it,

@@ -19,6 +19,7 @@ import type { Parameter, SparseGrad, SparseParameter } from "../core/parameter.t
 import { printContents } from "../core/printing.ts";
 import { cannot, describe, refusal, wrongType } from "../core/validate.ts";
 import { readNames } from "../state/names.ts";
+import { Members, setMembers } from "./members.ts";
 import { summarizeGroup } from "./summary.ts";
 
 /**
@@ -70,22 +71,22 @@ export interface ListedParameter<T extends Tensor = FloatArray>
 /**
  * Makes a group whose hyperparameters are checked at every assignment.
  *
- * @param members Makes the list of its parameters. It is called when the list is first read.
+ * @param members Its parameters.
  * @param current Its values, which assignments write to, and steps read: the many accessors of the group
  * would take as long as a step of small tensors.
  * @param initialLr The learning rate that schedules start from, if it is given.
  */
 export function createGroup(
-  members: () => Parameter<Tensor>[],
+  members: Members,
   current: GroupValues,
   initialLr?: number,
 ): ParamGroup<Tensor> {
   const { momentumBits } = current;
-  let params: readonly Parameter<Tensor>[] | undefined;
   const group = Object.defineProperty({} as ParamGroup<Tensor>, "params", {
     enumerable: true,
-    get: () => params ??= Object.freeze(members()),
+    get: () => members.list,
   });
+  setMembers(group, members);
   for (const name of HYPERPARAMETERS) {
     Object.defineProperty(group, name, {
       enumerable: true,
@@ -199,9 +200,9 @@ export function createGroups(
     if (initialLr !== undefined) checkInitialLr(initialLr);
     for (let k = 0; k < params.length; k++) checkParameter(params[k], end + k);
     const [first, last] = [end, end += params.length];
-    const read = () => known().slice(first, last);
+    const list = new Members(known, first, last);
     const values = { ...hyperparameters, momentumBits };
-    const group = createGroup(read, values, initialLr);
+    const group = createGroup(list, values, initialLr);
     return { group, values, params: params as Parameter<Tensor>[] };
   });
   const names = readNames(added.flatMap(({ params }) => params), known(), knownNames);

@@ -15,6 +15,8 @@ import { cannot, checkObject } from "../core/validate.ts";
 import { goBackThrough } from "../differentiable/backward.ts";
 import type { BackwardOptions, BackwardResult, Cotangents } from "../differentiable/backward.ts";
 import { checkRecordSteps, Recorder } from "../differentiable/recorder.ts";
+import { arrange, checkMove, resetPlan, withMoved, withoutGroup } from "../plan/arrangement.ts";
+import type { Arrangement } from "../plan/arrangement.ts";
 import type { ParameterState } from "../plan/state_arrays.ts";
 import { applyStateDict } from "../state/apply.ts";
 import type { LoadStateDictOptions, LoadStateDictReport } from "../state/apply.ts";
@@ -27,6 +29,7 @@ import { NEUTRAL_REQUEST, readAsyncArguments, readStepArguments } from "../step/
 import type { StepOptions } from "../step/options.ts";
 import { Stepper } from "../step/stepper.ts";
 import { zeroGradients } from "../step/zero_grad.ts";
+import { placeGroups } from "./members.ts";
 import { createGroups, readGroupMembers, readMembers } from "./param_groups.ts";
 import type {
   GroupMembers,
@@ -34,6 +37,9 @@ import type {
   ParamGroupOptions,
   ParamGroupWithLr,
 } from "./param_groups.ts";
+import { checkRemoval, readMove } from "./regroup.ts";
+import { createStateMap, fillStateMap } from "./state_map.ts";
+import type { StateMap } from "./state_map.ts";
 import { backendOf, explainBackend, summarize } from "./summary.ts";
 import type { SGDSummary } from "./summary.ts";
 
@@ -117,7 +123,7 @@ export class SGD<T extends Tensor = HostArray> {
   readonly #precision: Precision;
   readonly #stepper: Stepper;
   /** The objects that show the state; null until they are first read. */
-  #state: Map<Parameter<Tensor>, ParameterState> | null = null;
+  #state: StateMap | null = null;
   #groups: readonly ParamGroup<Tensor>[] = Object.freeze([]);
   /** The parameters' names, as they were when the parameters were added. */
   #names: readonly (string | undefined)[] = [];
@@ -170,6 +176,7 @@ export class SGD<T extends Tensor = HostArray> {
       dict: (options, hasState) =>
         shareState(this.#owner("save the state"), options, this.#findUnwritten, hasState),
       revision: () => this.#stepper.revision,
+      steps: () => this.#stepper.steps,
     });
   }
 
@@ -204,7 +211,8 @@ export class SGD<T extends Tensor = HostArray> {
 
   /**
    * The state of each parameter, in the order of the groups. The objects are made when this is first
-   * read, and kept: about 400 bytes per parameter.
+   * read, and kept: about 400 bytes per parameter. The map is the optimizer's own: its `set`, `delete`
+   * and `clear` throw.
    *
    * This cannot ask a device of WebGPU whether a first step was skipped: until `stateDictAsync` has been
    * awaited, it shows a momentum tensor, of zeros if it was, and what is written into it then is not used.
@@ -214,7 +222,7 @@ export class SGD<T extends Tensor = HostArray> {
     ParameterStateView<T | FloatArray>
   > {
     this.#stepper.settleSync();
-    if (this.#state === null) this.#showState(this.#state = new Map());
+    if (this.#state === null) this.#showState(this.#state = createStateMap());
     const state: ReadonlyMap<Parameter<Tensor>, ParameterState> = this.#state;
     return state as ReadonlyMap<
       Parameter<T | FloatArray> | SparseParameter,
@@ -235,6 +243,98 @@ export class SGD<T extends Tensor = HostArray> {
     this.#recorder.assertNotInBackward("addParamGroup");
     this.#stepper.checkIdle("add a group");
     this.#addGroups([readGroupMembers(group)]);
+  }
+
+  /**
+   * Removes a group with the state of its parameters; their arrays stay as they are. The groups after
+   * it move up, and schedulers keep the schedule and the base of each group that stays.
+   *
+   * Stochastic rounding, momentum in 8 bits and `"split24"` draw random bits by the number of the
+   * parameter, which is its place in the groups at the time of the step. The numbers of the parameters
+   * after those that leave change with this, as with `moveParameter`; a checkpoint of the optimizer as
+   * it is then resumes bit for bit.
+   *
+   * @param index The index of the group in `paramGroups`.
+   * @throws {TypeError} If it is not a number.
+   * @throws {RangeError} If there is no such group, or it is the only one.
+   * @throws {Error} If `stepAsync` is running, or steps are recorded: call `backward` first.
+   *
+   * @example Train the head alone
+   * ```ts
+   * import { SGD } from "@descent/sgd";
+   *
+   * const body = { data: new Float32Array([1]), grad: new Float32Array([1]) };
+   * const head = { data: new Float32Array([1]), grad: new Float32Array([1]) };
+   * const optimizer = new SGD([{ params: [body] }, { params: [head] }], { lr: 0.5 });
+   * optimizer.removeParamGroup(0);
+   * optimizer.step();
+   * console.log(body.data[0], head.data[0]); // 1 0.5
+   * ```
+   */
+  removeParamGroup(index: number): void {
+    this.#checkRegrouping("removeParamGroup", "remove a group");
+    checkRemoval(index, this.#groups);
+    this.#arrange(withoutGroup(this.#stepper.plan, index));
+  }
+
+  /**
+   * Moves a parameter to the end of another group, with its momentum, master weight and everything
+   * else that is remembered of it. The group that it leaves may be left without parameters. In the
+   * group that it is in already it stays where it is.
+   *
+   * @param parameter A parameter of the optimizer.
+   * @param toGroup The group that it moves to: its index in `paramGroups`, or the group.
+   * @throws {TypeError} If `toGroup` is neither a number nor a group, or the momentum of that group has
+   * 8 bits and the parameter is of a type that cannot have it.
+   * @throws {RangeError} If one of them is not of this optimizer, or the parameter has momentum whose
+   * bits are not those of the group.
+   * @throws {Error} If `stepAsync` is running, or steps are recorded: call `backward` first.
+   *
+   * @example
+   * ```ts
+   * import { SGD } from "@descent/sgd";
+   *
+   * const parameter = () => ({ data: new Float32Array(1), grad: new Float32Array(1) });
+   * const [a, b, c] = [parameter(), parameter(), parameter()];
+   * const optimizer = new SGD([{ params: [a, b] }, { params: [c], lr: 0.1 }], { lr: 0.5 });
+   * optimizer.moveParameter(a, 1);
+   * console.log(optimizer.paramGroups.map(({ params }) => params.length)); // [ 1, 2 ]
+   * ```
+   */
+  moveParameter(
+    parameter: Parameter<T | FloatArray> | SparseParameter,
+    toGroup: number | ParamGroup<T | FloatArray>,
+  ): void {
+    this.#checkRegrouping("moveParameter", "move a parameter");
+    const { plan } = this.#stepper;
+    const { row, group } = readMove(parameter, toGroup, plan.parameters, this.#groups);
+    if (plan.table.groupAt(row) === group) return;
+    this.#stepper.withReentrancyGuard(() => checkMove(plan, row, group, this.#precision));
+    this.#arrange(withMoved(plan, row, group));
+  }
+
+  /**
+   * Lets go of everything that is remembered of the parameters: momentum, master weights with the bits
+   * that the parameters do not have, and how many steps have drawn random bits. The next step is as the
+   * first one of a new optimizer; groups, learning rates and the seed stay as they are.
+   *
+   * @throws {Error} If `stepAsync` is running, or steps are recorded: call `backward` first.
+   *
+   * @example
+   * ```ts
+   * import { SGD } from "@descent/sgd";
+   *
+   * const w = { data: new Float32Array([1]), grad: new Float32Array([1]) };
+   * const optimizer = new SGD([w], { lr: 0.5, momentum: 0.9 });
+   * optimizer.step();
+   * optimizer.resetState();
+   * console.log(optimizer.state.get(w)?.momentumBuffer); // null
+   * ```
+   */
+  resetState(): void {
+    this.#checkRegrouping("resetState", "reset the state");
+    resetPlan(this.#stepper.plan, this.#precision);
+    this.#stepper.revision++;
   }
 
   /**
@@ -522,10 +622,25 @@ export class SGD<T extends Tensor = HostArray> {
     this.#stepper.revision++;
   }
 
-  #showState(state: Map<Parameter<Tensor>, ParameterState>): void {
+  #checkRegrouping(method: string, doing: string): void {
+    this.#recorder.assertNotInBackward(method);
+    this.#stepper.checkIdle(doing);
+    this.#recorder.assertEmpty(doing);
+  }
+
+  #arrange(arrangement: Arrangement): void {
+    const { plan } = this.#stepper;
+    this.#groups = placeGroups(this.#groups, plan.ends, arrangement);
+    arrange(plan, arrangement, this.#precision);
+    const names = this.#names;
+    this.#names = arrangement.rows.map((row) => names[row]);
+    if (this.#state !== null) this.#showState(this.#state);
+    this.#stepper.revision++;
+  }
+
+  #showState(state: StateMap): void {
     const { stateArrays: own, parameters } = this.#stepper.plan;
-    const states = own.materializeAll();
-    parameters.forEach((parameter, row) => state.set(parameter, states[row]));
+    fillStateMap(state, parameters, own.materializeAll());
   }
 
   #call(closure: () => unknown): unknown {

@@ -140,6 +140,11 @@ export function writeKind(halves: Uint32Array, row: number, code: number, group:
   halves[2 * (row * ROW + KIND) + 1] = group;
 }
 
+/** Gives a row another group, and leaves the rest of its kind. */
+export function writeGroupOf(halves: Uint32Array, row: number, group: number): void {
+  halves[2 * (row * ROW + KIND) + 1] = group;
+}
+
 /** Writes a row's state: `SKIP`, `FIRST`, `LATER` or `MAYBE`. */
 export function writeState(halves: Uint32Array, row: number, state: number): void {
   const at = 2 * (row * ROW + KIND);

@@ -11,14 +11,14 @@ import { isSixteenBit } from "../core/dtype.ts";
 import type { Device, Tensor } from "../core/dtype.ts";
 import { checkOverflow, updateTypeOf } from "../core/overflow.ts";
 import type { Parameter, SparseGrad } from "../core/parameter.ts";
-import { countStep, isRandom } from "../core/rounding.ts";
+import { countStep } from "../core/rounding.ts";
 import type { Precision } from "../core/rounding.ts";
 import { cannot } from "../core/validate.ts";
 import { hasLocks } from "../memory/locks.ts";
 import type { Allocator } from "../memory/slab.ts";
 import { AliasChecker, assertAllUnlocked, checkNoDataAlias } from "./aliasing.ts";
 import { findDetached, findDetachedSparse } from "./attached.ts";
-import { GroupTable } from "./group_table.ts";
+import { drawsRandom, GroupTable } from "./group_table.ts";
 import type { Group } from "./group_table.ts";
 import { CALL_ROW, FIRST, NOTHING_ADDED, readGroup, ROW, writeCall } from "./layout.ts";
 import type { AddedGradients, CallOptions, CallRow } from "./layout.ts";
@@ -141,8 +141,7 @@ export class Plan {
       throw error;
     }
     this.stateArrays.grow();
-    this.isRandom = isRandom(this.#precision) ||
-      this.groups.some(({ momentumBits }) => momentumBits === 8);
+    this.isRandom = drawsRandom(this.#precision, this.groups);
   }
 
   /** Binds the data of new rows, and of others where they have changed and can be used. */

@@ -93,8 +93,18 @@ export class StateArrays {
   #createState(row: number): ParameterState {
     const table = this.#table;
     if (!table.isSplit) return createState();
-    const isOwn = (data: Tensor) => this.isCorrectionOf(row, data);
-    return createSplitState(table.parameterAt(row), isOwn);
+    const parameter = table.parameterAt(row);
+    return createSplitState(parameter, (data) => this.#corrections.isOf(parameter, data));
+  }
+
+  /**
+   * Follows rows into another order. The states of those that are left out keep their arrays.
+   *
+   * @param order For each row, the row that it was.
+   */
+  arrange(order: readonly number[]): void {
+    const states = this.#states;
+    this.#states = states && order.map((was) => states[was]);
   }
 
   /** The momentum buffer that is remembered; one on a slab is made an object for the caller. */
@@ -135,7 +145,7 @@ export class StateArrays {
 
   /** Whether a row's correction belongs to these data: with others, the next step begins at 0. */
   isCorrectionOf(row: number, data: Tensor): boolean {
-    return this.#corrections.isOf(row, data);
+    return this.#corrections.isOf(this.#table.parameterAt(row), data);
   }
 
   /** The name of the state array that the user reassigned; null if none. */

@@ -13,6 +13,8 @@ export interface StateSource {
   dict(options?: StateDictOptions, hasState?: boolean): Promise<StateDict>;
   /** A number that is another one after every change that the optimizer makes. */
   revision(): number;
+  /** How many steps have begun, also those that were skipped. */
+  steps(): number;
 }
 
 const lives = new WeakMap<object, StateSource>();

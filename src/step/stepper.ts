@@ -53,6 +53,8 @@ export class Stepper {
   readonly plan: Plan;
   /** A counter that changes with every step and every change of state. */
   revision = 0;
+  /** How many steps have begun. */
+  steps = 0;
   /** What the last step did; null before the first one, and if only a device knows. */
   lastStep: StepReport | null = null;
   #activity: keyof typeof BUSY | null = null;
@@ -164,6 +166,7 @@ export class Stepper {
       if (record !== null) plan.checkAttached(); // names of parameters may have getters
       const restore = request.zeroGrad ? zeroSparse(plan) : null;
       this.revision++;
+      this.steps++;
       if (record === null && restore === null && device === null) return null;
       return { record, restore, device };
     } finally {

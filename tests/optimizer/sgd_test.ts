@@ -253,7 +253,12 @@ Deno.test("a settled step leaves nothing for the garbage collector", async () =>
   const code = `
     const { SGD } = await import("${new URL("../../mod.ts", import.meta.url)}");
     const one = () => ({ data: new Float32Array(10), grad: new Float32Array(10) });
-    const optimizer = new SGD([one(), one()], { lr: 1, momentum: 0.9 });
+    const [a, b, c] = [one(), one(), one()];
+    const groups = [{ params: [a] }, { params: [b] }, { params: [c] }];
+    const optimizer = new SGD(groups, { lr: 1, momentum: 0.9 });
+    optimizer.step();
+    optimizer.moveParameter(a, 1); // groups that have changed settle too
+    optimizer.removeParamGroup(2);
     for (let i = 0; i < 300_000; i++) {
       optimizer.step();
       if (i === 100_000) console.log("settled");
