@@ -9,6 +9,7 @@ pub const FULL: Hyperparameters = Hyperparameters {
     momentum: 0.9,
     dampening: 0.0,
     weight_decay: 0.01,
+    decoupled_weight_decay: false,
     nesterov: true,
     maximize: false,
     sign: false,
@@ -38,4 +39,9 @@ pub fn run(
 ) {
     let plan = Plan::new(&[(*h, coefficient)], call);
     step::step(&mut [tensor][..], &plan, config).unwrap();
+}
+
+/// The same with decoupled weight decay, enough to be seen in 16 bits.
+pub fn decoupled(h: Hyperparameters) -> Hyperparameters {
+    Hyperparameters { weight_decay: 0.3, decoupled_weight_decay: true, ..h }
 }
