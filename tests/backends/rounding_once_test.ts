@@ -124,7 +124,7 @@ Deno.test("NaN, infinities and zeros come out as of two roundings", () => {
   }
 });
 
-const PLAIN: Lines = { momentum: "none", decay: false, nesterov: false, sign: false };
+const PLAIN: Lines = { momentum: "none", decay: "none", nesterov: false, sign: false };
 
 Deno.test("WebAssembly that does not fuse rounds the sum of a product once", () => {
   const workspace = new Workspace();

@@ -8,7 +8,7 @@ import { digest, generate } from "../support/golden.ts";
 import { assertNear, fullOptions, inputs, vjpCases } from "../support/vjp_golden.ts";
 
 testOnBackends("going back step by step gives what torch's autograd gives", (backend) => {
-  assertEquals(vjpCases.length, 128);
+  assertEquals(vjpCases.length, 160);
   for (const c of vjpCases) {
     const options = { ...fullOptions(c), backend };
     const { param, grads, buffer, paramCotangent, bufferCotangent } = inputs(c);
@@ -39,6 +39,12 @@ testOnBackends("going back step by step gives what torch's autograd gives", (bac
   }
 });
 
+const FLAGS = [
+  ...[{}, { nesterov: true }, { maximize: true }, { sign: true }],
+  ...[{ decoupledWeightDecay: true }, { decoupledWeightDecay: true, nesterov: true }],
+  { decoupledWeightDecay: true, sign: true, maximize: true },
+];
+
 /** Everything a step depends on, as numbers that can be nudged. */
 interface Point {
   readonly arrays: Readonly<Record<"param" | "grad" | "buffer", Float64Array>>;
@@ -47,7 +53,7 @@ interface Point {
 
 testOnBackends("the derivatives are those of finite differences, in float64", (backend) => {
   for (const first of [true, false]) {
-    for (const flags of [{}, { nesterov: true }, { maximize: true }, { sign: true }]) {
+    for (const flags of FLAGS) {
       const make = (tensor: number) =>
         generate("float64", "ordinary", [77, tensor, 0], 3) as Float64Array;
       const [cp, cb] = [make(4), make(5)];

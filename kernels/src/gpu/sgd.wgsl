@@ -9,8 +9,8 @@
 alias Element = f32;
 
 // The options of the groups of this dispatch: what is off is not compiled.
-override DECAY: bool;
-override SHRINK: bool;
+override DECAY: bool; // weight decay, added to the gradient
+override SHRINK: bool; // decoupled weight decay, taken from the parameter
 override MOMENTUM: bool;
 override NESTEROV: bool;
 override SIGN: bool;
