@@ -80,6 +80,7 @@ function checkShrink(
 ): void {
   const name = type === "float64" ? type : "float32";
   if (lr * weightDecay - 1 <= LARGEST[name]) return;
-  const reason = `weightDecay must be such that a ${name} holds 1 - lr * weightDecay, with lr ${lr}`;
+  const reason =
+    `weightDecay must be such that a ${name} holds 1 - lr * weightDecay, with lr ${lr}`;
   throw outOfRange(step, reason, weightDecay);
 }

@@ -109,7 +109,9 @@ function matchNames(own: readonly string[], saved: readonly string[]): number[] 
 /** The groups of an optimizer as a state dict has them. */
 function describeGroups({ paramGroups }: SGD<Tensor>): ParamGroupStateDict[] {
   let next = 0;
-  return paramGroups.map(({ params, weightDecay, decoupledWeightDecay, momentumBits, ...rest }) => ({
+  return paramGroups.map((
+    { params, weightDecay, decoupledWeightDecay, momentumBits, ...rest },
+  ) => ({
     ...rest,
     weight_decay: weightDecay,
     decoupled_weight_decay: decoupledWeightDecay,

@@ -13,7 +13,8 @@ export const SGD = `
 alias Element = f32;
 
 // The options of the groups of this dispatch: what is off is not compiled.
-override DECAY: bool;
+override DECAY: bool; // weight decay, added to the gradient
+override SHRINK: bool; // decoupled weight decay, taken from the parameter
 override MOMENTUM: bool;
 override NESTEROV: bool;
 override SIGN: bool;
@@ -48,6 +49,7 @@ struct Chunk {
 struct Factors {
     orientation: f32,
     weight_decay: f32,
+    shrink: f32,
     momentum: f32,
     blend: f32,
     negative_lr: f32,
@@ -93,7 +95,10 @@ fn is_first(c: Chunk) -> bool {
 }
 
 fn update(f: Factors, c: Chunk, first: bool, i: u32) {
-    let p = vec4<f32>(data[c.data + i]);
+    var p = vec4<f32>(data[c.data + i]);
+    if SHRINK {
+        p = f.shrink * p;
+    }
     var g = prepare(vec4<f32>(grad[c.grad + i]), c.group);
     g = g * f.orientation; // exact: the factor is 1 or -1
     if DECAY {

@@ -169,7 +169,7 @@ def check_adamw():
             ours.grad, theirs.grad = torch.zeros_like(values), torch.zeros_like(values)
             Decoupled([{"params": [ours], "decoupled_weight_decay": True}],
                       lr=0.1, weight_decay=decay, foreach=False).step()  # fmt: skip
-            torch.optim.AdamW([theirs], lr=0.1, weight_decay=decay, foreach=False).step()
+            torch.optim.AdamW([theirs], lr=0.1, weight_decay=decay, eps=1.0, foreach=False).step()
             assert torch.equal(ours, theirs), (dtype, decay)
 
 
@@ -404,7 +404,7 @@ def decoupled():
         if options.get("weightDecay"):
             yield one_group(family, options | on, sized(len(SPECIAL["float32"]) ** 2), 4, "special")
             yield one_group(family, options | on, sized(4099), 3, "wide")
-            yield one_group(family, options | on, sized(*range(71)), 3)
+            yield one_group(family, options | on, sized(0, 1, 7, 31, 63, 64, 65, 70), 3)
     yield {
         "case": "decoupled and coupled, lr and weight decay changed",
         "family": family, "steps": 20, "tensors": [*sized(19, 20), late, *sized(8)],
