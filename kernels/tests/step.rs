@@ -90,9 +90,9 @@ fn factors_are_rounded_once_from_float64() {
     let odd = Hyperparameters { lr: 1.0 / 3.0, momentum: 0.7, dampening: 0.6, ..PLAIN };
     // Zero as a float32, but not zero: its line is not skipped.
     let tiny = Hyperparameters { momentum: 1e-60, weight_decay: 1e-60, ..PLAIN };
-    // 1 - 0.1 * 0.3 rounds to another float32 than what comes of the rounded numbers.
-    assert_ne!((1.0 - 0.1 * 0.3) as f32, 1.0 - 0.1_f32 * 0.3_f32);
-    let shrunk = Hyperparameters { weight_decay: 0.3, decoupled_weight_decay: true, ..PLAIN };
+    // 1 - 0.1 * 9.7 rounds to another float32 than what comes of the rounded numbers.
+    assert_ne!((1.0 - 0.1 * 9.7) as f32, 1.0 - 0.1_f32 * 9.7_f32);
+    let shrunk = Hyperparameters { weight_decay: 9.7, decoupled_weight_decay: true, ..PLAIN };
     assert_steps(&[257], &[odd, tiny, shrunk]);
 }
 
