@@ -111,12 +111,6 @@ impl<V> Factors<V> {
             negative_lr: f(self.negative_lr),
         }
     }
-
-    /// The factors as a row of a table: orientation, weight decay, shrink, momentum, blend, -lr.
-    pub fn words(self) -> [V; 6] {
-        let Factors { orientation, weight_decay, shrink, momentum, blend, negative_lr } = self;
-        [orientation, weight_decay, shrink, momentum, blend, negative_lr]
-    }
 }
 
 /// What a step does with the weight decay. These are numbers because a loop has one as a constant

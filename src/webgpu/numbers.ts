@@ -7,7 +7,7 @@ import type { Buffer, Queue } from "./api.ts";
 import type { Range } from "./packer.ts";
 
 /** Words of a group's factors and of a request, as the shaders read them. */
-export const FACTORS = 6;
+export const FACTORS = 5;
 
 export const REQUEST = 5;
 
@@ -41,13 +41,13 @@ export class Numbers {
   setGroups(groups: Float64Array, groupCount: number): void {
     const floats = this.#floats;
     for (let group = 0, at = 0; group < groupCount; group++, at += FACTORS) {
-      const f = factorsOf(readGroup(groups, group), Math.fround);
+      const h = readGroup(groups, group);
+      const f = factorsOf(h, Math.fround);
       floats[at] = f.orientation;
-      floats[at + 1] = f.weightDecay;
-      floats[at + 2] = f.shrink;
-      floats[at + 3] = f.momentum;
-      floats[at + 4] = f.blend;
-      floats[at + 5] = f.negativeLr;
+      floats[at + 1] = h.decoupledWeightDecay ? f.shrink : f.weightDecay;
+      floats[at + 2] = f.momentum;
+      floats[at + 3] = f.blend;
+      floats[at + 4] = f.negativeLr;
     }
   }
 

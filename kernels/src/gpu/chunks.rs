@@ -81,7 +81,7 @@ pub struct Bucket {
 }
 
 /// `Factors` of `sgd.wgsl`.
-pub type GroupRow = [f32; 6];
+pub type GroupRow = [f32; 5];
 
 impl Options {
     /// The options that a group has on.
@@ -109,7 +109,9 @@ impl First {
 
 /// A group's factors, each rounded once.
 pub fn group_row(h: &Hyperparameters) -> GroupRow {
-    Factors::new(h, |factor| factor as f32).words()
+    let f = Factors::new(h, |factor| factor as f32);
+    let decay = if h.decoupled_weight_decay { f.shrink } else { f.weight_decay };
+    [f.orientation, decay, f.momentum, f.blend, f.negative_lr]
 }
 
 /// Cuts the slots into chunks of at most `chunk_elements` elements and sorts them by dispatch.
