@@ -22,7 +22,6 @@ export function goBack(
   const t = pullback as unknown as Arrays; // those that are null are not touched
   const buffered = lines.momentum !== "none";
   const later = lines.momentum === "later";
-  const decoupled = lines.decay === "decoupled";
   lanes.fill(0);
   for (let i = from; i < to; i++) {
     const lane = (i - from) % LANES;
@@ -44,12 +43,25 @@ export function goBack(
       lanes[LANES + lane] += (later ? dc * b : 0) + (lines.nesterov ? du * c : 0);
       if (later) lanes[2 * LANES + lane] -= dc * g;
     }
-    lanes[3 * LANES + lane] += (decoupled ? dq : dg) * p;
-    t.dParam[i] = decoupled
-      ? a.mul(f.shrink, dq)
-      : lines.decay === "coupled"
-      ? a.fma(f.weightDecay, dg, dq)
-      : dq;
+    lanes[3 * LANES + lane] += dg * p;
+    t.dParam[i] = lines.decay === "coupled" ? a.fma(f.weightDecay, dg, dq) : dq;
     t.dGrad[i] = a.mul(f.orientation, dg);
+  }
+  if (lines.decay === "decoupled") goBackThroughDecay(f, t, from, to, lanes);
+}
+
+/** Replaces what depends on decoupled weight decay, which does not depend on the gradient. */
+function goBackThroughDecay(
+  f: Factors<number>,
+  t: Arrays,
+  from: number,
+  to: number,
+  lanes: Float64Array,
+): void {
+  lanes.fill(0, 3 * LANES);
+  for (let i = from; i < to; i++) {
+    const dq = t.paramCotangent[i];
+    lanes[3 * LANES + (i - from) % LANES] += dq * t.param[i];
+    t.dParam[i] = a.mul(f.shrink, dq);
   }
 }
