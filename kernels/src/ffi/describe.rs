@@ -2,8 +2,8 @@
 
 use super::layout::{
     ABI, CallRow, DEVICE, DEVICE_DTYPES, FLAG_DECOUPLED, FLAG_MAXIMIZE, FLAG_NESTEROV, FLAG_SIGN,
-    FLAG_ZERO, FORMAT_BITS, GroupRow, RequestRow, Row, STATE_BITS, SparseRow, ViewRow, VjpRow, WORD,
-    device_dtype, dtype, format, state,
+    FLAG_ZERO, FORMAT_BITS, GroupRow, RequestRow, Row, STATE_BITS, SparseRow, ViewRow, VjpRow,
+    WORD, device_dtype, dtype, format, state,
 };
 use super::pointers::write_text;
 use crate::error::Error;

@@ -87,12 +87,7 @@ impl Options {
     /// The options that a group has on.
     pub fn of(h: &Hyperparameters) -> Self {
         let momentum = h.momentum != 0.0;
-        Options {
-            decay: h.decay(),
-            momentum,
-            nesterov: momentum && h.nesterov,
-            sign: h.sign,
-        }
+        Options { decay: h.decay(), momentum, nesterov: momentum && h.nesterov, sign: h.sign }
     }
 }
 
