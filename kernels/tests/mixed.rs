@@ -13,7 +13,7 @@ use descent_kernels::rule::Hyperparameters;
 use descent_kernels::step::{self, Call, Plan, Tensor};
 use formats::Eight;
 use half::bf16;
-use options::{DAMPED, FULL, PLAIN, decoupled, run};
+use options::{DAMPED, FULL, PLAIN, run};
 use stored::Form::{Bf16, Bf16Master, F16, F16Master, F32, Split, Split24};
 use stored::{Form, Grad, NEUTRAL, Options, PAIRS, SOURCE, Stored, bits};
 
@@ -22,6 +22,7 @@ fn every_storage_gives_the_bits_of_the_rule_and_of_its_format() {
     let lengths = [1, 31, 32, 33, 64, 95, 199, 1030];
     let clipped = Options { clear: true, scale: 0.3, coefficient: 0.7, limit: 0.125, ..NEUTRAL };
     let sign = Hyperparameters { sign: true, ..DAMPED };
+    let decoupled = |h| Hyperparameters { weight_decay: 0.3, decoupled_weight_decay: true, ..h };
     let cases = [
         (FULL, NEUTRAL),
         (DAMPED, clipped),

@@ -40,8 +40,3 @@ pub fn run(
     let plan = Plan::new(&[(*h, coefficient)], call);
     step::step(&mut [tensor][..], &plan, config).unwrap();
 }
-
-/// The same with decoupled weight decay, enough to be seen in 16 bits.
-pub fn decoupled(h: Hyperparameters) -> Hyperparameters {
-    Hyperparameters { weight_decay: 0.3, decoupled_weight_decay: true, ..h }
-}
