@@ -12,7 +12,7 @@
 //! use ndarray::array;
 //!
 //! let plain = Hyperparameters {
-//!     lr: 0.5, momentum: 0.0, dampening: 0.0, weight_decay: 0.0,
+//!     lr: 0.5, momentum: 0.0, dampening: 0.0, weight_decay: 0.0, decoupled_weight_decay: false,
 //!     nesterov: false, maximize: false, sign: false,
 //! };
 //! let plan = Plan::new(&[(plain, 1.0)], &Call::NEUTRAL);

@@ -104,7 +104,7 @@ export const GPU_SYMBOLS = {
 export type GpuSymbols = NativeCalls<typeof GPU_SYMBOLS>;
 
 /** The interface's number; a library with another one is refused. */
-export const ABI = 7;
+export const ABI = 8;
 
 /**
  * `int32_t descent_norm(const uint64_t *rows, uint32_t row_count, uint32_t from, uint32_t to,

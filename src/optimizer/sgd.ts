@@ -93,7 +93,7 @@ export interface ParameterStateView<T extends Tensor = FloatArray> {
  * momentum buffer:
  *
  * ```text
- * g <- g + weightDecay * p
+ * g <- g + weightDecay * p                    (decoupled: p <- (1 - lr * weightDecay) * p instead)
  * b <- momentum * b + (1 - dampening) * g     (b <- g at a parameter's first step)
  * u <- nesterov ? g + momentum * b : b        (u <- g without momentum)
  * u <- sign ? sign(u) : u

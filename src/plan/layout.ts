@@ -86,6 +86,8 @@ export const FLAG_MAXIMIZE = 2;
 
 export const FLAG_SIGN = 4;
 
+export const FLAG_DECOUPLED = 8;
+
 /** The row that says what a step does to gradients on their way into the rule. */
 export type CallRow = Float64Array<ArrayBuffer>;
 
@@ -194,7 +196,8 @@ export function writeGroup(rows: Float64Array, at: number, h: Readonly<RuleOptio
   rows[at + DAMPENING] = h.dampening;
   rows[at + WEIGHT_DECAY] = h.weightDecay;
   rows[at + GROUP_FLAGS] = (h.nesterov ? FLAG_NESTEROV : 0) |
-    (h.maximize ? FLAG_MAXIMIZE : 0) | (h.sign ? FLAG_SIGN : 0);
+    (h.maximize ? FLAG_MAXIMIZE : 0) | (h.sign ? FLAG_SIGN : 0) |
+    (h.decoupledWeightDecay ? FLAG_DECOUPLED : 0);
   rows[at + COEFFICIENT] = 1;
 }
 
@@ -210,6 +213,7 @@ export function readGroup(rows: Float64Array, group: number): RuleOptions {
     nesterov: (flags & FLAG_NESTEROV) !== 0,
     maximize: (flags & FLAG_MAXIMIZE) !== 0,
     sign: (flags & FLAG_SIGN) !== 0,
+    decoupledWeightDecay: (flags & FLAG_DECOUPLED) !== 0,
   };
 }
 

@@ -113,6 +113,8 @@ export interface ParamGroupStateDict {
   differentiable?: boolean;
   /** Sign-SGD. @default {false} */
   sign?: boolean;
+  /** Decoupled weight decay; it is there only where it is on. @default {false} */
+  decoupled_weight_decay?: boolean;
   /** The learning rate that schedules start from, once a scheduler was made. @default {lr} */
   initial_lr?: number;
   /** The bits of each element of momentum: 8, or absent for float32. @default {32} */
@@ -139,6 +141,7 @@ export const KEYS: Readonly<Record<keyof GroupValues, string>> = {
   foreach: "foreach",
   differentiable: "differentiable",
   sign: "sign",
+  decoupledWeightDecay: "decoupled_weight_decay",
   initialLr: "initial_lr",
   momentumBits: "momentum_bits",
 };

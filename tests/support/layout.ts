@@ -51,6 +51,7 @@ export function layout() {
       nesterov: tables.FLAG_NESTEROV,
       maximize: tables.FLAG_MAXIMIZE,
       sign: tables.FLAG_SIGN,
+      decoupled: tables.FLAG_DECOUPLED,
     },
     callRow: {
       words: tables.CALL_ROW,

@@ -286,6 +286,7 @@ testOn("cpu", "a configuration is JSON, and makes an equal optimizer", (tf) => {
   const average = new class Average {}();
   const options = {
     ...{ lr: 0.1, momentum: 0.9, weightDecay: 0.01, nesterov: true, foreach: null, seed: 3 },
+    decoupledWeightDecay: true,
     ...{ memory: "view" as const, stepOptions: { maxNorm: Infinity, average } },
   };
   const config = new DescentOptimizer(tf, options).getConfig();

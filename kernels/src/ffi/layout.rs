@@ -5,7 +5,7 @@
 use crate::rule::Hyperparameters;
 
 /// Changes with every change of a signature or of a table's layout.
-pub const ABI: u32 = 7;
+pub const ABI: u32 = 8;
 
 /// Bytes of a word: what tables are made of.
 pub const WORD: usize = size_of::<u64>();
@@ -155,6 +155,7 @@ pub struct GroupRow {
 pub const FLAG_NESTEROV: u32 = 1;
 pub const FLAG_MAXIMIZE: u32 = 2;
 pub const FLAG_SIGN: u32 = 4;
+pub const FLAG_DECOUPLED: u32 = 8;
 
 impl GroupRow {
     /// Whether its steps need a momentum buffer.
@@ -175,6 +176,7 @@ impl GroupRow {
             nesterov: flags & FLAG_NESTEROV != 0,
             maximize: flags & FLAG_MAXIMIZE != 0,
             sign: flags & FLAG_SIGN != 0,
+            decoupled_weight_decay: flags & FLAG_DECOUPLED != 0,
         }
     }
 }
