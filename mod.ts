@@ -8,6 +8,7 @@
  * | --- | --- |
  * | {@linkcode SGD} | the optimizer: parameter groups, momentum, steps with options, state |
  * | {@linkcode sgd} | one step on lists of arrays, without an optimizer |
+ * | {@linkcode WeightAverage} | averages of weights over the steps |
  * | {@linkcode GradScaler}, {@linkcode clipGradNorm} | mixed precision and clipping |
  * | {@linkcode BFloat16Array} | bfloat16 parameters |
  * | {@linkcode sgdVjp} | the derivatives of one step; {@linkcode SGD.backward} has those of many |
@@ -67,6 +68,9 @@ export type { ParamGroupOptions } from "./src/optimizer/param_groups.ts";
 export type { Rounding, RoundingOptions } from "./src/core/rounding.ts";
 export type { StepOptions } from "./src/step/options.ts";
 export type { StepReport } from "./src/step/clipping.ts";
+export { WeightAverage } from "./src/step/weight_average.ts";
+export type { WeightAverageOptions } from "./src/step/weight_average.ts";
+export type { AveragedParameter } from "./src/step/averaged.ts";
 
 // Parameters and their arrays.
 export { BFloat16Array } from "./src/core/bfloat16.ts";
@@ -103,6 +107,7 @@ export type {
   Progress,
   SaveStateOptions,
   Stateful,
+  StatefulAverage,
   StatefulScaler,
   StatefulScheduler,
 } from "./src/checkpoint/checkpoint.ts";
@@ -110,6 +115,7 @@ export { decodeStateDict, encodeStateDict } from "./src/checkpoint/encoding.ts";
 export { CheckpointError } from "./src/checkpoint/errors.ts";
 export type { LoadStateDictOptions, LoadStateDictReport } from "./src/state/apply.ts";
 export type { StateDictOptions } from "./src/state/take.ts";
+export type { WeightAverageStateDict } from "./src/state/weight_average.ts";
 export type {
   GradScalerStateDict,
   LRSchedulerStateDict,

@@ -12,6 +12,8 @@ import { checkStateDict } from "../state/dict.ts";
 import type { StateDict } from "../state/dict.ts";
 import type { GradScalerStateDict, LRSchedulerStateDict } from "../state/extras.ts";
 import { stateSourceOf } from "../state/source.ts";
+import { averageSourceOf } from "../state/weight_average.ts";
+import type { WeightAverageStateDict } from "../state/weight_average.ts";
 import { checkStateDictOptions } from "../state/take.ts";
 import type { StateDictOptions } from "../state/take.ts";
 import { explain, removeStaleTemporaries, replaceFile } from "./atomic_file.ts";
@@ -52,6 +54,8 @@ export interface SaveStateOptions extends LoadStateOptions {
   scheduler?: StatefulScheduler;
   /** A `GradScaler` whose state goes into the file too, as `grad_scaler`. */
   scaler?: StatefulScaler;
+  /** A `WeightAverage` whose state goes into the file too, as `weight_average`. */
+  average?: StatefulAverage;
   /** Notes of the caller's own, such as the epoch. */
   metadata?: Readonly<Record<string, string>>;
 }
@@ -84,6 +88,16 @@ export interface StatefulScheduler {
 export interface StatefulScaler {
   /** Its state. */
   stateDict(): GradScalerStateDict;
+}
+
+/**
+ * An average of weights, as far as saving it goes.
+ *
+ * @category Checkpoints
+ */
+export interface StatefulAverage {
+  /** Its state. */
+  stateDict(): WeightAverageStateDict;
 }
 
 /**
@@ -132,17 +146,25 @@ export async function saveState(
 ): Promise<void> {
   checkFiles("save the state", "use encodeStateDict and write its bytes");
   checkOptions(options, [
-    ...["parameters", "momentum", "scheduler", "scaler", "metadata", "onProgress"],
+    ...["parameters", "momentum", "scheduler", "scaler", "average", "metadata", "onProgress"],
   ]);
   const { onProgress, metadata, parameters, momentum } = options;
   const file = toPath(path);
   const lr_scheduler = stateOf("scheduler", options.scheduler);
   const grad_scaler = stateOf("scaler", options.scaler);
-  const others = { ...(lr_scheduler && { lr_scheduler }), ...(grad_scaler && { grad_scaler }) };
+  const average = readAverage(options.average);
+  const others = {
+    ...(lr_scheduler && { lr_scheduler }),
+    ...(grad_scaler && { grad_scaler }),
+    ...(average && { weight_average: average.dict }),
+  };
   const { dict, check } = await read(source, { parameters, momentum });
   const notes = metadata === undefined ? {} : { metadata };
   const layout = layOutState({ ...dict, ...others, ...notes });
-  const pieces = piecesOf(layout, check);
+  const pieces = piecesOf(layout, () => {
+    check();
+    average?.check();
+  });
   await replaceFile(file, (out) => writeAll(out, pieces, layout.size, onProgress));
 }
 
@@ -242,6 +264,21 @@ async function read(source: unknown, options: StateDictOptions) {
     );
   };
   return { dict: await live.dict(options), check };
+}
+
+/** The state of an average, which shares its arrays, and what makes sure that it still is its state. */
+function readAverage(average: StatefulAverage | undefined) {
+  if (average === undefined) return undefined;
+  const live = typeof average === "object" && average !== null ? averageSourceOf(average) : undefined;
+  if (live === undefined) return { dict: stateOf("average", average)!, check: () => {} };
+  const [dict, before] = [live.dict(), live.revision()];
+  const check = () => {
+    if (live.revision() === before) return;
+    throw new Error(
+      cannot("save the state", "the average has changed meanwhile", "await saveState"),
+    );
+  };
+  return { dict, check };
 }
 
 /** A dict that was given: as it is, but for its momentum. */

@@ -104,7 +104,7 @@ export const GPU_SYMBOLS = {
 export type GpuSymbols = NativeCalls<typeof GPU_SYMBOLS>;
 
 /** The interface's number; a library with another one is refused. */
-export const ABI = 7;
+export const ABI = 8;
 
 /**
  * `int32_t descent_norm(const uint64_t *rows, uint32_t row_count, uint32_t from, uint32_t to,
@@ -165,6 +165,14 @@ export const SYMBOLS = {
    */
   descent_sparse_step: {
     parameters: ["buffer", "u32", "u32", "u32", "buffer", "u32"],
+    result: "i32",
+  },
+  /**
+   * `int32_t descent_average(const uint64_t *rows, uint32_t row_count, uint32_t from, uint32_t to,
+   * const uint64_t *averages, double weight, double divisor)`
+   */
+  descent_average: {
+    parameters: ["buffer", "u32", "u32", "u32", "buffer", "f64", "f64"],
     result: "i32",
   },
   descent_norm: NORM,

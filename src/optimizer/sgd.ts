@@ -15,6 +15,7 @@ import { cannot, checkObject } from "../core/validate.ts";
 import { goBackThrough } from "../differentiable/backward.ts";
 import type { BackwardOptions, BackwardResult, Cotangents } from "../differentiable/backward.ts";
 import { checkRecordSteps, Recorder } from "../differentiable/recorder.ts";
+import { registerMasters } from "../plan/masters.ts";
 import type { ParameterState } from "../plan/state_arrays.ts";
 import { applyStateDict } from "../state/apply.ts";
 import type { LoadStateDictOptions, LoadStateDictReport } from "../state/apply.ts";
@@ -465,6 +466,7 @@ export class SGD<T extends Tensor = FloatArray> {
       const known = () => plan.parameters;
       const added = createGroups(members, this.#defaults, known, this.#names, rounding);
       plan.add(added);
+      if (this.#precision.masterWeights !== false) registerMasters(plan, plan.parameters);
       this.#names = [this.#names, ...added.map(({ names }) => names)].flat();
       if (this.#groups.some(isScheduled)) {
         for (const { group } of added) holdBase(group);

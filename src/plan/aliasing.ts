@@ -14,6 +14,7 @@ import type { NamedSpan, Spans } from "../memory/overlap.ts";
 import { isObject } from "../memory/slab.ts";
 import type { StateArray } from "../memory/slab.ts";
 import type { Addends } from "./addends.ts";
+import type { RowAverages } from "./averages.ts";
 import { BUFFER, DATA, GRAD, MASTER, readWord, ROW } from "./layout.ts";
 import type { SparseTable } from "./sparse.ts";
 import type { TensorTable } from "./tensor_table.ts";
@@ -277,15 +278,18 @@ function forEachTensor(
 
 /**
  * The memory of the tensors that a step reads or writes, measured when an array has changed, or there
- * are gradients that it adds to its own.
+ * are gradients that it adds to its own or averages of parameters that it leaves alone.
  */
-export function memoryIn(tables: Tables & { readonly addends: Addends }): Memory {
-  const { addends, table: { changes } } = tables;
+export function memoryIn(
+  tables: Tables & { readonly addends: Addends; readonly average: RowAverages | null },
+): Memory {
+  const { addends, average, table: { changes } } = tables;
   const known = changes.memory;
-  if (known !== null && isCurrent(known) && addends.count === 0) return known;
-  const tensors: Tensor[] = [...addends.arrays];
+  const others = [...addends.arrays, ...average?.resting ?? []];
+  if (known !== null && isCurrent(known) && others.length === 0) return known;
+  const tensors: Tensor[] = [...others];
   forEachTensor(tables, (tensor) => tensors.push(tensor));
-  if (addends.count > 0) return measureMemory(tensors);
+  if (others.length > 0) return measureMemory(tensors);
   const memory = measureMemory(tensors);
   changes.keepMemory(memory);
   return memory;

@@ -18,11 +18,12 @@ import { hasLocks } from "../memory/locks.ts";
 import type { Allocator } from "../memory/slab.ts";
 import { Addends } from "./addends.ts";
 import type { GradientLists } from "./addends.ts";
+import type { RowAverages } from "./averages.ts";
 import { AliasChecker, assertAllUnlocked, checkNoDataAlias } from "./aliasing.ts";
 import { findDetached, findDetachedSparse } from "./attached.ts";
 import { GroupTable } from "./group_table.ts";
 import type { Group } from "./group_table.ts";
-import { CALL_ROW, FIRST, readGroup, ROW, writeCall } from "./layout.ts";
+import { CALL_ROW, FIRST, readGroup, ROW, writeAverages, writeCall } from "./layout.ts";
 import type { CallOptions, CallRow } from "./layout.ts";
 import { BEGAN_DENSE, BEGAN_SPARSE } from "./marks.ts";
 import { RowView } from "./row_view.ts";
@@ -49,6 +50,8 @@ export class Plan {
   isRandom = false;
   /** What the current step adds to its gradients. */
   readonly addends: Addends;
+  /** The averages that the current step updates; null for most steps. */
+  average: RowAverages | null = null;
   /** The sparse gradients of the current step, of rows whose gradient kind is `"sparse"`. */
   readonly sparse = new SparseTable();
 
@@ -237,7 +240,14 @@ export class Plan {
     const { count, words } = this.addends;
     const address = count === 0 ? 0 : this.#address(new Uint32Array(words.buffer));
     writeCall(this.callRow, request, this.#precision.random, { address, count });
+    writeAverages(this.callRow, this.#averageTable());
     if (coefficients !== null) this.#groupTable.writeCoefficients(coefficients);
+  }
+
+  #averageTable() {
+    const { average } = this;
+    if (average === null || average.count === 0) return undefined;
+    return { address: this.#address(average.halves), ...average.update };
   }
 
   /**
@@ -339,7 +349,8 @@ export class Plan {
    */
   checkAttached(): void {
     const detached = findDetached(this.table) ??
-      findDetachedSparse(this, nameValues) ?? this.addends.findDetached();
+      findDetachedSparse(this, nameValues) ?? this.addends.findDetached() ??
+      (this.average === null ? null : this.average.findDetached());
     if (detached === null) return;
     throw new TypeError(
       cannot("step", `the buffer of ${detached} was detached or resized since it was checked`),
