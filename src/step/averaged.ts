@@ -61,7 +61,7 @@ export function readAveraged(params: unknown, backend: Backend): Averaged[] {
     seen.add(parameter);
     return describe(parameter, index);
   });
-  checkApart(read.map(({ data }) => data), read.map(({ name }, i) => label({ name }, i)), backend);
+  checkApart(read, read.map(({ data }) => data), backend);
   const averages = allocate(read.map(({ dtype, length }) => [typeOfAverage(dtype), length]), backend);
   return read.map(({ data: _, ...rest }, i) => ({ ...rest, average: averages[i] }));
 }
@@ -99,10 +99,10 @@ export function typeOfAverage(dtype: Dtype): WideDtype {
   return isSixteenBit(dtype) ? FLOAT32 : dtype as WideDtype;
 }
 
-/** Refuses arrays that share memory: values that are swapped are written. */
-function checkApart(
+/** Refuses data that share memory: where values are swapped they are written. */
+export function checkApart(
+  list: readonly { readonly name?: string }[],
   arrays: readonly HostArray[],
-  names: readonly string[],
   { address }: Backend,
 ): void {
   const spans = createSpans(arrays.length);
@@ -111,10 +111,10 @@ function checkApart(
     spans.starts[i] = address(array);
     spans.ends[i] = spans.starts[i] + byteLengthOf(array);
   });
-  const list = Array.from(spans.starts, (start, i) => {
-    return { start, end: spans.ends[i], name: `data of ${names[i]}` };
+  const named = Array.from(spans.starts, (start, i) => {
+    return { start, end: spans.ends[i], name: nameArray(list[i], i, "data") };
   });
-  new Written(spans, () => list); // throws
+  new Written(spans, () => named); // throws
 }
 
 /** Zeros of some types and lengths, in as few blocks of memory as there can be. */

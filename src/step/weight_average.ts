@@ -20,7 +20,7 @@ import { MasterFinder } from "../plan/masters.ts";
 import type { Plan } from "../plan/plan.ts";
 import { registerAverageSource } from "../state/weight_average.ts";
 import type { WeightAverageStateDict } from "../state/weight_average.ts";
-import { datasOf, readAveraged, termOf } from "./averaged.ts";
+import { checkApart, datasOf, readAveraged, termOf } from "./averaged.ts";
 import type { Averaged, AveragedParameter } from "./averaged.ts";
 import { matchAverages } from "./average_match.ts";
 import { BoundAverage } from "./bound_average.ts";
@@ -165,6 +165,7 @@ export class WeightAverage {
   swap(): void {
     this.#checkHeld("swap the average");
     const datas = datasOf(this.#list);
+    checkApart(this.#list, datas, this.#backend);
     if (this.#swapped === null) this.#swapped = swapIn(this.#list, datas);
     else {
       swapOut(this.#list, this.#swapped, datas);

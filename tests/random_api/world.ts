@@ -1,7 +1,13 @@
 /** One backend's half of a case: parameters, optimizers that step them, and what is known of them. */
 
 import { GradScaler, SGD } from "@descent/sgd";
-import type { BackendName, HostArray, SGDOptions, SparseGrad } from "@descent/sgd";
+import type {
+  BackendName,
+  HostArray,
+  SGDOptions,
+  SparseGrad,
+  WeightAverage,
+} from "@descent/sgd";
 import { isArray, KINDS, Memory, someLength } from "./arrays.ts";
 import type { Kind } from "./arrays.ts";
 import { hostile } from "./hostile.ts";
@@ -29,6 +35,7 @@ export interface World {
   readonly memory: Memory;
   readonly members: Member[];
   readonly optimizers: SGD[];
+  readonly averages: WeightAverage[];
   readonly scaler: GradScaler;
   /** What was tried within an operation, and how it went. */
   readonly notes: unknown[];
@@ -70,6 +77,7 @@ export function makeWorld(random: Random, backend: BackendName): World {
     memory,
     members,
     optimizers,
+    averages: [],
     scaler,
     notes: [],
     disturbed: false,
