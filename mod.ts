@@ -26,6 +26,7 @@
  *
  * Guides: [SGD](https://github.com/descent/sgd/blob/main/docs/sgd.md),
  * [for people who know PyTorch](https://github.com/descent/sgd/blob/main/docs/torch.md),
+ * [averaged weights](https://github.com/descent/sgd/blob/main/docs/averages.md),
  * [mixed precision](https://github.com/descent/sgd/blob/main/docs/mixed-precision.md),
  * [16-bit types](https://github.com/descent/sgd/blob/main/docs/16-bit.md),
  * [asynchronous steps](https://github.com/descent/sgd/blob/main/docs/async.md),

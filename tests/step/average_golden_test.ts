@@ -66,7 +66,7 @@ testOnBackends("an average that a step updates has torch's bits", (backend) => {
       it,
       run(it, backend, (average, w) => {
         w.grad ??= w.data.slice().fill(0);
-        const optimizer = optimizers.get(w) ?? new SGD([w], { lr: 0, backend });
+        const optimizer = optimizers.get(w) ?? new SGD<FloatArray>([w], { lr: 0, backend });
         optimizers.set(w, optimizer);
         optimizer.step({ average });
       }),

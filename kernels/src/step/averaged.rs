@@ -117,7 +117,7 @@ impl Averageable for Mixed<'_> {
     }
 }
 
-impl<H, B, T> Averageable for Summed<'_, Slot<'_, H, B, T>>
+impl<'a, H, B, T> Averageable for Summed<'a, Slot<'_, H, B, T>>
 where
     H: Element<T> + Stored + Kind,
     B: Element<T>,
@@ -125,11 +125,11 @@ where
 {
     type Wide = H::Computed;
     type Part<'b>
-        = Summed<'b, Slot<'b, H, B, T>>
+        = Summed<'a, Slot<'b, H, B, T>>
     where
         Self: 'b;
 
-    fn reborrow(&mut self) -> Self::Part<'_> {
+    fn reborrow(&mut self) -> Summed<'a, Slot<'_, H, B, T>> {
         Summed { tensor: Slot::reborrow(&mut self.tensor), addends: self.addends }
     }
 
@@ -142,14 +142,14 @@ where
     }
 }
 
-impl Averageable for Summed<'_, Mixed<'_>> {
+impl<'a> Averageable for Summed<'a, Mixed<'_>> {
     type Wide = f32;
     type Part<'b>
-        = Summed<'b, Mixed<'b>>
+        = Summed<'a, Mixed<'b>>
     where
         Self: 'b;
 
-    fn reborrow(&mut self) -> Self::Part<'_> {
+    fn reborrow(&mut self) -> Summed<'a, Mixed<'_>> {
         Summed { tensor: Mixed::reborrow(&mut self.tensor), addends: self.addends }
     }
 
