@@ -269,7 +269,9 @@ async function read(source: unknown, options: StateDictOptions) {
 /** The state of an average, which shares its arrays, and what makes sure that it still is its state. */
 function readAverage(average: StatefulAverage | undefined) {
   if (average === undefined) return undefined;
-  const live = typeof average === "object" && average !== null ? averageSourceOf(average) : undefined;
+  const live = typeof average === "object" && average !== null
+    ? averageSourceOf(average)
+    : undefined;
   if (live === undefined) return { dict: stateOf("average", average)!, check: () => {} };
   const [dict, before] = [live.dict(), live.revision()];
   const check = () => {

@@ -28,6 +28,11 @@ export interface RowAverages {
   /** The name of an array that has been detached since it was checked; null if there is none. */
   findDetached(): string | null;
   /**
+   * Updates the averages that the pass of the step does not, once: those of parameters that the step does
+   * not write, and on a backend whose pass updates none, of all when it has been taken.
+   */
+  updateLate(): void;
+  /**
    * The step has been taken: updates what its pass has not.
    *
    * @param isWhole Whether the pass has updated the averages of resting rows, too.

@@ -53,7 +53,9 @@ export function checkAverageDict(dict: unknown): CheckedAverages {
   const keys = Object.keys(entries);
   const checked = keys.map((_, i) => {
     const what = `${WHAT}.averages["${i}"]`;
-    if (!Object.hasOwn(entries, String(i))) throw wrong(what, "there, as keys count from 0", undefined);
+    if (!Object.hasOwn(entries, String(i))) {
+      throw wrong(what, "there, as keys count from 0", undefined);
+    }
     return checkAverage(asObject(entries[i], what), what);
   });
   checkNameCount(names, checked.length);

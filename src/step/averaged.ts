@@ -62,7 +62,10 @@ export function readAveraged(params: unknown, backend: Backend): Averaged[] {
     return describe(parameter, index);
   });
   checkApart(read, read.map(({ data }) => data), backend);
-  const averages = allocate(read.map(({ dtype, length }) => [typeOfAverage(dtype), length]), backend);
+  const averages = allocate(
+    read.map(({ dtype, length }) => [typeOfAverage(dtype), length]),
+    backend,
+  );
   return read.map(({ data: _, ...rest }, i) => ({ ...rest, average: averages[i] }));
 }
 
@@ -140,11 +143,11 @@ function allocate(
   return views;
 }
 
-/** The data of all parameters, which whoever owns them may have replaced by anything. */
-export function datasOf(list: readonly Averaged[]): HostArray[] {
-  const datas = list.map((averaged, i) => dataOf(averaged, i));
-  datas.forEach((data, i) => { // a getter may have detached one
-    if (!isFixed(data)) checkData(list[i], data, i);
+/** The data of parameters by their numbers, which whoever owns them may have replaced by anything. */
+export function datasOf(list: readonly (readonly [number, Averaged])[]): HostArray[] {
+  const datas = list.map(([index, averaged]) => dataOf(averaged, index));
+  list.forEach(([index, averaged], i) => { // a getter may have detached one
+    if (!isFixed(datas[i])) checkData(averaged, datas[i], index);
   });
   return datas;
 }

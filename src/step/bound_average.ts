@@ -7,11 +7,11 @@ import { isSixteenBit } from "../core/dtype.ts";
 import type { FloatArray, HostArray } from "../core/host_array.ts";
 import { lengthOf } from "../core/intrinsics.ts";
 import { nameArray } from "../core/parameter.ts";
-import { cannot } from "../core/validate.ts";
 import { assertUnlocked, hasLocks } from "../memory/locks.ts";
 import type { AverageUpdate, RowAverages } from "../plan/averages.ts";
 import { SKIP, stateOf, writeWord } from "../plan/layout.ts";
 import { masterAt, MasterFinder, rowsOf } from "../plan/masters.ts";
+import type { Master } from "../plan/masters.ts";
 import type { Plan } from "../plan/plan.ts";
 import { checkData, datasOf, termOf } from "./averaged.ts";
 import type { Averaged } from "./averaged.ts";
@@ -59,7 +59,7 @@ export class BoundAverage implements RowAverages {
     this.halves = new Uint32Array(buffer, offset);
     const rows = rowsOf(plan);
     const others = [...list.entries()].filter(([, { parameter }]) => !rows.has(parameter));
-    const datas = datasOf(others.map(([, averaged]) => averaged));
+    const datas = datasOf(others);
     others.forEach(([index, averaged], i) => {
       this.#late.push({ averaged, index, row: undefined, data: datas[i] });
     });
@@ -107,20 +107,29 @@ export class BoundAverage implements RowAverages {
     return row < 0 ? null : table.name(row, "data");
   }
 
-  finish(isWhole: boolean): void {
-    const name = this.findDetached();
-    if (name !== null) {
-      throw new Error(cannot("update the average", `${name} was detached while the step ran`));
-    }
-    if (!isWhole && this.resting.length > 0) updateResting(this.#plan, this);
+  updateLate(): void {
     const masters = new MasterFinder();
-    const terms = this.#late.map(({ averaged, index, row, data }): AverageTerm => {
+    const terms = this.#late.splice(0).map((late): AverageTerm => {
+      const { averaged, index, row, data } = late;
       const master = row === undefined
         ? masters.find(averaged.parameter, data)
-        : masterAt(this.#plan, row, data);
+        : this.#masterAt(row, data);
       return termOf(averaged, index, data, master);
     });
     updateAverages(this.#backend, terms, this.update);
+  }
+
+  /** What has been stepped in the place of the data, also if the step has made it. */
+  #masterAt(row: number, data: HostArray): Master {
+    const { table, halves } = this.#plan;
+    return stateOf(halves, row) === SKIP
+      ? masterAt(this.#plan, row, data)
+      : { weight: table.masterAt(row), correction: table.correctionAt(row) };
+  }
+
+  finish(isWhole: boolean): void {
+    if (!isWhole && this.resting.length > 0) updateResting(this.#plan, this);
+    this.updateLate();
     this.#onFinish();
   }
 }

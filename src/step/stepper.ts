@@ -219,7 +219,9 @@ export class Stepper {
     plan.writeCall(request, report.clipCoefficients);
     plan.begin();
     const asked = request === NEUTRAL_REQUEST ? null : request;
-    return { report, ...await stepRowsAsync(this.#backend, plan, 0, plan.table.count, asked) };
+    const running = stepRowsAsync(this.#backend, plan, 0, plan.table.count, asked);
+    if (plan.average !== null) plan.average.updateLate(); // before any of the user's code can run
+    return { report, ...await running };
   }
 
   /** A report that does not come, for whatever went wrong before, leaves open whether the step was taken. */

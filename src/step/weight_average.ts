@@ -102,7 +102,9 @@ export class WeightAverage {
    * @throws {Error} If backend `"cpu"` is requested and not available.
    */
   constructor(
-    params: Iterable<AveragedParameter> | Iterable<{ readonly params: Iterable<AveragedParameter> }>,
+    params:
+      | Iterable<AveragedParameter>
+      | Iterable<{ readonly params: Iterable<AveragedParameter> }>,
     options: WeightAverageOptions,
   ) {
     checkOptions(options, OPTIONS);
@@ -164,7 +166,7 @@ export class WeightAverage {
    */
   swap(): void {
     this.#checkHeld("swap the average");
-    const datas = datasOf(this.#list);
+    const datas = datasOf([...this.#list.entries()]);
     checkApart(this.#list, datas, this.#backend);
     if (this.#swapped === null) this.#swapped = swapIn(this.#list, datas);
     else {
@@ -259,7 +261,7 @@ export class WeightAverage {
 
   /** Updates all averages, outside of a step. */
   #run(update: AverageUpdate): void {
-    const datas = datasOf(this.#list);
+    const datas = datasOf([...this.#list.entries()]);
     const masters = new MasterFinder();
     const terms = this.#list.map((averaged, i) =>
       termOf(averaged, i, datas[i], masters.find(averaged.parameter, datas[i]))

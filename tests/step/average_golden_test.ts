@@ -2,7 +2,7 @@
 
 import { assertEquals } from "@std/assert";
 import { SGD, WeightAverage } from "@descent/sgd";
-import type { BackendName, FloatArray } from "@descent/sgd";
+import type { BackendName, FloatArray, Parameter } from "@descent/sgd";
 import { testOnBackends } from "../support/backends.ts";
 import { digest, generate, toHex } from "../support/golden.ts";
 import type { DtypeName, Result } from "../support/golden.ts";
@@ -66,7 +66,8 @@ testOnBackends("an average that a step updates has torch's bits", (backend) => {
       it,
       run(it, backend, (average, w) => {
         w.grad ??= w.data.slice().fill(0);
-        const optimizer = optimizers.get(w) ?? new SGD<FloatArray>([w], { lr: 0, backend });
+        const optimizer = optimizers.get(w) ??
+          new SGD<FloatArray>([w as Parameter], { lr: 0, backend });
         optimizers.set(w, optimizer);
         optimizer.step({ average });
       }),

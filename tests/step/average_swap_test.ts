@@ -68,37 +68,47 @@ testOnBackends("a swapped average refuses everything but swapping back", (backen
   average.update();
 });
 
-testOnBackends("an average without updates has the first values, and the first update copies", (backend) => {
-  const w = { data: new Float32Array([1, 2]) };
-  for (const decay of [0.999, "mean"] as const) {
-    w.data.set([1, 2]);
-    const average = new WeightAverage([w], { decay, backend });
-    w.data.set([3, 4]);
-    assertEquals(average.stateDict(), {
-      n_averaged: 0,
-      averages: { 0: { data: new Float32Array([1, 2]) } },
-    });
-    average.update();
-    assertEquals(average.stateDict().averages[0].data, new Float32Array([3, 4]));
-  }
-});
-
-testOnBackends("with biasCorrection each value has its exponential weight, whenever it came", (backend) => {
-  for (const decay of [0, 0.25, 0.9, 1]) {
-    const w = { data: new Float64Array(1) };
-    const average = new WeightAverage([w], { decay, biasCorrection: true, backend });
-    const values = [3, -1, 4, 1, 5];
-    values.forEach((value, i) => {
-      w.data[0] = value;
+testOnBackends(
+  "an average without updates has the first values, and the first update copies",
+  (backend) => {
+    const w = { data: new Float32Array([1, 2]) };
+    for (const decay of [0.999, "mean"] as const) {
+      w.data.set([1, 2]);
+      const average = new WeightAverage([w], { decay, backend });
+      w.data.set([3, 4]);
+      assertEquals(average.stateDict(), {
+        n_averaged: 0,
+        averages: { 0: { data: new Float32Array([1, 2]) } },
+      });
       average.update();
-      const weights = values.slice(0, i + 1).map((_, j) => decay ** (i - j));
-      const sum = weights.reduce((total, weight, j) => total + weight * values[j], 0);
-      const right = sum / weights.reduce((total, weight) => total + weight, 0);
-      const found = average.stateDict().averages[0].data[0];
-      assertEquals(Math.abs(found - right) < 1e-13, true, `decay ${decay}: ${found}, not ${right}`);
-    });
-  }
-});
+      assertEquals(average.stateDict().averages[0].data, new Float32Array([3, 4]));
+    }
+  },
+);
+
+testOnBackends(
+  "with biasCorrection each value has its exponential weight, whenever it came",
+  (backend) => {
+    for (const decay of [0, 0.25, 0.9, 1]) {
+      const w = { data: new Float64Array(1) };
+      const average = new WeightAverage([w], { decay, biasCorrection: true, backend });
+      const values = [3, -1, 4, 1, 5];
+      values.forEach((value, i) => {
+        w.data[0] = value;
+        average.update();
+        const weights = values.slice(0, i + 1).map((_, j) => decay ** (i - j));
+        const sum = weights.reduce((total, weight, j) => total + weight * values[j], 0);
+        const right = sum / weights.reduce((total, weight) => total + weight, 0);
+        const found = average.stateDict().averages[0].data[0];
+        assertEquals(
+          Math.abs(found - right) < 1e-13,
+          true,
+          `decay ${decay}: ${found}, not ${right}`,
+        );
+      });
+    }
+  },
+);
 
 testOnBackends("a state resumes bit for bit, by names where all have one", (backend) => {
   const list = ["a", "b"].map((name, i) => ({
@@ -130,7 +140,7 @@ Deno.test("a state that does not fit is refused, and nothing changes", () => {
   const average = new WeightAverage([w], { decay: 0.5 });
   const data = new Float32Array(4);
   const cases: [unknown, string][] = [
-    [{}, "weight_average.averages must be a plain object"],
+    [{ n_averaged: 1 }, "weight_average.averages must be a plain object"],
     [{ averages: { 0: { data } } }, "weight_average.n_averaged must be a whole number >= 0"],
     [{ n_averaged: -1, averages: { 0: { data } } }, "n_averaged must be a whole number >= 0"],
     [{ n_averaged: 1, averages: {} }, "it must have the averages of 1 parameters"],
@@ -181,30 +191,36 @@ Deno.test("options and parameters that do not fit are refused in words", () => {
   assertThrows(() => optimizer.step({ average: null as never }), TypeError, `${wrong} null`);
 });
 
-testOnBackends("data of another type or length are refused before anything is written", (backend) => {
-  const w = { data: new Float32Array([1, 2]) as HostArray, grad: new Float32Array([1, 1]) as HostArray };
-  const optimizer = new SGD<HostArray>([w], { lr: 1, backend });
-  const average = new WeightAverage([w], { decay: 0.5, backend });
-  const other = { data: new Float32Array(2) };
-  const both = new WeightAverage([w, other], { decay: 0.5, backend });
-  for (const make of [() => new Float64Array(2), () => new Float32Array(3)]) {
-    w.data = make();
-    w.grad = make();
-    for (const use of [() => average.update(), () => average.swap()]) {
-      assertThrows(use, Error, "data of parameter 0");
+testOnBackends(
+  "data of another type or length are refused before anything is written",
+  (backend) => {
+    const w = {
+      data: new Float32Array([1, 2]) as HostArray,
+      grad: new Float32Array([1, 1]) as HostArray,
+    };
+    const optimizer = new SGD<HostArray>([w], { lr: 1, backend });
+    const average = new WeightAverage([w], { decay: 0.5, backend });
+    const other = { data: new Float32Array(2) };
+    const both = new WeightAverage([w, other], { decay: 0.5, backend });
+    for (const make of [() => new Float64Array(2), () => new Float32Array(3)]) {
+      w.data = make();
+      w.grad = make();
+      for (const use of [() => average.update(), () => average.swap()]) {
+        assertThrows(use, Error, "data of parameter 0");
+      }
+      assertThrows(() => optimizer.step({ average }), Error, "data of parameter 0");
+      assertEquals(w.data, make());
     }
-    assertThrows(() => optimizer.step({ average }), Error, "data of parameter 0");
-    assertEquals(w.data, make());
-  }
-  [w.data, w.grad] = [new Float32Array([1, 2]), new Float32Array([1, 1])];
-  other.data = new Float32Array(3);
-  assertThrows(() => optimizer.step({ average: both }), RangeError, "data of parameter 1");
-  assertEquals(w.data, new Float32Array([1, 2]));
-  other.data = new Float32Array(2);
-  structuredClone(other.data, { transfer: [other.data.buffer] });
-  assertThrows(() => optimizer.step({ average: both }), TypeError, "its buffer is detached");
-  assertEquals([w.data, average.count], [new Float32Array([1, 2]), 0]);
-});
+    [w.data, w.grad] = [new Float32Array([1, 2]), new Float32Array([1, 1])];
+    other.data = new Float32Array(3);
+    assertThrows(() => optimizer.step({ average: both }), RangeError, "data of parameter 1");
+    assertEquals(w.data, new Float32Array([1, 2]));
+    other.data = new Float32Array(2);
+    structuredClone(other.data, { transfer: [other.data.buffer] });
+    assertThrows(() => optimizer.step({ average: both }), TypeError, "its buffer is detached");
+    assertEquals([w.data, average.count], [new Float32Array([1, 2]), 0]);
+  },
+);
 
 testOnBackends("groups of an optimizer are averaged as its parameters", (backend) => {
   const [a, b] = [1, 2].map((value) => ({ data: new Float32Array([value]), grad: null }));
