@@ -20,7 +20,7 @@ function create(world: World, random: Random): void {
   const { backend, members } = world;
   if (random.chance(0.1)) {
     const member = random.pick(members);
-    member.parameter.data = hostileFor(world, random, member);
+    Reflect.set(member.parameter, "data", hostileFor(world, random, member));
   }
   world.averages.push(makeAverage(random, backend, members));
 }
