@@ -5,9 +5,7 @@ use descent_kernels::average::task::{Split, Whole};
 use descent_kernels::parallel::Task;
 use descent_kernels::rule::Hyperparameters;
 use descent_kernels::simd::Level;
-use descent_kernels::step::{
-    Averaged, Call, Mixed, MixedGradient, Momentum, Param, Plan, Slot,
-};
+use descent_kernels::step::{Averaged, Call, Mixed, MixedGradient, Momentum, Param, Plan, Slot};
 use half::bf16;
 use ndarray::{ArrayView1, ArrayViewMut1};
 
@@ -61,7 +59,6 @@ fn blended(blend: Blend, a: f32, v: f32) -> f32 {
         Blend::Mean(count) => a + (v - a) / count as f32,
     }
 }
-
 
 #[test]
 fn a_step_that_averages_is_a_step_and_an_average() {

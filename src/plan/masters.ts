@@ -1,5 +1,6 @@
 /** Finds the master weights of parameters in 16-bit types, whichever optimizer has them. */
 
+import { findElementType, isSixteenBit } from "../core/dtype.ts";
 import type { Tensor } from "../core/dtype.ts";
 import type { Parameter } from "../core/parameter.ts";
 import type { Correction } from "./parameter_state.ts";
@@ -22,8 +23,10 @@ export interface Master {
 
 const NONE: Master = { weight: null, correction: null };
 
-/** The master of a row whose parameter has some data. */
-export function masterAt({ stateArrays: own }: Plan, row: number, data: Tensor): Master {
+/** The master of a row whose parameter has some data. What a user has assigned to others does not count. */
+export function masterAt({ stateArrays: own, table }: Plan, row: number, data: Tensor): Master {
+  const type = findElementType(data);
+  if (table.masterWeights === false || type === undefined || !isSixteenBit(type)) return NONE;
   const correction = own.isCorrectionOf(row, data) ? own.correctionAt(row) : null;
   return { weight: own.masterAt(row), correction };
 }

@@ -67,11 +67,7 @@ impl<'a> AverageTable<'a> {
     ///
     /// # Safety
     /// The average is valid for `length` elements of `T`, and nobody else's for as long as `'b`.
-    pub unsafe fn find<'b, T>(
-        &self,
-        number: usize,
-        length: usize,
-    ) -> Option<(&'b mut [T], Blend)> {
+    pub unsafe fn find<'b, T>(&self, number: usize, length: usize) -> Option<(&'b mut [T], Blend)> {
         let word = self.words[number];
         // SAFETY: the caller's promise.
         (word != 0).then(|| (unsafe { slice_mut(word, length) }, self.blend))
@@ -219,11 +215,19 @@ unsafe fn run_row(row: &Row, word: u64, runner: &Runner<'_, Blend>) {
             F64 => runner.run(whole::<f64>(row.data, word, n)),
             _ if row.has(format::SPLIT) => {
                 let lower: &[i16] = slice(row.master, n);
-                runner.run(Split { params: slice(row.data, n), lower, average: slice_mut(word, n) });
+                runner.run(Split {
+                    params: slice(row.data, n),
+                    lower,
+                    average: slice_mut(word, n),
+                });
             }
             _ if row.has(format::SPLIT24) => {
                 let lower: &[i8] = slice(row.master, n);
-                runner.run(Split { params: slice(row.data, n), lower, average: slice_mut(word, n) });
+                runner.run(Split {
+                    params: slice(row.data, n),
+                    lower,
+                    average: slice_mut(word, n),
+                });
             }
             _ if row.master != 0 => runner.run(whole::<f32>(row.master, word, n)),
             F16 | F16_PER_OP | F16_STOCHASTIC => runner.run(whole::<f16>(row.data, word, n)),

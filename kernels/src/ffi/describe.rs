@@ -92,7 +92,8 @@ fn call_fields() -> [(&'static str, usize); 13] {
     );
     let zero = ("zero", FLAG_ZERO as usize);
     [
-        words, scale, limit, flags, low, high, counter, addends, lists, averages, weight, divisor, zero,
+        words, scale, limit, flags, low, high, counter, addends, lists, averages, weight, divisor,
+        zero,
     ]
 }
 

@@ -229,7 +229,7 @@ impl Mixed<'_> {
                 blend.update_split(level, words.reinterpret_cast(), lower, average);
             }
             Form::Split24 => {
-                blend.update_split(level, words.reinterpret_cast(), &**lower_bytes, average);
+                blend.update_split(level, words.reinterpret_cast(), lower_bytes, average);
             }
         }
     }
