@@ -27,14 +27,12 @@ impl<'a> Extras<'a> {
     ///
     /// # Safety
     /// As for [`AddendTable::read`] and [`AverageTable::of_call`].
+    #[inline(never)]
     pub unsafe fn of_call(
-        call: Option<&CallRow>,
+        call: &CallRow,
         rows: &[Row],
         from: usize,
     ) -> Result<Option<Self>, Error> {
-        let Some(call) = call else {
-            return Ok(None);
-        };
         // SAFETY: the caller's promise.
         let (addends, averages) = unsafe {
             (AddendTable::of_call(call, rows, from)?, AverageTable::of_call(call, rows, from)?)

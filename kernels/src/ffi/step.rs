@@ -98,8 +98,11 @@ unsafe fn step(
 ) -> Result<(), Error> {
     // All that is made of the arguments is made in here, and so stays in registers.
     PLAN.with_borrow_mut(|plan| {
-        // SAFETY: the caller's promise.
-        let extras = unsafe { Extras::of_call(row, rows, from) }?;
+        let extras = match row {
+            None => None,
+            // SAFETY: the caller's promise.
+            Some(call) => unsafe { Extras::of_call(call, rows, from) }?,
+        };
         let clear = row.is_some_and(CallRow::zeroes);
         // SAFETY: the caller's promise.
         let rows = unsafe { Rows::new(rows, from, groups, clear, extras.as_ref()) }?;
