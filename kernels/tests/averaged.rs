@@ -38,14 +38,14 @@ fn plan() -> Plan {
     Plan::new(&[(HYPERPARAMETERS, 1.0)], &Call::NEUTRAL)
 }
 
-/// Runs a task, halved so many times.
-fn run<T: Task>(task: T, plan: &T::Plan, level: Level, halvings: usize) {
-    if halvings == 0 || task.bytes() < 1024 {
+/// Runs a task, halved so many times over.
+fn run<T: Task>(task: T, plan: &T::Plan, level: Level, depth: usize) {
+    if depth == 0 || task.bytes() < 1024 {
         return task.run(plan, level);
     }
     let (a, b) = task.halve();
-    run(b, plan, level, halvings - 1);
-    run(a, plan, level, halvings - 1);
+    run(b, plan, level, depth - 1);
+    run(a, plan, level, depth - 1);
 }
 
 /// What `torch.lerp` and the mean are, one number at a time.
@@ -71,14 +71,14 @@ fn a_step_that_averages_is_a_step_and_an_average() {
             let average = numbers(4, size);
             let values = average.iter().zip(&right[0]);
             let averaged: Vec<f32> = values.map(|(&a, &v)| blended(blend, a, v)).collect();
-            for halvings in 0..3 {
+            for depth in 0..3 {
                 let mut found = [numbers(1, size), numbers(3, size), average.clone()];
                 let [param, buffer, average] = &mut found;
                 let tensor = slot(param, &grad, buffer);
-                run(Averaged { tensor, average, blend }, &plan(), level, halvings);
+                run(Averaged { tensor, average, blend }, &plan(), level, depth);
                 let [param, buffer, average] = found;
                 assert_eq!([&param, &buffer], [&right[0], &right[1]], "{size} {blend:?}");
-                assert_eq!(average, averaged, "{size} {blend:?} in {halvings}");
+                assert_eq!(average, averaged, "{size} {blend:?} in {depth}");
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::dtype::RoundEveryOp;
 use crate::error::Error;
 use crate::gradients::addends::Addends;
 use crate::parallel::Runner;
-use crate::step::{Averageable, Averaged, Plan, Slot, Summed};
+use crate::step::{Averaged, Divisible, Plan, Slot, Summed};
 use half::{bf16, f16};
 
 /// Tables of a step beside that of its rows.
@@ -112,7 +112,7 @@ impl<'a> Extras<'a> {
     ///
     /// # Safety
     /// As for [`AverageTable::find`].
-    unsafe fn hand<S: Averageable>(
+    unsafe fn hand<S: Divisible>(
         &self,
         tensor: S,
         row: &Row,

@@ -17,8 +17,8 @@ use crate::views::elements;
 /// stay in the first-level cache: with pieces for the second level, a step took a fifth longer.
 const PIECE: usize = 1 << 9;
 
-/// A task of a step whose parameters can be averaged once it has run.
-pub trait Averageable: Task<Plan = Plan> {
+/// A task of a step that can be done a piece at a time, and whose parameters can be averaged then.
+pub trait Divisible: Task<Plan = Plan> {
     /// The type of the average.
     type Wide: Number;
     /// The same task for a while.
@@ -36,7 +36,7 @@ pub trait Averageable: Task<Plan = Plan> {
 
 /// A parameter of a step, and its average.
 #[derive(Debug)]
-pub struct Averaged<'a, S: Averageable> {
+pub struct Averaged<'a, S: Divisible> {
     /// The parameter: a [`Slot`], a [`Mixed`] or a [`Summed`].
     pub tensor: S,
     /// Its average.
@@ -45,7 +45,7 @@ pub struct Averaged<'a, S: Averageable> {
     pub blend: Blend,
 }
 
-impl<S: Averageable> Task for Averaged<'_, S> {
+impl<S: Divisible> Task for Averaged<'_, S> {
     type Plan = Plan;
 
     fn bytes(&self) -> usize {
@@ -72,7 +72,7 @@ impl<S: Averageable> Task for Averaged<'_, S> {
     }
 }
 
-impl<H, B, T> Averageable for Slot<'_, H, B, T>
+impl<H, B, T> Divisible for Slot<'_, H, B, T>
 where
     H: Element<T> + Stored,
     B: Element<T>,
@@ -97,7 +97,7 @@ where
     }
 }
 
-impl Averageable for Mixed<'_> {
+impl Divisible for Mixed<'_> {
     type Wide = f32;
     type Part<'b>
         = Mixed<'b>
@@ -117,7 +117,7 @@ impl Averageable for Mixed<'_> {
     }
 }
 
-impl<'a, H, B, T> Averageable for Summed<'a, Slot<'_, H, B, T>>
+impl<'a, H, B, T> Divisible for Summed<'a, Slot<'_, H, B, T>>
 where
     H: Element<T> + Stored + Kind,
     B: Element<T>,
@@ -142,7 +142,7 @@ where
     }
 }
 
-impl<'a> Averageable for Summed<'a, Mixed<'_>> {
+impl<'a> Divisible for Summed<'a, Mixed<'_>> {
     type Wide = f32;
     type Part<'b>
         = Summed<'a, Mixed<'b>>

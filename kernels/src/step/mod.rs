@@ -23,7 +23,7 @@ mod storage;
 mod summed;
 mod tiled;
 
-pub use averaged::{Averageable, Averaged};
+pub use averaged::{Averaged, Divisible};
 pub(crate) use failure::fail;
 pub use mixed::{Mixed, MixedGradient, Momentum, Param};
 pub use plan::{Call, Plan, Types};
