@@ -235,3 +235,47 @@ Deno.test("cpu: an asynchronous step whose memory is taken away rejects when all
   await assertRejects(() => running, Error, "data of parameter 1");
   assertEquals([average.count, averagesOf(average)[1]], [1, new Float32Array(1000)]);
 });
+
+for (const backend of ["cpu", "js"] as const) {
+  Deno.test(`${backend}: an asynchronous step averages all forms as a step does`, async () => {
+    for (const [dtype, options] of FORMS) {
+      const results = [];
+      for (const isAsync of [true, false]) {
+        const { parameters, optimizer } = masterSteps(backend, MAKE[dtype], options);
+        const average = new WeightAverage(parameters, { decay: 0.75, backend });
+        for (let i = 0; i < 3; i++) {
+          if (i === 1) parameters[3].grad = null; // it rests, with a master weight if there are any
+          if (isAsync) await optimizer.stepAsync({ average });
+          else optimizer.step({ average });
+        }
+        results.push([averagesOf(average), parameters]);
+      }
+      assertEquals(results[0], results[1], JSON.stringify({ dtype, options }));
+    }
+  });
+
+  Deno.test(`${backend}: an asynchronous step averages the whole of a matrix with a sparse gradient`, async () => {
+    const w = {
+      data: new Float32Array([1, 2, 3, 4]),
+      grad: {
+        indices: new Int32Array([1]),
+        values: new Float32Array([1, 1]),
+        shape: [2, 2] as const,
+      },
+    };
+    const optimizer = new SGD([w], { lr: 1, backend });
+    const average = new WeightAverage([w], { decay: 0.5, backend });
+    await optimizer.stepAsync({ average });
+    w.data[0] = 3;
+    await optimizer.stepAsync({ average });
+    assertEquals(averagesOf(average), [new Float32Array([2, 2, 1.5, 2.5])]);
+  });
+}
+
+testOnBackends("recorded steps average too", (backend) => {
+  const w = { data: new Float64Array([1]), grad: new Float64Array([1]) };
+  const optimizer = new SGD([w], { lr: 0.5, differentiable: true, backend });
+  const average = new WeightAverage([w], { decay: "mean", backend });
+  for (let i = 0; i < 2; i++) optimizer.step({ average });
+  assertEquals([averagesOf(average)[0][0], optimizer.recordedSteps], [0.25, 2]);
+});
