@@ -70,7 +70,7 @@ export type { Rounding, RoundingOptions } from "./src/core/rounding.ts";
 export type { StepOptions } from "./src/step/options.ts";
 export type { StepReport } from "./src/step/clipping.ts";
 export { WeightAverage } from "./src/step/weight_average.ts";
-export type { WeightAverageOptions } from "./src/step/weight_average.ts";
+export type { WeightAverageOptions } from "./src/step/average_options.ts";
 export type { AveragedParameter } from "./src/step/averaged.ts";
 
 // Parameters and their arrays.

@@ -4,16 +4,8 @@ import { updateAverages } from "../backends/average.ts";
 import type { Backend } from "../backends/backend.ts";
 import { chooseBackend } from "../backends/choose.ts";
 import type { Device } from "../core/dtype.ts";
-import type { BackendName } from "../core/hyperparameters.ts";
 import { copyOf, setAll } from "../core/intrinsics.ts";
-import {
-  cannot,
-  checkBoolean,
-  checkNumber,
-  checkOptions,
-  SHARE,
-  wrongType,
-} from "../core/validate.ts";
+import { cannot } from "../core/validate.ts";
 import { COPY } from "../plan/averages.ts";
 import type { AverageUpdate, RowAverages } from "../plan/averages.ts";
 import { MasterFinder } from "../plan/masters.ts";
@@ -23,34 +15,12 @@ import type { WeightAverageStateDict } from "../state/weight_average.ts";
 import { checkApart, datasOf, readAveraged, termOf } from "./averaged.ts";
 import type { Averaged, AveragedParameter } from "./averaged.ts";
 import { matchAverages } from "./average_match.ts";
+import { readAverageOptions, updateAt } from "./average_options.ts";
+import type { AverageOptions, WeightAverageOptions } from "./average_options.ts";
 import { BoundAverage } from "./bound_average.ts";
 import { registerAverage } from "./step_average.ts";
 import { swapIn, swapOut } from "./swap.ts";
 import type { Swapped } from "./swap.ts";
-
-/**
- * The options of a `WeightAverage`.
- *
- * @category Optimizer
- */
-export interface WeightAverageOptions {
-  /**
-   * The share of the average that an update keeps, >= 0 and <= 1: an exponential moving average.
-   * `"mean"`: all updates count the same, as in stochastic weight averaging.
-   */
-  decay: number | "mean";
-  /**
-   * Whether the first values count no more than an exponential average gives them: the weight of a value
-   * is `(1 - decay) / (1 - decay ** n)` at the n-th update, instead of torch's `1 - decay`. Not for
-   * `"mean"`.
-   * @default {false}
-   */
-  biasCorrection?: boolean;
-  /** What computes `update`; a step computes by the backend of its optimizer. @default {"auto"} */
-  backend?: "auto" | BackendName;
-}
-
-const OPTIONS: readonly (keyof WeightAverageOptions)[] = ["decay", "biasCorrection", "backend"];
 
 /** Why the average is not available. */
 const SWAPPED = "its values are in the parameters: swap back first";
@@ -83,8 +53,7 @@ const IN_USE = "a step that is running uses it: await the promise of stepAsync f
  */
 export class WeightAverage {
   readonly #backend: Backend;
-  readonly #decay: number | "mean";
-  readonly #isCorrected: boolean;
+  readonly #options: AverageOptions;
   readonly #list: readonly Averaged[];
   #count = 0;
   #revision = 0;
@@ -107,16 +76,8 @@ export class WeightAverage {
       | Iterable<{ readonly params: Iterable<AveragedParameter> }>,
     options: WeightAverageOptions,
   ) {
-    checkOptions(options, OPTIONS);
-    const { decay, biasCorrection = false, backend } = options;
-    if (decay !== "mean") checkDecay(decay);
-    checkBoolean("biasCorrection", biasCorrection);
-    if (decay === "mean" && biasCorrection) {
-      throw wrongType("set biasCorrection", 'it must be false with decay "mean"', biasCorrection);
-    }
-    this.#decay = decay;
-    this.#isCorrected = biasCorrection;
-    this.#backend = chooseBackend(backend);
+    this.#options = readAverageOptions(options);
+    this.#backend = chooseBackend(options.backend);
     this.#list = readAveraged(params, this.#backend);
     this.#run(COPY);
     registerAverage(this, {
@@ -149,7 +110,7 @@ export class WeightAverage {
    */
   update(): void {
     this.#checkFree("update the average");
-    this.#run(this.#nextUpdate());
+    this.#run(updateAt(this.#count + 1, this.#options));
     this.#finish();
   }
 
@@ -252,13 +213,6 @@ export class WeightAverage {
     };
   }
 
-  #nextUpdate(): AverageUpdate {
-    const n = this.#count + 1;
-    if (n === 1) return COPY;
-    if (this.#decay === "mean") return { weight: 0, divisor: n };
-    return { weight: weightOf(this.#decay, this.#isCorrected ? n : Infinity), divisor: 0 };
-  }
-
   /** Updates all averages, outside of a step. */
   #run(update: AverageUpdate): void {
     const datas = datasOf([...this.#list.entries()]);
@@ -285,7 +239,13 @@ export class WeightAverage {
         ),
       );
     }
-    return new BoundAverage(plan, backend, this.#list, this.#nextUpdate(), () => this.#finish());
+    return new BoundAverage(
+      plan,
+      backend,
+      this.#list,
+      updateAt(this.#count + 1, this.#options),
+      () => this.#finish(),
+    );
   }
 
   #hold(): () => void {
@@ -301,17 +261,4 @@ export class WeightAverage {
   #checkHeld(doing: string): void {
     if (this.#isHeld) throw new Error(cannot(doing, IN_USE));
   }
-}
-
-function checkDecay(decay: unknown): asserts decay is number {
-  if (typeof decay !== "number") {
-    throw wrongType("set decay", 'it must be a number or "mean"', decay);
-  }
-  checkNumber("decay", decay, SHARE);
-}
-
-/** The weight of a value: torch's, or at the n-th update the one that corrects the bias. */
-function weightOf(decay: number, n: number): number {
-  if (decay === 1 && n < Infinity) return 1 / n;
-  return n === Infinity ? 1 - decay : (1 - decay) / (1 - decay ** n);
 }
