@@ -92,7 +92,7 @@ export const FLAG_DECOUPLED = 8;
 export type CallRow = Float64Array<ArrayBuffer>;
 
 /** Its words. */
-export const CALL_ROW = 8;
+export const CALL_ROW = 11;
 
 /** What gradients are multiplied by to unscale them. */
 export const INVERSE_SCALE = 0;
@@ -114,6 +114,15 @@ export const ADDENDS = 6;
 
 /** How many words that table has for each row. */
 export const ADDEND_LISTS = 7;
+
+/** The address of the table of averages, or 0. It has a word for each row. */
+export const AVERAGES = 8;
+
+/** The weight of a value in its average ... */
+export const AVERAGE_WEIGHT = 9;
+
+/** ... or, if it is not 0, how many values the average is the mean of. */
+export const AVERAGE_DIVISOR = 10;
 
 /** Gradients are filled with zeros when they have been used. */
 export const FLAG_ZERO = 1;
@@ -242,6 +251,23 @@ export function writeCall(
   row[COUNTER] = counter;
   row[ADDENDS] = addends.address;
   row[ADDEND_LISTS] = addends.count;
+}
+
+/** Averages that the pass of a step updates. */
+export interface AverageTable {
+  /** The address of the table; 0 for none. */
+  readonly address: number;
+  readonly weight: number;
+  readonly divisor: number;
+}
+
+const NO_AVERAGES: AverageTable = { address: 0, weight: 0, divisor: 0 };
+
+/** Writes which averages the step updates. */
+export function writeAverages(row: Float64Array, averages: AverageTable = NO_AVERAGES): void {
+  row[AVERAGES] = averages.address;
+  row[AVERAGE_WEIGHT] = averages.weight;
+  row[AVERAGE_DIVISOR] = averages.divisor;
 }
 
 /** Gradients that are added to those of rows. */

@@ -13,6 +13,11 @@ import type {
   LRSchedulerStateDict,
   RoundingStateDict,
 } from "./extras.ts";
+import type { TensorDict } from "./dict_tensor.ts";
+import { checkAverageDict } from "./weight_average.ts";
+import type { CheckedAverages, WeightAverageStateDict } from "./weight_average.ts";
+
+export type { TensorDict } from "./dict_tensor.ts";
 
 /**
  * The state of an optimizer, as torch's `state_dict()` has it: plain objects and arrays.
@@ -42,6 +47,8 @@ export interface StateDict {
   lr_scheduler?: LRSchedulerStateDict;
   /** The state of a scaler, where one was saved; `loadStateDict` of an optimizer leaves it. */
   grad_scaler?: GradScalerStateDict;
+  /** The state of a `WeightAverage`, where one was saved; `loadStateDict` of an optimizer leaves it. */
+  weight_average?: WeightAverageStateDict;
   /** The caller's own notes, such as the epoch. */
   metadata?: Record<string, string>;
 }
@@ -74,18 +81,6 @@ export interface ParameterStateDict {
    */
   rows_in_use?: Uint8Array | Float32Array | Float64Array | null;
   /** The shape of them; absent for one dimension, and then it fits any shape of its length. */
-  shape?: readonly number[];
-}
-
-/**
- * A tensor with its shape.
- *
- * @category Checkpoints
- */
-export interface TensorDict {
-  /** The values, row-major. */
-  data: HostArray;
-  /** The shape; absent for one dimension, and then it fits any shape of its length. */
   shape?: readonly number[];
 }
 
@@ -168,6 +163,7 @@ export interface CheckedDict {
   readonly rounding: RoundingStateDict | null;
   readonly scheduler: CheckedScheduler | null;
   readonly scaler: GradScalerStateDict | null;
+  readonly average: CheckedAverages | null;
   readonly metadata: readonly (readonly [string, string])[];
 }
 
@@ -179,11 +175,9 @@ export interface CheckedDict {
  * or shape does not fit.
  */
 export function checkStateDict(dict: unknown): CheckedDict {
-  const { state, param_groups, parameters, rounding, lr_scheduler, grad_scaler, metadata } =
-    asObject(
-      dict,
-      "the state dict",
-    );
+  const entries = asObject(dict, "the state dict");
+  const { state, param_groups, parameters, rounding, metadata } = entries;
+  const { lr_scheduler, grad_scaler, weight_average } = entries;
   if (!Array.isArray(param_groups)) throw wrong("param_groups", "an array", param_groups);
   const indices = new Set<number>();
   const groups = Array.from(param_groups, (group, i) => checkGroup(group, i, indices));
@@ -195,6 +189,7 @@ export function checkStateDict(dict: unknown): CheckedDict {
     rounding: rounding === undefined ? null : checkRoundingDict(rounding),
     scheduler: lr_scheduler === undefined ? null : checkSchedulerDict(lr_scheduler),
     scaler: grad_scaler === undefined ? null : checkScalerDict(grad_scaler),
+    average: weight_average === undefined ? null : checkAverageDict(weight_average),
     metadata: Object.entries(asObject(metadata ?? {}, "metadata")).map(([key, value]) =>
       [checkText(key, "a key of metadata"), checkText(value, `metadata.${key}`)] as const
     ),

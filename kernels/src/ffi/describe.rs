@@ -85,13 +85,17 @@ fn group_fields() -> [(&'static str, usize); 11] {
     [words, lr, momentum, dampening, decay, flags, coefficient, nesterov, maximize, sign, decoupled]
 }
 
-fn call_fields() -> [(&'static str, usize); 10] {
-    let [words, scale, limit, flags, low, high, counter, addends, lists] = fields!(
+fn call_fields() -> [(&'static str, usize); 13] {
+    let [words, scale, limit, flags, low, high, counter, addends, lists, averages, weight, divisor] = fields!(
         CallRow, "inverseScale": scale, "maxValue": limit, "flags": flags, "seedLow": seed_low,
-        "seedHigh": seed_high, "counter": counter, "addends": addends, "lists": lists
+        "seedHigh": seed_high, "counter": counter, "addends": addends, "lists": lists,
+        "averages": averages, "averageWeight": average_weight, "averageDivisor": average_divisor
     );
     let zero = ("zero", FLAG_ZERO as usize);
-    [words, scale, limit, flags, low, high, counter, addends, lists, zero]
+    [
+        words, scale, limit, flags, low, high, counter, addends, lists, averages, weight, divisor,
+        zero,
+    ]
 }
 
 fn vjp_fields() -> [(&'static str, usize); 12] {
