@@ -2,7 +2,7 @@
 
 use super::addends::AddendTable;
 use super::layout::{GroupRow, Row, dtype};
-use super::mixed::mixed;
+use super::mixed::{mixed, mixed_with};
 use super::pointers::pointer;
 use super::row_checks::check;
 use crate::dtype::RoundEveryOp;
@@ -14,6 +14,17 @@ use half::{bf16, f16};
 use ndarray::{ArrayView1, ArrayViewMut1};
 use std::marker::PhantomData;
 
+/// Where the row of a part of a tensor comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    /// The number of the tensor, by which its random bits differ from others'.
+    pub number: u32,
+    /// The element of the tensor that the part begins with.
+    pub offset: usize,
+    /// The address of the part's scales, if momentum has 8 bits.
+    pub scales: u64,
+}
+
 /// Rows of the tensor table, checked. The owner of this value has exclusive access to the arrays.
 #[derive(Clone, Copy)]
 pub struct Rows<'a> {
@@ -23,6 +34,8 @@ pub struct Rows<'a> {
     clear: bool,
     /// What is added to their gradients.
     addends: Option<&'a AddendTable<'a>>,
+    /// Where they come from, if they are parts.
+    origins: Option<&'a [Origin]>,
     /// A bit for each dtype that occurs.
     dtypes: u32,
     /// Bytes of all gradients.
@@ -53,7 +66,21 @@ impl<'a> Rows<'a> {
             dtypes |= 1_u32 << row.dtype();
             bytes = bytes.wrapping_add(bytes_of(row));
         }
-        Ok(Rows { rows: &rows[from..], from, clear, addends, dtypes, bytes })
+        Ok(Rows { rows: &rows[from..], from, clear, addends, origins: None, dtypes, bytes })
+    }
+
+    /// Checks rows that are parts of tensors.
+    ///
+    /// # Safety
+    /// As for [`Rows::new`]; scales are exclusive too.
+    pub unsafe fn of_parts(
+        rows: &'a [Row],
+        origins: &'a [Origin],
+        groups: &[GroupRow],
+    ) -> Result<Self, Error> {
+        // SAFETY: the caller's promise.
+        let rows = unsafe { Rows::new(rows, 0, groups, false, None) }?;
+        Ok(Rows { origins: Some(origins), ..rows })
     }
 
     /// The types that the rows are computed in.
@@ -116,6 +143,9 @@ impl TaskList for Rows<'_> {
                 let number = from + index;
                 return run_summed(row, number as u32, clear, addends.of(number), runner);
             }
+            if let Some(origins) = self.origins {
+                return run_part(row, origins[from + index], runner);
+            }
             match row.code() {
                 dtype::F32 => runner.run::<Slot<'_, f32, f32, f32>>(slot(row, clear)),
                 dtype::F64 => runner.run::<Slot<'_, f64, f64, f64>>(slot(row, clear)),
@@ -169,6 +199,24 @@ unsafe fn run_other(row: &Row, number: u32, clear: bool, runner: &Runner<'_, Pla
             F16_PER_OP => runner.run::<PerOp<'_, f16>>(slot(row, clear)),
             BF16_PER_OP => runner.run::<PerOp<'_, bf16>>(slot(row, clear)),
             _ => runner.run(mixed(row, number, clear)),
+        }
+    }
+}
+
+/// Runs a part of a tensor of any kind.
+///
+/// # Safety
+/// As for [`slot`] and [`mixed`].
+#[inline(never)]
+unsafe fn run_part(row: &Row, origin: Origin, runner: &Runner<'_, Plan>) {
+    let Origin { number, offset, scales } = origin;
+    // SAFETY: the caller's promise.
+    unsafe {
+        match row.code() {
+            dtype::F32 => runner.run::<Slot<'_, f32, f32, f32>>(slot(row, false)),
+            dtype::F64 => runner.run::<Slot<'_, f64, f64, f64>>(slot(row, false)),
+            dtype::F16_PER_OP | dtype::BF16_PER_OP => run_other(row, number, false, runner),
+            _ => runner.run(mixed_with(row, number, false, scales).starting_at(offset)),
         }
     }
 }
