@@ -125,6 +125,27 @@ export const WORLD_SYMBOLS = {
   descent_world_broadcast: { parameters: ["buffer", "f64", "u32"], result: "i32" },
   /** `int32_t descent_world_sum(void *values, double length, uint32_t dtype)` */
   descent_world_sum: { parameters: ["buffer", "f64", "u32"], result: "i32" },
+  /**
+   * `int32_t descent_world_step(const uint64_t *rows, uint32_t row_count, const double *groups,
+   * uint32_t group_count, const double *call, uint32_t shards)`
+   */
+  descent_world_step: {
+    parameters: ["buffer", "u32", "buffer", "u32", "buffer", "u32"],
+    result: "i32",
+  },
+  /**
+   * `int32_t descent_world_measure(const uint64_t *rows, uint32_t row_count, double scale,
+   * double *sums, uint32_t group_count)`
+   */
+  descent_world_measure: {
+    parameters: ["buffer", "u32", "f64", "buffer", "u32"],
+    result: "i32",
+  },
+  /** As `descent_world_step`. */
+  descent_world_apply: {
+    parameters: ["buffer", "u32", "buffer", "u32", "buffer", "u32"],
+    result: "i32",
+  },
   /** `int32_t descent_world_close(void)` */
   descent_world_close: { parameters: [], result: "i32" },
   /** `int32_t descent_world_abort(uint32_t code)` */

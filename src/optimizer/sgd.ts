@@ -9,7 +9,7 @@ import { checkGroupKeys, checkShared } from "../core/hyperparameters.ts";
 import type { BackendName, GroupOptions, ParamGroup, SGDOptions } from "../core/hyperparameters.ts";
 import { holdBase, isScheduled } from "../core/initial_lr.ts";
 import type { Parameter, SparseParameter } from "../core/parameter.ts";
-import { checkMomentumBits, readPrecision, ROUNDING_KEYS } from "../core/rounding.ts";
+import { checkMomentumBits, readPrecision } from "../core/rounding.ts";
 import type { Precision } from "../core/rounding.ts";
 import { cannot, checkObject } from "../core/validate.ts";
 import { goBackThrough } from "../differentiable/backward.ts";
@@ -26,8 +26,10 @@ import type { StepReport } from "../step/clipping.ts";
 import { NEUTRAL_REQUEST, readAsyncArguments, readStepArguments } from "../step/options.ts";
 import type { StepOptions } from "../step/options.ts";
 import { Stepper } from "../step/stepper.ts";
+import { createTogether } from "../step/together.ts";
+import type { Together } from "../step/together.ts";
 import { zeroGradients } from "../step/zero_grad.ts";
-import { createGroups, readGroupMembers, readMembers } from "./param_groups.ts";
+import { createGroups, readGroupMembers, readMembers, SHARED } from "./param_groups.ts";
 import type { GroupMembers, ParamGroupOptions } from "./param_groups.ts";
 
 /**
@@ -104,6 +106,8 @@ export class SGD<T extends Tensor = FloatArray> {
   readonly #defaults: GroupOptions;
   readonly #precision: Precision;
   readonly #stepper: Stepper;
+  /** The steps in a world; null without one, and in one of a single rank. */
+  readonly #together: Together | null;
   /** The objects that show the state; null until they are first read. */
   #state: Map<Parameter<Tensor>, ParameterState> | null = null;
   #groups: readonly ParamGroup<Tensor>[] = Object.freeze([]);
@@ -129,8 +133,9 @@ export class SGD<T extends Tensor = FloatArray> {
     options: SGDOptions,
   ) {
     checkObject("create the optimizer", options);
-    checkGroupKeys(options, ["backend", "recordSteps", ...ROUNDING_KEYS]);
-    const { backend, recordSteps = Infinity, rounding, masterWeights, seed, ...defaults } = options;
+    checkGroupKeys(options, [...SHARED]);
+    const { backend, recordSteps = Infinity, world, exchange, ...others } = options;
+    const { rounding, masterWeights, seed, ...defaults } = others;
     checkRecordSteps(recordSteps);
     this.#precision = readPrecision({ rounding, masterWeights, seed });
     const members = readMembers(params);
@@ -140,7 +145,8 @@ export class SGD<T extends Tensor = FloatArray> {
     this.#defaults = defaults;
     this.#backend = chooseBackend(backend);
     this.#recorder = new Recorder(recordSteps);
-    this.#stepper = new Stepper(this.#backend, this.#recorder, this.#precision);
+    this.#together = createTogether(world, exchange, this.#backend, this.#precision);
+    this.#stepper = new Stepper(this.#backend, this.#recorder, this.#precision, this.#together);
     this.#addGroups(members);
     registerStateSource(this, {
       dict: (options) => shareState(this.#owner("save the state"), options, this.#findUnwritten),
@@ -460,6 +466,7 @@ export class SGD<T extends Tensor = FloatArray> {
   /** Everything is checked before anything is added. */
   #addGroups(members: readonly GroupMembers[]): void {
     const { plan } = this.#stepper;
+    const first = plan.parameters.length;
     this.#stepper.withReentrancyGuard(() => {
       const { rounding } = this.#precision;
       const known = () => plan.parameters;
@@ -471,6 +478,7 @@ export class SGD<T extends Tensor = FloatArray> {
       }
       this.#groups = Object.freeze([...this.#groups, ...added.map(({ group }) => group)]);
     });
+    this.#together?.share(plan, first);
     if (this.#state !== null) this.#showState(this.#state);
     this.#stepper.revision++;
   }

@@ -79,6 +79,8 @@ export interface StepOptions {
 /** The options of a step, checked and complete. */
 export interface StepRequest extends CallOptions, DeviceRequest {
   readonly addGradients: GradientLists;
+  /** What the loss was multiplied by: `inverseScale` is its inverse. */
+  readonly gradScale: number;
   /** An option that reads or changes gradients before they are used, if there is one. */
   readonly reads: keyof StepOptions | null;
 }
@@ -87,6 +89,7 @@ const EUCLIDEAN: NormType = 2;
 
 /** A step as it is without options. */
 export const NEUTRAL_REQUEST: StepRequest = Object.freeze({
+  gradScale: 1,
   inverseScale: 1,
   maxNorm: null,
   perGroup: false,
@@ -168,6 +171,7 @@ function readStepOptions(options: unknown, needed: string): StepRequest {
   if (checkFinite !== undefined) checkBoolean("checkFinite", checkFinite);
   if (zeroGrad !== undefined) checkBoolean("zeroGrad", zeroGrad);
   return {
+    gradScale: gradScale ?? 1,
     inverseScale: gradScale === undefined ? 1 : 1 / gradScale,
     maxNorm: maxNorm ?? null,
     perGroup: maxNormPer === "group",

@@ -17,7 +17,8 @@ import { decide, NOTHING_MEASURED, reportOf } from "./clipping.ts";
 import type { StepReport } from "./clipping.ts";
 import { isMeasured, NEUTRAL_REQUEST } from "./options.ts";
 import type { StepRequest } from "./options.ts";
-import { checkRequest } from "./refusals.ts";
+import { checkRequest, checkTogether } from "./refusals.ts";
+import type { Together } from "./together.ts";
 import { zeroRest, zeroSparse } from "./zero_grad.ts";
 
 /** Why nothing else can begin, by the activity that is running. */
@@ -58,6 +59,8 @@ export class Stepper {
   /** What the current step asks of devices; null for nothing. */
   #request: StepRequest | null = null;
   readonly #backend: Backend;
+  /** What takes the steps, if all ranks of a world take them together. */
+  readonly #together: Together | null;
   readonly #recorder: Recorder;
   /** The row after the last one that the current step has stepped. */
   #stepped = 0;
@@ -66,8 +69,14 @@ export class Stepper {
     this.#stepped = to;
   };
 
-  constructor(backend: Backend, recorder: Recorder, precision: Precision) {
+  constructor(
+    backend: Backend,
+    recorder: Recorder,
+    precision: Precision,
+    together: Together | null,
+  ) {
     this.#backend = backend;
+    this.#together = together;
     this.#recorder = recorder;
     this.plan = new Plan(memoryOf(backend), precision);
   }
@@ -155,6 +164,7 @@ export class Stepper {
       plan.addends.clear(); // an error may have left those of an earlier step
       plan.refresh();
       const device = checkRequest(plan, request);
+      if (this.#together !== null) checkTogether(plan, request);
       const { addGradients, zeroGrad } = request;
       if (addGradients.length > 0) plan.addGradients(addGradients, zeroGrad);
       const record = this.#recorder.record(plan);
@@ -170,6 +180,7 @@ export class Stepper {
 
   #run(request: StepRequest): StepReport {
     const { plan } = this;
+    if (this.#together !== null) return this.#together.step(plan, request);
     let report = NOTHING_MEASURED;
     if (isMeasured(request)) {
       const sums = sumsOf(plan);
@@ -192,6 +203,9 @@ export class Stepper {
    */
   async #runAsync(request: StepRequest, arrays: ArrayGuard): Promise<Taken> {
     const { plan } = this;
+    if (this.#together !== null) {
+      return { report: this.#together.step(plan, request), finished: NOTHING_QUEUED };
+    }
     let report = NOTHING_MEASURED;
     arrays.checkAll();
     if (isMeasured(request)) {

@@ -1,7 +1,7 @@
 /** Arrays that ranks give to each other. */
 
+import type { Fact } from "../core/exchange.ts";
 import { wrongType } from "../core/validate.ts";
-import type { Fact } from "./details.ts";
 
 /**
  * The arrays that ranks can give to each other.

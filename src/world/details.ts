@@ -1,14 +1,7 @@
 /** What ranks say of themselves once they differ, and the one message that follows from it. */
 
+import type { Fact } from "../core/exchange.ts";
 import { cannot } from "../core/validate.ts";
-
-/** Something that has to be equal on all ranks. */
-export interface Fact {
-  /** What it is about, such as `parameter 3 ("w")`. */
-  readonly what: string;
-  /** What holds for it on this rank, such as `has 10007 elements`. */
-  readonly text: string;
-}
 
 /** What a rank says of itself. */
 export interface Details {

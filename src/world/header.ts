@@ -23,6 +23,9 @@ export const OPERATIONS = {
   broadcast: 2,
   sum: 3,
   gather: 4,
+  construct: 5,
+  step: 6,
+  load: 7,
 } as const;
 
 /** The name of something that ranks do together. */
@@ -32,7 +35,7 @@ export type Operation = keyof typeof OPERATIONS;
 export function writeHeader(
   header: Uint32Array,
   operation: Operation,
-  { step, hash, bytes }: { step: number; hash: readonly [number, number]; bytes: number },
+  { step, hash, bytes }: { step: number; hash: Hash; bytes: number },
 ): void {
   header.fill(0);
   header[VERSION] = PROTOCOL;
@@ -61,15 +64,22 @@ export function sizesIn(headers: Uint32Array): Uint32Array<ArrayBuffer> {
   );
 }
 
-/** A hash of texts, in two words: FNV-1a over their code units, with two offsets. */
-export function hashOf(texts: Iterable<string>): [number, number] {
+/** Two hashes, so that others are as likely to be equal as 64 random bits. */
+export type Hash = readonly [number, number];
+
+/** The hash of texts: that of their code units, with a mark after each text. */
+export function hashOfTexts(texts: readonly string[]): Hash {
+  return hashOfWords(
+    Uint32Array.from(texts.flatMap((text) => [...text, "\0"].map((c) => c.codePointAt(0)!))),
+  );
+}
+
+/** The hash of words: FNV-1a, and another one whose upper bits go into the lower ones. */
+export function hashOfWords(words: Uint32Array): Hash {
   let [low, high] = [0x811c9dc5, 0x01234567];
-  for (const text of texts) {
-    for (let i = 0; i <= text.length; i++) {
-      const unit = i < text.length ? text.charCodeAt(i) : 0xffff_0000;
-      low = Math.imul(low ^ unit, 0x01000193);
-      high = Math.imul(high ^ unit, 0x01000193) ^ low >>> 15;
-    }
+  for (let i = 0; i < words.length; i++) {
+    low = Math.imul(low ^ words[i], 0x01000193);
+    high = Math.imul(high ^ words[i] ^ high >>> 15, 0x85ebca6b);
   }
   return [low >>> 0, high >>> 0];
 }

@@ -1,5 +1,6 @@
 /** The link to the other ranks: moves bytes through the native library. */
 
+import type { ExchangeTables } from "../core/exchange.ts";
 import { cannot } from "../core/validate.ts";
 import { lastError, openWorldPath, readText } from "../native/library.ts";
 import type { Library } from "../native/library.ts";
@@ -40,6 +41,12 @@ export interface Link {
   broadcast(bytes: Uint8Array<ArrayBuffer>, from: number): void;
   /** Replaces elements by their sums over the ranks. */
   sum(values: Float32Array<ArrayBuffer> | Float64Array<ArrayBuffer>, dtype: number): void;
+  /** Sums up gradients and steps; with shards each rank steps its part. */
+  step(tables: ExchangeTables, shards: boolean): void;
+  /** Sums up gradients times a scale, measures the sums, and keeps them. */
+  measure(tables: ExchangeTables, scale: number, sums: Float64Array<ArrayBuffer>): void;
+  /** Steps with the sums that were kept. */
+  apply(tables: ExchangeTables, shards: boolean): void;
   /** Leaves the job. */
   close(): void;
   /** Ends all ranks. */
@@ -77,12 +84,23 @@ function createLink(own: Library, symbols: WorldSymbols, position: Position): Li
       done(symbols.descent_world_gather(send, send.length, receive, sizes)),
     broadcast: (bytes, from) => done(symbols.descent_world_broadcast(bytes, bytes.length, from)),
     sum: (values, dtype) => done(symbols.descent_world_sum(values, values.length, dtype)),
+    step: (tables, shards) =>
+      done(symbols.descent_world_step(...argumentsOf(tables), Number(shards))),
+    measure({ rows, count, groupCount }, scale, sums) {
+      done(symbols.descent_world_measure(rows, count, scale, sums, groupCount));
+    },
+    apply: (tables, shards) =>
+      done(symbols.descent_world_apply(...argumentsOf(tables), Number(shards))),
     close: () => done(symbols.descent_world_close()),
     abort(code) {
       symbols.descent_world_abort(code);
       throw new WorldError("the job has been ended"); // not reached
     },
   };
+}
+
+function argumentsOf({ rows, count, groupRows, groupCount, call }: ExchangeTables) {
+  return [rows, count, groupRows, groupCount, call] as const;
 }
 
 /** The library's name and version, from its own words: they are `Open MPI v4.1.4, package: ...`, say. */

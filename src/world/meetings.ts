@@ -3,12 +3,13 @@
  * they do it; otherwise all of them throw the same error, and nothing has been done.
  */
 
+import type { Fact } from "../core/exchange.ts";
 import { cannot } from "../core/validate.ts";
 import { decodeDetails, encodeDetails, explain, hasEnded } from "./details.ts";
-import type { Details, Fact } from "./details.ts";
+import type { Details } from "./details.ts";
 import { WorldError } from "./errors.ts";
-import { agree, hashOf, HEADER, sizesIn, writeHeader } from "./header.ts";
-import type { Operation } from "./header.ts";
+import { agree, hashOfTexts, HEADER, sizesIn, writeHeader } from "./header.ts";
+import type { Hash, Operation } from "./header.ts";
 import type { Link } from "./link.ts";
 
 /** What a rank is about to do. */
@@ -16,8 +17,10 @@ export interface Intent {
   readonly operation: Operation;
   /** The words after "Cannot". */
   readonly doing: string;
-  /** What has to be equal on all ranks. */
-  readonly facts: readonly Fact[];
+  /** A hash of what has to be equal on all ranks. @default that of the facts */
+  readonly hash?: Hash;
+  /** What has to be equal. A function is called if something is not. */
+  readonly facts: readonly Fact[] | (() => readonly Fact[]);
   /** Bytes that this rank gives to the others. */
   readonly bytes?: number;
 }
@@ -48,12 +51,13 @@ export class Meetings {
    * @returns How many bytes each rank gives to the others.
    * @throws {WorldError} If they are about to do something else, or have ended.
    */
-  meet({ operation, doing, facts, bytes = 0 }: Intent): Uint32Array<ArrayBuffer> {
+  meet({ operation, doing, hash, facts, bytes = 0 }: Intent): Uint32Array<ArrayBuffer> {
     if (this.#ended !== null) throw new WorldError(cannot(doing, this.#ended));
-    const hash = hashOf(facts.flatMap(({ what, text }) => [what, text]));
-    this.#exchange(operation, hash, bytes, false);
+    const list = () => typeof facts === "function" ? facts() : facts;
+    const own = hash ?? hashOfTexts(list().flatMap(({ what, text }) => [what, text]));
+    this.#exchange(operation, own, bytes, false);
     if (agree(this.#all)) return sizesIn(this.#all);
-    this.#disagree({ doing, step: this.step, facts });
+    this.#disagree({ doing, step: this.step, facts: list() });
   }
 
   /**
@@ -63,14 +67,14 @@ export class Meetings {
    */
   end(failure?: string): void {
     if (this.#ended !== null) return;
-    this.#exchange("end", hashOf([failure ?? ""]), 0, true);
+    this.#exchange("end", hashOfTexts([failure ?? ""]), 0, true);
     this.#ended = "this rank has ended";
     if (!agree(this.#all)) this.#tell({ doing: null, step: this.step, failure, facts: [] });
   }
 
   #exchange(
     operation: Operation,
-    hash: readonly [number, number],
+    hash: Hash,
     bytes: number,
     patient: boolean,
   ): void {

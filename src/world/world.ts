@@ -1,5 +1,6 @@
 /** The ranks of a job, as a program sees them. */
 
+import { registerExchange } from "../core/exchange.ts";
 import { lengthOf } from "../core/intrinsics.ts";
 import {
   cannot,
@@ -15,6 +16,7 @@ import { arrayOf } from "./arrays.ts";
 import type { WorldArray } from "./arrays.ts";
 import { watchEnd } from "./ending.ts";
 import { WorldError } from "./errors.ts";
+import { createExchange } from "./exchange.ts";
 import { openLink } from "./link.ts";
 import type { Link } from "./link.ts";
 import { Meetings } from "./meetings.ts";
@@ -111,6 +113,8 @@ export class World {
     this.engine = link?.engine ?? "none";
     this.#link = link;
     this.#meetings = link === null ? null : new Meetings(link);
+    const exchange = link === null ? null : createExchange(link, this.#meetings!);
+    registerExchange(this, exchange);
     const ending = { end: () => this.#end(), fail: (message: string) => this.#end(message) };
     this.#unwatch = link === null ? () => {} : watchEnd(ending);
   }

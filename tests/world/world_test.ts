@@ -33,7 +33,7 @@ Deno.test("without a launcher the world has one rank, and needs no library", () 
 
 for (
   const [name, options, message] of [
-    ["an unknown option", { libary: "x" }, 'Cannot read option "libary"'],
+    ["an unknown option", { libraries: "x" }, 'Cannot read option "libraries"'],
     ["a timeout of 0", { timeout: 0 }, "Cannot set timeout"],
     ["a library that is not a string", { library: 1 }, "Cannot set library"],
   ] as const
