@@ -54,8 +54,8 @@ export interface Exchange {
    * @throws {WorldError} If they are not, or have ended; the same on all ranks.
    */
   meet(operation: "construct" | "step" | "load", plans: Plans): void;
-  /** Gives the bytes of rank 0 to all. */
-  broadcast(bytes: Uint8Array<ArrayBuffer>): void;
+  /** Gives rank 0's parameters of some rows to all, and with state also what belongs to them. */
+  share(rows: BigUint64Array<ArrayBuffer>, count: number, hasState: boolean): void;
   /** Sums up the gradients of all ranks and steps. */
   step(tables: ExchangeTables, mode: ExchangeMode): void;
   /**

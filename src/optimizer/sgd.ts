@@ -449,7 +449,11 @@ export class SGD<T extends Tensor = FloatArray> {
     this.#recorder.assertNotInBackward("loadStateDict");
     const owner = this.#owner("load the state");
     this.#stepper.settleSync();
-    const report = this.#stepper.withReentrancyGuard(() => applyStateDict(owner, dict, options));
+    const report = this.#stepper.withReentrancyGuard(() => {
+      const report = applyStateDict(owner, dict, options);
+      this.#together?.shareState(this.#stepper.plan);
+      return report;
+    });
     this.#recorder.steps.length = 0; // they do not lead to the loaded state
     this.#stepper.revision++;
     return report;

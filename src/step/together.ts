@@ -7,11 +7,22 @@ import type { HostArray } from "../core/host_array.ts";
 import { fillAll } from "../core/intrinsics.ts";
 import type { Precision } from "../core/rounding.ts";
 import { cannot, checkWord, wrongType } from "../core/validate.ts";
-import { codeIn, groupOf, KIND, readGroup, ROW, SKIP, stateOf } from "../plan/layout.ts";
+import {
+  BUFFER,
+  codeIn,
+  groupOf,
+  KIND,
+  MASTER,
+  readGroup,
+  readWord,
+  ROW,
+  SKIP,
+  stateOf,
+} from "../plan/layout.ts";
 import type { Plan } from "../plan/plan.ts";
 import { decide, NOTHING_MEASURED } from "./clipping.ts";
 import type { StepReport } from "./clipping.ts";
-import { isMeasured } from "./options.ts";
+import { isMeasured, NEUTRAL_REQUEST } from "./options.ts";
 import type { StepRequest } from "./options.ts";
 
 /**
@@ -64,10 +75,28 @@ export class Together {
   share(plan: Plan, first: number): void {
     const facts = () => [this.#modeFact(), ...layoutFacts(plan)];
     this.#exchange.meet("construct", { doing: "add parameters", words: layoutWords(plan), facts });
-    for (const data of plan.table.datas.slice(first)) {
-      const { buffer, byteOffset, byteLength } = data as Float32Array<ArrayBuffer>;
-      this.#exchange.broadcast(new Uint8Array(buffer, byteOffset, byteLength));
-    }
+    const { rows, table } = plan;
+    this.#exchange.share(rows.subarray(first * ROW), table.count - first, false);
+  }
+
+  /**
+   * Gives rank 0's values of parameters and their state to all ranks, after all of them have loaded a
+   * state dict.
+   *
+   * @throws {WorldError} If hyperparameters, or which state parameters have, differ between the ranks.
+   */
+  shareState(plan: Plan): void {
+    plan.refresh();
+    const { rows, table } = plan;
+    const words = stepWords(plan, NEUTRAL_REQUEST, this.#precision);
+    const facts = () => [
+      this.#modeFact(),
+      ...layoutFacts(plan),
+      ...stateFacts(plan),
+      ...optionFacts(plan, NEUTRAL_REQUEST, this.#precision),
+    ];
+    this.#exchange.meet("load", { doing: "load the state", words, facts });
+    this.#exchange.share(rows, table.count, true);
   }
 
   /**
@@ -106,7 +135,7 @@ export class Together {
       this.#modeFact(),
       ...layoutFacts(plan),
       ...gradientFacts(plan),
-      ...optionFacts(plan, request),
+      ...optionFacts(plan, request, this.#precision),
     ];
     this.#exchange.meet("step", { doing: "step", words, facts });
   }
@@ -177,7 +206,18 @@ function gradientFacts({ table, halves }: Plan): Fact[] {
   });
 }
 
-function optionFacts(plan: Plan, request: StepRequest): Fact[] {
+function stateFacts({ table, halves }: Plan): Fact[] {
+  const hasAt = (row: number, word: number) => readWord(halves, row * ROW + word) !== 0;
+  return Array.from({ length: table.count }, (_, row) => [
+    {
+      what: table.name(row, table.momentumName(row)),
+      text: hasAt(row, BUFFER) ? "is there" : "is null",
+    },
+    { what: table.name(row, table.masterName), text: hasAt(row, MASTER) ? "is there" : "is null" },
+  ]).flat();
+}
+
+function optionFacts(plan: Plan, request: StepRequest, { random }: Precision): Fact[] {
   const groups = plan.groups.flatMap((_, group) =>
     Object.entries(readGroup(plan.groupRows, group)).map(([name, value]) => ({
       what: `${name} of group ${group}`,
@@ -186,7 +226,12 @@ function optionFacts(plan: Plan, request: StepRequest): Fact[] {
   );
   const { gradScale, maxNorm, perGroup, maxValue, checkFinite, zeroGrad } = request;
   const options = { gradScale, maxNorm, maxNormPer: perGroup ? "group" : "optimizer", maxValue };
-  const rest = { checkFinite, zeroGrad };
+  const rest = {
+    checkFinite,
+    zeroGrad,
+    seed: random.seed,
+    "the count of random steps": random.counter,
+  };
   return [
     ...groups,
     ...Object.entries({ ...options, ...rest }).map(([what, value]) => ({

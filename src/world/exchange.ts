@@ -14,7 +14,7 @@ export function createExchange(link: Link, meetings: Meetings): Exchange {
     meet(operation, { doing, words, facts }) {
       meetings.meet({ operation, doing, hash: hashOfWords(words), facts });
     },
-    broadcast: (bytes) => link.broadcast(bytes, 0),
+    share: (rows, count, hasState) => link.share(rows, count, hasState),
     step: (tables, mode) => link.step(tables, shards(mode)),
     measure: (tables: ExchangeTables, scale, sums) => link.measure(tables, scale, sums),
     apply: (tables, mode) => link.apply(tables, shards(mode)),

@@ -47,6 +47,8 @@ export interface Link {
   measure(tables: ExchangeTables, scale: number, sums: Float64Array<ArrayBuffer>): void;
   /** Steps with the sums that were kept. */
   apply(tables: ExchangeTables, shards: boolean): void;
+  /** Gives rank 0's arrays of some rows to all. */
+  share(rows: BigUint64Array<ArrayBuffer>, count: number, hasState: boolean): void;
   /** Leaves the job. */
   close(): void;
   /** Ends all ranks. */
@@ -91,6 +93,8 @@ function createLink(own: Library, symbols: WorldSymbols, position: Position): Li
     },
     apply: (tables, shards) =>
       done(symbols.descent_world_apply(...argumentsOf(tables), Number(shards))),
+    share: (rows, count, hasState) =>
+      done(symbols.descent_world_share(rows, count, Number(hasState))),
     close: () => done(symbols.descent_world_close()),
     abort(code) {
       symbols.descent_world_abort(code);

@@ -214,6 +214,37 @@ for (const engine of ENGINES) {
     assertMatch(ending.err, /WorldError: Cannot step as rank 1 has ended at step 4/);
   });
 
+  testOn(engine, "parameters, and what is loaded, are rank 0's on all ranks", async () => {
+    const ending = await runJob(
+      engine,
+      2,
+      `
+      using world = openWorld();
+      const { rank } = world;
+      const w = { data: Float32Array.of(1 + rank, 2), grad: Float32Array.of(1, 1 + 2 * rank) };
+      const optimizer = new SGD([w], { lr: 1, momentum: 0.5, world });
+      say(w.data.join());
+      optimizer.step();
+      say(w.data.join());
+      const v = { data: Float32Array.of(5), grad: Float32Array.of(rank) };
+      optimizer.addParamGroup({ params: [v] });
+      const dict = optimizer.stateDict({ parameters: true });
+      dict.state[0].momentum_buffer[0] += 10 * rank;
+      optimizer.loadStateDict(dict, { parameters: true });
+      optimizer.step();
+      say(w.data.join() + " " + v.data.join());
+      const other = structuredClone(dict);
+      other.param_groups[1].lr += rank;
+      try { optimizer.loadStateDict(other); } catch (error) { say(error.message); }
+      `,
+    );
+    const expected = [
+      ...["1,2", "0,0", "-1.5,-3 4.5"],
+      "Cannot load the state as lr of group 1 is 1 on rank 0 and is 2 on rank 1",
+    ].join("\n");
+    assertEquals(ending.out, [expected, expected], ending.err);
+  });
+
   testOn(engine, "what ranks cannot do together is refused in words", async () => {
     const ending = await runJob(
       engine,
@@ -222,7 +253,7 @@ for (const engine of ENGINES) {
       using world = openWorld();
       const tell = (body) => { try { body(); } catch (error) { say(error.message); } };
       const w = (grad) => ({ data: new Float32Array(2), grad });
-      const sparse = { indices: new Uint32Array([0]), values: new Float32Array(1) };
+      const sparse = { shape: [2, 1], indices: new Uint32Array([0]), values: new Float32Array(1) };
       const lr = 0.1;
       tell(() => new SGD([{ data: new Float32Array(2), shape: [2, 1], grad: sparse }], { lr, world }).step());
       tell(() => new SGD([w(new Float32Array(2))], { lr, world, differentiable: true }).step());

@@ -108,6 +108,60 @@ unsafe extern "C" fn descent_world_apply(
     })
 }
 
+/// `int32_t descent_world_share(const uint64_t *rows, uint32_t row_count, uint32_t has_state)`: gives rank 0's
+/// parameters to all, and with state also momentum, master weights and corrections.
+///
+/// # Safety
+/// `rows` is valid for reads of `row_count` rows, whose addresses are null or valid for what their
+/// formats say, and nobody else's; all ranks have equal rows, but for the addresses.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_world_share(rows: *const u64, row_count: u32, has_state: u32) -> i32 {
+    with_world(|world| {
+        // SAFETY: the caller vouches for the table.
+        let rows = unsafe { table::<Row>(rows, row_count, 0..row_count, "share")? };
+        for row in rows {
+            let length = row.length as usize;
+            let [buffer, master] = if has_state != 0 { state_bytes(row) } else { [0; 2] };
+            let arrays =
+                [(row.data, data_bytes(row) * length), (row.buffer, buffer), (row.master, master)];
+            for (address, bytes) in arrays {
+                if address != 0 {
+                    // SAFETY: the caller vouches for the addresses.
+                    world.broadcast(unsafe { write(pointer(address), bytes, "an array")? }, 0)?;
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Bytes of a row's momentum, and of what belongs to a parameter in a 16-bit type.
+fn state_bytes(row: &Row) -> [usize; 2] {
+    let n = row.length as usize;
+    let buffer = if row.has(format::MOMENTUM8) {
+        momentum8::scales_offset(n) + momentum8::scales(n)
+    } else {
+        buffer_bytes(row) * n
+    };
+    [buffer, master_bytes(row) * n]
+}
+
+fn buffer_bytes(row: &Row) -> usize {
+    match row.dtype() {
+        dtype::F64 => 8,
+        dtype::F16_PER_OP | dtype::BF16_PER_OP => 2,
+        _ => 4,
+    }
+}
+
+fn master_bytes(row: &Row) -> usize {
+    match () {
+        () if row.has(format::SPLIT) => 2,
+        () if row.has(format::SPLIT24) => 1,
+        () => 4,
+    }
+}
+
 fn mode(shards: u32) -> Mode {
     if shards != 0 { Mode::Shards } else { Mode::Gradients }
 }
@@ -236,29 +290,19 @@ fn form_of(row: &Row) -> Form {
 fn part_of(row: &Row, part: &Part<'_>) -> (Row, Origin) {
     use dtype::{BF16_PER_OP, F16_PER_OP, F32, F64};
     let segment = part.segment;
-    let (from, n) = (segment.from as u64, row.length as usize);
-    let shift = |word: u64, bytes: u64| if word == 0 { 0 } else { word + from * bytes };
-    let (buffer_bytes, is_wide) = match row.dtype() {
-        F64 => (8, true),
-        F32 => (4, true),
-        F16_PER_OP | BF16_PER_OP => (2, true),
-        _ => (4, false),
-    };
+    let (from, n) = (segment.from, row.length as usize);
+    let shift = |word: u64, bytes: usize| if word == 0 { 0 } else { word + (from * bytes) as u64 };
+    let is_summed_as_stored = [F32, F64, F16_PER_OP, BF16_PER_OP].contains(&row.dtype());
     let eight = row.has(format::MOMENTUM8);
     let scales =
         row.buffer + (momentum8::scales_offset(n) + momentum8::scales(segment.from)) as u64;
-    let master_bytes = match () {
-        () if row.has(format::SPLIT) => 2,
-        () if row.has(format::SPLIT24) => 1,
-        () => 4,
-    };
     let part_row = Row {
-        data: shift(row.data, data_bytes(row) as u64),
+        data: shift(row.data, data_bytes(row)),
         grad: part.sums.as_ptr().expose_provenance() as u64,
-        buffer: shift(row.buffer, if eight { 1 } else { buffer_bytes }),
-        master: shift(row.master, master_bytes),
+        buffer: shift(row.buffer, if eight { 1 } else { buffer_bytes(row) }),
+        master: shift(row.master, master_bytes(row)),
         length: segment.length as u64,
-        kind: row.kind | if is_wide { 0 } else { format::GRAD_F32 },
+        kind: row.kind | if is_summed_as_stored { 0 } else { format::GRAD_F32 },
         group: row.group,
     };
     (part_row, Origin { number: segment.tensor as u32, offset: segment.from, scales })
