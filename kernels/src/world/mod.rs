@@ -278,11 +278,5 @@ fn refused(doing: &str, trouble: Trouble) -> Error {
     Error::World(format!("Cannot {doing} as MPI refuses it: {text}"))
 }
 
-/// The number of threads for each process on a machine that several share.
-pub fn threads_for(cores: usize, variable: impl Fn(&str) -> Option<String>) -> usize {
-    let here = launcher::find(variable).and_then(|launcher| launcher.local_size).unwrap_or(1);
-    (cores / here.max(1)).max(1)
-}
-
 #[cfg(test)]
 mod tests;
