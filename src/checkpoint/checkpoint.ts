@@ -140,6 +140,7 @@ export async function saveState(
   const grad_scaler = stateOf("scaler", options.scaler);
   const others = { ...(lr_scheduler && { lr_scheduler }), ...(grad_scaler && { grad_scaler }) };
   const { dict, check } = await read(source, { parameters, momentum });
+  if (dict === null) return; // another rank of the world writes the file
   const notes = metadata === undefined ? {} : { metadata };
   const layout = layOutState({ ...dict, ...others, ...notes });
   const pieces = piecesOf(layout, check);

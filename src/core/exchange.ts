@@ -53,9 +53,13 @@ export interface Exchange {
    *
    * @throws {WorldError} If they are not, or have ended; the same on all ranks.
    */
-  meet(operation: "construct" | "step" | "load", plans: Plans): void;
+  meet(operation: "construct" | "step" | "load" | "save", plans: Plans): void;
   /** Gives rank 0's parameters of some rows to all, and with state also what belongs to them. */
   share(rows: BigUint64Array<ArrayBuffer>, count: number, hasState: boolean): void;
+  /**
+   * Gives the state that each rank has of its part of the rows to all, or to rank 0 alone.
+   */
+  collect(rows: BigUint64Array<ArrayBuffer>, count: number, firstOnly: boolean): void;
   /** Sums up the gradients of all ranks and steps. */
   step(tables: ExchangeTables, mode: ExchangeMode): void;
   /**

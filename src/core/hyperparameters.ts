@@ -121,11 +121,13 @@ export interface SGDOptions extends GroupOptions, RoundingOptions {
    */
   world?: SGDWorld;
   /**
-   * What ranks of a world give to each other: with `"gradients"` sums of gradients, so that each rank
-   * steps everything.
+   * What ranks of a world give to each other. With `"gradients"` these are sums of gradients: each rank
+   * steps everything and has the whole state. With `"shards"` (ZeRO-1, Rajbhandari et al. 2020) each rank
+   * sums up and steps a part, of which it keeps the momentum, and the parameters are gathered: both
+   * have the same bits.
    * @default {"gradients"}
    */
-  exchange?: "gradients";
+  exchange?: "gradients" | "shards";
 }
 
 const DEFAULTS: Omit<Hyperparameters, "lr"> = {

@@ -150,6 +150,10 @@ export const WORLD_SYMBOLS = {
    * `int32_t descent_world_share(const uint64_t *rows, uint32_t row_count, uint32_t has_state)`
    */
   descent_world_share: { parameters: ["buffer", "u32", "u32"], result: "i32" },
+  /**
+   * `int32_t descent_world_collect(const uint64_t *rows, uint32_t row_count, uint32_t first_only)`
+   */
+  descent_world_collect: { parameters: ["buffer", "u32", "u32"], result: "i32" },
   /** `int32_t descent_world_close(void)` */
   descent_world_close: { parameters: [], result: "i32" },
   /** `int32_t descent_world_abort(uint32_t code)` */

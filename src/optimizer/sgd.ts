@@ -149,7 +149,7 @@ export class SGD<T extends Tensor = FloatArray> {
     this.#stepper = new Stepper(this.#backend, this.#recorder, this.#precision, this.#together);
     this.#addGroups(members);
     registerStateSource(this, {
-      dict: (options) => shareState(this.#owner("save the state"), options, this.#findUnwritten),
+      dict: (options) => this.#shareState(options),
       revision: () => this.#stepper.revision,
     });
   }
@@ -180,6 +180,7 @@ export class SGD<T extends Tensor = FloatArray> {
     Parameter<T | FloatArray> | SparseParameter,
     ParameterStateView<T | FloatArray>
   > {
+    this.#together?.checkWhole();
     this.#stepper.settleSync();
     if (this.#state === null) this.#showState(this.#state = new Map());
     const state: ReadonlyMap<Parameter<Tensor>, ParameterState> = this.#state;
@@ -372,6 +373,7 @@ export class SGD<T extends Tensor = FloatArray> {
    */
   stateDict(options?: StateDictOptions): StateDict {
     const owner = this.#owner("take the state");
+    this.#together?.collect(this.#stepper.plan, false);
     this.#stepper.settleSync();
     return copyState(owner, options);
   }
@@ -396,7 +398,9 @@ export class SGD<T extends Tensor = FloatArray> {
    * ```
    */
   async stateDictAsync(options?: StateDictOptions): Promise<StateDict> {
-    return await copyStateAsync(this.#owner("take the state"), options, this.#findUnwritten);
+    const owner = this.#owner("take the state");
+    this.#together?.collect(this.#stepper.plan, false);
+    return await copyStateAsync(owner, options, this.#findUnwritten);
   }
 
   /**
@@ -457,6 +461,12 @@ export class SGD<T extends Tensor = FloatArray> {
     this.#recorder.steps.length = 0; // they do not lead to the loaded state
     this.#stepper.revision++;
     return report;
+  }
+
+  async #shareState(options?: StateDictOptions): Promise<StateDict | null> {
+    const owner = this.#owner("save the state");
+    if (this.#together?.collect(this.#stepper.plan, true) === false) return null;
+    return await shareState(owner, options, this.#findUnwritten);
   }
 
   #owner(doing: string): Owner {

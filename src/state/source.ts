@@ -5,8 +5,11 @@ import type { StateDictOptions } from "./take.ts";
 
 /** The state of an optimizer as it is now. */
 export interface StateSource {
-  /** A state dict that shares the optimizer's arrays, and has copies of tensors on devices. */
-  dict(options?: StateDictOptions): Promise<StateDict>;
+  /**
+   * A state dict that shares the optimizer's arrays, and has copies of tensors on devices. Null if it is for
+   * another rank of a world to save it.
+   */
+  dict(options?: StateDictOptions): Promise<StateDict | null>;
   /** A number that is another one after every change that the optimizer makes. */
   revision(): number;
 }

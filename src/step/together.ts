@@ -38,7 +38,7 @@ export function createTogether(
   precision: Precision,
 ): Together | null {
   if (exchange !== undefined) {
-    checkWord("exchange", exchange, ["gradients"]);
+    checkWord("exchange", exchange, ["gradients", "shards"]);
     if (world === undefined) throw wrongType("set exchange", "it needs a world", exchange);
   }
   const found = exchangeOf(world);
@@ -46,7 +46,7 @@ export function createTogether(
   if (name !== "cpu") {
     throw new TypeError(cannot("set world", 'it needs backend "cpu"', `the backend is "${name}"`));
   }
-  return new Together(found, "gradients", precision);
+  return new Together(found, (exchange ?? "gradients") as ExchangeMode, precision);
 }
 
 /** The steps of one optimizer in a world. */
@@ -97,6 +97,39 @@ export class Together {
     ];
     this.#exchange.meet("load", { doing: "load the state", words, facts });
     this.#exchange.share(rows, table.count, true);
+  }
+
+  /** Whether each rank has a part of the state only. */
+  get isSharded(): boolean {
+    return this.#mode === "shards";
+  }
+
+  /**
+   * Puts the state together, of which each rank has a part.
+   *
+   * @param firstOnly Whether rank 0 alone gets it.
+   * @returns Whether this rank has it.
+   * @throws {WorldError} If a rank does something else.
+   */
+  collect(plan: Plan, firstOnly: boolean): boolean {
+    if (!this.isSharded) return true;
+    const words = Uint32Array.of(plan.table.count, Number(firstOnly));
+    const text = firstOnly ? "is saved" : "is read";
+    const facts = () => [...layoutFacts(plan), { what: "the state", text }];
+    this.#exchange.meet("save", { doing: "save the state", words, facts });
+    this.#exchange.collect(plan.rows, plan.table.count, firstOnly);
+    return !firstOnly || this.#exchange.rank === 0;
+  }
+
+  /**
+   * Refuses to show a part of the state as if it were the whole.
+   *
+   * @throws {TypeError} If that is all that this rank has.
+   */
+  checkWhole(): void {
+    if (!this.isSharded) return;
+    const reason = 'with exchange "shards" each rank has a part of it';
+    throw new TypeError(cannot("read the state", reason, "use stateDict on all ranks"));
   }
 
   /**

@@ -15,6 +15,7 @@ export function createExchange(link: Link, meetings: Meetings): Exchange {
       meetings.meet({ operation, doing, hash: hashOfWords(words), facts });
     },
     share: (rows, count, hasState) => link.share(rows, count, hasState),
+    collect: (rows, count, firstOnly) => link.collect(rows, count, firstOnly),
     step: (tables, mode) => link.step(tables, shards(mode)),
     measure: (tables: ExchangeTables, scale, sums) => link.measure(tables, scale, sums),
     apply: (tables, mode) => link.apply(tables, shards(mode)),

@@ -26,6 +26,7 @@ export const OPERATIONS = {
   construct: 5,
   step: 6,
   load: 7,
+  save: 8,
 } as const;
 
 /** The name of something that ranks do together. */

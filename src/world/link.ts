@@ -49,6 +49,8 @@ export interface Link {
   apply(tables: ExchangeTables, shards: boolean): void;
   /** Gives rank 0's arrays of some rows to all. */
   share(rows: BigUint64Array<ArrayBuffer>, count: number, hasState: boolean): void;
+  /** Gives each rank's part of the state of some rows to all, or to rank 0 alone. */
+  collect(rows: BigUint64Array<ArrayBuffer>, count: number, firstOnly: boolean): void;
   /** Leaves the job. */
   close(): void;
   /** Ends all ranks. */
@@ -95,6 +97,8 @@ function createLink(own: Library, symbols: WorldSymbols, position: Position): Li
       done(symbols.descent_world_apply(...argumentsOf(tables), Number(shards))),
     share: (rows, count, hasState) =>
       done(symbols.descent_world_share(rows, count, Number(hasState))),
+    collect: (rows, count, firstOnly) =>
+      done(symbols.descent_world_collect(rows, count, Number(firstOnly))),
     close: () => done(symbols.descent_world_close()),
     abort(code) {
       symbols.descent_world_abort(code);

@@ -11,7 +11,7 @@ import { ENGINES, runJob, testOn } from "./jobs.ts";
  */
 const TRAINING = `
 function train(SGD, setting, ranks, size, more) {
-  const LENGTHS = [1, 63, 5000, 300_001, 4096, 10];
+  const LENGTHS = [1, 63, 5000, setting.isLarge ? 300_001 : 9001, 4096, 10];
   const random = (seed) => {
     let x = seed * 2654435761 >>> 0;
     return () => {
@@ -69,10 +69,12 @@ function train(SGD, setting, ranks, size, more) {
     }
   };
   for (const { data } of params) hash(data);
-  for (const p of params) {
-    const { momentumBuffer, momentum8, masterWeight, correction } = optimizer.state.get(p);
-    for (const a of [momentumBuffer, momentum8?.values, momentum8?.scales, masterWeight, correction]) {
-      if (a) hash(a);
+  const { state } = optimizer.stateDict();
+  for (const id of Object.keys(state)) {
+    for (const key of Object.keys(state[id]).sort()) {
+      const value = state[id][key];
+      const tensor = ArrayBuffer.isView(value) ? value : value?.data;
+      if (ArrayBuffer.isView(tensor)) hash(tensor);
     }
   }
   return JSON.stringify([h, reports]);
@@ -82,7 +84,10 @@ const NESTEROV = { momentum: 0.9, nesterov: true, weightDecay: 0.01 };
 
 /** What is trained. */
 const SETTINGS = {
-  "float32": { type: "float32", options: NESTEROV },
+  "float32, several buckets": { type: "float32", options: NESTEROV, isLarge: true },
+  "float32, several buckets, clipped": {
+    ...{ type: "float32", options: NESTEROV, step: { maxNorm: 1 }, isLarge: true },
+  },
   "float32, dampening and maximize": {
     ...{ type: "float32", options: { momentum: 0.9, dampening: 0.2, maximize: true } },
   },
@@ -122,9 +127,14 @@ async function trainAlone(size: number): Promise<string[]> {
   return Object.values(SETTINGS).map((setting) => train(SGD, setting, ranks, size, {}));
 }
 
+const SIZES = [2, 3, 4].flatMap((size) =>
+  (["gradients", "shards"] as const).map((exchange) => ({ size, exchange }))
+);
+
 for (const engine of ENGINES) {
-  for (const size of engine === "files" ? [2] : [2, 3, 4]) {
-    testOn(engine, `${size} ranks have the bits of one process with all gradients`, async () => {
+  for (const { size, exchange } of engine === "files" ? SIZES.slice(0, 2) : SIZES) {
+    const name = `${size} ranks that exchange ${exchange} have the bits of one process`;
+    testOn(engine, name, async () => {
       const expected = await trainAlone(size);
       const ending = await runJob(
         engine,
@@ -134,7 +144,7 @@ for (const engine of ENGINES) {
         ${TRAINING}
         using world = openWorld();
         for (const setting of ${JSON.stringify(Object.values(SETTINGS))}) {
-          const more = { world, exchange: "gradients", rank: world.rank };
+          const more = { world, exchange: "${exchange}", rank: world.rank };
           say(train(SGD, setting, [world.rank], world.size, more));
         }
         `,
@@ -243,6 +253,48 @@ for (const engine of ENGINES) {
       "Cannot load the state as lr of group 1 is 1 on rank 0 and is 2 on rank 1",
     ].join("\n");
     assertEquals(ending.out, [expected, expected], ending.err);
+  });
+
+  testOn(engine, "ranks with shards write one file, with the bytes of one process's", async () => {
+    const folder = await Deno.makeTempDir();
+    const program = `
+      import { loadState, saveState } from "@descent/sgd";
+      using world = openWorld();
+      const sum = (i: number) => [0, 1].map((rank) => Math.fround((i % 7 - 3) * (rank + 1)));
+      const grads = Array.from({ length: 9000 }, (_, i) => sum(i));
+      const data = Float32Array.from({ length: 9000 }, (_, i) => i / 9000);
+      const w = { name: "w", data, grad: new Float32Array(9000) };
+      const options = { lr: 0.1, momentum: 0.9, momentumBits: 8, world, exchange: "shards" };
+      const optimizer = new SGD([w], options);
+      const step = (optimizer, w) => {
+        w.grad.set(grads.map((g) => world.size > 1 ? g[world.rank] : Math.fround(g[0] + g[1])));
+        optimizer.step(world.size > 1 ? undefined : { gradScale: 2, checkFinite: false });
+      };
+      step(optimizer, w);
+      step(optimizer, w);
+      await saveState("${folder}/" + world.size, optimizer, { parameters: true });
+      world.barrier();
+      const v = { name: "w", data: new Float32Array(9000), grad: new Float32Array(9000) };
+      const other = new SGD([v], options);
+      other.loadStateDict(await loadState("${folder}/" + world.size), { parameters: true });
+      step(other, v);
+      step(optimizer, w);
+      say(v.data.every((x, i) => x === w.data[i]));
+      try { optimizer.state; } catch (error) { say(error.message); }
+    `;
+    try {
+      const alone = program.replace(', exchange: "shards"', "");
+      const endings = [await runJob(engine, 2, program), await runJob("files", 1, alone)];
+      const message =
+        'Cannot read the state as with exchange "shards" each rank has a part of it: ' +
+        "use stateDict on all ranks";
+      assertEquals(endings[0].out, [`true\n${message}`, `true\n${message}`], endings[0].err);
+      assertEquals(endings[1].out, ["true"], endings[1].err);
+      const files = await Promise.all([1, 2].map((size) => Deno.readFile(`${folder}/${size}`)));
+      assertEquals(files[1], files[0]);
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
   });
 
   testOn(engine, "what ranks cannot do together is refused in words", async () => {
