@@ -91,6 +91,8 @@ export interface StepRequest extends CallOptions, DeviceRequest {
   readonly addGradients: GradientLists;
   /** The averages that the step updates; null for none. */
   readonly average: StepAverage | null;
+  /** What the loss was multiplied by: `inverseScale` is its inverse. */
+  readonly gradScale: number;
   /** An option that reads or changes gradients before they are used, if there is one. */
   readonly reads: keyof StepOptions | null;
 }
@@ -99,6 +101,7 @@ const EUCLIDEAN: NormType = 2;
 
 /** A step as it is without options. */
 export const NEUTRAL_REQUEST: StepRequest = Object.freeze({
+  gradScale: 1,
   inverseScale: 1,
   maxNorm: null,
   perGroup: false,
@@ -183,6 +186,7 @@ function readStepOptions(options: unknown, needed: string): StepRequest {
   if (checkFinite !== undefined) checkBoolean("checkFinite", checkFinite);
   if (zeroGrad !== undefined) checkBoolean("zeroGrad", zeroGrad);
   return {
+    gradScale: gradScale ?? 1,
     inverseScale: gradScale === undefined ? 1 : 1 / gradScale,
     maxNorm: maxNorm ?? null,
     perGroup: maxNormPer === "group",

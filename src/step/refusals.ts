@@ -46,6 +46,31 @@ export function checkRequest(plan: Plan, request: StepRequest): Device | null {
   return device;
 }
 
+/**
+ * Refuses what ranks of a world cannot do together.
+ *
+ * @throws {TypeError} If a gradient is sparse or on a GPU, if gradients are to be added, or if a group is
+ * differentiable.
+ */
+export function checkTogether(plan: Plan, { addGradients }: StepRequest): void {
+  const doing = "step in a world";
+  if (plan.groups.some(({ differentiable }) => differentiable)) {
+    const reason = "no group may be differentiable";
+    throw new TypeError(cannot(doing, reason, "one has differentiable true"));
+  }
+  if (addGradients.length > 0) {
+    const remedy = "add them to the gradients of the parameters";
+    throw new TypeError(cannot(doing, "addGradients must be empty", remedy));
+  }
+  const { table } = plan;
+  for (let row = 0; row < table.count; row++) {
+    const kind = table.gradientKind(row);
+    if (kind === "none" || kind === "dense") continue;
+    const found = kind === "sparse" ? "it is sparse" : "it is on a GPU";
+    throw new TypeError(cannot(doing, `${table.name(row, "grad")} must be an array`, found));
+  }
+}
+
 /** Refuses sparse gradients. */
 function checkDense({ table }: Plan, option: string): void {
   for (let row = 0; row < table.count; row++) {

@@ -20,8 +20,9 @@ import { decide, NOTHING_MEASURED, reportOf } from "./clipping.ts";
 import type { StepReport } from "./clipping.ts";
 import { isMeasured, NEUTRAL_REQUEST } from "./options.ts";
 import type { StepRequest } from "./options.ts";
-import { checkRequest } from "./refusals.ts";
+import { checkRequest, checkTogether } from "./refusals.ts";
 import type { StepAverage } from "./step_average.ts";
+import type { Together } from "./together.ts";
 import { zeroRest, zeroSparse } from "./zero_grad.ts";
 
 /** Why nothing else can begin, by the activity that is running. */
@@ -64,6 +65,8 @@ export class Stepper {
   /** What the current step asks of devices; null for nothing. */
   #request: StepRequest | null = null;
   readonly #backend: Backend;
+  /** What takes the steps, if all ranks of a world take them together. */
+  readonly #together: Together | null;
   readonly #recorder: Recorder;
   /** The row after the last one that the current step has stepped. */
   #stepped = 0;
@@ -72,8 +75,14 @@ export class Stepper {
     this.#stepped = to;
   };
 
-  constructor(backend: Backend, recorder: Recorder, precision: Precision) {
+  constructor(
+    backend: Backend,
+    recorder: Recorder,
+    precision: Precision,
+    together: Together | null,
+  ) {
     this.#backend = backend;
+    this.#together = together;
     this.#recorder = recorder;
     this.plan = new Plan(memoryOf(backend), precision);
   }
@@ -163,6 +172,7 @@ export class Stepper {
       this.#forget(); // an error may have left something of an earlier step
       plan.refresh();
       const device = checkRequest(plan, request);
+      if (this.#together !== null) checkTogether(plan, request);
       const { addGradients: lists, average, zeroGrad } = request;
       if (lists.length > 0) addGradients(plan, lists, zeroGrad);
       if (average !== null) this.#bindAverage(average, device);
@@ -179,7 +189,7 @@ export class Stepper {
   }
 
   #bindAverage(average: StepAverage, device: Device | null): void {
-    this.plan.average = average.bind(this.plan, this.#backend, device);
+    this.plan.average = average.bind(this.plan, this.#backend, device, this.#together !== null);
     this.plan.checkAttached(); // parameters of others may have getters
   }
 
@@ -191,6 +201,7 @@ export class Stepper {
 
   #run(request: StepRequest): StepReport {
     const { plan } = this;
+    if (this.#together !== null) return this.#together.step(plan, request);
     let report = NOTHING_MEASURED;
     if (isMeasured(request)) {
       const sums = sumsOf(plan);
@@ -213,6 +224,9 @@ export class Stepper {
    */
   async #runAsync(request: StepRequest, arrays: ArrayGuard): Promise<Taken> {
     const { plan } = this;
+    if (this.#together !== null) {
+      return { report: this.#together.step(plan, request), finished: NOTHING_QUEUED };
+    }
     let report = NOTHING_MEASURED;
     arrays.checkAll();
     if (isMeasured(request)) {

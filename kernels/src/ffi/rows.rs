@@ -131,7 +131,7 @@ impl TaskList for Rows<'_> {
 /// # Safety
 /// As for [`slot`] and [`mixed`].
 #[inline(never)]
-unsafe fn run_other(row: &Row, number: u32, clear: bool, runner: &Runner<'_, Plan>) {
+pub unsafe fn run_other(row: &Row, number: u32, clear: bool, runner: &Runner<'_, Plan>) {
     use dtype::{BF16_PER_OP, F16_PER_OP};
     type PerOp<'a, H> = Slot<'a, H, H, RoundEveryOp<H>>;
     // SAFETY: the caller's promise.

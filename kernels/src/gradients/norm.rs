@@ -117,7 +117,7 @@ fn blocks(
     })
 }
 
-fn block_total<H: Stored + Kind>(
+pub(crate) fn block_total<H: Stored + Kind>(
     block: &[H],
     added: Option<(Addends<'_>, bool)>,
     scale: f64,
