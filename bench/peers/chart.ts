@@ -8,6 +8,8 @@ const WIDTH = 960;
 const TOP = 96;
 const LINE = 21;
 const GAP = 74;
+/** The labels of the last axis. */
+const AXIS = 40;
 const LEFT = 190;
 const OTHERS = "#98a2ad";
 const COLORS: readonly [start: string, color: string][] = [
@@ -27,7 +29,7 @@ export function drawChart(title: string, subtitle: string, results: readonly Res
   const names = [...new Set(results.map(({ workload }) => workload))];
   const panels = names.map((name) => sorted(results.filter(({ workload }) => workload === name)));
   const tops = panels.map((_, i) => TOP + panels.slice(0, i).reduce((y, p) => y + heightOf(p), 0));
-  const height = TOP + panels.reduce((sum, panel) => sum + heightOf(panel), 0);
+  const height = TOP + panels.reduce((sum, panel) => sum + heightOf(panel), 0) - GAP + AXIS;
   return drawSvg(WIDTH, height, {
     title: [
       { text: title, subtext: subtitle, left: "center", top: 12, itemGap: 8 },
@@ -95,6 +97,8 @@ function dots(panel: readonly Result[], index: number) {
       show: true,
       position: "right",
       color: "#222222",
+      // Grid lines do not run through it.
+      ...{ backgroundColor: "#ffffff", padding: [1, 2] },
       formatter: ({ value }: { value: [number, string] }) => formatTime(value[0]),
     },
   };

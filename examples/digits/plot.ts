@@ -1,9 +1,6 @@
 /** The picture of a training run. */
 
-import { LineChart } from "echarts/charts";
-import { GridComponent, LegendComponent, TitleComponent } from "echarts/components";
-import * as echarts from "echarts/core";
-import { SVGRenderer } from "echarts/renderers";
+import { drawSvg } from "../picture/svg.ts";
 
 /** How the network did after one epoch. */
 export interface EpochResult {
@@ -16,8 +13,6 @@ export interface EpochResult {
   /** Share of the test images that are recognized, from 0 to 1. */
   readonly testAccuracy: number;
 }
-
-echarts.use([LineChart, GridComponent, LegendComponent, TitleComponent, SVGRenderer]);
 
 const WIDTH = 800;
 const HEIGHT = 640;
@@ -35,12 +30,8 @@ export function drawCurves(
   subtitle: string,
   history: readonly EpochResult[],
 ): string {
-  const size = { width: WIDTH, height: HEIGHT };
-  const chart = echarts.init(null, null, { renderer: "svg", ssr: true, ...size });
   const accuracies = points(history, (result) => 100 * result.testAccuracy);
-  chart.setOption({
-    animation: false,
-    backgroundColor: "#ffffff",
+  return drawSvg(WIDTH, HEIGHT, {
     title: {
       ...{ text: title, subtext: subtitle, left: "center", top: 12, itemGap: 6 },
       // What fonts of browsers say of it differs.
@@ -62,9 +53,6 @@ export function drawCurves(
       curve(1, "test accuracy", COLORS.testAccuracy, accuracies),
     ],
   });
-  const svg = chart.renderToSVGString();
-  chart.dispose();
-  return svg;
 }
 
 type Point = readonly [epoch: number, value: number];

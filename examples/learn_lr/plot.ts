@@ -1,17 +1,6 @@
 /** The picture of the example that learns a learning rate. */
 
-import { LineChart } from "echarts/charts";
-import { GridComponent, LegendComponent, TitleComponent } from "echarts/components";
-import * as echarts from "echarts/core";
-import { SVGRenderer } from "echarts/renderers";
-
-echarts.use([
-  LineChart,
-  GridComponent,
-  LegendComponent,
-  TitleComponent,
-  SVGRenderer,
-]);
+import { drawSvg } from "../picture/svg.ts";
 
 /** A learning rate, and the loss that training with it ends at. */
 export interface Point {
@@ -37,12 +26,8 @@ export function drawPath(
   sweep: readonly Point[],
   path: readonly Point[],
 ): string {
-  const size = { width: WIDTH, height: HEIGHT };
-  const chart = echarts.init(null, null, { renderer: "svg", ssr: true, ...size });
   const points = (list: readonly Point[]) => list.map(({ lr, loss }) => [lr, loss]);
-  chart.setOption({
-    animation: false,
-    backgroundColor: "#ffffff",
+  return drawSvg(WIDTH, HEIGHT, {
     title: { text: title, subtext: subtitle, left: "center", top: 12, itemGap: 6 },
     legend: { top: 66, itemWidth: 18, itemHeight: 8, data: ["every learning rate", "the descent"] },
     grid: [
@@ -69,9 +54,6 @@ export function drawPath(
       line("", 1, PATH, path.map(({ lr }, step) => [step, lr]), "circle"),
     ],
   });
-  const svg = chart.renderToSVGString();
-  chart.dispose();
-  return svg;
 }
 
 function named(name: string, nameGap = 30) {
