@@ -19,6 +19,12 @@ const COLORS: readonly [start: string, color: string][] = [
   ["tfjs", "#b8860b"],
 ];
 
+/** What some programs are called for readers who have not seen the tables. */
+const NAMES: Readonly<Record<string, string>> = {
+  "roofline": "memory alone (roofline)",
+  "tfjs, wasm": "TensorFlow.js, wasm",
+};
+
 /**
  * Draws a panel per workload with a dot per program on a logarithmic scale of time.
  *
@@ -76,7 +82,7 @@ function programAxis(panel: readonly Result[], gridIndex: number) {
     gridIndex,
     type: "category",
     inverse: true,
-    data: panel.map(({ contender }) => contender),
+    data: panel.map(nameOf),
     axisTick: { show: false },
     axisLabel: { interval: 0, color: "#222222" },
     splitLine: { show: true, lineStyle: { color: "#f1f3f4" } },
@@ -89,9 +95,9 @@ function dots(panel: readonly Result[], index: number) {
     xAxisIndex: index,
     yAxisIndex: index,
     symbolSize: 11,
-    data: panel.map(({ ns, contender }) => ({
-      value: [ns, contender],
-      itemStyle: { color: colorOf(contender) },
+    data: panel.map((result) => ({
+      value: [result.ns, nameOf(result)],
+      itemStyle: { color: colorOf(result.contender) },
     })),
     label: {
       show: true,
@@ -102,6 +108,10 @@ function dots(panel: readonly Result[], index: number) {
       formatter: ({ value }: { value: [number, string] }) => formatTime(value[0]),
     },
   };
+}
+
+function nameOf({ contender }: Result): string {
+  return NAMES[contender] ?? contender;
 }
 
 function colorOf(contender: string): string {
