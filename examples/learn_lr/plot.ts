@@ -12,6 +12,8 @@ const WIDTH = 800;
 const HEIGHT = 640;
 const PATH = "#d1662a";
 const SWEEP = "#3b6fb6";
+/** The curve has no dots, so its line of the legend has none either. */
+const LEGEND = [{ name: "every learning rate", itemStyle: { opacity: 0 } }, "the descent"];
 
 /**
  * Draws the path over the curve of losses (above), and the learning rate over the descent (below).
@@ -29,7 +31,7 @@ export function drawPath(
   const points = (list: readonly Point[]) => list.map(({ lr, loss }) => [lr, loss]);
   return drawSvg(WIDTH, HEIGHT, {
     title: { text: title, subtext: subtitle, left: "center", top: 12, itemGap: 6 },
-    legend: { top: 66, itemWidth: 18, itemHeight: 8, data: ["every learning rate", "the descent"] },
+    legend: { top: 66, itemWidth: 18, itemHeight: 8, data: LEGEND },
     grid: [
       { left: 80, right: 36, top: 100, height: 230 },
       { left: 80, right: 36, top: 396, height: 190 },
