@@ -82,7 +82,7 @@ for (
   Deno.test(`texts neither collide nor leave the picture: ${what}`, () => assertReadable(draw()));
 }
 
-Deno.test("lines of the history are named by what differs, in the colors of what they compute", () => {
+Deno.test("lines of the history are named by what differs", () => {
   const svg = drawHistory(PROCESSOR, historyOf(9));
   const texts = readTexts(svg).map(({ text }) => text);
   for (
@@ -94,6 +94,24 @@ Deno.test("lines of the history are named by what differs, in the colors of what
     ]
   ) assert(texts.includes(name), name);
   assertEquals(texts.filter((text) => /float32,|foreach true/.test(text)), []);
+});
+
+Deno.test("lines of the history have the color of what they compute, and dashes on js", () => {
+  const rows = ["cpu, plain", "js, plain", "cpu, momentum"].map((name) => `ResNet-50: ${name}`);
+  const history = historyOf(3).map((entry, i) => ({
+    ...entry,
+    rows: Object.fromEntries(rows.map((row, k) => [
+      `${row}, float32, foreach true`,
+      { reference: "roofline", ratio: 1 + k + i / 10, deviation: 0.1 },
+    ])),
+  }));
+  const drawn = drawHistory(PROCESSOR, history).match(
+    /<path d="M70 [^"]*L[^>]*fill="none"[^>]*>/g,
+  )!;
+  const lines = drawn.filter((path) => path.includes('stroke-width="1.4"'));
+  const [cpu, js, momentum] = lines.map((path) => /stroke="(#\w+)"/.exec(path)![1]);
+  assertEquals(lines.map((path) => path.includes("stroke-dasharray")), [false, true, false]);
+  assert(cpu === js && cpu !== momentum, `${[cpu, js, momentum]}`);
 });
 
 Deno.test("ticks of a logarithmic axis are round numbers within it, and at most eight", () => {

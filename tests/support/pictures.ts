@@ -74,7 +74,38 @@ function apply([a, b, c, d, e, f]: readonly number[], x: number, y: number): [nu
   return [a * x + c * y + e, b * x + d * y + f];
 }
 
-/** Asserts that all texts lie within the picture, and none over another. */
+/** The boxes of the samples in legends: what is moved as a whole, and seen. */
+function readSamples(svg: string): Box[] {
+  const document = new DOMParser().parseFromString(svg, "image/svg+xml");
+  return Array.from(document.getElementsByTagName("path"))
+    .filter((path) => path.getAttribute("transform")?.startsWith("translate") && isSeen(path))
+    .map((path) => {
+      const matrix = matrixOf(path.getAttribute("transform"));
+      const points = pointsOf(path.getAttribute("d")!);
+      const box = boundsOf(points.map(([x, y]) => apply(matrix, x, y)));
+      return { ...box, top: box.top - 1, bottom: box.bottom + 1 };
+    });
+}
+
+/** Areas that react to the mouse, and white ones behind texts, are not seen. */
+function isSeen(path: Element): boolean {
+  const [fill, stroke] = ["fill", "stroke"].map((name) => path.getAttribute(name));
+  if (path.getAttribute("fill-opacity") === "0") return false;
+  return fill !== "#ffffff" && (fill !== "none" || stroke !== null);
+}
+
+/** The ends of a path's lines and arcs. */
+function pointsOf(d: string): [x: number, y: number][] {
+  const points: [number, number][] = [];
+  for (const [, command, list] of d.matchAll(/([MLlA])([^A-Za-z]*)/g)) {
+    const [x, y] = list.trim().split(/[ ,]+/).slice(-2).map(Number);
+    const [fromX, fromY] = command === "l" ? points.at(-1)! : [0, 0];
+    points.push([fromX + x, fromY + y]);
+  }
+  return points;
+}
+
+/** Asserts that all texts lie within the picture, and none over another or over a legend's sample. */
 export function assertReadable(svg: string): void {
   const [, ...size] = /viewBox="0 0 ([\d.]+) ([\d.]+)"/.exec(svg) ?? [];
   const [width, height] = size.map(Number);
@@ -89,6 +120,9 @@ export function assertReadable(svg: string): void {
     boxes.slice(i + 1).filter((b) => collide(a, b)).map((b) => [a, b])
   );
   assertEquals(collisions, [], "texts collide");
+  const samples = readSamples(svg);
+  const covering = boxes.filter((box) => samples.some((sample) => overlap(box, sample)));
+  assertEquals(covering, [], "texts cover samples of a legend");
   assert(!svg.includes("dominant-baseline"), "some viewers put such texts beside their ticks");
 }
 
