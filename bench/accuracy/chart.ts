@@ -110,7 +110,7 @@ function linesOf({ figure, setting }: Panel, panel: number, outcomes: readonly O
     );
 }
 
-/** Legends side by side: echarts measures text too narrow to put one into rows. */
+/** Legends side by side, so that the samples of all rows stand in columns. */
 function legendColumns(names: readonly string[]) {
   const rows = Math.ceil(names.length / COLUMNS);
   return Array.from({ length: COLUMNS }, (_, column) => ({

@@ -32,11 +32,7 @@ export function drawCurves(
 ): string {
   const accuracies = points(history, (result) => 100 * result.testAccuracy);
   return drawSvg(WIDTH, HEIGHT, {
-    title: {
-      ...{ text: title, subtext: subtitle, left: "center", top: 12, itemGap: 6 },
-      // What fonts of browsers say of it differs.
-      ...{ textStyle: { lineHeight: 18 }, subtextStyle: { lineHeight: 12 } },
-    },
+    title: { text: title, subtext: subtitle, left: "center", top: 12, itemGap: 6 },
     legend: { top: 66, icon: "rect", itemWidth: 24, itemHeight: 3 },
     grid: [
       { left: 80, right: 36, top: 100, height: 230 },
