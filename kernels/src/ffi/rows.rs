@@ -5,11 +5,9 @@ use super::layout::{GroupRow, Row, dtype};
 use super::parts::run_other;
 use super::row_checks::check;
 use super::slots::slot;
-use crate::dtype::RoundEveryOp;
 use crate::error::Error;
 use crate::parallel::{Runner, TaskList};
 use crate::step::{Plan, Slot, Types, fail};
-use half::{bf16, f16};
 
 /// Rows of the tensor table, checked. The owner of this value has exclusive access to the arrays.
 #[derive(Clone, Copy)]
