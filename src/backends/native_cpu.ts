@@ -13,7 +13,7 @@ import type { CallRange } from "../plan/changes.ts";
 import type { CallRow } from "../plan/layout.ts";
 import { callRangesOf } from "../plan/parts.ts";
 import type { Plan } from "../plan/plan.ts";
-import type { Backend } from "./backend.ts";
+import type { Backend, Measure } from "./backend.ts";
 import { checkPullbacks } from "./pullback.ts";
 import type { HyperGradients, Pullback } from "./pullback.ts";
 
@@ -63,19 +63,21 @@ function createCpu({ symbols, pinned }: Library): Backend {
       if (status !== 0) unwrap(symbols, status);
       if (plan.sparse.steps.length > 0) stepSparse(plan, from, to);
     },
-    norm({ rows, grads, groups, addends }, inverseScale, sums): void {
+    norm({ rows, grads, groups, addends }, measure, sums): void {
       const { descent_norm } = symbols;
       const { length } = grads;
-      const added = [addends.words, addends.count] as const;
+      const { inverseScale } = measure;
+      const added = [addends.words, addends.count, orderOf(measure)] as const;
       unwrap(
         symbols,
         descent_norm(rows, length, 0, length, inverseScale, sums, groups.length, ...added),
       );
     },
-    scale({ rows, grads, groupRows, groups }): void {
-      const { descent_scale } = symbols;
+    prepare({ rows, grads, groupRows, groups }, { inverseScale, maxValue }): void {
+      const { descent_prepare } = symbols;
       const { length } = grads;
-      unwrap(symbols, descent_scale(rows, length, 0, length, groupRows, groups.length));
+      const tables = [rows, length, 0, length, groupRows, groups.length] as const;
+      unwrap(symbols, descent_prepare(...tables, inverseScale, maxValue));
     },
     ...createAsync(symbols, pinned),
     goBack(pullbacks: readonly Pullback[], h: Readonly<RuleOptions>): HyperGradients {
@@ -113,7 +115,7 @@ function createAsync(
         unwrap(symbols, result.value);
       }
     },
-    async normAsync(plan: Plan, inverseScale, sums, checkAttached): Promise<void> {
+    async normAsync(plan: Plan, measure, sums, checkAttached): Promise<void> {
       const { rows, table, groups, addends: { words, count } } = plan;
       // One after the other, so that the numbers are added up in the order of the rows.
       for (const { from, to, pins } of callRangesOf(plan, 0, table.count, maxPins)) {
@@ -121,13 +123,21 @@ function createAsync(
         unwrap(
           symbols,
           await norm(
-            [rows, table.count, from, to, inverseScale, sums, groups.length, words, count],
+            [
+              ...[rows, table.count, from, to, measure.inverseScale, sums] as const,
+              ...[groups.length, words, count, orderOf(measure)] as const,
+            ],
             pins,
           ),
         );
       }
     },
   };
+}
+
+/** The number of a norm at the boundary: 0 stands for infinity. */
+function orderOf({ normType }: Measure): number {
+  return normType === Infinity ? 0 : normType;
 }
 
 /** The words of a row, in their order, as `kernels/src/ffi/layout.rs` has it too. */

@@ -4,7 +4,7 @@ import { toAbsolute } from "../core/absolute_path.ts";
 import { bufferOf, stateOfBuffer } from "../core/intrinsics.ts";
 import { platform } from "../core/platform.ts";
 import { checkFiles } from "../core/runtime.ts";
-import { cannot, checkOptions, quote, refusal, wrongType } from "../core/validate.ts";
+import { cannot, checkOptions, isPlainObject, quote, refusal, wrongType } from "../core/validate.ts";
 import { files } from "../files/files.ts";
 import type { OpenFile } from "../files/files.ts";
 import { withFloat32Momentum } from "../state/convert.ts";
@@ -50,7 +50,7 @@ export interface SaveStateOptions extends LoadStateOptions {
   momentum?: StateDictOptions["momentum"];
   /** A scheduler whose state goes into the file too, as `lr_scheduler`. */
   scheduler?: StatefulScheduler;
-  /** A `GradScaler` whose state goes into the file too, as `grad_scaler`. */
+  /** A `GradScaler` whose state goes into the file too, as `grad_scaler`, if it is enabled. */
   scaler?: StatefulScaler;
   /** Notes of the caller's own, such as the epoch. */
   metadata?: Readonly<Record<string, string>>;
@@ -138,7 +138,7 @@ export async function saveState(
   const file = toPath(path);
   const lr_scheduler = stateOf("scheduler", options.scheduler);
   const grad_scaler = stateOf("scaler", options.scaler);
-  const others = { ...(lr_scheduler && { lr_scheduler }), ...(grad_scaler && { grad_scaler }) };
+  const others = { ...(lr_scheduler && { lr_scheduler }), ...(hasState(grad_scaler) && { grad_scaler }) };
   const { dict, check } = await read(source, { parameters, momentum });
   const notes = metadata === undefined ? {} : { metadata };
   const layout = layOutState({ ...dict, ...others, ...notes });
@@ -255,6 +255,11 @@ function stateOf<D>(what: string, owner: { stateDict(): D } | undefined): D | un
   if (owner === undefined) return undefined;
   if (typeof owner === "object" && owner !== null && "stateDict" in owner) return owner.stateDict();
   throw wrongType(`save the ${what}`, "it must have a stateDict", owner);
+}
+
+/** Whether there is something to save of a scaler: one that is not enabled has `{}`. */
+function hasState(dict: GradScalerStateDict | undefined): boolean {
+  return dict !== undefined && !(isPlainObject(dict) && Object.keys(dict).length === 0);
 }
 
 /**

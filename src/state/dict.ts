@@ -12,6 +12,7 @@ import type {
   GradScalerStateDict,
   LRSchedulerStateDict,
   RoundingStateDict,
+  ScalerState,
 } from "./extras.ts";
 
 /**
@@ -164,7 +165,7 @@ export interface CheckedDict {
   readonly parameters: ReadonlyMap<number, CheckedTensor>;
   readonly rounding: RoundingStateDict | null;
   readonly scheduler: CheckedScheduler | null;
-  readonly scaler: GradScalerStateDict | null;
+  readonly scaler: ScalerState | null;
   readonly metadata: readonly (readonly [string, string])[];
 }
 

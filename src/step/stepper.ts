@@ -8,16 +8,17 @@ import { cannot } from "../core/validate.ts";
 import type { RecordedStep, Recorder } from "../differentiable/recorder.ts";
 import { lockMemory } from "../memory/locks.ts";
 import { memoryIn } from "../plan/aliasing.ts";
-import type { CallRow } from "../plan/layout.ts";
+import type { CallRow, Gradients } from "../plan/layout.ts";
 import { Plan } from "../plan/plan.ts";
 import { forEachRowRange } from "../plan/row_ranges.ts";
 import { guardArrays } from "./array_guard.ts";
 import type { ArrayGuard } from "./array_guard.ts";
-import { decide, NOTHING_MEASURED, reportOf } from "./clipping.ts";
+import { decide, NOTHING_MEASURED, reportOf, SKIPPED_UNMEASURED } from "./clipping.ts";
 import type { StepReport } from "./clipping.ts";
 import { isMeasured, NEUTRAL_REQUEST } from "./options.ts";
 import type { StepRequest } from "./options.ts";
 import { checkRequest } from "./refusals.ts";
+import { sumSparse, tabulateSums } from "./sparse_gradients.ts";
 import { zeroRest, zeroSparse } from "./zero_grad.ts";
 
 /** Why nothing else can begin, by the activity that is running. */
@@ -155,8 +156,9 @@ export class Stepper {
       plan.addends.clear(); // an error may have left those of an earlier step
       plan.refresh();
       const device = checkRequest(plan, request);
-      const { addGradients, zeroGrad } = request;
+      const { addGradients, reads, zeroGrad } = request;
       if (addGradients.length > 0) plan.addGradients(addGradients, zeroGrad);
+      if (reads !== null && plan.sparse.steps.length > 0) sumSparse(plan);
       const record = this.#recorder.record(plan);
       if (record !== null) plan.checkAttached(); // names of parameters may have getters
       const restore = request.zeroGrad ? zeroSparse(plan) : null;
@@ -169,20 +171,29 @@ export class Stepper {
   }
 
   #run(request: StepRequest): StepReport {
+    if (request.isSkipped) return SKIPPED_UNMEASURED;
     const { plan } = this;
     let report = NOTHING_MEASURED;
+    const sparse = this.#sumsFor(request);
     if (isMeasured(request)) {
       const sums = sumsOf(plan);
-      this.#backend.norm(plan, request.inverseScale, sums);
+      this.#backend.norm(plan, request, sums);
+      if (sparse !== null) this.#backend.norm(sparse, request, sums);
       report = decide(sums, request);
     }
     if (report.skipped) return report;
     this.#call = request === NEUTRAL_REQUEST && !plan.isRandom ? null : plan.callRow;
     if (this.#call !== null) plan.writeCall(request, report.clipCoefficients);
+    if (sparse !== null) this.#backend.prepare(sparse, request);
     plan.begin();
     this.#request = request === NEUTRAL_REQUEST ? null : request;
     forEachRowRange(plan, this.#stepRange);
     return report;
+  }
+
+  /** The sums of sparse gradients that a step measures or changes; null if there are none. */
+  #sumsFor({ reads }: StepRequest): Gradients | null {
+    return reads === null ? null : tabulateSums(this.plan, this.#backend);
   }
 
   /**
@@ -191,17 +202,21 @@ export class Stepper {
    * is left half taken.
    */
   async #runAsync(request: StepRequest, arrays: ArrayGuard): Promise<Taken> {
+    if (request.isSkipped) return { report: SKIPPED_UNMEASURED, finished: NOTHING_QUEUED };
     const { plan } = this;
     let report = NOTHING_MEASURED;
     arrays.checkAll();
+    const sparse = this.#sumsFor(request);
     if (isMeasured(request)) {
       const sums = sumsOf(plan);
-      await this.#backend.normAsync(plan, request.inverseScale, sums, arrays.checkAttached);
+      await this.#backend.normAsync(plan, request, sums, arrays.checkAttached);
+      if (sparse !== null) this.#backend.norm(sparse, request, sums);
       report = decide(sums, request);
       if (report.skipped) return { report, finished: NOTHING_QUEUED };
       arrays.checkAll();
     }
     plan.writeCall(request, report.clipCoefficients);
+    if (sparse !== null) this.#backend.prepare(sparse, request);
     plan.begin();
     const asked = request === NEUTRAL_REQUEST ? null : request;
     return { report, ...await stepRowsAsync(this.#backend, plan, 0, plan.table.count, asked) };

@@ -6,7 +6,7 @@ import { VERSION } from "../../src/core/version.ts";
 import { dryRunPublish, ENTRIES, publishableFiles, ROOT, run } from "./stage.ts";
 
 /** The most names that the main entry may export. */
-const MOST_NAMES = 60;
+const MOST_NAMES = 80;
 
 const LIMIT = 1_100_000; // bytes: source text, comments included
 

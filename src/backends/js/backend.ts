@@ -9,7 +9,8 @@ import { readGroup } from "../../plan/layout.ts";
 import type { CallRow } from "../../plan/layout.ts";
 import type { Plan } from "../../plan/plan.ts";
 import type { Backend } from "../backend.ts";
-import { addNorms, scaleGradients } from "./gradients.ts";
+import { prepareGradients } from "./gradients.ts";
+import { addNorms } from "./norms.ts";
 import { inspect, plain } from "./plain_views.ts";
 import { stepSparse } from "./sparse.ts";
 import type { Matrix } from "./sparse.ts";
@@ -29,8 +30,8 @@ export const js: Backend = {
   step: stepRows,
   stepAsync: (plan, from, to) => promiseOf(() => stepRows(plan, from, to, plan.callRow)),
   norm: addNorms,
-  normAsync: (plan, inverseScale, sums) => promiseOf(() => addNorms(plan, inverseScale, sums)),
-  scale: scaleGradients,
+  normAsync: (plan, measure, sums) => promiseOf(() => addNorms(plan, measure, sums)),
+  prepare: prepareGradients,
   goBack,
 };
 

@@ -55,6 +55,10 @@ export interface WideLoops extends StepLoops {
   add(sum: FloatArray, term: FloatArray): void;
   /** The sum of a block's squares, in an order that no number of threads changes. */
   sumSquares(block: FloatArray): number;
+  /** The sum of its magnitudes, in the same order. */
+  sumMagnitudes(block: FloatArray): number;
+  /** Its largest magnitude; NaN if an element is. */
+  findLargest(block: FloatArray): number;
 }
 
 const WIDE32 = { ...step32, ...back32, ...gradients32 } as WideLoops;

@@ -4,10 +4,11 @@
  * stepped in place.
  */
 
+import type { NormType } from "../../../core/device.ts";
 import type { Dtype } from "../../../core/dtype.ts";
 import type { HostArray } from "../../../core/host_array.ts";
-import { compileMultiply, compileSumSquares } from "./gradient_kernels.ts";
-import type { Multiply, SumSquares } from "./gradient_kernels.ts";
+import { compileMeasure, compilePrepare } from "./gradient_kernels.ts";
+import type { MeasureTile, PrepareTile } from "./gradient_kernels.ts";
 import { compile, keyOf } from "./kernel.ts";
 import type { Format, Kernel } from "./kernel.ts";
 import { isAvailable, newMemory, TILE, TILES, TILES_BYTES } from "./memory.ts";
@@ -25,8 +26,8 @@ export class Workspace {
   readonly bytes: Uint8Array;
   readonly #tiles = new Map<string, HostArray>();
   readonly #kernels = new Map<string, Kernel>();
-  readonly #sums = new Map<Dtype, SumSquares>();
-  readonly #multiplications = new Map<Dtype, Multiply>();
+  readonly #measures = new Map<string, MeasureTile>();
+  readonly #preparations = new Map<Dtype, PrepareTile>();
 
   /**
    * @param bytes How many bytes of arrays it has room for.
@@ -55,14 +56,15 @@ export class Workspace {
     return cached(this.#kernels, key, () => compile(format, this.memory));
   }
 
-  /** The sum of squares of a tile of gradients. */
-  sumSquaresOf(dtype: Dtype): SumSquares {
-    return cached(this.#sums, dtype, () => compileSumSquares(dtype, this.memory));
+  /** What a norm of a tile of gradients is made of. */
+  measureOf(dtype: Dtype, normType: NormType): MeasureTile {
+    const make = () => compileMeasure(dtype, normType, this.memory);
+    return cached(this.#measures, `${dtype.name} ${normType}`, make);
   }
 
-  /** The multiplication of a tile of gradients. */
-  multiplyOf(dtype: Dtype): Multiply {
-    return cached(this.#multiplications, dtype, () => compileMultiply(dtype, this.memory));
+  /** The preparation of a tile of gradients. */
+  prepareOf(dtype: Dtype): PrepareTile {
+    return cached(this.#preparations, dtype, () => compilePrepare(dtype, this.memory));
   }
 }
 
