@@ -4,7 +4,14 @@ import { toAbsolute } from "../core/absolute_path.ts";
 import { bufferOf, stateOfBuffer } from "../core/intrinsics.ts";
 import { platform } from "../core/platform.ts";
 import { checkFiles } from "../core/runtime.ts";
-import { cannot, checkOptions, isPlainObject, quote, refusal, wrongType } from "../core/validate.ts";
+import {
+  cannot,
+  checkOptions,
+  isPlainObject,
+  quote,
+  refusal,
+  wrongType,
+} from "../core/validate.ts";
 import { files } from "../files/files.ts";
 import type { OpenFile } from "../files/files.ts";
 import { withFloat32Momentum } from "../state/convert.ts";
@@ -138,7 +145,10 @@ export async function saveState(
   const file = toPath(path);
   const lr_scheduler = stateOf("scheduler", options.scheduler);
   const grad_scaler = stateOf("scaler", options.scaler);
-  const others = { ...(lr_scheduler && { lr_scheduler }), ...(hasState(grad_scaler) && { grad_scaler }) };
+  const others = {
+    ...(lr_scheduler && { lr_scheduler }),
+    ...(hasState(grad_scaler) && { grad_scaler }),
+  };
   const { dict, check } = await read(source, { parameters, momentum });
   const notes = metadata === undefined ? {} : { metadata };
   const layout = layOutState({ ...dict, ...others, ...notes });

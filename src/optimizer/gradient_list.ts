@@ -85,7 +85,13 @@ function readGradient(grad: unknown, name: string, doing: Doing): NamedGradient 
   }
   const dtype = dtypeOf(grad, name);
   checkBuffer(grad as HostArray, name);
-  return { name, grad: grad as HostArray, dtype, length: lengthOf(grad as HostArray), sparse: null };
+  return {
+    name,
+    grad: grad as HostArray,
+    dtype,
+    length: lengthOf(grad as HostArray),
+    sparse: null,
+  };
 }
 
 /** Its shape is that of the parameter, whose length is not known here. */

@@ -92,18 +92,21 @@ testOnBackends("without a limit nothing is clipped, be the norm infinite or NaN"
   }
 });
 
-testOnBackends("no gradients have the norm 0, unless it is an iterator that has none", (backend) => {
-  const options = { backend };
-  const w = { data: array(1), grad: null };
-  for (const params of [[], new Set<FloatArray>(), [w], [w].values()]) {
-    assertEquals(clipGradNorm(params, 1, options), 0);
-  }
-  const grads = [array(3, 4)];
-  const iterator = grads.values();
-  assertEquals([...iterator], grads);
-  assertThrows(() => clipGradNorm(iterator, 1, options), TypeError, "pass an array");
-  assertEquals(clipGradNorm(grads.values(), 1, options), 5);
-});
+testOnBackends(
+  "no gradients have the norm 0, unless it is an iterator that has none",
+  (backend) => {
+    const options = { backend };
+    const w = { data: array(1), grad: null };
+    for (const params of [[], new Set<FloatArray>(), [w], [w].values()]) {
+      assertEquals(clipGradNorm(params, 1, options), 0);
+    }
+    const grads = [array(3, 4)];
+    const iterator = grads.values();
+    assertEquals([...iterator], grads);
+    assertThrows(() => clipGradNorm(iterator, 1, options), TypeError, "pass an array");
+    assertEquals(clipGradNorm(grads.values(), 1, options), 5);
+  },
+);
 
 testOnBackends("norms of each type have the same bits in every type of array", (backend) => {
   const values = Float64Array.from({ length: 4400 }, (_, i) => (i % 17 - 8) * 2 ** -(i % 5));
@@ -126,18 +129,21 @@ testOnBackends("norms of each type have the same bits in every type of array", (
   }
 });
 
-testOnBackends("sums of magnitudes that overflow are infinite, and the largest is not", (backend) => {
-  for (const length of [3, 100]) {
-    const grad = new Float64Array(length).fill(1.5e308);
-    for (const [normType, norm] of [[1, Infinity], [2, Infinity], [Infinity, 1.5e308]]) {
-      assertEquals(clipGradNorm([grad], Infinity, { normType, backend }), norm);
-      const optimizer = new SGD([{ data: new Float64Array(length), grad }], { lr: 1, backend });
-      optimizer.step({ maxNorm: Infinity, normType });
-      assertEquals(optimizer.lastStep!.gradNorm, norm);
-      assertEquals(optimizer.lastStep!.skipped, norm === Infinity);
+testOnBackends(
+  "sums of magnitudes that overflow are infinite, and the largest is not",
+  (backend) => {
+    for (const length of [3, 100]) {
+      const grad = new Float64Array(length).fill(1.5e308);
+      for (const [normType, norm] of [[1, Infinity], [2, Infinity], [Infinity, 1.5e308]]) {
+        assertEquals(clipGradNorm([grad], Infinity, { normType, backend }), norm);
+        const optimizer = new SGD([{ data: new Float64Array(length), grad }], { lr: 1, backend });
+        optimizer.step({ maxNorm: Infinity, normType });
+        assertEquals(optimizer.lastStep!.gradNorm, norm);
+        assertEquals(optimizer.lastStep!.skipped, norm === Infinity);
+      }
     }
-  }
-});
+  },
+);
 
 testOnBackends("the norm of a sparse gradient is that of the sums of its rows", (backend) => {
   const sparse = () => ({

@@ -21,7 +21,12 @@ testOnBackends("every length and type of array is clipped, and NaN stays", (back
     const values = Float32Array.from({ length }, (_, i) => [NaN, -3, 0.5, Infinity, -0.25][i % 5]);
     const expected = values.map((x) => Math.max(-0.75, Math.min(0.75, x)));
     const half = Float16Array.from(values);
-    const arrays: HostArray[] = [values, Float64Array.from(values), half, BFloat16Array.from(values)];
+    const arrays: HostArray[] = [
+      values,
+      Float64Array.from(values),
+      half,
+      BFloat16Array.from(values),
+    ];
     clipGradValue(arrays, 0.75, { backend });
     for (const grad of arrays) {
       const found = grad instanceof BFloat16Array ? grad.toFloat32Array() : Float32Array.from(grad);

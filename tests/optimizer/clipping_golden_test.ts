@@ -56,7 +56,11 @@ interface Unscale extends Common {
   readonly maxValue: number;
   /** The steps that are not taken after their gradients have been unscaled. */
   readonly left: readonly number[];
-  readonly told: readonly { readonly scale: number; readonly grads: string; readonly data: string }[];
+  readonly told: readonly {
+    readonly scale: number;
+    readonly grads: string;
+    readonly data: string;
+  }[];
   readonly state: GradScalerStateDict;
 }
 
@@ -111,12 +115,14 @@ function assertResult(
     return;
   }
   fromHex(dtype, bits).forEach((x, i) => {
-    const isClose = Object.is(x, few[i]) || Math.abs(x - few[i]) <= tolerance * Math.max(1, Math.abs(x));
+    const isClose = Object.is(x, few[i]) ||
+      Math.abs(x - few[i]) <= tolerance * Math.max(1, Math.abs(x));
     assert(isClose, `element ${i} is ${few[i]}: torch's is ${x}`);
   });
 }
 
-const toleranceOf = (dtype: DtypeName, slack: number) => slack + (dtype === "float32" ? 1e-6 : 1e-12);
+const toleranceOf = (dtype: DtypeName, slack: number) =>
+  slack + (dtype === "float32" ? 1e-6 : 1e-12);
 
 function assertNear(actual: number, expected: number, what: string): void {
   const isNear = Object.is(actual, expected) || Math.abs(actual - expected) <= 1e-12 * expected;
@@ -149,7 +155,9 @@ testOnBackends("clipGradValue has torch's bits", (backend) => {
       grad: tensorOf(golden, i, 1, size),
     }));
     clipGradValue(params, maxValue!, { backend });
-    params.forEach(({ grad }, i) => assertResult(grad, golden.grads[i], { dtype, tolerance: null }));
+    params.forEach(({ grad }, i) =>
+      assertResult(grad, golden.grads[i], { dtype, tolerance: null })
+    );
   }
 });
 
@@ -185,11 +193,14 @@ async function assertUnscaled(golden: Unscale, backend: "cpu" | "js", isAsync: b
   assertEquals(scaler.stateDict(), golden.state);
 }
 
-testOnBackends("sparse gradients are summed in their order, then unscaled and clipped", async (backend) => {
-  for (const golden of only<Sparse>("sparse")) {
-    for (const isAsync of [false, true]) await assertSparse(golden, backend, isAsync);
-  }
-});
+testOnBackends(
+  "sparse gradients are summed in their order, then unscaled and clipped",
+  async (backend) => {
+    for (const golden of only<Sparse>("sparse")) {
+      for (const isAsync of [false, true]) await assertSparse(golden, backend, isAsync);
+    }
+  },
+);
 
 function optionsOf({ gradScale, maxNorm, normType, maxValue }: Sparse): StepOptions | undefined {
   const options = { gradScale, maxNorm, normType: orderOf(normType), maxValue };

@@ -182,7 +182,6 @@ const sparse = (): SparseParameter & { name: string } => ({
   name: "s",
 });
 
-
 testOnBackends(
   "a sparse gradient whose values are zeroed with another one is refused",
   (backend) => {

@@ -89,9 +89,9 @@ pub fn totals(
     if config.threads() == 1 || bytes < PARALLEL_BYTES {
         return Ok(gradients.iter().map(|gradient| total(gradient, how)).collect());
     }
-    config.pool()?.install(|| {
-        Ok(gradients.par_iter().map(|gradient| total_shared(gradient, how)).collect())
-    })
+    config
+        .pool()?
+        .install(|| Ok(gradients.par_iter().map(|gradient| total_shared(gradient, how)).collect()))
 }
 
 fn bytes<T>(view: &ArrayView1<'_, T>) -> usize {
