@@ -63,9 +63,9 @@ function readItems(params: unknown): unknown[] {
   if (typeof iterable?.[Symbol.iterator] !== "function") {
     throw wrongType("use params", "it must be iterable", params);
   }
-  const iterator = iterable[Symbol.iterator]();
-  const items = [...{ [Symbol.iterator]: () => iterator }];
-  if (items.length === 0 && iterator as unknown === params) {
+  const items = [...iterable];
+  // Of all iterables only an iterator is its own iterator.
+  if (items.length === 0 && iterable[Symbol.iterator]() as unknown === params) {
     throw new TypeError(
       cannot(
         "use params",

@@ -39,8 +39,8 @@ impl Total {
     pub const NOTHING: Total = Total { measure: 0.0, finite: true };
 
     /// This, and what comes after it.
-    pub fn and(self, next: Total, order: Order) -> Total {
-        let measure = order.join(self.measure, next.measure);
+    fn and<M: Measure>(self, next: Total) -> Total {
+        let measure = M::join(self.measure, next.measure);
         Total { measure, finite: self.finite && next.finite }
     }
 }
@@ -63,10 +63,10 @@ impl<'a> From<Read<'a>> for Sum<'a> {
 }
 
 /// How gradients are measured.
-#[derive(Clone, Copy, Debug)]
-struct How {
+#[derive(Clone, Copy)]
+struct How<M> {
+    measure: M,
     scale: f64,
-    order: Order,
     level: Level,
 }
 
@@ -84,7 +84,22 @@ pub fn totals(
     if !gradients.iter().all(is_contiguous) {
         return Err(Error::Table("Cannot sum up a gradient that is not contiguous".to_owned()));
     }
-    let how = How { scale, order, level: config.level() };
+    match order {
+        Order::One => measure_all(gradients, how(Magnitudes, scale, config), config),
+        Order::Two => measure_all(gradients, how(Squares, scale, config), config),
+        Order::Infinity => measure_all(gradients, how(Largest, scale, config), config),
+    }
+}
+
+fn how<M>(measure: M, scale: f64, config: &Config) -> How<M> {
+    How { measure, scale, level: config.level() }
+}
+
+fn measure_all<M: Measure>(
+    gradients: &[Sum<'_>],
+    how: How<M>,
+    config: &Config,
+) -> Result<Vec<Total>, Error> {
     let bytes: usize = gradients.iter().map(|g| dispatch!(&g.gradient, view => bytes(view))).sum();
     if config.threads() == 1 || bytes < PARALLEL_BYTES {
         return Ok(gradients.iter().map(|gradient| total(gradient, how)).collect());
@@ -98,24 +113,24 @@ fn bytes<T>(view: &ArrayView1<'_, T>) -> usize {
     size_of::<T>() * view.len()
 }
 
-fn total(gradient: &Sum<'_>, how: How) -> Total {
+fn total<M: Measure>(gradient: &Sum<'_>, how: How<M>) -> Total {
     blocks(gradient, how, |count, block| {
-        (0..count).map(block).fold(Total::NOTHING, |all, next| all.and(next, how.order))
+        (0..count).map(block).fold(Total::NOTHING, Total::and::<M>)
     })
 }
 
-fn total_shared(gradient: &Sum<'_>, how: How) -> Total {
+fn total_shared<M: Measure>(gradient: &Sum<'_>, how: How<M>) -> Total {
     blocks(gradient, how, |count, block| {
         let totals: Vec<Total> =
             (0..count).into_par_iter().with_min_len(BLOCKS).map(block).collect();
-        totals.into_iter().fold(Total::NOTHING, |all, next| all.and(next, how.order))
+        totals.into_iter().fold(Total::NOTHING, Total::and::<M>)
     })
 }
 
 /// Calls a function with the number of blocks, and with the total of one of them.
-fn blocks(
+fn blocks<M: Measure>(
     sum: &Sum<'_>,
-    how: How,
+    how: How<M>,
     add_up: impl FnOnce(usize, &(dyn Fn(usize) -> Total + Sync)) -> Total,
 ) -> Total {
     let &Sum { addends, rounded, .. } = sum;
@@ -126,20 +141,15 @@ fn blocks(
             let from = index * BLOCK;
             let block = &slice[from..slice.len().min(from + BLOCK)];
             let added = is_sum.then(|| (addends.after(from), rounded));
-            match how.order {
-                Order::One => block_total(Magnitudes, block, added, how),
-                Order::Two => block_total(Squares, block, added, how),
-                Order::Infinity => block_total(Largest, block, added, how),
-            }
+            block_total(block, added, how)
         })
     })
 }
 
 fn block_total<M: Measure, H: Stored + Kind>(
-    measure: M,
     block: &[H],
     added: Option<(Addends<'_>, bool)>,
-    How { scale, level, .. }: How,
+    How { measure, scale, level }: How<M>,
 ) -> Total {
     let factor = H::Computed::from_f64(scale);
     let mut finite = true;

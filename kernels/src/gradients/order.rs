@@ -40,7 +40,7 @@ impl Order {
 }
 
 /// What is measured of elements, as types, so that each has a loop of its own.
-pub(crate) trait Measure: Copy {
+pub(crate) trait Measure: Copy + Send + Sync {
     /// A measure with one more element of type `T`.
     fn include<S: Simd, T: Number>(self, so_far: f64, value: f64) -> f64;
     /// That of two parts.
