@@ -152,6 +152,18 @@ mod tests {
     }
 
     #[test]
+    fn gradients_are_unscaled_clipped_by_norm_and_then_by_value() {
+        let mut values = [3.0_f32, -100.0, 0.5, f32::NAN];
+        let changes = Changes { scale: 0.3, coefficients: vec![9.0, 0.7], limit: 1.5 };
+        let own = Write::F32(ArrayViewMut1::from(&mut values[..]));
+        let mut gradients = [Gradient { values: own, group: 1 }];
+        change_all(&mut gradients[..], &changes, &Config::new(Level::best(), 1)).unwrap();
+        let product = |x: f32| x * 0.3_f32 * 0.7_f32;
+        assert_eq!(values[..3], [product(3.0), -1.5, product(0.5)]);
+        assert!(values[3].is_nan());
+    }
+
+    #[test]
     fn a_group_that_does_not_exist_is_an_error_and_nothing_is_changed() {
         let mut values = [f16::ONE];
         assert!(scaled(&mut values, &[], &Config::new(Level::best(), 1)).is_err());
