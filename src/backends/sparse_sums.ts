@@ -2,23 +2,32 @@
 
 import type { WideDtype } from "../core/dtype.ts";
 import type { FloatArray } from "../core/host_array.ts";
+import { lengthOf, part } from "../core/intrinsics.ts";
 import type { SparseRows } from "../plan/sparse.ts";
 import { loopsOf } from "./js/loops/loops.ts";
-import { plain } from "./js/plain_views.ts";
 
 /**
  * The gradient with one entry for each row that it names: the sum of the row's entries, in their order.
- * Its arrays are new.
+ *
+ * @param memory Where its values go: at least as many elements as those of the gradient.
  */
-export function sumEntries({ indices, values, columns }: SparseRows, dtype: WideDtype): SparseRows {
-  const own = { indices: indices.slice(), values: dtype.zeros(values.length), columns };
-  own.values.set(plain(values));
+export function sumEntries(
+  { indices, values, columns }: SparseRows,
+  dtype: WideDtype,
+  memory: FloatArray,
+): SparseRows {
+  const given = plainView(values);
+  const own = { indices: indices.slice(), values: memory.subarray(0, given.length), columns };
+  own.values.set(given);
   const firsts = foldEntries(own, dtype);
   let count = 0;
   firsts.forEach((first, entry) => {
     if (first !== entry) return;
     own.indices[count] = indices[entry];
-    own.values.copyWithin(count++ * columns, entry * columns, (entry + 1) * columns);
+    if (count < entry) {
+      own.values.copyWithin(count * columns, entry * columns, (entry + 1) * columns);
+    }
+    count++;
   });
   return {
     indices: own.indices.subarray(0, count),
@@ -38,7 +47,7 @@ export function foldEntries(
   dtype: WideDtype,
 ): Uint32Array {
   const { add } = loopsOf(dtype);
-  const all = plain(values);
+  const all = plainView(values);
   const entryAt = (entry: number) => all.subarray(entry * columns, (entry + 1) * columns);
   const firsts = firstEntries(indices);
   firsts.forEach((first, entry) => {
@@ -58,4 +67,9 @@ function firstEntries(indices: Uint32Array): Uint32Array {
     if (first === entry) firsts.set(row, entry);
     return first;
   });
+}
+
+/** The same elements, whatever properties and methods the array itself has. */
+function plainView(values: FloatArray): FloatArray {
+  return part(values, 0, lengthOf(values)) as FloatArray;
 }

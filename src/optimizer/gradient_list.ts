@@ -116,9 +116,13 @@ export function tabulateGradients(named: readonly NamedGradient[], backend: Back
 /** Tables for a norm: a sparse gradient counts as the sums of its entries, which are copies. */
 export function tabulateForNorm(named: readonly NamedGradient[], backend: Backend): Gradients {
   const summed = named.map(({ grad, dtype, sparse }) => {
-    return { grad: sparse === null ? grad : sumEntries(sparse, dtype as WideDtype).values, dtype };
+    return { grad: sparse === null ? grad : sumsOf(sparse, dtype as WideDtype), dtype };
   });
   return tabulate(summed, (array) => backend.address(array as HostArray));
+}
+
+function sumsOf(sparse: SparseRows, dtype: WideDtype): HostArray {
+  return sumEntries(sparse, dtype, dtype.zeros(lengthOf(sparse.values))).values;
 }
 
 /** Adds up the entries of sparse gradients that name the same row, in place: into the first one. */

@@ -3,20 +3,39 @@
 import type { Backend } from "../backends/backend.ts";
 import { sumEntries } from "../backends/sparse_sums.ts";
 import type { Tensor, WideDtype } from "../core/dtype.ts";
-import type { HostArray } from "../core/host_array.ts";
+import type { FloatArray, HostArray } from "../core/host_array.ts";
+import { lengthOf } from "../core/intrinsics.ts";
 import { tabulate } from "../plan/layout.ts";
 import type { Gradients } from "../plan/layout.ts";
 import type { Plan } from "../plan/plan.ts";
 
-/**
- * Puts sums into a plan that has been refreshed, in the place of its sparse gradients: the entries of
- * each row are added up in their order. The arrays are the plan's own, so that the step can write them.
- */
-export function sumSparse(plan: Plan): void {
-  plan.replaceSparse((step) => sumEntries(step, typeOf(plan, step.row)));
+/** The sums of an optimizer's sparse gradients. */
+export class SparseSums {
+  /** The memory of sums by the rows of the plan: steps use it again, as new memory costs more than sums. */
+  readonly #memory = new Map<number, FloatArray>();
+
+  /**
+   * Puts sums into a plan that has been refreshed, in the place of its sparse gradients: the entries of
+   * each row of a matrix are added up in their order. No one else has their arrays, so that the step can
+   * write them.
+   */
+  put(plan: Plan): void {
+    plan.replaceSparse((step) => {
+      const dtype = typeOf(plan, step.row);
+      return sumEntries(step, dtype, this.#memoryOf(step.row, dtype, lengthOf(step.values)));
+    });
+  }
+
+  #memoryOf(row: number, dtype: WideDtype, length: number): FloatArray {
+    let memory = this.#memory.get(row);
+    if (memory?.BYTES_PER_ELEMENT !== dtype.bytes || memory.length < length) {
+      this.#memory.set(row, memory = dtype.zeros(length));
+    }
+    return memory;
+  }
 }
 
-/** The sums as tables, with the groups of the plan; null if there are none. */
+/** The sums in a plan as tables, with the plan's groups; null if it has none. */
 export function tabulateSums(plan: Plan, backend: Backend): Gradients | null {
   const { sparse: { steps }, table } = plan;
   if (steps.length === 0) return null;

@@ -18,7 +18,7 @@ import type { StepReport } from "./clipping.ts";
 import { isMeasured, NEUTRAL_REQUEST } from "./options.ts";
 import type { StepRequest } from "./options.ts";
 import { checkRequest } from "./refusals.ts";
-import { sumSparse, tabulateSums } from "./sparse_gradients.ts";
+import { SparseSums, tabulateSums } from "./sparse_gradients.ts";
 import { zeroRest, zeroSparse } from "./zero_grad.ts";
 
 /** Why nothing else can begin, by the activity that is running. */
@@ -58,6 +58,8 @@ export class Stepper {
   #call: CallRow | null = null;
   /** What the current step asks of devices; null for nothing. */
   #request: StepRequest | null = null;
+  /** The sums of sparse gradients that a step has measured or changed; null before the first one. */
+  #sums: SparseSums | null = null;
   readonly #backend: Backend;
   readonly #recorder: Recorder;
   /** The row after the last one that the current step has stepped. */
@@ -158,7 +160,9 @@ export class Stepper {
       const device = checkRequest(plan, request);
       const { addGradients, reads, zeroGrad } = request;
       if (addGradients.length > 0) plan.addGradients(addGradients, zeroGrad);
-      if (reads !== null && plan.sparse.steps.length > 0) sumSparse(plan);
+      if (reads !== null && plan.sparse.steps.length > 0) {
+        (this.#sums ??= new SparseSums()).put(plan);
+      }
       const record = this.#recorder.record(plan);
       if (record !== null) plan.checkAttached(); // names of parameters may have getters
       const restore = request.zeroGrad ? zeroSparse(plan) : null;

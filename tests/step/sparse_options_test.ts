@@ -1,7 +1,7 @@
 /** Steps with options and sparse gradients, beyond torch's numbers, which `clipping_golden_test.ts` has. */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { GradScaler, SGD } from "@descent/sgd";
+import { clipGradValue, GradScaler, SGD } from "@descent/sgd";
 import type { FloatArray, SparseGrad, SparseParameter, StepOptions } from "@descent/sgd";
 import { testOnBackends } from "../support/backends.ts";
 
@@ -112,4 +112,31 @@ testOnBackends("gradients are still not added to sparse ones", (backend) => {
     "Cannot step with addGradients as grad of parameter 0 must be an array: it is sparse";
   assertThrows(() => optimizer.step(options), TypeError, text);
   assertEquals(s.data, array(0, 0, 0, 0));
+});
+
+testOnBackends(
+  "sums of one step have no part in the next, whatever their number and type",
+  (backend) => {
+    const s: SparseParameter = { data: array(0, 0, 0, 0), grad: given() };
+    const optimizer = new SGD([s], { lr: 1, backend });
+    optimizer.step({ checkFinite: true });
+    assertEquals(s.data, array(-1, -1, -8, -8));
+    s.grad = { indices: new Int32Array([1]), values: array(2, 3), shape: [2, 2] };
+    optimizer.step({ checkFinite: true });
+    assertEquals(s.data, array(-1, -1, -10, -11));
+    s.data = new Float64Array(4);
+    s.grad = { ...given(), values: new Float64Array([6, 2, 1, 1, 2, 6]) };
+    optimizer.step({ maxNorm: 1e9 });
+    assertEquals(s.data, new Float64Array([-1, -1, -8, -8]));
+  },
+);
+
+testOnBackends("a gradient whose methods lie is read from its memory", (backend) => {
+  const values = array(6, 2, 1, 1, 2, 6);
+  Object.defineProperty(values, "subarray", { value: () => array() });
+  const s: SparseParameter = { data: array(0, 0, 0, 0), grad: { ...given(), values } };
+  new SGD([s], { lr: 1, backend }).step({ maxValue: 5 });
+  assertEquals(s.data, array(-1, -1, -5, -5));
+  clipGradValue([s], 5, { backend });
+  assertEquals(Array.from({ length: 6 }, (_, i) => values[i]), [5, 5, 1, 1, 0, 0]);
 });
