@@ -24,8 +24,7 @@
  * @module
  */
 
-import { chooseBackend } from "./src/backends/choose.ts";
-import { openCpu } from "./src/backends/native_cpu.ts";
+import { chooseWithReason } from "./src/backends/choose.ts";
 import { allowed, commandOf, environment, platform, runtimeName } from "./src/core/platform.ts";
 import { readWhole } from "./src/files/probe.ts";
 import { CHOICE, hiddenCacheVariables, listCandidates } from "./src/native/candidates.ts";
@@ -34,7 +33,7 @@ import { findCaller, openingFlag } from "./src/native/ffi.ts";
 import { openGpu } from "./src/gpu/gpu.ts";
 import { judge, openLibrary } from "./src/native/library.ts";
 import { cacheVariables } from "./src/native/release.ts";
-import { canRun, checkFiles, isStarted } from "./src/core/runtime.ts";
+import { canRun, checkFiles, isOwnFile, isStarted } from "./src/core/runtime.ts";
 import { VERSION } from "./src/core/version.ts";
 
 /** What there is in a browser. */
@@ -144,10 +143,8 @@ function gpu(): Line[] {
 
 function choice(): Line[] {
   try {
-    const { name } = chooseBackend("auto");
-    const cpu = openCpu();
-    const why = "reason" in cpu ? cpu.reason : "the native library is there and allowed";
-    return [['backend "auto"', `${name}, as ${why}`]];
+    const { backend, reason } = chooseWithReason("auto");
+    return [['backend "auto"', `${backend.name}, as ${reason}`]];
   } catch {
     return [['backend "auto"', "an error, as the library cannot be used"]];
   }
@@ -171,6 +168,6 @@ function describeVariable(variable: string): string {
   return value === undefined ? `${variable} (not set)` : `${variable}=${value}`;
 }
 
-if (import.meta.main ?? isStarted(import.meta.url)) {
+if ((import.meta.main ?? isStarted(import.meta.url)) && isOwnFile(import.meta.url, "doctor")) {
   if (canRun("diagnose", INSTEAD)) console.log(diagnose());
 }

@@ -27,15 +27,15 @@
  */
 
 import { runInstall } from "./src/install/program.ts";
-import { canRun, isStarted } from "./src/core/runtime.ts";
+import { canRun, isOwnFile, isStarted } from "./src/core/runtime.ts";
 
 export { KernelInstallError } from "./src/install/error.ts";
 export { installKernels, uninstallKernels } from "./src/install/install.ts";
 export type { InstalledKernels, InstallOptions, UninstallOptions } from "./src/install/install.ts";
 export type { InstallProgress } from "./src/install/source.ts";
 
-if (import.meta.main ?? isStarted(import.meta.url)) {
+if ((import.meta.main ?? isStarted(import.meta.url)) && isOwnFile(import.meta.url, "install")) {
   if (canRun("install the native library", "the js backend runs everywhere")) {
-    await runInstall(process.argv.slice(2));
+    runInstall(process.argv.slice(2)); // not awaited: a module that awaits cannot become a script
   }
 }

@@ -20,6 +20,7 @@
  * | `@descent/sgd/gpu` | tensors, kernels and steps on a GPU |
  * | `@descent/sgd/webgpu` | tensors in buffers of your own WebGPU device |
  * | `@descent/sgd/tfjs` | an optimizer for TensorFlow.js |
+ * | `@descent/sgd/safetensors` | tensors of any safetensors file |
  * | `@descent/sgd/install` | installs the native library, once per machine |
  * | `@descent/sgd/doctor` | prints which library and backend are used, and why |
  *
@@ -61,9 +62,15 @@ export type {
   GroupOptions,
   Hyperparameters,
   ParamGroup,
+  ParamGroupSummary,
   SGDOptions,
 } from "./src/core/hyperparameters.ts";
-export type { ParamGroupOptions } from "./src/optimizer/param_groups.ts";
+export type {
+  ListedParameter,
+  ParamGroupOptions,
+  ParamGroupWithLr,
+} from "./src/optimizer/param_groups.ts";
+export type { SGDSummary } from "./src/optimizer/summary.ts";
 export type { Rounding, RoundingOptions } from "./src/core/rounding.ts";
 export type { StepOptions } from "./src/step/options.ts";
 export type { StepReport } from "./src/step/clipping.ts";
@@ -72,7 +79,7 @@ export type { StepReport } from "./src/step/clipping.ts";
 export { BFloat16Array } from "./src/core/bfloat16.ts";
 export type { DeviceTensor, Tensor } from "./src/core/dtype.ts";
 export type { FloatArray, HalfArray, HostArray } from "./src/core/host_array.ts";
-export type { Parameter, SparseGrad, SparseParameter } from "./src/core/parameter.ts";
+export type { HalfGradient, Parameter, SparseGrad, SparseParameter } from "./src/core/parameter.ts";
 
 // Gradients: scaling and clipping.
 export { clipGradNorm } from "./src/optimizer/clip_grad_norm.ts";

@@ -14,6 +14,9 @@
  * | {@linkcode cosineAnnealingLR} | cosine decay |
  * | {@linkcode cosineAnnealingWarmRestarts} | cosine decay with warm restarts |
  * | {@linkcode oneCycleLR} | 1cycle policy; momentum moves inversely |
+ * | {@linkcode cyclicLR} | up and down between two learning rates; momentum moves inversely |
+ * | {@linkcode multiplicativeLR} | multiplied by what an own function gives |
+ * | {@linkcode swaLR} | to a constant, for averaged weights |
  * | {@linkcode sequentialLR} | one schedule after another |
  * | {@linkcode chainedScheduler} | the product of all factors |
  * | {@linkcode ReduceLROnPlateau} | reduced when a metric stops improving |
@@ -55,10 +58,17 @@ export type {
   CosineAnnealingLROptions,
   CosineAnnealingWarmRestartsOptions,
 } from "./src/schedules/cosine.ts";
+export { cyclicLR } from "./src/schedules/cyclic.ts";
+export type { CyclicLROptions } from "./src/schedules/cyclic.ts";
+export { multiplicativeLR } from "./src/schedules/multiplicative.ts";
+export type { MultiplicativeLROptions } from "./src/schedules/multiplicative.ts";
+export { swaLR } from "./src/schedules/swa.ts";
+export type { SwaLROptions } from "./src/schedules/swa.ts";
 export { oneCycleLR } from "./src/schedules/one_cycle.ts";
 export type { OneCycleLROptions } from "./src/schedules/one_cycle.ts";
 export { chainedScheduler, sequentialLR } from "./src/schedules/compose.ts";
 export { LRScheduler } from "./src/schedules/lr_scheduler.ts";
+export type { LRSchedulerOptions } from "./src/schedules/lr_scheduler.ts";
 export type { ScheduledOptimizer } from "./src/schedules/groups.ts";
 export { ReduceLROnPlateau } from "./src/schedules/plateau.ts";
 export type { ReduceLROnPlateauOptions } from "./src/schedules/plateau.ts";

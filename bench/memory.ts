@@ -7,8 +7,7 @@ import { sizeOf, type Workload } from "./workloads.ts";
 
 const ARRAYS = {
   float16: (length: number, value: number) => new Float16Array(length).fill(value),
-  bfloat16: (length: number, value: number) =>
-    new BFloat16Array<ArrayBuffer>(length).fill(BFloat16Array.of(value)[0]),
+  bfloat16: (length: number, value: number) => new BFloat16Array<ArrayBuffer>(length).fill(value),
   float32: (length: number, value: number) => new Float32Array(length).fill(value),
   float64: (length: number, value: number) => new Float64Array(length).fill(value),
 };

@@ -13,6 +13,7 @@ import { contract, findCircle, floorsOf } from "./layers/graph.ts";
 import type { Graph } from "./layers/graph.ts";
 import { readUses } from "./layers/rust.ts";
 import { readImports } from "./layers/typescript.ts";
+import { IN_BROWSERS } from "./release/npm.ts";
 
 /** The floors that the rooms may have, with the entries on top. */
 const MOST_FLOORS = 9;
@@ -92,7 +93,8 @@ if (import.meta.main) {
   const { exports } = JSON.parse(await Deno.readTextFile(join(root, "deno.json"))) as {
     exports: Record<string, string>;
   };
-  const imports = await readImports(root, Object.values(exports));
+  const roots = [...Object.values(exports), ...Object.values(IN_BROWSERS)];
+  const imports = await readImports(root, roots);
   const files = await Array.fromAsync(sourceFiles(root, "src"));
   const problems = judgeImports(imports, files);
   for (const line of await findOwnWording(root, [...imports.keys()])) {

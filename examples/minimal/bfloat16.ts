@@ -15,7 +15,7 @@ const { inputs, labels } = makeData();
 
 const weights = {
   name: "weights",
-  data: new BFloat16Array(INPUTS), // a Uint16Array of bits: `toFloat32Array` has the numbers
+  data: new BFloat16Array(INPUTS), // zeros; the methods of these arrays take and give numbers
   grad: new BFloat16Array(INPUTS),
 };
 const optimizer = new SGD<BFloat16Array>([weights], {
@@ -35,7 +35,7 @@ for (let step = 1; step <= STEPS; step++) {
     const slope = scaler.scale((1 / (1 + Math.exp(-score)) - label) / SAMPLES);
     for (let k = 0; k < INPUTS; k++) gradient[k] += slope * inputs[i * INPUTS + k];
   });
-  weights.grad.set(BFloat16Array.from(gradient));
+  weights.grad.set(gradient); // numbers, which are rounded
   const { skipped } = scaler.step(optimizer, { maxNorm: 1 }); // unscales, checks and clips
   scaler.update();
   if (skipped) console.log(`step ${step} was skipped: the scale was too large`);

@@ -20,7 +20,7 @@ export interface Measure {
 /** What is done to gradients, besides clipping their norm. */
 export type Changes = Pick<CallOptions, "inverseScale" | "maxValue">;
 
-/** An implementation of the rule over the tables of a plan, and of the way back through it. */
+/** An implementation of the rule over the tables of a plan. */
 export interface Backend {
   readonly name: BackendName;
   /** Where an array's bytes begin, on a scale on which arrays that share memory overlap. */
@@ -39,6 +39,17 @@ export interface Backend {
    * arrays that are stepped stays alive until the promise settles.
    */
   stepAsync(plan: Plan, from: number, to: number): Promise<void>;
+  /** How it measures and prepares gradients; null if TypeScript does that for it. */
+  readonly norms: Norms | null;
+  /** How it goes back through a step; null if TypeScript does that for it. */
+  readonly goBack: GoBack | null;
+}
+
+/**
+ * What is done to gradients outside a step's pass. Backends that leave it to TypeScript do not import
+ * it, so that a bundle without such calls does not have it: `backends/norms.ts`.
+ */
+export interface Norms {
   /**
    * Measures gradients times `inverseScale`: `sums[2g]` becomes that of group g and what it was before,
    * as a norm of that type puts parts together. `sums[2g + 1]` becomes 1 if one of them is infinite or
@@ -62,6 +73,10 @@ export interface Backend {
    * them to magnitudes of at most `maxValue`.
    */
   prepare(gradients: Gradients, changes: Changes): void;
-  /** Differentiates one step of some tensors; returns the derivatives with respect to its options. */
-  goBack(pullbacks: readonly Pullback[], h: Readonly<RuleOptions>): HyperGradients;
 }
+
+/** Differentiates one step of some tensors; returns the derivatives with respect to its options. */
+export type GoBack = (
+  pullbacks: readonly Pullback[],
+  h: Readonly<RuleOptions>,
+) => HyperGradients;

@@ -1,8 +1,7 @@
 /** The `cpu` backend: the native kernels, one call per step. */
 
-import type { FloatArray, HostArray } from "../core/host_array.ts";
+import type { FloatArray } from "../core/host_array.ts";
 import { bufferOf, lengthOf } from "../core/intrinsics.ts";
-import type { RuleOptions } from "../core/rule.ts";
 import { promiseOf } from "../core/runtime.ts";
 import { useAddresses } from "../memory/locks.ts";
 import { openLibrary, unwrap } from "../native/library.ts";
@@ -13,9 +12,8 @@ import type { CallRange } from "../plan/changes.ts";
 import type { CallRow } from "../plan/layout.ts";
 import { callRangesOf } from "../plan/parts.ts";
 import type { Plan } from "../plan/plan.ts";
-import type { Backend, Measure } from "./backend.ts";
-import { checkPullbacks } from "./pullback.ts";
-import type { HyperGradients, Pullback } from "./pullback.ts";
+import type { Backend, GoBack, Measure, Norms } from "./backend.ts";
+import type { Pullback } from "./pullback.ts";
 
 let backend: Backend | undefined;
 
@@ -34,7 +32,8 @@ export function openCpu(): Backend | Absent {
 }
 
 function createCpu({ symbols, pinned }: Library): Backend {
-  const { descent_step, descent_step_with, descent_sparse_step, descent_address } = symbols;
+  const { descent_step, descent_step_with, descent_sparse_step } = symbols;
+  const address = createAddress(symbols);
   const createBuffer = (bytes: number) =>
     pinned.needShared ? new SharedArrayBuffer(bytes) : new ArrayBuffer(bytes);
   function stepSparse({ sparse, groupRows, groups }: Plan, from: number, to: number): void {
@@ -48,12 +47,7 @@ function createCpu({ symbols, pinned }: Library): Backend {
   }
   return {
     name: "cpu",
-    address(array: HostArray | Uint32Array<ArrayBuffer>): number {
-      // V8 keeps small arrays inside its own heap, where they move. Asking for the buffer, as every
-      // check of an array has done before this, puts them where they stay.
-      bufferOf(array);
-      return descent_address(array as Uint32Array<ArrayBuffer>);
-    },
+    address,
     allocate: (bytes) => ({ buffer: createBuffer(bytes), offset: 0 }),
     step(plan: Plan, from: number, to: number, call: CallRow | null): void {
       const { rows, table: { count }, groupRows, groups } = plan;
@@ -63,8 +57,38 @@ function createCpu({ symbols, pinned }: Library): Backend {
       if (status !== 0) unwrap(symbols, status);
       if (plan.sparse.steps.length > 0) stepSparse(plan, from, to);
     },
+    async stepAsync(plan: Plan, from, to): Promise<void> {
+      const { stepAll, maxPins } = pinned;
+      const ranges = callRangesOf(plan, from, to, maxPins);
+      const stepRange = (range: CallRange) => stepAll(argumentsOf(plan, range), range.pins);
+      if (ranges.length === 1) return unwrap(symbols, await stepRange(ranges[0]));
+      // All calls are made at once: none finds that memory has gone while another one ran.
+      const calls = ranges.map((range) => promiseOf(() => stepRange(range)));
+      for (const result of await Promise.allSettled(calls)) {
+        if (result.status === "rejected") throw result.reason;
+        unwrap(symbols, result.value);
+      }
+    },
+    norms: createNorms(symbols, pinned),
+    goBack: createGoBack(symbols, address),
+  };
+}
+
+/** What a step on another thread takes. The tables are arguments too, so that they stay alive as well. */
+function argumentsOf(
+  plan: Plan,
+  { from, to }: CallRange,
+): Parameters<PinnedCalls["stepAll"]>[0] {
+  const { rows, table, groupRows, groups, callRow, sparse } = plan;
+  const [first, end] = sparse.range(from, to);
+  const tables = [rows, table.count, from, to, groupRows, groups.length, callRow] as const;
+  return [...tables, sparse.rows, sparse.steps.length, first, end];
+}
+
+function createNorms(symbols: Library["symbols"], { norm, maxPins }: PinnedCalls): Norms {
+  const { descent_norm, descent_prepare } = symbols;
+  return {
     norm({ rows, grads, groups, addends }, measure, sums): void {
-      const { descent_norm } = symbols;
       const { length } = grads;
       const { inverseScale } = measure;
       const added = [addends.words, addends.count, orderOf(measure)] as const;
@@ -72,48 +96,6 @@ function createCpu({ symbols, pinned }: Library): Backend {
         symbols,
         descent_norm(rows, length, 0, length, inverseScale, sums, groups.length, ...added),
       );
-    },
-    prepare({ rows, grads, groupRows, groups }, { inverseScale, maxValue }): void {
-      const { descent_prepare } = symbols;
-      const { length } = grads;
-      const tables = [rows, length, 0, length, groupRows, groups.length] as const;
-      unwrap(symbols, descent_prepare(...tables, inverseScale, maxValue));
-    },
-    ...createAsync(symbols, pinned),
-    goBack(pullbacks: readonly Pullback[], h: Readonly<RuleOptions>): HyperGradients {
-      checkPullbacks(pullbacks);
-      const group = new Float64Array(GROUP_ROW);
-      writeGroup(group, 0, h);
-      const sums = new Float64Array(4);
-      const rows = toRows(pullbacks, (array) => this.address(array));
-      unwrap(symbols, symbols.descent_vjp(rows, pullbacks.length, group, sums));
-      const [lr, momentum, dampening, weightDecay] = sums;
-      return { lr, momentum, dampening, weightDecay };
-    },
-  };
-}
-
-/** Calls on other threads. The tables are arguments too, so that they stay alive as well. */
-function createAsync(
-  symbols: Library["symbols"],
-  { stepAll, norm, maxPins }: PinnedCalls,
-): Pick<Backend, "stepAsync" | "normAsync"> {
-  function stepRange(plan: Plan, { from, to, pins }: CallRange): Promise<number> {
-    const { rows, table, groupRows, groups, callRow, sparse } = plan;
-    const [first, end] = sparse.range(from, to);
-    const tables = [rows, table.count, from, to, groupRows, groups.length, callRow] as const;
-    return stepAll([...tables, sparse.rows, sparse.steps.length, first, end], pins);
-  }
-  return {
-    async stepAsync(plan: Plan, from, to): Promise<void> {
-      const ranges = callRangesOf(plan, from, to, maxPins);
-      if (ranges.length === 1) return unwrap(symbols, await stepRange(plan, ranges[0]));
-      // All calls are made at once: none finds that memory has gone while another one ran.
-      const calls = ranges.map((range) => promiseOf(() => stepRange(plan, range)));
-      for (const result of await Promise.allSettled(calls)) {
-        if (result.status === "rejected") throw result.reason;
-        unwrap(symbols, result.value);
-      }
     },
     async normAsync(plan: Plan, measure, sums, checkAttached): Promise<void> {
       const { rows, table, groups, addends: { words, count } } = plan;
@@ -132,12 +114,38 @@ function createAsync(
         );
       }
     },
+    prepare({ rows, grads, groupRows, groups }, { inverseScale, maxValue }): void {
+      const { length } = grads;
+      const tables = [rows, length, 0, length, groupRows, groups.length] as const;
+      unwrap(symbols, descent_prepare(...tables, inverseScale, maxValue));
+    },
   };
 }
 
 /** The number of a norm at the boundary: 0 stands for infinity. */
 function orderOf({ normType }: Measure): number {
   return normType === Infinity ? 0 : normType;
+}
+
+function createGoBack(symbols: Library["symbols"], address: Backend["address"]): GoBack {
+  return (pullbacks, h) => {
+    const group = new Float64Array(GROUP_ROW);
+    writeGroup(group, 0, h);
+    const sums = new Float64Array(4);
+    const rows = toRows(pullbacks, address);
+    unwrap(symbols, symbols.descent_vjp(rows, pullbacks.length, group, sums));
+    const [lr, momentum, dampening, weightDecay] = sums;
+    return { lr, momentum, dampening, weightDecay };
+  };
+}
+
+function createAddress({ descent_address }: Library["symbols"]): Backend["address"] {
+  return (array) => {
+    // V8 keeps small arrays inside its own heap, where they move. Asking for the buffer, as every check
+    // of an array has done before this, puts them where they stay.
+    bufferOf(array);
+    return descent_address(array as Uint32Array<ArrayBuffer>);
+  };
 }
 
 /** The words of a row, in their order, as `kernels/src/ffi/layout.rs` has it too. */

@@ -101,10 +101,7 @@ export function checkArrays(arrays: Arrays, like: ArraySpec, name: string): void
   }
 }
 
-/**
- * Checks everything that a backend relies on. Each does this first: since the arrays were read, code
- * of the user's may have run.
- */
+/** Checks everything that a backend relies on. */
 export function checkPullbacks(pullbacks: readonly Pullback[]): void {
   for (const { name, dtype, ...arrays } of pullbacks) {
     checkArrays(arrays, { dtype, length: lengthOf(arrays.param) }, name);

@@ -75,7 +75,7 @@ async function toTarget(path: string): Promise<Target> {
 }
 
 /** The folder of a path, with a separator at its end, and the name in it. */
-function splitPath(path: string): { folder: string; name: string } {
+export function splitPath(path: string): { folder: string; name: string } {
   const at = platform().os === "windows"
     ? Math.max(path.lastIndexOf("/"), path.lastIndexOf("\\"))
     : path.lastIndexOf("/");

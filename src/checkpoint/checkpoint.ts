@@ -1,17 +1,8 @@
 /** Checkpoint files: state on disk, written so that no crash can spoil it. */
 
-import { toAbsolute } from "../core/absolute_path.ts";
-import { bufferOf, stateOfBuffer } from "../core/intrinsics.ts";
-import { platform } from "../core/platform.ts";
 import { checkFiles } from "../core/runtime.ts";
-import {
-  cannot,
-  checkOptions,
-  isPlainObject,
-  quote,
-  refusal,
-  wrongType,
-} from "../core/validate.ts";
+import { cannot, checkBoolean, checkOptions, isPlainObject, wrongType } from "../core/validate.ts";
+import { toPath } from "../files/file_path.ts";
 import { files } from "../files/files.ts";
 import type { OpenFile } from "../files/files.ts";
 import { withFloat32Momentum } from "../state/convert.ts";
@@ -21,14 +12,14 @@ import type { GradScalerStateDict, LRSchedulerStateDict } from "../state/extras.
 import { stateSourceOf } from "../state/source.ts";
 import { checkStateDictOptions } from "../state/take.ts";
 import type { StateDictOptions } from "../state/take.ts";
-import { explain, removeStaleTemporaries, replaceFile } from "./atomic_file.ts";
-import { layOutState } from "./encoding.ts";
-import { unreadable } from "./errors.ts";
-import { PIECE, PieceReader } from "./piece_reader.ts";
+import { explain, removeStaleTemporaries } from "./atomic_file.ts";
+import { layOutState, layOutWeights } from "./encoding.ts";
+import { openFile } from "./open_file.ts";
+import { PieceReader } from "./piece_reader.ts";
 import type { Progress } from "./piece_reader.ts";
 import { readState } from "./read_state.ts";
-import { bytesOf, PREFIX, readHeaderLength } from "./safetensors.ts";
-import type { Layout } from "./safetensors.ts";
+import { PREFIX, readHeaderLength } from "./safetensors.ts";
+import { writeLayout } from "./write_layout.ts";
 export type { Progress } from "./piece_reader.ts";
 
 /**
@@ -49,6 +40,13 @@ export interface LoadStateOptions {
 export interface SaveStateOptions extends LoadStateOptions {
   /** Whether an optimizer's parameters go into the file too, values and all. @default {false} */
   parameters?: boolean;
+  /**
+   * `false`, with `parameters: true`: the file has the weights alone, under their names, which
+   * `loadTensors` of `@descent/sgd/safetensors` and every other reader of safetensors opens. `loadState`
+   * refuses it.
+   * @default {true}
+   */
+  state?: boolean;
   /**
    * `"float32"`: momentum in 8 bits is decoded to momentum buffers of float32, as torch has them, which
    * takes memory for them; also that of a state dict.
@@ -111,7 +109,8 @@ export interface StatefulScaler {
  * @param options What goes into the file, and who is told of the progress.
  * @throws {CheckpointError} If the system does not let the file be written: a full disk, a missing
  * or read-only folder, a directory in its place. The message says which, and the old file stays.
- * @throws {TypeError} If the state is not valid, or two tensors have the same name.
+ * @throws {TypeError} If the state is not valid, two tensors have the same name, or with `state: false`
+ * an option is given that needs state.
  * @throws {Error} If the optimizer has stepped meanwhile, or an array was detached.
  *
  * @example
@@ -139,9 +138,11 @@ export async function saveState(
 ): Promise<void> {
   checkFiles("save the state", "use encodeStateDict and write its bytes");
   checkOptions(options, [
-    ...["parameters", "momentum", "scheduler", "scaler", "metadata", "onProgress"],
+    ...["parameters", "state", "momentum", "scheduler", "scaler", "metadata", "onProgress"],
   ]);
-  const { onProgress, metadata, parameters, momentum } = options;
+  const { onProgress, metadata, parameters, momentum, state = true } = options;
+  checkBoolean("state", state);
+  if (!state) checkWeightsAlone(options);
   const file = toPath(path);
   const lr_scheduler = stateOf("scheduler", options.scheduler);
   const grad_scaler = stateOf("scaler", options.scaler);
@@ -149,11 +150,24 @@ export async function saveState(
     ...(lr_scheduler && { lr_scheduler }),
     ...(hasState(grad_scaler) && { grad_scaler }),
   };
-  const { dict, check } = await read(source, { parameters, momentum });
+  const { dict, check } = await read(source, { parameters, momentum }, state);
   const notes = metadata === undefined ? {} : { metadata };
-  const layout = layOutState({ ...dict, ...others, ...notes });
-  const pieces = piecesOf(layout, check);
-  await replaceFile(file, (out) => writeAll(out, pieces, layout.size, onProgress));
+  const all = { ...dict, ...others, ...notes };
+  const layout = state ? layOutState(all) : layOutWeights(all);
+  await writeLayout(file, layout, { doing: "save the state", check, onProgress });
+}
+
+/** Refuses options that a file without state cannot serve. */
+function checkWeightsAlone(options: SaveStateOptions): void {
+  const { parameters } = options;
+  if (parameters !== true) {
+    throw wrongType("save the state", "parameters must be true if state is false", parameters);
+  }
+  for (const key of ["momentum", "scheduler", "scaler"] as const) {
+    if (options[key] === undefined) continue;
+    const reason = `${key} must not be given if state is false`;
+    throw wrongType("save the state", reason, options[key]);
+  }
 }
 
 /**
@@ -194,9 +208,6 @@ export async function loadState(
   checkOptions(options, ["onProgress"]);
   const name = toPath(path);
   try {
-    // Opening a pipe would wait for its other end; one that takes the file's place after this look
-    // still does.
-    if (!(await files().stat(name)).isFile) throw unreadable("it is not a regular file");
     const dict = await readFile(name, options.onProgress);
     await removeStaleTemporaries(name).catch(() => {}); // the state is there all the same
     return dict;
@@ -206,32 +217,8 @@ export async function loadState(
   }
 }
 
-/** The file's path, which a change of the current folder does not change. */
-function toPath(path: unknown): string {
-  if (typeof path === "string" && path !== "") return toAbsolute(path);
-  if (!(path instanceof URL) || path.protocol !== "file:") {
-    throw wrongType("use path", "it must be a path or a file: URL", path);
-  }
-  const decoded = decodePath(path);
-  if (platform().os === "windows") {
-    const named = path.hostname === "" ? decoded.slice(1) : `//${path.hostname}${decoded}`;
-    return named.replaceAll("/", "\\");
-  }
-  if (path.hostname === "") return decoded;
-  throw new TypeError(refusal("use path", "a file: URL must not name a host here", path));
-}
-
-function decodePath(url: URL): string {
-  try {
-    return decodeURIComponent(url.pathname);
-  } catch (cause) {
-    const reason = 'what follows "%" in it must be UTF-8 in hex';
-    throw new TypeError(refusal("use path", reason, url), { cause });
-  }
-}
-
 /** The dict to save, and what makes sure that it is still the state that it was. */
-async function read(source: unknown, options: StateDictOptions) {
+async function read(source: unknown, options: StateDictOptions, state: boolean) {
   if (typeof source !== "object" || source === null) {
     throw wrongType("save the state", "there must be an optimizer or a state dict", source);
   }
@@ -251,7 +238,7 @@ async function read(source: unknown, options: StateDictOptions) {
       cannot("save the state", "the optimizer has stepped meanwhile", "await saveState"),
     );
   };
-  return { dict: await live.dict(options), check };
+  return { dict: await live.dict(options, state), check };
 }
 
 /** A dict that was given: as it is, but for its momentum. */
@@ -272,65 +259,13 @@ function hasState(dict: GradScalerStateDict | undefined): boolean {
   return dict !== undefined && !(isPlainObject(dict) && Object.keys(dict).length === 0);
 }
 
-/**
- * Copies of the file's bytes, in memory that the next piece uses again. Small tensors share a piece,
- * as each call of the system costs more than they do.
- */
-function* piecesOf({ head, tensors, size }: Layout, check: () => void): Generator<Uint8Array> {
-  const piece = new Uint8Array(Math.min(PIECE, size));
-  let filled = 0;
-  check();
-  for (const bytes of bytesOfFile(head, tensors)) {
-    for (let at = 0; at < bytes.length;) {
-      const part = bytes.subarray(at, at + piece.length - filled);
-      piece.set(part, filled);
-      [at, filled] = [at + part.length, filled + part.length];
-      if (filled < piece.length) continue;
-      yield piece;
-      check();
-      filled = 0;
-    }
-  }
-  if (filled > 0) yield piece.subarray(0, filled);
-}
-
-function* bytesOfFile(head: Uint8Array, tensors: Layout["tensors"]): Generator<Uint8Array> {
-  yield head;
-  for (const { name, array } of tensors) {
-    if (stateOfBuffer(bufferOf(array)).detached) throw detached(`it was that of ${quote(name)}`);
-    yield bytesOf(array);
-  }
-}
-
-function detached(what: string): Error {
-  return new Error(cannot("save the state", "an array was detached meanwhile", what));
-}
-
-async function writeAll(
-  out: OpenFile,
-  pieces: Iterable<Uint8Array>,
-  total: number,
-  onProgress?: (progress: Progress) => void,
-): Promise<void> {
-  let done = 0;
-  for (const piece of pieces) {
-    for (let at = 0; at < piece.length;) at += await out.write(piece.subarray(at));
-    done += piece.length;
-    onProgress?.({ done, total });
-  }
-  // An array whose buffer is transferred meanwhile ends early.
-  if (done !== total) throw detached(`${total} bytes were to be written, and ${done} were`);
-}
-
 /** `using` would close the file too, but Node.js and some browsers cannot parse it. */
 async function readFile(
   name: string,
   onProgress?: (progress: Progress) => void,
 ): Promise<StateDict> {
-  const file = await files().open(name, "read");
+  const { file, size } = await openFile(name);
   try {
-    const { isFile, size } = await file.stat();
-    if (!isFile) throw unreadable("it is not a regular file");
     return await readAll(file, size, onProgress);
   } finally {
     await file.close();

@@ -22,6 +22,7 @@ import { readState } from "./read_state.ts";
 import { bytesOf, checkLimit, layOut, PREFIX, readHeaderLength } from "./safetensors.ts";
 import type { Layout } from "./safetensors.ts";
 import { Slots } from "./slots.ts";
+import { byDtype } from "./tensor_order.ts";
 import type { Tensor } from "./tensor_order.ts";
 
 /** The version of files without momentum in 8 bits, corrections and rows in use. */
@@ -133,6 +134,28 @@ export function layOutState(dict: unknown): Layout {
   );
 }
 
+/**
+ * Lays out a file of a dict's parameters alone. Its `format` says, unless the dict's notes do, that its
+ * tensors are laid out as torch's: some readers take no others.
+ *
+ * @throws {TypeError} If the dict is not valid or has no parameters, or two of them have the same name.
+ * @throws {RangeError} If a limit of the format or its reader is passed.
+ */
+export function layOutWeights(dict: unknown): Layout {
+  const checked = checkStateDict(dict);
+  if (checked.parameters.size === 0) {
+    throw new TypeError(cannot("save the weights", "the state dict has no parameters"));
+  }
+  const notes: (readonly [string, string])[] = [["format", "pt"], ...checked.metadata];
+  if (new Map(notes).get("format") === FORMAT) {
+    const reason = `metadata.format must not be "${FORMAT}", which is for files with state`;
+    throw new TypeError(cannot("save the weights", reason));
+  }
+  const sorted = [...new Map(notes)].sort(([a], [b]) => a < b ? -1 : 1);
+  const tensors = nameTensors(checked, [["parameter", checked.parameters]]);
+  return layOut(tensors, Object.fromEntries(sorted), byDtype);
+}
+
 /** The oldest version that has all that a dict has: the same state is written as older releases did. */
 function versionFor({ groups, state }: CheckedDict): number {
   const isBasic = state.momentum8.size === 0 && state.correction.size === 0 &&
@@ -140,12 +163,12 @@ function versionFor({ groups, state }: CheckedDict): number {
   return isBasic ? BASIC_VERSION : VERSION;
 }
 
-/** All tensors of a dict, each under its name in the file. */
-function nameTensors(dict: CheckedDict): Tensor[] {
+/** Tensors of a dict, each under its name in the file: all, unless parts are given. */
+function nameTensors(dict: CheckedDict, parts = heldBy(dict)): Tensor[] {
   const slots = new Slots(dict.groups);
   const { doubled } = slots;
   const tensors: Tensor[] = [];
-  for (const [kind, held] of heldBy(dict)) {
+  for (const [kind, held] of parts) {
     for (const [index, { data, shape }] of held) {
       const name = slots.nameOf(kind, index);
       const isDoubled = doubled.size > 0 && doubled.has(name!);

@@ -8,6 +8,9 @@ const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
 /** The most keys and items of a text: 16 for each of 250,000 tensors. */
 export const MAX_VALUES = 1 << 22;
 
+/** The most levels of a value that is dropped. */
+const MAX_DEPTH = 32;
+
 /** Keys up to which a list is searched faster than a set is made. */
 const FEW_KEYS = 8;
 
@@ -138,6 +141,23 @@ export class JsonReader {
     this.#space();
     const word = this.#match(INFINITY);
     return word === undefined ? this.scalar() : Number(word);
+  }
+
+  /** Reads a value of any kind, and drops it: what a caller does not know is still checked. */
+  skip(depth = 0): void {
+    this.#space();
+    const first = this.#text[this.#at];
+    if (first !== "{" && first !== "[") return void this.scalar();
+    if (depth === MAX_DEPTH) throw this.error(`there must be at most ${MAX_DEPTH} levels`);
+    if (first === "{") this.object(() => this.skip(depth + 1));
+    else this.array(() => this.skip(depth + 1));
+  }
+
+  /** Reads a value without parts; one with parts is dropped, and gives undefined. */
+  scalarOrSkip(): Scalar | undefined {
+    this.#space();
+    if (/[[{]/.test(this.#text[this.#at] ?? "")) return void this.skip();
+    return this.scalar();
   }
 
   /** Makes sure that nothing follows. */

@@ -10,7 +10,7 @@ import { STORED_TYPES } from "../state/stored_array.ts";
 import type { StoredArray } from "../state/stored_array.ts";
 import { stateName } from "../state/tensor_names.ts";
 import type { StateKey } from "../state/tensor_names.ts";
-import { allocateAll } from "./arrays.ts";
+import { allocateAll, stateArrayType } from "./arrays.ts";
 import { unreadable } from "./errors.ts";
 import {
   readRounding,
@@ -52,6 +52,7 @@ export interface Unfilled {
  */
 export function readState(header: Uint8Array, dataSize: number): Unfilled {
   const { metadata, tensors } = readHeader(header, dataSize, true);
+  checkFormat(metadata, tensors.length > 0);
   checkVersion(metadata);
   const { param_groups, checked } = readGroups(metadata.get("param_groups"));
   const dict: StateDict = { state: {}, param_groups };
@@ -63,7 +64,7 @@ export function readState(header: Uint8Array, dataSize: number): Unfilled {
   if (scaler !== undefined) dict.grad_scaler = readScaler(scaler);
   const slots = new Slots(checked);
   const found = findSlots(tensors, slots);
-  const { arrays, memory } = allocateAll(tensors);
+  const { arrays, memory } = allocateAll(tensors, stateArrayType);
   const members = collect(tensors, found, arrays, slots.indices.length);
   addMembers(dict, slots.indices, members);
   const notes = [...metadata].filter(([key]) => !RESERVED.includes(key));
@@ -198,12 +199,20 @@ function checkElements(indices: readonly number[], { states }: Members): void {
   }
 }
 
-function checkVersion(metadata: ReadonlyMap<string, string>): void {
+/** Refuses a file of another format; most of them are safetensors with the weights of a model. */
+function checkFormat(metadata: ReadonlyMap<string, string>, hasTensors: boolean): void {
   const format = metadata.get("format");
-  if (format !== FORMAT) {
-    const found = format === undefined ? "there is none" : `it is ${quote(format)}`;
-    throw unreadable(`the format in its metadata must be "${FORMAT}": ${found}`);
-  }
+  if (format === FORMAT) return;
+  const found = format === undefined ? "there is none" : `it is ${quote(format)}`;
+  const reason = `the format in its metadata must be "${FORMAT}": ${found}`;
+  if (!hasTensors || metadata.has("param_groups")) throw unreadable(reason);
+  throw unreadable(
+    "it holds weights alone, without the state of an optimizer, which loadTensors of " +
+      `@descent/sgd/safetensors reads; ${reason}`,
+  );
+}
+
+function checkVersion(metadata: ReadonlyMap<string, string>): void {
   const version = metadata.get("version") ?? "";
   if (!/^[1-9][0-9]{0,8}$/.test(version)) {
     throw unreadable(`the version in its metadata must be a number: it is ${quote(version)}`);

@@ -17,19 +17,20 @@
 
 import { bufferOf, byteLengthOf, byteOffsetOf } from "../core/intrinsics.ts";
 import { cannot, quote } from "../core/validate.ts";
-import { storedTypeOf } from "../state/stored_array.ts";
-import type { StoredArray } from "../state/stored_array.ts";
 import { METADATA } from "../state/tensor_names.ts";
 import { unreadable } from "./errors.ts";
+import { bitsOfDtype, bitsOfShape } from "./file_dtypes.ts";
+import type { FileArray } from "./file_dtypes.ts";
 import { HeaderWriter, PREFIX } from "./header_writer.ts";
 import { JsonReader, MAX_VALUES } from "./json.ts";
 import { FieldScanner, MAX_RANK } from "./tensor_fields.ts";
 import type { Described, TensorInfo } from "./tensor_fields.ts";
-import { sortTensors } from "./tensor_order.ts";
-import type { Tensor } from "./tensor_order.ts";
+import { byWidth, dtypeOfTensor, sortTensors } from "./tensor_order.ts";
+import type { Tensor, TensorRank } from "./tensor_order.ts";
 export { PREFIX } from "./header_writer.ts";
 
-const MAX_HEADER = 100_000_000;
+/** The most bytes of a header. */
+export const MAX_HEADER = 100_000_000;
 
 const MAX_TENSORS = 250_000;
 
@@ -39,31 +40,8 @@ const VALUES_PER_TENSOR = 6;
 /** Bytes that a tensor is expected to take in a header. */
 const ROOM = 100;
 
-/** Bits per element. */
-const BITS: ReadonlyMap<string, number> = new Map([
-  ["BOOL", 8],
-  ["F4", 4],
-  ["F6_E2M3", 6],
-  ["F6_E3M2", 6],
-  ["U8", 8],
-  ["I8", 8],
-  ["F8_E5M2", 8],
-  ["F8_E4M3", 8],
-  ["F8_E8M0", 8],
-  ["F8_E4M3FNUZ", 8],
-  ["F8_E5M2FNUZ", 8],
-  ["I16", 16],
-  ["U16", 16],
-  ["F16", 16],
-  ["BF16", 16],
-  ["I32", 32],
-  ["U32", 32],
-  ["F32", 32],
-  ["C64", 64],
-  ["F64", 64],
-  ["I64", 64],
-  ["U64", 64],
-]);
+/** What errors say that could not be done, unless the caller says otherwise. */
+const ENCODING = "encode the state";
 
 /** Three keys and two offsets. */
 const USUAL_VALUES = 5;
@@ -91,27 +69,32 @@ export interface Header {
  *
  * @param tensors The tensors, of different names, in any order.
  * @param metadata Keys and texts, in the order in which they are written.
+ * @param rankOf By what the tensors are sorted before their names.
+ * @param doing The words after "Cannot" in errors.
  * @throws {RangeError} If the header would be longer than the format allows, or there are more than
  * 250,000 tensors.
  */
 export function layOut(
   tensors: readonly Tensor[],
   metadata: Readonly<Record<string, string>> = {},
+  rankOf: TensorRank = byWidth,
+  doing: string = ENCODING,
 ): Layout {
-  checkReadable(tensors, metadata);
-  const sorted = sortTensors(tensors);
+  checkReadable(tensors, metadata, doing);
+  const sorted = sortTensors(tensors, rankOf);
   const writer = new HeaderWriter(ROOM * (1 + tensors.length));
   const notes = Object.keys(metadata).length > 0;
   writer.raw("{");
   if (notes) writeMetadata(writer, metadata);
   let end = 0;
-  for (const [i, { name, array, shape }] of sorted.entries()) {
+  for (const [i, tensor] of sorted.entries()) {
+    const { name, array, shape } = tensor;
     const start = end;
     end += byteLengthOf(array);
     if (notes || i > 0) writer.raw(",");
     writer.string(name);
     writer.raw(':{"dtype":"');
-    writer.raw(storedTypeOf(array, name).safetensors);
+    writer.raw(dtypeOfTensor(tensor));
     writer.raw('","shape":[');
     writeCounts(writer, shape);
     writer.raw(',"data_offsets":[');
@@ -121,7 +104,7 @@ export function layOut(
     writer.raw("]}");
   }
   writer.raw("}");
-  checkLimit("its header", MAX_HEADER, "bytes", Math.ceil(writer.length / 8) * 8);
+  checkLimit("its header", MAX_HEADER, "bytes", Math.ceil(writer.length / 8) * 8, doing);
   const head = writer.finish();
   return { head, tensors: sorted, size: head.length + end };
 }
@@ -145,23 +128,23 @@ function writeCounts(writer: HeaderWriter, shape: readonly number[]): void {
   writer.raw("]");
 }
 
-/** Bytes of an element. */
-function widthOf({ name, array }: Pick<Tensor, "name" | "array">): number {
-  return storedTypeOf(array, name).bytes;
-}
-
 /** Refuses what `readHeader` would refuse. */
-function checkReadable(tensors: readonly Tensor[], metadata: Readonly<Record<string, string>>) {
-  checkLimit("it", MAX_TENSORS, "tensors", tensors.length);
+function checkReadable(
+  tensors: readonly Tensor[],
+  metadata: Readonly<Record<string, string>>,
+  doing: string,
+): void {
+  checkLimit("it", MAX_TENSORS, "tensors", tensors.length, doing);
   let values = 1 + Object.keys(metadata).length;
-  for (const { name, array, shape } of tensors) {
+  for (const tensor of tensors) {
+    const { name, shape } = tensor;
     if (shape.length > MAX_RANK) {
-      checkLimit(`tensor ${quote(name)}`, MAX_RANK, "dimensions", shape.length);
+      checkLimit(`tensor ${quote(name)}`, MAX_RANK, "dimensions", shape.length, doing);
     }
-    if (bitsOf(8 * widthOf({ name, array }), shape) > Number.MAX_SAFE_INTEGER) {
+    if (bitsOfShape(bitsOfDtype(dtypeOfTensor(tensor))!, shape) > Number.MAX_SAFE_INTEGER) {
       throw new RangeError(
         cannot(
-          "encode the state",
+          doing,
           `tensor ${quote(name)} is too large`,
           `its shape is [${shape.join(", ")}]`,
         ),
@@ -169,7 +152,7 @@ function checkReadable(tensors: readonly Tensor[], metadata: Readonly<Record<str
     }
     values += VALUES_PER_TENSOR + shape.length;
   }
-  checkLimit("its header", MAX_VALUES, "keys and items", values);
+  checkLimit("its header", MAX_VALUES, "keys and items", values, doing);
 }
 
 /**
@@ -177,15 +160,21 @@ function checkReadable(tensors: readonly Tensor[], metadata: Readonly<Record<str
  *
  * @throws {RangeError} If it is above.
  */
-export function checkLimit(what: string, limit: number, unit: string, count: number): void {
+export function checkLimit(
+  what: string,
+  limit: number,
+  unit: string,
+  count: number,
+  doing: string = ENCODING,
+): void {
   if (count <= limit) return;
   throw new RangeError(
-    cannot("encode the state", `${what} must have at most ${limit} ${unit}`, `it has ${count}`),
+    cannot(doing, `${what} must have at most ${limit} ${unit}`, `it has ${count}`),
   );
 }
 
 /** The bytes of an array; Deno runs on little-endian machines only, so they are the file's. */
-export function bytesOf(array: StoredArray): Uint8Array {
+export function bytesOf(array: FileArray): Uint8Array {
   return new Uint8Array(bufferOf(array), byteOffsetOf(array), byteLengthOf(array));
 }
 
@@ -221,7 +210,7 @@ export function readHeaderLength(prefix: Uint8Array, size: number): number {
  * @throws {CheckpointError} If it is not valid; the message names the place.
  */
 export function readHeader(bytes: Uint8Array, dataSize: number, mayRepeat = false): Header {
-  const reader = new JsonReader(decodeText(bytes), "the header");
+  const reader = new JsonReader(decodeText(bytes, "its header"), "the header");
   let metadata: Map<string, string> | undefined;
   const tensors: Described[] = [];
   const usual = new FieldScanner();
@@ -241,11 +230,16 @@ export function readHeader(bytes: Uint8Array, dataSize: number, mayRepeat = fals
   return { metadata: metadata ?? new Map(), tensors };
 }
 
-function decodeText(bytes: Uint8Array): string {
+/**
+ * The text of a header or an index.
+ *
+ * @throws {CheckpointError} If it is not UTF-8.
+ */
+export function decodeText(bytes: Uint8Array, what: string): string {
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch (cause) {
-    throw unreadable("its header is not UTF-8", cause);
+    throw unreadable(`${what} is not UTF-8`, cause);
   }
 }
 
@@ -288,26 +282,16 @@ function readCounts(reader: JsonReader, into: number[], limit: number): void {
 }
 
 function bytesOfInfo({ dtype, shape }: TensorInfo, name: string): number {
-  const bits = BITS.get(dtype);
+  const bits = bitsOfDtype(dtype);
   if (bits === undefined) {
     throw unreadable(`the dtype of tensor ${quote(name)} is not known: it is ${quote(dtype)}`);
   }
-  const total = bitsOf(bits, shape);
+  const total = bitsOfShape(bits, shape);
   if (total > Number.MAX_SAFE_INTEGER) {
     throw unreadable(`tensor ${quote(name)} is too large: its shape is [${shape.join(", ")}]`);
   }
   if (total % 8 !== 0) throw unreadable(`tensor ${quote(name)} does not end with a whole byte`);
   return total / 8;
-}
-
-/** The bits of a tensor; infinity if a product on the way to them is not exact, even before a zero. */
-function bitsOf(bits: number, shape: readonly number[]): number {
-  let total = bits;
-  for (const side of shape) {
-    total *= side;
-    if (total > Number.MAX_SAFE_INTEGER) return Infinity;
-  }
-  return total;
 }
 
 /** Sorts what most writers have written in order, and is then left as it is. */

@@ -1,6 +1,7 @@
 /** Converts elements of 16-bit types to float32, and back. */
 
-import { isBFloat16Array, narrowWord } from "./bfloat16.ts";
+import { narrowWord } from "./bfloat16_bits.ts";
+import { isBFloat16Array } from "./bfloat16_class.ts";
 import type { HostArray } from "./host_array.ts";
 import { bufferOf, byteOffsetOf, lengthOf, setAll } from "./intrinsics.ts";
 

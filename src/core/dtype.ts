@@ -1,6 +1,7 @@
 /** The types of elements, and the devices that tensors may be on. */
 
-import { BFloat16Array, isBFloat16Array, roundToBFloat16 } from "./bfloat16.ts";
+import { roundToBFloat16 } from "./bfloat16_bits.ts";
+import { bfloat16ArrayClass, isBFloat16Array } from "./bfloat16_class.ts";
 import type { Device, DeviceTensor } from "./device.ts";
 import type { FloatArray, HostArray } from "./host_array.ts";
 import { float16ArrayClass } from "./float16.ts";
@@ -86,8 +87,8 @@ const DTYPES = {
     code: 3,
     bytes: 2,
     name: "bfloat16",
-    zeros: (length) => new BFloat16Array(length),
-    view: (buffer, offset, length) => new BFloat16Array(buffer, offset, length),
+    zeros: (length) => new (bfloat16ArrayClass())(length),
+    view: (buffer, offset, length) => new (bfloat16ArrayClass())(buffer, offset, length),
     round: roundToBFloat16,
     safetensors: "BF16",
   },

@@ -60,7 +60,7 @@ export type BackendName = "cpu" | "js";
  * @category Optimizer
  */
 export interface GroupOptions {
-  /** Learning rate, finite and >= 0. Required here or in every group. */
+  /** Learning rate, finite and >= 0. Required in the options or in every group. */
   lr?: number;
   /** Momentum factor, finite and >= 0. @default {0} */
   momentum?: number;
@@ -205,17 +205,27 @@ export function checkShared(shared: GroupOptions): void {
  *
  * @param group The group's own options.
  * @param shared The options that hold where the group has none.
+ * @param instead What there is where neither has lr.
  * @returns New, complete hyperparameters.
  * @throws {TypeError} If lr is missing or an option is of another type.
  * @throws {RangeError} If a value is out of its range.
  */
-export function resolve(group: GroupOptions, shared: GroupOptions = {}): Hyperparameters {
+export function resolve(
+  group: GroupOptions,
+  shared: GroupOptions = {},
+  instead?: string,
+): Hyperparameters {
   const h = { ...DEFAULTS } as Hyperparameters;
   for (const name of HYPERPARAMETERS) {
     const own = group[name];
     const value = own !== undefined ? own : shared[name];
     if (value !== undefined) Object.assign(h, { [name]: value });
-    else if (name === "lr") throw new TypeError(cannot("create the optimizer", "lr is missing"));
+    else if (name === "lr") {
+      const [doing, reason] = ["create the optimizer", "lr is missing"];
+      throw new TypeError(
+        instead === undefined ? refusal(doing, reason, value) : cannot(doing, reason, instead),
+      );
+    }
     checkHyperparameter(name, h[name]);
   }
   checkCombination(h);
@@ -248,7 +258,7 @@ export function isInvertible(scale: number): boolean {
  * @category Optimizer
  */
 export interface ParamGroup<T extends Tensor = FloatArray> extends Hyperparameters {
-  /** The parameters, in the order in which they were given. */
+  /** The parameters, in order. The list is another one after `moveParameter` has changed it. */
   readonly params: readonly Parameter<T>[];
   /**
    * The learning rate that schedules start from. It equals `lr`, and follows what is assigned to it,
@@ -259,4 +269,22 @@ export interface ParamGroup<T extends Tensor = FloatArray> extends Hyperparamete
   readonly initialLr: number;
   /** The bits of an element of momentum, which are those that the group was made with. */
   readonly momentumBits: 8 | 32;
+  /** A summary for logs, which `JSON.stringify` calls: the hyperparameters and counts, no arrays. */
+  toJSON(): ParamGroupSummary;
+}
+
+/**
+ * What `toJSON` of a group returns: values for logs, without the elements of any array.
+ *
+ * @category Optimizer
+ */
+export interface ParamGroupSummary extends Hyperparameters {
+  /** The number of parameters. */
+  parameters: number;
+  /** The number of their elements. */
+  elements: number;
+  /** The learning rate that schedules start from. */
+  initialLr: number;
+  /** The bits of an element of momentum. */
+  momentumBits: 8 | 32;
 }

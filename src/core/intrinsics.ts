@@ -7,7 +7,7 @@
  * one, has to come from here.
  */
 
-import { BFloat16Array } from "./bfloat16.ts";
+import { bfloat16ArrayClass } from "./bfloat16_class.ts";
 import type { HostArray } from "./host_array.ts";
 
 const arrays = Object.getPrototypeOf(Float32Array.prototype) as object;
@@ -41,15 +41,16 @@ export const byteOffsetOf: (array: unknown) => number = getter(arrays, "byteOffs
 /** The buffer. Reading it moves the elements of a small array to their final place. */
 export const bufferOf: (array: unknown) => ArrayBufferLike = getter(arrays, "buffer");
 
-/** Copies an array's elements into another one, from element `at` on; neither can be overridden. */
+/** Copies elements into an array, from `at` on; those of a `BFloat16Array` are bits. Neither is overridden. */
 export const setAll: (to: HostArray, from: ArrayLike<number>, at?: number) => void = unbound(
   (arrays as Float32Array).set,
 );
 
-/** Fills an array, or a part of it. */
-export const fillAll: (array: HostArray, value: number) => void = unbound(
-  (arrays as Float32Array).fill,
-);
+/** Fills an array, or a part of it; the elements of a `BFloat16Array` are bits. */
+export const fillAll: (array: HostArray, value: number, from?: number, to?: number) => void =
+  unbound(
+    (arrays as Float32Array).fill,
+  );
 
 const isDetached = getter<boolean | undefined>(ArrayBuffer.prototype, "detached");
 
@@ -164,6 +165,6 @@ function viewOf(
     case "Float16Array":
       return new Float16Array(buffer, offset + 2 * first, length);
     default:
-      return new BFloat16Array(buffer, offset + 2 * first, length);
+      return new (bfloat16ArrayClass())(buffer, offset + 2 * first, length);
   }
 }

@@ -1,7 +1,8 @@
 /** Parameters and sparse gradients, and the names that error messages give them. */
 
 import type { Tensor } from "./dtype.ts";
-import type { FloatArray, HalfArray } from "./host_array.ts";
+import type { BFloat16Array } from "./bfloat16.ts";
+import type { FloatArray } from "./host_array.ts";
 
 /**
  * A trainable tensor: its values, their gradient and its name.
@@ -32,7 +33,7 @@ export interface Parameter<T extends Tensor = FloatArray> {
    * The gradient: length, dtype and device of `data`, or null for "none this time". That of an array of
    * a 16-bit type may also be float32.
    */
-  grad: T | (T extends HalfArray ? Float32Array : never) | null;
+  grad: NoInfer<T> | HalfGradient<T> | null;
   /**
    * The parameter's name, unique within an optimizer, which reads it once, when it is given the
    * parameter. State dicts and files contain it, and state is matched by it when it is loaded.
@@ -41,6 +42,16 @@ export interface Parameter<T extends Tensor = FloatArray> {
   /** The tensor's shape; its product is `data.length`. The step does not depend on it. */
   shape?: readonly number[];
 }
+
+/**
+ * What the gradient may also be of data in a 16-bit type: an array of that type in any memory, or one
+ * of float32.
+ *
+ * @category Parameters
+ */
+export type HalfGradient<T extends Tensor> = T extends Float16Array ? Float16Array | Float32Array
+  : T extends BFloat16Array ? BFloat16Array | Float32Array
+  : never;
 
 /**
  * The gradient of some rows of a matrix, as an embedding layer produces it; the other rows have none.

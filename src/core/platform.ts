@@ -30,7 +30,7 @@ const SCOPES: Readonly<Record<string, string>> = {
 export function runtimeName(): RuntimeName | null {
   if (typeof Deno !== "undefined") return "deno";
   if (typeof process === "undefined" || typeof process.getBuiltinModule !== "function") return null;
-  return process.versions.bun === undefined ? "node" : "bun";
+  return process.versions?.bun === undefined ? "node" : "bun";
 }
 
 /** The platform in the words of `Deno.build`. */

@@ -18,19 +18,29 @@ export function checkFiles(doing: string, instead: string): void {
 
 /**
  * Whether a module was started as a program, in a Node.js that has no `import.meta.main`: it is asked
- * as `import.meta.main ?? isStarted(import.meta.url)`, of which bundlers leave nothing in imports.
+ * as `import.meta.main ?? isStarted(import.meta.url)`, of which Deno's bundler leaves nothing in imports.
  */
-export function isStarted(url: string): boolean {
+export function isStarted(url: string | undefined): boolean {
   if (typeof Deno !== "undefined" || typeof process === "undefined") return false;
   const [, program] = process.argv ?? [];
   const fs = process.getBuiltinModule?.("node:fs");
-  if (program === undefined || fs === undefined || !url.startsWith("file:")) return false;
+  if (program === undefined || fs === undefined || !url?.startsWith("file:")) return false;
   try {
     const { fileURLToPath } = process.getBuiltinModule("node:url");
     return fs.realpathSync(fileURLToPath(url)) === fs.realpathSync(program);
   } catch {
     return false; // there is no such file: it was started in another way
   }
+}
+
+/**
+ * Whether a module is still a file of its own. In a bundle its URL is that of the bundle, and it has none
+ * if the bundle is not a module: then it is not what was started.
+ *
+ * @param name The name of the file, without its ending.
+ */
+export function isOwnFile(url: string | undefined, name: string): boolean {
+  return url !== undefined && new RegExp(`/${name}\\.[jt]s$`).test(url);
 }
 
 /**

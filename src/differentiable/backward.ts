@@ -1,6 +1,7 @@
 /** Differentiates a loss through recorded steps. */
 
 import type { Backend } from "../backends/backend.ts";
+import { goBack } from "../backends/go_back.ts";
 import { copyOf, lengthOf } from "../core/intrinsics.ts";
 import { checkMatches } from "../core/array_checks.ts";
 import { checkBuffer } from "../core/array_checks.ts";
@@ -160,7 +161,7 @@ function goBackThroughGroup(
   params: Map<Parameter, BackwardTensor>,
 ): HyperGradients {
   const pullbacks = (tensors ?? []).map((tensor) => pullbackFrom(tensor, options.momentum, flow));
-  const gradients = backend.goBack(pullbacks, options);
+  const gradients = goBack(backend, pullbacks, options);
   for (const [i, { parameter, data, grad }] of (tensors ?? []).entries()) {
     const { dParam, dGrad, dBuffer } = pullbacks[i];
     flow.params.set(parameter, dParam);

@@ -86,6 +86,18 @@ export class Recorder {
   }
 
   /**
+   * Refuses what recorded steps would not fit after.
+   *
+   * @throws {Error} If steps are recorded.
+   */
+  assertEmpty(doing: string): void {
+    const { length } = this.steps;
+    if (length === 0) return;
+    const what = length === 1 ? "1 step is recorded" : `${length} steps are recorded`;
+    throw new Error(cannot(doing, "no step may be recorded", `${what}. Call backward first`));
+  }
+
+  /**
    * Refuses a method that would change the steps while `goBack` runs.
    *
    * @param method The method of `SGD`.

@@ -18,6 +18,10 @@ class DenoFile implements OpenFile {
     return this.file.read(into);
   }
 
+  async seek(to: number): Promise<void> {
+    await this.file.seek(to, Deno.SeekMode.Start);
+  }
+
   write(bytes: Uint8Array): Promise<number> {
     return this.file.write(bytes);
   }

@@ -14,13 +14,23 @@ const nodeFs = () => process.getBuiltinModule("node:fs").promises;
 
 /** An open file, with its handle. */
 export class NodeFile implements OpenFile {
+  /** Where the next read begins; null for where the last one ended. */
+  #at: number | null = null;
+
   /** @param handle The handle that `node:fs` gave. */
   constructor(readonly handle: FileHandle) {}
 
-  /** Reads from where the last call ended; null at the end. */
+  /** Reads from where the last call ended, or from where `seek` has moved to; null at the end. */
   async read(into: Uint8Array): Promise<number | null> {
-    const { bytesRead } = await this.handle.read(into, 0, into.length, null);
+    const { bytesRead } = await this.handle.read(into, 0, into.length, this.#at);
+    if (this.#at !== null) this.#at += bytesRead;
     return bytesRead === 0 && into.length > 0 ? null : bytesRead;
+  }
+
+  /** Moves to a byte of a file that was opened to be read. */
+  seek(to: number): Promise<void> {
+    this.#at = to;
+    return Promise.resolve();
   }
 
   /** Writes some bytes, and returns how many. */

@@ -16,8 +16,10 @@ export type OpenMode = "read" | "create" | "update";
 
 /** An open file. */
 export interface OpenFile {
-  /** Reads from where the last call ended; null at the end. */
+  /** Reads from where the last call ended, or from where `seek` has moved to; null at the end. */
   read(into: Uint8Array): Promise<number | null>;
+  /** Moves to a byte of a file that was opened to be read. */
+  seek(to: number): Promise<void>;
   /** Writes some bytes, and returns how many. */
   write(bytes: Uint8Array): Promise<number>;
   /** What it is. */

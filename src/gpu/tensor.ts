@@ -4,6 +4,7 @@ import type { NativeGpu } from "./device.ts";
 import { arrayDtype } from "../core/gpu_dtype.ts";
 import type { GpuArrays, GpuDtype } from "../core/gpu_dtype.ts";
 import { lengthOf } from "../core/intrinsics.ts";
+import { printContents } from "../core/printing.ts";
 import { cannot, refusal, wrongType } from "../core/validate.ts";
 import { registerDeviceTensor } from "../core/dtype.ts";
 import type { DeviceTensor, ElementType } from "../core/dtype.ts";
@@ -43,6 +44,11 @@ export class GpuTensor<D extends GpuDtype = "float32"> implements DeviceTensor {
 
   static {
     createTensor = (parts) => new GpuTensor(parts);
+    printContents(GpuTensor.prototype, "GpuTensor", (tensor) => {
+      const { dtype } = tensor;
+      const isDisposed = tensor.#handle === 0 || tensor.#native.closed;
+      return { dtype, length: tensor.#length, ...(isDisposed ? { disposed: true } : {}) };
+    });
     Object.freeze(GpuTensor.prototype); // nothing can fake another length
     placeOf = (tensor) => ({ native: tensor.#native, handle: tensor.#open() });
   }

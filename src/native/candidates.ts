@@ -44,10 +44,12 @@ export function hiddenCacheVariables(): readonly string[] {
 }
 
 function ownBuild(): string | undefined {
-  // A package from a registry and a bundle have no build next to them.
-  if (!/^file:.*\/src\/native\/candidates\.ts$/.test(import.meta.url)) return undefined;
+  // A package from a registry and a bundle have no build next to them. Bundlers look for the files of
+  // URLs that are made of `import.meta.url` itself.
+  const here = import.meta.url;
+  if (!/^file:.*\/src\/native\/candidates\.ts$/.test(here)) return undefined;
   const name = builtName(platform().os);
-  const url = new URL(`../../kernels/target/release/${name}`, import.meta.url);
+  const url = new URL(`../../kernels/target/release/${name}`, here);
   const path = decodeURIComponent(url.pathname);
   return platform().os === "windows" ? path.slice(1).replaceAll("/", "\\") : path;
 }

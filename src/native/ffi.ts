@@ -131,8 +131,8 @@ const KOFFI_TYPES: Readonly<Record<NativeType, string>> = {
 };
 
 function openWithKoffi(path: string, symbols: NativeInterface): Calls {
-  const load = nodeModule().createRequire(import.meta.url);
-  const library = (load(findKoffi()!) as Koffi).load(path);
+  const koffi = findKoffi()!;
+  const library = (nodeModule().createRequire(koffi)(koffi) as Koffi).load(path);
   return mapValues(symbols, (f, name) => {
     const parameters = f.parameters.map((type) => KOFFI_TYPES[type]);
     const call = library.func(name, KOFFI_TYPES[f.result], parameters);

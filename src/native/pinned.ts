@@ -95,8 +95,8 @@ function symbolsOf(room: number) {
 /**
  * The calls where a runtime keeps no memory alive. Only koffi has calls on another thread there, and
  * Node.js waits for them before an isolate ends. What may still go is memory that is transferred: so
- * only a call whose arrays are all on shared memory, which cannot be, runs on that thread. The plan,
- * which is used again afterwards, holds the arrays.
+ * only a call whose arrays are all on shared memory, which cannot be, or are tables that nobody else
+ * knows, runs on that thread. The plan, which is used again afterwards, holds the arrays.
  */
 function openWithoutPins(path: string, open: Open): PinnedCalls {
   const now = open(path, {
@@ -105,7 +105,7 @@ function openWithoutPins(path: string, open: Open): PinnedCalls {
   }) as Symbols;
   const beside = findCaller() === "koffi" ? open(path, symbolsOf(0)) as Symbols : null;
   const call = (name: keyof Symbols) => async (args: readonly unknown[], pins: Pins) => {
-    if (beside === null || !pins.every((pin) => isShared(bufferOf(pin)))) {
+    if (beside === null || !pins.every(cannotGo)) {
       return now[name](...args);
     }
     for (const arg of args) if (ArrayBuffer.isView(arg)) bufferOf(arg); // it moves no more
@@ -117,4 +117,9 @@ function openWithoutPins(path: string, open: Open): PinnedCalls {
     maxPins: () => Infinity,
     needShared: beside !== null,
   };
+}
+
+/** Whether memory cannot be transferred: it is shared, or a table that only the plan knows. */
+function cannotGo(pin: ArrayBufferView): boolean {
+  return pin instanceof BigUint64Array || pin instanceof Uint32Array || isShared(bufferOf(pin));
 }

@@ -1,6 +1,7 @@
 /** Clips gradients by their norm, outside a step. */
 
 import { chooseBackend } from "../backends/choose.ts";
+import { normsOf } from "../backends/norms.ts";
 import type { HostArray } from "../core/host_array.ts";
 import type { BackendName } from "../core/hyperparameters.ts";
 import { NORM_TYPES, normOf } from "../core/norm.ts";
@@ -89,7 +90,8 @@ export function clipGradNorm(
   const isSparse = named.some(({ sparse }) => sparse !== null);
   const measured = isSparse ? tabulateForNorm(named, backend) : gradients;
   const sums = new Float64Array(2);
-  backend.norm(measured, { inverseScale: 1, normType }, sums);
+  const { norm: measure, prepare } = normsOf(backend);
+  measure(measured, { inverseScale: 1, normType }, sums);
   const norm = normOf(normType, sums[0]);
   if (errorIfNonfinite && !Number.isFinite(norm)) {
     throw new Error(cannot("clip the gradients", "their norm must be finite", `it is ${norm}`));
@@ -98,6 +100,6 @@ export function clipGradNorm(
   if (coefficient === 1) return norm;
   foldSparse(named);
   gradients.groupRows[COEFFICIENT] = coefficient;
-  backend.prepare(gradients, { inverseScale: 1, maxValue: Infinity });
+  prepare(gradients, { inverseScale: 1, maxValue: Infinity });
   return norm;
 }

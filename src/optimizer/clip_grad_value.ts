@@ -1,6 +1,7 @@
 /** Clips gradients element by element, outside a step. */
 
 import { chooseBackend } from "../backends/choose.ts";
+import { normsOf } from "../backends/norms.ts";
 import type { HostArray } from "../core/host_array.ts";
 import type { BackendName } from "../core/hyperparameters.ts";
 import type { Parameter, SparseGrad, SparseParameter } from "../core/parameter.ts";
@@ -62,5 +63,5 @@ export function clipGradValue(
   const gradients = tabulateGradients(named, backend);
   if (maxValue === Infinity) return;
   foldSparse(named);
-  backend.prepare(gradients, { inverseScale: 1, maxValue });
+  normsOf(backend).prepare(gradients, { inverseScale: 1, maxValue });
 }

@@ -1,5 +1,6 @@
 /** The vector-Jacobian product of one step on arrays that the caller owns. */
 
+import { goBack } from "../backends/go_back.ts";
 import { checkArrays, pullbackOf } from "../backends/pullback.ts";
 import type { HyperGradients, Pullback } from "../backends/pullback.ts";
 import { checkBuffer } from "../core/array_checks.ts";
@@ -106,7 +107,7 @@ export function sgdVjp(
   });
   const pullbacks = results.flatMap(({ pullback }) => pullback ?? []);
   return {
-    ...backend.goBack(pullbacks, h),
+    ...goBack(backend, pullbacks, h),
     params: results.map(({ dParam }) => dParam),
     grads: results.map(({ dGrad }) => dGrad),
     momentumBuffers: results.map(({ dBuffer }) => dBuffer),

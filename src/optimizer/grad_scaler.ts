@@ -1,6 +1,7 @@
 /** The class that scales losses so that small gradients are not lost in 16 bits. */
 
 import { isInvertible } from "../core/hyperparameters.ts";
+import { printContents } from "../core/printing.ts";
 import {
   ABOVE_ONE,
   BELOW_ONE,
@@ -131,6 +132,13 @@ export class GradScaler {
       growth_interval: growthInterval,
       _growth_tracker: 0,
     };
+    printContents(this, "GradScaler", () => ({
+      scale: this.#state.scale,
+      growthFactor: this.#state.growth_factor,
+      backoffFactor: this.#state.backoff_factor,
+      growthInterval: this.#state.growth_interval,
+      growthTracker: this.#state._growth_tracker,
+    }));
   }
 
   /** A loss, or a gradient of it, times the scale. */

@@ -15,9 +15,12 @@ import type { GroupOptions, Hyperparameters, ParamGroup } from "../core/hyperpar
 import { checkMomentumBits, ROUNDING_KEYS } from "../core/rounding.ts";
 import type { Rounding } from "../core/rounding.ts";
 import { settleInitialLr, shownInitialLr } from "../core/initial_lr.ts";
-import type { Parameter, SparseParameter } from "../core/parameter.ts";
+import type { Parameter, SparseGrad, SparseParameter } from "../core/parameter.ts";
+import { printContents } from "../core/printing.ts";
 import { cannot, describe, refusal, wrongType } from "../core/validate.ts";
 import { readNames } from "../state/names.ts";
+import { Members, setMembers } from "./members.ts";
+import { summarizeGroup } from "./summary.ts";
 
 /**
  * Parameters and the options that hold for them; the rest comes from the optimizer's options.
@@ -26,7 +29,7 @@ import { readNames } from "../state/names.ts";
  */
 export interface ParamGroupOptions<T extends Tensor = FloatArray> extends GroupOptions {
   /** The parameters of the group: at least one. */
-  params: Iterable<Parameter<T> | SparseParameter>;
+  params: ListedParameter<T>[] | Iterable<Parameter<T> | SparseParameter>;
   /**
    * The learning rate that schedules start from, finite and >= 0, where it is not the `lr` that the
    * group has when the first `LRScheduler` is made.
@@ -35,25 +38,55 @@ export interface ParamGroupOptions<T extends Tensor = FloatArray> extends GroupO
   initialLr?: number;
 }
 
+/** The hyperparameters of a group, and the bits of an element of momentum, which stay. */
+export type GroupValues = Hyperparameters & { readonly momentumBits: 8 | 32 };
+
+/**
+ * A group with a learning rate of its own: where all groups have one, an optimizer needs no options.
+ *
+ * @category Optimizer
+ */
+export interface ParamGroupWithLr<T extends Tensor = FloatArray> extends ParamGroupOptions<T> {
+  /** Learning rate, finite and >= 0. */
+  lr: number;
+}
+
+/**
+ * A parameter in a list of parameters, dense or sparse.
+ *
+ * The compiler compares each item of a list in brackets with this one type, and can say what is wrong
+ * with it. The members of a group are here for the same reason: it finds a mistake in a group where it
+ * is. No parameter has them.
+ *
+ * @category Parameters
+ */
+export interface ListedParameter<T extends Tensor = FloatArray>
+  extends Omit<Parameter<T>, "data" | "grad">, Partial<ParamGroupOptions<T>> {
+  /** The values. */
+  data: T;
+  /** The gradient, or null for "none this time". */
+  grad: Parameter<T>["grad"] | SparseGrad;
+}
+
 /**
  * Makes a group whose hyperparameters are checked at every assignment.
  *
- * @param members Makes the list of its parameters. It is called when the list is first read.
- * @param momentumBits The bits of an element of momentum, which stay.
+ * @param members Its parameters.
+ * @param current Its values, which assignments write to, and steps read: the many accessors of the group
+ * would take as long as a step of small tensors.
  * @param initialLr The learning rate that schedules start from, if it is given.
  */
 export function createGroup(
-  members: () => Parameter<Tensor>[],
-  values: Hyperparameters,
-  momentumBits: 8 | 32,
+  members: Members,
+  current: GroupValues,
   initialLr?: number,
 ): ParamGroup<Tensor> {
-  const current = { ...values };
-  let params: readonly Parameter<Tensor>[] | undefined;
-  const group = Object.defineProperty({}, "params", {
+  const { momentumBits } = current;
+  const group = Object.defineProperty({} as ParamGroup<Tensor>, "params", {
     enumerable: true,
-    get: () => params ??= Object.freeze(members()),
+    get: () => members.list,
   });
+  setMembers(group, members);
   for (const name of HYPERPARAMETERS) {
     Object.defineProperty(group, name, {
       enumerable: true,
@@ -77,7 +110,9 @@ export function createGroup(
     get: () => shownInitialLr(group) ?? current.lr,
   });
   if (initialLr !== undefined) settleInitialLr(group, initialLr);
-  return Object.preventExtensions(group) as ParamGroup<Tensor>;
+  Object.defineProperty(group, "toJSON", { value: () => summarizeGroup(group) });
+  printContents(group, "ParamGroup", summarizeGroup);
+  return Object.preventExtensions(group);
 }
 
 /** The options of a group, and the list of its parameters. */
@@ -129,6 +164,8 @@ function isGroup(member: unknown): boolean {
 /** A group that is to be added, with its parameters. */
 export interface NewGroup {
   readonly group: ParamGroup<Tensor>;
+  /** What a step reads of it. */
+  readonly values: GroupValues;
   readonly params: readonly Parameter<Tensor>[];
   /** Their names, in order. */
   readonly names: readonly (string | undefined)[];
@@ -153,18 +190,20 @@ export function createGroups(
 ): NewGroup[] {
   const start = known().length;
   let end = start;
-  const added = members.map(({ options, params }) => {
-    const hyperparameters = resolve(options, defaults);
+  const added = members.map(({ options, params }, i) => {
+    const where = `neither group ${i} of the list nor the options have one`;
+    const hyperparameters = resolve(options, defaults, members.length > 1 ? where : undefined);
     const { momentumBits = defaults.momentumBits ?? 32 } = options;
     checkMomentumBits(momentumBits, rounding);
     checkRecordable({ ...hyperparameters, momentumBits });
     const { initialLr } = options;
     if (initialLr !== undefined) checkInitialLr(initialLr);
-    for (let i = 0; i < params.length; i++) checkParameter(params[i], end + i);
+    for (let k = 0; k < params.length; k++) checkParameter(params[k], end + k);
     const [first, last] = [end, end += params.length];
-    const read = () => known().slice(first, last);
-    const group = createGroup(read, hyperparameters, momentumBits, initialLr);
-    return { group, params: params as Parameter<Tensor>[] };
+    const list = new Members(known, first, last);
+    const values = { ...hyperparameters, momentumBits };
+    const group = createGroup(list, values, initialLr);
+    return { group, values, params: params as Parameter<Tensor>[] };
   });
   const names = readNames(added.flatMap(({ params }) => params), known(), knownNames);
   let next = 0;

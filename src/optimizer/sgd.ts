@@ -1,20 +1,22 @@
 /** The class `SGD`: parameter groups, their state, and the step. */
 
 import type { Backend } from "../backends/backend.ts";
-import { chooseBackend } from "../backends/choose.ts";
-import { deviceOf } from "../core/dtype.ts";
+import { chooseWithReason } from "../backends/choose.ts";
 import type { Tensor } from "../core/dtype.ts";
-import type { FloatArray } from "../core/host_array.ts";
+import type { FloatArray, HostArray } from "../core/host_array.ts";
 import { checkGroupKeys, checkShared } from "../core/hyperparameters.ts";
 import type { BackendName, GroupOptions, ParamGroup, SGDOptions } from "../core/hyperparameters.ts";
 import { holdBase, isScheduled } from "../core/initial_lr.ts";
 import type { Parameter, SparseParameter } from "../core/parameter.ts";
+import { printContents } from "../core/printing.ts";
 import { checkMomentumBits, readPrecision, ROUNDING_KEYS } from "../core/rounding.ts";
 import type { Precision } from "../core/rounding.ts";
 import { cannot, checkObject } from "../core/validate.ts";
 import { goBackThrough } from "../differentiable/backward.ts";
 import type { BackwardOptions, BackwardResult, Cotangents } from "../differentiable/backward.ts";
 import { checkRecordSteps, Recorder } from "../differentiable/recorder.ts";
+import { arrange, checkMove, resetPlan, withMoved, withoutGroup } from "../plan/arrangement.ts";
+import type { Arrangement } from "../plan/arrangement.ts";
 import type { ParameterState } from "../plan/state_arrays.ts";
 import { applyStateDict } from "../state/apply.ts";
 import type { LoadStateDictOptions, LoadStateDictReport } from "../state/apply.ts";
@@ -27,8 +29,19 @@ import { NEUTRAL_REQUEST, readAsyncArguments, readStepArguments } from "../step/
 import type { StepOptions } from "../step/options.ts";
 import { Stepper } from "../step/stepper.ts";
 import { zeroGradients } from "../step/zero_grad.ts";
+import { placeGroups } from "./members.ts";
 import { createGroups, readGroupMembers, readMembers } from "./param_groups.ts";
-import type { GroupMembers, ParamGroupOptions } from "./param_groups.ts";
+import type {
+  GroupMembers,
+  ListedParameter,
+  ParamGroupOptions,
+  ParamGroupWithLr,
+} from "./param_groups.ts";
+import { checkRemoval, readMove } from "./regroup.ts";
+import { createStateMap, fillStateMap } from "./state_map.ts";
+import type { StateMap } from "./state_map.ts";
+import { backendOf, explainBackend, summarize } from "./summary.ts";
+import type { SGDSummary } from "./summary.ts";
 
 /**
  * The state that an optimizer keeps for a parameter.
@@ -97,15 +110,20 @@ export interface ParameterStateView<T extends Tensor = FloatArray> {
  * console.log(w.data); // Float32Array(2) [ 0.95, 2.05 ]
  * ```
  *
+ * @typeParam T What data may be, beside arrays of float32 and float64. `SGD` alone is an optimizer of
+ * any arrays, `SGD<Tensor>` one of any tensors.
+ *
  * @category Optimizer
  */
-export class SGD<T extends Tensor = FloatArray> {
+export class SGD<T extends Tensor = HostArray> {
   readonly #backend: Backend;
+  /** Why it was chosen. */
+  readonly #reason: string;
   readonly #defaults: GroupOptions;
   readonly #precision: Precision;
   readonly #stepper: Stepper;
   /** The objects that show the state; null until they are first read. */
-  #state: Map<Parameter<Tensor>, ParameterState> | null = null;
+  #state: StateMap | null = null;
   #groups: readonly ParamGroup<Tensor>[] = Object.freeze([]);
   /** The parameters' names, as they were when the parameters were added. */
   #names: readonly (string | undefined)[] = [];
@@ -124,10 +142,20 @@ export class SGD<T extends Tensor = FloatArray> {
    */
   constructor(
     params:
+      | ListedParameter<T | FloatArray>[]
       | Iterable<Parameter<T | FloatArray> | SparseParameter>
       | Iterable<ParamGroupOptions<T | FloatArray>>,
     options: SGDOptions,
-  ) {
+  );
+  /**
+   * The same without options: each group has a learning rate of its own.
+   *
+   * @param groups Groups `{ params, lr, momentum?, ... }`.
+   */
+  constructor(
+    groups: ParamGroupWithLr<T | FloatArray>[] | Iterable<ParamGroupWithLr<T | FloatArray>>,
+  );
+  constructor(params: Iterable<unknown>, options: SGDOptions = {}) {
     checkObject("create the optimizer", options);
     checkGroupKeys(options, ["backend", "recordSteps", ...ROUNDING_KEYS]);
     const { backend, recordSteps = Infinity, rounding, masterWeights, seed, ...defaults } = options;
@@ -138,13 +166,17 @@ export class SGD<T extends Tensor = FloatArray> {
     const { momentumBits = 32 } = defaults;
     checkMomentumBits(momentumBits, this.#precision.rounding);
     this.#defaults = defaults;
-    this.#backend = chooseBackend(backend);
+    const { backend: chosen, reason } = chooseWithReason(backend);
+    [this.#backend, this.#reason] = [chosen, reason];
     this.#recorder = new Recorder(recordSteps);
     this.#stepper = new Stepper(this.#backend, this.#recorder, this.#precision);
     this.#addGroups(members);
+    printContents(this, "SGD", () => this.toJSON());
     registerStateSource(this, {
-      dict: (options) => shareState(this.#owner("save the state"), options, this.#findUnwritten),
+      dict: (options, hasState) =>
+        shareState(this.#owner("save the state"), options, this.#findUnwritten, hasState),
       revision: () => this.#stepper.revision,
+      steps: () => this.#stepper.steps,
     });
   }
 
@@ -153,9 +185,23 @@ export class SGD<T extends Tensor = FloatArray> {
    * all are on devices and some on one that `openGpu` has opened.
    */
   get backend(): BackendName | "gpu" | "webgpu" {
-    const names = new Set(this.#stepper.plan.parameters.map(({ data }) => deviceOf(data)?.name));
-    if (names.has(undefined)) return this.#backend.name;
-    return names.has("gpu") ? "gpu" : "webgpu";
+    return backendOf(this.#stepper.plan.parameters, this.#backend.name);
+  }
+
+  /**
+   * Why the steps run on `backend`: a sentence, with what to do where the native library was not found.
+   *
+   * @example
+   * ```ts
+   * import { SGD } from "@descent/sgd";
+   *
+   * const w = { data: new Float32Array(1), grad: null };
+   * const optimizer = new SGD([w], { lr: 0.1, backend: "js" });
+   * console.log(optimizer.backendReason); // The backend is js, as the option backend is "js"
+   * ```
+   */
+  get backendReason(): string {
+    return explainBackend(this.#stepper.plan.parameters, this.#backend.name, this.#reason);
   }
 
   /** The groups, in order. Their hyperparameters can be assigned between steps. */
@@ -165,7 +211,8 @@ export class SGD<T extends Tensor = FloatArray> {
 
   /**
    * The state of each parameter, in the order of the groups. The objects are made when this is first
-   * read, and kept: about 400 bytes per parameter.
+   * read, and kept: about 400 bytes per parameter. The map is the optimizer's own: its `set`, `delete`
+   * and `clear` throw.
    *
    * This cannot ask a device of WebGPU whether a first step was skipped: until `stateDictAsync` has been
    * awaited, it shows a momentum tensor, of zeros if it was, and what is written into it then is not used.
@@ -175,7 +222,7 @@ export class SGD<T extends Tensor = FloatArray> {
     ParameterStateView<T | FloatArray>
   > {
     this.#stepper.settleSync();
-    if (this.#state === null) this.#showState(this.#state = new Map());
+    if (this.#state === null) this.#showState(this.#state = createStateMap());
     const state: ReadonlyMap<Parameter<Tensor>, ParameterState> = this.#state;
     return state as ReadonlyMap<
       Parameter<T | FloatArray> | SparseParameter,
@@ -196,6 +243,98 @@ export class SGD<T extends Tensor = FloatArray> {
     this.#recorder.assertNotInBackward("addParamGroup");
     this.#stepper.checkIdle("add a group");
     this.#addGroups([readGroupMembers(group)]);
+  }
+
+  /**
+   * Removes a group with the state of its parameters; their arrays stay as they are. The groups after
+   * it move up, and schedulers keep the schedule and the base of each group that stays.
+   *
+   * Stochastic rounding, momentum in 8 bits and `"split24"` draw random bits by the number of the
+   * parameter, which is its place in the groups at the time of the step. The numbers of the parameters
+   * after those that leave change with this, as with `moveParameter`; a checkpoint of the optimizer as
+   * it is then resumes bit for bit.
+   *
+   * @param index The index of the group in `paramGroups`.
+   * @throws {TypeError} If it is not a number.
+   * @throws {RangeError} If there is no such group, or it is the only one.
+   * @throws {Error} If `stepAsync` is running, or steps are recorded: call `backward` first.
+   *
+   * @example Train the head alone
+   * ```ts
+   * import { SGD } from "@descent/sgd";
+   *
+   * const body = { data: new Float32Array([1]), grad: new Float32Array([1]) };
+   * const head = { data: new Float32Array([1]), grad: new Float32Array([1]) };
+   * const optimizer = new SGD([{ params: [body] }, { params: [head] }], { lr: 0.5 });
+   * optimizer.removeParamGroup(0);
+   * optimizer.step();
+   * console.log(body.data[0], head.data[0]); // 1 0.5
+   * ```
+   */
+  removeParamGroup(index: number): void {
+    this.#checkRegrouping("removeParamGroup", "remove a group");
+    checkRemoval(index, this.#groups);
+    this.#arrange(withoutGroup(this.#stepper.plan, index));
+  }
+
+  /**
+   * Moves a parameter to the end of another group, with its momentum, master weight and everything
+   * else that is remembered of it. The group that it leaves may be left without parameters. In the
+   * group that it is in already it stays where it is.
+   *
+   * @param parameter A parameter of the optimizer.
+   * @param toGroup The group that it moves to: its index in `paramGroups`, or the group.
+   * @throws {TypeError} If `toGroup` is neither a number nor a group, or the momentum of that group has
+   * 8 bits and the parameter is of a type that cannot have it.
+   * @throws {RangeError} If one of them is not of this optimizer, or the parameter has momentum whose
+   * bits are not those of the group.
+   * @throws {Error} If `stepAsync` is running, or steps are recorded: call `backward` first.
+   *
+   * @example
+   * ```ts
+   * import { SGD } from "@descent/sgd";
+   *
+   * const parameter = () => ({ data: new Float32Array(1), grad: new Float32Array(1) });
+   * const [a, b, c] = [parameter(), parameter(), parameter()];
+   * const optimizer = new SGD([{ params: [a, b] }, { params: [c], lr: 0.1 }], { lr: 0.5 });
+   * optimizer.moveParameter(a, 1);
+   * console.log(optimizer.paramGroups.map(({ params }) => params.length)); // [ 1, 2 ]
+   * ```
+   */
+  moveParameter(
+    parameter: Parameter<T | FloatArray> | SparseParameter,
+    toGroup: number | ParamGroup<T | FloatArray>,
+  ): void {
+    this.#checkRegrouping("moveParameter", "move a parameter");
+    const { plan } = this.#stepper;
+    const { row, group } = readMove(parameter, toGroup, plan.parameters, this.#groups);
+    if (plan.table.groupAt(row) === group) return;
+    this.#stepper.withReentrancyGuard(() => checkMove(plan, row, group, this.#precision));
+    this.#arrange(withMoved(plan, row, group));
+  }
+
+  /**
+   * Lets go of everything that is remembered of the parameters: momentum, master weights with the bits
+   * that the parameters do not have, and how many steps have drawn random bits. The next step is as the
+   * first one of a new optimizer; groups, learning rates and the seed stay as they are.
+   *
+   * @throws {Error} If `stepAsync` is running, or steps are recorded: call `backward` first.
+   *
+   * @example
+   * ```ts
+   * import { SGD } from "@descent/sgd";
+   *
+   * const w = { data: new Float32Array([1]), grad: new Float32Array([1]) };
+   * const optimizer = new SGD([w], { lr: 0.5, momentum: 0.9 });
+   * optimizer.step();
+   * optimizer.resetState();
+   * console.log(optimizer.state.get(w)?.momentumBuffer); // null
+   * ```
+   */
+  resetState(): void {
+    this.#checkRegrouping("resetState", "reset the state");
+    resetPlan(this.#stepper.plan, this.#precision);
+    this.#stepper.revision++;
   }
 
   /**
@@ -449,6 +588,14 @@ export class SGD<T extends Tensor = FloatArray> {
     return report;
   }
 
+  /**
+   * A summary for logs, which `JSON.stringify` calls and `console.log` shows: the backend, counts, and
+   * the hyperparameters of each group; no arrays. `stateDict` has the state.
+   */
+  toJSON(): SGDSummary {
+    return summarize(this.backend, this.#groups);
+  }
+
   #owner(doing: string): Owner {
     this.#stepper.checkIdle(doing);
     return {
@@ -464,7 +611,7 @@ export class SGD<T extends Tensor = FloatArray> {
       const { rounding } = this.#precision;
       const known = () => plan.parameters;
       const added = createGroups(members, this.#defaults, known, this.#names, rounding);
-      plan.add(added);
+      plan.add(added.map(({ values, params }) => ({ group: values, params })));
       this.#names = [this.#names, ...added.map(({ names }) => names)].flat();
       if (this.#groups.some(isScheduled)) {
         for (const { group } of added) holdBase(group);
@@ -475,10 +622,25 @@ export class SGD<T extends Tensor = FloatArray> {
     this.#stepper.revision++;
   }
 
-  #showState(state: Map<Parameter<Tensor>, ParameterState>): void {
+  #checkRegrouping(method: string, doing: string): void {
+    this.#recorder.assertNotInBackward(method);
+    this.#stepper.checkIdle(doing);
+    this.#recorder.assertEmpty(doing);
+  }
+
+  #arrange(arrangement: Arrangement): void {
+    const { plan } = this.#stepper;
+    this.#groups = placeGroups(this.#groups, plan.ends, arrangement);
+    arrange(plan, arrangement, this.#precision);
+    const names = this.#names;
+    this.#names = arrangement.rows.map((row) => names[row]);
+    if (this.#state !== null) this.#showState(this.#state);
+    this.#stepper.revision++;
+  }
+
+  #showState(state: StateMap): void {
     const { stateArrays: own, parameters } = this.#stepper.plan;
-    const states = own.materializeAll();
-    parameters.forEach((parameter, row) => state.set(parameter, states[row]));
+    fillStateMap(state, parameters, own.materializeAll());
   }
 
   #call(closure: () => unknown): unknown {

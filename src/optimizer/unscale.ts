@@ -1,6 +1,7 @@
 /** Unscales the gradients of an optimizer apart from its step. */
 
 import { chooseBackend } from "../backends/choose.ts";
+import { normsOf } from "../backends/norms.ts";
 import { cannot, wrongType } from "../core/validate.ts";
 import { readGradients, tabulateGradients } from "./gradient_list.ts";
 import type { NamedGradient } from "./gradient_list.ts";
@@ -35,8 +36,9 @@ export function unscaleGradients(optimizer: object, inverseScale: number): boole
   named.forEach(checkType);
   const gradients = tabulateGradients(named, backend);
   const sums = new Float64Array(2);
-  backend.norm(gradients, { inverseScale, normType: Infinity }, sums);
-  backend.prepare(gradients, { inverseScale, maxValue: Infinity });
+  const { norm: measure, prepare } = normsOf(backend);
+  measure(gradients, { inverseScale, normType: Infinity }, sums);
+  prepare(gradients, { inverseScale, maxValue: Infinity });
   return sums[1] !== 0;
 }
 

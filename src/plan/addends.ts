@@ -5,14 +5,49 @@ import type { HostArray } from "../core/host_array.ts";
 import { lengthOf } from "../core/intrinsics.ts";
 import { cannot, refusal } from "../core/validate.ts";
 import { assertUnlocked, hasLocks } from "../memory/locks.ts";
-import { createSpans } from "../memory/overlap.ts";
+import { createSpans, Written } from "../memory/overlap.ts";
 import type { Spans } from "../memory/overlap.ts";
+import { gradsOf } from "./aliasing.ts";
 import { writeWord } from "./layout.ts";
 import type { AddedGradients } from "./layout.ts";
+import type { Plan } from "./plan.ts";
 import type { TensorTable } from "./tensor_table.ts";
 
 /** Lists of gradients, each in the order of all parameters; null stands for none. */
 export type GradientLists = readonly (readonly (HostArray | null)[])[];
+
+/**
+ * Takes the gradients that the step of a plan adds to its own, after a refresh. They are the plan's until
+ * it gets others.
+ *
+ * @param isZeroing Whether they are zeroed after the step.
+ * @throws {TypeError} If one of them does not fit, or there is no gradient that it could be added to.
+ * @throws {RangeError} If a length differs, or one overlaps what the step writes.
+ * @throws {Error} If a step that is running elsewhere uses one of them.
+ */
+export function addGradients(plan: Plan, lists: GradientLists, isZeroing: boolean): void {
+  const addends = new Addends(plan.table, plan.stateArrays.memory.address, lists);
+  checkAliases(addends, plan, isZeroing);
+  plan.addends = addends;
+  plan.checkAttached(); // an array can have getters
+}
+
+/** Checks that they overlap nothing that the step writes, nor each other if they are written, too. */
+function checkAliases(addends: Addends, { table, aliases }: Plan, isZeroing: boolean): void {
+  const { spans, nameAt } = addends.spans;
+  const refuse = (written: Written) => {
+    const at = written.findMeeting(spans);
+    if (at >= 0) throw written.refusal(spans.starts[at], spans.ends[at], nameAt(at));
+  };
+  refuse(aliases.written);
+  if (!isZeroing) return;
+  refuse(gradsOf(table));
+  const list = Array.from(
+    spans.starts,
+    (start, i) => ({ start, end: spans.ends[i], name: nameAt(i) }),
+  );
+  new Written(spans, () => list);
+}
 
 /** One gradient of the lists. */
 interface Addend {
@@ -21,68 +56,47 @@ interface Addend {
   readonly row: number;
 }
 
-/** What one step adds to its gradients. Most steps add nothing, and this is empty. */
-export class Addends implements AddedGradients {
-  lists: GradientLists = [];
-  words: BigUint64Array<ArrayBuffer> = new BigUint64Array(0);
+/** What one step adds to its gradients. */
+class Addends implements AddedGradients {
+  readonly words: BigUint64Array<ArrayBuffer>;
+  readonly #lists: GradientLists;
   /** All gradients of the lists. */
-  #all: readonly Addend[] = [];
+  readonly #all: readonly Addend[];
   readonly #table: TensorTable;
   readonly #address: (array: HostArray) => number;
 
-  constructor(table: TensorTable, address: (array: HostArray) => number) {
+  /**
+   * Checks each array as the gradient that it is added to has been checked, but for what it shares memory
+   * with.
+   */
+  constructor(table: TensorTable, address: (array: HostArray) => number, lists: GradientLists) {
     this.#table = table;
     this.#address = address;
+    this.#lists = lists;
+    lists.forEach((list, i) => this.#checkCount(list.length, i));
+    this.#all = lists.flatMap((arrays, list) =>
+      arrays.flatMap((array, row) => array === null ? [] : [{ array, list, row }])
+    );
+    for (const addend of this.#all) this.#check(addend);
+    this.words = new BigUint64Array(lists.length * table.count);
+    const halves = new Uint32Array(this.words.buffer);
+    for (const { array, list, row } of this.#all) {
+      writeWord(halves, row * lists.length + list, address(array));
+    }
+    this.#checkUnlocked();
   }
 
-  /** How many gradients can be added to that of a row. */
   get count(): number {
-    return this.lists.length;
+    return this.#lists.length;
   }
 
-  /** All arrays, in no order. */
   get arrays(): readonly HostArray[] {
     return this.#all.map(({ array }) => array);
   }
 
-  /** What is added to the gradient of a row, in order; null if that is nothing. */
   of(row: number): readonly HostArray[] | null {
-    if (this.lists.length === 0) return null;
-    const arrays = this.lists.map((list) => list[row]).filter((array) => array !== null);
+    const arrays = this.#lists.map((list) => list[row]).filter((array) => array !== null);
     return arrays.length === 0 ? null : arrays;
-  }
-
-  /** Drops the lists of a step that has ended. */
-  clear(): void {
-    if (this.lists.length === 0) return; // a step without lists allocates nothing
-    this.lists = [];
-    this.#all = [];
-  }
-
-  /**
-   * Takes the lists of a step, and checks each array as the gradient that it is added to has been
-   * checked, but for what it shares memory with.
-   *
-   * @throws {TypeError} If a gradient is of another type, detached or resizable, or there is none that it
-   * could be added to.
-   * @throws {RangeError} If a list or a gradient is of another length.
-   * @throws {Error} If a step that is running elsewhere uses one of them.
-   */
-  bind(lists: GradientLists): void {
-    this.clear();
-    lists.forEach((list, i) => this.#checkCount(list.length, i));
-    const all = lists.flatMap((arrays, list) =>
-      arrays.flatMap((array, row) => array === null ? [] : [{ array, list, row }])
-    );
-    for (const addend of all) this.#check(addend);
-    this.lists = lists;
-    this.#all = all;
-    this.words = new BigUint64Array(lists.length * this.#table.count);
-    const halves = new Uint32Array(this.words.buffer);
-    for (const { array, list, row } of all) {
-      writeWord(halves, row * lists.length + list, this.#address(array));
-    }
-    this.#checkUnlocked();
   }
 
   #checkCount(count: number, list: number): void {
@@ -114,9 +128,7 @@ export class Addends implements AddedGradients {
     for (const addend of this.#all) assertUnlocked(addend.array, () => this.name(addend));
   }
 
-  /** The name of the first array that has been detached since it was checked; null if there is none. */
   findDetached(): string | null {
-    if (this.#all.length === 0) return null;
     const gone = this.#all.find(({ array, row }) => lengthOf(array) !== this.#table.lengthAt(row));
     return gone === undefined ? null : this.name(gone);
   }

@@ -13,8 +13,8 @@ import { createSpans, findOverlap, overlapError, sortApart, Written } from "../m
 import type { NamedSpan, Spans } from "../memory/overlap.ts";
 import { isObject } from "../memory/slab.ts";
 import type { StateArray } from "../memory/slab.ts";
-import type { Addends } from "./addends.ts";
 import { BUFFER, DATA, GRAD, MASTER, readWord, ROW } from "./layout.ts";
+import type { AddedGradients } from "./layout.ts";
 import type { SparseTable } from "./sparse.ts";
 import type { TensorTable } from "./tensor_table.ts";
 
@@ -43,10 +43,15 @@ export class AliasChecker {
   }
 
   readonly #compare = (rows: readonly number[] | null) => {
-    if (rows !== null) return this.#compareGrads(this.#written ??= writtenOf(this.#table), rows);
+    if (rows !== null) return this.#compareGrads(this.written, rows);
     this.#written = null;
     if (!hasNoAlias(this.#table)) this.#compareGrads(writtenOf(this.#table), null);
   };
+
+  /** What the step writes, as of the last `check`. */
+  get written(): Written {
+    return this.#written ??= writtenOf(this.#table);
+  }
 
   /** Refuses gradients, of some rows or of all, that overlap what a step writes. */
   #compareGrads(written: Written, rows: readonly number[] | null): void {
@@ -63,29 +68,7 @@ export class AliasChecker {
    * @throws {RangeError} If they overlap what the step writes.
    */
   checkValues(): void {
-    this.#compareValues(this.#written ??= writtenOf(this.#table));
-  }
-
-  /**
-   * Checks gradients that are added to others, after `check`.
-   *
-   * @param isZeroing Whether they are written, too.
-   * @throws {RangeError} If they overlap what the step writes.
-   */
-  checkAddends(addends: Addends, isZeroing: boolean): void {
-    const { spans, nameAt } = addends.spans;
-    const refuse = (written: Written) => {
-      const at = written.findMeeting(spans);
-      if (at >= 0) throw written.refusal(spans.starts[at], spans.ends[at], nameAt(at));
-    };
-    refuse(this.#written ??= writtenOf(this.#table));
-    if (!isZeroing) return;
-    refuse(gradsOf(this.#table));
-    const list = Array.from(
-      spans.starts,
-      (start, i) => ({ start, end: spans.ends[i], name: nameAt(i) }),
-    );
-    new Written(spans, () => list);
+    this.#compareValues(this.written);
   }
 
   #compareValues(written: Written): void {
@@ -279,7 +262,7 @@ function forEachTensor(
  * The memory of the tensors that a step reads or writes, measured when an array has changed, or there
  * are gradients that it adds to its own.
  */
-export function memoryIn(tables: Tables & { readonly addends: Addends }): Memory {
+export function memoryIn(tables: Tables & { readonly addends: AddedGradients }): Memory {
   const { addends, table: { changes } } = tables;
   const known = changes.memory;
   if (known !== null && isCurrent(known) && addends.count === 0) return known;

@@ -3,6 +3,8 @@
 import { checkCombination, checkRecordable } from "../core/hyperparameters.ts";
 import type { Hyperparameters } from "../core/hyperparameters.ts";
 import { isModest } from "../core/overflow.ts";
+import { isRandom } from "../core/rounding.ts";
+import type { Precision } from "../core/rounding.ts";
 import type { RuleOptions } from "../core/rule.ts";
 import { COEFFICIENT, GROUP_ROW, MOMENTUM, writeGroup } from "./layout.ts";
 
@@ -11,6 +13,11 @@ export type Group = RuleOptions & Pick<Hyperparameters, "foreach" | "differentia
   /** The bits of an element of momentum. @default {32} */
   readonly momentumBits?: 8 | 32;
 };
+
+/** Whether steps of these groups draw random bits. */
+export function drawsRandom(precision: Precision, groups: readonly Group[]): boolean {
+  return isRandom(precision) || groups.some(({ momentumBits }) => momentumBits === 8);
+}
 
 /** The hyperparameters of all groups, as the current step uses them. */
 export class GroupTable {

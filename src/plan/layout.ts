@@ -140,6 +140,11 @@ export function writeKind(halves: Uint32Array, row: number, code: number, group:
   halves[2 * (row * ROW + KIND) + 1] = group;
 }
 
+/** Gives a row another group, and leaves the rest of its kind. */
+export function writeGroupOf(halves: Uint32Array, row: number, group: number): void {
+  halves[2 * (row * ROW + KIND) + 1] = group;
+}
+
 /** Writes a row's state: `SKIP`, `FIRST`, `LATER` or `MAYBE`. */
 export function writeState(halves: Uint32Array, row: number, state: number): void {
   const at = 2 * (row * ROW + KIND);
@@ -243,12 +248,19 @@ export interface AddedGradients {
   readonly words: BigUint64Array<ArrayBuffer>;
   /** What is added to the gradient of a row, in order; null if that is nothing. */
   of(row: number): readonly HostArray[] | null;
+  /** All arrays, in no order. */
+  readonly arrays: readonly HostArray[];
+  /** The name of the first array that has been detached since it was checked; null if there is none. */
+  findDetached(): string | null;
 }
 
-const NOTHING_ADDED: AddedGradients = Object.freeze({
+/** What most steps add. */
+export const NOTHING_ADDED: AddedGradients = Object.freeze({
   count: 0,
   words: new BigUint64Array(0),
   of: () => null,
+  arrays: [],
+  findDetached: () => null,
 });
 
 /** Gradients in tables: those of a plan, or some that belong to no plan. */

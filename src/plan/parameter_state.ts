@@ -1,7 +1,7 @@
 /** What the user sees of an optimizer's state of a parameter. */
 
 import { checkBuffer } from "../core/array_checks.ts";
-import { isBFloat16Array } from "../core/bfloat16.ts";
+import { isBFloat16Array } from "../core/bfloat16_class.ts";
 import { elementTypeOf } from "../core/dtype.ts";
 import type { Tensor } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";

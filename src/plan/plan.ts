@@ -11,19 +11,17 @@ import { isSixteenBit } from "../core/dtype.ts";
 import type { Device, Tensor } from "../core/dtype.ts";
 import { checkOverflow, updateTypeOf } from "../core/overflow.ts";
 import type { Parameter, SparseGrad } from "../core/parameter.ts";
-import { countStep, isRandom } from "../core/rounding.ts";
+import { countStep } from "../core/rounding.ts";
 import type { Precision } from "../core/rounding.ts";
 import { cannot } from "../core/validate.ts";
 import { hasLocks } from "../memory/locks.ts";
 import type { Allocator } from "../memory/slab.ts";
-import { Addends } from "./addends.ts";
-import type { GradientLists } from "./addends.ts";
 import { AliasChecker, assertAllUnlocked, checkNoDataAlias } from "./aliasing.ts";
 import { findDetached, findDetachedSparse } from "./attached.ts";
-import { GroupTable } from "./group_table.ts";
+import { drawsRandom, GroupTable } from "./group_table.ts";
 import type { Group } from "./group_table.ts";
-import { CALL_ROW, FIRST, readGroup, ROW, writeCall } from "./layout.ts";
-import type { CallOptions, CallRow } from "./layout.ts";
+import { CALL_ROW, FIRST, NOTHING_ADDED, readGroup, ROW, writeCall } from "./layout.ts";
+import type { AddedGradients, CallOptions, CallRow } from "./layout.ts";
 import { BEGAN_DENSE, BEGAN_SPARSE } from "./marks.ts";
 import { RowView } from "./row_view.ts";
 import { checkSparseOptions, isSparse, readSparse, SparseTable } from "./sparse.ts";
@@ -49,14 +47,15 @@ export class Plan {
   /** Whether steps draw random bits: they need a call row then. */
   isRandom = false;
   /** What the current step adds to its gradients. */
-  readonly addends: Addends;
+  addends: AddedGradients = NOTHING_ADDED;
   /** The sparse gradients of the current step, of rows whose gradient kind is `"sparse"`. */
   readonly sparse = new SparseTable();
 
   readonly #groupTable = new GroupTable();
   readonly #address: Allocator["address"];
   readonly #precision: Precision;
-  readonly #aliases: AliasChecker;
+  /** The checks of what its arrays share memory with. */
+  readonly aliases: AliasChecker;
 
   /**
    * @param memory Where arrays are, and come from.
@@ -71,8 +70,7 @@ export class Plan {
       release: (row) => this.stateArrays.detachRow(row),
     });
     this.stateArrays = new StateArrays(this.table, memory);
-    this.#aliases = new AliasChecker(this.table, this.sparse, address);
-    this.addends = new Addends(this.table, address);
+    this.aliases = new AliasChecker(this.table, this.sparse, address);
     this.#address = address;
     this.#precision = precision;
   }
@@ -144,8 +142,7 @@ export class Plan {
       throw error;
     }
     this.stateArrays.grow();
-    this.isRandom = isRandom(this.#precision) ||
-      this.groups.some(({ momentumBits }) => momentumBits === 8);
+    this.isRandom = drawsRandom(this.#precision, this.groups);
   }
 
   /** Binds the data of new rows, and of others where they have changed and can be used. */
@@ -198,7 +195,7 @@ export class Plan {
       if (!this.#groupTable.isModest) this.#checkOverflow();
       this.checkAttached();
       this.stateArrays.prepare();
-      this.#aliases.check();
+      this.aliases.check();
       if (this.sparse.steps.length > 0) this.#finishSparse();
       if (hasLocks()) assertAllUnlocked(this);
     } catch (error) {
@@ -241,20 +238,6 @@ export class Plan {
     if (coefficients !== null) this.#groupTable.writeCoefficients(coefficients);
   }
 
-  /**
-   * Takes the gradients that the step adds to its own, after a refresh.
-   *
-   * @param isZeroing Whether they are zeroed after the step.
-   * @throws {TypeError} If one of them does not fit, or there is no gradient that it could be added to.
-   * @throws {RangeError} If a length differs, or one overlaps what the step writes.
-   * @throws {Error} If a step that is running elsewhere uses one of them.
-   */
-  addGradients(lists: GradientLists, isZeroing: boolean): void {
-    this.addends.bind(lists);
-    this.#aliases.checkAddends(this.addends, isZeroing);
-    this.checkAttached(); // an array can have getters
-  }
-
   /** Replaces what is stepped of the sparse gradients, after a refresh, by arrays that nobody else has. */
   replaceSparse(replace: (step: SparseStep) => SparseRows): void {
     const { steps } = this.sparse;
@@ -268,7 +251,7 @@ export class Plan {
    * @throws {RangeError} If two of them overlap.
    */
   checkNoGradientAlias(): void {
-    this.#aliases.checkGradients();
+    this.aliases.checkGradients();
   }
 
   /** Refuses hyperparameters that the types of what is stepped cannot hold. */
@@ -356,7 +339,7 @@ export class Plan {
 
   /** The checks of overlap for sparse gradients; completes their table. */
   #finishSparse(): void {
-    this.#aliases.checkValues();
+    this.aliases.checkValues();
     for (const step of this.sparse.steps) {
       const isBuffered = this.#groupTable.isBuffered(this.table.groupAt(step.row));
       const length = this.table.lengthAt(step.row);

@@ -48,7 +48,7 @@ export class RowsInUse {
 
 /** The rows in use of matrices, by their rows of the table. */
 export class RowSets {
-  readonly #sets = new Map<number, RowsInUse>();
+  #sets = new Map<number, RowsInUse>();
 
   /**
    * The rows in use of the matrix of a step whose arrays have been made; null if all may be.
@@ -75,6 +75,19 @@ export class RowSets {
   /** Takes rows in use, of a momentum buffer that is loaded. */
   set(row: number, used: RowsInUse): void {
     this.#sets.set(row, used);
+  }
+
+  /**
+   * Follows rows of the table into another order.
+   *
+   * @param order For each row, the row that it was.
+   */
+  arrange(order: readonly number[]): void {
+    const sets = this.#sets;
+    if (sets.size === 0) return;
+    this.#sets = new Map(
+      order.flatMap((was, row) => sets.has(was) ? [[row, sets.get(was)!] as const] : []),
+    );
   }
 
   /** Forgets the rows of a momentum buffer that is replaced. */

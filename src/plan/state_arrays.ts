@@ -10,10 +10,8 @@
 import { isSixteenBit } from "../core/dtype.ts";
 import type { Device, Tensor } from "../core/dtype.ts";
 import type { ArrayName } from "../core/parameter.ts";
-import type { Allocator } from "../memory/slab.ts";
+import type { Allocator, StateArray } from "../memory/slab.ts";
 import { Corrections } from "./corrections.ts";
-import { copyMasters, copyMomentum } from "./copies.ts";
-import type { Saved } from "./copies.ts";
 import {
   bindMaster,
   bindMomentum,
@@ -27,12 +25,10 @@ import { assignRest, createSplitState, createState } from "./parameter_state.ts"
 import type { Correction, Momentum8, ParameterState } from "./parameter_state.ts";
 import { BEGAN_DENSE, BEGAN_SPARSE, BUFFER_IS_NEW, MASTER_IS_NEW } from "./marks.ts";
 import { makeRequested } from "./requests.ts";
-import { readBeginning } from "./rows_in_use.ts";
 import type { TensorTable } from "./tensor_table.ts";
 import { findUnsure, setSure, settleStepped, setUnsure } from "./unsure.ts";
 import type { UnsureRow } from "./unsure.ts";
 
-export type { Saved } from "./copies.ts";
 export type { Correction, Momentum8, ParameterState } from "./parameter_state.ts";
 
 const IS_NEW = BUFFER_IS_NEW | MASTER_IS_NEW;
@@ -49,12 +45,13 @@ export class StateArrays {
   /** Whether momentum buffers may be unsure. */
   #hasUnsure = false;
   readonly #table: TensorTable;
-  readonly #memory: Allocator;
+  /** Where arrays are, and come from. */
+  readonly memory: Allocator;
 
   constructor(table: TensorTable, memory: Allocator) {
     this.#table = table;
     this.#corrections = new Corrections(table);
-    this.#memory = memory;
+    this.memory = memory;
   }
 
   /** Whether states are objects, in which the user can assign other arrays. */
@@ -96,8 +93,18 @@ export class StateArrays {
   #createState(row: number): ParameterState {
     const table = this.#table;
     if (!table.isSplit) return createState();
-    const isOwn = (data: Tensor) => this.isCorrectionOf(row, data);
-    return createSplitState(table.parameterAt(row), isOwn);
+    const parameter = table.parameterAt(row);
+    return createSplitState(parameter, (data) => this.#corrections.isOf(parameter, data));
+  }
+
+  /**
+   * Follows rows into another order. The states of those that are left out keep their arrays.
+   *
+   * @param order For each row, the row that it was.
+   */
+  arrange(order: readonly number[]): void {
+    const states = this.#states;
+    this.#states = states && order.map((was) => states[was]);
   }
 
   /** The momentum buffer that is remembered; one on a slab is made an object for the caller. */
@@ -138,7 +145,7 @@ export class StateArrays {
 
   /** Whether a row's correction belongs to these data: with others, the next step begins at 0. */
   isCorrectionOf(row: number, data: Tensor): boolean {
-    return this.#corrections.isOf(row, data);
+    return this.#corrections.isOf(this.#table.parameterAt(row), data);
   }
 
   /** The name of the state array that the user reassigned; null if none. */
@@ -186,7 +193,7 @@ export class StateArrays {
     const table = this.#table;
     const isThere = this.#states === null
       ? table.buffers[row] !== null
-      : bindMomentum(table, this.#memory.address, row, this.#states[row], this.#isListed);
+      : bindMomentum(table, this.memory.address, row, this.#states[row], this.#isListed);
     if (isThere) return false;
     if (table.buffers[row] !== null) table.holdBuffer(row, null, 0);
     if (isNeeded) this.#request(row, BUFFER_IS_NEW);
@@ -208,7 +215,7 @@ export class StateArrays {
     const table = this.#table;
     const master = this.#states === null ? table.masters[row] : masterIn(table, this.#states[row]);
     if (master !== null) {
-      bindMaster(table, this.#memory.address, row, master);
+      bindMaster(table, this.memory.address, row, master);
       return this.#corrections.check(row);
     }
     if (table.masters[row] !== null) table.holdMaster(row, null, 0);
@@ -230,7 +237,7 @@ export class StateArrays {
    * everything else as zeros.
    */
   prepare(): void {
-    if (this.#isPending) makeRequested(this.#table, this.#memory, this.#corrections);
+    if (this.#isPending) makeRequested(this.#table, this.memory, this.#corrections);
   }
 
   /**
@@ -319,34 +326,27 @@ export class StateArrays {
   }
 
   /**
-   * Copies what a state dict has of parameters whose data are in the table.
+   * Replaces what rows have.
    *
-   * @returns Gives the rows the copies for what they have.
+   * @param hold Gives them other arrays.
    */
-  prepareCopies(saved: readonly Saved[]): () => void {
+  replace(rows: readonly number[], hold: () => void): void {
     const table = this.#table;
-    const began = saved.flatMap(readBeginning);
-    const buffers = copyMomentum(table, this.#memory, saved);
-    const masters = copyMasters(table, this.#memory, saved);
-    return () => {
-      for (const { row } of saved) {
-        table.clearState(row);
-        table.mark(row, IS_NEW);
-      }
-      for (const { row, held, address } of buffers) table.holdBuffer(row, held, address);
-      for (const { row, held, address } of masters) {
-        table.holdMaster(row, held, address);
-        if (table.isSplit) this.#corrections.settle(row);
-      }
-      for (const { row, used } of began) {
-        table.mark(row, used === null ? BEGAN_DENSE : BEGAN_SPARSE);
-        if (used !== null) table.rowsInUse.set(row, used);
-      }
-      for (const { row } of saved) {
-        this.#publish(row, true);
-        table.unmark(row, IS_NEW);
-      }
-    };
+    for (const row of rows) {
+      table.clearState(row);
+      table.mark(row, IS_NEW);
+    }
+    hold();
+    for (const row of rows) {
+      this.#publish(row, true);
+      table.unmark(row, IS_NEW);
+    }
+  }
+
+  /** A master weight or a correction of the data that the row has. */
+  holdMaster(row: number, held: StateArray, address: number): void {
+    this.#table.holdMaster(row, held, address);
+    if (this.#table.isSplit) this.#corrections.settle(row);
   }
 
   /**

@@ -36,7 +36,14 @@ import {
 } from "./layout.ts";
 import { locate } from "./locations.ts";
 import type { Locations } from "./locations.ts";
-import { BEGAN_DENSE, BEGAN_SPARSE, BUFFER_IS_NEW, MASTER_IS_NEW, SPARSE } from "./marks.ts";
+import {
+  BEGAN_DENSE,
+  BEGAN_SPARSE,
+  BUFFER_IS_NEW,
+  CORRECTION_IS_STALE,
+  MASTER_IS_NEW,
+  SPARSE,
+} from "./marks.ts";
 import { RowSets } from "./rows_in_use.ts";
 
 /** Where a plan finds what its rows are about. */
@@ -52,7 +59,7 @@ interface Source {
 }
 
 /** Stands for data that a row has to be written anew for. */
-const UNBOUND: Tensor = new Float32Array(0);
+export const UNBOUND: Tensor = new Float32Array(0);
 
 /** What kind of gradient a row has. One on a device is dense, too. */
 export type GradientKind = "none" | "dense" | "sparse" | "device";
@@ -110,6 +117,30 @@ export class TensorTable {
     this.grads = resized(this.grads, count, null);
     this.buffers = resized(this.buffers, count, null);
     if (this.#source.precision.masterWeights) this.masters = resized(this.masters, count, null);
+  }
+
+  /**
+   * Puts rows into another order or leaves some out; what is known of a row goes with it.
+   *
+   * @param order For each row, the row that it was.
+   */
+  arrange(order: readonly number[]): void {
+    this.changes.recordAll();
+    this.#locations = null;
+    const { rows, marks, masters } = this;
+    this.rows = new BigUint64Array(order.length * ROW);
+    this.halves = new Uint32Array(this.rows.buffer);
+    for (const [row, was] of order.entries()) {
+      this.rows.set(rows.subarray(was * ROW, (was + 1) * ROW), row * ROW);
+    }
+    this.marks = Uint8Array.from(order, (was) => marks[was]);
+    this.datas = picked(this.datas, order);
+    this.grads = picked(this.grads, order);
+    this.buffers = picked(this.buffers, order);
+    if (masters.length > 0) this.masters = picked(masters, order);
+    this.rowsInUse.arrange(order);
+    const isOne = (held: StateArray | null) => isObject(held);
+    this.#objects = this.buffers.filter(isOne).length + this.masters.filter(isOne).length;
   }
 
   /** The number of elements. */
@@ -373,7 +404,7 @@ export class TensorTable {
   clearState(row: number): void {
     this.holdBuffer(row, null, 0);
     if (this.masters.length > 0) this.holdMaster(row, null, 0);
-    this.unmark(row, BUFFER_IS_NEW | MASTER_IS_NEW);
+    this.unmark(row, BUFFER_IS_NEW | MASTER_IS_NEW | CORRECTION_IS_STALE);
     this.skip(row);
   }
 
@@ -410,6 +441,11 @@ export class TensorTable {
   name(row: number, array: ArrayName): string {
     return nameArray(this.#source.parameterAt(row), row, array);
   }
+}
+
+/** A column in another order. */
+function picked<T>(column: readonly T[], order: readonly number[]): T[] {
+  return order.map((row) => column[row]);
 }
 
 /** The same column of another length. Pushing would leave room for half as many more. */

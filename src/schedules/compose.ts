@@ -9,11 +9,12 @@ import type { Recurrence, Schedule } from "./schedule.ts";
  * One schedule after another, as for a warm-up: torch's `SequentialLR`.
  *
  * Each starts at its own step 0 with the base learning rate, not with the one before; that is why
- * a warm-up should end at factor 1.
+ * a warm-up should end at factor 1. As in torch, `swaLR` and `multiplicativeLR` start from the learning
+ * rate before.
  *
  * @param schedules The schedules, none of which may move momentum.
- * @param milestones The steps at which the second and those after it begin, ascending: one fewer
- * than schedules.
+ * @param milestones The steps at which the second and those after it begin, in order: one fewer than
+ * schedules. Of those that begin at the same step the last one counts.
  * @throws {TypeError} If something is of another type, or a schedule moves momentum.
  * @throws {RangeError} If there are no schedules or the milestones do not fit.
  *
@@ -41,7 +42,7 @@ export function sequentialLR(
     next(lr, step, baseLr) {
       const part = partAt(step);
       const since = step - starts[part];
-      return since === 0 ? restart(parts[part], baseLr) : parts[part].next(lr, since, baseLr);
+      return since === 0 ? restart(parts[part], baseLr, lr) : parts[part].next(lr, since, baseLr);
     },
     nextChange(step, lr) {
       const part = partAt(step);
@@ -49,8 +50,14 @@ export function sequentialLR(
       return Math.min(change, starts[part + 1] ?? Infinity);
     },
     lastReset(step) {
-      const part = partAt(step);
-      return starts[part] + lastReset(parts[part], step - starts[part]);
+      let part = partAt(step);
+      let reset = lastReset(parts[part], step - starts[part]);
+      while (reset === 0 && parts[part].continues && starts[part] > 0) {
+        const last = starts[part] - 1;
+        part = partAt(last);
+        reset = lastReset(parts[part], last - starts[part]);
+      }
+      return starts[part] + reset;
     },
   });
 }
@@ -89,8 +96,8 @@ export function chainedScheduler(schedules: readonly Schedule[]): Schedule {
   });
 }
 
-function restart(part: Recurrence, baseLr: number): number {
-  return part.restart?.(baseLr) ?? part.first(baseLr, baseLr);
+function restart(part: Recurrence, baseLr: number, lr: number): number {
+  return part.restart?.(baseLr, lr) ?? part.first(baseLr, baseLr);
 }
 
 function checkParts(schedules: unknown): Recurrence[] {
@@ -125,8 +132,8 @@ function checkFit(count: number, milestones: readonly number[]): void {
       ),
     );
   }
-  if (milestones.some((step, i) => i > 0 && step <= milestones[i - 1])) {
+  if (milestones.some((step, i) => i > 0 && step < milestones[i - 1])) {
     const shown = `[${milestones.join(", ")}]`;
-    throw new RangeError(refusal("set milestones", "they must ascend", shown));
+    throw new RangeError(refusal("set milestones", "they must not descend", shown));
   }
 }

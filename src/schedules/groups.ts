@@ -4,6 +4,7 @@ import { baseForEarlier, initialLrOf, markScheduled, settleInitialLr } from "../
 import { checkHyperparameter, checkInitialLr } from "../core/hyperparameters.ts";
 import { cannot, wrongType } from "../core/validate.ts";
 import type { LRSchedulerStateDict } from "../state/extras.ts";
+import { stateSourceOf } from "../state/source.ts";
 
 /**
  * An optimizer, as schedulers see it: `SGD`, or anything with such groups.
@@ -17,6 +18,7 @@ export interface ScheduledOptimizer {
 
 /** What a scheduler sets in a group. */
 export interface Setting {
+  readonly group: ScheduledGroup;
   readonly lr: number;
   readonly momentum?: number;
   /** The learning rate that its schedules start from there; absent of a plateau. */
@@ -32,8 +34,11 @@ export type ScheduledGroup = ScheduledOptimizer["paramGroups"][number];
  * scheduler loads changes it, as in torch.
  */
 export class Groups {
-  readonly #optimizer: ScheduledOptimizer;
+  /** The optimizer that the groups are of. */
+  readonly optimizer: ScheduledOptimizer;
   readonly #bases = new WeakMap<ScheduledGroup, number>();
+  /** The learning rates that were last set. */
+  readonly #lastLrs = new WeakMap<ScheduledGroup, number>();
   #revision = 0;
 
   /**
@@ -45,12 +50,12 @@ export class Groups {
     if (!Array.isArray((optimizer as Partial<ScheduledOptimizer> | null)?.paramGroups)) {
       throw wrongType("schedule", "there must be an optimizer", optimizer);
     }
-    this.#optimizer = optimizer;
+    this.optimizer = optimizer;
   }
 
   /** The groups as they are now. */
   get list(): readonly ScheduledGroup[] {
-    return this.#optimizer.paramGroups;
+    return this.optimizer.paramGroups;
   }
 
   /** A counter of the settings, which shows whether the groups have been set since. */
@@ -58,30 +63,43 @@ export class Groups {
     return this.#revision;
   }
 
-  /** The number of groups. */
-  get count(): number {
-    return this.#optimizer.paramGroups.length;
-  }
-
   /** The learning rates as they are now. */
   lrs(): number[] {
-    return this.#optimizer.paramGroups.map(({ lr }) => lr);
+    return this.optimizer.paramGroups.map(({ lr }) => lr);
+  }
+
+  /** The learning rates as last set; those of groups that were added since are not among them. */
+  lastLrs(): number[] {
+    return this.list.flatMap((group) => this.#lastLrs.get(group) ?? []);
+  }
+
+  /** Takes the learning rates as they are now for the ones that were last set. */
+  recordLrs(): void {
+    for (const group of this.list) this.#lastLrs.set(group, group.lr);
+  }
+
+  /** How often the optimizer has stepped; null if that is not known. */
+  get steps(): number | null {
+    return stateSourceOf(this.optimizer)?.steps() ?? null;
   }
 
   /** The bases for a scheduler that is made at this time. */
   initialLrs(): number[] {
-    return this.#optimizer.paramGroups.map(initialLrOf);
+    return this.optimizer.paramGroups.map(initialLrOf);
   }
 
   /** The learning rates that the schedules start from. */
   bases(): number[] {
-    return this.#optimizer.paramGroups.map((group) =>
-      this.#bases.get(group) ?? baseForEarlier(group)
-    );
+    return this.list.map((group) => this.baseOf(group));
+  }
+
+  /** The learning rate that the schedule of a group starts from. */
+  baseOf(group: ScheduledGroup): number {
+    return this.#bases.get(group) ?? baseForEarlier(group);
   }
 
   /**
-   * Sets all groups, or none if a value is not valid.
+   * Sets groups, or none if a value is not valid.
    *
    * @throws {TypeError} If a value is not a number.
    * @throws {RangeError} If a value is negative, infinite or NaN.
@@ -93,20 +111,18 @@ export class Groups {
       if (base !== undefined) checkInitialLr(base);
     }
     this.#revision++;
-    for (const [i, { lr, momentum, base }] of settings.entries()) {
-      const group = this.#optimizer.paramGroups[i];
+    for (const { group, lr, momentum, base } of settings) {
       if (base !== undefined) this.#bases.set(group, base);
       group.lr = lr;
+      this.#lastLrs.set(group, lr);
       if (momentum !== undefined) group.momentum = momentum;
     }
   }
 
-  /** Settles the bases of later schedulers: those of this one. */
-  settle(): void {
-    for (const group of this.#optimizer.paramGroups) {
-      settleInitialLr(group, this.#bases.get(group)!);
-      markScheduled(group);
-    }
+  /** Settles the bases of some groups for later schedulers: those of this one. It sets all groups. */
+  settle(groups: readonly ScheduledGroup[]): void {
+    for (const group of groups) settleInitialLr(group, this.#bases.get(group)!);
+    for (const group of this.list) markScheduled(group);
   }
 }
 

@@ -1,14 +1,32 @@
 /** The class that moves the groups of an optimizer along schedules. */
 
-import { checkNumber, WHOLE, wrongType } from "../core/validate.ts";
+import { settledInitialLr } from "../core/initial_lr.ts";
+import { printContents } from "../core/printing.ts";
+import { checkBoolean, checkNumber, checkOptions, WHOLE, wrongType } from "../core/validate.ts";
 import { readSchedulerDict } from "../state/extras.ts";
 import type { LRSchedulerStateDict } from "../state/extras.ts";
 import { checkCounts, Groups } from "./groups.ts";
-import type { ScheduledOptimizer } from "./groups.ts";
+import type { ScheduledGroup, ScheduledOptimizer } from "./groups.ts";
 import { PerGroup } from "./per_group.ts";
 import { restoreGroups } from "./restore.ts";
 import { initialLrFor, recurrenceOf } from "./schedule.ts";
 import type { Recurrence, Schedule } from "./schedule.ts";
+import { StepOrder } from "./step_order.ts";
+
+/**
+ * The options of `new LRScheduler(optimizer, schedule, options)`.
+ *
+ * @category Schedules
+ */
+export interface LRSchedulerOptions {
+  /**
+   * Whether the scheduler warns with `console.warn`, once, if its first `step()` comes before the first
+   * step of the optimizer: the first learning rate of the schedule is never used then. Optimizers that
+   * are not an `SGD` do not say whether they have stepped, and there is no warning.
+   * @default {true}
+   */
+  warn?: boolean;
+}
 
 /** A schedule as a group follows it. */
 interface Course {
@@ -29,7 +47,7 @@ const SCHEDULES = { name: "schedules", one: "schedule", method: "addSchedule(sch
  * bases when it is made; a later one with `oneCycleLR`, or a state that the optimizer loads, changes
  * them for schedulers that are made after that. A group that is added later is set from the next step
  * on: schedules that multiply continue from its `lr`, and for the others the `lr` that it was added
- * with is the base.
+ * with is the base. When a group is removed, those that stay keep their schedules and bases.
  *
  * @example One step per epoch
  * ```ts
@@ -67,7 +85,7 @@ const SCHEDULES = { name: "schedules", one: "schedule", method: "addSchedule(sch
 export class LRScheduler {
   readonly #groups: Groups;
   readonly #courses: PerGroup<Course>;
-  #lastLr: readonly number[];
+  readonly #order: StepOrder;
   #lastEpoch = 0;
 
   /**
@@ -80,42 +98,58 @@ export class LRScheduler {
    * @param optimizer The optimizer.
    * @param schedule A schedule for all groups, also those that are added later, or a list with one
    * for each, in order.
+   * @param options Whether the scheduler warns of a wrong order of steps.
    * @throws {TypeError} If something is of another type.
    * @throws {RangeError} If there are not as many schedules as groups, or a schedule gives a value
    * that is out of range.
    */
-  constructor(optimizer: ScheduledOptimizer, schedule: Schedule | readonly Schedule[]) {
-    this.#groups = new Groups(optimizer);
-    this.#courses = new PerGroup(SCHEDULES, schedule, this.#groups.count, toCourse);
-    const lrs = this.#lastLr = this.#groups.lrs();
-    const courses = this.#courses.all(lrs.length);
-    const bases = this.#groups.initialLrs();
-    this.#set(
-      0,
-      courses.map(({ recurrence }, i) => recurrence.first(lrs[i], bases[i])),
-      courses.map(({ schedule }, i) => initialLrFor(schedule) ?? bases[i]),
+  constructor(
+    optimizer: ScheduledOptimizer,
+    schedule: Schedule | readonly Schedule[],
+    options: LRSchedulerOptions = {},
+  ) {
+    const groups = this.#groups = new Groups(optimizer);
+    const { warn = true } = readOptions(options);
+    const list = [...groups.list];
+    this.#courses = new PerGroup(SCHEDULES, schedule, list, toCourse);
+    const courses = this.#courses.all(list);
+    const initialLrs = groups.initialLrs();
+    const starts = courses.map(({ schedule }) => initialLrFor(schedule));
+    const bases = list.map((_, i) => starts[i]?.lr ?? initialLrs[i]);
+    // A start that is a default leaves a settled one, and torch begins there.
+    const isKept = list.map((group, i) =>
+      starts[i]?.isDefault === true && settledInitialLr(group) !== undefined
     );
-    this.#groups.settle();
+    const lrs = courses.map(({ recurrence }, i) =>
+      isKept[i] ? initialLrs[i] : recurrence.first(list[i].lr, initialLrs[i])
+    );
+    this.#set(0, list, lrs, bases);
+    groups.settle(list.filter((_, i) => !isKept[i]));
+    this.#order = new StepOrder(groups, warn);
+    printContents(this, "LRScheduler", () => {
+      const { lastEpoch, lastLr, baseLrs } = this;
+      return { lastEpoch, lastLr, baseLrs };
+    });
   }
 
   /**
    * Sets the learning rates of the next step; call it after the optimizer's own step. If it
-   * throws, nothing has changed.
+   * throws, nothing has changed. It warns, once, if it is called before the optimizer has stepped, as
+   * torch does.
    *
    * @throws {TypeError} If a schedule gives no number.
    * @throws {RangeError} If a schedule gives a value that is out of range, or has no such step, or if
    * a group was added that has no schedule: `addSchedule` gives it one.
    */
   step(): void {
+    this.#order.check();
     const step = this.#lastEpoch + 1;
-    const lrs = this.#groups.lrs();
+    const list = [...this.#groups.list];
     const bases = this.#groups.bases();
-    const courses = this.#courses.all(lrs.length);
-    this.#set(
-      step,
-      courses.map(({ recurrence }, i) => recurrence.next(lrs[i], step, bases[i])),
-      bases,
+    const lrs = this.#courses.all(list).map(({ recurrence }, i) =>
+      recurrence.next(list[i].lr, step, bases[i])
     );
+    this.#set(step, list, lrs, bases);
   }
 
   /**
@@ -135,7 +169,10 @@ export class LRScheduler {
    * const w = { data: new Float32Array(1), grad: new Float32Array(1) };
    * const optimizer = new SGD([w], { lr: 1 });
    * const finished = new LRScheduler(optimizer, cosineAnnealingLR({ tMax: 4 }));
-   * for (let epoch = 0; epoch < 4; epoch++) finished.step();
+   * for (let epoch = 0; epoch < 4; epoch++) {
+   *   optimizer.step();
+   *   finished.step();
+   * }
    * console.log(finished.lastLr); // [ 0 ]
    *
    * const scheduler = new LRScheduler(optimizer, cosineAnnealingLR({ tMax: 8 }));
@@ -145,9 +182,11 @@ export class LRScheduler {
    */
   stepTo(step: number): void {
     checkNumber("step", step, WHOLE);
+    const list = [...this.#groups.list];
     const bases = this.#groups.bases();
-    const courses = this.#courses.all(bases.length);
-    this.#set(step, courses.map(({ schedule }, i) => schedule(step, bases[i])), bases);
+    const lrs = this.#courses.all(list).map(({ schedule }, i) => schedule(step, bases[i]));
+    this.#set(step, list, lrs, bases);
+    this.#order.close();
   }
 
   /**
@@ -168,12 +207,13 @@ export class LRScheduler {
    * const scheduler = new LRScheduler(optimizer, [stepLR({ stepSize: 10 })]);
    * optimizer.addParamGroup({ params: [parameter()], lr: 0.5 });
    * scheduler.addSchedule(exponentialLR({ gamma: 0.5 }));
+   * optimizer.step();
    * scheduler.step();
    * console.log(scheduler.lastLr); // [ 1, 0.25 ]
    * ```
    */
   addSchedule(schedule: Schedule): void {
-    this.#courses.add(toCourse(schedule), this.#groups.count);
+    this.#courses.add(toCourse(schedule), this.#groups.list);
   }
 
   /** The current step of the schedules, counted from 0. */
@@ -183,7 +223,7 @@ export class LRScheduler {
 
   /** The learning rate of each group, as last set here. */
   get lastLr(): number[] {
-    return [...this.#lastLr];
+    return this.#groups.lastLrs();
   }
 
   /**
@@ -243,23 +283,33 @@ export class LRScheduler {
     restoreGroups(
       {
         groups: this.#groups,
-        momentumAt: (i) => this.#courses.at(i)?.momentum?.(last_epoch),
-        done: (lrs) => this.#lastLr = lrs,
+        momentumOf: (group) => this.#courses.at(group)?.momentum?.(last_epoch),
       },
       dict,
       { lrs: _last_lr, bases: base_lrs },
     );
     this.#lastEpoch = last_epoch;
+    if (last_epoch > 0) this.#order.close();
   }
 
-  #set(step: number, lrs: readonly number[], bases: readonly number[]): void {
-    const momenta = lrs.map((_, i) => this.#courses.at(i)?.momentum?.(step));
+  #set(
+    step: number,
+    list: readonly ScheduledGroup[],
+    lrs: readonly number[],
+    bases: readonly number[],
+  ): void {
+    const momenta = list.map((group) => this.#courses.at(group)?.momentum?.(step));
     this.#groups.set(
-      lrs.map((lr, i) => ({ lr, momentum: momenta[i], base: bases[i] })),
+      list.map((group, i) => ({ group, lr: lrs[i], momentum: momenta[i], base: bases[i] })),
     );
-    this.#lastLr = [...lrs];
     this.#lastEpoch = step;
   }
+}
+
+function readOptions(options: LRSchedulerOptions): LRSchedulerOptions {
+  checkOptions(options, ["warn"]);
+  if (options.warn !== undefined) checkBoolean("warn", options.warn);
+  return options;
 }
 
 function toCourse(schedule: unknown): Course {

@@ -119,7 +119,7 @@ export function oneCycleLR(options: OneCycleLROptions): Schedule {
     return Math.max(0, anneal(phase[what], share));
   };
   const schedule = fromFunction((step) => at(step, "lr"));
-  setInitialLrFor(schedule, ends(cycle).firstLr);
+  setInitialLrFor(schedule, { lr: ends(cycle).firstLr, isDefault: false });
   if (!cycle.cycleMomentum) return schedule;
   const momentum = (step: number) => {
     checkNumber("step", step, WHOLE);

@@ -12,37 +12,49 @@ interface Extension {
   readonly method: string;
 }
 
-/** An item for each group: one for all, or a list that grows with the groups. */
+/** An item for each group: one for all, or a list that grows with the groups. An item stays with its group. */
 export class PerGroup<T> {
   readonly #what: Extension;
-  readonly #items: T[];
-  readonly #isShared: boolean;
+  /** The item of all groups; absent where each has its own. */
+  readonly #shared: { readonly item: T } | null;
+  readonly #own = new WeakMap<object, { readonly item: T }>();
 
   /**
    * Takes one item for all groups, or a list with one for each.
    *
+   * @param groups The groups, in order.
    * @param check Makes an item of what was given.
    * @throws {RangeError} If a list has another length than there are groups.
    */
-  constructor(what: Extension, given: unknown, count: number, check: (item: unknown) => T) {
+  constructor(
+    what: Extension,
+    given: unknown,
+    groups: readonly object[],
+    check: (item: unknown) => T,
+  ) {
     this.#what = what;
-    this.#isShared = !Array.isArray(given);
-    const list: unknown[] = this.#isShared ? [given] : [...given as unknown[]];
-    if (!this.#isShared && list.length !== count) {
+    this.#shared = Array.isArray(given) ? null : { item: check(given) };
+    if (!Array.isArray(given)) return;
+    const list: unknown[] = [...given];
+    if (list.length !== groups.length) {
       throw new RangeError(
         cannot(
           `set ${what.one}`,
-          `there must be ${count}, one for each group`,
+          `there must be ${groups.length}, one for each group`,
           `there are ${list.length}`,
         ),
       );
     }
-    this.#items = list.map(check);
+    for (const [i, item] of list.map(check).entries()) this.#own.set(groups[i], { item });
   }
 
   /** The item of a group, if there is one. */
-  at(i: number): T | undefined {
-    return this.#items[this.#isShared ? 0 : i];
+  at(group: object): T | undefined {
+    return this.#find(group)?.item;
+  }
+
+  #find(group: object): { readonly item: T } | undefined {
+    return this.#shared ?? this.#own.get(group);
   }
 
   /**
@@ -50,15 +62,15 @@ export class PerGroup<T> {
    *
    * @throws {RangeError} If a group has none.
    */
-  all(count: number): readonly T[] {
-    if (this.#isShared) return Array<T>(count).fill(this.#items[0]);
-    if (this.#items.length === count) return this.#items;
+  all(groups: readonly object[]): readonly T[] {
+    const found = groups.flatMap((group) => this.#find(group) ?? []);
+    if (found.length === groups.length) return found.map(({ item }) => item);
     const { name, one, method } = this.#what;
     throw new RangeError(
       cannot(
         "step",
         `each group must have a ${one}`,
-        `there are ${count} groups and ${this.#items.length} ${name}. A group that was added ` +
+        `there are ${groups.length} groups and ${found.length} ${name}. A group that was added ` +
           `gets its own by ${method}`,
       ),
     );
@@ -70,9 +82,9 @@ export class PerGroup<T> {
    * @throws {TypeError} If there is one for all groups.
    * @throws {RangeError} If every group has one.
    */
-  add(item: T, count: number): void {
+  add(item: T, groups: readonly object[]): void {
     const { name, one } = this.#what;
-    if (this.#isShared) {
+    if (this.#shared !== null) {
       throw new TypeError(
         cannot(
           `add a ${one}`,
@@ -81,15 +93,14 @@ export class PerGroup<T> {
         ),
       );
     }
-    if (this.#items.length >= count) {
-      throw new RangeError(
-        cannot(
-          `add a ${one}`,
-          "there must be a group without one",
-          `there are ${count} groups and ${this.#items.length} ${name}; add the group first`,
-        ),
-      );
-    }
-    this.#items.push(item);
+    const group = groups.find((group) => this.#find(group) === undefined);
+    if (group !== undefined) return void this.#own.set(group, { item });
+    throw new RangeError(
+      cannot(
+        `add a ${one}`,
+        "there must be a group without one",
+        `there are ${groups.length} groups and ${groups.length} ${name}; add the group first`,
+      ),
+    );
   }
 }

@@ -1,5 +1,6 @@
 /** The scheduler that watches a metric. */
 
+import { printContents } from "../core/printing.ts";
 import {
   checkNumber,
   checkOptions,
@@ -103,7 +104,6 @@ export class ReduceLROnPlateau {
   readonly #groups: Groups;
   readonly #options: Options;
   readonly #minLrs: PerGroup<number>;
-  #lastLr: readonly number[];
   #memory: Memory;
 
   /**
@@ -117,9 +117,14 @@ export class ReduceLROnPlateau {
   constructor(optimizer: ScheduledOptimizer, options: ReduceLROnPlateauOptions = {}) {
     this.#groups = new Groups(optimizer);
     this.#options = complete(options);
-    this.#minLrs = new PerGroup(MIN_LRS, this.#options.minLr, this.#groups.count, checkMinLr);
-    this.#lastLr = this.#groups.lrs();
+    this.#minLrs = new PerGroup(MIN_LRS, this.#options.minLr, this.#groups.list, checkMinLr);
+    this.#groups.recordLrs();
     this.#memory = { lastEpoch: 0, best: worst(this.#options), badEpochs: 0, cooldown: 0 };
+    printContents(this, "ReduceLROnPlateau", () => {
+      const { badEpochs: numBadEpochs, cooldown: cooldownCounter, ...memory } = this.#memory;
+      const counters = { ...memory, numBadEpochs, cooldownCounter, lastLr: this.lastLr };
+      return { ...counters, ...this.#options };
+    });
   }
 
   /**
@@ -134,12 +139,11 @@ export class ReduceLROnPlateau {
    */
   step(metric: number): void {
     checkMetric(metric, this.#options);
-    const lrs = this.#groups.lrs();
-    const minLrs = this.#minLrs.all(lrs.length);
+    const list = [...this.#groups.list];
+    const minLrs = this.#minLrs.all(list);
     const { memory, isDue } = advance(this.#memory, metric, this.#options);
-    const reduced = isDue ? lrs.map((lr, i) => reduce(lr, minLrs[i], this.#options)) : lrs;
-    this.#groups.set(reduced.map((lr) => ({ lr })));
-    this.#lastLr = reduced;
+    const lrOf = (lr: number, i: number) => isDue ? reduce(lr, minLrs[i], this.#options) : lr;
+    this.#groups.set(list.map((group, i) => ({ group, lr: lrOf(group.lr, i) })));
     this.#memory = memory;
   }
 
@@ -151,7 +155,7 @@ export class ReduceLROnPlateau {
    * @throws {RangeError} If it is out of range, or every group has one.
    */
   addMinLr(minLr: number): void {
-    this.#minLrs.add(checkMinLr(minLr), this.#groups.count);
+    this.#minLrs.add(checkMinLr(minLr), this.#groups.list);
   }
 
   /** The number of metrics so far. */
@@ -161,7 +165,7 @@ export class ReduceLROnPlateau {
 
   /** The learning rate of each group after the last step. */
   get lastLr(): number[] {
-    return [...this.#lastLr];
+    return this.#groups.lastLrs();
   }
 
   /**
@@ -197,8 +201,7 @@ export class ReduceLROnPlateau {
     const { _last_lr, best = worst(this.#options), ...counts } = given;
     checkCounts(given);
     checkBest(best, this.#options);
-    const done = (lrs: number[]) => this.#lastLr = lrs;
-    restoreGroups({ groups: this.#groups, done }, dict, { lrs: _last_lr });
+    restoreGroups({ groups: this.#groups }, dict, { lrs: _last_lr });
     this.#memory = {
       lastEpoch: counts.last_epoch,
       best,

@@ -16,14 +16,13 @@ interface Lists {
 interface Scheduler {
   readonly groups: Groups;
   /** The momentum of a group, if it is set too. */
-  momentumAt?(i: number): number | undefined;
-  /** Records the current learning rates of the groups. */
-  done(lrs: number[]): void;
+  momentumOf?(group: ScheduledGroup): number | undefined;
 }
 
-/** A group before a state was loaded. */
+/** A group before a state was loaded, and the learning rate that it got. */
 interface Before {
   readonly group: ScheduledGroup;
+  readonly set: number;
   readonly lr: number;
   readonly base: number;
   readonly initialLr: number | undefined;
@@ -39,34 +38,33 @@ interface Before {
  */
 export function restoreGroups(scheduler: Scheduler, dict: LRSchedulerStateDict, lists: Lists) {
   const { groups } = scheduler;
-  const before = remember(groups);
   const list = [...groups.list];
   const isEarly = !isLinked(dict, list);
   const places = placesOf(dict, list);
-  const lrs = places.map((place, i) => lists.lrs[place] ?? before[i].lr);
-  groups.set(list.map((_, i) => ({
-    lr: lrs[i],
-    momentum: scheduler.momentumAt?.(i),
-    base: lists.bases && (lists.bases[places[i]] ?? before[i].base),
+  const before = remember(groups, places.map((place) => lists.lrs[place]));
+  groups.set(before.map(({ group, set, base }, i) => ({
+    ...{ group, lr: set },
+    momentum: scheduler.momentumOf?.(group),
+    base: lists.bases && (lists.bases[places[i]] ?? base),
   })));
   settle(list, places, lists);
-  scheduler.done(lrs);
   if (!isEarly) return;
   const { revision } = groups;
   onLinked(dict, groups, () => {
     if (groups.revision !== revision) return true;
     if (!isLinked(dict, groups.list)) return false;
-    correct(scheduler, placesOf(dict, groups.list), lists, before, lrs);
+    correct(groups, placesOf(dict, groups.list), lists, before);
     return true;
   });
 }
 
-function remember(groups: Groups): Before[] {
-  const bases = groups.bases();
+/** @param lrs What groups get; undefined for those that keep what they have. */
+function remember(groups: Groups, lrs: readonly (number | undefined)[]): Before[] {
   return groups.list.map((group, i) => ({
     group,
+    set: lrs[i] ?? group.lr,
     lr: group.lr,
-    base: bases[i],
+    base: groups.baseOf(group),
     initialLr: settledInitialLr(group),
   }));
 }
@@ -87,21 +85,23 @@ function settle(
 
 /** The optimizer has loaded its state, so the groups that it has matched have their learning rates. */
 function correct(
-  { groups, done }: Scheduler,
+  groups: Groups,
   places: readonly number[],
   { bases }: Lists,
   before: readonly Before[],
-  set: readonly number[],
 ): void {
-  const current = groups.bases();
-  groups.set(groups.list.map(({ lr }, i) => {
-    const own = before.at(i);
-    const base = bases && (bases[places[i]] ?? own?.base ?? current[i]);
-    const isOurs = places[i] === -1 && lr === set[i];
-    return { lr: isOurs ? own?.lr ?? lr : lr, base };
+  const known = new Map(before.map((each) => [each.group, each]));
+  const list = [...groups.list];
+  groups.set(list.map((group, i) => {
+    const { lr } = group;
+    const own = known.get(group);
+    const base = bases && (bases[places[i]] ?? own?.base ?? groups.baseOf(group));
+    const isOurs = places[i] === -1 && lr === own?.set;
+    return { group, lr: isOurs ? own.lr : lr, base };
   }));
-  for (const [i, { group, initialLr }] of before.entries()) {
-    if (bases && places[i] === -1 && !isLoaded(group)) settleInitialLr(group, initialLr);
+  for (const [i, group] of list.entries()) {
+    const own = known.get(group);
+    if (own === undefined || !bases || places[i] !== -1 || isLoaded(group)) continue;
+    settleInitialLr(group, own.initialLr);
   }
-  done(groups.lrs());
 }

@@ -1,6 +1,6 @@
 /** What a schedule is, and how torch's recurrences become functions of the step. */
 
-import { checkNumber, NOT_NEGATIVE, WHOLE } from "../core/validate.ts";
+import { checkNumber, NOT_NEGATIVE, WHOLE, wrongType } from "../core/validate.ts";
 
 /**
  * A learning rate as a function of the step. Any function works whose result depends on
@@ -40,7 +40,12 @@ export interface Recurrence {
   /** The learning rate at `step`, 1 or later, from the one before. */
   next(lr: number, step: number, baseLr: number): number;
   /** The learning rate at its step 0 in a sequence. @default {first(baseLr, baseLr)} */
-  restart?(baseLr: number): number;
+  restart?(baseLr: number, lr: number): number;
+  /**
+   * Whether `restart` looks at the learning rate before, as in torch those do that have no closed form.
+   * @default {false}
+   */
+  readonly continues?: boolean;
   /**
    * The first step after `step` at which `next` may change this learning rate; Infinity if it stays.
    * A jump leaves out the steps in between.
@@ -56,7 +61,7 @@ export interface Recurrence {
 }
 
 const recurrences = new WeakMap<Schedule, Recurrence>();
-const initialLrs = new WeakMap<Schedule, number>();
+const initialLrs = new WeakMap<Schedule, InitialLr>();
 
 /** The schedule of a recurrence. It continues from the call before where it can. */
 export function fromRecurrence(recurrence: Recurrence): Schedule {
@@ -126,14 +131,40 @@ export function recurrenceOf(schedule: Schedule): Recurrence {
   };
 }
 
+/** The learning rate that a schedule starts from, whatever its groups start from. */
+interface InitialLr {
+  readonly lr: number;
+  /** Whether the `initialLr` of a group stays where it is settled already. */
+  readonly isDefault: boolean;
+}
+
 /** Records what a scheduler makes the `initialLr` of the groups that follow a schedule. */
-export function setInitialLrFor(schedule: Schedule, lr: number): void {
-  initialLrs.set(schedule, lr);
+export function setInitialLrFor(schedule: Schedule, initialLr: InitialLr): void {
+  initialLrs.set(schedule, initialLr);
 }
 
 /** What a scheduler makes the `initialLr` of the groups that follow a schedule, if it changes it. */
-export function initialLrFor(schedule: Schedule): number | undefined {
+export function initialLrFor(schedule: Schedule): InitialLr | undefined {
   return initialLrs.get(schedule);
+}
+
+/**
+ * Checks what an own function gives.
+ *
+ * @throws {TypeError} If it is not a number.
+ */
+export function checkResult(name: string, value: unknown): number {
+  if (typeof value === "number") return value;
+  throw wrongType(`use ${name}`, "its result must be a number", value);
+}
+
+/**
+ * Checks a function that a schedule calls.
+ *
+ * @throws {TypeError} If it is something else.
+ */
+export function checkFunction(name: string, value: unknown): void {
+  if (typeof value !== "function") throw wrongType(`set ${name}`, "it must be a function", value);
 }
 
 function checkPlace(step: unknown, baseLr: unknown): void {

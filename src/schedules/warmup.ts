@@ -22,7 +22,7 @@ export interface ConstantLROptions {
  * @category Schedules
  */
 export interface LinearLROptions {
-  /** What the learning rate is multiplied by at step 0, > 0 and <= 1. @default {1 / 3} */
+  /** What the learning rate is multiplied by at step 0, >= 0 and <= 1. @default {1 / 3} */
   startFactor?: number;
   /** What it is multiplied by from step `totalIters` on, >= 0 and <= 1. @default {1} */
   endFactor?: number;
@@ -64,6 +64,10 @@ export function constantLR(options: ConstantLROptions = {}): Schedule {
  *
  * Where torch's rounding ends a hair below zero, with `endFactor` 0, this is 0.
  *
+ * With `startFactor` 0, which torch refuses, no factor leads on from a learning rate of 0. Up to
+ * `totalIters` it is then torch's closed form,
+ * `baseLr * (startFactor + (endFactor - startFactor) * step / totalIters)`, whatever it was before.
+ *
  * @throws {TypeError} If an option is not a number or does not exist.
  * @throws {RangeError} If an option is out of its range.
  *
@@ -80,9 +84,10 @@ export function constantLR(options: ConstantLROptions = {}): Schedule {
 export function linearLR(options: LinearLROptions = {}): Schedule {
   checkOptions(options, ["startFactor", "endFactor", "totalIters"]);
   const { startFactor = 1 / 3, endFactor = 1, totalIters = 5 } = options;
-  checkNumber("startFactor", startFactor, POSITIVE_SHARE);
+  checkNumber("startFactor", startFactor, SHARE);
   checkNumber("endFactor", endFactor, SHARE);
   checkNumber("totalIters", totalIters, COUNT);
+  if (startFactor === 0) return fromZero(endFactor, totalIters);
   const slope = endFactor - startFactor;
   return fromRecurrence({
     first: (lr) => lr * startFactor,
@@ -91,5 +96,14 @@ export function linearLR(options: LinearLROptions = {}): Schedule {
       return Math.max(0, lr * (1 + slope / (totalIters * startFactor + (step - 1) * slope)));
     },
     nextChange: (step) => step < totalIters ? step + 1 : Infinity,
+  });
+}
+
+function fromZero(endFactor: number, totalIters: number): Schedule {
+  return fromRecurrence({
+    first: () => 0,
+    next: (lr, step, baseLr) => step > totalIters ? lr : baseLr * (endFactor * step / totalIters),
+    nextChange: (step) => step < totalIters ? step + 1 : Infinity,
+    lastReset: (step) => Math.min(step, totalIters),
   });
 }

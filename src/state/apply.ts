@@ -11,6 +11,7 @@ import { nameArray } from "../core/parameter.ts";
 import { cannot, checkBoolean, checkOptions, quote } from "../core/validate.ts";
 import { copyFromHost, hostDtypeOf } from "../memory/host_copy.ts";
 import { assertUnlocked } from "../memory/locks.ts";
+import { prepareCopies } from "../plan/loading.ts";
 import { checkStateDict } from "./dict.ts";
 import type { CheckedDict, CheckedGroup, StateDict } from "./dict.ts";
 import { baseLrsOf } from "./extras.ts";
@@ -97,7 +98,7 @@ export function applyStateDict(
   );
   const arrivals = readArrivals(owner, fitting, checked, isValued); // binds the data of all that fit
   const changes = [
-    owner.plan.stateArrays.prepareCopies(arrivals),
+    prepareCopies(owner.plan, arrivals),
     ...settings,
     () => Object.assign(owner.precision.random, checked.rounding),
   ];

@@ -46,6 +46,20 @@ export function pairGroups(
   return partners;
 }
 
+/** Pairs groups without parameters, in order: those of the optimizer with those of the dict. */
+export function pairEmpty(
+  sizesHere: readonly number[],
+  sizesThere: readonly number[],
+): [number, number][] {
+  const there = emptyOf(sizesThere);
+  return emptyOf(sizesHere).slice(0, there.length).map((i, k) => [i, there[k]]);
+}
+
+/** The numbers of the groups without parameters. */
+export function emptyOf(sizes: readonly number[]): number[] {
+  return sizes.flatMap((size, i) => size === 0 ? [i] : []);
+}
+
 /** What is left of each pair of groups, and of each group without a counterpart. */
 export function rowsOf<Here extends Member, There extends Member>(
   left: { readonly here: readonly Here[]; readonly there: readonly There[] },

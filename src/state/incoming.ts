@@ -1,7 +1,7 @@
 /** What a parameter gets from a state dict, in the form in which its optimizer keeps it. */
 
 import type { Tensor } from "../core/dtype.ts";
-import { isBFloat16Array } from "../core/bfloat16.ts";
+import { isBFloat16Array } from "../core/bfloat16_class.ts";
 import type { BFloat16Array } from "../core/bfloat16.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { lengthOf } from "../core/intrinsics.ts";

@@ -9,7 +9,7 @@
 import type { ParamGroup } from "../core/hyperparameters.ts";
 import type { Parameter } from "../core/parameter.ts";
 import type { Tensor } from "../core/dtype.ts";
-import { pairGroups, rowsOf } from "./group_pairs.ts";
+import { emptyOf, pairEmpty, pairGroups, rowsOf } from "./group_pairs.ts";
 import type { Member, Row } from "./group_pairs.ts";
 import { labelsFor } from "./labels.ts";
 import type { Label } from "./labels.ts";
@@ -84,15 +84,15 @@ export function match(
   };
   const byName = matchByName(sides);
   const { problems, ...left } = findLeft(sides, byName);
-  const partners = pairGroups(byName, left);
   const [sizesHere, sizesThere] = [groups, saved].map((all) =>
     all.map(({ params }) => params.length)
   );
+  const partners = new Map([...pairGroups(byName, left), ...pairEmpty(sizesHere, sizesThere)]);
   const isPlain = byName.size + problems.length === 0;
   const sizes = isPlain ? compareSizes(sizesHere, sizesThere) : null;
   const found = new Map(byName);
   for (const row of rowsOf(left, partners)) problems.push(...matchRow(row, found, sizes));
-  for (const [j, size] of sizesThere.entries()) if (size === 0) problems.push(emptyGroup(j, sizes));
+  problems.push(...findEmpty(partners, sizesHere, sizesThere, sizes));
   problems.push(...findRegrouped(byName, partners));
   const equal = findEqual(found, partners, sizesHere, sizesThere);
   return {
@@ -201,8 +201,24 @@ function findEqual(
     if (partners.get(group) === there.group) shared.set(group, (shared.get(group) ?? 0) + 1);
   }
   return [...partners].filter(([i, j]) =>
-    shared.get(i) === sizesHere[i] && shared.get(i) === sizesThere[j]
+    (shared.get(i) ?? 0) === sizesHere[i] && sizesHere[i] === sizesThere[j]
   );
+}
+
+/** The groups without parameters that have no counterpart. */
+function findEmpty(
+  partners: ReadonlyMap<number, number>,
+  sizesHere: readonly number[],
+  sizesThere: readonly number[],
+  sizes: string | null,
+): Problem[] {
+  const taken = new Set(partners.values());
+  const here = emptyOf(sizesHere).filter((i) => !partners.has(i));
+  const there = emptyOf(sizesThere).filter((j) => !taken.has(j));
+  return [
+    ...here.map((i) => emptyGroup("missing", i, sizes)),
+    ...there.map((j) => emptyGroup("unexpected", j, sizes)),
+  ];
 }
 
 function findRegrouped(

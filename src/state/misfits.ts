@@ -24,10 +24,15 @@ export function strayName(kind: "missing" | "unexpected", { label, isDoubled }: 
   return { kind, name: label, line: `${quote(label)} ${where}` };
 }
 
-/** A group of the dict without parameters. */
-export function emptyGroup(number: number, sizes: string | null): Problem {
-  const line = sizes ?? `group ${number} there has no parameters, and no counterpart here`;
-  return { kind: "unexpected", name: `group ${number}`, line };
+/** A group of one side without parameters, which no group of the other side is like. */
+export function emptyGroup(
+  kind: "missing" | "unexpected",
+  number: number,
+  sizes: string | null,
+): Problem {
+  const [own, other] = kind === "missing" ? ["here", "there"] : ["there", "here"];
+  const line = `group ${number} ${own} has no parameters, and no counterpart ${other}`;
+  return { kind, name: `group ${number}`, line: sizes ?? line };
 }
 
 /** A parameter whose group in the dict is not the counterpart of its group in the optimizer. */

@@ -5,10 +5,16 @@ import type { StateDictOptions } from "./take.ts";
 
 /** The state of an optimizer as it is now. */
 export interface StateSource {
-  /** A state dict that shares the optimizer's arrays, and has copies of tensors on devices. */
-  dict(options?: StateDictOptions): Promise<StateDict>;
+  /**
+   * A state dict that shares the optimizer's arrays, and has copies of tensors on devices.
+   *
+   * @param hasState Whether it has the state of parameters. @default {true}
+   */
+  dict(options?: StateDictOptions, hasState?: boolean): Promise<StateDict>;
   /** A number that is another one after every change that the optimizer makes. */
   revision(): number;
+  /** How many steps have begun, also those that were skipped. */
+  steps(): number;
 }
 
 const lives = new WeakMap<object, StateSource>();

@@ -1,5 +1,6 @@
 /** The arrays of state dicts: those that parameters have, and those whose elements are codes. */
 
+import { BFloat16Array } from "../core/bfloat16.ts";
 import { dtypeOf, findStoredDtype, isHostArray } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { copyOf, tagOf } from "../core/intrinsics.ts";
@@ -86,8 +87,12 @@ export function findStored(array: unknown): StoredType | undefined {
   return findCodeType(array) ?? (isHostArray(array) ? dtypeOf(array, "") : undefined);
 }
 
+let bfloat16: StoredType | undefined;
+
 /** The type of a name in a safetensors file; undefined if no array here can hold it. */
 export function findStoredType(name: string): StoredType | undefined {
+  // A file can be the first to bring bfloat16 into a program, which has to have the class then.
+  if (name === "BF16") return bfloat16 ??= dtypeOf(new BFloat16Array(0), "");
   return findStoredDtype(name) ??
     Object.values(CODES).find(({ safetensors }) => safetensors === name);
 }

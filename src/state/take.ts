@@ -54,6 +54,8 @@ export interface StateDictOptions {
 
 /** How arrays come into a dict: shared, or as copies. */
 interface Taker {
+  /** False for a dict that has no state of its parameters. */
+  readonly takesState?: boolean;
   readonly tensor: (tensor: Tensor) => HostArray;
   readonly codes: <A extends CodeArray>(codes: A) => A;
 }
@@ -74,7 +76,7 @@ async function readState(
   checkStateDictOptions(options);
   const copies = new HostCopies();
   const dict = takeState(owner, options, {
-    codes: take.codes,
+    ...take,
     tensor: (tensor) =>
       deviceOf(tensor) === undefined ? take.tensor(tensor) : copies.copy(tensor as DeviceTensor),
   });
@@ -92,8 +94,10 @@ export function shareState(
   owner: Owner,
   options: StateDictOptions = {},
   findUnwritten: () => Promise<readonly number[]>,
+  takesState = true,
 ): Promise<StateDict> {
-  const take: Taker = { tensor: (tensor) => tensor as HostArray, codes: (codes) => codes };
+  const tensor: Taker["tensor"] = (tensor) => tensor as HostArray;
+  const take: Taker = { takesState, tensor, codes: (codes) => codes };
   return readState(owner, options, take, findUnwritten);
 }
 
@@ -138,7 +142,8 @@ function takeState(owner: Owner, options: StateDictOptions, take: Taker): StateD
   for (const group of groups) {
     const first = row;
     for (const parameter of group.params) {
-      const entry = takeEntry({ owner, parameter, row, take });
+      const isTaken = take.takesState !== false;
+      const entry = isTaken ? takeEntry({ owner, parameter, row, take }) : null;
       if (entry !== null) dict.state[row] = entry;
       if (dict.parameters !== undefined) {
         const data = take.tensor(dataOf(parameter, row));
@@ -289,7 +294,7 @@ function shapeOf({ shape }: Parameter<Tensor>): readonly number[] | undefined {
   return shape === undefined || shape.length === 1 ? undefined : shape;
 }
 
-function groupDict(
+export function groupDict(
   group: ParamGroup<Tensor>,
   first: number,
   names: readonly (string | undefined)[],

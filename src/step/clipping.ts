@@ -41,7 +41,7 @@ export function clipCoefficient(maxNorm: number, norm: number): number {
 }
 
 /**
- * Decides from the norms of `Backend.norm` whether to skip the step, and how to clip.
+ * Decides from the norms of `Norms.norm` whether to skip the step, and how to clip.
  *
  * @param sums For each group what its norm is made of, and 1 if something is not finite.
  */

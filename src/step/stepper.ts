@@ -2,12 +2,15 @@
 
 import type { Backend } from "../backends/backend.ts";
 import { memoryOf, queueDecided, stepRows, stepRowsAsync } from "../backends/dispatch.ts";
+import { normsOf } from "../backends/norms.ts";
 import type { Device } from "../core/dtype.ts";
 import type { Precision } from "../core/rounding.ts";
 import { cannot } from "../core/validate.ts";
 import type { RecordedStep, Recorder } from "../differentiable/recorder.ts";
 import { lockMemory } from "../memory/locks.ts";
+import { addGradients } from "../plan/addends.ts";
 import { memoryIn } from "../plan/aliasing.ts";
+import { NOTHING_ADDED } from "../plan/layout.ts";
 import type { CallRow, Gradients } from "../plan/layout.ts";
 import { Plan } from "../plan/plan.ts";
 import { forEachRowRange } from "../plan/row_ranges.ts";
@@ -51,6 +54,8 @@ export class Stepper {
   readonly plan: Plan;
   /** A counter that changes with every step and every change of state. */
   revision = 0;
+  /** How many steps have begun. */
+  steps = 0;
   /** What the last step did; null before the first one, and if only a device knows. */
   lastStep: StepReport | null = null;
   #activity: keyof typeof BUSY | null = null;
@@ -103,13 +108,13 @@ export class Stepper {
       report = this.#run(request);
     } catch (error) {
       this.plan.commitRows(this.#stepped);
-      this.plan.addends.clear();
+      this.plan.addends = NOTHING_ADDED;
       pending?.restore?.();
       throw error;
     }
     this.#finish(report, pending);
     if (request.zeroGrad) zeroRest(this.plan, report);
-    this.plan.addends.clear();
+    this.plan.addends = NOTHING_ADDED;
   }
 
   /** Queues a step on the device that decides about it. */
@@ -144,7 +149,7 @@ export class Stepper {
       return report;
     } finally {
       unlock();
-      this.plan.addends.clear();
+      this.plan.addends = NOTHING_ADDED;
       this.#activity = null;
     }
   }
@@ -155,11 +160,11 @@ export class Stepper {
     this.#stepped = 0;
     this.#activity = "reading";
     try {
-      plan.addends.clear(); // an error may have left those of an earlier step
+      plan.addends = NOTHING_ADDED; // an error may have left those of an earlier step
       plan.refresh();
       const device = checkRequest(plan, request);
-      const { addGradients, reads, zeroGrad } = request;
-      if (addGradients.length > 0) plan.addGradients(addGradients, zeroGrad);
+      const { addGradients: lists, reads, zeroGrad } = request;
+      if (lists.length > 0) addGradients(plan, lists, zeroGrad);
       if (reads !== null && plan.sparse.steps.length > 0) {
         (this.#sums ??= new SparseSums()).put(plan);
       }
@@ -167,6 +172,7 @@ export class Stepper {
       if (record !== null) plan.checkAttached(); // names of parameters may have getters
       const restore = request.zeroGrad ? zeroSparse(plan) : null;
       this.revision++;
+      this.steps++;
       if (record === null && restore === null && device === null) return null;
       return { record, restore, device };
     } finally {
@@ -181,14 +187,15 @@ export class Stepper {
     const sparse = this.#sumsFor(request);
     if (isMeasured(request)) {
       const sums = sumsOf(plan);
-      this.#backend.norm(plan, request, sums);
-      if (sparse !== null) this.#backend.norm(sparse, request, sums);
+      const { norm } = normsOf(this.#backend);
+      norm(plan, request, sums);
+      if (sparse !== null) norm(sparse, request, sums);
       report = decide(sums, request);
     }
     if (report.skipped) return report;
     this.#call = request === NEUTRAL_REQUEST && !plan.isRandom ? null : plan.callRow;
     if (this.#call !== null) plan.writeCall(request, report.clipCoefficients);
-    if (sparse !== null) this.#backend.prepare(sparse, request);
+    if (sparse !== null) normsOf(this.#backend).prepare(sparse, request);
     plan.begin();
     this.#request = request === NEUTRAL_REQUEST ? null : request;
     forEachRowRange(plan, this.#stepRange);
@@ -213,14 +220,15 @@ export class Stepper {
     const sparse = this.#sumsFor(request);
     if (isMeasured(request)) {
       const sums = sumsOf(plan);
-      await this.#backend.normAsync(plan, request, sums, arrays.checkAttached);
-      if (sparse !== null) this.#backend.norm(sparse, request, sums);
+      const { norm, normAsync } = normsOf(this.#backend);
+      await normAsync(plan, request, sums, arrays.checkAttached);
+      if (sparse !== null) norm(sparse, request, sums);
       report = decide(sums, request);
       if (report.skipped) return { report, finished: NOTHING_QUEUED };
       arrays.checkAll();
     }
     plan.writeCall(request, report.clipCoefficients);
-    if (sparse !== null) this.#backend.prepare(sparse, request);
+    if (sparse !== null) normsOf(this.#backend).prepare(sparse, request);
     plan.begin();
     const asked = request === NEUTRAL_REQUEST ? null : request;
     return { report, ...await stepRowsAsync(this.#backend, plan, 0, plan.table.count, asked) };
@@ -278,7 +286,7 @@ export class Stepper {
   }
 }
 
-/** The array that receives the sums of `Backend.norm`. */
+/** The array that receives the sums of `Norms.norm`. */
 function sumsOf({ groups }: Plan): Float64Array<ArrayBuffer> {
   return new Float64Array(2 * groups.length);
 }

@@ -46,7 +46,8 @@ export function fromConfig(
 
 function fromJson(value: OptimizerConfig[string]): unknown {
   if (value === INFINITY) return Infinity;
-  return typeof value === "object" && value !== null ? fromConfig(value) : value;
+  // A program may have added lists, such as variables, and objects that have a class.
+  return isPlainObject(value) ? fromConfig(value as OptimizerConfig) : value;
 }
 
 /** The hyperparameters of a group, without its parameters. */

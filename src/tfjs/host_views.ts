@@ -10,6 +10,8 @@ export interface Viewer {
   readonly backend: string;
   /** The values of a tensor, in its own memory. */
   view(tensor: TfTensor): Float32Array;
+  /** Whether values can be in an array that the user has made a tensor of. */
+  readonly hasForeign: boolean;
   /** Whether the backend has the values in a form that can be viewed. */
   isShown(tensor: TfTensor): boolean;
   /** Tells the backend that it wrote into the memory of a tensor. */
@@ -36,7 +38,7 @@ export class HostViews implements Memory {
 
   open(bounds: readonly Bound[]): void {
     this.#usable = bounds.filter((bound) => !this.#leave(bound));
-    for (const { variable } of this.#usable) this.#separate(variable);
+    for (const bound of this.#usable) this.#separate(bound);
     this.#variables = new Set(this.#usable.map(({ variable }) => variable.dataId));
     this.#viewVariables();
   }
@@ -86,11 +88,16 @@ export class HostViews implements Memory {
     } while (this.#usable.some(isDetached));
   }
 
-  /** Gives a variable a memory of its own, if it has none or a clone would see what is written. */
-  #separate(variable: Bound["variable"]): void {
+  /**
+   * Gives a variable a memory of its own, if it has none, or if a clone or an array of the user's would
+   * see what is written.
+   */
+  #separate({ variable, dataId }: Bound): void {
     const backend = this.#tf.backend() as TfBackend;
     if (backend.refCount(variable.dataId) === 0) this.#viewer.view(variable); // it is moved here
-    if (backend.refCount(variable.dataId) <= 1 && this.#viewer.isShown(variable)) return;
+    const isKnown = dataId === variable.dataId || !this.#viewer.hasForeign;
+    const isAlone = backend.refCount(variable.dataId) <= 1;
+    if (isKnown && isAlone && this.#viewer.isShown(variable)) return;
     const values = valuesOf(variable).slice();
     replace(variable, this.#tf.tensor(values, variable.shape, "float32"));
   }

@@ -2,22 +2,23 @@
 
 import { checkHyperparameter } from "../core/hyperparameters.ts";
 import type { SGDOptions } from "../core/hyperparameters.ts";
+import { printContents } from "../core/printing.ts";
 import { cannot, checkObject, checkWord, refusal } from "../core/validate.ts";
 import { SGD } from "../optimizer/sgd.ts";
-import type { StateDict } from "../state/dict.ts";
 import type { StepOptions } from "../step/options.ts";
 import type { NamedTfTensor, Tf, TfGradients, TfTensor, TfVariable } from "./api.ts";
 import { readGradients, readVariables } from "./bounds.ts";
 import type { MemoryName } from "./choose.ts";
 import { fromConfig, hyperparametersOf, toConfig } from "./config.ts";
 import type { OptimizerConfig } from "./config.ts";
+import { SavedState } from "./saved_state.ts";
 import { VariableStepper } from "./stepper.ts";
 import type {
   DescentOptimizerConstructor,
   DescentOptimizerInstance as Contract,
   DescentOptimizerOptions,
 } from "./types.ts";
-import { loadState, packState, readWeights, WEIGHTS } from "./weights.ts";
+import { packState, readWeights, WEIGHTS } from "./weights.ts";
 
 const CLASS_NAME = "DescentOptimizer";
 
@@ -48,10 +49,12 @@ export const DescentOptimizer: DescentOptimizerConstructor = class DescentOptimi
   /** Null until the variables are known. */
   #stepper: VariableStepper | null = null;
   /** State that waits for the variables. */
-  #saved: StateDict | null = null;
+  #saved: SavedState | null = null;
   /** The tensors that `getWeights` has made. */
   #lent: TfTensor[] = [];
   #isDisposed = false;
+  /** Whether tfjs has made this with a model that it loaded. */
+  #isLoaded = false;
 
   constructor(tf: Tf, options: DescentOptimizerOptions) {
     checkTf(tf);
@@ -64,13 +67,22 @@ export const DescentOptimizer: DescentOptimizerConstructor = class DescentOptimi
     this.#options = rest;
     this.stepOptions = stepOptions;
     if (variables !== undefined) this.#start(readVariables(variables));
+    printContents(this, CLASS_NAME, () => ({
+      iterations: this.#iterations,
+      memory: this.#memory,
+      ...(this.#stepper === null ? this.#options : this.#stepper.sgd.toJSON()),
+    }));
   }
 
   static register(tf: Tf): void {
     checkTf(tf);
     tf.serialization.registerClass({
       className: CLASS_NAME,
-      fromConfig: (_class: unknown, config: object) => DescentOptimizer.fromConfig(tf, config),
+      fromConfig: (_class: unknown, config: object) => {
+        const optimizer = DescentOptimizer.fromConfig(tf, config);
+        optimizer.#isLoaded = true;
+        return optimizer;
+      },
     });
   }
 
@@ -84,7 +96,7 @@ export const DescentOptimizer: DescentOptimizerConstructor = class DescentOptimi
 
   get sgd(): SGD | null {
     if (this.#stepper === null) return null;
-    this.#stepper.refresh();
+    this.#stepper.read();
     // Whether data are arrays or tensors of a device depends on the backend; users see arrays.
     return this.#stepper.sgd as unknown as SGD;
   }
@@ -121,15 +133,21 @@ export const DescentOptimizer: DescentOptimizerConstructor = class DescentOptimi
     const pairs = readGradients(this.#tf, gradients);
     if (pairs.length > 0) {
       const stepper = this.#stepper ?? this.#start(pairs.map(([variable]) => variable));
-      stepper.step(pairs, this.stepOptions);
+      stepper.step(pairs, readStepOptions(this.stepOptions));
     }
     this.#iterations++;
+  }
+
+  assignVariables(): void {
+    this.#checkUsable("assign the variables");
+    this.#stepper?.assign();
   }
 
   setLearningRate(learningRate: number): void {
     checkHyperparameter("lr", learningRate);
     this.#options.lr = learningRate;
-    for (const group of this.#stepper?.sgd.paramGroups ?? []) group.lr = learningRate;
+    this.#stepper?.setLearningRate(learningRate);
+    this.#saved?.setLearningRate(learningRate);
   }
 
   async saveIterations(): Promise<NamedTfTensor> {
@@ -140,8 +158,8 @@ export const DescentOptimizer: DescentOptimizerConstructor = class DescentOptimi
   async getWeights(): Promise<NamedTfTensor[]> {
     this.#checkUsable("get the weights");
     const weights = [await this.saveIterations()];
-    const dict = this.#stepper === null ? this.#saved : await this.#stepper.sgd.stateDictAsync();
-    if (dict !== null) {
+    const dict = this.#stepper === null ? this.#saved?.dict : await this.#stepper.takeState();
+    if (dict !== undefined) {
       const packed = packState(dict);
       const tensor = this.#tf.tensor(packed, [packed.length], "int32");
       weights.push({ name: WEIGHTS.state, tensor });
@@ -153,8 +171,9 @@ export const DescentOptimizer: DescentOptimizerConstructor = class DescentOptimi
   async setWeights(weights: readonly NamedTfTensor[]): Promise<void> {
     this.#checkUsable("set the weights");
     const { iterations, state } = await readWeights(weights);
-    if (this.#stepper === null) this.#saved = state;
-    else loadState(this.#stepper.sgd, state);
+    const saved = state === null ? null : new SavedState(state, this.#isLoaded);
+    if (this.#stepper === null) this.#saved = saved;
+    else this.#stepper.loadState(saved);
     this.#iterations = iterations;
   }
 
@@ -210,19 +229,25 @@ function checkTf(tf: unknown): asserts tf is Tf {
 function tryOptions(options: SGDOptions, stepOptions: StepOptions | undefined): void {
   const sgd = new SGD([{ data: new Float32Array(1), grad: null }], options);
   if (stepOptions === undefined) return;
-  checkObject("set stepOptions", stepOptions, "it");
-  if (stepOptions.zeroGrad === true) {
-    const reason = "tfjs computes new gradients for every step";
-    throw new TypeError(refusal("set zeroGrad in stepOptions", reason, true));
-  }
+  readStepOptions(stepOptions);
   // An option that is an object may be about the variables, so that the first step has to check it.
   const simple = Object.entries(stepOptions).filter(([, value]) => typeof value !== "object");
   sgd.step(Object.fromEntries(simple));
 }
 
+/** The options of a step, which must not write to gradients: they are memory of tfjs. */
+function readStepOptions(options: StepOptions | undefined): StepOptions | undefined {
+  if (options === undefined) return undefined;
+  checkObject("set stepOptions", options, "it");
+  if (options.zeroGrad !== true) return options;
+  const reason = "tfjs computes new gradients for every step";
+  throw new TypeError(refusal("set zeroGrad in stepOptions", reason, true));
+}
+
 /**
- * The type of an optimizer, without that of the optimizers of tfjs.
+ * The type of an optimizer. `DescentOptimizer<tf.Optimizer>` is also one of tfjs's own types, which
+ * `model.compile` asks for.
  *
  * @category TensorFlow.js
  */
-export type DescentOptimizer = Contract;
+export type DescentOptimizer<Base = unknown> = Base & Contract;

@@ -71,6 +71,14 @@ export interface DescentOptimizerInstance {
    */
   applyGradients(gradients: TfGradients): void;
   /**
+   * Assigns the data of the parameters of `sgd` to the variables, for code that has read `sgd` and written
+   * into them. Steps and `sgd.loadStateDict` do so by themselves. A variable that something else has been
+   * assigned to since then keeps that.
+   *
+   * @throws {Error} If the optimizer has been disposed, or tfjs uses another backend.
+   */
+  assignVariables(): void;
+  /**
    * Sets the learning rate of all groups.
    *
    * @throws {TypeError} If it is not a number.
@@ -83,9 +91,10 @@ export interface DescentOptimizerInstance {
    */
   getWeights(): Promise<NamedTfTensor[]>;
   /**
-   * Resumes from what `getWeights` returned. State belongs to variables by their names, apart from a
-   * number at the end, or else by their order. If they are not known yet, it waits for the first
-   * gradients.
+   * Resumes from what `getWeights` returned. State belongs to variables by their names, apart from
+   * numbers at the end; where names do not match it goes by order, but not in an optimizer that was loaded
+   * with a model. It waits for variables that have no gradients yet, which are then in groups like those
+   * in which they were saved.
    *
    * @throws {TypeError} If the weights are not those of a `DescentOptimizer`.
    * @throws {RangeError} If they are those of other variables.

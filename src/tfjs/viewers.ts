@@ -29,6 +29,7 @@ interface WasmBackend {
 function viewCpu(): Viewer {
   return {
     backend: "cpu",
+    hasForeign: true,
     view: valuesOf,
     isShown: (tensor) => valuesOf(tensor) === valuesOf(tensor), // else it is converted
     refresh: () => {},
@@ -44,6 +45,7 @@ function viewWasm(tf: Tf): Viewer {
   const backend = tf.backend() as WasmBackend;
   return {
     backend: "wasm",
+    hasForeign: false,
     view: (tensor) => backend.typedArrayFromHeap(tensor),
     isShown: () => true,
     refresh: (tensor) => {

@@ -1,10 +1,8 @@
 /** The state of an optimizer as weights, which tfjs saves with a model. */
 
 import { decodeStateDict, encodeStateDict } from "../checkpoint/encoding.ts";
-import type { Tensor } from "../core/dtype.ts";
 import { checkArray, describe, refusal } from "../core/validate.ts";
-import type { SGD } from "../optimizer/sgd.ts";
-import type { ParamGroupStateDict, StateDict } from "../state/dict.ts";
+import type { StateDict } from "../state/dict.ts";
 import type { NamedTfTensor } from "./api.ts";
 
 /** The names of the weights: the number of steps, as tfjs's own optimizers have it, and the state. */
@@ -55,65 +53,4 @@ function weightsError(weights: readonly NamedTfTensor[]): TypeError {
   const names = weights.slice(0, 3).map(({ name }) => describe(name)).join(", ");
   const reason = "they must be those of a DescentOptimizer";
   return new TypeError(refusal("set the weights", reason, `[${names}]`, "names"));
-}
-
-/**
- * Loads state into an optimizer. Hyperparameters stay those of the optimizer.
- *
- * @param saved The state; null is that of an optimizer that has not stepped.
- * @throws {RangeError} If the state is that of other parameters.
- */
-export function loadState(sgd: SGD<Tensor>, saved: StateDict | null): void {
-  const groups = describeGroups(sgd);
-  if (saved === null) {
-    sgd.loadStateDict({ state: {}, param_groups: groups });
-    return;
-  }
-  const [own, others] = [groups, saved.param_groups].map(namesOf);
-  if (own.length !== others.length) {
-    const reason = `it must be of ${own.length} variables, like the optimizer`;
-    throw new RangeError(refusal("load the state", reason, others.length, "number"));
-  }
-  const places = matchNames(own, others);
-  const state = Object.fromEntries(
-    places.map((place, i) => [i, saved.state[place]]).filter(([, value]) => value !== undefined),
-  );
-  const isAlike = groups.length === saved.param_groups.length;
-  const param_groups = groups.map((group, i) => {
-    const { initial_lr } = isAlike ? saved.param_groups[i] : group;
-    return initial_lr === undefined ? group : { ...group, initial_lr };
-  });
-  sgd.loadStateDict({ ...saved, state, param_groups });
-}
-
-function namesOf(groups: readonly ParamGroupStateDict[]): string[] {
-  return groups.flatMap(({ params, param_names }) => params.map((_, i) => param_names?.[i] ?? ""));
-}
-
-/**
- * Finds saved variables: by their names; else by their names without the numbers that tfjs appends when
- * it loads a model beside others; else by their order.
- *
- * @returns For each variable its index among those that were saved.
- */
-function matchNames(own: readonly string[], saved: readonly string[]): number[] {
-  for (const suffix of [/$/, /_\d+$/]) {
-    const [keys, savedKeys] = [own, saved].map((list) => list.map((it) => it.replace(suffix, "")));
-    const places = new Map(savedKeys.map((key, i) => [key, i]));
-    const found = keys.map((key) => places.get(key));
-    if (new Set(found).size === own.length && !found.includes(undefined)) return found as number[];
-  }
-  return own.map((_, i) => i);
-}
-
-/** The groups of an optimizer as a state dict has them. */
-function describeGroups({ paramGroups }: SGD<Tensor>): ParamGroupStateDict[] {
-  let next = 0;
-  return paramGroups.map(({ params, weightDecay, momentumBits, ...rest }) => ({
-    ...rest,
-    weight_decay: weightDecay,
-    ...(momentumBits === 8 ? { momentum_bits: 8 } : {}),
-    params: params.map(() => next++),
-    param_names: params.map(({ name }) => name ?? null),
-  }));
 }

@@ -5,6 +5,7 @@ import type { DeviceTensor, ElementType } from "../core/dtype.ts";
 import { arrayDtype } from "../core/gpu_dtype.ts";
 import type { GpuArrays, GpuDtype } from "../core/gpu_dtype.ts";
 import { bufferOf, byteLengthOf, byteOffsetOf, lengthOf } from "../core/intrinsics.ts";
+import { printContents } from "../core/printing.ts";
 import { cannot, refusal, wrongType } from "../core/validate.ts";
 import { USAGE } from "./api.ts";
 import type { Buffer, WebGpuBuffer } from "./api.ts";
@@ -62,6 +63,11 @@ export class WebGpuTensor<
 
   static {
     createTensor = (parts) => new WebGpuTensor(parts);
+    printContents(WebGpuTensor.prototype, "WebGpuTensor", (tensor) => {
+      const { dtype, offset } = tensor;
+      const disposed = tensor.#isDisposed ? { disposed: true } : {};
+      return { dtype, length: tensor.#parts.length, offset, ...disposed };
+    });
     Object.freeze(WebGpuTensor.prototype); // nothing can fake another length
     const open = (tensor: DeviceTensor) => {
       const own = tensor as unknown as WebGpuTensor<GpuDtype>;

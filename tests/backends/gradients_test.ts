@@ -3,7 +3,7 @@
 import { assertEquals } from "@std/assert";
 import { BFloat16Array, clipGradNorm, SGD } from "@descent/sgd";
 import type { BackendName, HostArray, Parameter } from "@descent/sgd";
-import { loopsOf } from "../../src/backends/js/loops/loops.ts";
+import { gradientLoopsOf } from "../../src/backends/js/loops/gradient_loops.ts";
 import { computeTypeOf } from "../../src/backends/js/preparation.ts";
 import { load } from "../../src/core/convert.ts";
 import { dtypeOf, isSixteenBit } from "../../src/core/dtype.ts";
@@ -36,7 +36,7 @@ function normOf(grad: HostArray, normType = 2): number {
   const wide = computeTypeOf(dtype).zeros(grad.length);
   if (isSixteenBit(dtype)) load(grad, wide as Float32Array);
   else wide.set(grad);
-  const { findLargest, sumMagnitudes, sumSquares } = loopsOf(computeTypeOf(dtype));
+  const { findLargest, sumMagnitudes, sumSquares } = gradientLoopsOf(computeTypeOf(dtype));
   const measure = normType === 2 ? sumSquares : normType === 1 ? sumMagnitudes : findLargest;
   let all = 0;
   for (let from = 0; from < wide.length; from += 4096) {

@@ -146,8 +146,8 @@ testOnBackends(
   (backend) => {
     for (const length of [33, 64]) {
       const w = {
-        data: new BFloat16Array(length).fill(0x0d80),
-        grad: new BFloat16Array(length).fill(0xbfa0),
+        data: new BFloat16Array(new Uint16Array(length).fill(0x0d80)),
+        grad: new BFloat16Array(new Uint16Array(length).fill(0xbfa0)),
       };
       const optimizer = new SGD([w], { lr: 0.01, masterWeights: "split", backend });
       optimizer.step();

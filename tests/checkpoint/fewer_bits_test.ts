@@ -32,7 +32,9 @@ function start(options: Partial<SGDOptions>) {
     ...options,
   });
   const scaler = new GradScaler({ initScale: 1024, growthInterval: 3 });
-  const scheduler = new LRScheduler(optimizer, stepLR({ stepSize: 2, gamma: 0.5 }));
+  const scheduler = new LRScheduler(optimizer, stepLR({ stepSize: 2, gamma: 0.5 }), {
+    warn: false,
+  });
   return { params, optimizer, scaler, scheduler };
 }
 

@@ -58,7 +58,9 @@ Deno.test({
     const path = await Deno.makeTempFile();
     const w = { data: Float32Array.of(1), grad: Float32Array.of(1), name: "w" };
     const optimizer = new SGD([w], { lr: 0.3, momentum: 0.9, backend: "js" });
-    const scheduler = new LRScheduler(optimizer, stepLR({ stepSize: 2, gamma: 0.7 }));
+    const scheduler = new LRScheduler(optimizer, stepLR({ stepSize: 2, gamma: 0.7 }), {
+      warn: false,
+    });
     const train = (steps: number) => {
       for (let i = 0; i < steps; i++) (optimizer.step(), scheduler.step());
     };
@@ -72,7 +74,7 @@ Deno.test({
 
     const dict = await loadState(path);
     optimizer.loadStateDict(dict, { parameters: true });
-    const other = new LRScheduler(optimizer, stepLR({ stepSize: 2, gamma: 0.7 }));
+    const other = new LRScheduler(optimizer, stepLR({ stepSize: 2, gamma: 0.7 }), { warn: false });
     other.loadStateDict(dict.lr_scheduler!);
     assertEquals(other.stateDict(), scheduler.stateDict());
     await Deno.remove(path);
@@ -235,6 +237,7 @@ Deno.test({
     const line = new LRScheduler(
       optimizer,
       linearLR({ startFactor: 0.9, endFactor: 0, totalIters: 7 }),
+      { warn: false },
     );
     optimizer.loadStateDict(dicts[1]);
     line.loadStateDict(dicts[1].lr_scheduler!);

@@ -12,6 +12,10 @@ const EXAMPLES: Readonly<Record<string, { args: readonly string[]; learned: RegE
   "mlp.ts": { args: [], learned: /^sin\(pi \/ 2\) is about (1\.0[0-2]|0\.9[89])$/m },
   "embedding.ts": { args: [], learned: /^step 6000 {2}error 0\.0[0-4]\d$/m },
   "bfloat16.ts": { args: [], learned: /^accuracy (100\.0|9[6-9]\.\d) %, scale 524288$/m },
+  "finetune.ts": {
+    args: ["pretrained.safetensors", "eights.csv"],
+    learned: /^accuracy (100\.0|9[89]\.\d) % of 357 rows$/m,
+  },
 };
 
 Deno.test("every small example is tested", async () => {
@@ -26,7 +30,9 @@ for (const name of Object.keys(EXAMPLES)) {
     assertMatch(text, RegExp(`^/\\*\\*\n(?: \\*.*\n)+ \\* {5}deno run .*${name}`));
     const imports = Array.from(text.matchAll(/from "(.*?)"/g), ([, specifier]) => specifier);
     assert(imports.length > 0);
-    for (const one of imports) assertMatch(one, /^jsr:@descent\/sgd@\^0\.1\.0(\/schedules)?$/);
+    for (const one of imports) {
+      assertMatch(one, /^jsr:@descent\/sgd@\^0\.1\.0(\/(schedules|safetensors))?$/);
+    }
     const [before, copied, after] = text.split(/^\/\/ (?:Copy from|To) here -+\n/m);
     assert(
       before.length > 0 && copied.includes("optimizer.step") || copied.includes("scaler.step"),
@@ -41,7 +47,9 @@ Deno.test("each small example learns, with the package from JSR and the permissi
   await using jsr = serveJsr([await stage(home.path, [none, none])]);
   const folder = join(home.path, "project");
   await Deno.mkdir(folder);
-  await Deno.copyFile(join(FOLDER, "data/eights.csv"), join(folder, "eights.csv"));
+  for (const data of ["eights.csv", "pretrained.safetensors"]) {
+    await Deno.copyFile(join(FOLDER, "data", data), join(folder, data));
+  }
   const env = {
     ...{ HOME: home.path, DENO_DIR: join(home.path, "deno"), JSR_URL: jsr.url },
     ...{ DENO_DESCENT_KERNELS: "", DENO_NO_UPDATE_CHECK: "1" },

@@ -6,6 +6,9 @@ Needs torch 2.13 (CPU); the tests need neither torch nor Python. Every line is o
 group per base learning rate. A schedule is written as Descent makes it: [function, ...arguments].
 Numbers are those that torch's schedulers set from step to step, not their closed forms.
 
+A function among the options is written as {"fn": name}, one of FUNCTIONS, which the tests have too. torch
+refuses `LinearLR(start_factor=0)`; these lines are its closed form.
+
 The lines with "acts" are of several schedulers, groups that are added, and states that are loaded:
 what is done, and after each act the learning rates and what torch's groups have as `initial_lr`.
 """
@@ -19,6 +22,7 @@ from pathlib import Path
 
 import torch
 from torch.optim import lr_scheduler
+from torch.optim.swa_utils import SWALR
 
 warnings.filterwarnings("ignore")
 OUTPUT = Path(__file__).with_name("schedules.jsonl")
@@ -29,15 +33,28 @@ LRS = [0.1, 1, 0.037]
 # --- schedules ----------------------------------------------------------------------------------
 
 
+FUNCTIONS = {
+    "inverse": lambda x: 1 / (1 + x),
+    "alternate": lambda x: 0.5 if x % 3 == 0 else 1.1,
+    "shrink": lambda x: 0.95,
+}
+
+
 def snake(options):
     """Descent's names of options as torch's."""
     names = {"tMax": "T_max", "t0": "T_0", "tMult": "T_mult"}
-    return {names.get(name, re.sub("[A-Z]", lambda c: "_" + c[0].lower(), name)): value
+    return {names.get(name, re.sub("[A-Z]", lambda c: "_" + c[0].lower(), name)): read(value)
             for name, value in options.items()}  # fmt: skip
+
+
+def read(value):
+    return FUNCTIONS[value["fn"]] if isinstance(value, dict) else value
 
 
 def build(optimizer, schedule):
     name, *arguments = schedule
+    if name == "swaLR":
+        return SWALR(optimizer, **snake(arguments[0]))
     torchs = getattr(lr_scheduler, name[0].upper() + name[1:])
     if name == "sequentialLR":
         parts, milestones = arguments
@@ -121,6 +138,63 @@ CYCLES = [
     (True, {"maxLr": 0.3, "totalSteps": 40, "annealStrategy": "linear", "baseMomentum": 0.5, "maxMomentum": 0.9}),
     (True, {"maxLr": 0.3, "totalSteps": 40, "annealStrategy": "linear", "threePhase": True}),
     (True, {"maxLr": 2, "totalSteps": 1, "annealStrategy": "linear"}),
+]  # fmt: skip
+
+ALTERNATE = ["multiplicativeLR", {"lrLambda": {"fn": "alternate"}}]
+SHRINK = ["multiplicativeLR", {"lrLambda": {"fn": "shrink"}}]
+SWA = ["swaLR", {"swaLr": 0.05, "annealEpochs": 8}]
+SWA_LINE = ["swaLR", {"swaLr": 0.4, "annealEpochs": 5, "annealStrategy": "linear"}]
+TRIANGLES = ["cyclicLR", {"baseLr": 0.01, "maxLr": 0.5, "stepSizeUp": 4, "cycleMomentum": False}]
+
+MORE_EXACT = [
+    ALTERNATE,
+    SHRINK,
+    SWA_LINE,
+    ["swaLR", {"swaLr": 0, "annealEpochs": 7, "annealStrategy": "linear"}],
+    ["swaLR", {"swaLr": 0.5, "annealEpochs": 1, "annealStrategy": "linear"}],
+    ["swaLR", {"swaLr": 0.5, "annealEpochs": 0, "annealStrategy": "linear"}],
+    ["sequentialLR", [WARM, STEP, EXPONENTIAL], [5, 5]],
+    ["sequentialLR", [WARM, STEP, EXPONENTIAL, MULTI], [0, 0, 20]],
+    ["sequentialLR", [WARM, STEP, EXPONENTIAL, SHRINK], [7, 7, 7]],
+    ["sequentialLR", [WARM, ALTERNATE], [6]],
+    ["sequentialLR", [ALTERNATE, SHRINK, EXPONENTIAL], [10, 30]],
+    ["sequentialLR", [EXPONENTIAL, SWA_LINE], [10]],
+    ["sequentialLR", [SWA_LINE, SWA_LINE, EXPONENTIAL], [3, 20]],
+    ["sequentialLR", [["polynomialLR", {"totalIters": 8}], SWA_LINE], [8]],
+    ["sequentialLR", [WARM, TRIANGLES, STEP], [6, 30]],
+    ["chainedScheduler", [EXPONENTIAL, ALTERNATE]],
+    ["chainedScheduler", [EXPONENTIAL, SWA_LINE, STEP]],
+    ["chainedScheduler", [["sequentialLR", [WARM, SWA_LINE], [6]], SHRINK]],
+]  # fmt: skip
+
+MORE_ROUNDED = [
+    SWA,
+    ["swaLR", {"swaLr": 0.7}],
+    ["swaLR", {"swaLr": 0.02, "annealEpochs": 0}],
+    ["sequentialLR", [COSINE, SWA], [15]],
+    ["sequentialLR", [WARM, COSINE, SWA, EXPONENTIAL], [5, 20, 35]],
+    ["chainedScheduler", [SWA, EXPONENTIAL]],
+]  # fmt: skip
+
+FROM_ZERO = [
+    {"startFactor": 0},
+    {"startFactor": 0, "totalIters": 7},
+    {"startFactor": 0, "endFactor": 0.3, "totalIters": 13},
+    {"startFactor": 0, "totalIters": 1},
+    {"startFactor": 0, "endFactor": 0, "totalIters": 3},
+]
+
+CYCLICS = [
+    (True, {"baseLr": 0.01, "maxLr": 0.1, "stepSizeUp": 7}),
+    (True, {"baseLr": 0.01, "maxLr": 0.1}),
+    (True, {"baseLr": 0.1, "maxLr": 0.7, "stepSizeUp": 5, "stepSizeDown": 3, "mode": "triangular2"}),
+    (True, {"baseLr": 0, "maxLr": 1, "stepSizeUp": 3, "stepSizeDown": 0}),
+    (True, {"baseLr": 0.3, "maxLr": 0.1, "stepSizeUp": 4, "baseMomentum": 0.5, "maxMomentum": 0.99}),
+    (True, {"baseLr": 0.1, "maxLr": 2, "stepSizeUp": 6, "stepSizeDown": 9, "cycleMomentum": False}),
+    (False, {"baseLr": 0.1, "maxLr": 2, "stepSizeUp": 6, "mode": "exp_range", "gamma": 0.97}),
+    (True, {"baseLr": 0.1, "maxLr": 2, "stepSizeUp": 6, "scaleFn": {"fn": "inverse"}}),
+    (True, {"baseLr": 0.1, "maxLr": 2, "stepSizeUp": 6, "scaleFn": {"fn": "inverse"}, "scaleMode": "iterations"}),
+    (True, {"baseLr": 0.1, "maxLr": 2, "stepSizeUp": 5, "scaleFn": {"fn": "alternate"}, "mode": "exp_range"}),
 ]  # fmt: skip
 
 # One schedule for each group.
@@ -218,7 +292,9 @@ def perform(acts, lrs=(0.3, 1)):
 
 
 def is_exact(spec):
-    return "osine" not in str(spec) and "oneCycle" not in str(spec)
+    text = str(spec)
+    is_swa_cosine = "swaLR" in text and "linear" not in text
+    return "osine" not in text and "oneCycle" not in text and not is_swa_cosine
 
 
 def both(count, *schedulers):
@@ -287,6 +363,11 @@ def several():
     rng = random.Random(2026)
     lines = (try_perform(drawn(rng)) for _ in range(600))
     yield from [line for line in lines if line and "step" in str(line["acts"])][:150]
+    for spec in [SWA, SWA_LINE, ALTERNATE, TRIANGLES]:
+        yield perform([["make", EXPONENTIAL], *both(5, 0), ["load"], ["make", spec], *both(9, 0)])
+        yield perform([["make", EXPONENTIAL], ["make", spec], *both(4, 0), *both(9, 1), *both(2, 0, 1)])
+        yield perform([["make", spec], *both(4, 0), ["make", STEP], *both(4, 0, 1), ["assign", 0, 0.2], *both(4, 1, 0)])
+        yield perform([["assign", 0, 0.9], ["make", RESTARTS], ["make", spec], ["resume"], *both(6, 0, 1)])
 
 
 # --- output -------------------------------------------------------------------------------------
@@ -312,11 +393,21 @@ def record(exact, schedule, lrs=LRS, at=tuple(range(51))):
     return {"schedule": schedule, "exact": exact, "lrs": lrs, "at": at, "lr": [rows[step][0] for step in at]}
 
 
-def cycle(exact, options, lrs=(1,)):
+def from_zero(options, at=tuple(range(51))):
+    """The closed form, which torch has for a start factor that its constructor does not take."""
+    scheduler = build(optimizer_of(LRS), ["linearLR", {**options, "startFactor": 1}])
+    scheduler.start_factor = 0
+    rows = []
+    for scheduler.last_epoch in at:
+        rows.append(scheduler._get_closed_form_lr())
+    return {"schedule": ["linearLR", options], "exact": True, "lrs": LRS, "at": at, "lr": rows}
+
+
+def cycle(exact, options, lrs=(1,), name="oneCycleLR"):
     optimizer = optimizer_of(lrs)
-    scheduler = build(optimizer, ["oneCycleLR", options])
-    rows = list(walk(optimizer, scheduler, scheduler.total_steps))
-    return {"schedule": ["oneCycleLR", options], "exact": exact, "lrs": lrs, "at": list(range(len(rows))),
+    scheduler = build(optimizer, [name, options])
+    rows = list(walk(optimizer, scheduler, getattr(scheduler, "total_steps", 50)))
+    return {"schedule": [name, options], "exact": exact, "lrs": lrs, "at": list(range(len(rows))),
             "lr": [lr for lr, _ in rows], "momentum": [momentum for _, momentum in rows]}  # fmt: skip
 
 
@@ -342,6 +433,10 @@ def main():
         *(cycle(exact, options) for exact, options in CYCLES),
         cycle(False, PER_GROUP, lrs=[1, 1]),
         *(plateau(options) for options in PLATEAUS),
+        *(record(True, schedule) for schedule in MORE_EXACT),
+        *(record(False, schedule) for schedule in MORE_ROUNDED),
+        *(from_zero(options) for options in FROM_ZERO),
+        *(cycle(exact, options, name="cyclicLR") for exact, options in CYCLICS),
         *several(),
     ]
     with OUTPUT.open("w") as out:

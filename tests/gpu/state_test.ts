@@ -2,6 +2,7 @@
 
 import { assertEquals, assertThrows } from "@std/assert";
 import { loadState, saveState, SGD } from "@descent/sgd";
+import { loadTensors } from "@descent/sgd/safetensors";
 import type { Gpu, GpuTensor } from "@descent/sgd/gpu";
 import { gpuTest, TINY, values } from "./gpu.ts";
 
@@ -66,6 +67,18 @@ gpuTest("a checkpoint holds what is on the device when it is asked for", async (
     const after = stepped(gpu, 0);
     after.optimizer.loadStateDict(await loadState(path), { parameters: true });
     assertEquals(read(after), read(run));
+  } finally {
+    await Deno.remove(path);
+  }
+});
+
+gpuTest("a file of weights alone holds those on the device", async (gpu) => {
+  const path = await Deno.makeTempFile();
+  try {
+    const { params, optimizer } = stepped(gpu, 2);
+    await saveState(path, optimizer, { state: false, parameters: true });
+    const tensors = Object.values(await loadTensors(path));
+    assertEquals(tensors.map(({ data }) => data), params.map(({ data }) => data.readSync()));
   } finally {
     await Deno.remove(path);
   }

@@ -289,3 +289,31 @@ gpuTest("updates on a GPU are computed in float32, which limits hyperparameters"
     assertThrows(() => optimizer.step(), RangeError, "lr must be at most 3.4028234663852886e+38");
   }
 });
+
+gpuTest("groups change, and momentum goes with its tensor", (gpu) => {
+  const run = (create: (array: Float32Array<ArrayBuffer>) => Float32Array | GpuTensor) => {
+    const params = [5, 64, 300].map((n, i) => ({
+      data: create(values(n, i)),
+      grad: create(values(n, i + 9)),
+    })) as GpuParameter[];
+    const [a, b, c] = params;
+    const optimizer = new SGD<GpuTensor>(
+      [{ params: [a] }, { params: [b], lr: 0.25, momentum: 0.25 }, { params: [c] }],
+      { lr: 0.5, momentum: 0.5, backend: "js" }, // exact in float32, fused or not
+    );
+    const acts = [
+      () => optimizer.moveParameter(a, 1),
+      () => optimizer.removeParamGroup(2),
+      () => optimizer.moveParameter(b, 0),
+      () => optimizer.resetState(),
+      () => optimizer.removeParamGroup(1),
+    ];
+    for (const act of acts) {
+      optimizer.step();
+      act();
+    }
+    optimizer.step();
+    return params.map(({ data }) => data instanceof Float32Array ? data : data.readSync());
+  };
+  assertEquals(run((array) => gpu.tensor(array)), run((array) => array));
+});

@@ -1,6 +1,7 @@
 /** Tensors on a GPU: what they hold, when they are read, and where their memory goes. */
 
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { SGD } from "@descent/sgd";
 import { openGpu } from "@descent/sgd/gpu";
 import type { GpuTensor } from "@descent/sgd/gpu";
 import { absence, DOUBLE, gpuTest, TINY, values } from "./gpu.ts";
@@ -164,4 +165,23 @@ gpuTest("arrays and tensors are taken as they are, not as they say", (gpu) => {
   assertThrows(() => tensor.write(short), RangeError, "current length is 2");
   assertThrows(() => tensor.readSync(short), RangeError, "current length is 2");
   assertThrows(() => Object.defineProperty(tensor, "length", { value: 1 << 20 }), TypeError);
+});
+
+gpuTest("a tensor is printed with its dtype and length, and so is the optimizer", (gpu) => {
+  const tensor = gpu.tensor(values(3));
+  assertEquals(Deno.inspect(tensor), 'GpuTensor { dtype: "float32", length: 3 }');
+  const optimizer = new SGD([{ data: tensor, grad: null }], { lr: 0.5 });
+  const { backend, elements } = optimizer.toJSON();
+  assertEquals([backend, elements], ["gpu", 3]);
+  const said = "The backend is gpu, as all parameters are on a GPU that openGpu has opened";
+  assertEquals(optimizer.backendReason, said);
+  const host = { data: values(2), grad: null };
+  const mixed = new SGD([{ data: tensor, grad: null }, host], { lr: 0.5, backend: "js" });
+  assertEquals(
+    mixed.backendReason,
+    'The backend is js, as the option backend is "js". Parameters on a GPU are stepped there',
+  );
+  tensor[Symbol.dispose]();
+  assertEquals(Deno.inspect(tensor), 'GpuTensor { dtype: "float32", length: 3, disposed: true }');
+  assertEquals(JSON.parse(JSON.stringify(optimizer)).elements, 3);
 });

@@ -1,7 +1,13 @@
 /** Bad input is a clear error, and nothing has changed after it. */
 
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { type FloatArray, type Parameter, SGD, type SGDOptions } from "@descent/sgd";
+import {
+  type FloatArray,
+  type Parameter,
+  type ParamGroupWithLr,
+  SGD,
+  type SGDOptions,
+} from "@descent/sgd";
 import { testOnBackends } from "../support/backends.ts";
 import { array, detach, type Fault, good } from "../support/faults.ts";
 
@@ -75,7 +81,18 @@ const constructorFaults: Fault[] = [
     "one group only",
   ],
   ["an unknown backend", withOptions({ backend: "tpu" }), TypeError, '"tpu"'],
-  ["options left out", () => new SGD([good()], undefined as never), TypeError, "undefined"],
+  [
+    "options left out",
+    () => new SGD([good()], undefined as never),
+    TypeError,
+    "Cannot create the optimizer as lr is missing: current value is undefined",
+  ],
+  [
+    "options left out, and a group without lr",
+    () => new SGD([{ params: [good()], lr: 1 }, { params: [good()] } as ParamGroupWithLr]),
+    TypeError,
+    "lr is missing: neither group 1 of the list nor the options have one",
+  ],
   ["null for options", () => make([good()], null), TypeError, "options"],
   ["a missing lr", () => make([good()], {}), TypeError, "lr is missing"],
   [

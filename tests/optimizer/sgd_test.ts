@@ -32,6 +32,20 @@ testOnBackends("a closure that throws leaves everything as it was", (backend) =>
   }]);
 });
 
+Deno.test("options may be left out where every group has a learning rate", () => {
+  const [a, b] = [parameter(1), parameter(1)];
+  const groups = [{ params: [a], lr: 0.5 }, { params: [b], lr: 0.25, momentum: 0.9 }];
+  for (const given of [groups, new Set(groups), groups.values()]) {
+    const optimizer = new SGD(given);
+    assertEquals(optimizer.paramGroups.map(({ lr, momentum }) => [lr, momentum]), [
+      [0.5, 0],
+      [0.25, 0.9],
+    ]);
+  }
+  new SGD(groups).step();
+  assertEquals([a.data, b.data], [array(0.5), array(0.75)]);
+});
+
 testOnBackends("zeroGrad fills with zeros, or sets to null if asked", (backend) => {
   const w = parameter(1, 2);
   const optimizer = new SGD([w, { data: array(1), grad: null }], { lr: 1, backend });
@@ -239,7 +253,12 @@ Deno.test("a settled step leaves nothing for the garbage collector", async () =>
   const code = `
     const { SGD } = await import("${new URL("../../mod.ts", import.meta.url)}");
     const one = () => ({ data: new Float32Array(10), grad: new Float32Array(10) });
-    const optimizer = new SGD([one(), one()], { lr: 1, momentum: 0.9 });
+    const [a, b, c] = [one(), one(), one()];
+    const groups = [{ params: [a] }, { params: [b] }, { params: [c] }];
+    const optimizer = new SGD(groups, { lr: 1, momentum: 0.9 });
+    optimizer.step();
+    optimizer.moveParameter(a, 1); // groups that have changed settle too
+    optimizer.removeParamGroup(2);
     for (let i = 0; i < 300_000; i++) {
       optimizer.step();
       if (i === 100_000) console.log("settled");

@@ -5,12 +5,18 @@ import { ENTRIES } from "./stage.ts";
 /** The module of an entry, such as "./install". */
 export type Specifier = (entry: string) => string;
 
-/** A program that imports everything, does what runs anywhere, and tries what needs a system. */
+/**
+ * A program that imports everything, does what runs anywhere, and tries what needs a system. It has no
+ * `await` at the top, which scripts cannot have.
+ */
 export const wholeProgram = (specifier: Specifier): string => `
   ${imports(specifier)}
+  main();
+  async function main() {
   const entries = { ${names()} };
   const { ".": descent, "./install": installer, "./doctor": doctor } = entries;
-  const { "./gpu": gpu, "./schedules": schedules, "./webgpu": webgpu } = entries;
+  const { "./gpu": gpu, "./schedules": schedules, "./tfjs": tfjs, "./webgpu": webgpu } = entries;
+  const { "./safetensors": tensors } = entries;
   const { BFloat16Array, decodeStateDict, encodeStateDict, SGD } = descent;
   const said = [];
   for (const array of [Float32Array, Float64Array, BFloat16Array]) {
@@ -23,7 +29,8 @@ export const wholeProgram = (specifier: Specifier): string => `
     optimizer.step({ maxNorm: 100, gradScale: 1 });
     optimizer.loadStateDict(decodeStateDict(encodeStateDict(optimizer.stateDict())));
     await optimizer.stepAsync();
-    const values = params.map(({ data }) => array.from(data).at(-1));
+    const { first } = tensors.decodeTensors(tensors.encodeTensors({ first: params[0] }));
+    const values = [first, params[1]].map(({ data }) => array.from(data).at(-1));
     said.push(optimizer.backend + " " + values.join(" "));
   }
   const w = { data: new Float32Array(1), grad: null };
@@ -44,15 +51,21 @@ export const wholeProgram = (specifier: Specifier): string => `
       said.push(error.message);
     }
   }
-  try {
-    webgpu.adoptDevice({});
-  } catch (error) {
-    said.push(error.message);
+  for (const make of [
+    () => webgpu.adoptDevice({}),
+    () => new tfjs.DescentOptimizer({}, { lr: 0.1 }),
+  ]) {
+    try {
+      make();
+    } catch (error) {
+      said.push(error.message);
+    }
   }
   said.push(schedules.stepLR({ stepSize: 1, gamma: 0.5 })(1, 1));
   const lines = said.join("\\n");
   globalThis.document?.body.append(lines);
-  console.log(lines);`;
+  console.log(lines);
+  }`;
 
 function imports(specifier: Specifier): string {
   return [...ENTRIES.keys()].map((entry, i) => `import * as entry${i} from "${specifier(entry)}";`)
@@ -67,11 +80,12 @@ function names(): string {
 export const stepped = (backend: string): string[] => [
   `${backend} 0.734375 0.734375`,
   `${backend} 0.734375 0.734375`,
-  `${backend} 16188 16188`, // the bits of 0.734375
+  `${backend} 0.734375 0.734375`,
 ];
 
-/** The last lines: what is not a device, and a schedule, one step after 1. */
+/** The last lines: what is neither a device nor tfjs, and a schedule, one step after 1. */
 export const SCHEDULED = [
   "Cannot adopt the device as it must be a GPUDevice: current value is an object",
+  'Cannot create the optimizer as tf must be the module of tfjs: import * as tf from "@tensorflow/tfjs"',
   "0.5",
 ].join("\n");

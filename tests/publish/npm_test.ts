@@ -3,9 +3,10 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { dirname } from "@std/path/dirname";
 import { join } from "@std/path/join";
+import { readdirSync } from "node:fs";
 import { packForNpm } from "../../tools/release/npm.ts";
 import { cpuMissing } from "../support/backends.ts";
-import { bundle, modulesOf, npm, PACKAGES, runIn } from "../support/runtimes.ts";
+import { bundle, linkKoffi, modulesOf, npm, PACKAGES, runIn } from "../support/runtimes.ts";
 import { RUNTIMES, testOnRuntimes } from "../support/runtimes.ts";
 import type { Runtime } from "../support/runtimes.ts";
 import { openLibrary } from "../../src/native/library.ts";
@@ -84,8 +85,8 @@ testOnRuntimes(
     const before = await start("main.js", join(cwd, "state"));
     const lines = before.out.trimEnd().split("\n");
     assertEquals(lines.slice(0, 5), [...stepped("js"), "undefined", "0.1"], before.err);
-    const doctor = lines.at(-3)!;
-    assertEquals(lines.slice(-3), ["descent  " + doctor.slice(9), ...SCHEDULED.split("\n")]);
+    const doctor = lines.at(-4)!;
+    assertEquals(lines.slice(-4), ["descent  " + doctor.slice(9), ...SCHEDULED.split("\n")]);
     assertMatch(lines[5], /^Cannot use backend "cpu" as (no native library is|Node.js .* koffi)/);
     assertMatch(lines[7], /^Cannot install .* as the file cannot be read: /);
     if (cpuMissing !== null) return;
@@ -141,34 +142,89 @@ testOnRuntimes(
   noNpm,
 );
 
-const typescript = await modulesOf("typescript");
+for (const name of ["typescript", "the oldest TypeScript"] as const) {
+  const typescript = await modulesOf(name);
+  const reason = typescript === null ? ` (skipped: npm cannot fetch ${PACKAGES[name]})` : "";
+  Deno.test({
+    name: `a strict project of ${
+      PACKAGES[name]
+    } takes the types, without DOM and skipLibCheck${reason}`,
+    ignore: typescript === null,
+    fn: () => checkTypes(typescript!),
+  });
+}
 
-Deno.test({
-  name: `a strict TypeScript project takes the types, without DOM and skipLibCheck${
-    typescript === null ? ` (skipped: npm cannot fetch ${PACKAGES.typescript})` : ""
-  }`,
-  ignore: typescript === null,
-  async fn() {
-    await using project = await createProject();
-    const imports = [...ENTRIES.keys()].map((entry, i) =>
-      `import * as entry${i} from "${entry.replace(".", "@descent/sgd")}"; export { entry${i} };\n`
-    );
-    const program = `${imports.join("")}
+async function checkTypes(typescript: string): Promise<void> {
+  await using project = await createProject();
+  const imports = [...ENTRIES.keys()].map((entry, i) =>
+    `import * as entry${i} from "${entry.replace(".", "@descent/sgd")}"; export { entry${i} };\n`
+  );
+  const program = `${imports.join("")}
       import { loadState, SGD, type Parameter } from "@descent/sgd";
+      import { DescentOptimizer } from "@descent/sgd/tfjs";
+      export const stepsOf = (optimizer: DescentOptimizer): number => optimizer.iterations;
       const w: Parameter = { data: new Float32Array(1), grad: null };
       export const backend: "cpu" | "js" | "gpu" | "webgpu" = new SGD([w], { lr: 0.1 }).backend;
       export const state = loadState("file").then(({ param_groups }) => param_groups);
       // @ts-expect-error: a learning rate is a number
       new SGD([w], { lr: "0.1" });`;
-    await Deno.writeTextFile(join(project.path, "main.ts"), program);
-    const tsc = join(typescript!, "typescript", "bin", "tsc");
-    for (const [module, resolution] of [["nodenext", "nodenext"], ["esnext", "bundler"]]) {
-      const { code, out, err } = await run("node", [
-        ...[tsc, "--noEmit", "--strict", "--target", "es2022", "--lib", "es2022"],
-        ...["--module", module, "--moduleResolution", resolution],
-        ...["--exactOptionalPropertyTypes", "--noUncheckedIndexedAccess", "main.ts"],
-      ], { cwd: project.path });
-      assertEquals(code, 0, out + err);
+  await Deno.writeTextFile(join(project.path, "main.ts"), program);
+  const tsc = join(typescript, "typescript", "bin", "tsc");
+  for (const [module, resolution] of [["nodenext", "nodenext"], ["esnext", "bundler"]]) {
+    const { code, out, err } = await run("node", [
+      ...[tsc, "--noEmit", "--strict", "--target", "es2022", "--lib", "es2022"],
+      ...["--module", module, "--moduleResolution", resolution],
+      ...["--exactOptionalPropertyTypes", "--noUncheckedIndexedAccess", "main.ts"],
+    ], { cwd: project.path });
+    assertEquals(code, 0, out + err);
+  }
+}
+
+const esbuild = await modulesOf("esbuild");
+
+testOnRuntimes(
+  RUNTIMES.filter(({ name }) => /machine|26/.test(name)),
+  "a program that esbuild has bundled with the package does what it does without",
+  async (runtime) => {
+    await using project = await createProject();
+    const { path: cwd, env } = project;
+    const text = wholeProgram((entry) => entry.replace(".", "@descent/sgd"));
+    await Deno.writeTextFile(join(cwd, "main.js"), text);
+    const expected = (await runIn(runtime, ["main.js", join(cwd, "state")], { cwd, env })).out;
+    const program = join(esbuild!, "esbuild", "bin", "esbuild");
+    for (const [platform, format] of ESBUILD) {
+      const file = `bundle-${platform}.${format === "esm" ? "mjs" : "cjs"}`;
+      const kind = [`--platform=${platform}`, `--format=${format}`, `--outfile=${file}`];
+      const { code, err } = await run(program, ["main.js", "--bundle", ...kind], { cwd });
+      assertEquals(code, 0, err);
+      const bundled = await runIn(runtime, [file, join(cwd, "state")], { cwd, env });
+      assertEquals(bundled.out, expected, bundled.err);
+    }
+  },
+  noNpm ?? (esbuild === null ? `npm cannot fetch ${PACKAGES.esbuild}` : null),
+);
+
+/** The bundles that it makes. A program is not the library's installer because it has that in it. */
+const ESBUILD = [["browser", "esm"], ["browser", "iife"], ["node", "esm"], [
+  "node",
+  "cjs",
+]] as const;
+
+Deno.test({
+  name: `bundlers find no file to look for in the package${
+    noNpm === null ? "" : ` (skipped: ${noNpm})`
+  }`,
+  ignore: noNpm !== null,
+  async fn() {
+    await using project = await createProject();
+    const folder = join(project.path, "node_modules", "@descent", "sgd");
+    const names = readdirSync(folder, { recursive: true, encoding: "utf8" });
+    const sources = names.filter((name) => name.endsWith(".js"));
+    assert(sources.length > 100);
+    for (const path of sources) {
+      const text = await Deno.readTextFile(join(folder, path));
+      // webpack and Vite take the first argument for the path of a file, whatever it is.
+      assertEquals(text.match(/new URL\([^;]*import\.meta\.url/g), null, path);
     }
   },
 });
@@ -198,20 +254,32 @@ Deno.test({
   },
 });
 
+/** Modules and scripts, of which the latter do not know where they are. */
+const BUNDLES = [["browser", "esm"], ["deno", "esm"], ["deno", "cjs"]] as const;
+
 testOnRuntimes(
   RUNTIMES.filter(({ name }) => /machine|Bun/.test(name)),
   "a bundle of the whole package runs",
   async (runtime) => {
     await using folder = await temporaryFolder();
-    const [source, file] = [join(folder.path, "main.ts"), join(folder.path, "main.mjs")];
+    const source = join(folder.path, "main.ts");
     const text = wholeProgram((entry) => new URL(ENTRIES.get(entry)!, `file://${ROOT}`).href);
     await Deno.writeTextFile(source, text);
-    for (const platform of ["browser", "deno"] as const) {
-      await bundle(source, file, platform);
+    for (const [platform, format] of BUNDLES) {
+      const file = join(folder.path, format === "cjs" ? "main.cjs" : "main.mjs");
+      await bundle(source, file, platform, format);
       const env = { DENO_DESCENT_KERNELS: "", XDG_CACHE_HOME: folder.path };
       const { out, err } = await runIn(runtime, [file, join(folder.path, "state")], { env });
       const expected = [...stepped("js"), "undefined", "0.1"];
       assertEquals(out.split("\n").slice(0, 5), expected, err);
     }
+    const library = openLibrary();
+    if ("reason" in library || await modulesOf("koffi") === null) return;
+    await linkKoffi(folder.path);
+    const args = [join(folder.path, "main.cjs"), join(folder.path, "state")];
+    const { out, err } = await runIn(runtime, args, {
+      env: { DENO_DESCENT_KERNELS: library.path },
+    });
+    assertEquals(out.split("\n").slice(0, 3), stepped("cpu"), err);
   },
 );

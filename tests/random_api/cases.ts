@@ -9,6 +9,7 @@ import { difference, firstOf, look } from "./compare.ts";
 import type { Snapshot } from "./compare.ts";
 import { arrayOperations } from "./operations/arrays.ts";
 import { functionalOperations } from "./operations/functional.ts";
+import { groupOperations } from "./operations/groups.ts";
 import { isRefusal, textOf } from "./operations/operation.ts";
 import type { Operation } from "./operations/operation.ts";
 import { stateOperations } from "./operations/state.ts";
@@ -23,6 +24,7 @@ export const OPERATIONS: readonly Operation[] = [
   ...stepOperations,
   ...arrayOperations,
   ...functionalOperations,
+  ...groupOperations,
   ...stateOperations,
 ];
 

@@ -73,11 +73,27 @@ function memberOf(options: object, i: number): object {
   );
 }
 
+/** The functions that options name, as `make_schedules.py` has them too. */
+const FUNCTIONS: Record<string, (x: number) => number> = {
+  inverse: (x) => 1 / (1 + x),
+  alternate: (x) => x % 3 === 0 ? 0.5 : 1.1,
+  shrink: () => 0.95,
+};
+
+function withFunctions(options: unknown): unknown {
+  if (typeof options !== "object" || options === null || Array.isArray(options)) return options;
+  return Object.fromEntries(
+    Object.entries(options).map(([key, value]) =>
+      typeof value?.fn === "string" ? [key, FUNCTIONS[value.fn]] : [key, value]
+    ),
+  );
+}
+
 /** Makes a schedule. */
 export function make([name, first, ...rest]: Spec): Schedule {
   const create = schedules[name as keyof typeof schedules] as (...args: unknown[]) => Schedule;
   const isComposed = name === "sequentialLR" || name === "chainedScheduler";
-  return create(isComposed ? (first as Spec[]).map(make) : first, ...rest);
+  return create(isComposed ? (first as Spec[]).map(make) : withFunctions(first), ...rest);
 }
 
 /** An optimizer with a group, of one parameter, per learning rate. */

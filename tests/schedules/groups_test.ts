@@ -41,7 +41,7 @@ Deno.test("the base is the learning rate until there is a scheduler, and then st
   group.lr = 4;
   new ReduceLROnPlateau(optimizer, { patience: 0, factor: 0.5 }).step(NaN);
   assertEquals([group.initialLr, savedBases(optimizer)], [2, [undefined]]);
-  const scheduler = new LRScheduler(optimizer, halve);
+  const scheduler = new LRScheduler(optimizer, halve, { warn: false });
   scheduler.step();
   group.lr = 9;
   assertEquals([group.initialLr, scheduler.baseLrs, savedBases(optimizer)], [2, [2], [2]]);
@@ -52,7 +52,7 @@ Deno.test("the base is the learning rate until there is a scheduler, and then st
 
 Deno.test("a base may be given with a group", () => {
   const optimizer = new SGD([{ ...group("a", 0.25), initialLr: 1 }, group("b", 0.5)], { lr: 1 });
-  const scheduler = new LRScheduler(optimizer, own);
+  const scheduler = new LRScheduler(optimizer, own, { warn: false });
   optimizer.addParamGroup({ ...group("c", 0.5), initialLr: 8 });
   assertEquals(scheduler.baseLrs, [1, 0.5, 8]);
   scheduler.step();
@@ -67,7 +67,7 @@ Deno.test("the base is torch's initial_lr in dicts and files, and lr where there
   optimizer.loadStateDict(decodeStateDict(encodeStateDict(dict)));
   assertEquals([initialLrs(optimizer), savedBases(optimizer)], [[1, 0.5], [1, undefined]]);
   optimizer.paramGroups[1].lr = 2;
-  new LRScheduler(optimizer, own);
+  new LRScheduler(optimizer, own, { warn: false });
   assertEquals([lrs(optimizer), initialLrs(optimizer)], [[1, 2], [1, 2]]);
   optimizer.loadStateDict(dict);
   optimizer.paramGroups[1].lr = 3;
@@ -77,8 +77,8 @@ Deno.test("the base is torch's initial_lr in dicts and files, and lr where there
 Deno.test("two schedulers keep their base through a file in which one of them is", async () => {
   const start = () => {
     const { optimizer } = optimizerOf([0.3]);
-    const first = new LRScheduler(optimizer, linearLR({ totalIters: 2 }));
-    return [optimizer, first, new LRScheduler(optimizer, own)] as const;
+    const first = new LRScheduler(optimizer, linearLR({ totalIters: 2 }), { warn: false });
+    return [optimizer, first, new LRScheduler(optimizer, own, { warn: false })] as const;
   };
   const train = ([optimizer, ...schedulers]: ReturnType<typeof start>) =>
     [1, 2, 3].map(() => (schedulers.forEach((each) => each.step()), lrs(optimizer)[0]));
@@ -116,7 +116,7 @@ for (
 ) {
   Deno.test(`a group that is added follows from the lr that it is added with: ${what}`, () => {
     const { optimizer } = optimizerOf([1]);
-    const scheduler = new LRScheduler(optimizer, schedule);
+    const scheduler = new LRScheduler(optimizer, schedule, { warn: false });
     scheduler.step();
     scheduler.step();
     optimizer.addParamGroup(group("added", 3));
@@ -137,14 +137,14 @@ for (
 
 Deno.test("a cycle makes its first learning rate the base, as torch's does", () => {
   const { optimizer } = optimizerOf([1]);
-  const scheduler = new LRScheduler(optimizer, cycle);
+  const scheduler = new LRScheduler(optimizer, cycle, { warn: false });
   assertEquals([initialLrs(optimizer), scheduler.baseLrs], [[0.04], [0.04]]);
-  assertEquals(new LRScheduler(optimizer, own).lastLr, [0.04]);
+  assertEquals(new LRScheduler(optimizer, own, { warn: false }).lastLr, [0.04]);
 });
 
 Deno.test("a scheduler of one schedule per group needs one for a group that is added", () => {
   const { optimizer } = optimizerOf([1]);
-  const scheduler = new LRScheduler(optimizer, [halve]);
+  const scheduler = new LRScheduler(optimizer, [halve], { warn: false });
   optimizer.addParamGroup(group("added", 3));
   const before = JSON.stringify([optimizer.stateDict(), scheduler.stateDict()]);
   for (const use of [() => scheduler.step(), () => scheduler.stepTo(3)]) {
@@ -186,10 +186,10 @@ Deno.test("a floor for all groups holds for one that is added", () => {
 
 /** A run that unfreezes a layer before its fourth epoch. */
 const KINDS: Record<string, (optimizer: SGD) => LRScheduler | ReduceLROnPlateau> = {
-  "steps": (optimizer) => new LRScheduler(optimizer, stepLR({ stepSize: 2 })),
-  "warm restarts": (optimizer) => new LRScheduler(optimizer, restarts),
-  "a cycle": (optimizer) => new LRScheduler(optimizer, cycle),
-  "a sequence": (optimizer) => new LRScheduler(optimizer, sequence),
+  "steps": (optimizer) => new LRScheduler(optimizer, stepLR({ stepSize: 2 }), { warn: false }),
+  "warm restarts": (optimizer) => new LRScheduler(optimizer, restarts, { warn: false }),
+  "a cycle": (optimizer) => new LRScheduler(optimizer, cycle, { warn: false }),
+  "a sequence": (optimizer) => new LRScheduler(optimizer, sequence, { warn: false }),
   "a plateau": (optimizer) => new ReduceLROnPlateau(optimizer, { patience: 1, factor: 0.5 }),
 };
 
@@ -250,7 +250,7 @@ for (const [what, make] of Object.entries(KINDS)) {
 
 Deno.test("a state of torch's has no base for a group that was added", () => {
   const { optimizer } = optimizerOf([1, 1]);
-  const scheduler = new LRScheduler(optimizer, own);
+  const scheduler = new LRScheduler(optimizer, own, { warn: false });
   optimizer.paramGroups[1].lr = 3;
   scheduler.loadStateDict({ last_epoch: 2, base_lrs: [0.5], _last_lr: [0.1, 0.2] });
   assertEquals([lrs(optimizer), scheduler.baseLrs], [[0.1, 0.2], [0.5, 1]]);
@@ -271,10 +271,12 @@ for (const [what, schedule] of Object.entries({ halve, own, restarts })) {
     for (const isOld of [false, true]) {
       const file = isOld ? "a file without initial_lr" : "a file";
       Deno.test(`a base goes with the group's name: ${what}, ${order}, ${file}`, () => {
-        const [dict, expected] = saveTwo((optimizer) => new LRScheduler(optimizer, schedule));
+        const [dict, expected] = saveTwo((optimizer) =>
+          new LRScheduler(optimizer, schedule, { warn: false })
+        );
         if (isOld) { for (const saved of dict.param_groups) delete saved.initial_lr; }
         const optimizer = new SGD([group("b", 5), group("a", 6)], { lr: 1 });
-        const scheduler = new LRScheduler(optimizer, schedule);
+        const scheduler = new LRScheduler(optimizer, schedule, { warn: false });
         if (order === "optimizer first") optimizer.loadStateDict(dict);
         scheduler.loadStateDict(dict.lr_scheduler!);
         if (order === "scheduler first") optimizer.loadStateDict(dict);
@@ -288,10 +290,10 @@ for (const [what, schedule] of Object.entries({ halve, own, restarts })) {
 
 Deno.test("a finished cosine is prolonged by a jump", () => {
   const { optimizer } = optimizerOf([1]);
-  const short = new LRScheduler(optimizer, cosineAnnealingLR({ tMax: 4 }));
+  const short = new LRScheduler(optimizer, cosineAnnealingLR({ tMax: 4 }), { warn: false });
   short.stepTo(4);
   const long = cosineAnnealingLR({ tMax: 8 });
-  const scheduler = new LRScheduler(optimizer, long);
+  const scheduler = new LRScheduler(optimizer, long, { warn: false });
   scheduler.loadStateDict(short.stateDict());
   assertEquals(lrs(optimizer), [0]);
   scheduler.stepTo(scheduler.lastEpoch);
@@ -303,11 +305,11 @@ Deno.test("a finished cosine is prolonged by a jump", () => {
 
 Deno.test("any groups can be scheduled, and keep their base too", () => {
   const paramGroups = [{ lr: 1, momentum: 0 }, { lr: 1, momentum: 0, initialLr: 4 }];
-  const scheduler = new LRScheduler({ paramGroups }, own);
+  const scheduler = new LRScheduler({ paramGroups }, own, { warn: false });
   scheduler.step();
   paramGroups.push({ lr: 9, momentum: 0 });
   scheduler.step();
   assertEquals(paramGroups.map(({ lr }) => lr), [1 / 3, 4 / 3, 3]);
-  const second = new LRScheduler({ paramGroups }, own);
+  const second = new LRScheduler({ paramGroups }, own, { warn: false });
   assertEquals([second.baseLrs, scheduler.baseLrs], [[1, 4, 3], [1, 4, 9]]);
 });

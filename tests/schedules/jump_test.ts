@@ -6,15 +6,18 @@ import {
   constantLR,
   cosineAnnealingLR,
   cosineAnnealingWarmRestarts,
+  cyclicLR,
   exponentialLR,
   linearLR,
   LRScheduler,
+  multiplicativeLR,
   multiStepLR,
   oneCycleLR,
   polynomialLR,
   type Schedule,
   sequentialLR,
   stepLR,
+  swaLR,
 } from "@descent/sgd/schedules";
 import { courses, optimizerOf, schedulesOf } from "./golden.ts";
 
@@ -67,6 +70,35 @@ const SCHEDULES: Record<string, () => Schedule> = {
       constantLR({ totalIters: 90 }),
       multiStepLR({ milestones: [10, 20] }),
     ]),
+  ...Object.fromEntries(
+    [0, 1, 9].flatMap((annealEpochs) => [
+      [`weight averaging in ${annealEpochs} steps`, () => swaLR({ swaLr: 0.02, annealEpochs })],
+      [
+        `a sequence that goes on to weight averaging in ${annealEpochs} steps`,
+        () =>
+          sequentialLR([
+            stepLR({ stepSize: 5, gamma: 0.9 }),
+            swaLR({ swaLr: 0.02, annealEpochs, annealStrategy: "linear" }),
+            multiplicativeLR((step) => step % 7 === 0 ? 0.9 : 1),
+            cosineAnnealingLR({ tMax: 11 }),
+          ], [40, 50, 50 + annealEpochs]),
+      ],
+    ]),
+  ),
+  "linear from 0": () => linearLR({ startFactor: 0, endFactor: 0.7, totalIters: 13 }),
+  "a chain of linear from 0": () =>
+    chainedScheduler([
+      exponentialLR({ gamma: 0.99 }),
+      linearLR({ startFactor: 0, totalIters: 30 }),
+      stepLR({ stepSize: 7, gamma: 0.9 }),
+    ]),
+  "own factors": () => multiplicativeLR((step) => step % 7 === 0 ? 0.9 : 1),
+  cycles: () => cyclicLR({ baseLr: 0.1, maxLr: 0.7, stepSizeUp: 5, stepSizeDown: 8 }),
+  "a chain of a sequence with weight averaging": () =>
+    chainedScheduler([
+      sequentialLR([cosineAnnealingLR({ tMax: 20 }), swaLR({ swaLr: 0.3 })], [15]),
+      multiplicativeLR((step) => 1 - 1 / (10 + step)),
+    ]),
   "a chain of a sequence": () =>
     chainedScheduler([
       sequentialLR([linearLR({ totalIters: 5 }), cosineAnnealingLR({ tMax: 20 })], [5]),
@@ -79,7 +111,7 @@ const END = 1500;
 /** The learning rates as a scheduler sets them; out of range is what no optimizer may have. */
 function walk(schedule: Schedule, baseLr: number): number[] {
   const group = { lr: baseLr, momentum: 0 };
-  const scheduler = new LRScheduler({ paramGroups: [group] }, schedule);
+  const scheduler = new LRScheduler({ paramGroups: [group] }, schedule, { warn: false });
   const lrs = [group.lr];
   try {
     for (let step = 1; step <= END; step++) lrs.push((scheduler.step(), group.lr));
@@ -105,7 +137,7 @@ for (const [what, create] of Object.entries(SCHEDULES)) {
   Deno.test(`stepTo is the schedule from the group's base, and the next step the one after: ${what}`, () => {
     const walked = walk(create(), 0.1);
     const { optimizer } = optimizerOf([0.1]);
-    const scheduler = new LRScheduler(optimizer, create());
+    const scheduler = new LRScheduler(optimizer, create(), { warn: false });
     const [group] = optimizer.paramGroups;
     for (const step of [5, 0, 311, 41, 41, 1, 1203].filter((at) => at + 1 < walked.length)) {
       group.lr = 0.777;
@@ -122,8 +154,8 @@ for (const course of courses) {
   Deno.test(`stepTo sets what torch's steps set: ${JSON.stringify(course.schedule)}`, () => {
     const walked = optimizerOf(course.lrs).optimizer;
     const jumping = optimizerOf(course.lrs).optimizer;
-    const steps = new LRScheduler(walked, schedulesOf(course));
-    const jumps = new LRScheduler(jumping, schedulesOf(course));
+    const steps = new LRScheduler(walked, schedulesOf(course), { warn: false });
+    const jumps = new LRScheduler(jumping, schedulesOf(course), { warn: false });
     const momenta = (optimizer: typeof walked) => optimizer.paramGroups.map((g) => g.momentum);
     for (let step = 1; step <= course.at.at(-1)!; step++) {
       steps.step();
@@ -149,7 +181,9 @@ for (const [tMax, etaMin] of FROZEN) {
     ];
     for (const [schedule, start] of makers) {
       const { optimizer } = optimizerOf([0]);
-      const [walking, jumping] = [0, 1].map(() => new LRScheduler(optimizer, schedule));
+      const [walking, jumping] = [0, 1].map(() =>
+        new LRScheduler(optimizer, schedule, { warn: false })
+      );
       for (let step = 1; step <= 10 * tMax + start; step++) {
         walking.step();
         const [{ lr }] = optimizer.paramGroups;
@@ -164,7 +198,9 @@ for (const [tMax, etaMin] of FROZEN) {
 
 Deno.test("what is below 0 for another reason than rounding is refused, not hidden", () => {
   const { optimizer } = optimizerOf([1]);
-  const scheduler = new LRScheduler(optimizer, cosineAnnealingLR({ tMax: 10, etaMin: 0.5 }));
+  const scheduler = new LRScheduler(optimizer, cosineAnnealingLR({ tMax: 10, etaMin: 0.5 }), {
+    warn: false,
+  });
   scheduler.stepTo(13);
   optimizer.paramGroups[0].lr = 0;
   assertThrows(() => scheduler.step(), RangeError, "Cannot set lr as it must be finite and >= 0");
@@ -182,6 +218,14 @@ const FAR: [string, Schedule, number][] = [
   ["warm restarts", cosineAnnealingWarmRestarts({ t0: Number.MAX_SAFE_INTEGER }), 1],
   ["one cycle", oneCycleLR({ maxLr: 1, totalSteps: Number.MAX_SAFE_INTEGER }), 1 / 25 / 1e4],
   ["a sequence", sequentialLR([exponentialLR({ gamma: 0.1 }), constantLR()], [1e12]), 1],
+  ["linear from 0", linearLR({ startFactor: 0, totalIters: 4 }), 1],
+  ["weight averaging", swaLR({ swaLr: 0.05 }), 0.05],
+  [
+    "weight averaging after steps",
+    sequentialLR([stepLR({ stepSize: 7 }), swaLR({ swaLr: 0.05 })], [1e12]),
+    0.05,
+  ],
+  ["cycles", cyclicLR({ baseLr: 0.5, maxLr: 0.5 }), 0.5],
   ["a chain", chainedScheduler([constantLR(), stepLR({ stepSize: 1e15, gamma: 0.5 })]), 0.5 ** 9],
 ];
 
@@ -203,7 +247,7 @@ Deno.test("a cosine has the bits of the steps after many cycles", () => {
   for (const tMax of [1, 2, 9]) {
     const group = { lr: 0.3, momentum: 0 };
     const create = () => cosineAnnealingLR({ tMax, etaMin: 0.01 });
-    const scheduler = new LRScheduler({ paramGroups: [group] }, create());
+    const scheduler = new LRScheduler({ paramGroups: [group] }, create(), { warn: false });
     for (let step = 1; step <= 300_000; step++) {
       scheduler.step();
       if (step % 997 === 0 || step > 299_970) assertEquals(create()(step, 0.3), group.lr);

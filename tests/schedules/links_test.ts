@@ -23,7 +23,7 @@ const lrs = ({ paramGroups }: SGD) => paramGroups.map(({ lr }) => lr);
 const initialLrs = ({ paramGroups }: SGD) => paramGroups.map(({ initialLr }) => initialLr);
 
 const MAKERS: Record<string, (optimizer: SGD) => Scheduler> = {
-  "a schedule": (optimizer) => new LRScheduler(optimizer, halve),
+  "a schedule": (optimizer) => new LRScheduler(optimizer, halve, { warn: false }),
   "a plateau": (optimizer) => new ReduceLROnPlateau(optimizer, { patience: 0, factor: 0.5 }),
 };
 
@@ -77,7 +77,9 @@ for (const [what, there, here, expected, bases] of CASES) {
 Deno.test("a state that several schedulers have loaded waits for the optimizer of each", () => {
   const dict = saved([["a", 1], ["b", 10]], MAKERS["a schedule"]);
   const optimizers = [1, 2].map(() => optimizerOf([["b", 3], ["a", 4]]));
-  const schedulers = optimizers.map((optimizer) => new LRScheduler(optimizer, halve));
+  const schedulers = optimizers.map((optimizer) =>
+    new LRScheduler(optimizer, halve, { warn: false })
+  );
   for (const scheduler of schedulers) scheduler.loadStateDict(dict.lr_scheduler!);
   for (const optimizer of optimizers) optimizer.loadStateDict(dict);
   for (const scheduler of schedulers) {
@@ -88,7 +90,7 @@ Deno.test("a state that several schedulers have loaded waits for the optimizer o
 Deno.test("what was set after a scheduler's state was loaded stays when the optimizer loads its own", () => {
   const dict = saved([["ax", 8], ["by", 10]], MAKERS["a schedule"]);
   const optimizer = optimizerOf([["b", 30], ["a", 40]]);
-  const scheduler = new LRScheduler(optimizer, halve);
+  const scheduler = new LRScheduler(optimizer, halve, { warn: false });
   scheduler.loadStateDict(dict.lr_scheduler!);
   optimizer.paramGroups[0].lr = 7;
   optimizer.addParamGroup({ params: [{ data: new Float32Array(1), grad: null }], lr: 2 });
@@ -102,10 +104,11 @@ Deno.test("what was set after a scheduler's state was loaded stays when the opti
 
 Deno.test("a scheduler keeps its bases when another makes others, or only the optimizer loads", () => {
   const optimizer = optimizerOf([["a", 1]]);
-  const first = new LRScheduler(optimizer, own);
+  const first = new LRScheduler(optimizer, own, { warn: false });
   const cycle = new LRScheduler(
     optimizer,
     oneCycleLR({ maxLr: 0.5, totalSteps: 10, cycleMomentum: false }),
+    { warn: false },
   );
   assertEquals([first.baseLrs, cycle.baseLrs, initialLrs(optimizer)], [[1], [0.02], [0.02]]);
   cycle.step();
@@ -118,16 +121,18 @@ Deno.test("a scheduler keeps its bases when another makes others, or only the op
   first.step();
   assertEquals(lrs(optimizer), [0.9 ** 2]);
   first.stepTo(1);
-  assertEquals([lrs(optimizer), new LRScheduler(optimizer, own).baseLrs], [[0.9], [0.1]]);
+  assertEquals([lrs(optimizer), new LRScheduler(optimizer, own, { warn: false }).baseLrs], [[0.9], [
+    0.1,
+  ]]);
 });
 
 Deno.test("a group that was added starts from its lr for a later scheduler, as torch's does", () => {
   const optimizer = optimizerOf([["a", 1]]);
-  const earlier = new LRScheduler(optimizer, halve);
+  const earlier = new LRScheduler(optimizer, halve, { warn: false });
   optimizer.addParamGroup({ params: [{ data: new Float32Array(1), grad: null }], lr: 8 });
   assertEquals(optimizer.stateDict().param_groups[1].initial_lr, undefined);
   earlier.step();
-  const later = new LRScheduler(optimizer, own);
+  const later = new LRScheduler(optimizer, own, { warn: false });
   assertEquals([earlier.baseLrs, later.baseLrs, initialLrs(optimizer)], [[1, 8], [1, 4], [1, 4]]);
   assertEquals(optimizer.stateDict().param_groups[1].initial_lr, 4);
 });

@@ -44,7 +44,7 @@ function perform(run: Run, act: Act): Run {
 function makeScheduler(optimizer: SGD, spec: Spec): LRScheduler | ReduceLROnPlateau {
   return spec[0] === "plateau"
     ? new ReduceLROnPlateau(optimizer, spec[1] as ReduceLROnPlateauOptions)
-    : new LRScheduler(optimizer, make(spec));
+    : new LRScheduler(optimizer, make(spec), { warn: false });
 }
 
 /** The optimizer's state, through a file. */

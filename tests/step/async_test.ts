@@ -180,7 +180,7 @@ const transfer = (array: FloatArray) =>
   structuredClone(array, { transfer: [array.buffer as ArrayBuffer] });
 
 testOnBackends("an array that changes while a step runs rejects it, by name", async (backend) => {
-  const changes: [string, (p: Parameter, optimizer: SGD) => unknown][] = [
+  const changes: [string, (p: Parameter, optimizer: SGD<FloatArray>) => unknown][] = [
     ['data of parameter 1 ("p1") was replaced', (p) => p.data = p.data.slice()],
     ['grad of parameter 1 ("p1") was replaced', (p) => p.grad = p.grad!.slice()],
     ['grad of parameter 1 ("p1") was replaced', (p) => p.grad = null],

@@ -119,12 +119,12 @@ async function readPort(stderr: ReadableStream<Uint8Array>): Promise<string> {
  * Runs a module in a browser until it posts what it has found to `/result`.
  *
  * @param source The module, a file of TypeScript.
- * @param files Texts that it fetches, by their paths on the server.
+ * @param files What it fetches, by the paths on the server.
  * @returns What it has posted.
  */
 export async function runInBrowser(
   source: string,
-  files: Readonly<Record<string, string>> = {},
+  files: Readonly<Record<string, string | Uint8Array<ArrayBuffer>>> = {},
 ): Promise<unknown> {
   await using folder = await temporaryFolder();
   const code = await Deno.readTextFile(await bundle(folder.path, "browser", source));
@@ -136,7 +136,9 @@ export async function runInBrowser(
       resolve(await request.json());
       return new Response();
     }
-    if (pathname in files) return new Response(files[pathname]);
+    if (pathname in files) {
+      return new Response(files[pathname], { headers: { "content-type": typeOf(pathname) } });
+    }
     const isModule = pathname === "/program.mjs";
     const type = isModule ? "text/javascript" : "text/html";
     return new Response(isModule ? code : PAGE, { headers: { ...ISOLATED, "content-type": type } });
@@ -148,6 +150,12 @@ export async function runInBrowser(
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** The type of a file of a page, by its name. */
+function typeOf(path: string): string {
+  if (path.endsWith(".mjs")) return "text/javascript";
+  return path.endsWith(".wasm") ? "application/wasm" : "text/plain";
 }
 
 /** What lets a page have a `SharedArrayBuffer`. */

@@ -29,8 +29,11 @@ export const PACKAGES = {
   "Node.js 24": "node@24.21.0",
   "Node.js 26": "node@26.10.0",
   Bun: `@oven/bun-${Deno.build.os}-${ARCH}@1.4.5`,
+  esbuild: "esbuild@0.28.2",
   koffi: "koffi@3.3.4",
   typescript: "typescript@7.0.2",
+  "ONNX Runtime Web": "onnxruntime-web@1.23.2",
+  "the oldest TypeScript": "typescript@5.8.3",
 } as const;
 
 /** The npm of this machine; undefined if there is none. */
@@ -119,8 +122,10 @@ export async function bundle(
   source: string,
   output: string,
   platform: "browser" | "deno" = "deno",
+  format: "esm" | "cjs" = "esm",
 ): Promise<void> {
-  const args = ["bundle", "--quiet", "--platform", platform, "--output", output, source];
+  const kind = ["--platform", platform, "--format", format];
+  const args = ["bundle", "--quiet", ...kind, "--output", output, source];
   const { code, err } = await run(Deno.execPath(), args, { cwd: ROOT });
   if (code !== 0) throw new Error(err);
 }

@@ -1,4 +1,4 @@
-/** The example of docs/tfjs.md runs, and prints what it says. */
+/** The examples of docs/tfjs.md run, and print what they say. */
 
 import { assert, assertEquals } from "@std/assert";
 import { fromFileUrl } from "@std/path/from-file-url";
@@ -7,13 +7,26 @@ import { testOn } from "./libraries.ts";
 
 const ROOT = fromFileUrl(new URL("../../", import.meta.url));
 
+/** The examples as one program, in which each has a scope of its own inside of that of the first. */
+function joinExamples(page: string): string {
+  const all = Array.from(
+    page.matchAll(/^( *)```ts ignore\n([^]*?)^ *```$/gm),
+    ([, indent, code]) => code.replaceAll(new RegExp(`^${indent}`, "gm"), ""),
+  );
+  const lines = all.flatMap((code, i) => i === 0 ? [code] : ["{", code, "}"]).join("\n").split(
+    "\n",
+  );
+  const isImport = (line: string) => line.startsWith("import ");
+  return [...lines.filter(isImport), ...lines.filter((line) => !isImport(line))].join("\n");
+}
+
 testOn(
   "cpu",
-  "the example of docs/tfjs.md type-checks, runs, and prints what it says",
+  "the examples of docs/tfjs.md type-check, run, and print what they say",
   async () => {
     const page = await Deno.readTextFile(join(ROOT, "docs/tfjs.md"));
-    const [, code] = page.match(/^```ts ignore\n([^]*?)^```$/m)!;
-    assert(code.includes("model.fit("));
+    const code = joinExamples(page);
+    assertEquals(code.match(/model\.fit\(/g)?.length, 2);
     const folder = await Deno.makeTempDir();
     try {
       const file = join(folder, "example.ts");

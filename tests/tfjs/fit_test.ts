@@ -159,7 +159,9 @@ testAll(
     const model = createModel(tf);
     const variables = model.trainableWeights.map((weight) => weight.read() as Variable);
     const optimizer = new DescentOptimizer(tf, { lr: 0.8, memory, variables });
-    const scheduler = new LRScheduler(optimizer.sgd!, exponentialLR({ gamma: 0.5 }));
+    const scheduler = new LRScheduler(optimizer.sgd!, exponentialLR({ gamma: 0.5 }), {
+      warn: false,
+    });
     model.compile({ optimizer, loss: "categoricalCrossentropy" });
     const rates: number[] = [];
     const onEpochEnd = () => {

@@ -6,7 +6,7 @@ export type Tf = typeof import("@tensorflow/tfjs");
 const PACKAGES = {
   cpu: [],
   wasm: ["@tensorflow/tfjs-backend-wasm"],
-  webgpu: ["npm:@tensorflow/tfjs-backend-webgpu@4.22.0"],
+  webgpu: ["@tensorflow/tfjs-backend-webgpu"],
 } as const;
 
 /** The backends of tfjs that tests run on. */
@@ -26,22 +26,34 @@ async function fetchPackage(name: string): Promise<object | string> {
 
 const tf = await fetchPackage("@tensorflow/tfjs");
 
-/** Why tests on a backend have to be skipped; null if they can run. */
-async function findProblem(backend: TfBackendName): Promise<string | null> {
+/** The packages of a backend that cannot be fetched, as a sentence about the first; null if all can. */
+async function findMissing(backend: TfBackendName): Promise<string | null> {
   if (typeof tf === "string") return tf;
   for (const name of PACKAGES[backend]) {
     const module = await fetchPackage(name);
     if (typeof module === "string") return module;
   }
-  if (backend !== "webgpu" || await navigator.gpu?.requestAdapter()) return null;
-  return "WebGPU finds no adapter";
+  return null;
 }
 
-const problems = {
-  cpu: await findProblem("cpu"),
-  wasm: await findProblem("wasm"),
-  webgpu: await findProblem("webgpu"),
+const missing = {
+  cpu: await findMissing("cpu"),
+  wasm: await findMissing("wasm"),
+  webgpu: await findMissing("webgpu"),
 };
+
+/** Why a backend cannot be fetched; null if it can. */
+export function notFetched(backend: TfBackendName): string | null {
+  return missing[backend];
+}
+
+const hasGpu = await navigator.gpu?.requestAdapter() != null;
+
+/** Why tests on a backend have to be skipped; null if they can run. */
+function findProblem(backend: TfBackendName): string | null {
+  if (missing[backend] !== null || backend !== "webgpu" || hasGpu) return missing[backend];
+  return "WebGPU finds no adapter";
+}
 
 /** Defines a test for one backend, which is skipped only if a package cannot be fetched or there is
  * no GPU. */
@@ -50,7 +62,7 @@ export function testOn(
   name: string,
   body: (tf: Tf) => Promise<void> | void,
 ): void {
-  const problem = problems[backend];
+  const problem = findProblem(backend);
   const title = `tfjs on ${backend}: ${name}`;
   Deno.test({
     name: problem === null ? title : `${title} (skipped: ${problem})`,

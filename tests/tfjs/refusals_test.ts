@@ -29,6 +29,11 @@ const OPTIONS: readonly (readonly [object, ErrorClass, string])[] = [
     "Cannot use variables as each must be a variable of tfjs: current value is an object",
   ],
   [
+    { lr: 1, variables: [] },
+    RangeError,
+    "Cannot use variables as there must be one at least: there is none",
+  ],
+  [
     { lr: 1, stepOptions: 3 },
     TypeError,
     "Cannot set stepOptions as it must be an object: current value is 3",
@@ -95,6 +100,55 @@ testOn("cpu", "gradients are refused that have no variable of float32", (tf) => 
   assertEquals([optimizer.iterations, optimizer.sgd], [0, null]);
 });
 
+testOn("cpu", "gradients are refused that are not like their variables", (tf) => {
+  const w = tf.variable(tf.ones([2, 3]), true, "like");
+  const gone = tf.ones([2, 3]);
+  gone.dispose();
+  const optimizer = new DescentOptimizer(tf, { lr: 1 });
+  const cases: [gradients: unknown, type: ErrorClass, message: string][] = [
+    [
+      { like: 3 },
+      TypeError,
+      'the gradient of "like" as it must be a tensor of tfjs: current value is 3',
+    ],
+    [{ like: gone }, Error, 'Cannot use the gradient of "like" as it has been disposed'],
+    [
+      { like: tf.ones([3, 2]) },
+      RangeError,
+      'Cannot use the gradient of "like" as its shape must be [2, 3], like that of the variable: current ' +
+      "shape is [3, 2]",
+    ],
+    [{ like: tf.scalar(1) }, RangeError, "current shape is []"],
+    [[null], TypeError, "Cannot apply the gradients as each must be an object { name, tensor }"],
+  ];
+  for (const [gradients, type, message] of cases) {
+    assertThrows(() => optimizer.applyGradients(gradients as never), type, message);
+  }
+  assertEquals([optimizer.sgd, optimizer.iterations], [null, 0]);
+  w.dispose();
+  assertThrows(
+    () => new DescentOptimizer(tf, { lr: 1, variables: [w] }),
+    Error,
+    'Cannot use variable "like" as it has been disposed',
+  );
+});
+
+testOn("cpu", "options of steps are checked when they are used", (tf) => {
+  const w = tf.variable(tf.tensor1d([1]), true, "stepped");
+  const optimizer = new DescentOptimizer(tf, { lr: 1, variables: [w] });
+  const gradient = tf.tensor1d([1]);
+  const cases: [stepOptions: unknown, message: string][] = [
+    [null, "Cannot set stepOptions as it must be an object: current value is null"],
+    [{ zeroGrad: true }, "Cannot set zeroGrad in stepOptions as tfjs computes new gradients"],
+    [{ clip: 1 }, 'Cannot read option "clip" as it does not exist'],
+  ];
+  for (const [stepOptions, message] of cases) {
+    optimizer.stepOptions = stepOptions as never;
+    assertThrows(() => optimizer.applyGradients({ stepped: gradient }), TypeError, message);
+  }
+  assertEquals([...w.dataSync(), ...gradient.dataSync()], [1, 1]);
+});
+
 testOn("cpu", "a disposed optimizer cannot be used", async (tf) => {
   const optimizer = new DescentOptimizer(tf, { lr: 1 });
   optimizer.dispose();
@@ -105,7 +159,9 @@ testOn("cpu", "a disposed optimizer cannot be used", async (tf) => {
 });
 
 testOn("cpu", "weights of other optimizers, and of other variables, are refused", async (tf) => {
-  const [a, b] = ["one", "two"].map((name) => tf.variable(tf.tensor1d([1]), true, name));
+  const [a, b, c] = ["one", "two", "three"].map((name) =>
+    tf.variable(tf.tensor1d([1]), true, name)
+  );
   const gradient = tf.tensor1d([1]);
   const peer = tf.train.momentum(0.1, 0.9);
   peer.applyGradients([{ name: a.name, tensor: gradient }]);
@@ -117,7 +173,7 @@ testOn("cpu", "weights of other optimizers, and of other variables, are refused"
   );
   optimizer.applyGradients({ [a.name]: gradient });
   const weights = await optimizer.getWeights();
-  const other = new DescentOptimizer(tf, { lr: 1, momentum: 0.9, variables: [a, b] });
+  const other = new DescentOptimizer(tf, { lr: 1, momentum: 0.9, variables: [b, c] });
   await assertRejects(
     () => other.setWeights(weights),
     RangeError,

@@ -18,7 +18,16 @@ testOn("cpu", "an optimizer is one for the types of tfjs, and for its classes", 
   model.compile({ optimizer, loss: "meanSquaredError" });
   const peer: TfTypes.Optimizer = optimizer;
   const own: DescentOptimizer = optimizer;
+  const both: DescentOptimizer<TfTypes.Optimizer> = optimizer;
+  model.compile({ optimizer: both, loss: "meanSquaredError" });
   const sgd: SGD | null = optimizer.sgd;
+  assertEquals(Deno.inspect(optimizer).match(/(iterations|memory|elements|lr): [^,]+/g), [
+    "iterations: 0",
+    'memory: "copy"',
+    "elements: 1",
+    "elements: 1", // of the group
+    "lr: 0.5",
+  ]);
   const cost: TfTypes.Scalar | null = optimizer.minimize(() => w.square().asScalar(), true, [w]);
   assertEquals([...await cost!.data(), ...await w.data()], [1, 0]);
   optimizer.applyGradients({ [w.name]: tf.ones([1]) });

@@ -3,8 +3,18 @@
 import { dirname } from "@std/path/dirname";
 import { join } from "@std/path/join";
 
-/** The command of the package, which is not an entry. */
+/** The command of the package. */
 const COMMAND = "bin";
+
+/** What bundlers for browsers take instead of a source file: there are no native libraries there. */
+export const IN_BROWSERS = { "./src/backends/native_cpu.ts": "./src/backends/no_cpu.ts" };
+
+const renamed = (file: string, extension: string) => file.replace(/\.ts$/, extension);
+
+/** Source files that are packed as JavaScript and are not entries, as `exports` has them until then. */
+const NOT_ENTRIES = Object.fromEntries(
+  [`./${COMMAND}.ts`, ...Object.values(IN_BROWSERS)].map((file) => [renamed(file, ""), file]),
+);
 
 /** What package.json has besides what `deno pack` writes. */
 const FIELDS = {
@@ -14,6 +24,9 @@ const FIELDS = {
   engines: { node: ">=20.16" },
   bin: { sgd: `./${COMMAND}.js` },
   sideEffects: false,
+  browser: Object.fromEntries(
+    Object.entries(IN_BROWSERS).map((pair) => pair.map((file) => renamed(file, ".js"))),
+  ),
 };
 
 /** The parts of TypeScript's libraries that the types use, newer than some projects' own. */
@@ -53,11 +66,11 @@ export async function packForNpm(output: string, root: string): Promise<void> {
   }
 }
 
-/** Copies the package, with the command as an entry, so that it is packed as JavaScript. */
+/** Copies the package, with more entries, so that they are packed as JavaScript. */
 async function copyPackage(root: string, to: string): Promise<void> {
   const config = JSON.parse(await Deno.readTextFile(join(root, "deno.json")));
   for (const path of config.publish.include) await copy(join(root, path), join(to, path));
-  const exports = { ...config.exports, [`./${COMMAND}`]: `./${COMMAND}.ts` };
+  const exports = { ...config.exports, ...NOT_ENTRIES };
   const { name, version, license, publish } = config;
   const text = JSON.stringify({ name, version, license, publish, exports });
   await Deno.writeTextFile(join(to, "deno.json"), text);
@@ -75,10 +88,21 @@ async function copy(from: string, to: string): Promise<void> {
 async function complete(folder: string): Promise<void> {
   const path = join(folder, "package.json");
   const { exports, ...fields } = JSON.parse(await Deno.readTextFile(path)) as Packed;
-  const entries = Object.entries(exports).filter(([name]) => name !== `./${COMMAND}`);
+  const isEntry = ([name]: [string, unknown]) => !(name in NOT_ENTRIES);
+  const entries = Object.entries(exports).filter(isEntry);
   const all = { ...Object.fromEntries(entries), "./package.json": "./package.json" };
   await Deno.writeTextFile(path, JSON.stringify({ ...fields, ...FIELDS, exports: all }, null, 2));
+  await checkTypes(folder, entries.map(([name]) => name));
   await completeTypes(folder, true);
+}
+
+/** `deno pack` leaves out all types, without a word, if one of the package's is not written out. */
+async function checkTypes(folder: string, entries: readonly string[]): Promise<void> {
+  for (const entry of entries) {
+    const file = `${entry === "." ? "mod" : entry.slice(2)}.d.ts`;
+    if (await Deno.stat(join(folder, file)).catch(() => null) !== null) continue;
+    throw new Error(`Cannot pack: there is no ${file}. deno publish --dry-run may say why`);
+  }
 }
 
 async function completeTypes(folder: string, isTop: boolean): Promise<void> {

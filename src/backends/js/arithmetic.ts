@@ -1,6 +1,6 @@
 /** The rule's arithmetic on numbers of each dtype. */
 
-import { roundToBFloat16 } from "../../core/bfloat16.ts";
+import { roundToBFloat16 } from "../../core/bfloat16_bits.ts";
 import type { Arithmetic } from "../../core/rule.ts";
 
 const sign = (a: number) => (a > 0 ? 1 : 0) - (a < 0 ? 1 : 0);

@@ -9,14 +9,11 @@ import { readGroup } from "../../plan/layout.ts";
 import type { CallRow } from "../../plan/layout.ts";
 import type { Plan } from "../../plan/plan.ts";
 import type { Backend } from "../backend.ts";
-import { prepareGradients } from "./gradients.ts";
-import { addNorms } from "./norms.ts";
 import { inspect, plain } from "./plain_views.ts";
 import { stepSparse } from "./sparse.ts";
 import type { Matrix } from "./sparse.ts";
 import { stepDenseRows } from "./step_rows.ts";
 import { chooseSweep } from "./tiles.ts";
-import { goBack } from "./vjp.ts";
 import { allocate } from "./wasm/workspace.ts";
 
 /** The backend. */
@@ -29,10 +26,8 @@ export const js: Backend = {
   allocate,
   step: stepRows,
   stepAsync: (plan, from, to) => promiseOf(() => stepRows(plan, from, to, plan.callRow)),
-  norm: addNorms,
-  normAsync: (plan, measure, sums) => promiseOf(() => addNorms(plan, measure, sums)),
-  prepare: prepareGradients,
-  goBack,
+  norms: null,
+  goBack: null,
 };
 
 function stepRows(plan: Plan, from: number, to: number, call: CallRow | null): void {

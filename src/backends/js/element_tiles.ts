@@ -7,6 +7,7 @@ import { load, store } from "../../core/convert.ts";
 import { FLOAT32, isSixteenBit } from "../../core/dtype.ts";
 import type { WideDtype } from "../../core/dtype.ts";
 import type { FloatArray, HostArray } from "../../core/host_array.ts";
+import { fillAll } from "../../core/intrinsics.ts";
 import { BLOCK, decode, encode, scalesCount, scalesOffset } from "../../core/momentum8.ts";
 import { joinWords, joinWords24, splitWords, splitWords24 } from "../../core/split_master.ts";
 import type { Choice } from "./choice.ts";
@@ -51,7 +52,7 @@ export function stepByElement(
     loops.step(lines, factors, parameter.values, prepared, momentum?.values ?? null, 0);
     parameter.keep?.();
     momentum?.keep?.();
-    if (preparation?.zero) grad.fill(0);
+    if (preparation?.zero) fillAll(grad, 0);
   }
 }
 

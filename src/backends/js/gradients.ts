@@ -4,6 +4,7 @@ import { load, store } from "../../core/convert.ts";
 import { dtypeOf, FLOAT32, isSixteenBit } from "../../core/dtype.ts";
 import type { Dtype } from "../../core/dtype.ts";
 import type { FloatArray, HostArray } from "../../core/host_array.ts";
+import { setAll } from "../../core/intrinsics.ts";
 import { COEFFICIENT, GROUP_ROW, groupOf, isHostRow } from "../../plan/layout.ts";
 import type { Gradients } from "../../plan/layout.ts";
 import type { Changes } from "../backend.ts";
@@ -14,10 +15,11 @@ import { computeTypeOf, prepared } from "./preparation.ts";
 import type { Preparation } from "./preparation.ts";
 import { partOf } from "./sums.ts";
 import { isSmall } from "./tiles.ts";
+import { prepareOf } from "./wasm/gradient_kernels.ts";
 import { TILE } from "./wasm/memory.ts";
 import { commonWorkspace } from "./wasm/workspace.ts";
 
-/** Does what `Backend.prepare` says. */
+/** Does what `Norms.prepare` says. */
 export function prepareGradients(
   { grads, halves, groupRows }: Gradients,
   { inverseScale, maxValue }: Changes,
@@ -38,15 +40,14 @@ export function prepareGradients(
 
 /** In WebAssembly, a tile at a time. */
 function prepareInTiles(grad: HostArray, dtype: Dtype, preparation: Preparation): void {
-  const workspace = commonWorkspace();
-  const tile = workspace.tileOf(dtype, "grad");
-  const prepare = workspace.prepareOf(dtype);
+  const tile = commonWorkspace().tileOf(dtype, "grad");
+  const prepare = prepareOf(dtype);
   const { inverseScale, coefficient, maxValue } = preparation;
   for (let from = 0; from < grad.length; from += TILE) {
     const part = partOf(grad, from, TILE);
-    tile.set(part);
+    setAll(tile, part);
     prepare(part.length, inverseScale, coefficient, maxValue);
-    part.set(part.length === TILE ? tile : tile.subarray(0, part.length));
+    setAll(part, part.length === TILE ? tile : tile.subarray(0, part.length));
   }
 }
 

@@ -5,26 +5,28 @@ import type { NormType } from "../../core/device.ts";
 import { dtypeOf, isSixteenBit } from "../../core/dtype.ts";
 import type { Dtype } from "../../core/dtype.ts";
 import type { FloatArray, HostArray } from "../../core/host_array.ts";
+import { fillAll, setAll } from "../../core/intrinsics.ts";
 import { joinMeasures } from "../../core/norm.ts";
 import { codeOf } from "../../core/rounding.ts";
 import { codeIn, groupOf, isHostRow } from "../../plan/layout.ts";
 import type { Gradients } from "../../plan/layout.ts";
 import type { Measure } from "../backend.ts";
 import { LANES } from "./loops/float32/gradients.ts";
-import { loopsOf } from "./loops/loops.ts";
-import type { WideLoops } from "./loops/loops.ts";
+import { gradientLoopsOf } from "./loops/gradient_loops.ts";
+import type { GradientLoops } from "./loops/gradient_loops.ts";
 import { plain } from "./plain_views.ts";
 import { computeTypeOf } from "./preparation.ts";
 import { partOf, plainOthers, sumOf } from "./sums.ts";
 import type { Terms } from "./sums.ts";
 import { isSmall } from "./tiles.ts";
+import { measureOf } from "./wasm/gradient_kernels.ts";
 import { TILE } from "./wasm/memory.ts";
 import { commonWorkspace } from "./wasm/workspace.ts";
 
 /** Elements of which a partial sum is taken: as in the native library. */
 export const BLOCK = 4096;
 
-/** Does what `Backend.norm` says. */
+/** Does what `Norms.norm` says. */
 export function addNorms(
   { grads, halves, addends }: Gradients,
   { inverseScale, normType }: Measure,
@@ -68,15 +70,14 @@ function gradientOf(terms: Terms, from: number, length: number): HostArray {
 /** The measure in WebAssembly, a tile of some blocks at a time. */
 function measureInTiles(terms: Terms, factor: number, normType: NormType): Measured {
   const dtype = typeIn(terms);
-  const workspace = commonWorkspace();
-  const tile = workspace.tileOf(dtype, "grad");
-  const measureOf = workspace.measureOf(dtype, normType);
+  const tile = commonWorkspace().tileOf(dtype, "grad");
+  const measure = measureOf(dtype, normType);
   let all = 0;
   for (let from = 0; from < terms.grad.length; from += TILE) {
     const count = fillTile(tile, gradientOf(terms, from, TILE));
     const padded = Math.ceil(count / LANES) * LANES;
     for (let block = 0; block < count; block += BLOCK) {
-      const own = measureOf(block, Math.min(block + BLOCK, padded), factor);
+      const own = measure(block, Math.min(block + BLOCK, padded), factor);
       all = joinMeasures(normType, all, own);
     }
   }
@@ -89,8 +90,8 @@ function measureInTiles(terms: Terms, factor: number, normType: NormType): Measu
 
 /** Copies elements to a tile, and zeros up to the next multiple of 16; returns how many there are. */
 function fillTile(tile: HostArray, part: HostArray): number {
-  tile.set(part);
-  tile.fill(0, part.length, Math.ceil(part.length / LANES) * LANES);
+  setAll(tile, part);
+  fillAll(tile, 0, part.length, Math.ceil(part.length / LANES) * LANES);
   return part.length;
 }
 
@@ -98,7 +99,7 @@ function measureByElement(terms: Terms, factor: number, normType: NormType): Mea
   const { length } = terms.grad;
   const dtype = typeIn(terms);
   const type = computeTypeOf(dtype);
-  const loops = loopsOf(type);
+  const loops = gradientLoopsOf(type);
   const half = isSixteenBit(dtype);
   const isRead = factor === 1 && !half; // else a copy is multiplied
   const block = isRead ? null : type.zeros(Math.min(BLOCK, length));
@@ -118,7 +119,7 @@ function measureByElement(terms: Terms, factor: number, normType: NormType): Mea
   return { measure, finite };
 }
 
-function measureBlock(loops: WideLoops, block: FloatArray, normType: NormType): number {
+function measureBlock(loops: GradientLoops, block: FloatArray, normType: NormType): number {
   if (normType === 2) return loops.sumSquares(block);
   return normType === 1 ? loops.sumMagnitudes(block) : loops.findLargest(block);
 }

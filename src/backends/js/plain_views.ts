@@ -5,7 +5,7 @@
  * and what it does could end a step half way. Such an array is stepped through a view without either.
  */
 
-import { BFloat16Array } from "../../core/bfloat16.ts";
+import { findBFloat16Array } from "../../core/bfloat16_class.ts";
 import { isHostArray } from "../../core/dtype.ts";
 import type { HostArray } from "../../core/host_array.ts";
 import { lengthOf, part } from "../../core/intrinsics.ts";
@@ -37,11 +37,11 @@ function isPlain(array: HostArray): boolean {
 
 const prototypes = new Set<unknown>(
   [
-    ...[Float32Array, Float64Array, BFloat16Array, Int8Array, Uint8Array, Int16Array, Uint32Array],
+    ...[Float32Array, Float64Array, Int8Array, Uint8Array, Int16Array, Uint32Array],
     ...(typeof Float16Array === "function" ? [Float16Array] : []),
   ].map(({ prototype }) => prototype),
 );
 
 function isOfPlainClass(prototype: unknown): boolean {
-  return prototypes.has(prototype);
+  return prototypes.has(prototype) || prototype === findBFloat16Array()?.prototype;
 }

@@ -1,6 +1,7 @@
 /** Random bits for stochastic rounding on the `js` backend: those of the native library. */
 
-import { isBFloat16Array, narrowWord } from "../../core/bfloat16.ts";
+import { narrowWord } from "../../core/bfloat16_bits.ts";
+import { isBFloat16Array } from "../../core/bfloat16_class.ts";
 import { wordsOf } from "../../core/convert.ts";
 import type { HostArray } from "../../core/host_array.ts";
 import { COUNTER, SEED_HIGH, SEED_LOW } from "../../plan/layout.ts";

@@ -2,6 +2,7 @@
 
 import type { Dtype } from "../../core/dtype.ts";
 import type { FloatArray, HostArray } from "../../core/host_array.ts";
+import { fillAll } from "../../core/intrinsics.ts";
 import { keyOf } from "../../core/momentum8.ts";
 import { Slab } from "../../memory/slab.ts";
 import type { StateArray } from "../../memory/slab.ts";
@@ -50,7 +51,7 @@ function stepRow(plan: Plan, row: number, choice: Choice, call: CallRow | null):
     const [buffer, at] = elementsOf(plan, row, held, choice);
     const prepared = preparedOf(choice, grad as FloatArray);
     loops.step(lines, factors, data as FloatArray, prepared, buffer, at);
-    if (preparation?.zero) grad.fill(0);
+    if (preparation?.zero) fillAll(grad, 0);
     return;
   }
   const momentum = placeOf(held, halves, row * ROW + BUFFER);

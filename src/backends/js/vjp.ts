@@ -3,30 +3,28 @@
 import { lengthOf } from "../../core/intrinsics.ts";
 import { factorsOf, linesOf } from "../../core/rule.ts";
 import type { RuleOptions } from "../../core/rule.ts";
-import { checkPullbacks } from "../pullback.ts";
 import type { HyperGradients, Pullback } from "../pullback.ts";
 import { LANES } from "./loops/float32/back.ts";
-import { loopsOf } from "./loops/loops.ts";
+import { backLoopOf } from "./loops/back_loops.ts";
 
 /** Elements of which a partial sum is taken: as in the native library. */
 export const CHUNK = 4096;
 
 /** Goes back through one step of all tensors. */
-export function goBack(
+export function goBackInTypeScript(
   pullbacks: readonly Pullback[],
   h: Readonly<RuleOptions>,
 ): HyperGradients {
-  checkPullbacks(pullbacks);
   const sums = [0, 0, 0, 0];
   const lanes = new Float64Array(sums.length * LANES);
   for (const pullback of pullbacks) {
-    const loops = loopsOf(pullback.dtype);
+    const goBack = backLoopOf(pullback.dtype);
     const lines = linesOf(h, pullback.buffer === null);
     const factors = factorsOf(h, pullback.dtype.round);
     const length = lengthOf(pullback.param);
     for (let from = 0; from < length; from += CHUNK) {
       const to = Math.min(from + CHUNK, length);
-      loops.goBack(lines, factors, pullback, from, to, lanes);
+      goBack(lines, factors, pullback, from, to, lanes);
       for (let k = 0; k < sums.length; k++) sums[k] += total(lanes, k * LANES);
     }
   }

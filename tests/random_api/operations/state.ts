@@ -122,6 +122,7 @@ function schedule(world: World, random: Random): unknown {
       stepLR({ stepSize: 2, gamma }),
       ...(world.memory.exact ? [] : [cosineAnnealingLR({ tMax: 9 })]),
     ]),
+    { warn: false },
   );
   for (let i = random.int(0, 2); i > 0; i--) scheduler.step();
   return scheduler.stateDict();

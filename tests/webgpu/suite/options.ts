@@ -263,6 +263,44 @@ export const OPTION_CASES: readonly Case[] = [
     },
   },
   {
+    name: "groups change while only the device knows whether a step was taken",
+    async run(world) {
+      const { device, gpu } = await openGpu(world);
+      for (const isSkipped of [true, false]) {
+        const { twins, params, optimizer } = make(gpu);
+        const rules = twins.map((_, i) => RULES[groupOf(i)]);
+        const step = (...numbers: number[]) => {
+          for (const i of numbers) stepTwin(twins[i], rules[i], world.traits);
+        };
+        if (isSkipped) params[0].grad!.write(new Float32Array(10).fill(NaN));
+        else step(0, 1, 2, 3);
+        optimizer.step({ checkFinite: true });
+        params[0].grad!.write(twins[0].grad);
+        optimizer.moveParameter(params[0], 1);
+        rules[0] = RULES[1];
+        optimizer.step({ checkFinite: true });
+        step(0, 1, 2, 3);
+        optimizer.moveParameter(params[2], 0);
+        rules[2] = RULES[0];
+        optimizer.removeParamGroup(1);
+        optimizer.step();
+        step(1, 2);
+        await assertSame(params, twins, `after groups have changed, skipped: ${isSkipped}`);
+        const { state } = await optimizer.stateDictAsync();
+        for (const [row, i] of [1, 2].entries()) {
+          assertBits(state[row].momentum_buffer as Float32Array, twins[i].buffer!, "momentum");
+        }
+        optimizer.resetState();
+        assertEquals((await optimizer.stateDictAsync()).state, {});
+        optimizer.step();
+        for (const i of [1, 2]) twins[i].buffer = null;
+        step(1, 2);
+        await assertSame(params, twins, "after a reset");
+      }
+      device.destroy();
+    },
+  },
+  {
     name: "a state dict is of the time of the call, whatever is stepped meanwhile",
     async run(world) {
       const { device, gpu } = await openGpu(world);

@@ -9,6 +9,12 @@ import { assertBits } from "../../gpu/reference.ts";
 import { bufferOf, makeBuffer, openGpu, optimizerOf, values } from "./world.ts";
 import type { Case, Gpu } from "./world.ts";
 
+/** What a console prints of a tensor, also where there is no such console. */
+function printed(tensor: object): string {
+  const hooks = tensor as Record<symbol, (inspect: typeof JSON.stringify) => string>;
+  return hooks[Symbol.for("Deno.customInspect")](JSON.stringify);
+}
+
 /** A refusal: what is tried, and the error. */
 type Refusal = readonly [
   attempt: (gpu: ReturnType<typeof adoptDevice<GPUBuffer>>, device: GPUDevice) => unknown,
@@ -127,6 +133,7 @@ export const TENSOR_CASES: readonly Case[] = [
       assertEquals([whole.length, part.length, rest.length], [100, 5, 5]);
       assertEquals([part.offset, part.byteLength, part.dtype], [7, 20, "float32"]);
       assert(part.buffer === buffer);
+      assertEquals(printed(part), 'WebGpuTensor {"dtype":"float32","length":5,"offset":7}');
       whole.write(values(100));
       part.write(new Float32Array([0, 1, 2, 3, 4, 5, 6]).subarray(1, 6));
       const expected = values(100);
@@ -140,6 +147,7 @@ export const TENSOR_CASES: readonly Case[] = [
       assertBits(await part.read(), [5, 4, 3, 2, 1], "from shared memory");
       part.write(new Float32Array([1, 2, 3, 4, 5]));
       part[Symbol.dispose]();
+      assert(printed(part).endsWith('"offset":7,"disposed":true}'));
       assertBits(await whole.read(), expected, "a buffer of the user's outlives a tensor");
       assertEquals(await gpu.tensor(0).read(), new Float32Array(0));
       device.destroy();

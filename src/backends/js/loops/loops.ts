@@ -12,15 +12,12 @@
 import type { Dtype, WideDtype } from "../../../core/dtype.ts";
 import type { FloatArray } from "../../../core/host_array.ts";
 import type { Factors, Lines } from "../../../core/rule.ts";
-import type { Pullback } from "../../pullback.ts";
 import type { Preparation } from "../preparation.ts";
 import * as bfloat16 from "./bfloat16/step.ts";
 import * as float16 from "./float16/step.ts";
-import * as back32 from "./float32/back.ts";
-import * as gradients32 from "./float32/gradients.ts";
+import { add as add32 } from "./float32/gradients.ts";
 import * as step32 from "./float32/step.ts";
-import * as back64 from "./float64/back.ts";
-import * as gradients64 from "./float64/gradients.ts";
+import { add as add64 } from "./float64/gradients.ts";
 import * as step64 from "./float64/step.ts";
 
 /** The loops of a step. Those of 16-bit types round every operation, and take values as float32. */
@@ -40,30 +37,13 @@ export interface StepLoops {
 
 /** The loops of a dtype that is computed in as it is. */
 export interface WideLoops extends StepLoops {
-  /** Goes back through some elements, and writes the running sums of the four derivatives. */
-  goBack(
-    lines: Lines,
-    f: Factors<number>,
-    pullback: Pullback,
-    from: number,
-    to: number,
-    lanes: Float64Array,
-  ): void;
-  /** Multiplies each element. */
-  multiply(array: FloatArray, factor: number): void;
   /** Adds an array to another of the same length. */
   add(sum: FloatArray, term: FloatArray): void;
-  /** The sum of a block's squares, in an order that no number of threads changes. */
-  sumSquares(block: FloatArray): number;
-  /** The sum of its magnitudes, in the same order. */
-  sumMagnitudes(block: FloatArray): number;
-  /** Its largest magnitude; NaN if an element is. */
-  findLargest(block: FloatArray): number;
 }
 
-const WIDE32 = { ...step32, ...back32, ...gradients32 } as WideLoops;
+const WIDE32 = { ...step32, add: add32 } as WideLoops;
 
-const WIDE64 = { ...step64, ...back64, ...gradients64 } as WideLoops;
+const WIDE64 = { ...step64, add: add64 } as WideLoops;
 
 /** The loops of a dtype. Steps of small tensors ask often: comparing names is faster than a table. */
 export function loopsOf(dtype: WideDtype): WideLoops;

@@ -7,6 +7,7 @@ import { op, simd, TYPE } from "./assembler.ts";
 import { SIMD } from "./instructions.ts";
 import { instantiate, TILES } from "./memory.ts";
 import { streamOf } from "./streams.ts";
+import { cached, commonWorkspace } from "./workspace.ts";
 import { VECTOR, Writer } from "./writer.ts";
 
 const { abs, add, max, mul, extractLane } = SIMD.f64x2;
@@ -38,8 +39,16 @@ function writerOf(dtype: Dtype, numbers: number): Writer {
   return new Writer({ single, fuse: false, params, unitBytes: dtype.bytes });
 }
 
-/** Compiles a measure for one dtype and one memory; it adds up in the order of the native library. */
-export function compileMeasure(
+const measures = new Map<string, MeasureTile>();
+
+/** What a norm of a tile of gradients is made of, in the common workspace. */
+export function measureOf(dtype: Dtype, normType: NormType): MeasureTile {
+  const make = () => compileMeasure(dtype, normType, commonWorkspace().memory);
+  return cached(measures, `${dtype.name} ${normType}`, make);
+}
+
+/** Compiles a measure; it adds up in the order of the native library. */
+function compileMeasure(
   dtype: Dtype,
   normType: NormType,
   memory: WebAssembly.Memory,
@@ -74,8 +83,14 @@ function total(w: Writer, lanes: readonly number[], join: typeof add | typeof ma
   return [...part(0), ...part(1), ...(join === max ? op.f64Max() : op.f64Add())];
 }
 
-/** Compiles the preparation for one dtype and one memory. */
-export function compilePrepare(dtype: Dtype, memory: WebAssembly.Memory): PrepareTile {
+const preparations = new Map<Dtype, PrepareTile>();
+
+/** The preparation of a tile of gradients, in the common workspace. */
+export function prepareOf(dtype: Dtype): PrepareTile {
+  return cached(preparations, dtype, () => compilePrepare(dtype, commonWorkspace().memory));
+}
+
+function compilePrepare(dtype: Dtype, memory: WebAssembly.Memory): PrepareTile {
   const w = writerOf(dtype, 3);
   const stream = streamOf(w, { bytes: dtype.bytes, offset: TILES.grad }, dtype);
   const [factor, coefficient, limit] = [PARAM.factor, PARAM.coefficient, PARAM.limit]

@@ -1,6 +1,7 @@
 /** Steps tensors in WebAssembly, a tile at a time. */
 
 import type { HostArray } from "../../../core/host_array.ts";
+import { fillAll, setAll } from "../../../core/intrinsics.ts";
 import { BLOCK, scalesOffset } from "../../../core/momentum8.ts";
 import { computeTypeOf } from "../preparation.ts";
 import { sumOf } from "../sums.ts";
@@ -101,8 +102,8 @@ class Sweep {
     copyPadded(terms === null ? ownGrad : sumOf(terms, from, count), this.#grad, end);
     this.#run(numbers, from, count, end);
     if (round !== null) round(this.#unrounded(count), ownData, from);
-    else ownData.set(count === TILE ? this.#param : this.#param.subarray(0, count));
-    if (numbers.preparation?.zero) ownGrad.fill(0);
+    else setAll(ownData, count === TILE ? this.#param : this.#param.subarray(0, count));
+    if (numbers.preparation?.zero) fillAll(ownGrad, 0);
   }
 
   #run(numbers: Numbers, from: number, count: number, end: number): void {
@@ -132,6 +133,6 @@ class Sweep {
 
 /** Copies elements to a tile, and zeros up to an end. */
 function copyPadded(part: HostArray, tile: HostArray, end: number): void {
-  tile.set(part);
-  if (end > part.length) tile.fill(0, part.length, end);
+  setAll(tile, part);
+  if (end > part.length) fillAll(tile, 0, part.length, end);
 }

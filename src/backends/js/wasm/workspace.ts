@@ -4,11 +4,8 @@
  * stepped in place.
  */
 
-import type { NormType } from "../../../core/device.ts";
 import type { Dtype } from "../../../core/dtype.ts";
 import type { HostArray } from "../../../core/host_array.ts";
-import { compileMeasure, compilePrepare } from "./gradient_kernels.ts";
-import type { MeasureTile, PrepareTile } from "./gradient_kernels.ts";
 import { compile, keyOf } from "./kernel.ts";
 import type { Format, Kernel } from "./kernel.ts";
 import { isAvailable, newMemory, TILE, TILES, TILES_BYTES } from "./memory.ts";
@@ -26,8 +23,6 @@ export class Workspace {
   readonly bytes: Uint8Array;
   readonly #tiles = new Map<string, HostArray>();
   readonly #kernels = new Map<string, Kernel>();
-  readonly #measures = new Map<string, MeasureTile>();
-  readonly #preparations = new Map<Dtype, PrepareTile>();
 
   /**
    * @param bytes How many bytes of arrays it has room for.
@@ -55,20 +50,10 @@ export class Workspace {
   kernelOf(format: Format, key: string = keyOf(format)): Kernel {
     return cached(this.#kernels, key, () => compile(format, this.memory));
   }
-
-  /** What a norm of a tile of gradients is made of. */
-  measureOf(dtype: Dtype, normType: NormType): MeasureTile {
-    const make = () => compileMeasure(dtype, normType, this.memory);
-    return cached(this.#measures, `${dtype.name} ${normType}`, make);
-  }
-
-  /** The preparation of a tile of gradients. */
-  prepareOf(dtype: Dtype): PrepareTile {
-    return cached(this.#preparations, dtype, () => compilePrepare(dtype, this.memory));
-  }
 }
 
-function cached<K, V>(map: Map<K, V>, key: K, make: () => V): V {
+/** What a map has for a key; it is made the first time. */
+export function cached<K, V>(map: Map<K, V>, key: K, make: () => V): V {
   let value = map.get(key);
   if (value === undefined) map.set(key, value = make());
   return value;
