@@ -2,7 +2,8 @@
 
 import type { ArrayType } from "../checkpoint/arrays.ts";
 import type { Described } from "../checkpoint/tensor_fields.ts";
-import { BFloat16Array, isBFloat16Array } from "../core/bfloat16.ts";
+import { BFloat16Array } from "../core/bfloat16.ts";
+import { isBFloat16Array } from "../core/bfloat16_class.ts";
 import { tagOf } from "../core/intrinsics.ts";
 import type { TensorArray } from "./types.ts";
 

@@ -35,7 +35,7 @@ function train(optimizer: SGD, params: readonly Any[], from: number, count: numb
 
 /** Another optimizer of copies of the same parameters, in the same groups, with the state loaded. */
 function copyOf(optimizer: SGD, options: SGDOptions): [SGD, Any[]] {
-  const copies = new Map<Any, Any>();
+  const copies = new Map<unknown, Any>();
   const groups = optimizer.paramGroups.map((group): ParamGroupOptions => ({
     ...group,
     params: group.params.map((each) => {
