@@ -8,6 +8,7 @@
  * | --- | --- |
  * | {@linkcode SGD} | the optimizer: parameter groups, momentum, steps with options, state |
  * | {@linkcode sgd} | one step on lists of arrays, without an optimizer |
+ * | {@linkcode WeightAverage} | averages of weights over the steps |
  * | {@linkcode GradScaler}, {@linkcode clipGradNorm}, {@linkcode clipGradValue} | mixed precision and clipping |
  * | {@linkcode BFloat16Array} | bfloat16 parameters |
  * | {@linkcode sgdVjp} | the derivatives of one step; {@linkcode SGD.backward} has those of many |
@@ -26,6 +27,7 @@
  *
  * Guides: [SGD](https://github.com/descent/sgd/blob/main/docs/sgd.md),
  * [for people who know PyTorch](https://github.com/descent/sgd/blob/main/docs/torch.md),
+ * [averaged weights](https://github.com/descent/sgd/blob/main/docs/averages.md),
  * [mixed precision](https://github.com/descent/sgd/blob/main/docs/mixed-precision.md),
  * [16-bit types](https://github.com/descent/sgd/blob/main/docs/16-bit.md),
  * [asynchronous steps](https://github.com/descent/sgd/blob/main/docs/async.md),
@@ -74,6 +76,9 @@ export type { SGDSummary } from "./src/optimizer/summary.ts";
 export type { Rounding, RoundingOptions } from "./src/core/rounding.ts";
 export type { StepOptions } from "./src/step/options.ts";
 export type { StepReport } from "./src/step/clipping.ts";
+export { WeightAverage } from "./src/step/weight_average.ts";
+export type { WeightAverageOptions } from "./src/step/average_options.ts";
+export type { AveragedParameter } from "./src/step/averaged.ts";
 
 // Parameters and their arrays.
 export { BFloat16Array } from "./src/core/bfloat16.ts";
@@ -112,6 +117,7 @@ export type {
   Progress,
   SaveStateOptions,
   Stateful,
+  StatefulAverage,
   StatefulScaler,
   StatefulScheduler,
 } from "./src/checkpoint/checkpoint.ts";
@@ -119,6 +125,7 @@ export { decodeStateDict, encodeStateDict } from "./src/checkpoint/encoding.ts";
 export { CheckpointError } from "./src/checkpoint/errors.ts";
 export type { LoadStateDictOptions, LoadStateDictReport } from "./src/state/apply.ts";
 export type { StateDictOptions } from "./src/state/take.ts";
+export type { WeightAverageStateDict } from "./src/state/weight_average.ts";
 export type {
   GradScalerStateDict,
   LRSchedulerStateDict,

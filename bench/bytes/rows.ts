@@ -5,6 +5,7 @@ import { ROOFLINE } from "../peers/duel.ts";
 import { denoProgram, descentOn, torchPrograms } from "../peers/programs.ts";
 import { findWorkload, type Workload } from "../workloads.ts";
 import { type Format, type FormatName, formatObstacle, FORMATS } from "./formats.ts";
+import { averageRound } from "./average.ts";
 import { optionsRound } from "./options.ts";
 import { BYTES_PER_ELEMENT, type Round, type Setting } from "./round.ts";
 import { sparseRound } from "./sparse.ts";
@@ -25,6 +26,7 @@ export function listRounds(setting: Setting): Round[] {
     optionsRound(setting, MLP, { fasterThanOneThread: 1.4 }),
     sparseRound(setting),
     optionsRound(setting, RESNET, { jsOverCpu: 3.5, normOverTorch: 1 }),
+    averageRound(setting, RESNET),
     ...[MLP, RESNET, GPT2].flatMap((workload) =>
       keys.map((key) => formatRound(setting, workload, "cpu", key))
     ),

@@ -8,8 +8,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 FORMAT = "descent-sgd-state"
-VERSION = 3
-BASIC_VERSION = 2  # what save writes: version 3 only adds momentum in 8 bits and corrections
+VERSION = 4
+BASIC_VERSION = 2  # what save writes: later ones add momentum in 8 bits, corrections and averages
 BLOCK = 32
 SCHEDULER = ("last_epoch", "base_lrs", "_last_lr", "best", "num_bad_epochs", "cooldown_counter")
 
@@ -20,7 +20,8 @@ def load(path):
     Returns the state dict for torch.optim.SGD.load_state_dict, the parameters by name (empty if the
     file was saved without them), and the caller's own notes. Parameters without a name are
     "param.<index>", and None in the `param_names` of their group. Momentum in 8 bits is decoded to
-    float32, which is exact. Master weights and corrections are dropped, as torch has none: they stay
+    float32, which is exact. Averaged weights are left to load_average. Master weights and corrections are
+    dropped, as torch has none: they stay
     in the file, and the parameters are those of 16 bits.
     """
     with safe_open(path, framework="pt") as file:
@@ -28,6 +29,9 @@ def load(path):
         tensors = {name: file.get_tensor(name) for name in file.keys()}
     if notes.pop("format", None) != FORMAT or int(notes.pop("version")) > VERSION:
         raise ValueError(f"{path} is not a Descent checkpoint of version {VERSION} or older")
+    average = json.loads(notes.pop("weight_average", '{"size": 0}'))
+    for index in range(average["size"]):
+        del tensors[f"average.{index}"]
     groups = json.loads(notes.pop("param_groups"))
     if any("param_names" in group for group in groups):  # torch wants all groups with names, or none
         for group in groups:
@@ -49,6 +53,23 @@ def load(path):
             if buffer is not None:
                 state[index] = {"momentum_buffer": buffer if rows is None else sparse(buffer, rows)}
     return {"state": state, "param_groups": groups}, tensors, notes
+
+
+def load_average(path):
+    """Reads the averaged weights of a file of Descent's saveState.
+
+    Returns them by name, or by "param.<index>" without one, and `n_averaged` of AveragedModel; None if
+    the file has none.
+    """
+    with safe_open(path, framework="pt") as file:
+        text = (file.metadata() or {}).get("weight_average")
+        if text is None:
+            return None
+        head = json.loads(text)
+        names = head.get("param_names", [None] * head["size"])
+        named = {name or f"param.{index}": file.get_tensor(f"average.{index}")
+                 for index, name in enumerate(names)}  # fmt: skip
+    return named, head["n_averaged"]
 
 
 def save(path, state_dict, parameters=None, notes=None, scheduler=None):

@@ -5,7 +5,7 @@ use crate::rule::Arithmetic;
 use crate::simd::Level;
 use pulp::{Simd, WithSimd};
 use std::marker::PhantomData;
-use std::ops::{Add, Mul};
+use std::ops::{Add, Div, Mul, Sub};
 
 /// A type that is computed in, one SIMD vector at a time.
 pub trait Real: Copy + Send + Sync + 'static {
@@ -187,7 +187,14 @@ real!(
 
 /// A type that is also computed in one number at a time; the compiler makes vectors of such loops.
 pub trait Number:
-    Real + From<i8> + Into<f64> + PartialOrd + Add<Output = Self> + Mul<Output = Self>
+    Real
+    + From<i8>
+    + Into<f64>
+    + PartialOrd
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
 {
     /// `self * factor + addend`, rounded once.
     fn mul_add(self, factor: Self, addend: Self) -> Self;

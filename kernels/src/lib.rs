@@ -1,7 +1,8 @@
 //! The native kernels of Descent, stochastic gradient descent for Deno.
 //!
 //! [`rule`] defines what one step does to one element. [`step`] applies it to whole tensors, [`sparse`]
-//! to matrices of which some rows have a gradient, and [`vjp`] goes back through it. [`formats`] says how
+//! to matrices of which some rows have a gradient, [`average`] averages parameters over steps, and [`vjp`]
+//! goes back through one. [`formats`] says how
 //! numbers are stored in fewer bits, and [`registers`] converts them. [`simd`] chooses the instructions, [`config`] keeps the threads, and [`parallel`] splits the work between them. `gpu` (a
 //! feature, on by default) steps tensors that live on a device. `ffi` is the only place where pointers
 //! come in.
@@ -12,7 +13,7 @@
 //! use ndarray::array;
 //!
 //! let plain = Hyperparameters {
-//!     lr: 0.5, momentum: 0.0, dampening: 0.0, weight_decay: 0.0,
+//!     lr: 0.5, momentum: 0.0, dampening: 0.0, weight_decay: 0.0, decoupled_weight_decay: false,
 //!     nesterov: false, maximize: false, sign: false,
 //! };
 //! let plan = Plan::new(&[(plain, 1.0)], &Call::NEUTRAL);
@@ -23,6 +24,7 @@
 //! assert_eq!(p, array![0.0, 3.0]);
 //! ```
 
+pub mod average;
 pub mod config;
 pub mod dtype;
 pub mod error;

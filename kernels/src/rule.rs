@@ -4,7 +4,9 @@
 //!
 //! ```text
 //! g <- maximize ? -g : g
-//! if weight_decay != 0:  g <- fma(weight_decay, p, g)
+//! if weight_decay != 0:
+//!     decoupled:  p <- round((1 - lr * weight_decay) * p)
+//!     else:       g <- fma(weight_decay, p, g)
 //! if momentum != 0:
 //!     first step of this parameter:  b <- g
 //!     later:                         b <- fma(1 - dampening, g, round(momentum * b))
@@ -14,8 +16,9 @@
 //! p <- fma(-lr, u, p)
 //! ```
 //!
-//! `fma` rounds once; `1 - dampening` and `-lr` are computed in float64 and then rounded to the
-//! element's type. This is the order of operations of `torch.optim.SGD(foreach=False)`.
+//! `fma` rounds once; `1 - dampening`, `-lr` and `1 - lr * weight_decay` are computed in float64 and
+//! then rounded to the element's type. This is the order of operations of
+//! `torch.optim.SGD(foreach=False)`; decoupled weight decay is that of `torch.optim.AdamW`.
 //!
 //! The functions are written over an arithmetic, so that the same text steps vectors of every type and
 //! SIMD level ([`crate::step`]) and is differentiated one number at a time ([`crate::vjp`]).
@@ -42,8 +45,10 @@ pub struct Hyperparameters {
     pub momentum: f64,
     /// Dampening: the fraction of the gradient that is left out of the buffer.
     pub dampening: f64,
-    /// L2 penalty; 0 turns it off.
+    /// Weight decay; 0 turns it off.
     pub weight_decay: f64,
+    /// Multiply the parameter by `1 - lr * weight_decay` instead of adding an L2 penalty to the gradient.
+    pub decoupled_weight_decay: bool,
     /// Look ahead along the momentum.
     pub nesterov: bool,
     /// Ascend instead of descend.
@@ -52,13 +57,27 @@ pub struct Hyperparameters {
     pub sign: bool,
 }
 
+impl Hyperparameters {
+    /// What a step does with the weight decay: one of the numbers of [`decay`].
+    #[inline(always)]
+    pub fn decay(&self) -> u8 {
+        match (self.weight_decay != 0.0, self.decoupled_weight_decay) {
+            (false, _) => decay::NONE,
+            (true, false) => decay::COUPLED,
+            (true, true) => decay::DECOUPLED,
+        }
+    }
+}
+
 /// The hyperparameters as factors of the element's type, or as vectors of these.
 #[derive(Clone, Copy, Debug)]
 pub struct Factors<V> {
     /// -1 to ascend, 1 to descend.
     pub orientation: V,
-    /// The weight decay.
+    /// The weight decay, as an L2 penalty.
     pub weight_decay: V,
+    /// `1 - lr * weight_decay`, which decoupled weight decay multiplies by.
+    pub shrink: V,
     /// The momentum.
     pub momentum: V,
     /// `1 - dampening`.
@@ -73,6 +92,7 @@ impl<V> Factors<V> {
         Factors {
             orientation: round(if h.maximize { -1.0 } else { 1.0 }),
             weight_decay: round(h.weight_decay),
+            shrink: round(1.0 - h.lr * h.weight_decay),
             momentum: round(h.momentum),
             blend: round(1.0 - h.dampening),
             negative_lr: round(-h.lr),
@@ -85,16 +105,23 @@ impl<V> Factors<V> {
         Factors {
             orientation: f(self.orientation),
             weight_decay: f(self.weight_decay),
+            shrink: f(self.shrink),
             momentum: f(self.momentum),
             blend: f(self.blend),
             negative_lr: f(self.negative_lr),
         }
     }
+}
 
-    /// The factors as a row of a table: orientation, weight decay, momentum, blend, -lr.
-    pub fn words(self) -> [V; 5] {
-        [self.orientation, self.weight_decay, self.momentum, self.blend, self.negative_lr]
-    }
+/// What a step does with the weight decay. These are numbers because a loop has one as a constant
+/// parameter.
+pub mod decay {
+    /// The weight decay is 0.
+    pub const NONE: u8 = 0;
+    /// It is added to the gradient, as an L2 penalty.
+    pub const COUPLED: u8 = 1;
+    /// It is taken from the parameter, before the step.
+    pub const DECOUPLED: u8 = 2;
 }
 
 /// What a step does with the momentum buffer. These are numbers because a loop has one as a constant
@@ -115,8 +142,8 @@ pub mod momentum {
 /// Which lines of the rule apply. Where they are constants, an element pays for none that is off.
 #[derive(Clone, Copy, Debug)]
 pub struct Lines {
-    /// Weight decay is not 0.
-    pub decay: bool,
+    /// One of the numbers of [`decay`].
+    pub decay: u8,
     /// One of the numbers of [`momentum`].
     pub momentum: u8,
     /// Step by the sign of the update.
@@ -134,7 +161,7 @@ impl Lines {
             (true, false, false) => LATER,
             (true, false, true) => LATER_NESTEROV,
         };
-        Lines { decay: h.weight_decay != 0.0, momentum, sign: h.sign }
+        Lines { decay: h.decay(), momentum, sign: h.sign }
     }
 
     /// Whether the step looks ahead along the momentum.
@@ -150,7 +177,13 @@ impl Lines {
     }
 }
 
-/// The gradient with its direction and weight decay.
+/// The parameter with its weight decay, if that is decoupled.
+#[inline(always)]
+pub fn shrink<A: Arithmetic>(a: A, f: &Factors<A::Value>, lines: Lines, p: A::Value) -> A::Value {
+    if lines.decay == decay::DECOUPLED { a.mul(f.shrink, p) } else { p }
+}
+
+/// The gradient with its direction and weight decay, if that is coupled.
 #[inline(always)]
 pub fn gradient<A: Arithmetic>(
     a: A,
@@ -160,7 +193,7 @@ pub fn gradient<A: Arithmetic>(
     g: A::Value,
 ) -> A::Value {
     let g = a.mul(f.orientation, g); // exact: the factor is 1 or -1
-    if lines.decay { a.fma(f.weight_decay, p, g) } else { g }
+    if lines.decay == decay::COUPLED { a.fma(f.weight_decay, p, g) } else { g }
 }
 
 /// The new momentum buffer; `g` comes from [`gradient`], and `b` is not read on a first step.
@@ -192,7 +225,7 @@ pub fn direction<A: Arithmetic>(
     }
 }
 
-/// The new parameter; `g` and `b` are as for [`direction`].
+/// The new parameter; `p` comes from [`shrink`], `g` and `b` are as for [`direction`].
 #[inline(always)]
 pub fn descend<A: Arithmetic>(
     a: A,
@@ -217,6 +250,7 @@ pub fn update<A: Arithmetic>(
     g: A::Value,
     b: A::Value,
 ) -> (A::Value, A::Value) {
+    let p = shrink(a, f, lines, p);
     let g = gradient(a, f, lines, p, g);
     let b = velocity(a, f, lines, g, b);
     (descend(a, f, lines, p, g, b), b)

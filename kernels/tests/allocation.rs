@@ -45,6 +45,7 @@ fn a_step_allocates_nothing_once_its_threads_have_started() {
         momentum: 0.9,
         dampening: 0.0,
         weight_decay: 0.01,
+        decoupled_weight_decay: false,
         nesterov: true,
         maximize: false,
         sign: false,

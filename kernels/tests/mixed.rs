@@ -22,7 +22,15 @@ fn every_storage_gives_the_bits_of_the_rule_and_of_its_format() {
     let lengths = [1, 31, 32, 33, 64, 95, 199, 1030];
     let clipped = Options { clear: true, scale: 0.3, coefficient: 0.7, limit: 0.125, ..NEUTRAL };
     let sign = Hyperparameters { sign: true, ..DAMPED };
-    let cases = [(FULL, NEUTRAL), (DAMPED, clipped), (PLAIN, clipped), (sign, NEUTRAL)];
+    let decoupled = |h| Hyperparameters { weight_decay: 0.3, decoupled_weight_decay: true, ..h };
+    let cases = [
+        (FULL, NEUTRAL),
+        (DAMPED, clipped),
+        (PLAIN, clipped),
+        (sign, NEUTRAL),
+        (decoupled(FULL), NEUTRAL),
+        (decoupled(DAMPED), clipped),
+    ];
     for ((form, grad), eight) in PAIRS.iter().flat_map(|&pair| [(pair, false), (pair, true)]) {
         for (length, (h, options)) in lengths.iter().flat_map(|&n| cases.map(|case| (n, case))) {
             for first in [false, true] {

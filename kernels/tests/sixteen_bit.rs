@@ -111,13 +111,20 @@ fn in_torchs_way_every_operation_is_rounded_and_so_are_the_factors_of_sums() {
 fn rounds_each<H: Half>() {
     let round = |x: f32| H::of(x).wide();
     let fma = |a: f64, b: f32, c: f32| round(round(a as f32).mul_add(b, c));
-    for (length, h) in SIZES.iter().flat_map(|&n| [(n, FULL), (n, DAMPED)]) {
+    // Enough weight decay to be seen in 16 bits.
+    let decoupled = Hyperparameters { weight_decay: 0.3, decoupled_weight_decay: true, ..FULL };
+    let options = [FULL, DAMPED, decoupled];
+    for (length, h) in SIZES.iter().flat_map(|&n| options.map(|h| (n, h))) {
         let start = Arrays::new(length, H::of, H::of);
         let mut expected = start.clone();
         for i in 0..length {
-            let (p, b) = (start.p[i].wide(), start.b[i].wide());
-            let g = if h.maximize { -start.g[i].wide() } else { start.g[i].wide() };
-            let g = fma(h.weight_decay, p, g);
+            let (mut p, b) = (start.p[i].wide(), start.b[i].wide());
+            let mut g = if h.maximize { -start.g[i].wide() } else { start.g[i].wide() };
+            if h.decoupled_weight_decay {
+                p = round((1.0 - h.lr * h.weight_decay) as f32 * p);
+            } else {
+                g = fma(h.weight_decay, p, g);
+            }
             let b = fma(1.0 - h.dampening, g, round(h.momentum as f32 * b));
             let u = if h.nesterov { fma(h.momentum, b, g) } else { b };
             (expected.p[i], expected.b[i]) = (H::of(fma(-h.lr, u, p)), H::of(b));

@@ -16,6 +16,7 @@ const PLAIN: Hyperparameters = Hyperparameters {
     momentum: 0.0,
     dampening: 0.0,
     weight_decay: 0.0,
+    decoupled_weight_decay: false,
     nesterov: false,
     maximize: false,
     sign: false,

@@ -13,6 +13,7 @@ const PLAIN: Hyperparameters = Hyperparameters {
     momentum: 0.0,
     dampening: 0.0,
     weight_decay: 0.0,
+    decoupled_weight_decay: false,
     nesterov: false,
     maximize: false,
     sign: false,
@@ -20,12 +21,18 @@ const PLAIN: Hyperparameters = Hyperparameters {
 
 fn options() -> Vec<Hyperparameters> {
     let full = Hyperparameters { momentum: 0.75, weight_decay: 0.125, ..PLAIN };
+    let decoupled = Hyperparameters { decoupled_weight_decay: true, ..full };
     vec![
         PLAIN,
         Hyperparameters { maximize: true, weight_decay: 0.125, ..PLAIN },
         Hyperparameters { dampening: 0.5, ..full },
         Hyperparameters { nesterov: true, ..full },
         Hyperparameters { sign: true, ..full },
+        decoupled,
+        Hyperparameters { nesterov: true, ..decoupled },
+        Hyperparameters { sign: true, maximize: true, ..decoupled },
+        Hyperparameters { weight_decay: 0.0, ..decoupled },
+        Hyperparameters { decoupled_weight_decay: true, ..PLAIN },
     ]
 }
 

@@ -10,6 +10,8 @@ import { checkStateDict } from "../state/dict.ts";
 import type { StateDict } from "../state/dict.ts";
 import type { GradScalerStateDict, LRSchedulerStateDict } from "../state/extras.ts";
 import { stateSourceOf } from "../state/source.ts";
+import { averageSourceOf } from "../state/weight_average.ts";
+import type { WeightAverageStateDict } from "../state/weight_average.ts";
 import { checkStateDictOptions } from "../state/take.ts";
 import type { StateDictOptions } from "../state/take.ts";
 import { explain, removeStaleTemporaries } from "./atomic_file.ts";
@@ -57,6 +59,8 @@ export interface SaveStateOptions extends LoadStateOptions {
   scheduler?: StatefulScheduler;
   /** A `GradScaler` whose state goes into the file too, as `grad_scaler`, if it is enabled. */
   scaler?: StatefulScaler;
+  /** A `WeightAverage` whose state goes into the file too, as `weight_average`. */
+  average?: StatefulAverage;
   /** Notes of the caller's own, such as the epoch. */
   metadata?: Readonly<Record<string, string>>;
 }
@@ -89,6 +93,16 @@ export interface StatefulScheduler {
 export interface StatefulScaler {
   /** Its state. */
   stateDict(): GradScalerStateDict;
+}
+
+/**
+ * An average of weights, as far as saving it goes.
+ *
+ * @category Checkpoints
+ */
+export interface StatefulAverage {
+  /** Its state. */
+  stateDict(): WeightAverageStateDict;
 }
 
 /**
@@ -138,7 +152,8 @@ export async function saveState(
 ): Promise<void> {
   checkFiles("save the state", "use encodeStateDict and write its bytes");
   checkOptions(options, [
-    ...["parameters", "state", "momentum", "scheduler", "scaler", "metadata", "onProgress"],
+    ...["parameters", "state", "momentum", "scheduler", "scaler", "average", "metadata"],
+    "onProgress",
   ]);
   const { onProgress, metadata, parameters, momentum, state = true } = options;
   checkBoolean("state", state);
@@ -146,15 +161,21 @@ export async function saveState(
   const file = toPath(path);
   const lr_scheduler = stateOf("scheduler", options.scheduler);
   const grad_scaler = stateOf("scaler", options.scaler);
+  const average = readAverage(options.average);
   const others = {
     ...(lr_scheduler && { lr_scheduler }),
     ...(hasState(grad_scaler) && { grad_scaler }),
+    ...(average && { weight_average: average.dict }),
   };
   const { dict, check } = await read(source, { parameters, momentum }, state);
   const notes = metadata === undefined ? {} : { metadata };
   const all = { ...dict, ...others, ...notes };
   const layout = state ? layOutState(all) : layOutWeights(all);
-  await writeLayout(file, layout, { doing: "save the state", check, onProgress });
+  const checkAll = () => {
+    check();
+    average?.check();
+  };
+  await writeLayout(file, layout, { doing: "save the state", check: checkAll, onProgress });
 }
 
 /** Refuses options that a file without state cannot serve. */
@@ -163,7 +184,7 @@ function checkWeightsAlone(options: SaveStateOptions): void {
   if (parameters !== true) {
     throw wrongType("save the state", "parameters must be true if state is false", parameters);
   }
-  for (const key of ["momentum", "scheduler", "scaler"] as const) {
+  for (const key of ["momentum", "scheduler", "scaler", "average"] as const) {
     if (options[key] === undefined) continue;
     const reason = `${key} must not be given if state is false`;
     throw wrongType("save the state", reason, options[key]);
@@ -239,6 +260,23 @@ async function read(source: unknown, options: StateDictOptions, state: boolean) 
     );
   };
   return { dict: await live.dict(options, state), check };
+}
+
+/** The state of an average, which shares its arrays, and what makes sure that it still is its state. */
+function readAverage(average: StatefulAverage | undefined) {
+  if (average === undefined) return undefined;
+  const live = typeof average === "object" && average !== null
+    ? averageSourceOf(average)
+    : undefined;
+  if (live === undefined) return { dict: stateOf("average", average)!, check: () => {} };
+  const [dict, before] = [live.dict(), live.revision()];
+  const check = () => {
+    if (live.revision() === before) return;
+    throw new Error(
+      cannot("save the state", "the average has changed meanwhile", "await saveState"),
+    );
+  };
+  return { dict, check };
 }
 
 /** A dict that was given: as it is, but for its momentum. */

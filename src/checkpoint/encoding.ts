@@ -8,6 +8,7 @@ import type { CheckedDict, CheckedGroup, StateDict } from "../state/dict.ts";
 import type { StoredArray } from "../state/stored_array.ts";
 import { METADATA, STATE_KEYS } from "../state/tensor_names.ts";
 import type { TensorKind } from "../state/tensor_names.ts";
+import { AVERAGE, writeAverageHead } from "./average_json.ts";
 import {
   ROUNDING,
   SCALER,
@@ -25,7 +26,10 @@ import { Slots } from "./slots.ts";
 import { byDtype } from "./tensor_order.ts";
 import type { Tensor } from "./tensor_order.ts";
 
-/** The version of files without momentum in 8 bits, corrections and rows in use. */
+/** The version of files without averaged weights. */
+const VERSION_WITHOUT_AVERAGE = 3;
+
+/** The version of files without momentum in 8 bits, corrections and rows in use, too. */
 const BASIC_VERSION = 2;
 
 /**
@@ -36,7 +40,8 @@ const BASIC_VERSION = 2;
  * `state.<index>.momentum_scales`, of split master weights `state.<index>.correction`. Parameters, if the dict has them, go under their own names, or as
  * `param.<index>` if they have none. Hyperparameters are JSON under `param_groups` in the file's
  * metadata, and so are, if the dict has them, the seed and counter of stochastic rounding and
- * the states of a scheduler and a scaler, under `rounding`, `lr_scheduler` and `grad_scaler`, beside
+ * the states of a scheduler and a scaler, under `rounding`, `lr_scheduler` and `grad_scaler`. Averaged
+ * weights are the tensors `average.<index>`, with JSON under `weight_average`. Beside them are
  * `format`, `version` and the caller's own metadata. Numbers survive exactly, and the same dict
  * always gives the same bytes.
  *
@@ -129,6 +134,7 @@ export function layOutState(dict: unknown): Layout {
       ...(checked.rounding === null ? [] : [[ROUNDING, writeRounding(checked.rounding)]]),
       ...(checked.scheduler === null ? [] : [[SCHEDULER, writeScheduler(checked.scheduler)]]),
       ...(checked.scaler === null ? [] : [[SCALER, writeScaler(checked.scaler)]]),
+      ...(checked.average === null ? [] : [[AVERAGE, writeAverageHead(checked.average)]]),
       ...notes,
     ]),
   );
@@ -157,15 +163,16 @@ export function layOutWeights(dict: unknown): Layout {
 }
 
 /** The oldest version that has all that a dict has: the same state is written as older releases did. */
-function versionFor({ groups, state }: CheckedDict): number {
+function versionFor({ groups, state, average }: CheckedDict): number {
+  if (average !== null) return VERSION;
   const isBasic = state.momentum8.size === 0 && state.correction.size === 0 &&
     state.rows_in_use.size === 0 && groups.every(({ values }) => values.momentumBits !== 8);
-  return isBasic ? BASIC_VERSION : VERSION;
+  return isBasic ? BASIC_VERSION : VERSION_WITHOUT_AVERAGE;
 }
 
 /** Tensors of a dict, each under its name in the file: all, unless parts are given. */
 function nameTensors(dict: CheckedDict, parts = heldBy(dict)): Tensor[] {
-  const slots = new Slots(dict.groups);
+  const slots = new Slots(dict.groups, dict.average?.averages.length);
   const { doubled } = slots;
   const tensors: Tensor[] = [];
   for (const [kind, held] of parts) {
@@ -185,13 +192,19 @@ function nameTensors(dict: CheckedDict, parts = heldBy(dict)): Tensor[] {
 type Held = readonly [TensorKind, ReadonlyMap<number, CheckedTensor<StoredArray>>];
 
 /** What a dict has of each kind. */
-function heldBy({ state, parameters }: CheckedDict): readonly Held[] {
-  return [...STATE_KEYS.map((key): Held => [key, state[key]]), ["parameter", parameters]];
+function heldBy({ state, parameters, average }: CheckedDict): readonly Held[] {
+  return [
+    ...STATE_KEYS.map((key): Held => [key, state[key]]),
+    ["parameter", parameters],
+    ["average", new Map(average?.averages.entries())],
+  ];
 }
 
 /** Says which tensor has no place in the file: of no group, or of a doubled name. */
 function unplaced(dict: CheckedDict, slots: Slots): TypeError {
-  const indices = heldBy(dict).flatMap(([, held]) => [...held.keys()]);
+  const indices = heldBy(dict).flatMap(([kind, held]) =>
+    kind === "average" ? [] : [...held.keys()]
+  );
   const strays = indices.filter((index) => slots.nameOf("momentum_buffer", index) === undefined);
   return new TypeError(
     strays.length > 0

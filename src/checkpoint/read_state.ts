@@ -11,6 +11,7 @@ import type { StoredArray } from "../state/stored_array.ts";
 import { stateName } from "../state/tensor_names.ts";
 import type { StateKey } from "../state/tensor_names.ts";
 import { allocateAll, stateArrayType } from "./arrays.ts";
+import { AVERAGE, collectAverages, readAverageHead } from "./average_json.ts";
 import { unreadable } from "./errors.ts";
 import {
   readRounding,
@@ -62,11 +63,13 @@ export function readState(header: Uint8Array, dataSize: number): Unfilled {
   if (scheduler !== undefined) dict.lr_scheduler = readScheduler(scheduler);
   const scaler = metadata.get(SCALER);
   if (scaler !== undefined) dict.grad_scaler = readScaler(scaler);
-  const slots = new Slots(checked);
+  const average = metadata.has(AVERAGE) ? readAverageHead(metadata.get(AVERAGE)!) : null;
+  const slots = new Slots(checked, average?.size);
   const found = findSlots(tensors, slots);
   const { arrays, memory } = allocateAll(tensors, stateArrayType);
   const members = collect(tensors, found, arrays, slots.indices.length);
   addMembers(dict, slots.indices, members);
+  if (average !== null) dict.weight_average = collectAverages(tensors, found, arrays, average);
   const notes = [...metadata].filter(([key]) => !RESERVED.includes(key));
   if (notes.length > 0) dict.metadata = Object.fromEntries(notes);
   return { dict, memory, check: () => checkElements(slots.indices, members) };
@@ -94,6 +97,7 @@ function collect(
     const { kind, place } = slots[i];
     const { name, info } = tensors[i];
     const shape = info.shape.length === 1 ? undefined : info.shape;
+    if (kind === "average") continue;
     if (kind !== "parameter" && SHAPELESS.includes(kind)) shapeless.push(i);
     else if (kind !== "parameter") {
       states[place] = withArray(states[place], kind, arrays[i], shape, name);

@@ -1,15 +1,21 @@
 /** Which tensor of a file is what of which parameter. */
 
 import type { CheckedGroup } from "../state/dict.ts";
-import { parameterName, parseName, stateName } from "../state/tensor_names.ts";
+import {
+  averageName,
+  parameterName,
+  parseAverageName,
+  parseName,
+  stateName,
+} from "../state/tensor_names.ts";
 import type { TensorKind } from "../state/tensor_names.ts";
 
 /** What a tensor of a file is. */
 export interface Slot {
   readonly kind: TensorKind;
-  /** The index of its parameter. */
+  /** The index of its parameter, or of an average. */
   readonly index: number;
-  /** The place of its parameter in the order of the groups. */
+  /** The place of its parameter in the order of the groups; of an average its index. */
   readonly place: number;
 }
 
@@ -28,9 +34,14 @@ export class Slots {
   readonly #byName = new Map<string, number>();
   /** The names that several tensors would have. */
   readonly #doubled = new Set<string>();
+  readonly #averages: number;
 
-  /** @param groups The groups. */
-  constructor(groups: readonly CheckedGroup[]) {
+  /**
+   * @param groups The groups.
+   * @param averages How many averages there are.
+   */
+  constructor(groups: readonly CheckedGroup[], averages: number = 0) {
+    this.#averages = averages;
     const all: number[] = [];
     this.indices = all;
     for (const { params, names } of groups) {
@@ -58,6 +69,7 @@ export class Slots {
 
   /** The name of a tensor; undefined if no group has the parameter. */
   nameOf(kind: Slot["kind"], index: number): string | undefined {
+    if (kind === "average") return averageName(index);
     const place = this.#placeOf(index);
     if (place === undefined) return undefined;
     const name = this.#names[place];
@@ -75,6 +87,10 @@ export class Slots {
   }
 
   #findOwn(name: string): Slot | undefined {
+    const average = this.#averages > 0 ? parseAverageName(name) : null;
+    if (average !== null && average < this.#averages) {
+      return { kind: "average", index: average, place: average };
+    }
     const parsed = parseName(name);
     if (parsed === null) return undefined;
     const { kind, index } = parsed;

@@ -30,7 +30,7 @@ export interface Hyperparameters {
    * Dampening: the fraction of the gradient that is left out of the momentum buffer's update, >= 0.
    */
   dampening: number;
-  /** L2 penalty, >= 0; 0 turns it off. */
+  /** Weight decay, >= 0; 0 turns it off. It is an L2 penalty unless it is decoupled. */
   weightDecay: number;
   /** Whether Nesterov momentum is used; it needs momentum > 0 and dampening 0. */
   nesterov: boolean;
@@ -45,6 +45,11 @@ export interface Hyperparameters {
   differentiable: boolean;
   /** Whether the step uses the sign of the update (+1, -1 or 0) instead of the update. */
   sign: boolean;
+  /**
+   * Whether weight decay is decoupled (SGDW): a step first multiplies the parameter by
+   * `1 - lr * weightDecay`, and leaves the gradient as it is.
+   */
+  decoupledWeightDecay: boolean;
 }
 
 /**
@@ -66,7 +71,7 @@ export interface GroupOptions {
   momentum?: number;
   /** Dampening of momentum, finite and >= 0. @default {0} */
   dampening?: number;
-  /** Weight decay (L2 penalty), finite and >= 0. @default {0} */
+  /** Weight decay, finite and >= 0: an L2 penalty unless it is decoupled. @default {0} */
   weightDecay?: number;
   /** Nesterov momentum; needs momentum > 0 and dampening 0. @default {false} */
   nesterov?: boolean;
@@ -81,6 +86,13 @@ export interface GroupOptions {
   differentiable?: boolean;
   /** Sign-SGD: step by the sign of the update. @default {false} */
   sign?: boolean;
+  /**
+   * Decoupled weight decay, as in SGDW and in torch's AdamW: a step first multiplies the parameter by
+   * `1 - lr * weightDecay` and then steps without weight decay, so that neither momentum nor `sign` sees
+   * it.
+   * @default {false}
+   */
+  decoupledWeightDecay?: boolean;
   /**
    * The bits of an element of momentum. With 32, as without the option, momentum is a buffer of the
    * type that it has by `rounding`. With 8, momentum of parameters with at least 4,096 elements is kept
@@ -123,6 +135,7 @@ const DEFAULTS: Omit<Hyperparameters, "lr"> = {
   foreach: null,
   differentiable: false,
   sign: false,
+  decoupledWeightDecay: false,
 };
 
 const CHECKS: { readonly [K in keyof Hyperparameters]: (value: unknown) => void } = {
@@ -135,6 +148,7 @@ const CHECKS: { readonly [K in keyof Hyperparameters]: (value: unknown) => void 
   foreach: (value) => value === null || checkBoolean("foreach", value, ["null"]),
   differentiable: (value) => checkBoolean("differentiable", value),
   sign: (value) => checkBoolean("sign", value),
+  decoupledWeightDecay: (value) => checkBoolean("decoupledWeightDecay", value),
 };
 
 /** The names of all hyperparameters. */

@@ -17,7 +17,9 @@ const LARGEST: Readonly<Record<ElementType["name"], number>> = {
 const SAFE = LARGEST.float16;
 
 /** The hyperparameters that are numbers. */
-type Numbers = Readonly<Pick<RuleOptions, "lr" | "momentum" | "dampening" | "weightDecay">>;
+type Numbers = Readonly<
+  Pick<RuleOptions, "lr" | "momentum" | "dampening" | "weightDecay" | "decoupledWeightDecay">
+>;
 
 /**
  * Whether every type can hold the hyperparameters of a row of the group table, which is the usual
@@ -52,15 +54,33 @@ export function checkOverflow(
   index: number,
 ): void {
   const largest = LARGEST[type];
-  for (const name of ["lr", "momentum", "weightDecay"] as const) {
+  const step = `step ${label(parameter, index)}`;
+  const factors = h.decoupledWeightDecay ? FACTORS.decoupled : FACTORS.coupled;
+  for (const name of factors) {
     if (h[name] <= largest) continue;
-    const reason = `${name} must be at most ${largest}, the largest ${type}`;
-    throw outOfRange(`step ${label(parameter, index)}`, reason, h[name]);
+    throw outOfRange(step, `${name} must be at most ${largest}, the largest ${type}`, h[name]);
   }
+  if (h.decoupledWeightDecay) checkShrink(h, type, step);
   if (h.momentum === 0 || h.dampening - 1 <= largest) return;
-  throw outOfRange(
-    `step ${label(parameter, index)}`,
-    `dampening must be at most ${largest + 1}, so that a ${type} holds 1 - dampening`,
-    h.dampening,
-  );
+  const reason = `dampening must be at most ${largest + 1}, so that a ${type} holds 1 - dampening`;
+  throw outOfRange(step, reason, h.dampening);
+}
+
+/** The hyperparameters that are factors themselves. */
+const FACTORS = {
+  coupled: ["lr", "momentum", "weightDecay"],
+  decoupled: ["lr", "momentum"],
+} as const;
+
+/** Checks the factor of decoupled weight decay, which is at least float32, as in torch. */
+function checkShrink(
+  { lr, weightDecay }: Numbers,
+  type: ElementType["name"],
+  step: string,
+): void {
+  const name = type === "float64" ? type : "float32";
+  if (lr * weightDecay - 1 <= LARGEST[name]) return;
+  const reason =
+    `weightDecay must be such that a ${name} holds 1 - lr * weightDecay, with lr ${lr}`;
+  throw outOfRange(step, reason, weightDecay);
 }

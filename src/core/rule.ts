@@ -5,7 +5,9 @@
  *
  * ```text
  * g <- maximize ? -g : g
- * if weightDecay != 0:  g <- fma(weightDecay, p, g)
+ * if weightDecay != 0:
+ *     decoupledWeightDecay:  p <- round((1 - lr * weightDecay) * p)
+ *     else:                  g <- fma(weightDecay, p, g)
  * if momentum != 0:
  *     first step of this parameter:  b <- g
  *     later:                         b <- fma(1 - dampening, g, round(momentum * b))
@@ -15,7 +17,7 @@
  * p <- fma(-lr, u, p)
  * ```
  *
- * The three functions are written over an arithmetic, so that the same code steps numbers
+ * The functions are written over an arithmetic, so that the same code steps numbers
  * (`src/backends/js/tiles.ts`) and writes the WebAssembly that steps vectors
  * (`src/backends/js/wasm/kernel.ts`).
  */
@@ -39,6 +41,8 @@ export type RuleOptions = Omit<Hyperparameters, "foreach" | "differentiable">;
 export interface Factors<V> {
   readonly orientation: V;
   readonly weightDecay: V;
+  /** What decoupled weight decay multiplies the parameter by. */
+  readonly shrink: V;
   readonly momentum: V;
   readonly blend: V;
   readonly negativeLr: V;
@@ -46,7 +50,8 @@ export interface Factors<V> {
 
 /** Which lines of the rule apply. */
 export interface Lines {
-  readonly decay: boolean;
+  /** Coupled weight decay is added to the gradient, decoupled is taken from the parameter. */
+  readonly decay: "none" | "coupled" | "decoupled";
   readonly momentum: "none" | "first" | "later";
   readonly nesterov: boolean;
   readonly sign: boolean;
@@ -60,6 +65,7 @@ export function factorsOf(
   return {
     orientation: h.maximize ? -1 : 1,
     weightDecay: round(h.weightDecay),
+    shrink: round(1 - h.lr * h.weightDecay),
     momentum: round(h.momentum),
     blend: round(1 - h.dampening),
     negativeLr: round(-h.lr),
@@ -69,17 +75,22 @@ export function factorsOf(
 /** Chooses the lines for a parameter, by whether its momentum buffer has ever been written. */
 export function linesOf(h: Readonly<RuleOptions>, first: boolean): Lines {
   return {
-    decay: h.weightDecay !== 0,
+    decay: h.weightDecay === 0 ? "none" : h.decoupledWeightDecay ? "decoupled" : "coupled",
     momentum: h.momentum === 0 ? "none" : first ? "first" : "later",
     nesterov: h.nesterov,
     sign: h.sign,
   };
 }
 
-/** The gradient with its direction and weight decay. */
+/** The parameter with its weight decay, if that is decoupled. */
+export function shrink<V>(a: Arithmetic<V>, f: Factors<V>, lines: Lines, p: V): V {
+  return lines.decay === "decoupled" ? a.mul(f.shrink, p) : p;
+}
+
+/** The gradient with its direction and weight decay, if that is coupled. */
 export function gradient<V>(a: Arithmetic<V>, f: Factors<V>, lines: Lines, p: V, g: V): V {
   const directed = a.mul(f.orientation, g); // exact: the factor is 1 or -1
-  return lines.decay ? a.fma(f.weightDecay, p, directed) : directed;
+  return lines.decay === "coupled" ? a.fma(f.weightDecay, p, directed) : directed;
 }
 
 /** The new momentum buffer; `g` comes from `gradient`, and `b` is not read on a first step. */
@@ -87,7 +98,9 @@ export function velocity<V>(a: Arithmetic<V>, f: Factors<V>, lines: Lines, g: V,
   return lines.momentum === "first" ? g : a.fma(f.blend, g, a.mul(f.momentum, b));
 }
 
-/** The new parameter; `b` comes from `velocity` and is not read without momentum. */
+/**
+ * The new parameter; `p` comes from `shrink`, and `b` from `velocity` and is not read without momentum.
+ */
 export function descend<V>(a: Arithmetic<V>, f: Factors<V>, lines: Lines, p: V, g: V, b: V): V {
   const buffered = lines.momentum === "none" ? g : b;
   const update = lines.nesterov ? a.fma(f.momentum, b, g) : buffered;

@@ -117,8 +117,12 @@ export class Recorder {
 
 function copyAll(plan: Plan): RecordedStep {
   return plan.groups.map((group, index): RecordedGroup => {
-    const { lr, momentum, dampening, weightDecay, nesterov, maximize, sign } = group;
-    const options = { lr, momentum, dampening, weightDecay, nesterov, maximize, sign };
+    const { lr, momentum, dampening, weightDecay, decoupledWeightDecay } = group;
+    const { nesterov, maximize, sign } = group;
+    const options = {
+      ...{ lr, momentum, dampening, weightDecay, decoupledWeightDecay },
+      ...{ nesterov, maximize, sign },
+    };
     if (!group.differentiable) return { options, tensors: null };
     const stepping = [...plan.rowViews()].filter((entry) =>
       entry.group === index && entry.gradientKind !== "none"

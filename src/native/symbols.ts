@@ -168,6 +168,14 @@ export const SYMBOLS = {
     parameters: ["buffer", "u32", "u32", "u32", "buffer", "u32"],
     result: "i32",
   },
+  /**
+   * `int32_t descent_average(const uint64_t *rows, uint32_t row_count, uint32_t from, uint32_t to,
+   * const uint64_t *averages, double weight, double divisor)`
+   */
+  descent_average: {
+    parameters: ["buffer", "u32", "u32", "u32", "buffer", "f64", "f64"],
+    result: "i32",
+  },
   descent_norm: NORM,
   /**
    * `int32_t descent_prepare(const uint64_t *rows, uint32_t row_count, uint32_t from, uint32_t to,

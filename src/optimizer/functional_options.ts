@@ -28,7 +28,7 @@ export interface SgdFunctionOptions {
   hasSparseGrad?: boolean;
   /** False: tensor by tensor; true or null: all tensors in one native call. @default {null} */
   foreach?: boolean | null;
-  /** Weight decay (L2 penalty), finite and >= 0. */
+  /** Weight decay, finite and >= 0: an L2 penalty unless it is decoupled. */
   weightDecay: number;
   /** Momentum factor, finite and >= 0. */
   momentum: number;
@@ -42,6 +42,8 @@ export interface SgdFunctionOptions {
   maximize: boolean;
   /** Sign-SGD: step by the sign of the update. @default {false} */
   sign?: boolean;
+  /** Decoupled weight decay, as for the class. @default {false} */
+  decoupledWeightDecay?: boolean;
   /** Which implementation runs, as for the class. @default {"auto"} */
   backend?: "auto" | BackendName;
   /**

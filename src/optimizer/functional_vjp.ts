@@ -55,7 +55,7 @@ export interface SgdGradients extends HyperGradients {
  * - At a parameter's first step the buffer is the gradient, and the buffer's derivative propagates to
  *   the gradient; torch's own `differentiable` detaches it there.
  * - With momentum 0 the derivative with respect to momentum is 0. With weight decay 0 the derivative
- *   with respect to weight decay is still computed.
+ *   with respect to weight decay is still computed, and so it is with `decoupledWeightDecay`.
  * - The cotangents of a parameter whose gradient is null are returned unchanged.
  *
  * @param params The parameters' values before the step. They are only read, like all arrays here.

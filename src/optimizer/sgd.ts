@@ -17,6 +17,7 @@ import type { BackwardOptions, BackwardResult, Cotangents } from "../differentia
 import { checkRecordSteps, Recorder } from "../differentiable/recorder.ts";
 import { arrange, checkMove, resetPlan, withMoved, withoutGroup } from "../plan/arrangement.ts";
 import type { Arrangement } from "../plan/arrangement.ts";
+import { registerMasters } from "../plan/masters.ts";
 import type { ParameterState } from "../plan/state_arrays.ts";
 import { applyStateDict } from "../state/apply.ts";
 import type { LoadStateDictOptions, LoadStateDictReport } from "../state/apply.ts";
@@ -93,7 +94,7 @@ export interface ParameterStateView<T extends Tensor = FloatArray> {
  * momentum buffer:
  *
  * ```text
- * g <- g + weightDecay * p
+ * g <- g + weightDecay * p                    (decoupled: p <- (1 - lr * weightDecay) * p instead)
  * b <- momentum * b + (1 - dampening) * g     (b <- g at a parameter's first step)
  * u <- nesterov ? g + momentum * b : b        (u <- g without momentum)
  * u <- sign ? sign(u) : u
@@ -612,6 +613,7 @@ export class SGD<T extends Tensor = HostArray> {
       const known = () => plan.parameters;
       const added = createGroups(members, this.#defaults, known, this.#names, rounding);
       plan.add(added.map(({ values, params }) => ({ group: values, params })));
+      if (this.#precision.masterWeights !== false) registerMasters(plan, plan.parameters);
       this.#names = [this.#names, ...added.map(({ names }) => names)].flat();
       if (this.#groups.some(isScheduled)) {
         for (const { group } of added) holdBase(group);

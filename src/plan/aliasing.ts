@@ -13,6 +13,7 @@ import { createSpans, findOverlap, overlapError, sortApart, Written } from "../m
 import type { NamedSpan, Spans } from "../memory/overlap.ts";
 import { isObject } from "../memory/slab.ts";
 import type { StateArray } from "../memory/slab.ts";
+import type { RowAverages } from "./averages.ts";
 import { BUFFER, DATA, GRAD, MASTER, readWord, ROW } from "./layout.ts";
 import type { AddedGradients } from "./layout.ts";
 import type { SparseTable } from "./sparse.ts";
@@ -260,15 +261,18 @@ function forEachTensor(
 
 /**
  * The memory of the tensors that a step reads or writes, measured when an array has changed, or there
- * are gradients that it adds to its own.
+ * are gradients that it adds to its own or averages of parameters that it leaves alone.
  */
-export function memoryIn(tables: Tables & { readonly addends: AddedGradients }): Memory {
-  const { addends, table: { changes } } = tables;
+export function memoryIn(
+  tables: Tables & { readonly addends: AddedGradients; readonly average: RowAverages | null },
+): Memory {
+  const { addends, average, table: { changes } } = tables;
   const known = changes.memory;
-  if (known !== null && isCurrent(known) && addends.count === 0) return known;
-  const tensors: Tensor[] = [...addends.arrays];
+  const others = [...addends.arrays, ...average?.resting ?? []];
+  if (known !== null && isCurrent(known) && others.length === 0) return known;
+  const tensors: Tensor[] = [...others];
   forEachTensor(tables, (tensor) => tensors.push(tensor));
-  if (addends.count > 0) return measureMemory(tensors);
+  if (others.length > 0) return measureMemory(tensors);
   const memory = measureMemory(tensors);
   changes.keepMemory(memory);
   return memory;

@@ -86,11 +86,13 @@ export const FLAG_MAXIMIZE = 2;
 
 export const FLAG_SIGN = 4;
 
+export const FLAG_DECOUPLED = 8;
+
 /** The row that says what a step does to gradients on their way into the rule. */
 export type CallRow = Float64Array<ArrayBuffer>;
 
 /** Its words. */
-export const CALL_ROW = 8;
+export const CALL_ROW = 11;
 
 /** What gradients are multiplied by to unscale them. */
 export const INVERSE_SCALE = 0;
@@ -112,6 +114,15 @@ export const ADDENDS = 6;
 
 /** How many words that table has for each row. */
 export const ADDEND_LISTS = 7;
+
+/** The address of the table of averages, or 0. It has a word for each row. */
+export const AVERAGES = 8;
+
+/** The weight of a value in its average ... */
+export const AVERAGE_WEIGHT = 9;
+
+/** ... or, if it is not 0, how many values the average is the mean of. */
+export const AVERAGE_DIVISOR = 10;
 
 /** Gradients are filled with zeros when they have been used. */
 export const FLAG_ZERO = 1;
@@ -194,7 +205,8 @@ export function writeGroup(rows: Float64Array, at: number, h: Readonly<RuleOptio
   rows[at + DAMPENING] = h.dampening;
   rows[at + WEIGHT_DECAY] = h.weightDecay;
   rows[at + GROUP_FLAGS] = (h.nesterov ? FLAG_NESTEROV : 0) |
-    (h.maximize ? FLAG_MAXIMIZE : 0) | (h.sign ? FLAG_SIGN : 0);
+    (h.maximize ? FLAG_MAXIMIZE : 0) | (h.sign ? FLAG_SIGN : 0) |
+    (h.decoupledWeightDecay ? FLAG_DECOUPLED : 0);
   rows[at + COEFFICIENT] = 1;
 }
 
@@ -210,6 +222,7 @@ export function readGroup(rows: Float64Array, group: number): RuleOptions {
     nesterov: (flags & FLAG_NESTEROV) !== 0,
     maximize: (flags & FLAG_MAXIMIZE) !== 0,
     sign: (flags & FLAG_SIGN) !== 0,
+    decoupledWeightDecay: (flags & FLAG_DECOUPLED) !== 0,
   };
 }
 
@@ -238,6 +251,23 @@ export function writeCall(
   row[COUNTER] = counter;
   row[ADDENDS] = addends.address;
   row[ADDEND_LISTS] = addends.count;
+}
+
+/** Averages that the pass of a step updates. */
+export interface AverageTable {
+  /** The address of the table; 0 for none. */
+  readonly address: number;
+  readonly weight: number;
+  readonly divisor: number;
+}
+
+const NO_AVERAGES: AverageTable = { address: 0, weight: 0, divisor: 0 };
+
+/** Writes which averages the step updates. */
+export function writeAverages(row: Float64Array, averages: AverageTable = NO_AVERAGES): void {
+  row[AVERAGES] = averages.address;
+  row[AVERAGE_WEIGHT] = averages.weight;
+  row[AVERAGE_DIVISOR] = averages.divisor;
 }
 
 /** Gradients that are added to those of rows. */

@@ -10,7 +10,6 @@ import { refusal } from "../core/validate.ts";
 import { isObject } from "../memory/slab.ts";
 import type { StateArray } from "../memory/slab.ts";
 import type { CallRange } from "./changes.ts";
-import type { AddedGradients } from "./layout.ts";
 import type { Plan } from "./plan.ts";
 
 /**
@@ -32,8 +31,10 @@ export function callRangesOf(
   maxPins: (wanted: number) => number,
 ): readonly CallRange[] {
   const { table, addends } = plan;
-  const most = maxPins((MOST_OF_ROW + addends.count) * (to - from) + 1);
-  if (to - from < table.count || addends.count > 0) return divide(plan, from, to, most);
+  const { perRow, perCall } = mostPins(plan);
+  const most = maxPins(perRow * (to - from) + perCall);
+  const isUsual = addends.count === 0 && plan.average === null;
+  if (to - from < table.count || !isUsual) return divide(plan, from, to, most);
   const { callRanges: known } = table.changes;
   if (known?.every(({ pins }) => pins.length <= most)) return known;
   const divided = divide(plan, from, to, most);
@@ -41,20 +42,30 @@ export function callRangesOf(
   return divided;
 }
 
+/** The most buffers that one row of a step uses, and those of the tables that all rows share. */
+function mostPins({ addends, average }: Plan): { perRow: number; perCall: number } {
+  const averages = average === null ? 0 : 1;
+  return { perRow: MOST_OF_ROW + addends.count + averages, perCall: 1 + averages };
+}
+
 function divide(plan: Plan, from: number, to: number, most: number): readonly CallRange[] {
   const { table, addends } = plan;
-  const mostOfRow = MOST_OF_ROW + addends.count;
-  checkRoom(addends.count, most - MOST_OF_ROW - 1);
+  const { perRow, perCall } = mostPins(plan);
+  checkRoom(addends.count, most - perCall - (perRow - addends.count));
   const ranges: CallRange[] = [];
-  let pins = new PinList(addends);
+  let pins = new PinList(plan);
   let begin = from;
   for (let row = from; row < to; row++) {
-    if (pins.list.length > most - mostOfRow) {
+    if (pins.list.length > most - perRow) {
       ranges.push({ from: begin, to: row, pins: pins.list });
-      [pins, begin] = [new PinList(addends), row];
+      [pins, begin] = [new PinList(plan), row];
     }
     const kind = table.gradientKind(row);
     if (kind === "dense" || kind === "sparse") pinRow(plan, row, pins);
+    const average = plan.average?.of(row) ?? null;
+    if (average === null) continue;
+    pins.add(table.datas[row] as HostArray);
+    pins.add(average);
   }
   ranges.push({ from: begin, to, pins: pins.list });
   return ranges;
@@ -87,8 +98,9 @@ class PinList {
   readonly list: ArrayBufferView[] = [];
   readonly #buffers = new Set<unknown>();
 
-  constructor({ count, words }: AddedGradients) {
-    if (count > 0) this.add(words);
+  constructor({ addends, average }: Plan) {
+    if (addends.count > 0) this.add(addends.words);
+    if (average !== null) this.add(average.words);
   }
 
   add(array: HostArray | Uint32Array<ArrayBuffer> | BigUint64Array<ArrayBuffer>): void {

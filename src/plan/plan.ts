@@ -16,11 +16,20 @@ import type { Precision } from "../core/rounding.ts";
 import { cannot } from "../core/validate.ts";
 import { hasLocks } from "../memory/locks.ts";
 import type { Allocator } from "../memory/slab.ts";
+import type { RowAverages } from "./averages.ts";
 import { AliasChecker, assertAllUnlocked, checkNoDataAlias } from "./aliasing.ts";
 import { findDetached, findDetachedSparse } from "./attached.ts";
 import { drawsRandom, GroupTable } from "./group_table.ts";
 import type { Group } from "./group_table.ts";
-import { CALL_ROW, FIRST, NOTHING_ADDED, readGroup, ROW, writeCall } from "./layout.ts";
+import {
+  CALL_ROW,
+  FIRST,
+  NOTHING_ADDED,
+  readGroup,
+  ROW,
+  writeAverages,
+  writeCall,
+} from "./layout.ts";
 import type { AddedGradients, CallOptions, CallRow } from "./layout.ts";
 import { BEGAN_DENSE, BEGAN_SPARSE } from "./marks.ts";
 import { RowView } from "./row_view.ts";
@@ -48,6 +57,8 @@ export class Plan {
   isRandom = false;
   /** What the current step adds to its gradients. */
   addends: AddedGradients = NOTHING_ADDED;
+  /** The averages that the current step updates; null for most steps. */
+  average: RowAverages | null = null;
   /** The sparse gradients of the current step, of rows whose gradient kind is `"sparse"`. */
   readonly sparse = new SparseTable();
 
@@ -235,7 +246,14 @@ export class Plan {
     const { count, words } = this.addends;
     const address = count === 0 ? 0 : this.#address(new Uint32Array(words.buffer));
     writeCall(this.callRow, request, this.#precision.random, { address, count });
+    writeAverages(this.callRow, this.#averageTable());
     if (coefficients !== null) this.#groupTable.writeCoefficients(coefficients);
+  }
+
+  #averageTable() {
+    const { average } = this;
+    if (average === null || average.count === 0) return undefined;
+    return { address: this.#address(average.halves), ...average.update };
   }
 
   /** Replaces what is stepped of the sparse gradients, after a refresh, by arrays that nobody else has. */
@@ -330,7 +348,8 @@ export class Plan {
    */
   checkAttached(): void {
     const detached = findDetached(this.table) ??
-      findDetachedSparse(this, nameValues) ?? this.addends.findDetached();
+      findDetachedSparse(this, nameValues) ?? this.addends.findDetached() ??
+      (this.average === null ? null : this.average.findDetached());
     if (detached === null) return;
     throw new TypeError(
       cannot("step", `the buffer of ${detached} was detached or resized since it was checked`),

@@ -14,6 +14,11 @@ import type {
   RoundingStateDict,
   ScalerState,
 } from "./extras.ts";
+import type { TensorDict } from "./dict_tensor.ts";
+import { checkAverageDict } from "./weight_average.ts";
+import type { CheckedAverages, WeightAverageStateDict } from "./weight_average.ts";
+
+export type { TensorDict } from "./dict_tensor.ts";
 
 /**
  * The state of an optimizer, as torch's `state_dict()` has it: plain objects and arrays.
@@ -43,6 +48,8 @@ export interface StateDict {
   lr_scheduler?: LRSchedulerStateDict;
   /** The state of a scaler, where one was saved; `loadStateDict` of an optimizer leaves it. */
   grad_scaler?: GradScalerStateDict;
+  /** The state of a `WeightAverage`, where one was saved; `loadStateDict` of an optimizer leaves it. */
+  weight_average?: WeightAverageStateDict;
   /** The caller's own notes, such as the epoch. */
   metadata?: Record<string, string>;
 }
@@ -79,18 +86,6 @@ export interface ParameterStateDict {
 }
 
 /**
- * A tensor with its shape.
- *
- * @category Checkpoints
- */
-export interface TensorDict {
-  /** The values, row-major. */
-  data: HostArray;
-  /** The shape; absent for one dimension, and then it fits any shape of its length. */
-  shape?: readonly number[];
-}
-
-/**
  * A parameter group under torch's names. Other keys, such as torch's `fused`, are kept.
  *
  * @category Checkpoints
@@ -114,6 +109,8 @@ export interface ParamGroupStateDict {
   differentiable?: boolean;
   /** Sign-SGD. @default {false} */
   sign?: boolean;
+  /** Decoupled weight decay; it is there only where it is on. @default {false} */
+  decoupled_weight_decay?: boolean;
   /** The learning rate that schedules start from, once a scheduler was made. @default {lr} */
   initial_lr?: number;
   /** The bits of each element of momentum: 8, or absent for float32. @default {32} */
@@ -140,6 +137,7 @@ export const KEYS: Readonly<Record<keyof GroupValues, string>> = {
   foreach: "foreach",
   differentiable: "differentiable",
   sign: "sign",
+  decoupledWeightDecay: "decoupled_weight_decay",
   initialLr: "initial_lr",
   momentumBits: "momentum_bits",
 };
@@ -166,6 +164,7 @@ export interface CheckedDict {
   readonly rounding: RoundingStateDict | null;
   readonly scheduler: CheckedScheduler | null;
   readonly scaler: ScalerState | null;
+  readonly average: CheckedAverages | null;
   readonly metadata: readonly (readonly [string, string])[];
 }
 
@@ -177,11 +176,9 @@ export interface CheckedDict {
  * or shape does not fit.
  */
 export function checkStateDict(dict: unknown): CheckedDict {
-  const { state, param_groups, parameters, rounding, lr_scheduler, grad_scaler, metadata } =
-    asObject(
-      dict,
-      "the state dict",
-    );
+  const entries = asObject(dict, "the state dict");
+  const { state, param_groups, parameters, rounding, metadata } = entries;
+  const { lr_scheduler, grad_scaler, weight_average } = entries;
   if (!Array.isArray(param_groups)) throw wrong("param_groups", "an array", param_groups);
   const indices = new Set<number>();
   const groups = Array.from(param_groups, (group, i) => checkGroup(group, i, indices));
@@ -193,6 +190,7 @@ export function checkStateDict(dict: unknown): CheckedDict {
     rounding: rounding === undefined ? null : checkRoundingDict(rounding),
     scheduler: lr_scheduler === undefined ? null : checkSchedulerDict(lr_scheduler),
     scaler: grad_scaler === undefined ? null : checkScalerDict(grad_scaler),
+    average: weight_average === undefined ? null : checkAverageDict(weight_average),
     metadata: Object.entries(asObject(metadata ?? {}, "metadata")).map(([key, value]) =>
       [checkText(key, "a key of metadata"), checkText(value, `metadata.${key}`)] as const
     ),

@@ -51,6 +51,7 @@ export const STORED_TYPES: Readonly<Record<TensorKind, readonly string[]>> = {
   correction: ["I16", "I8"],
   rows_in_use: ["U8", "F32", "F64"],
   parameter: FLOATS,
+  average: ["F32", "F64"],
 };
 
 /** The classes of arrays of codes, as error messages name them. */

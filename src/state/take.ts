@@ -299,7 +299,9 @@ export function groupDict(
   first: number,
   names: readonly (string | undefined)[],
 ): ParamGroupStateDict {
-  const values = HYPERPARAMETERS.map((name) => [KEYS[name], group[name]]);
+  // Torch's groups do not have decoupled weight decay, so dicts without it are like theirs.
+  const taken = HYPERPARAMETERS.filter((name) => name !== "decoupledWeightDecay" || group[name]);
+  const values = taken.map((name) => [KEYS[name], group[name]]);
   const initialLr = settledInitialLr(group);
   const isNamed = names.some((name) => name !== undefined);
   return {

@@ -16,12 +16,14 @@ export const STATE_KEYS = [
 /** The key of an array of state. */
 export type StateKey = typeof STATE_KEYS[number];
 
-/** What a tensor of a file is: an array of state, or a parameter's own values. */
-export type TensorKind = StateKey | "parameter";
+/** What a tensor of a file is: an array of state, a parameter's own values, or an average of them. */
+export type TensorKind = StateKey | "parameter" | "average";
 
 const STATE = "state.";
 
 const PARAMETER = "param.";
+
+const AVERAGE = "average.";
 
 const ZERO = 0x30;
 
@@ -68,4 +70,16 @@ const RESERVED = new RegExp(`^(param\\.\\d+|state\\.\\d+\\.(${STATE_KEYS.join("|
 /** Whether a file needs a name for something else than a parameter of that name. */
 export function isReserved(name: string): boolean {
   return name === METADATA || RESERVED.test(name);
+}
+
+/** The tensor of an average, by its index among the averages. */
+export function averageName(index: number): string {
+  return `${AVERAGE}${index}`;
+}
+
+/** The index in the name of an average; null for all other names. */
+export function parseAverageName(name: string): number | null {
+  if (!name.startsWith(AVERAGE)) return null;
+  const digits = name.slice(AVERAGE.length);
+  return /^(0|[1-9][0-9]{0,14})$/.test(digits) ? Number(digits) : null;
 }

@@ -16,10 +16,14 @@ import {
 } from "../core/validate.ts";
 import type { GradientLists } from "../plan/addends.ts";
 import type { CallOptions } from "../plan/layout.ts";
+import { stepAverageOf } from "./step_average.ts";
+import type { StepAverage } from "./step_average.ts";
+import type { WeightAverage } from "./weight_average.ts";
 
 /**
  * What a step does besides updating, in the same pass over memory. In this order: gradients are
- * added up, divided by `gradScale`, checked, clipped by their norm, clipped by value, used, and zeroed.
+ * added up, divided by `gradScale`, checked, clipped by their norm, clipped by value, used, and zeroed. At
+ * last the new parameters are averaged.
  *
  * @example
  * ```ts
@@ -81,6 +85,12 @@ export interface StepOptions {
    * @default {false}
    */
   zeroGrad?: boolean;
+  /**
+   * Averaged weights that take the new values in the same pass, as `average.update()` after the step would.
+   * A skipped step does not count. Parameters without a gradient are averaged too, and so are those of the
+   * average that the optimizer does not have.
+   */
+  average?: WeightAverage;
 }
 
 /** The options of a step, checked and complete. */
@@ -88,6 +98,8 @@ export interface StepRequest extends CallOptions, DeviceRequest {
   readonly addGradients: GradientLists;
   /** Whether the step is skipped, as `SKIP` asks. */
   readonly isSkipped: boolean;
+  /** The averages that the step updates; null for none. */
+  readonly average: StepAverage | null;
   /** An option that reads or changes gradients before they are used, if there is one. */
   readonly reads: keyof StepOptions | null;
 }
@@ -107,6 +119,7 @@ export const NEUTRAL_REQUEST: StepRequest = Object.freeze({
   checkFinite: false,
   addGradients: [],
   isSkipped: false,
+  average: null,
   zeroGrad: false,
   reads: null,
 });
@@ -125,6 +138,7 @@ const KEYS: readonly (keyof StepOptions)[] = [
   "checkFinite",
   "zeroGrad",
   "addGradients",
+  "average",
 ];
 
 /**
@@ -175,6 +189,7 @@ function readStepOptions(options: unknown, needed: string): StepRequest {
   const own: StepOptions = { ...options }; // getters are called once
   const { gradScale, maxNorm, normType, maxNormPer, maxValue, checkFinite, zeroGrad } = own;
   const addGradients = readLists(own.addGradients);
+  const average = own.average === undefined ? null : readAverage(own.average);
   if (gradScale !== undefined) checkGradScale(gradScale);
   if (maxNorm !== undefined) checkNumber("maxNorm", maxNorm, THRESHOLD);
   if (normType !== undefined) checkNormType(normType, maxNorm);
@@ -192,6 +207,7 @@ function readStepOptions(options: unknown, needed: string): StepRequest {
     zeroGrad: zeroGrad ?? false,
     addGradients,
     isSkipped: (own as { [SKIP]?: boolean })[SKIP] === true,
+    average,
     reads: KEYS.find((key) => isReading(key, { ...own, addGradients })) ?? null,
   };
 }
@@ -199,7 +215,7 @@ function readStepOptions(options: unknown, needed: string): StepRequest {
 function isReading(key: keyof StepOptions, options: StepOptions): boolean {
   const value = options[key];
   if (key === "addGradients") return options.addGradients!.length > 0;
-  return key !== "zeroGrad" && value !== undefined && value !== false;
+  return key !== "zeroGrad" && key !== "average" && value !== undefined && value !== false;
 }
 
 /** Copies the lists, so that none changes after it has been checked. */
@@ -232,4 +248,10 @@ function checkNormType(normType: unknown, maxNorm: number | undefined): void {
 function checkPer(maxNormPer: unknown, maxNorm: number | undefined): void {
   checkWord("maxNormPer", maxNormPer, ["optimizer", "group"]);
   if (maxNorm === undefined) throw wrongType("set maxNormPer", "it needs maxNorm", maxNormPer);
+}
+
+function readAverage(value: unknown): StepAverage {
+  const average = typeof value === "object" && value !== null ? stepAverageOf(value) : undefined;
+  if (average !== undefined) return average;
+  throw wrongType("set average", "it must be a WeightAverage", value);
 }

@@ -22,6 +22,7 @@ import { isMeasured, NEUTRAL_REQUEST } from "./options.ts";
 import type { StepRequest } from "./options.ts";
 import { checkRequest } from "./refusals.ts";
 import { SparseSums, tabulateSums } from "./sparse_gradients.ts";
+import type { StepAverage } from "./step_average.ts";
 import { zeroRest, zeroSparse } from "./zero_grad.ts";
 
 /** Why nothing else can begin, by the activity that is running. */
@@ -108,13 +109,13 @@ export class Stepper {
       report = this.#run(request);
     } catch (error) {
       this.plan.commitRows(this.#stepped);
-      this.plan.addends = NOTHING_ADDED;
+      this.#forget();
       pending?.restore?.();
       throw error;
     }
-    this.#finish(report, pending);
+    this.#finish(report, pending, false);
     if (request.zeroGrad) zeroRest(this.plan, report);
-    this.plan.addends = NOTHING_ADDED;
+    this.#forget();
   }
 
   /** Queues a step on the device that decides about it. */
@@ -128,6 +129,7 @@ export class Stepper {
   async stepAsync(request: StepRequest): Promise<StepReport> {
     const pending = this.#begin(request);
     const unlock = lockMemory(memoryIn(this.plan));
+    const letGo = request.average?.hold();
     this.#activity = "step";
     try {
       const arrays = guardArrays(this.plan);
@@ -139,7 +141,7 @@ export class Stepper {
         pending?.restore?.();
         throw error;
       });
-      this.#finish(report, pending);
+      this.#finish(report, pending, true);
       arrays.checkAll();
       if (request.zeroGrad) zeroRest(this.plan, report);
       await finished.catch((error) => {
@@ -149,7 +151,8 @@ export class Stepper {
       return report;
     } finally {
       unlock();
-      this.plan.addends = NOTHING_ADDED;
+      letGo?.();
+      this.#forget();
       this.#activity = null;
     }
   }
@@ -160,14 +163,15 @@ export class Stepper {
     this.#stepped = 0;
     this.#activity = "reading";
     try {
-      plan.addends = NOTHING_ADDED; // an error may have left those of an earlier step
+      this.#forget(); // an error may have left something of an earlier step
       plan.refresh();
       const device = checkRequest(plan, request);
-      const { addGradients: lists, reads, zeroGrad } = request;
+      const { addGradients: lists, average, reads, zeroGrad } = request;
       if (lists.length > 0) addGradients(plan, lists, zeroGrad);
       if (reads !== null && plan.sparse.steps.length > 0) {
         (this.#sums ??= new SparseSums()).put(plan);
       }
+      if (average !== null) this.#bindAverage(average, device);
       const record = this.#recorder.record(plan);
       if (record !== null) plan.checkAttached(); // names of parameters may have getters
       const restore = request.zeroGrad ? zeroSparse(plan) : null;
@@ -178,6 +182,17 @@ export class Stepper {
     } finally {
       this.#activity = null;
     }
+  }
+
+  #bindAverage(average: StepAverage, device: Device | null): void {
+    this.plan.average = average.bind(this.plan, this.#backend, device);
+    this.plan.checkAttached(); // parameters of others may have getters
+  }
+
+  /** Drops what only one step has. */
+  #forget(): void {
+    this.plan.addends = NOTHING_ADDED;
+    this.plan.average = null;
   }
 
   #run(request: StepRequest): StepReport {
@@ -231,7 +246,9 @@ export class Stepper {
     if (sparse !== null) normsOf(this.#backend).prepare(sparse, request);
     plan.begin();
     const asked = request === NEUTRAL_REQUEST ? null : request;
-    return { report, ...await stepRowsAsync(this.#backend, plan, 0, plan.table.count, asked) };
+    const running = stepRowsAsync(this.#backend, plan, 0, plan.table.count, asked);
+    if (plan.average !== null) plan.average.updateLate(); // before any of the user's code can run
+    return { report, ...await running };
   }
 
   /** A report that does not come, for whatever went wrong before, leaves open whether the step was taken. */
@@ -278,10 +295,12 @@ export class Stepper {
     }
   }
 
-  #finish(report: StepReport, pending: Pending | null): void {
+  /** @param isWhole Whether the averages of rows that rest have been updated, too. */
+  #finish(report: StepReport, pending: Pending | null, isWhole: boolean): void {
     this.lastStep = report;
     if (report.skipped) return;
     this.plan.commit();
+    if (this.plan.average !== null) this.plan.average.finish(isWhole);
     if (pending !== null && pending.record !== null) this.#recorder.keep(pending.record);
   }
 }

@@ -29,11 +29,13 @@ export const PIECE = 3;
 /** Bits that say which lines of the rule a group's step has. */
 export const DECAY = 1;
 
-export const MOMENTUM = 2;
+export const SHRINK = 2;
 
-export const NESTEROV = 4;
+export const MOMENTUM = 4;
 
-export const SIGN = 8;
+export const NESTEROV = 8;
+
+export const SIGN = 16;
 
 /** A row of a step, on the device. */
 export interface DeviceRow {
@@ -75,9 +77,15 @@ export interface Cuts {
 }
 
 /** Which lines of the rule the step of a group has. */
-export function linesOf({ weightDecay, momentum, nesterov, sign }: RuleOptions): number {
-  return (weightDecay === 0 ? 0 : DECAY) | (momentum === 0 ? 0 : MOMENTUM) |
+export function linesOf(h: RuleOptions): number {
+  const { momentum, nesterov, sign } = h;
+  return decayOf(h) | (momentum === 0 ? 0 : MOMENTUM) |
     (momentum !== 0 && nesterov ? NESTEROV : 0) | (sign ? SIGN : 0);
+}
+
+function decayOf({ weightDecay, decoupledWeightDecay }: RuleOptions): number {
+  if (weightDecay === 0) return 0;
+  return decoupledWeightDecay ? SHRINK : DECAY;
 }
 
 /** The rows that are on the device, by the numbers of its two dtypes. */

@@ -3,22 +3,25 @@
 import type { NormType } from "../core/device.ts";
 import { createLayout, createPipeline } from "./api.ts";
 import type { Access, Gpu, Opaque } from "./api.ts";
-import { DECAY, MOMENTUM, NESTEROV, SIGN } from "./chunks.ts";
+import { DECAY, MOMENTUM, NESTEROV, SHRINK, SIGN } from "./chunks.ts";
 import { DECIDE } from "./shaders.ts";
 import { accessesOf, normShader, stepShader } from "./variants.ts";
 import type { Sharing } from "./variants.ts";
 
 /** Bits, above those of the lines of the rule, that say what a step is asked for. */
-export const DECIDED = 16;
+export const DECIDED = 32;
 
-export const SCALED = 32;
+export const SCALED = 64;
 
-export const CLAMPED = 64;
+export const CLAMPED = 128;
 
-export const ZEROED = 128;
+export const ZEROED = 256;
 
 /** The constants of the step's shader, by the bit that sets each. */
-const CONSTANTS = { DECAY, MOMENTUM, NESTEROV, SIGN, DECIDED, SCALED, CLAMPED, ZEROED };
+const CONSTANTS = {
+  ...{ DECAY, SHRINK, MOMENTUM, NESTEROV, SIGN },
+  ...{ DECIDED, SCALED, CLAMPED, ZEROED },
+};
 
 /** The bindings of the shaders that measure and decide, and of the one that moves elements. */
 const NORM_ACCESSES: readonly Access[] = ["read-only-storage", "read-only-storage", "storage"];

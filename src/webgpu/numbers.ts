@@ -41,9 +41,10 @@ export class Numbers {
   setGroups(groups: Float64Array, groupCount: number): void {
     const floats = this.#floats;
     for (let group = 0, at = 0; group < groupCount; group++, at += FACTORS) {
-      const f = factorsOf(readGroup(groups, group), Math.fround);
+      const h = readGroup(groups, group);
+      const f = factorsOf(h, Math.fround);
       floats[at] = f.orientation;
-      floats[at + 1] = f.weightDecay;
+      floats[at + 1] = h.decoupledWeightDecay ? f.shrink : f.weightDecay;
       floats[at + 2] = f.momentum;
       floats[at + 3] = f.blend;
       floats[at + 4] = f.negativeLr;

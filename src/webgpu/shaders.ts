@@ -13,7 +13,8 @@ export const SGD = `
 alias Element = f32;
 
 // The options of the groups of this dispatch: what is off is not compiled.
-override DECAY: bool;
+override DECAY: bool; // weight decay, added to the gradient
+override SHRINK: bool; // decoupled weight decay, taken from the parameter
 override MOMENTUM: bool;
 override NESTEROV: bool;
 override SIGN: bool;
@@ -47,7 +48,7 @@ struct Chunk {
 
 struct Factors {
     orientation: f32,
-    weight_decay: f32,
+    decay: f32, // the weight decay, or with SHRINK what the parameter is multiplied by
     momentum: f32,
     blend: f32,
     negative_lr: f32,
@@ -93,11 +94,14 @@ fn is_first(c: Chunk) -> bool {
 }
 
 fn update(f: Factors, c: Chunk, first: bool, i: u32) {
-    let p = vec4<f32>(data[c.data + i]);
+    var p = vec4<f32>(data[c.data + i]);
+    if SHRINK {
+        p = f.decay * p;
+    }
     var g = prepare(vec4<f32>(grad[c.grad + i]), c.group);
     g = g * f.orientation; // exact: the factor is 1 or -1
     if DECAY {
-        g = fma(vec4<f32>(f.weight_decay), p, g);
+        g = fma(vec4<f32>(f.decay), p, g);
     }
     var u = g;
     if MOMENTUM {

@@ -12,6 +12,7 @@ import { digest as digestBits, fromNumbers, TYPES } from "../core/sixteen_bit/go
 
 const GROUPS: GroupOptions[] = [
   { lr: 0.1, weightDecay: 0.01 },
+  { lr: 0.1, momentum: 0.9, weightDecay: 0.3, decoupledWeightDecay: true },
   { lr: 0.1, momentum: 0.9, nesterov: true, weightDecay: 1e-4 },
   { lr: 0.01, momentum: 0.9, dampening: 0.1, maximize: true, sign: true },
 ];

@@ -53,6 +53,7 @@ const RULES: Record<string, Omit<SGDOptions, "lr">> = {
   "nesterov and decay": { momentum: 0.9, nesterov: true, weightDecay: 0.01 },
   "dampening and maximize": { momentum: 0.99, dampening: 0.1, maximize: true },
   "sign": { momentum: 0.9, sign: true },
+  "decoupled weight decay": { momentum: 0.9, decoupledWeightDecay: true, weightDecay: 3 },
 };
 
 /** One after another; all but the first are later steps. */

@@ -49,13 +49,14 @@ const kinds: Kind[] = [FLOAT32, FLOAT16, BFLOAT16].flatMap((dtype) =>
 
 const OPTIONS: RuleOptions = {
   ...{ lr: 0.1, momentum: 0.9, dampening: 0.2, weightDecay: 0.01 },
-  ...{ nesterov: false, maximize: false, sign: false },
+  ...{ nesterov: false, maximize: false, sign: false, decoupledWeightDecay: false },
 };
 
 const rules: Record<string, RuleOptions> = {
   "dampening, decay": OPTIONS,
   "nesterov, maximize": { ...OPTIONS, dampening: 0, nesterov: true, maximize: true },
   "sign": { ...OPTIONS, sign: true },
+  "decoupled weight decay": { ...OPTIONS, weightDecay: 0.3, decoupledWeightDecay: true },
   "no momentum": { ...OPTIONS, momentum: 0 },
 };
 

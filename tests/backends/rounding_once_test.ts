@@ -124,7 +124,7 @@ Deno.test("NaN, infinities and zeros come out as of two roundings", () => {
   }
 });
 
-const PLAIN: Lines = { momentum: "none", decay: false, nesterov: false, sign: false };
+const PLAIN: Lines = { momentum: "none", decay: "none", nesterov: false, sign: false };
 
 Deno.test("WebAssembly that does not fuse rounds the sum of a product once", () => {
   const workspace = new Workspace();
@@ -134,7 +134,7 @@ Deno.test("WebAssembly that does not fuse rounds the sum of a product once", () 
     assert(list.length <= TILE);
     param.set(list.map(([, , c]) => c));
     grad.set(list.map(([, b]) => b));
-    const rates = { weightDecay: 0, momentum: 0, blend: 1, negativeLr: list[0][0] };
+    const rates = { weightDecay: 0, shrink: 1, momentum: 0, blend: 1, negativeLr: list[0][0] };
     const factors = { orientation: 1, ...rates };
     kernel(TILE, { factors, preparation: null, key: 0 }, copiedPlaces());
     for (const [i, each] of list.entries()) assertEquals(param[i], exactSum(each), each.join(" "));

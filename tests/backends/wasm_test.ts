@@ -12,7 +12,7 @@ import { Workspace } from "../../src/backends/js/wasm/workspace.ts";
 
 const flags = [false, true];
 const choices: Lines[] = (["none", "first", "later"] as const).flatMap((momentum) =>
-  flags.flatMap((decay) =>
+  (["none", "coupled", "decoupled"] as const).flatMap((decay) =>
     flags.flatMap((nesterov) =>
       flags.map((sign) => ({ momentum, decay, nesterov: nesterov && momentum !== "none", sign }))
     )
@@ -20,7 +20,7 @@ const choices: Lines[] = (["none", "first", "later"] as const).flatMap((momentum
 );
 const special = [0, -0, 1, -1, NaN, Infinity, -Infinity, 1e-45, -1e-40, 3e38, -1e-320, 1e308];
 const options = { lr: 0.1, momentum: 0.9, dampening: 0.25, weightDecay: 0.01 };
-const h = { ...options, nesterov: false, maximize: true, sign: false };
+const h = { ...options, nesterov: false, maximize: true, sign: false, decoupledWeightDecay: false };
 
 /** A wave with all bits of the mantissa in use, special values in front. */
 function fill(array: FloatArray, phase: number): FloatArray {
@@ -59,7 +59,7 @@ Deno.test("a kernel stops at the vector that holds its last element", () => {
   const [param, grad] = tilesOf(workspace, dtype);
   param.fill(1);
   grad.fill(1);
-  const lines: Lines = { momentum: "none", decay: false, nesterov: false, sign: false };
+  const lines: Lines = { momentum: "none", decay: "none", nesterov: false, sign: false };
   const factors = factorsOf({ ...h, lr: 1 }, dtype.round);
   const kernel = workspace.kernelOf(plainFormat(dtype, lines));
   kernel(5, { factors, preparation: null, key: 0 }, copiedPlaces());

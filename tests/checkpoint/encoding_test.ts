@@ -325,7 +325,7 @@ Deno.test("a file of a newer version is refused with both versions named", () =>
   assertThrows(
     () => decodeStateDict(bytes),
     CheckpointError,
-    "it has version 7 of its format, and this release of Descent knows versions up to 3",
+    "it has version 7 of its format, and this release of Descent knows versions up to 4",
   );
 });
 

@@ -81,7 +81,11 @@ function* allRuns(): Generator<Run> {
     }
   }
   const options = { lr: 0.1, momentum: 0.9, weightDecay: 0.01 };
-  for (const more of [{}, { nesterov: true }, { dampening: 0.3, sign: true, maximize: true }]) {
+  const others = [
+    ...[{}, { nesterov: true }, { dampening: 0.3, sign: true, maximize: true }],
+    { weightDecay: 0.3, decoupledWeightDecay: true },
+  ];
+  for (const more of others) {
     const all = { ...options, ...more };
     const name = `large ${JSON.stringify(all)}`;
     yield { name, dtype: "float32", exact: false, options: all, lengths: LARGE };

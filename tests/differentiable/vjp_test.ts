@@ -8,7 +8,7 @@ import { digest, generate } from "../support/golden.ts";
 import { assertNear, fullOptions, inputs, vjpCases } from "../support/vjp_golden.ts";
 
 testOnBackends("going back step by step gives what torch's autograd gives", (backend) => {
-  assertEquals(vjpCases.length, 128);
+  assertEquals(vjpCases.length, 160);
   for (const c of vjpCases) {
     const options = { ...fullOptions(c), backend };
     const { param, grads, buffer, paramCotangent, bufferCotangent } = inputs(c);
@@ -39,6 +39,12 @@ testOnBackends("going back step by step gives what torch's autograd gives", (bac
   }
 });
 
+const FLAGS = [
+  ...[{}, { nesterov: true }, { maximize: true }, { sign: true }],
+  ...[{ decoupledWeightDecay: true }, { decoupledWeightDecay: true, nesterov: true }],
+  { decoupledWeightDecay: true, sign: true, maximize: true },
+];
+
 /** Everything a step depends on, as numbers that can be nudged. */
 interface Point {
   readonly arrays: Readonly<Record<"param" | "grad" | "buffer", Float64Array>>;
@@ -47,7 +53,7 @@ interface Point {
 
 testOnBackends("the derivatives are those of finite differences, in float64", (backend) => {
   for (const first of [true, false]) {
-    for (const flags of [{}, { nesterov: true }, { maximize: true }, { sign: true }]) {
+    for (const flags of FLAGS) {
       const make = (tensor: number) =>
         generate("float64", "ordinary", [77, tensor, 0], 3) as Float64Array;
       const [cp, cb] = [make(4), make(5)];
@@ -106,21 +112,27 @@ const dot = (a: Float64Array, b: Float64Array) => a.reduce((sum, x, i) => sum + 
 
 const LENGTHS = [0, 1, 7, 8, 9, 4095, 4096, 4097, 300_001];
 
-function large(dtype: "float32" | "float64", backend: "cpu" | "js", momentum: number) {
+function large(
+  dtype: "float32" | "float64",
+  backend: "cpu" | "js",
+  rule: Partial<SgdFunctionOptions>,
+) {
+  const { momentum } = rule;
   const list = (tensor: number) =>
     LENGTHS.map((length, i) => generate(dtype, "ordinary", [i, tensor, 0], length));
   return sgdVjp(list(1), list(2), momentum === 0 ? LENGTHS.map(() => null) : list(3), {
     params: list(4),
     momentumBuffers: momentum === 0 ? undefined : list(5),
-  }, { ...fullOptions(vjpCases[0]), momentum, weightDecay: 0.01, backend });
+  }, { ...fullOptions(vjpCases[0]), weightDecay: 0.01, ...rule, backend });
 }
 
 const arraysOf = ({ params, grads, momentumBuffers }: SgdGradients) =>
   [...params, ...grads, ...momentumBuffers].filter((array) => array !== null);
 
 testOnBackends("float32 gives the bits of the js backend, sums included", (backend) => {
-  for (const momentum of [0, 0.9]) {
-    const [a, b] = [large("float32", "js", momentum), large("float32", backend as "js", momentum)];
+  const rules = [{ momentum: 0 }, { momentum: 0.9 }, { momentum: 0.9, decoupledWeightDecay: true }];
+  for (const rule of rules) {
+    const [a, b] = [large("float32", "js", rule), large("float32", backend as "js", rule)];
     assertEquals(digest(arraysOf(b)), digest(arraysOf(a)));
     const sums = (
       { lr, momentum, dampening, weightDecay }: SgdGradients,

@@ -3,7 +3,8 @@
     python make_golden.py
 
 Needs torch 2.13 (CPU) and numpy; the tests need neither. The numbers come from
-torch.optim.SGD(foreach=False), and with `sign` from the same code with torch.sign around the update,
+torch.optim.SGD(foreach=False), with `decoupledWeightDecay` after the multiplication by 1 - lr * weight_decay
+with which torch.optim.AdamW begins a step, and with `sign` from the same code with torch.sign around the update,
 which is the sign-SGD of neural-compressor and auto-round.
 
 Inputs are not stored: `words` and `generate` are here and in ../golden.ts alike. Results are bit
@@ -125,18 +126,59 @@ def single_tensor(param, state, group):
     param.add_(grad, alpha=-group["lr"])
 
 
-class SignSGD(torch.optim.SGD):
+class Decoupled(torch.optim.SGD):
+    """torch.optim.SGD, after decoupled weight decay in groups that have it."""
+
     @torch.no_grad()
     def step(self):
+        decays = [group["weight_decay"] for group in self.param_groups]
+        for group in self.param_groups:
+            shrink(group)
+        self.step_coupled()
+        for group, decay in zip(self.param_groups, decays):
+            group["weight_decay"] = decay
+
+    def step_coupled(self):
+        super().step()
+
+
+def shrink(group):
+    """What torch.optim.AdamW does first, in torch.optim.adam._single_tensor_adam."""
+    if not group.get("decoupled_weight_decay") or group["weight_decay"] == 0:
+        return
+    for param in group["params"]:
+        if param.grad is not None:
+            param.mul_(1 - group["lr"] * group["weight_decay"])
+    group["weight_decay"] = 0
+
+
+class SignSGD(Decoupled):
+    def step_coupled(self):
         for group in self.param_groups:
             for param in group["params"]:
                 if param.grad is not None:
                     single_tensor(param, self.state[param], group)
 
 
+def check_adamw():
+    """Decoupled weight decay is AdamW's: with a gradient of zeros the rest of its step changes nothing."""
+    for dtype in [torch.float32, torch.float64, torch.float16, torch.bfloat16]:
+        values = torch.from_numpy(generate("float64", "ordinary", 1, 0, 0, 1000)).to(dtype)
+        for decay in [0.01, 0.3, 25.0]:
+            ours, theirs = values.clone().requires_grad_(), values.clone().requires_grad_()
+            ours.grad, theirs.grad = torch.zeros_like(values), torch.zeros_like(values)
+            Decoupled([{"params": [ours], "decoupled_weight_decay": True}],
+                      lr=0.1, weight_decay=decay, foreach=False).step()  # fmt: skip
+            torch.optim.AdamW([theirs], lr=0.1, weight_decay=decay, eps=1.0, foreach=False).step()
+            assert torch.equal(ours, theirs), (dtype, decay)
+
+
+NAMES = {"weightDecay": "weight_decay", "decoupledWeightDecay": "decoupled_weight_decay"}
+
+
 def torch_options(options):
     """The options under torch's names, and numbers as floats: -0 is not -0.0, which lr 0 shows."""
-    return {"weight_decay" if name == "weightDecay" else name: float(value) if type(value) is int else value
+    return {NAMES.get(name, name): float(value) if type(value) is int else value
             for name, value in options.items()}  # fmt: skip
 
 
@@ -173,7 +215,7 @@ def canonical(case, tensor):
 
 def trajectory(case):
     signs = any(o.get("sign") for o in all_options(case))
-    steps = list(run(case, SignSGD if signs else torch.optim.SGD))
+    steps = list(run(case, SignSGD if signs else Decoupled))
     if not signs and count(case) <= WATCHED:  # the copy above is torch's own code
         for ours, theirs in zip(run(case, SignSGD), steps, strict=True):
             assert digest(flat(ours)) == digest(flat(theirs)), case["case"]
@@ -291,6 +333,7 @@ def families():
     for options in [{"lr": 0.1, "weightDecay": 0.01}, FULL, FULL | {"maximize": True, "sign": True}]:
         yield one_group("over a million elements", options, sized(1_234_567), 2)
     yield from schedules()
+    yield from decoupled()
 
 
 def schedules():
@@ -349,6 +392,33 @@ def schedules():
     }  # fmt: skip
 
 
+def decoupled():
+    """Decoupled weight decay with everything, and switched on and off."""
+    family = "decoupled weight decay"
+    on = {"decoupledWeightDecay": True}
+    late = {"size": 5, "without": [1, 2, 3, 9, 10]}
+    for options in combinations():
+        if options.get("weightDecay"):
+            yield one_group(family, options | on, [*sized(19), late], 25)
+    for options in loops():
+        if options.get("weightDecay"):
+            yield one_group(family, options | on, sized(len(SPECIAL["float32"]) ** 2), 4, "special")
+            yield one_group(family, options | on, sized(4099), 3, "wide")
+            yield one_group(family, options | on, sized(0, 1, 7, 31, 63, 64, 65, 70), 3)
+    yield {
+        "case": "decoupled and coupled, lr and weight decay changed",
+        "family": family, "steps": 20, "tensors": [*sized(19, 20), late, *sized(8)],
+        "groups": [{"options": {"lr": 0.1, "momentum": 0.9, "weightDecay": 0.3, **on}, "tensors": [0, 1]},
+                   {"options": {"lr": 0.01, "weightDecay": 0.1}, "tensors": [2]},
+                   {"options": {"lr": 0.1, "weightDecay": 1e-17, **on}, "tensors": [3]}],
+        "changes": [{"before": at, "group": g, "options": o} for at, g, o in [
+            (3, 0, {"lr": 0}), (5, 1, on), (6, 0, {"lr": 1 / 3, "weightDecay": 7}),
+            (8, 0, {"lr": 0.05, "weightDecay": 0.3}), (10, 0, {"decoupledWeightDecay": False}),
+            (12, 1, {"weightDecay": 0}), (14, 1, {"weightDecay": 1}), (15, 0, on),
+            (17, 2, {"weightDecay": 1e-60})]],
+    }  # fmt: skip
+
+
 def rounded_once():
     """Sums x + y in float32 with x = 1 + ulp and a product y just below half an ulp, by less than a
     float64 sum can tell: rounded once they give x, rounded twice x + ulp. One for each fma."""
@@ -380,6 +450,7 @@ def cases():
 
 def main():
     special = {dtype: to_hex(np.array(table, dtype=DTYPES[dtype][1])) for dtype, table in SPECIAL.items()}
+    check_adamw()
     lines = [{"torch": torch.__version__.split("+")[0], "special": special}]
     for case in cases():
         lines.extend(records(case))

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from make_golden import SignSGD, combinations, digest, loops, sample_indices, to_hex, torch_options, words
+from make_golden import Decoupled, SignSGD, combinations, digest, loops, sample_indices, to_hex, torch_options, words
 
 OUTPUT = Path(__file__).with_name("half.jsonl")
 STEPS = 4
@@ -65,7 +65,7 @@ def bits_of(tensor):
 def optimizer_of(param, options):
     group = {"sign": False, **torch_options(options)}
     sign = group["sign"]
-    return (SignSGD if sign else torch.optim.SGD)([{"params": [param], **group}], foreach=False)
+    return (SignSGD if sign else Decoupled)([{"params": [param], **group}], foreach=False)
 
 
 def run(case):
@@ -97,15 +97,25 @@ def record(case):
 
 def cases():
     seed = 0
-    for dtype in TYPES:
-        for rounding, master in [("torch", False), ("nearest", False), ("nearest", True)]:
-            kinds = [("ordinary", SIZE, options) for options in combinations()]
-            kinds += [(values, SIZE, o) for values in ("wide", "special") for o in loops()]
-            kinds += [("ordinary", LARGE, o) for o in list(loops())[-3:]]
-            for values, size, options in kinds:
-                seed += 1
-                yield {"dtype": dtype, "rounding": rounding, "master": master, "seed": seed,
-                       "values": values, "size": size, "options": options}  # fmt: skip
+    for kinds in [coupled_kinds(), decoupled_kinds()]:
+        for dtype in TYPES:
+            for rounding, master in [("torch", False), ("nearest", False), ("nearest", True)]:
+                for values, size, options in kinds:
+                    seed += 1
+                    yield {"dtype": dtype, "rounding": rounding, "master": master, "seed": seed,
+                           "values": values, "size": size, "options": options}  # fmt: skip
+
+
+def coupled_kinds():
+    kinds = [("ordinary", SIZE, options) for options in combinations()]
+    kinds += [(values, SIZE, o) for values in ("wide", "special") for o in loops()]
+    return kinds + [("ordinary", LARGE, o) for o in list(loops())[-3:]]
+
+
+def decoupled_kinds():
+    on = {"decoupledWeightDecay": True, "weightDecay": 0.3}  # enough to be seen in 16 bits
+    options = [o | on for o in loops() if o.get("weightDecay")]
+    return [(values, SIZE, o) for values in ("ordinary", "special") for o in options]
 
 
 def conversions():

@@ -39,7 +39,10 @@ def write_out(case, param, grads, buffer, h):
     flags = case["options"]
     for g in grads:
         g = -g if flags.get("maximize") else g
-        g = g + h["weight_decay"] * param
+        if flags.get("decoupledWeightDecay"):
+            param = param * (1 - h["lr"] * h["weight_decay"])
+        else:
+            g = g + h["weight_decay"] * param
         if flags.get("momentum"):
             buffer = g if buffer is None else h["momentum"] * buffer + (1 - h["dampening"]) * g
             g = g + h["momentum"] * buffer if flags.get("nesterov") else buffer
@@ -94,8 +97,11 @@ def compare(case, ours, theirs):
 
 
 def check(case, ours):
-    """Compares with torch.optim.SGD itself, which has no sign and detaches the first gradient."""
-    if case["options"].get("sign") or (case["first"] and case["options"].get("momentum")):
+    """Compares with torch.optim.SGD itself, which has neither sign nor decoupled weight decay, and detaches
+    the first gradient."""
+    flags = case["options"]
+    written_out = flags.get("sign") or flags.get("decoupledWeightDecay")
+    if written_out or (case["first"] and flags.get("momentum")):
         return False
     for steps in [1, STEPS]:
         compare(case, ours if steps == STEPS else differentiate(case, write_out, steps),
@@ -113,9 +119,16 @@ def record(case):
             "weightDecay": ours["weight_decay"].item()}  # fmt: skip
 
 
+def decoupled():
+    """With decoupled weight decay, also where it is 0."""
+    for options in combinations():
+        if not options.get("maximize") and not options.get("sign"):
+            yield options | {"decoupledWeightDecay": True}
+
+
 def cases():
     seed = 3000
-    for options in combinations():
+    for options in [*combinations(), *decoupled()]:
         for first in [True, False]:
             if first and not options.get("momentum"):
                 continue

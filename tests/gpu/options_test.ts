@@ -13,6 +13,7 @@ const RULES: readonly (readonly GroupOptions[])[] = [
   [{}],
   [{ momentum: 0.9, weightDecay: 0.3, nesterov: true }],
   [{ momentum: 0.7, dampening: 0.3, maximize: true }, { lr: 0.3, weightDecay: 0.1, sign: true }],
+  [{ momentum: 0.9, weightDecay: 0.3, decoupledWeightDecay: true }, { weightDecay: 0.3 }],
 ];
 
 const OPTIONS: readonly StepOptions[] = [

@@ -8,7 +8,7 @@ import { assertEquals } from "@std/assert";
 import type { ParamGroup } from "@descent/sgd";
 import type { Gpu } from "@descent/sgd/gpu";
 import { FLOAT32 } from "../../src/backends/js/arithmetic.ts";
-import { descend, factorsOf, gradient, linesOf, velocity } from "../../src/core/rule.ts";
+import { descend, factorsOf, gradient, linesOf, shrink, velocity } from "../../src/core/rule.ts";
 import type { Arithmetic } from "../../src/core/rule.ts";
 
 /** What a device does where WGSL leaves it the choice. */
@@ -132,10 +132,11 @@ export function stepReference(
   const { data, grad } = w;
   if (group.momentum !== 0) w.buffer ??= new Float32Array(data.length);
   for (let i = 0; i < data.length; i++) {
-    const g = gradient(a, f, lines, data[i], prepared(a, grad[i], preparation));
+    const p = shrink(a, f, lines, data[i]);
+    const g = gradient(a, f, lines, p, prepared(a, grad[i], preparation));
     const b = lines.momentum === "none" ? g : velocity(a, f, lines, g, w.buffer![i]);
     if (lines.momentum !== "none") w.buffer![i] = b;
-    data[i] = descend(a, f, lines, data[i], g, b);
+    data[i] = descend(a, f, lines, p, g, b);
   }
 }
 

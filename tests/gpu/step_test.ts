@@ -34,7 +34,10 @@ gpuTest("the bits do not depend on how memory is cut into blocks and chunks", (g
     const buffers = params.map((p) => optimizer.state.get(p)!.momentumBuffer as GpuTensor | null);
     return [...read(params), ...buffers.map((buffer) => buffer && buffer.readSync())];
   };
-  for (const options of [ALL, { ...ALL, sign: true }, {}, { momentum: 0.5, dampening: 0.25 }]) {
+  const shrunk = { ...ALL, decoupledWeightDecay: true };
+  for (
+    const options of [ALL, { ...ALL, sign: true }, shrunk, {}, { momentum: 0.5, dampening: 0.25 }]
+  ) {
     const expected = run(gpu, options);
     for (const maxBlockBytes of [256, 1024, 1 << 16]) {
       using other = openTuned({}, { maxBlockBytes, chunkElements: maxBlockBytes / 16 });

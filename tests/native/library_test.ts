@@ -10,6 +10,7 @@ import {
 import { fromFileUrl } from "@std/path/from-file-url";
 import { openLibrary, readText, unwrap } from "../../src/native/library.ts";
 import { cpuMissing } from "../support/backends.ts";
+import { CALL_ROW } from "../../src/plan/layout.ts";
 import { layout } from "../support/layout.ts";
 
 const root = fromFileUrl(new URL("../../", import.meta.url));
@@ -309,7 +310,7 @@ Deno.test({
     const { symbols, pinned } = library;
     const rows = new BigUint64Array(6);
     const groups = new Float64Array(6);
-    const tables = [groups, 1, new Float64Array(6)] as const;
+    const tables = [groups, 1, new Float64Array(CALL_ROW)] as const;
     const calls = [
       () => pinned.stepAll([rows, 1, 0, 2, ...tables, rows, 0, 0, 0], []),
       () => pinned.stepAll([rows, 1, 0, 1, ...tables, rows, 0, 0, 1], []),

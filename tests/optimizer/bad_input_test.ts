@@ -33,7 +33,8 @@ const numbers: Fault[] = ["lr", "momentum", "dampening", "weightDecay"].flatMap(
   ]),
 ]);
 
-const flags: Fault[] = ["nesterov", "maximize", "sign", "differentiable", "foreach"].map((name) => [
+const names = ["nesterov", "maximize", "sign", "decoupledWeightDecay", "differentiable", "foreach"];
+const flags: Fault[] = names.map((name) => [
   `${name} of another type`,
   withOptions({ [name]: 1 }),
   TypeError,

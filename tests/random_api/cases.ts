@@ -8,6 +8,7 @@ import type { BackendName } from "@descent/sgd";
 import { difference, firstOf, look } from "./compare.ts";
 import type { Snapshot } from "./compare.ts";
 import { arrayOperations } from "./operations/arrays.ts";
+import { averageOperations } from "./operations/averages.ts";
 import { functionalOperations } from "./operations/functional.ts";
 import { groupOperations } from "./operations/groups.ts";
 import { isRefusal, textOf } from "./operations/operation.ts";
@@ -23,6 +24,7 @@ import type { World } from "./world.ts";
 export const OPERATIONS: readonly Operation[] = [
   ...stepOperations,
   ...arrayOperations,
+  ...averageOperations,
   ...functionalOperations,
   ...groupOperations,
   ...stateOperations,

@@ -8,12 +8,13 @@ import { textOf } from "./operations/operation.ts";
 export interface Snapshot {
   readonly arrays: readonly { readonly name: string; readonly values: ArrayLike<number> }[];
   readonly optimizers: readonly unknown[];
+  readonly averages: readonly unknown[];
   readonly scaler: unknown;
 }
 
 /** Looks at a world; nothing that is hostile is called. */
 export function look(world: World): Snapshot {
-  const { memory, optimizers, scaler } = world;
+  const { memory, optimizers, averages, scaler } = world;
   memory.looking = true;
   const seen = {
     arrays: memory.contents(),
@@ -21,6 +22,10 @@ export function look(world: World): Snapshot {
       state: attempt(() => optimizer.stateDict()),
       lastStep: optimizer.lastStep,
       recorded: optimizer.recordedSteps,
+    })),
+    averages: averages.map((average) => ({
+      state: attempt(() => average.stateDict()),
+      isSwapped: average.isSwapped,
     })),
     scaler: scaler.stateDict(),
   };

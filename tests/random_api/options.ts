@@ -21,6 +21,7 @@ export function someGroup(random: Random, exact: boolean): GroupOptions {
     momentum: () => random.chance(0.7) ? number([0, 1, 2]) : 0,
     dampening: () => random.chance(0.5) ? number([1, 1]) : 0,
     weightDecay: () => random.chance(0.5) ? number([3, 5]) : 0,
+    decoupledWeightDecay: () => random.chance(0.5),
     maximize: () => random.chance(0.5),
     foreach: () => random.pick([true, false, null]),
     sign: () => exact && random.chance(0.5),

@@ -1,6 +1,6 @@
 /** One backend's half of a case: parameters, optimizers that step them, and what is known of them. */
 
-import { GradScaler, SGD } from "@descent/sgd";
+import { GradScaler, SGD, WeightAverage } from "@descent/sgd";
 import type { BackendName, HostArray, SGDOptions, SparseGrad } from "@descent/sgd";
 import { isArray, KINDS, Memory, someLength } from "./arrays.ts";
 import type { Kind } from "./arrays.ts";
@@ -29,6 +29,7 @@ export interface World {
   readonly memory: Memory;
   readonly members: Member[];
   readonly optimizers: SGD[];
+  readonly averages: WeightAverage[];
   readonly scaler: GradScaler;
   /** What was tried within an operation, and how it went. */
   readonly notes: unknown[];
@@ -70,6 +71,7 @@ export function makeWorld(random: Random, backend: BackendName): World {
     memory,
     members,
     optimizers,
+    averages: random.chance(0.4) ? [makeAverage(random, backend, members)] : [],
     scaler,
     notes: [],
     disturbed: false,
@@ -147,4 +149,16 @@ function sparseGrad(
     ? hostileFor(world, random, member as Member)
     : world.memory.make(random, kind, count * columns);
   return { indices, values: values as Float32Array, shape };
+}
+
+/** An average of some parameters. In float64 the backends agree where products are exact. */
+export function makeAverage(
+  random: Random,
+  backend: BackendName,
+  members: readonly Member[],
+): WeightAverage {
+  const params = members.map(({ parameter }) => parameter);
+  if (random.chance(0.3)) params.pop();
+  if (params.length === 0) params.push(members[0].parameter);
+  return new WeightAverage(params, { decay: random.pick([0.5, "mean"] as const), backend });
 }

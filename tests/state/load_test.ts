@@ -34,6 +34,7 @@ Deno.test("a dict of torch's own shape is loaded, its other keys left out", () =
     foreach: null,
     differentiable: false,
     sign: false,
+    decoupledWeightDecay: false,
     momentumBits: 32,
   });
   assertEquals(firstOfBuffers(optimizer), [1, null]);
@@ -59,12 +60,17 @@ Deno.test("keys that newer releases added get their defaults, not what was there
     maximize: true,
     foreach: false,
     sign: true,
+    decoupledWeightDecay: true,
   });
   optimizer.loadStateDict(dictOf(group([0])));
-  const { nesterov, maximize, foreach, differentiable, sign } = optimizer.paramGroups[0];
+  const { nesterov, maximize, foreach, differentiable, sign, decoupledWeightDecay } =
+    optimizer.paramGroups[0];
   assertEquals(
-    { nesterov, maximize, foreach, differentiable, sign },
-    { nesterov: false, maximize: false, foreach: null, differentiable: false, sign: false },
+    { nesterov, maximize, foreach, differentiable, sign, decoupledWeightDecay },
+    {
+      ...{ nesterov: false, maximize: false, foreach: null, differentiable: false, sign: false },
+      decoupledWeightDecay: false,
+    },
   );
 });
 

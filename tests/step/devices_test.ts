@@ -1,7 +1,7 @@
 /** Steps with options and asynchronous steps of tensors on a device: one that computes nothing. */
 
 import { assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
-import { clipGradNorm, GradScaler, SGD } from "@descent/sgd";
+import { clipGradNorm, GradScaler, SGD, WeightAverage } from "@descent/sgd";
 import type { DeviceTensor, Parameter } from "@descent/sgd";
 import { registerDeviceTensor } from "../../src/core/dtype.ts";
 import type { DeviceReport } from "../../src/core/device.ts";
@@ -310,5 +310,30 @@ testOnBackends(
       "in list 0 of addGradients as it must be float32, like the gradient",
     );
     assertEquals([host.data, log], [new Float32Array([1]), []]);
+  },
+);
+
+testOnBackends(
+  "a step averages arrays beside tensors of a device, which may not skip it",
+  (backend) => {
+    const { w, host, log } = make();
+    const averaged = { data: host.data, grad: host.grad as Float32Array | null };
+    const optimizer = new SGD<DeviceTensor>([w, averaged], { lr: 1, backend });
+    assertThrows(
+      () => new WeightAverage(optimizer.paramGroups, { decay: 0.5, backend }),
+      TypeError,
+      'Cannot average data of parameter 0 ("w") as it must be an array: it is on a GPU',
+    );
+    const average = new WeightAverage([averaged], { decay: 0.5, backend });
+    optimizer.step({ average });
+    assertEquals([average.count, average.stateDict().averages[0].data[0]], [1, 0]);
+    const steps = log.length;
+    averaged.grad = null;
+    assertThrows(
+      () => optimizer.step({ average, maxNorm: 1 }),
+      TypeError,
+      "Cannot step with average as the host must know whether the step is skipped",
+    );
+    assertEquals([average.count, log.length], [1, steps]);
   },
 );

@@ -51,6 +51,7 @@ export function layout() {
       nesterov: tables.FLAG_NESTEROV,
       maximize: tables.FLAG_MAXIMIZE,
       sign: tables.FLAG_SIGN,
+      decoupled: tables.FLAG_DECOUPLED,
     },
     callRow: {
       words: tables.CALL_ROW,
@@ -62,6 +63,9 @@ export function layout() {
       counter: tables.COUNTER,
       addends: tables.ADDENDS,
       lists: tables.ADDEND_LISTS,
+      averages: tables.AVERAGES,
+      averageWeight: tables.AVERAGE_WEIGHT,
+      averageDivisor: tables.AVERAGE_DIVISOR,
       zero: tables.FLAG_ZERO,
     },
     vjpRow: rowOf(VJP_ROW),

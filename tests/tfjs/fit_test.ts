@@ -64,7 +64,9 @@ for (const backend of BACKENDS) {
 testAll("a model that is saved and loaded goes on with equal bits", async (tf, memory) => {
   for (const momentumBits of [32, 8] as const) {
     if (momentumBits === 8 && tf.getBackend() === "webgpu") continue; // arrays alone have it
-    const options = { ...RULE, dampening: 0, memory, momentumBits, stepOptions: { maxNorm: 1 } };
+    const decay = { weightDecay: 0.1, decoupledWeightDecay: true };
+    const rule = { ...RULE, ...decay, dampening: 0, stepOptions: { maxNorm: 1 } };
+    const options = { ...rule, memory, momentumBits };
     const { model, optimizer, x, y } = await fit(tf, options, 2);
     optimizer.setLearningRate(0.03);
     DescentOptimizer.register(tf);

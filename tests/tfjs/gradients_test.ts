@@ -1,6 +1,7 @@
 /** Gradients that are applied one step at a time: whose they are, and what the step writes. */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { WeightAverage } from "@descent/sgd";
 import { DescentOptimizer } from "@descent/sgd/tfjs";
 import type * as TfTypes from "@tensorflow/tfjs";
 import { testAll, testOn } from "./libraries.ts";
@@ -283,9 +284,10 @@ testOn("cpu", "an option of steps that is an object is the step's to check", (tf
 });
 
 testOn("cpu", "a configuration is JSON, and makes an equal optimizer", (tf) => {
-  const average = new class Average {}();
+  const average = new WeightAverage([{ data: new Float32Array(1) }], { decay: 0.5 });
   const options = {
     ...{ lr: 0.1, momentum: 0.9, weightDecay: 0.01, nesterov: true, foreach: null, seed: 3 },
+    decoupledWeightDecay: true,
     ...{ memory: "view" as const, stepOptions: { maxNorm: Infinity, average } },
   };
   const config = new DescentOptimizer(tf, options).getConfig();

@@ -26,13 +26,10 @@ impl<'a> AddendTable<'a> {
     /// # Safety
     /// As for [`AddendTable::read`].
     pub unsafe fn of_call(
-        row: Option<&CallRow>,
+        &CallRow { addends, lists, .. }: &CallRow,
         rows: &[Row],
         from: usize,
     ) -> Result<Option<Self>, Error> {
-        let Some(&CallRow { addends, lists, .. }) = row else {
-            return Ok(None);
-        };
         if addends == 0.0 {
             return Ok(None);
         }

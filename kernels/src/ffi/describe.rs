@@ -1,9 +1,9 @@
 //! The numbers of [`super::layout`], for the test that compares them with TypeScript's.
 
 use super::layout::{
-    ABI, CallRow, DEVICE, DEVICE_DTYPES, FLAG_MAXIMIZE, FLAG_NESTEROV, FLAG_SIGN, FLAG_ZERO,
-    FORMAT_BITS, GroupRow, RequestRow, Row, STATE_BITS, SparseRow, ViewRow, VjpRow, WORD,
-    device_dtype, dtype, format, state,
+    ABI, CallRow, DEVICE, DEVICE_DTYPES, FLAG_DECOUPLED, FLAG_MAXIMIZE, FLAG_NESTEROV, FLAG_SIGN,
+    FLAG_ZERO, FORMAT_BITS, GroupRow, RequestRow, Row, STATE_BITS, SparseRow, ViewRow, VjpRow,
+    WORD, device_dtype, dtype, format, state,
 };
 use super::pointers::write_text;
 use crate::error::Error;
@@ -73,7 +73,7 @@ fn sparse_fields() -> [(&'static str, usize); 6] {
     )
 }
 
-fn group_fields() -> [(&'static str, usize); 10] {
+fn group_fields() -> [(&'static str, usize); 11] {
     let [words, lr, momentum, dampening, decay, flags, coefficient] = fields!(
         GroupRow, "lr": lr, "momentum": momentum, "dampening": dampening,
         "weightDecay": weight_decay, "flags": flags, "coefficient": coefficient
@@ -81,16 +81,21 @@ fn group_fields() -> [(&'static str, usize); 10] {
     let nesterov = ("nesterov", FLAG_NESTEROV as usize);
     let maximize = ("maximize", FLAG_MAXIMIZE as usize);
     let sign = ("sign", FLAG_SIGN as usize);
-    [words, lr, momentum, dampening, decay, flags, coefficient, nesterov, maximize, sign]
+    let decoupled = ("decoupled", FLAG_DECOUPLED as usize);
+    [words, lr, momentum, dampening, decay, flags, coefficient, nesterov, maximize, sign, decoupled]
 }
 
-fn call_fields() -> [(&'static str, usize); 10] {
-    let [words, scale, limit, flags, low, high, counter, addends, lists] = fields!(
+fn call_fields() -> [(&'static str, usize); 13] {
+    let [words, scale, limit, flags, low, high, counter, addends, lists, averages, weight, divisor] = fields!(
         CallRow, "inverseScale": scale, "maxValue": limit, "flags": flags, "seedLow": seed_low,
-        "seedHigh": seed_high, "counter": counter, "addends": addends, "lists": lists
+        "seedHigh": seed_high, "counter": counter, "addends": addends, "lists": lists,
+        "averages": averages, "averageWeight": average_weight, "averageDivisor": average_divisor
     );
     let zero = ("zero", FLAG_ZERO as usize);
-    [words, scale, limit, flags, low, high, counter, addends, lists, zero]
+    [
+        words, scale, limit, flags, low, high, counter, addends, lists, averages, weight, divisor,
+        zero,
+    ]
 }
 
 fn vjp_fields() -> [(&'static str, usize); 12] {

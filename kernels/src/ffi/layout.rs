@@ -155,6 +155,7 @@ pub struct GroupRow {
 pub const FLAG_NESTEROV: u32 = 1;
 pub const FLAG_MAXIMIZE: u32 = 2;
 pub const FLAG_SIGN: u32 = 4;
+pub const FLAG_DECOUPLED: u32 = 8;
 
 impl GroupRow {
     /// Whether its steps need a momentum buffer.
@@ -175,6 +176,7 @@ impl GroupRow {
             nesterov: flags & FLAG_NESTEROV != 0,
             maximize: flags & FLAG_MAXIMIZE != 0,
             sign: flags & FLAG_SIGN != 0,
+            decoupled_weight_decay: flags & FLAG_DECOUPLED != 0,
         }
     }
 }
@@ -199,6 +201,12 @@ pub struct CallRow {
     pub addends: f64,
     /// How many gradients can be added to that of a row.
     pub lists: f64,
+    /// The address of the table of averages, or 0. It has a word for each row: an address, or 0 for none.
+    pub averages: f64,
+    /// The weight of a value in its average ...
+    pub average_weight: f64,
+    /// ... or, if it is not 0, how many values the average is the mean of, with this one.
+    pub average_divisor: f64,
 }
 
 pub const FLAG_ZERO: u32 = 1;

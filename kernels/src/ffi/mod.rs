@@ -12,7 +12,9 @@
 //! result; `src/native/pinned.ts` makes the others, and keeps the memory alive until they return.
 
 mod addends;
+mod averages;
 mod describe;
+mod extras;
 #[cfg(feature = "gpu")]
 mod gpu;
 mod gradient_views;
@@ -24,6 +26,7 @@ mod process;
 mod resident;
 mod row_checks;
 mod rows;
+mod slots;
 mod sparse;
 mod step;
 mod vjp;

@@ -1,18 +1,15 @@
 //! Checked rows of the tensor table, as tasks of a step.
 
-use super::addends::AddendTable;
+use super::extras::Extras;
 use super::layout::{GroupRow, Row, dtype};
 use super::mixed::mixed;
-use super::pointers::pointer;
 use super::row_checks::check;
+use super::slots::slot;
 use crate::dtype::RoundEveryOp;
 use crate::error::Error;
-use crate::gradients::addends::Addends;
 use crate::parallel::{Runner, TaskList};
-use crate::step::{Gradient, Plan, Slot, Summed, Types, fail};
+use crate::step::{Plan, Slot, Types, fail};
 use half::{bf16, f16};
-use ndarray::{ArrayView1, ArrayViewMut1};
-use std::marker::PhantomData;
 
 /// Rows of the tensor table, checked. The owner of this value has exclusive access to the arrays.
 #[derive(Clone, Copy)]
@@ -21,8 +18,8 @@ pub struct Rows<'a> {
     /// The number of the first row in the whole table.
     from: usize,
     clear: bool,
-    /// What is added to their gradients.
-    addends: Option<&'a AddendTable<'a>>,
+    /// What few steps have beside rows.
+    extras: Option<&'a Extras<'a>>,
     /// A bit for each dtype that occurs.
     dtypes: u32,
     /// Bytes of all gradients.
@@ -41,7 +38,7 @@ impl<'a> Rows<'a> {
         from: usize,
         groups: &[GroupRow],
         clear: bool,
-        addends: Option<&'a AddendTable<'a>>,
+        extras: Option<&'a Extras<'a>>,
     ) -> Result<Self, Error> {
         let (mut dtypes, mut bytes) = (0, 0_usize);
         for (index, row) in rows.iter().enumerate().skip(from) {
@@ -53,7 +50,7 @@ impl<'a> Rows<'a> {
             dtypes |= 1_u32 << row.dtype();
             bytes = bytes.wrapping_add(bytes_of(row));
         }
-        Ok(Rows { rows: &rows[from..], from, clear, addends, dtypes, bytes })
+        Ok(Rows { rows: &rows[from..], from, clear, extras, dtypes, bytes })
     }
 
     /// The types that the rows are computed in.
@@ -112,9 +109,8 @@ impl TaskList for Rows<'_> {
         // SAFETY: `check` has found the addresses neither null nor unaligned, `Rows::new`'s caller
         // vouches for them, and no slot lives longer than the exclusive borrow of these rows.
         unsafe {
-            if let Some(addends) = self.addends {
-                let number = from + index;
-                return run_summed(row, number as u32, clear, addends.of(number), runner);
+            if let Some(extras) = self.extras {
+                return extras.run(row, from + index, clear, runner);
             }
             match row.code() {
                 dtype::F32 => runner.run::<Slot<'_, f32, f32, f32>>(slot(row, clear)),
@@ -127,31 +123,6 @@ impl TaskList for Rows<'_> {
     fn split(self, index: usize) -> (Self, Self) {
         let (a, b) = self.rows.split_at(index);
         (Rows { rows: a, ..self }, Rows { rows: b, from: self.from + index, ..self })
-    }
-}
-
-/// A tensor that is stepped as it is, whatever the row says of a master copy.
-///
-/// # Safety
-/// The row's addresses are null or aligned and valid for `length` elements of `H`, the buffer's of `B`,
-/// exclusive for all that is written, for as long as `'a`.
-#[inline(always)]
-unsafe fn slot<'a, H, B, T>(row: &Row, clear: bool) -> Slot<'a, H, B, T> {
-    let &Row { data, grad, buffer, length, group, .. } = row;
-    let length = length as usize;
-    // SAFETY: the caller's promise.
-    unsafe {
-        Slot {
-            param: ArrayViewMut1::from_shape_ptr(length, pointer(data)),
-            grad: match clear {
-                true => Gradient::Cleared(ArrayViewMut1::from_shape_ptr(length, pointer(grad))),
-                false => Gradient::Kept(ArrayView1::from_shape_ptr(length, pointer(grad))),
-            },
-            buffer: view(buffer, length),
-            first: row.is_first(),
-            group: group as usize,
-            computed: PhantomData,
-        }
     }
 }
 
@@ -171,50 +142,4 @@ unsafe fn run_other(row: &Row, number: u32, clear: bool, runner: &Runner<'_, Pla
             _ => runner.run(mixed(row, number, clear)),
         }
     }
-}
-
-/// Runs a tensor of any kind whose gradient others may be added to.
-///
-/// # Safety
-/// As for [`slot`] and [`mixed`].
-#[inline(never)]
-unsafe fn run_summed(
-    row: &Row,
-    number: u32,
-    clear: bool,
-    addends: Addends<'_>,
-    runner: &Runner<'_, Plan>,
-) {
-    use dtype::{BF16_PER_OP, F16_PER_OP, F32, F64};
-    type Own<'a, H, T> = Slot<'a, H, H, T>;
-    // SAFETY: the caller's promise.
-    unsafe {
-        if addends.is_empty() {
-            return match row.code() {
-                F32 => runner.run::<Own<'_, f32, f32>>(slot(row, clear)),
-                F64 => runner.run::<Own<'_, f64, f64>>(slot(row, clear)),
-                _ => run_other(row, number, clear, runner),
-            };
-        }
-        match row.code() {
-            F64 => runner.run(Summed { tensor: slot::<f64, f64, f64>(row, clear), addends }),
-            F16_PER_OP => {
-                let tensor: Own<'_, f16, RoundEveryOp<f16>> = slot(row, clear);
-                runner.run(Summed { tensor, addends });
-            }
-            BF16_PER_OP => {
-                let tensor: Own<'_, bf16, RoundEveryOp<bf16>> = slot(row, clear);
-                runner.run(Summed { tensor, addends });
-            }
-            _ => runner.run(Summed { tensor: mixed(row, number, clear), addends }),
-        }
-    }
-}
-
-/// # Safety
-/// The address is null or aligned, valid for `length` elements and nobody else's, for as long as `'a`.
-#[inline(always)]
-unsafe fn view<'a, T>(word: u64, length: usize) -> Option<ArrayViewMut1<'a, T>> {
-    // SAFETY: the caller's promise.
-    (word != 0).then(|| unsafe { ArrayViewMut1::from_shape_ptr(length, pointer(word)) })
 }

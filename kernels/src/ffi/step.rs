@@ -1,6 +1,7 @@
 //! The boundary of [`crate::step`].
 
-use super::addends::AddendTable;
+use super::averages::average_resting;
+use super::extras::Extras;
 use super::layout::{CallRow, GroupRow, Row};
 use super::pointers::{group_table, table};
 use super::process::{config, guard};
@@ -49,8 +50,9 @@ unsafe extern "C" fn descent_step(
 /// `int32_t descent_step_all(const uint64_t *rows, uint32_t row_count, uint32_t from, uint32_t to,
 /// const double *groups, uint32_t group_count, const double *call, const uint64_t *matrices,
 /// uint32_t matrix_count, uint32_t first, uint32_t end)`: as `descent_step`, and then as
-/// `descent_sparse_step` for the matrices `first..end`. It is one call, so that JavaScript, which does
-/// not wait for it, cannot take the memory of the matrices away between two.
+/// `descent_sparse_step` for the matrices `first..end` and `descent_average` for the averages that `call`
+/// names. It is one call, so that JavaScript, which does
+/// not wait for it, cannot take memory away between two.
 ///
 /// # Safety
 /// As `descent_step` and `descent_sparse_step`.
@@ -73,12 +75,14 @@ unsafe extern "C" fn descent_step_all(
         unsafe {
             let rows = table::<Row>(rows, row_count, from..to, "step")?;
             let groups = group_table(groups, group_count, "step")?;
-            step(rows, from as usize, groups, call.cast::<CallRow>().as_ref())?;
-            if first == end {
-                return Ok(()); // without matrices there need not be a table of them
+            let call = call.cast::<CallRow>().as_ref();
+            step(rows, from as usize, groups, call)?;
+            if first != end {
+                // Without matrices there need not be a table of them.
+                let matrices = table(matrices, matrix_count, first..end, "step")?;
+                step_matrices(matrices, first as usize, groups)?;
             }
-            let matrices = table(matrices, matrix_count, first..end, "step")?;
-            step_matrices(matrices, first as usize, groups)
+            average_resting(rows, from as usize, call)
         }
     })
 }
@@ -94,11 +98,14 @@ unsafe fn step(
 ) -> Result<(), Error> {
     // All that is made of the arguments is made in here, and so stays in registers.
     PLAN.with_borrow_mut(|plan| {
-        // SAFETY: the caller's promise.
-        let addends = unsafe { AddendTable::of_call(row, rows, from) }?;
+        let extras = match row {
+            None => None,
+            // SAFETY: the caller's promise.
+            Some(call) => unsafe { Extras::of_call(call, rows, from) }?,
+        };
         let clear = row.is_some_and(CallRow::zeroes);
         // SAFETY: the caller's promise.
-        let rows = unsafe { Rows::new(rows, from, groups, clear, addends.as_ref()) }?;
+        let rows = unsafe { Rows::new(rows, from, groups, clear, extras.as_ref()) }?;
         let groups = groups.iter().map(|row| (row.hyperparameters(), row.coefficient));
         plan.set(groups, &row.map_or(Call::NEUTRAL, call), rows.types());
         parallel::run(rows, rows.bytes, plan, config()?)

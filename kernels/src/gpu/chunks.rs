@@ -38,8 +38,8 @@ pub enum First {
 /// What a pipeline is compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Options {
-    /// Weight decay is not 0.
-    pub decay: bool,
+    /// One of the numbers of [`crate::rule::decay`].
+    pub decay: u8,
     /// Momentum is not 0.
     pub momentum: bool,
     /// Look ahead along the momentum.
@@ -87,12 +87,7 @@ impl Options {
     /// The options that a group has on.
     pub fn of(h: &Hyperparameters) -> Self {
         let momentum = h.momentum != 0.0;
-        Options {
-            decay: h.weight_decay != 0.0,
-            momentum,
-            nesterov: momentum && h.nesterov,
-            sign: h.sign,
-        }
+        Options { decay: h.decay(), momentum, nesterov: momentum && h.nesterov, sign: h.sign }
     }
 }
 
@@ -109,7 +104,9 @@ impl First {
 
 /// A group's factors, each rounded once.
 pub fn group_row(h: &Hyperparameters) -> GroupRow {
-    Factors::new(h, |factor| factor as f32).words()
+    let f = Factors::new(h, |factor| factor as f32);
+    let decay = if h.decoupled_weight_decay { f.shrink } else { f.weight_decay };
+    [f.orientation, decay, f.momentum, f.blend, f.negative_lr]
 }
 
 /// Cuts the slots into chunks of at most `chunk_elements` elements and sorts them by dispatch.
@@ -181,12 +178,14 @@ fn bucket(buckets: &mut Vec<Bucket>, key: Key) -> &mut Bucket {
 mod tests {
     use super::*;
     use crate::gpu::arena::Arena;
+    use crate::rule::decay;
 
     const PLAIN: Hyperparameters = Hyperparameters {
         lr: 0.1,
         momentum: 0.9,
         dampening: 0.0,
         weight_decay: 0.0,
+        decoupled_weight_decay: false,
         nesterov: false,
         maximize: false,
         sign: false,
@@ -246,14 +245,16 @@ mod tests {
 
     #[test]
     fn separates_what_needs_another_pipeline() {
-        let tensors = tensors(&[8, 8, 8], 1 << 20);
+        let tensors = tensors(&[8, 8, 8, 8], 1 << 20);
         let mut slots = slots(&tensors);
-        slots[1].group = 1;
-        let groups = [PLAIN, Hyperparameters { weight_decay: 0.1, ..PLAIN }];
+        (slots[1].group, slots[3].group) = (1, 2);
+        let coupled = Hyperparameters { weight_decay: 0.1, ..PLAIN };
+        let decoupled = Hyperparameters { decoupled_weight_decay: true, ..coupled };
+        let groups = [PLAIN, coupled, decoupled];
         let buckets = build(&slots, &groups, 4096).unwrap();
         let decays: Vec<_> =
             buckets.iter().map(|b| (b.key.options.decay, b.chunks.len())).collect();
-        assert_eq!(decays, [(false, 2), (true, 1)]);
+        assert_eq!(decays, [(decay::NONE, 2), (decay::COUPLED, 1), (decay::DECOUPLED, 1)]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::kernel::{compile, pipeline, storage_layout};
 use super::request::Norm;
 use super::tensor::Dtype;
 use crate::error::Error;
+use crate::rule::decay;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use wgpu::{BindGroupLayout, ComputePipeline, ShaderModule};
@@ -158,7 +159,8 @@ impl Variant {
             Variant::Step(_, options, flags) => (options, flags),
         };
         [
-            ("DECAY", options.decay),
+            ("DECAY", options.decay == decay::COUPLED),
+            ("SHRINK", options.decay == decay::DECOUPLED),
             ("MOMENTUM", options.momentum),
             ("NESTEROV", options.nesterov),
             ("SIGN", options.sign),

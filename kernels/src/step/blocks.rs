@@ -1,6 +1,6 @@
 //! The loop over blocks: reads parameters, gradients and momentum as they are stored, converts them in
-//! registers, steps them, and stores them again. It is compiled once for each pair of storages; what
-//! else differs is a branch for each block.
+//! registers, steps them, and stores them again. It is compiled once for each pair of storages, with
+//! decoupled weight decay and without; what else differs is a branch for each block.
 
 use super::arrays::{Arrays, Grad, pad};
 use super::plan::Loops;
@@ -9,7 +9,7 @@ use super::storage::{Blocks, Buffer, Copied, Eight, Narrow, Split, Split24, Stor
 use crate::formats::words::Word;
 use crate::lanes::{Lanes, Real};
 use crate::registers::{BLOCK, Body, Floats, Registers, each, load};
-use crate::rule::{Arithmetic, Factors, Lines, momentum, update};
+use crate::rule::{Arithmetic, Factors, Lines, decay, momentum, update};
 use crate::simd::Level;
 use half::{bf16, f16};
 use pulp::Simd;
@@ -47,22 +47,29 @@ pub(super) struct Storages {
 
 impl Storages {
     /// The loop for parameters and momentum that are stored so.
-    fn walk(self) -> fn(Level, &Job, Blocks<'_>, Grads<'_>) {
+    fn walk(self, lines: Lines) -> fn(Level, &Job, Blocks<'_>, Grads<'_>) {
+        match lines.decay {
+            decay::DECOUPLED => self.walk_with::<true>(),
+            _ => self.walk_with::<false>(),
+        }
+    }
+
+    fn walk_with<const DECOUPLED: bool>(self) -> fn(Level, &Job, Blocks<'_>, Grads<'_>) {
         match (self.form, self.eight) {
-            (Form::Wide, false) => walk::<Wide, Buffer>,
-            (Form::Wide, true) => walk::<Wide, Eight>,
-            (Form::F16, false) => walk::<Narrow<f16>, Buffer>,
-            (Form::F16, true) => walk::<Narrow<f16>, Eight>,
-            (Form::Bf16, false) => walk::<Narrow<bf16>, Buffer>,
-            (Form::Bf16, true) => walk::<Narrow<bf16>, Eight>,
-            (Form::CopiedF16, false) => walk::<Copied<f16>, Buffer>,
-            (Form::CopiedF16, true) => walk::<Copied<f16>, Eight>,
-            (Form::CopiedBf16, false) => walk::<Copied<bf16>, Buffer>,
-            (Form::CopiedBf16, true) => walk::<Copied<bf16>, Eight>,
-            (Form::Split, false) => walk::<Split, Buffer>,
-            (Form::Split, true) => walk::<Split, Eight>,
-            (Form::Split24, false) => walk::<Split24, Buffer>,
-            (Form::Split24, true) => walk::<Split24, Eight>,
+            (Form::Wide, false) => walk::<Wide, Buffer, DECOUPLED>,
+            (Form::Wide, true) => walk::<Wide, Eight, DECOUPLED>,
+            (Form::F16, false) => walk::<Narrow<f16>, Buffer, DECOUPLED>,
+            (Form::F16, true) => walk::<Narrow<f16>, Eight, DECOUPLED>,
+            (Form::Bf16, false) => walk::<Narrow<bf16>, Buffer, DECOUPLED>,
+            (Form::Bf16, true) => walk::<Narrow<bf16>, Eight, DECOUPLED>,
+            (Form::CopiedF16, false) => walk::<Copied<f16>, Buffer, DECOUPLED>,
+            (Form::CopiedF16, true) => walk::<Copied<f16>, Eight, DECOUPLED>,
+            (Form::CopiedBf16, false) => walk::<Copied<bf16>, Buffer, DECOUPLED>,
+            (Form::CopiedBf16, true) => walk::<Copied<bf16>, Eight, DECOUPLED>,
+            (Form::Split, false) => walk::<Split, Buffer, DECOUPLED>,
+            (Form::Split, true) => walk::<Split, Eight, DECOUPLED>,
+            (Form::Split24, false) => walk::<Split24, Buffer, DECOUPLED>,
+            (Form::Split24, true) => walk::<Split24, Eight, DECOUPLED>,
         }
     }
 
@@ -150,7 +157,7 @@ impl Job {
         let whole = length - length % BLOCK;
         let (arrays, rest) = arrays.split_at(whole);
         let (grad, mut grad_rest) = grad.split_at(whole);
-        let walk = storages.walk();
+        let walk = storages.walk(self.lines);
         walk(level, self, arrays.blocks(first as u32, self.key), storages.grads(grad));
         if whole < length {
             let number = (first + whole / BLOCK) as u32;
@@ -165,23 +172,34 @@ impl Job {
     }
 }
 
-fn walk<P: Storage, M: Storage>(level: Level, job: &Job, blocks: Blocks<'_>, grads: Grads<'_>) {
-    level.run_registers(Walk::<P, M> { job, blocks, grads, storages: PhantomData });
+fn walk<P: Storage, M: Storage, const DECOUPLED: bool>(
+    level: Level,
+    job: &Job,
+    blocks: Blocks<'_>,
+    grads: Grads<'_>,
+) {
+    level.run_registers(Walk::<P, M, DECOUPLED> { job, blocks, grads, storages: PhantomData });
 }
 
-/// The loop for parameters that are stored as `P` and momentum that is stored as `M`.
-struct Walk<'a, P, M> {
+/// The loop for parameters that are stored as `P` and momentum that is stored as `M`, with decoupled
+/// weight decay or another.
+struct Walk<'a, P, M, const DECOUPLED: bool> {
     job: &'a Job,
     blocks: Blocks<'a>,
     grads: Grads<'a>,
     storages: PhantomData<(P, M)>,
 }
 
-impl<P: Storage, M: Storage> Body for Walk<'_, P, M> {
+impl<P: Storage, M: Storage, const DECOUPLED: bool> Body for Walk<'_, P, M, DECOUPLED> {
     #[inline(always)]
     fn run<R: Registers, const K: usize>(self, r: R) {
         let Walk { job, mut blocks, mut grads, .. } = self;
-        let stepper = Stepper::<R, K>::new(r, job);
+        let decay = match job.lines.decay {
+            _ if DECOUPLED => decay::DECOUPLED,
+            decay::COUPLED => decay::COUPLED,
+            _ => decay::NONE,
+        };
+        let stepper = Stepper::<R, K>::new(r, job, Lines { decay, ..job.lines });
         let count = grads.len();
         P::shorten(&mut blocks, count);
         if stepper.lines.momentum != momentum::NONE {
@@ -207,7 +225,7 @@ struct Stepper<R: Registers, const K: usize> {
 
 impl<R: Registers, const K: usize> Stepper<R, K> {
     #[inline(always)]
-    fn new(r: R, &Job { factors, lines, preparation, .. }: &Job) -> Self {
+    fn new(r: R, &Job { factors, preparation, .. }: &Job, lines: Lines) -> Self {
         let factors = factors.map(|factor| [r.simd().splat_f32s(factor); K]);
         Stepper { r, factors, lines, preparation }
     }

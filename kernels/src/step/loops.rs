@@ -1,7 +1,7 @@
 //! The direct loops: the rule over whole slices of one length, compiled once per choice of options.
 
 use crate::lanes::{self, Real};
-use crate::rule::{Factors, Hyperparameters, Lines, momentum, update};
+use crate::rule::{Factors, Hyperparameters, Lines, decay, momentum, update};
 use crate::simd::Level;
 use pulp::{Simd, WithSimd};
 
@@ -41,15 +41,19 @@ impl<T: Real> Kernel<T> {
 }
 
 fn choose<T: Real>(h: &Hyperparameters, first: bool) -> Loop<T> {
-    match (h.weight_decay != 0.0, h.sign) {
-        (false, false) => choose_momentum::<T, false, false>(h, first),
-        (false, true) => choose_momentum::<T, false, true>(h, first),
-        (true, false) => choose_momentum::<T, true, false>(h, first),
-        (true, true) => choose_momentum::<T, true, true>(h, first),
+    if h.sign { choose_decay::<T, true>(h, first) } else { choose_decay::<T, false>(h, first) }
+}
+
+fn choose_decay<T: Real, const SIGN: bool>(h: &Hyperparameters, first: bool) -> Loop<T> {
+    use decay::{COUPLED, DECOUPLED, NONE};
+    match h.decay() {
+        NONE => choose_momentum::<T, NONE, SIGN>(h, first),
+        COUPLED => choose_momentum::<T, COUPLED, SIGN>(h, first),
+        _ => choose_momentum::<T, DECOUPLED, SIGN>(h, first),
     }
 }
 
-fn choose_momentum<T: Real, const DECAY: bool, const SIGN: bool>(
+fn choose_momentum<T: Real, const DECAY: u8, const SIGN: bool>(
     h: &Hyperparameters,
     first: bool,
 ) -> Loop<T> {
@@ -65,7 +69,7 @@ fn choose_momentum<T: Real, const DECAY: bool, const SIGN: bool>(
     }
 }
 
-fn buffered<T: Real, const DECAY: bool, const MOMENTUM: u8, const SIGN: bool>(
+fn buffered<T: Real, const DECAY: u8, const MOMENTUM: u8, const SIGN: bool>(
     level: Level,
     f: &Factors<T>,
     p: &mut [T],
@@ -76,13 +80,13 @@ fn buffered<T: Real, const DECAY: bool, const MOMENTUM: u8, const SIGN: bool>(
 }
 
 /// The loop without a momentum buffer.
-struct Unbuffered<'a, T, const DECAY: bool, const SIGN: bool> {
+struct Unbuffered<'a, T, const DECAY: u8, const SIGN: bool> {
     f: &'a Factors<T>,
     p: &'a mut [T],
     g: &'a [T],
 }
 
-impl<T: Real, const DECAY: bool, const SIGN: bool> WithSimd for Unbuffered<'_, T, DECAY, SIGN> {
+impl<T: Real, const DECAY: u8, const SIGN: bool> WithSimd for Unbuffered<'_, T, DECAY, SIGN> {
     type Output = ();
 
     #[inline(always)]
@@ -103,14 +107,14 @@ impl<T: Real, const DECAY: bool, const SIGN: bool> WithSimd for Unbuffered<'_, T
 }
 
 /// The loop with a momentum buffer.
-struct Buffered<'a, T, const DECAY: bool, const MOMENTUM: u8, const SIGN: bool> {
+struct Buffered<'a, T, const DECAY: u8, const MOMENTUM: u8, const SIGN: bool> {
     f: &'a Factors<T>,
     p: &'a mut [T],
     g: &'a [T],
     b: &'a mut [T],
 }
 
-impl<T: Real, const DECAY: bool, const MOMENTUM: u8, const SIGN: bool> WithSimd
+impl<T: Real, const DECAY: u8, const MOMENTUM: u8, const SIGN: bool> WithSimd
     for Buffered<'_, T, DECAY, MOMENTUM, SIGN>
 {
     type Output = ();

@@ -4,6 +4,7 @@ use super::arrays::{Arrays, Grad};
 use super::blocks::{Form, GradForm, Job, Storages};
 use super::failure::fail;
 use super::plan::Plan;
+use crate::average::Blend;
 use crate::dtype::{Element, TILE};
 use crate::error::Error;
 use crate::formats::{dither, momentum8};
@@ -13,7 +14,7 @@ use crate::random;
 use crate::simd::Level;
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use half::{bf16, f16};
-use pulp::bytemuck::cast_slice_mut;
+use pulp::bytemuck::{cast_slice, cast_slice_mut};
 
 /// A parameter, and what is stepped in its place.
 #[derive(Debug)]
@@ -139,7 +140,7 @@ impl<'a> Mixed<'a> {
     }
 
     /// The first elements, and the rest if there is one.
-    fn cut(self, middle: usize) -> (Self, Option<Self>) {
+    pub(super) fn cut(self, middle: usize) -> (Self, Option<Self>) {
         if middle >= self.length {
             return (self, None);
         }
@@ -212,6 +213,25 @@ impl Mixed<'_> {
     /// The number of elements.
     pub(super) fn len(&self) -> usize {
         self.length
+    }
+
+    /// Updates an average by the parameters, or by their master weights.
+    pub(super) fn update_average(&self, blend: Blend, level: Level, average: &mut [f32]) {
+        let Arrays { wide, words, lower_words, lower_bytes, .. } = &self.arrays;
+        match self.storages.form {
+            Form::Wide | Form::CopiedF16 | Form::CopiedBf16 => {
+                blend.update::<f32>(level, wide, average);
+            }
+            Form::F16 => blend.update::<f16>(level, words.reinterpret_cast(), average),
+            Form::Bf16 => blend.update::<bf16>(level, words.reinterpret_cast(), average),
+            Form::Split => {
+                let lower: &[i16] = cast_slice(lower_words);
+                blend.update_split(level, words.reinterpret_cast(), lower, average);
+            }
+            Form::Split24 => {
+                blend.update_split(level, words.reinterpret_cast(), lower_bytes, average);
+            }
+        }
     }
 
     /// As [`Task::run`], with gradients that others are added to.

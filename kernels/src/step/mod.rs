@@ -11,6 +11,7 @@
 //! Arrays of one step do not overlap, which ndarray's views already say in their types.
 
 mod arrays;
+mod averaged;
 mod blocks;
 mod failure;
 pub(crate) mod loops;
@@ -22,6 +23,7 @@ mod storage;
 mod summed;
 mod tiled;
 
+pub use averaged::{Averaged, Divisible};
 pub(crate) use failure::fail;
 pub use mixed::{Mixed, MixedGradient, Momentum, Param};
 pub use plan::{Call, Plan, Types};

@@ -99,6 +99,26 @@ impl<'a, H, B, T> Slot<'a, H, B, T> {
             ..*self
         }
     }
+
+    /// The first elements, and the rest if there is one.
+    pub(super) fn cut(self, middle: usize) -> (Self, Option<Self>) {
+        if middle >= self.param.len() {
+            return (self, None);
+        }
+        let (part, rest) = self.split_at(middle);
+        (part, Some(rest))
+    }
+
+    fn split_at(self, middle: usize) -> (Self, Self) {
+        let (param, param_rest) = self.param.split_at(Axis(0), middle);
+        let (grad, grad_rest) = match self.grad {
+            Gradient::Kept(grad) => both(grad.split_at(Axis(0), middle), Gradient::Kept),
+            Gradient::Cleared(grad) => both(grad.split_at(Axis(0), middle), Gradient::Cleared),
+        };
+        let (buffer, buffer_rest) = self.buffer.map(|b| b.split_at(Axis(0), middle)).unzip();
+        let rest = Slot { param: param_rest, grad: grad_rest, buffer: buffer_rest, ..self };
+        (Slot { param, grad, buffer, ..self }, rest)
+    }
 }
 
 impl<H: Element<T>, B: Element<T>, T: Blocked> Task for Slot<'_, H, B, T> {
@@ -111,14 +131,7 @@ impl<H: Element<T>, B: Element<T>, T: Blocked> Task for Slot<'_, H, B, T> {
 
     fn halve(self) -> (Self, Self) {
         let middle = middle_of(self.param.len());
-        let (param, param_rest) = self.param.split_at(Axis(0), middle);
-        let (grad, grad_rest) = match self.grad {
-            Gradient::Kept(grad) => both(grad.split_at(Axis(0), middle), Gradient::Kept),
-            Gradient::Cleared(grad) => both(grad.split_at(Axis(0), middle), Gradient::Cleared),
-        };
-        let (buffer, buffer_rest) = self.buffer.map(|b| b.split_at(Axis(0), middle)).unzip();
-        let rest = Slot { param: param_rest, grad: grad_rest, buffer: buffer_rest, ..self };
-        (Slot { param, grad, buffer, ..self }, rest)
+        self.split_at(middle)
     }
 
     /// Steps the parameter: directly if it is stored as it is computed with and nothing is done to its

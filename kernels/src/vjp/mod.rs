@@ -10,13 +10,17 @@
 //!     dg <- (first ? dc : (1 - dampening) * dc) + (nesterov ? du : 0)
 //!     db <- first ? none : momentum * dc
 //! else dg <- du, db <- dc
-//! dp <- dq + weight_decay * dg
+//! dp <- decoupled ? (1 - lr * weight_decay) * dq : dq + weight_decay * dg
 //! dg <- maximize ? -dg : dg
 //!
 //! d lr           <- sum of -dq * u, or with sign of -dq * sign(u)
 //! d momentum     <- sum of (first ? 0 : dc * b) + (nesterov ? du * c : 0); 0 without momentum
 //! d dampening    <- sum of -dc * g at later steps, with the g that weight decay leaves
 //! d weight_decay <- sum of dg * p
+//!
+//! with decoupled weight decay, and the sum of dq * p:
+//! d lr           <- as above, - weight_decay * sum
+//! d weight_decay <- -lr * sum
 //! ```
 //!
 //! Elements are computed in their own type, with `u`, `g` and `c` rounded as the step rounded them.
@@ -29,12 +33,12 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::lanes::Number;
 use crate::parallel::PARALLEL_BYTES;
-use crate::rule::{Factors, Hyperparameters, Lines, momentum};
+use crate::rule::{Factors, Hyperparameters, Lines, decay, momentum};
 use crate::simd::Level;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 pub use rule::Sums;
-use rule::element;
+use rule::{element, finish};
 
 /// Elements of which a partial sum is taken.
 pub const CHUNK: usize = 4096;
@@ -106,7 +110,8 @@ pub fn pull_back(
     } else {
         config.pool()?.install(|| chunks.into_par_iter().map(run).collect())
     };
-    Ok(parts.iter().fold([0.0; 4], |sums, part| std::array::from_fn(|k| sums[k] + part[k])))
+    let add = |sums: Sums, part: &Sums| std::array::from_fn(|k| sums[k] + part[k]);
+    Ok(finish(h, parts.iter().fold([0.0; 4], add)))
 }
 
 impl<'a, T> Pullback<'a, T> {
@@ -175,32 +180,54 @@ impl<'a, T> Pullback<'a, T> {
 }
 
 fn choose<T: Number>(chunk: Pullback<'_, T>, h: &Hyperparameters, level: Level) -> Sums {
+    match h.decoupled_weight_decay {
+        false => choose_momentum::<T, false>(chunk, h, level),
+        true => choose_momentum::<T, true>(chunk, h, level),
+    }
+}
+
+fn choose_momentum<T: Number, const DECOUPLED: bool>(
+    chunk: Pullback<'_, T>,
+    h: &Hyperparameters,
+    level: Level,
+) -> Sums {
     use momentum::{FIRST, FIRST_NESTEROV, LATER, LATER_NESTEROV, NONE};
     let f = Factors::new(h, T::from_f64);
-    let (decay, sign) = (h.weight_decay != 0.0, h.sign);
+    let (decays, sign) = (h.weight_decay != 0.0, h.sign);
     match (h.momentum != 0.0, chunk.buffer.is_empty(), h.nesterov) {
-        (false, _, _) => level.run(Loop::<T, NONE> { f, decay, sign, chunk }),
-        (true, true, false) => level.run(Loop::<T, FIRST> { f, decay, sign, chunk }),
-        (true, true, true) => level.run(Loop::<T, FIRST_NESTEROV> { f, decay, sign, chunk }),
-        (true, false, false) => level.run(Loop::<T, LATER> { f, decay, sign, chunk }),
-        (true, false, true) => level.run(Loop::<T, LATER_NESTEROV> { f, decay, sign, chunk }),
+        (false, _, _) => level.run(Loop::<T, NONE, DECOUPLED> { f, decays, sign, chunk }),
+        (true, true, false) => level.run(Loop::<T, FIRST, DECOUPLED> { f, decays, sign, chunk }),
+        (true, true, true) => {
+            level.run(Loop::<T, FIRST_NESTEROV, DECOUPLED> { f, decays, sign, chunk })
+        }
+        (true, false, false) => level.run(Loop::<T, LATER, DECOUPLED> { f, decays, sign, chunk }),
+        (true, false, true) => {
+            level.run(Loop::<T, LATER_NESTEROV, DECOUPLED> { f, decays, sign, chunk })
+        }
     }
 }
 
 /// The loop over a chunk.
-struct Loop<'a, T, const MOMENTUM: u8> {
+struct Loop<'a, T, const MOMENTUM: u8, const DECOUPLED: bool> {
     f: Factors<T>,
-    decay: bool,
+    decays: bool,
     sign: bool,
     chunk: Pullback<'a, T>,
 }
 
-impl<T: Number, const MOMENTUM: u8> WithSimd for Loop<'_, T, MOMENTUM> {
+impl<T: Number, const MOMENTUM: u8, const DECOUPLED: bool> WithSimd
+    for Loop<'_, T, MOMENTUM, DECOUPLED>
+{
     type Output = Sums;
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> Sums {
-        let Loop { f, decay, sign, chunk } = self;
+        let Loop { f, decays, sign, chunk } = self;
+        let decay = match decays {
+            _ if DECOUPLED => decay::DECOUPLED, // 0 too: the derivative with respect to it has this form
+            true => decay::COUPLED,
+            false => decay::NONE,
+        };
         let lines = Lines { decay, momentum: MOMENTUM, sign };
         let later = lines.reads_buffer();
         let n = chunk.param.len();

@@ -1,7 +1,9 @@
 //! The way back through one element.
 
 use crate::lanes::{Number, Plain};
-use crate::rule::{Arithmetic, Factors, Lines, direction, gradient, momentum, velocity};
+use crate::rule::{
+    Arithmetic, Factors, Hyperparameters, Lines, decay, direction, gradient, momentum, velocity,
+};
 
 /// The derivatives with respect to the hyperparameters: lr, momentum, dampening, weight decay.
 pub type Sums = [f64; 4];
@@ -30,7 +32,12 @@ pub fn element<T: Number>(f: &Factors<T>, lines: Lines, [p, g, b, dq, dc]: [T; 5
         (true, false) => a.mul(f.blend, dc),
         (true, true) => a.fma(f.blend, dc, du),
     };
-    let dp = if lines.decay { a.fma(f.weight_decay, dg, dq) } else { dq };
+    let decoupled = lines.decay == decay::DECOUPLED;
+    let dp = match lines.decay {
+        decay::NONE => dq,
+        decay::COUPLED => a.fma(f.weight_decay, dg, dq),
+        _ => a.mul(f.shrink, dq),
+    };
     let (kept, ahead) = (product(dc, b), product(du, c));
     let terms = [
         -product(dq, stepped),
@@ -41,9 +48,20 @@ pub fn element<T: Number>(f: &Factors<T>, lines: Lines, [p, g, b, dq, dc]: [T; 5
             (false, false) => 0.0,
         },
         if later { -product(dc, g) } else { 0.0 },
-        product(dg, p),
+        product(if decoupled { dq } else { dg }, p),
     ];
     (dp, a.mul(f.orientation, dg), a.mul(f.momentum, dc), terms)
+}
+
+/// The derivatives with respect to the hyperparameters, of the sums of all terms. With decoupled weight
+/// decay the last of these is that of `dq * p`.
+pub fn finish(h: &Hyperparameters, sums: Sums) -> Sums {
+    let [lr, momentum, dampening, decay] = sums;
+    match h.decay() {
+        _ if !h.decoupled_weight_decay => sums,
+        decay::NONE => [lr, momentum, dampening, -h.lr * decay],
+        _ => [lr - h.weight_decay * decay, momentum, dampening, -h.lr * decay],
+    }
 }
 
 /// A product in float64.

@@ -46,8 +46,11 @@ element!(f64, u64);
 /// The rule for one element, from the design and not from the code.
 fn reference<T: Element>(h: &Hyperparameters, first: bool, p: T, g: T, b: T) -> (T, T) {
     let mut u = if h.maximize { g.neg() } else { g };
+    let mut p = p;
     let mut next = b;
-    if h.weight_decay != 0.0 {
+    if h.weight_decay != 0.0 && h.decoupled_weight_decay {
+        p = T::of(1.0 - h.lr * h.weight_decay).mul(p);
+    } else if h.weight_decay != 0.0 {
         u = T::of(h.weight_decay).fma(p, u);
     }
     if h.momentum != 0.0 {

@@ -9,6 +9,7 @@ pub const FULL: Hyperparameters = Hyperparameters {
     momentum: 0.9,
     dampening: 0.0,
     weight_decay: 0.01,
+    decoupled_weight_decay: false,
     nesterov: true,
     maximize: false,
     sign: false,

@@ -151,10 +151,12 @@ impl Stored {
         let mut next = self.clone();
         let mut velocity = vec![0.0; self.words.len()];
         for (i, v) in velocity.iter_mut().enumerate() {
-            let (p, b) = (self.param(i), self.momentum(i));
+            let (mut p, b) = (self.param(i), self.momentum(i));
             let mut g = options.prepared(self.gradient(i));
             g *= if h.maximize { -1.0 } else { 1.0 };
-            if h.weight_decay != 0.0 {
+            if h.weight_decay != 0.0 && h.decoupled_weight_decay {
+                p *= (1.0 - h.lr * h.weight_decay) as f32;
+            } else if h.weight_decay != 0.0 {
                 g = (h.weight_decay as f32).mul_add(p, g);
             }
             let mut u = g;

@@ -2,7 +2,7 @@
 
 import { lengthOf } from "../../core/intrinsics.ts";
 import { factorsOf, linesOf } from "../../core/rule.ts";
-import type { RuleOptions } from "../../core/rule.ts";
+import type { Lines, RuleOptions } from "../../core/rule.ts";
 import type { HyperGradients, Pullback } from "../pullback.ts";
 import { LANES } from "./loops/float32/back.ts";
 import { backLoopOf } from "./loops/back_loops.ts";
@@ -19,7 +19,7 @@ export function goBackInTypeScript(
   const lanes = new Float64Array(sums.length * LANES);
   for (const pullback of pullbacks) {
     const goBack = backLoopOf(pullback.dtype);
-    const lines = linesOf(h, pullback.buffer === null);
+    const lines = linesBack(h, pullback.buffer === null);
     const factors = factorsOf(h, pullback.dtype.round);
     const length = lengthOf(pullback.param);
     for (let from = 0; from < length; from += CHUNK) {
@@ -28,8 +28,28 @@ export function goBackInTypeScript(
       for (let k = 0; k < sums.length; k++) sums[k] += total(lanes, k * LANES);
     }
   }
-  const [lr, momentum, dampening, weightDecay] = sums;
-  return { lr, momentum, dampening, weightDecay };
+  return finish(h, sums);
+}
+
+/**
+ * The lines of the step. Decoupled weight decay keeps its form where it is 0, as the derivative with
+ * respect to it is computed there, too.
+ */
+function linesBack(h: Readonly<RuleOptions>, first: boolean): Lines {
+  const lines = linesOf(h, first);
+  return h.decoupledWeightDecay ? { ...lines, decay: "decoupled" } : lines;
+}
+
+/** The derivatives, of the sums over all elements; `kernels/src/vjp/rule.rs` does the same. */
+function finish(h: Readonly<RuleOptions>, sums: readonly number[]): HyperGradients {
+  const [lr, momentum, dampening, decay] = sums;
+  if (!h.decoupledWeightDecay) return { lr, momentum, dampening, weightDecay: decay };
+  return {
+    lr: h.weightDecay === 0 ? lr : lr - h.weightDecay * decay,
+    momentum,
+    dampening,
+    weightDecay: -h.lr * decay,
+  };
 }
 
 /** Adds up running sums in the order in which the native library does. */

@@ -43,6 +43,10 @@ const WAYS: Readonly<Record<string, Way>> = {
     options: { ...BASE, nesterov: false, dampening: 0.1, maximize: true },
   },
   "sign": { step: plain, options: { ...BASE, sign: true } },
+  "decoupled weight decay": {
+    step: plain,
+    options: { ...BASE, weightDecay: 0.3, decoupledWeightDecay: true },
+  },
   "momentum 0": { step: plain, options: { ...BASE, nesterov: false, momentum: 0 } },
   "foreach: false": { step: plain, options: { ...BASE, foreach: false } },
   "groups": {
@@ -145,7 +149,7 @@ testOnBackends(
 testOnBackends("a step of one element is the rule, between decoding and encoding", (backend) => {
   const h = {
     ...{ lr: 0.01, momentum: 0.9, dampening: 0, weightDecay: 0.001 },
-    ...{ nesterov: true, maximize: false, sign: false },
+    ...{ nesterov: true, maximize: false, sign: false, decoupledWeightDecay: false },
   };
   const factors = factorsOf(h, Math.fround);
   const [w] = createParams("float32", [5000]) as Parameter<Float32Array>[];

@@ -40,9 +40,11 @@ function addGroup(world: World, random: Random): void {
   if (params[0] === member.parameter) members.push(member);
 }
 
-/** Options of a step of an optimizer, sometimes with gradients that it adds to its own. */
+/** Options of a step of an optimizer, sometimes with gradients that it adds to its own, or an average. */
 function optionsFor(world: World, random: Random, optimizer: SGD): StepOptions {
+  const { averages } = world;
   const options = someStepOptions(random);
+  if (averages.length > 0 && random.chance(0.5)) options.average = random.pick(averages);
   if (!random.chance(0.25)) return options;
   const lists = Array.from(
     { length: random.int(0, 3) },

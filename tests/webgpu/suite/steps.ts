@@ -20,6 +20,8 @@ const RULES: readonly Options[] = [
   { lr: 0.07, momentum: 0.75, nesterov: true, weightDecay: 0.5, maximize: true },
   { lr: 0.001, momentum: 0.9, sign: true, weightDecay: 0.1 },
   { lr: 0.001, sign: true },
+  { lr: 0.1, weightDecay: 0.3, decoupledWeightDecay: true },
+  { lr: 0.07, momentum: 0.9, nesterov: true, weightDecay: 0.5, decoupledWeightDecay: true },
 ];
 
 const STEPS = 12;

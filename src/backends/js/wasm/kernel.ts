@@ -8,7 +8,7 @@
 import { isSixteenBit } from "../../../core/dtype.ts";
 import type { Dtype, WideDtype } from "../../../core/dtype.ts";
 import { BLOCK } from "../../../core/momentum8.ts";
-import { descend, gradient, velocity } from "../../../core/rule.ts";
+import { descend, gradient, shrink, velocity } from "../../../core/rule.ts";
 import type { Factors, Lines } from "../../../core/rule.ts";
 import { computeTypeOf } from "../preparation.ts";
 import type { Preparation } from "../preparation.ts";
@@ -102,7 +102,7 @@ export function compile(
   return (count, { factors: f, preparation: p, key }, { buffer, scales, master, block }) => {
     run(
       ...[count * unitBytes, buffer, scales, master, block, key],
-      ...[f.orientation, f.weightDecay, f.momentum, f.blend, f.negativeLr],
+      ...[f.orientation, f.weightDecay, f.shrink, f.momentum, f.blend, f.negativeLr],
       ...[p?.inverseScale ?? 1, p?.coefficient ?? 1, p?.maxValue ?? Infinity],
     );
   };
@@ -111,7 +111,7 @@ export function compile(
 /** The parameters of the function. */
 const PARAM = {
   ...{ end: 0, buffer: 1, scales: 2, master: 3, block: 4, key: 5 },
-  ...{ factors: 6, preparation: 11, count: 14 },
+  ...{ factors: 6, preparation: 12, count: 15 },
 } as const;
 
 /** What the key of momentum in 8 bits and that of 8-bit corrections differ by. */
@@ -133,14 +133,11 @@ function emit(format: Format, fuse: boolean): Uint8Array<ArrayBuffer> {
     ...new Array(PARAM.count - PARAM.factors).fill(scalar),
   ];
   const w = new Writer({ single, fuse, params, unitBytes: unitBytesOf(format) });
-  const [orientation, weightDecay, momentum, blend, negativeLr] = [0, 1, 2, 3, 4].map((i) =>
-    w.splat(PARAM.factors + i)
-  );
-  const f = { orientation, weightDecay, momentum, blend, negativeLr };
+  const f = factorsIn(w);
   const { param, grad, buffer } = streamsOf(w, format);
   const unit = unitOf(format);
   for (let k = 0; k < unit / (single ? 4 : 2); k++) {
-    const p = param.load(k);
+    const p = shrink(w, f, lines, param.load(k));
     const g = gradient(w, f, lines, p, grad(k));
     let b = g;
     if (lines.momentum !== "none") {
@@ -150,6 +147,13 @@ function emit(format: Format, fuse: boolean): Uint8Array<ArrayBuffer> {
     param.store(k, descend(w, f, lines, p, g, b));
   }
   return w.module(unit);
+}
+
+/** The factors, each in all lanes. */
+function factorsIn(w: Writer): Factors<number> {
+  const [orientation, weightDecay, shrink, momentum, blend, negativeLr] = [0, 1, 2, 3, 4, 5]
+    .map((i) => w.splat(PARAM.factors + i));
+  return { orientation, weightDecay, shrink, momentum, blend, negativeLr };
 }
 
 interface Streams {

@@ -44,7 +44,24 @@ export function goBack(
       if (later) lanes[2 * LANES + lane] -= dc * g;
     }
     lanes[3 * LANES + lane] += dg * p;
-    t.dParam[i] = lines.decay ? a.fma(f.weightDecay, dg, dq) : dq;
+    t.dParam[i] = lines.decay === "coupled" ? a.fma(f.weightDecay, dg, dq) : dq;
     t.dGrad[i] = a.mul(f.orientation, dg);
+  }
+  if (lines.decay === "decoupled") goBackThroughDecay(f, t, from, to, lanes);
+}
+
+/** Replaces what depends on decoupled weight decay, which does not depend on the gradient. */
+function goBackThroughDecay(
+  f: Factors<number>,
+  t: Arrays,
+  from: number,
+  to: number,
+  lanes: Float64Array,
+): void {
+  lanes.fill(0, 3 * LANES);
+  for (let i = from; i < to; i++) {
+    const dq = t.paramCotangent[i];
+    lanes[3 * LANES + (i - from) % LANES] += dq * t.param[i];
+    t.dParam[i] = a.mul(f.shrink, dq);
   }
 }

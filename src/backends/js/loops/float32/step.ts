@@ -3,7 +3,7 @@
 import type { Factors, Lines } from "../../../../core/rule.ts";
 import { FLOAT32 as a } from "../../arithmetic.ts";
 import type { Preparation } from "../../preparation.ts";
-import { descend, gradient, velocity } from "./rule.ts";
+import { descend, gradient, shrink, velocity } from "./rule.ts";
 
 /** Steps one tensor. Its momentum buffer begins at element `at` of an array. */
 export function step(
@@ -15,6 +15,9 @@ export function step(
   at: number,
 ): void {
   const buffered = lines.momentum !== "none";
+  if (lines.decay === "decoupled") {
+    for (let i = 0; i < data.length; i++) data[i] = shrink(a, f, lines, data[i]);
+  }
   for (let i = 0; i < data.length; i++) {
     const p = data[i];
     const g = gradient(a, f, lines, p, grad[i]);
