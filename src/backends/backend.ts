@@ -4,6 +4,7 @@ import type { NormType } from "../core/device.ts";
 import type { BackendName } from "../core/hyperparameters.ts";
 import type { HostArray } from "../core/host_array.ts";
 import type { HyperGradients, Pullback } from "./pullback.ts";
+import type { AverageUpdate } from "../plan/averages.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { RuleOptions } from "../core/rule.ts";
 import type { CallOptions, CallRow, Gradients } from "../plan/layout.ts";
@@ -43,7 +44,21 @@ export interface Backend {
   readonly norms: Norms | null;
   /** How it goes back through a step; null if TypeScript does that for it. */
   readonly goBack: GoBack | null;
+  /** How it updates averages outside a step; null if TypeScript does that for it. */
+  readonly average: UpdateAverages | null;
 }
+
+/** Averages of parameters, as a native call takes them. */
+export interface AverageTable {
+  /** The tensor table of the parameters. */
+  readonly rows: BigUint64Array<ArrayBuffer>;
+  readonly count: number;
+  /** For each row the address of its average, or 0. */
+  readonly words: BigUint64Array<ArrayBuffer>;
+}
+
+/** Updates the averages of a table. */
+export type UpdateAverages = (table: AverageTable, update: AverageUpdate) => void;
 
 /**
  * What is done to gradients outside a step's pass. Backends that leave it to TypeScript do not import

@@ -71,6 +71,10 @@ function createCpu({ symbols, pinned }: Library): Backend {
     },
     norms: createNorms(symbols, pinned),
     goBack: createGoBack(symbols, address),
+    average({ rows, count, words }, { weight, divisor }): void {
+      const { descent_average } = symbols;
+      unwrap(symbols, descent_average(rows, count, 0, count, words, weight, divisor));
+    },
   };
 }
 
