@@ -1,25 +1,6 @@
-/** Charts as SVG, drawn by ECharts without a browser. */
+/** The charts of the measurements. */
 
-import { LineChart, ScatterChart } from "echarts/charts";
-import { GraphicComponent, GridComponent } from "echarts/components";
-import { LegendComponent, TitleComponent } from "echarts/components";
-import * as echarts from "echarts/core";
-import { SVGRenderer } from "echarts/renderers";
-
-echarts.use([LineChart, ScatterChart, GraphicComponent, GridComponent]);
-echarts.use([LegendComponent, TitleComponent, SVGRenderer]);
-
-/** What ECharts draws; its own type does not know which parts are in use. */
-export type ChartOption = Readonly<Record<string, unknown>>;
-
-/** Draws a chart on white. */
-export function drawSvg(width: number, height: number, option: ChartOption): string {
-  const chart = echarts.init(null, null, { renderer: "svg", ssr: true, width, height });
-  chart.setOption({ animation: false, backgroundColor: "#ffffff", ...option });
-  const svg = chart.renderToSVGString();
-  chart.dispose();
-  return svg;
-}
+export { type ChartOption, drawSvg } from "../examples/picture/svg.ts";
 
 /** Writes a chart in the shape that `deno fmt` asks for. */
 export function writeSvg(file: string, svg: string): void {

@@ -6,6 +6,8 @@
 
 import { dirname } from "@std/path/dirname";
 import { SGD } from "@descent/sgd";
+import { openWorld } from "@descent/sgd/mpi";
+import type { World } from "@descent/sgd/mpi";
 import { continueWith, loadRun, saveRun } from "./digits/checkpoint.ts";
 import { CLASSES, PIXELS, readDigits, split } from "./digits/dataset.ts";
 import type { Dataset } from "./digits/dataset.ts";
@@ -16,13 +18,15 @@ import { drawCurves } from "./digits/plot.ts";
 import type { EpochResult } from "./digits/plot.ts";
 import { openStream, permutation, STREAM } from "./digits/random.ts";
 import { describeRun, epochLine } from "./digits/report.ts";
-import { openScreen } from "./digits/screen.ts";
+import { openScreen, SILENT } from "./digits/screen.ts";
 import type { Screen } from "./digits/screen.ts";
 import { trainEpoch } from "./digits/train.ts";
+import type { Shares } from "./digits/train.ts";
 
 const HIDDEN = 64;
 
 interface Run {
+  readonly world: World;
   readonly options: DemoOptions;
   readonly train: Dataset;
   readonly test: Dataset;
@@ -35,7 +39,8 @@ interface Run {
 async function main(args: readonly string[]): Promise<void> {
   const asked = parseOptions(args);
   if (asked === "help") return console.log(HELP);
-  const run = await prepare(asked);
+  using world = openWorld();
+  const run = await prepare(asked, world);
   const { options, train, test, optimizer, history } = run;
   if (history.length >= options.epochs) {
     return console.log(
@@ -46,17 +51,25 @@ async function main(args: readonly string[]): Promise<void> {
   for (const file of [options.plot, options.checkpoint ?? options.plot]) {
     asUser(() => Deno.mkdirSync(dirname(file), { recursive: true }), file);
   }
-  console.log(
+  const ranks = world.size > 1 ? `, ${world.size} ranks with ${world.engine}` : "";
+  tell(
+    world,
     `${PIXELS}-${HIDDEN}-${CLASSES} network, ${train.length} training and ${test.length} test ` +
-      `images, backend ${optimizer.backend}`,
+      `images, backend ${optimizer.backend}${ranks}`,
   );
   await fit(run);
+  if (world.rank > 0) return;
   const picture = drawCurves("Training on handwritten digits", describeRun(options), history);
   asUser(() => Deno.writeTextFileSync(options.plot, picture), options.plot);
   console.log(`Loss and accuracy curves: ${options.plot}`);
 }
 
-async function prepare(asked: DemoOptions): Promise<Run> {
+/** Rank 0 speaks for all. */
+function tell({ rank }: World, text: string): void {
+  if (rank === 0) console.log(text);
+}
+
+async function prepare(asked: DemoOptions, world: World): Promise<Run> {
   const saved = asked.resume === undefined ? null : await loadRun(asked.resume);
   const options = saved === null ? asked : continueWith(asked, saved);
   const { seed, sgd } = options;
@@ -64,30 +77,33 @@ async function prepare(asked: DemoOptions): Promise<Run> {
     { inputs: PIXELS, hidden: HIDDEN, outputs: CLASSES },
     openStream(seed, STREAM.weights),
   );
-  const optimizer = asUser(() => new SGD(network.parameters, sgd));
+  const optimizer = asUser(() => new SGD(network.parameters, { ...sgd, world }));
   if (saved !== null) asUser(() => optimizer.loadStateDict(saved.dict, { parameters: true }));
   const digits = split(await readDigits(), openStream(seed, STREAM.split));
-  return { options, network, optimizer, ...digits, history: [...saved?.history ?? []] };
+  return { world, options, network, optimizer, ...digits, history: [...saved?.history ?? []] };
 }
 
 /** Trains for the epochs that are left and reports each, and then the whole. */
 async function fit(run: Run): Promise<void> {
-  const { options, optimizer, history } = run;
+  const { world, options, optimizer, history } = run;
   const { epochs, checkpoint } = options;
-  const screen = openScreen("training", epochs, history.length);
+  const screen = world.rank > 0 ? SILENT : openScreen("training", epochs, history.length);
   const start = performance.now();
   let optimizerMs = 0;
   try {
     for (let epoch = history.length + 1; epoch <= epochs; epoch++) {
       optimizerMs += runEpoch(run, epoch, screen);
-      if (checkpoint !== undefined) await saveRun(checkpoint, optimizer, options, history);
+      if (checkpoint !== undefined && world.rank === 0) {
+        await saveRun(checkpoint, optimizer, options, history);
+      }
       await screen.advance();
     }
   } finally {
     screen.close();
   }
   const ms = performance.now() - start;
-  console.log(
+  tell(
+    world,
     `Trained in ${
       (ms / 1000).toFixed(2)
     } s with backend ${optimizer.backend}; the optimizer took ` +
@@ -99,7 +115,7 @@ async function fit(run: Run): Promise<void> {
 function runEpoch(run: Run, epoch: number, screen: Screen): number {
   const { options: { seed, batch, epochs }, train, test, network, optimizer, history } = run;
   const order = permutation(openStream(seed, STREAM.epoch(epoch)), train.length);
-  const pass = trainEpoch(network, optimizer, train, order, batch);
+  const pass = trainEpoch(network, optimizer, train, order, batch, sharesOf(run));
   const { loss, correct } = network.evaluate(test);
   const testAccuracy = correct / test.length;
   if (!Number.isFinite(pass.loss) || !Number.isFinite(loss)) {
@@ -109,6 +125,15 @@ function runEpoch(run: Run, epoch: number, screen: Screen): number {
   history.push(result);
   screen.print(epochLine(result, epochs));
   return pass.optimizerMs;
+}
+
+/** A part of each batch for each rank, or as many parts as are to be accumulated. */
+function sharesOf({ world, options: { accumulate } }: Run): Shares {
+  if (world.size > 1) {
+    return { count: world.size, own: [world.rank], sum: (values) => world.sum(values) };
+  }
+  const own = Array.from({ length: accumulate }, (_, part) => part);
+  return { count: accumulate, own, sum: (values) => values };
 }
 
 if (import.meta.main) {

@@ -1,13 +1,8 @@
 /** The curves of the study: a column for each setting, a row for each figure. */
 
-import { LineChart } from "echarts/charts";
-import { GridComponent, LegendComponent, TitleComponent } from "echarts/components";
-import * as echarts from "echarts/core";
-import { SVGRenderer } from "echarts/renderers";
+import { drawSvg } from "../svg.ts";
 import { curveOf, type Outcome, referenceOf } from "./study.ts";
 import { type Epoch, SETTINGS } from "./training.ts";
-
-echarts.use([LineChart, GridComponent, LegendComponent, TitleComponent, SVGRenderer]);
 
 const WIDTH = 960;
 const LEFT = [88, 572] as const;
@@ -78,13 +73,10 @@ const FIGURES: readonly Figure[] = [
  */
 export function drawStudy(title: string, subtitle: string, outcomes: readonly Outcome[]): string {
   const height = TOP + FIGURES.length * (PANEL.height + GAP);
-  const chart = echarts.init(null, null, { renderer: "svg", ssr: true, width: WIDTH, height });
   const panels = FIGURES.flatMap((figure, row) =>
     SETTINGS.map((setting, column) => ({ figure, setting, row, column }))
   );
-  chart.setOption({
-    animation: false,
-    backgroundColor: "#ffffff",
+  return drawSvg(WIDTH, height, {
     title: [
       { text: title, subtext: subtitle, left: "center", top: 12, itemGap: 8 },
       ...SETTINGS.map(({ momentum, lr }, column) => ({
@@ -100,9 +92,6 @@ export function drawStudy(title: string, subtitle: string, outcomes: readonly Ou
     yAxis: panels.map(({ figure }, gridIndex) => valueAxis(gridIndex, figure)),
     series: panels.flatMap((panel, i) => linesOf(panel, i, outcomes)),
   });
-  const svg = chart.renderToSVGString();
-  chart.dispose();
-  return svg;
 }
 
 /** One figure of one setting. */
@@ -121,7 +110,7 @@ function linesOf({ figure, setting }: Panel, panel: number, outcomes: readonly O
     );
 }
 
-/** Legends side by side: echarts measures text too narrow to put one into rows. */
+/** Legends side by side, so that the samples of all rows stand in columns. */
 function legendColumns(names: readonly string[]) {
   const rows = Math.ceil(names.length / COLUMNS);
   return Array.from({ length: COLUMNS }, (_, column) => ({

@@ -1,31 +1,32 @@
 /** The history as a chart: one panel per workload, a line per row, a number at each step. */
 
+import { widthOf } from "../../examples/picture/font.ts";
 import { drawSvg } from "../svg.ts";
 import { WORKLOADS } from "../workloads.ts";
+import { areTurned, commitAxis, ratioAxis } from "./axes.ts";
 import { findSteps, type Series, seriesOf } from "./changes.ts";
 import type { Entry } from "./entries.ts";
+import { labelOf, legendOf, referencesOf, settingOf, workloadOf } from "./names.ts";
 import { type CommitSteps, describeCommit, describeStep, groupSteps } from "./report.ts";
 
 const WIDTH = 1100;
-const [LEFT, RIGHT] = [70, 315];
+const LEFT = 70;
 /** The title of the chart, and of a panel. */
-const [HEAD, TITLE] = [76, 34];
-/** Room for the hashes below a panel, and between panels. */
-const [HASHES, GAP] = [66, 24];
+const [HEAD, TITLE] = [76, 44];
+/** Room for the hashes below a panel, level or turned, and between panels. */
+const [HASHES, TURNED_HASHES, GAP] = [36, 66, 24];
 const LINE = 15;
 const LEAST_HEIGHT = 200;
-/** About so many characters fit into the width of a line of text. */
-const CHARACTERS = 175;
+/** The texts of legends and below panels. */
+const FONT_SIZE = 11;
+/** The line of a legend that stands for a series. */
+const SAMPLE = 34;
 const [WORSE, BETTER, TEXT] = ["#c0392b", "#2f8f5b", "#222222"];
 const COLORS: readonly string[] = [
   ...["#1b6ec2", "#d1662a", "#7a4fb5", "#b8860b", "#0f8b8d"],
   ...["#c2417c", "#5c6b73", "#6a8f1f", "#8c4b2f", "#3f51b5"],
+  ...["#e08e79", "#17becf", "#222222", "#a5a11b"],
 ];
-
-/** Whose time a row is divided by, where the name of the reference does not say it. */
-const REFERENCES: Readonly<Record<string, string>> = {
-  "itself before": "its own before other optimizers stepped",
-};
 
 /** A panel, and where it lies. */
 interface Panel {
@@ -36,61 +37,83 @@ interface Panel {
   readonly names: readonly string[];
   readonly top: number;
   readonly height: number;
+  /** The room for the hashes below it. */
+  readonly foot: number;
+}
+
+/** Where the panels lie, and what they share. */
+interface Sheet {
+  readonly entries: readonly Entry[];
+  readonly panels: readonly Panel[];
+  /** Each has a color of its own, the same in all panels. */
+  readonly settings: readonly string[];
+  /** The width of the panels, which leaves room for the longest name of a legend. */
+  readonly width: number;
 }
 
 /** Draws what was measured on one processor, the entries in the order of their commits. */
 export function drawHistory(processor: string, entries: readonly Entry[]): string {
-  const panels = layOut(entries);
-  const last = panels.at(-1)!;
+  const sheet = layOut(entries);
+  const { panels, width } = sheet;
   const commits = entries.map(({ commit }) => commit.slice(0, 7));
-  return drawSvg(WIDTH, endOf(last), {
-    color: COLORS,
-    title: [
-      {
-        text: "Steps over the commits: times the reference's time, less is better",
-        subtext: `${processor}, ${entries.length} commits, ${entries[0].date.slice(0, 10)} to ${
-          entries.at(-1)!.date.slice(0, 10)
-        }; rings: the machine was busy`,
-        left: "center",
-        top: 12,
-      },
-      ...panels.map(({ name, series, top }) => ({
-        text: `${name}: times ${referencesOf(series)}`,
-        left: 12,
-        top: top - 28,
-        textStyle: { fontSize: 14 },
-      })),
-    ],
-    legend: panels.map(legend),
-    grid: panels.map(({ top, height }) => ({ left: LEFT, right: RIGHT, top, height })),
-    xAxis: panels.map((_, gridIndex) => commitAxis(commits, gridIndex)),
+  return drawSvg(WIDTH, endOf(panels.at(-1)!), {
+    title: [headOf(processor, entries), ...panels.map(titleOf)],
+    legend: panels.map((panel) => legend(panel, width)),
+    grid: panels.map(({ top, height }) => ({ left: LEFT, width, top, height })),
+    xAxis: panels.map((_, gridIndex) => commitAxis(commits, gridIndex, width)),
     yAxis: panels.map(({ series }, gridIndex) => ratioAxis(series, gridIndex)),
-    series: panels.flatMap((panel, i) => [...lines(panel, entries, i), marks(panel, entries, i)]),
-    graphic: panels.flatMap(stepNames),
+    series: panels.flatMap((panel, i) => [...lines(panel, sheet, i), marks(panel, entries, i)]),
+    graphic: panels.flatMap((panel) => [...stepNumbers(panel, sheet), ...stepNames(panel)]),
   });
 }
 
-function layOut(entries: readonly Entry[]): Panel[] {
-  const all = seriesOf(entries);
-  const panels: Panel[] = [];
-  for (const name of workloadsOf(all)) {
-    const series = all.filter(({ row }) => workloadOf(row) === name);
-    const marks = groupSteps(series.flatMap(findSteps));
-    const top = (panels.length === 0 ? HEAD : endOf(panels.at(-1)!)) + TITLE;
-    const height = Math.max(LEAST_HEIGHT, series.length * LINE);
-    const names = marks.flatMap(({ at, steps }, i) =>
-      wrap(
-        `${i + 1}  ${describeCommit(at)}`,
-        steps.map((s) => `${labelOf(s.row)} ${describeStep(s)}`),
-      )
-    );
-    panels.push({ name, series, marks, names, top, height });
-  }
-  return panels;
+function headOf(processor: string, entries: readonly Entry[]) {
+  const [first, last] = [entries[0], entries.at(-1)!].map(({ date }) => date.slice(0, 10));
+  const key = "float32 if no type is named; dashed: js; rings: the machine was busy";
+  return {
+    text: "Steps over the commits: times the reference's time, less is better",
+    subtext: `${processor}, ${entries.length} commits, ${first} to ${last}; ${key}`,
+    left: "center",
+    top: 12,
+  };
 }
 
-function endOf({ top, height, names }: Panel): number {
-  return top + height + HASHES + names.length * LINE + GAP;
+function titleOf({ name, series, top }: Panel) {
+  const text = `${name}: times ${referencesOf(series)}`;
+  return { text, left: 12, top: top - TITLE + 2, textStyle: { fontSize: 14 } };
+}
+
+function layOut(entries: readonly Entry[]): Sheet {
+  const all = seriesOf(entries);
+  const lists = workloadsOf(all).map((name) => all.filter(({ row }) => workloadOf(row) === name));
+  const labels = lists.flatMap((series) => series.map((one) => legendOf(one, series)));
+  const longest = Math.max(...labels.map((label) => widthOf(label, `${FONT_SIZE}px`)));
+  const width = Math.floor(WIDTH - LEFT - 2 * GAP - SAMPLE - longest);
+  const foot = areTurned(entries.length, width) ? TURNED_HASHES : HASHES;
+  const panels: Panel[] = [];
+  for (const series of lists) {
+    const top = (panels.length === 0 ? HEAD : endOf(panels.at(-1)!)) + TITLE;
+    panels.push({ ...describe(series), top, foot });
+  }
+  const settings = [...new Set(all.map(({ row }) => settingOf(row)))];
+  return { entries, panels, settings, width };
+}
+
+/** What a panel has, wherever it lies. */
+function describe(series: readonly Series[]): Omit<Panel, "top" | "foot"> {
+  const marks = groupSteps(series.flatMap(findSteps));
+  const names = marks.flatMap(({ at, steps }, i) =>
+    wrap(
+      `${i + 1}  ${describeCommit(at)}`,
+      steps.map((s) => `${labelOf(s.row)} ${describeStep(s)}`),
+    )
+  );
+  const height = Math.max(LEAST_HEIGHT, series.length * LINE);
+  return { name: workloadOf(series[0].row), series, marks, names, height };
+}
+
+function endOf({ top, height, foot, names }: Panel): number {
+  return top + height + foot + names.length * LINE + GAP;
 }
 
 /** Today's workloads in their order, and then those that only past commits had. */
@@ -100,32 +123,18 @@ function workloadsOf(series: readonly Series[]): string[] {
     .filter((name) => present.has(name));
 }
 
-function workloadOf(row: string): string {
-  return row.slice(0, row.indexOf(": "));
-}
-
-/** The row within its panel; what most rows have in common is left out. */
-function labelOf(row: string): string {
-  return row.slice(row.indexOf(": ") + 2).replace(", foreach true", "");
-}
-
-function referencesOf(series: readonly Series[]): string {
-  const texts = new Set(
-    series.map(({ reference }) => REFERENCES[reference] ?? `the ${reference}'s`),
-  );
-  return [...texts].join(" or ");
-}
-
-function legend({ series, top }: Panel) {
+function legend({ series, top }: Panel, width: number) {
+  const labels = new Map(series.map((one) => [nameOf(one), legendOf(one, series)]));
   return {
     orient: "vertical",
-    left: WIDTH - RIGHT + 14,
+    left: LEFT + width + GAP - 8,
     top: top - 6,
     itemGap: 1,
-    itemWidth: 18,
-    textStyle: { fontSize: 11, color: TEXT },
-    data: series.map(nameOf),
-    formatter: (name: string) => labelOf(name.slice(0, name.lastIndexOf(" / "))),
+    itemWidth: SAMPLE - 8,
+    itemHeight: 5,
+    textStyle: { fontSize: FONT_SIZE, color: TEXT },
+    data: [...labels.keys()],
+    formatter: (name: string) => labels.get(name)!,
   };
 }
 
@@ -133,81 +142,71 @@ function nameOf({ row, reference }: Series): string {
   return `${row} / ${reference}`;
 }
 
-function commitAxis(commits: readonly string[], gridIndex: number) {
-  return {
-    gridIndex,
-    type: "category",
-    data: commits,
-    boundaryGap: false,
-    axisLabel: { rotate: 60, fontSize: 10, fontFamily: "monospace" },
-  };
+/** The lines of a panel: the color says what a step computes, dashes that it is on \`js\`. */
+function lines({ series }: Panel, { entries, settings }: Sheet, axis: number) {
+  return series.map((one) => {
+    const setting = settings.indexOf(settingOf(one.row));
+    const isJs = labelOf(one.row).startsWith("js");
+    return {
+      name: nameOf(one),
+      type: "line",
+      xAxisIndex: axis,
+      yAxisIndex: axis,
+      color: COLORS[setting % COLORS.length],
+      symbol: setting < COLORS.length ? "circle" : "rect",
+      symbolSize: 4,
+      lineStyle: { width: 1.4, type: isJs ? "dashed" : "solid" },
+      data: one.points.map(({ at, ratio, busy }) => ({
+        value: [indexOf(entries, at.commit), ratio],
+        ...(busy ? { symbol: "emptyCircle", symbolSize: 7 } : {}),
+      })),
+    };
+  });
 }
 
-function ratioAxis(series: readonly Series[], gridIndex: number) {
-  const ratios = series.flatMap(({ points }) => points.map(({ ratio }) => ratio));
-  const [low, high] = [Math.min(...ratios), Math.max(...ratios)];
-  const axis = {
-    gridIndex,
-    axisLabel: {
-      formatter: (ratio: number) => String(Number(ratio.toPrecision(3))),
-      showMinLabel: false,
-      showMaxLabel: false,
-    },
-    splitLine: { lineStyle: { color: "#e6e9ec" } },
-  };
-  if (high < 2 * low) return { ...axis, type: "value", scale: true };
-  return { ...axis, type: "log", logBase: 2, min: 0.95 * low, max: 1.05 * high };
-}
-
-function lines({ series }: Panel, entries: readonly Entry[], axis: number) {
-  return series.map((one, i) => ({
-    name: nameOf(one),
-    type: "line",
-    xAxisIndex: axis,
-    yAxisIndex: axis,
-    color: COLORS[i % COLORS.length],
-    symbol: i < COLORS.length ? "circle" : "rect",
-    symbolSize: 4,
-    lineStyle: { width: 1.4, type: i < COLORS.length ? "solid" : "dashed" },
-    data: one.points.map(({ at, ratio, busy }) => ({
-      value: [indexOf(entries, at.commit), ratio],
-      ...(busy ? { symbol: "emptyCircle", symbolSize: 7 } : {}),
-    })),
-  }));
-}
-
-/** Numbers at the steps; one that is not confirmed is hollow. */
+/** Dots at the steps; one that is not confirmed is hollow. */
 function marks({ marks }: Panel, entries: readonly Entry[], axis: number) {
   return {
     type: "scatter",
     xAxisIndex: axis,
     yAxisIndex: axis,
-    symbolSize: 15,
+    symbolSize: 9,
     z: 5,
-    data: marks.flatMap(({ at, steps }, i) =>
+    data: marks.flatMap(({ at, steps }) =>
       steps.map(({ before, after, confirmed }) => {
-        const color = after > before ? WORSE : BETTER;
+        const borderColor = after > before ? WORSE : BETTER;
         return {
           value: [indexOf(entries, at.commit), after],
-          itemStyle: { color: confirmed ? color : "#ffffff", borderColor: color, borderWidth: 1.5 },
-          label: {
-            show: true,
-            formatter: String(i + 1),
-            color: confirmed ? "#ffffff" : color,
-            fontSize: 10,
-          },
+          itemStyle: { color: confirmed ? borderColor : "#ffffff", borderColor, borderWidth: 1.5 },
         };
       })
     ),
   };
 }
 
-function stepNames({ names, top, height }: Panel) {
+/** A number above each commit that has steps, and a line down through its dots. */
+function stepNumbers({ marks, top, height }: Panel, { entries, width }: Sheet) {
+  return marks.flatMap(({ at }, i) => {
+    const x = LEFT + width * indexOf(entries, at.commit) / (entries.length - 1);
+    const style = { text: String(i + 1), fill: TEXT, textAlign: "center", fontWeight: "bold" };
+    return [
+      {
+        type: "line",
+        silent: true,
+        shape: { x1: x, y1: top, x2: x, y2: top + height },
+        style: { stroke: "#98a2ad", lineDash: [2, 3] },
+      },
+      { type: "text", x, y: top - 14, style: { ...style, fontSize: FONT_SIZE } },
+    ];
+  });
+}
+
+function stepNames({ names, top, height, foot }: Panel) {
   return names.map((text, i) => ({
     type: "text",
     left: 24,
-    top: top + height + HASHES + i * LINE,
-    style: { text, fontSize: 11, fill: TEXT, fontFamily: "sans-serif" },
+    top: top + height + foot + i * LINE,
+    style: { text, fontSize: FONT_SIZE, fill: TEXT, fontFamily: "sans-serif" },
   }));
 }
 
@@ -220,7 +219,8 @@ function wrap(first: string, parts: readonly string[]): string[] {
   const lines = [`${first}:`];
   for (const part of parts) {
     const joined = `${lines.at(-1)!}; ${part}`;
-    if (lines.length > 1 && joined.length <= CHARACTERS) lines[lines.length - 1] = joined;
+    const fits = widthOf(joined, `${FONT_SIZE}px`) <= WIDTH - 3 * GAP;
+    if (lines.length > 1 && fits) lines[lines.length - 1] = joined;
     else lines.push(`      ${part}`);
   }
   return lines;

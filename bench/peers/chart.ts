@@ -8,6 +8,8 @@ const WIDTH = 960;
 const TOP = 96;
 const LINE = 21;
 const GAP = 74;
+/** The labels of the last axis. */
+const AXIS = 40;
 const LEFT = 190;
 const OTHERS = "#98a2ad";
 const COLORS: readonly [start: string, color: string][] = [
@@ -16,6 +18,12 @@ const COLORS: readonly [start: string, color: string][] = [
   ["torch", "#d1662a"],
   ["tfjs", "#b8860b"],
 ];
+
+/** What some programs are called for readers who have not seen the tables. */
+const NAMES: Readonly<Record<string, string>> = {
+  "roofline": "memory alone (roofline)",
+  "tfjs, wasm": "TensorFlow.js, wasm",
+};
 
 /**
  * Draws a panel per workload with a dot per program on a logarithmic scale of time.
@@ -27,7 +35,7 @@ export function drawChart(title: string, subtitle: string, results: readonly Res
   const names = [...new Set(results.map(({ workload }) => workload))];
   const panels = names.map((name) => sorted(results.filter(({ workload }) => workload === name)));
   const tops = panels.map((_, i) => TOP + panels.slice(0, i).reduce((y, p) => y + heightOf(p), 0));
-  const height = TOP + panels.reduce((sum, panel) => sum + heightOf(panel), 0);
+  const height = TOP + panels.reduce((sum, panel) => sum + heightOf(panel), 0) - GAP + AXIS;
   return drawSvg(WIDTH, height, {
     title: [
       { text: title, subtext: subtitle, left: "center", top: 12, itemGap: 8 },
@@ -74,7 +82,7 @@ function programAxis(panel: readonly Result[], gridIndex: number) {
     gridIndex,
     type: "category",
     inverse: true,
-    data: panel.map(({ contender }) => contender),
+    data: panel.map(nameOf),
     axisTick: { show: false },
     axisLabel: { interval: 0, color: "#222222" },
     splitLine: { show: true, lineStyle: { color: "#f1f3f4" } },
@@ -87,17 +95,23 @@ function dots(panel: readonly Result[], index: number) {
     xAxisIndex: index,
     yAxisIndex: index,
     symbolSize: 11,
-    data: panel.map(({ ns, contender }) => ({
-      value: [ns, contender],
-      itemStyle: { color: colorOf(contender) },
+    data: panel.map((result) => ({
+      value: [result.ns, nameOf(result)],
+      itemStyle: { color: colorOf(result.contender) },
     })),
     label: {
       show: true,
       position: "right",
       color: "#222222",
+      // Grid lines do not run through it.
+      ...{ backgroundColor: "#ffffff", padding: [1, 2] },
       formatter: ({ value }: { value: [number, string] }) => formatTime(value[0]),
     },
   };
+}
+
+function nameOf({ contender }: Result): string {
+  return NAMES[contender] ?? contender;
 }
 
 function colorOf(contender: string): string {

@@ -1,12 +1,7 @@
 /** The picture of the AutoRound example. */
 
-import { LineChart, ScatterChart } from "echarts/charts";
-import { GridComponent, LegendComponent, TitleComponent } from "echarts/components";
-import * as echarts from "echarts/core";
-import { SVGRenderer } from "echarts/renderers";
+import { drawSvg } from "../picture/svg.ts";
 import type { Outcome } from "./quantize.ts";
-
-echarts.use([LineChart, ScatterChart, GridComponent, LegendComponent, TitleComponent, SVGRenderer]);
 
 const WIDTH = 800;
 const HEIGHT = 660;
@@ -33,12 +28,8 @@ export function drawOutcomes(
   subtitle: string,
   outcomes: readonly Outcome[],
 ): string {
-  const size = { width: WIDTH, height: HEIGHT };
-  const chart = echarts.init(null, null, { renderer: "svg", ssr: true, ...size });
   const accuracies = outcomes.flatMap(({ float, nearest, tuned }) => [float, nearest, tuned]);
-  chart.setOption({
-    animation: false,
-    backgroundColor: "#ffffff",
+  return drawSvg(WIDTH, HEIGHT, {
     title: { text: title, subtext: subtitle, left: "center", top: 12, itemGap: 6 },
     legend: [
       { top: 66, icon: "circle", itemWidth: 14, itemHeight: 9, data: namesOf(Object.values(DOTS)) },
@@ -61,9 +52,6 @@ export function drawOutcomes(
       ...LINES.flatMap((_, layer) => outcomes.map((outcome) => line(layer, outcome))),
     ],
   });
-  const svg = chart.renderToSVGString();
-  chart.dispose();
-  return svg;
 }
 
 const namesOf = (entries: readonly { name: string }[]) => entries.map(({ name }) => name);

@@ -10,6 +10,8 @@ export interface DemoOptions {
   readonly epochs: number;
   /** Images per step. */
   readonly batch: number;
+  /** Parts that a batch is cut into, whose gradients are averaged: as many ranks do the same. */
+  readonly accumulate: number;
   /** Decides the split, the first weights and the order of the images. */
   readonly seed: number;
   /** File for the picture. */
@@ -31,6 +33,7 @@ export class UsageError extends Error {
 export const LIMITS = {
   epochs: [1, 10_000],
   batch: [1, 10_000],
+  accumulate: [1, 10_000],
   seed: [0, 2 ** 32 - 1],
 } as const;
 
@@ -61,6 +64,8 @@ Usage: deno task demo [options]
   --sign                 step by the sign of the update
   --epochs N             passes over the training images (default: 30)
   --batch N              images per step (default: 32)
+  --accumulate N         parts of a batch, whose gradients are averaged (default: 1); with
+                         mpirun, each rank takes one
   --seed N               seed of the split, the weights and the shuffle (default: 1)
   --backend NAME         auto, cpu or js (default: auto)
   --checkpoint FILE      save the run after every epoch
@@ -70,8 +75,8 @@ Usage: deno task demo [options]
   --help                 show this text`;
 
 const SWITCHES = ["nesterov", "sign", "help"];
-const VALUES = ["lr", "momentum", "weight-decay", "epochs", "batch", "seed", "backend"]
-  .concat(["checkpoint", "resume", "plot"]);
+const VALUES = ["lr", "momentum", "weight-decay", "epochs", "batch", "accumulate", "seed"]
+  .concat(["backend", "checkpoint", "resume", "plot"]);
 
 /**
  * Reads the command line. The optimizer itself checks the ranges of its hyperparameters.
@@ -94,6 +99,7 @@ export function parseOptions(args: readonly string[]): DemoOptions | "help" {
     },
     epochs: readInteger(flags, "epochs") ?? 30,
     batch: readInteger(flags, "batch") ?? 32,
+    accumulate: readInteger(flags, "accumulate") ?? 1,
     seed: readInteger(flags, "seed") ?? 1,
     plot: readText(flags, "plot") ?? "out/digits.svg",
     checkpoint: readText(flags, "checkpoint"),

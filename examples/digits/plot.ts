@@ -1,9 +1,6 @@
 /** The picture of a training run. */
 
-import { LineChart } from "echarts/charts";
-import { GridComponent, LegendComponent, TitleComponent } from "echarts/components";
-import * as echarts from "echarts/core";
-import { SVGRenderer } from "echarts/renderers";
+import { drawSvg } from "../picture/svg.ts";
 
 /** How the network did after one epoch. */
 export interface EpochResult {
@@ -16,8 +13,6 @@ export interface EpochResult {
   /** Share of the test images that are recognized, from 0 to 1. */
   readonly testAccuracy: number;
 }
-
-echarts.use([LineChart, GridComponent, LegendComponent, TitleComponent, SVGRenderer]);
 
 const WIDTH = 800;
 const HEIGHT = 640;
@@ -35,17 +30,9 @@ export function drawCurves(
   subtitle: string,
   history: readonly EpochResult[],
 ): string {
-  const size = { width: WIDTH, height: HEIGHT };
-  const chart = echarts.init(null, null, { renderer: "svg", ssr: true, ...size });
   const accuracies = points(history, (result) => 100 * result.testAccuracy);
-  chart.setOption({
-    animation: false,
-    backgroundColor: "#ffffff",
-    title: {
-      ...{ text: title, subtext: subtitle, left: "center", top: 12, itemGap: 6 },
-      // What fonts of browsers say of it differs.
-      ...{ textStyle: { lineHeight: 18 }, subtextStyle: { lineHeight: 12 } },
-    },
+  return drawSvg(WIDTH, HEIGHT, {
+    title: { text: title, subtext: subtitle, left: "center", top: 12, itemGap: 6 },
     legend: { top: 66, icon: "rect", itemWidth: 24, itemHeight: 3 },
     grid: [
       { left: 80, right: 36, top: 100, height: 230 },
@@ -62,9 +49,6 @@ export function drawCurves(
       curve(1, "test accuracy", COLORS.testAccuracy, accuracies),
     ],
   });
-  const svg = chart.renderToSVGString();
-  chart.dispose();
-  return svg;
 }
 
 type Point = readonly [epoch: number, value: number];

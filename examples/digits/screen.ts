@@ -14,6 +14,9 @@ export interface Screen {
   close(): void;
 }
 
+/** The screen of a rank that leaves it to rank 0 to speak. */
+export const SILENT: Screen = { print() {}, advance: () => Promise.resolve(), close() {} };
+
 /**
  * Opens a screen with a bar.
  *

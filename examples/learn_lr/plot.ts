@@ -1,17 +1,6 @@
 /** The picture of the example that learns a learning rate. */
 
-import { LineChart } from "echarts/charts";
-import { GridComponent, LegendComponent, TitleComponent } from "echarts/components";
-import * as echarts from "echarts/core";
-import { SVGRenderer } from "echarts/renderers";
-
-echarts.use([
-  LineChart,
-  GridComponent,
-  LegendComponent,
-  TitleComponent,
-  SVGRenderer,
-]);
+import { drawSvg } from "../picture/svg.ts";
 
 /** A learning rate, and the loss that training with it ends at. */
 export interface Point {
@@ -23,6 +12,8 @@ const WIDTH = 800;
 const HEIGHT = 640;
 const PATH = "#d1662a";
 const SWEEP = "#3b6fb6";
+/** The curve has no dots, so its line of the legend has none either. */
+const LEGEND = [{ name: "every learning rate", itemStyle: { opacity: 0 } }, "the descent"];
 
 /**
  * Draws the path over the curve of losses (above), and the learning rate over the descent (below).
@@ -37,14 +28,10 @@ export function drawPath(
   sweep: readonly Point[],
   path: readonly Point[],
 ): string {
-  const size = { width: WIDTH, height: HEIGHT };
-  const chart = echarts.init(null, null, { renderer: "svg", ssr: true, ...size });
   const points = (list: readonly Point[]) => list.map(({ lr, loss }) => [lr, loss]);
-  chart.setOption({
-    animation: false,
-    backgroundColor: "#ffffff",
+  return drawSvg(WIDTH, HEIGHT, {
     title: { text: title, subtext: subtitle, left: "center", top: 12, itemGap: 6 },
-    legend: { top: 66, itemWidth: 18, itemHeight: 8, data: ["every learning rate", "the descent"] },
+    legend: { top: 66, itemWidth: 18, itemHeight: 8, data: LEGEND },
     grid: [
       { left: 80, right: 36, top: 100, height: 230 },
       { left: 80, right: 36, top: 396, height: 190 },
@@ -69,9 +56,6 @@ export function drawPath(
       line("", 1, PATH, path.map(({ lr }, step) => [step, lr]), "circle"),
     ],
   });
-  const svg = chart.renderToSVGString();
-  chart.dispose();
-  return svg;
 }
 
 function named(name: string, nameGap = 30) {

@@ -31,10 +31,15 @@ impl Config {
         Config { level, threads, pool: OnceLock::new(), others: OnceLock::new() }
     }
 
+    /// By default, processes of one job that may use the same cores share them.
+    ///
     /// Reads `DESCENT_THREADS` (1 to 1024) and `DESCENT_SIMD` (a level's name). A value that is
     /// absent or empty means the default; one that is not valid is an error.
     pub fn from_environment() -> Result<Self, Error> {
         let Config { mut level, mut threads, .. } = Config::default();
+        if cores_are_shared() {
+            threads = (threads / processes_here()).max(1);
+        }
         if let Some(text) = setting("DESCENT_THREADS") {
             threads = parse_threads(&text)?;
         }
@@ -75,6 +80,30 @@ impl Config {
         let error = |e| Error::Setting(format!("Cannot start {} threads: {e}", self.threads));
         builder.build().map_err(error)
     }
+}
+
+/// How many processes of one job run on this machine, as its launcher says.
+fn processes_here() -> usize {
+    const VARIABLES: [&str; 2] = ["OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"];
+    let count = VARIABLES.iter().find_map(|name| setting(name)?.parse().ok());
+    count.filter(|&count| count > 0).unwrap_or(1)
+}
+
+/// Whether this process may use all cores of the machine, so that others of its job use them too. A
+/// launcher that binds processes has given each its own.
+fn cores_are_shared() -> bool {
+    let usable = std::thread::available_parallelism().map_or(1, |n| n.get());
+    online_cores().is_none_or(|online| usable >= online)
+}
+
+/// The cores of the machine, where the system says so in a file.
+fn online_cores() -> Option<usize> {
+    let text = std::fs::read_to_string("/sys/devices/system/cpu/online").ok()?;
+    let count = |range: &str| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        Some(last.parse::<usize>().ok()? + 1 - first.parse::<usize>().ok()?)
+    };
+    text.trim().split(',').map(count).sum()
 }
 
 fn setting(name: &str) -> Option<String> {

@@ -13,10 +13,12 @@ pub enum Error {
     Panic(String),
     /// The GPU or its driver refused something, or the device is lost.
     Gpu(String),
-    /// There is no GPU to open.
+    /// There is no GPU, or no library of MPI, to open.
     Unavailable(String),
     /// The device has no memory left.
     Memory(String),
+    /// The ranks of a job cannot do something together.
+    World(String),
 }
 
 impl Error {
@@ -29,6 +31,7 @@ impl Error {
             Error::Gpu(_) => 4,
             Error::Unavailable(_) => 5,
             Error::Memory(_) => 6,
+            Error::World(_) => 7,
         }
     }
 }
@@ -40,7 +43,8 @@ impl fmt::Display for Error {
             | Error::Table(text)
             | Error::Gpu(text)
             | Error::Unavailable(text)
-            | Error::Memory(text) => f.write_str(text),
+            | Error::Memory(text)
+            | Error::World(text) => f.write_str(text),
             Error::Panic(text) => write!(f, "panic in the native library: {text}"),
         }
     }

@@ -4,7 +4,8 @@
 //! to matrices of which some rows have a gradient, [`average`] averages parameters over steps, and [`vjp`]
 //! goes back through one. [`formats`] says how
 //! numbers are stored in fewer bits, and [`registers`] converts them. [`simd`] chooses the instructions, [`config`] keeps the threads, and [`parallel`] splits the work between them. `gpu` (a
-//! feature, on by default) steps tensors that live on a device. `ffi` is the only place where pointers
+//! feature, on by default) steps tensors that live on a device, and `world` (the feature `mpi`, on by
+//! default) reaches other processes. `ffi` is the only place where pointers
 //! come in.
 //!
 //! ```
@@ -44,3 +45,5 @@ pub mod sparse;
 pub mod step;
 mod views;
 pub mod vjp;
+#[cfg(feature = "mpi")]
+pub mod world;

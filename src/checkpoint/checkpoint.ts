@@ -168,6 +168,7 @@ export async function saveState(
     ...(average && { weight_average: average.dict }),
   };
   const { dict, check } = await read(source, { parameters, momentum }, state);
+  if (dict === null) return; // another rank of the world writes the file
   const notes = metadata === undefined ? {} : { metadata };
   const all = { ...dict, ...others, ...notes };
   const layout = state ? layOutState(all) : layOutWeights(all);

@@ -1,6 +1,7 @@
 /** Hyperparameters of groups: options, defaults and checks. */
 
 import type { Tensor } from "./dtype.ts";
+import type { SGDWorld } from "./exchange.ts";
 import type { FloatArray } from "./host_array.ts";
 import type { Parameter } from "./parameter.ts";
 import type { RoundingOptions } from "./rounding.ts";
@@ -124,6 +125,21 @@ export interface SGDOptions extends GroupOptions, RoundingOptions {
    * @default {Infinity}
    */
   recordSteps?: number;
+  /**
+   * The ranks of a job, from `openWorld` of `@descent/sgd/mpi`: all of them take each step together, with
+   * the average of their gradients. Parameters begin with the values of rank 0. It needs the native
+   * library, dense gradients in arrays, and no `differentiable`.
+   * @default {undefined}
+   */
+  world?: SGDWorld;
+  /**
+   * What ranks of a world give to each other. With `"gradients"` these are sums of gradients: each rank
+   * steps everything and has the whole state. With `"shards"` (ZeRO-1, Rajbhandari et al. 2020) each rank
+   * sums up and steps a part, of which it keeps the momentum, and the parameters are gathered: both
+   * have the same bits.
+   * @default {"gradients"}
+   */
+  exchange?: "gradients" | "shards";
 }
 
 const DEFAULTS: Omit<Hyperparameters, "lr"> = {

@@ -13,8 +13,8 @@ import { ABI, SYMBOLS } from "./symbols.ts";
 import type { Symbols } from "./symbols.ts";
 import { openPinned } from "./pinned.ts";
 import type { PinnedCalls } from "./pinned.ts";
-import { GPU_SYMBOLS } from "./symbols.ts";
-import type { GpuSymbols } from "./symbols.ts";
+import { GPU_SYMBOLS, WORLD_SYMBOLS } from "./symbols.ts";
+import type { GpuSymbols, WorldSymbols } from "./symbols.ts";
 
 /** An opened library. */
 export interface Library {
@@ -24,12 +24,13 @@ export interface Library {
   readonly symbols: Symbols;
   /** Its functions that run on another thread. */
   readonly pinned: PinnedCalls;
-  /** Its version, SIMD level, number of threads, and whether it has a GPU path. */
+  /** Its version, SIMD level, number of threads, and whether it has a GPU path and reaches other processes. */
   readonly info: {
     readonly version: string;
     readonly simd: string;
     readonly threads: number;
     readonly gpu: boolean;
+    readonly mpi: boolean;
   };
 }
 
@@ -45,6 +46,7 @@ export interface Absent {
 
 let opened: Library | undefined;
 let openedGpu: GpuSymbols | undefined;
+let openedWorld: WorldSymbols | undefined;
 
 /**
  * Opens the library once per process, without prompting for a permission.
@@ -67,6 +69,15 @@ export function openGpuPath(): { library: Library; symbols: GpuSymbols } | Absen
   if (!library.info.gpu) return absent(`${library.path} was built without its feature "gpu"`);
   openedGpu ??= openSymbols(library.path, GPU_SYMBOLS);
   return { library, symbols: openedGpu };
+}
+
+/** What reaches other processes, or why nothing does. */
+export function openWorldPath(): { library: Library; symbols: WorldSymbols } | Absent {
+  const library = openLibrary();
+  if ("reason" in library) return library;
+  if (!library.info.mpi) return absent(`${library.path} was built without its feature "mpi"`);
+  openedWorld ??= openSymbols(library.path, WORLD_SYMBOLS);
+  return { library, symbols: openedWorld };
 }
 
 /** The text of the last error. */

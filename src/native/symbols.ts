@@ -103,6 +103,66 @@ export const GPU_SYMBOLS = {
 /** The functions of the GPU path. */
 export type GpuSymbols = NativeCalls<typeof GPU_SYMBOLS>;
 
+/** The functions of a world; a library that was built without its feature `mpi` has none of them. */
+export const WORLD_SYMBOLS = {
+  /**
+   * `int32_t descent_world_open(const uint8_t *library, uint32_t length, double timeout, double *out)`
+   */
+  descent_world_open: { parameters: ["buffer", "u32", "f64", "buffer"], result: "i32" },
+  /** `uint32_t descent_world_info(uint8_t *out, uint32_t capacity)` */
+  descent_world_info: { parameters: ["buffer", "u32"], result: "u32" },
+  /**
+   * `int32_t descent_world_all_gather(const uint8_t *send, uint32_t bytes, uint8_t *receive,
+   * uint32_t patient)`
+   */
+  descent_world_all_gather: { parameters: ["buffer", "u32", "buffer", "u32"], result: "i32" },
+  /**
+   * `int32_t descent_world_gather(const uint8_t *send, uint32_t bytes, uint8_t *receive,
+   * const uint32_t *sizes)`
+   */
+  descent_world_gather: { parameters: ["buffer", "u32", "buffer", "buffer"], result: "i32" },
+  /** `int32_t descent_world_broadcast(uint8_t *bytes, double length, uint32_t from)` */
+  descent_world_broadcast: { parameters: ["buffer", "f64", "u32"], result: "i32" },
+  /** `int32_t descent_world_sum(void *values, double length, uint32_t dtype)` */
+  descent_world_sum: { parameters: ["buffer", "f64", "u32"], result: "i32" },
+  /**
+   * `int32_t descent_world_step(const uint64_t *rows, uint32_t row_count, const double *groups,
+   * uint32_t group_count, const double *call, uint32_t shards)`
+   */
+  descent_world_step: {
+    parameters: ["buffer", "u32", "buffer", "u32", "buffer", "u32"],
+    result: "i32",
+  },
+  /**
+   * `int32_t descent_world_measure(const uint64_t *rows, uint32_t row_count, double scale,
+   * double *sums, uint32_t group_count)`
+   */
+  descent_world_measure: {
+    parameters: ["buffer", "u32", "f64", "buffer", "u32"],
+    result: "i32",
+  },
+  /** As `descent_world_step`. */
+  descent_world_apply: {
+    parameters: ["buffer", "u32", "buffer", "u32", "buffer", "u32"],
+    result: "i32",
+  },
+  /**
+   * `int32_t descent_world_share(const uint64_t *rows, uint32_t row_count, uint32_t has_state)`
+   */
+  descent_world_share: { parameters: ["buffer", "u32", "u32"], result: "i32" },
+  /**
+   * `int32_t descent_world_collect(const uint64_t *rows, uint32_t row_count, uint32_t first_only)`
+   */
+  descent_world_collect: { parameters: ["buffer", "u32", "u32"], result: "i32" },
+  /** `int32_t descent_world_close(void)` */
+  descent_world_close: { parameters: [], result: "i32" },
+  /** `int32_t descent_world_abort(uint32_t code)` */
+  descent_world_abort: { parameters: ["u32"], result: "i32" },
+} as const;
+
+/** The functions of a world. */
+export type WorldSymbols = NativeCalls<typeof WORLD_SYMBOLS>;
+
 /** The interface's number; a library with another one is refused. */
 export const ABI = 8;
 

@@ -136,7 +136,10 @@ export function readMembers(params: unknown): GroupMembers[] {
 }
 
 /** The options that all groups of an optimizer share. */
-const SHARED: readonly string[] = [...ROUNDING_KEYS, "backend", "recordSteps"];
+export const SHARED: readonly string[] = [
+  ...["backend", "recordSteps", "world", "exchange"],
+  ...ROUNDING_KEYS,
+];
 
 /**
  * Reads a group.

@@ -9,7 +9,7 @@ import type { BackendName, GroupOptions, ParamGroup, SGDOptions } from "../core/
 import { holdBase, isScheduled } from "../core/initial_lr.ts";
 import type { Parameter, SparseParameter } from "../core/parameter.ts";
 import { printContents } from "../core/printing.ts";
-import { checkMomentumBits, readPrecision, ROUNDING_KEYS } from "../core/rounding.ts";
+import { checkMomentumBits, readPrecision } from "../core/rounding.ts";
 import type { Precision } from "../core/rounding.ts";
 import { cannot, checkObject } from "../core/validate.ts";
 import { goBackThrough } from "../differentiable/backward.ts";
@@ -29,9 +29,11 @@ import type { StepReport } from "../step/clipping.ts";
 import { NEUTRAL_REQUEST, readAsyncArguments, readStepArguments } from "../step/options.ts";
 import type { StepOptions } from "../step/options.ts";
 import { Stepper } from "../step/stepper.ts";
+import { createTogether } from "../step/together.ts";
+import type { Together } from "../step/together.ts";
 import { zeroGradients } from "../step/zero_grad.ts";
 import { placeGroups } from "./members.ts";
-import { createGroups, readGroupMembers, readMembers } from "./param_groups.ts";
+import { createGroups, readGroupMembers, readMembers, SHARED } from "./param_groups.ts";
 import type {
   GroupMembers,
   ListedParameter,
@@ -123,6 +125,8 @@ export class SGD<T extends Tensor = HostArray> {
   readonly #defaults: GroupOptions;
   readonly #precision: Precision;
   readonly #stepper: Stepper;
+  /** The steps in a world; null without one, and in one of a single rank. */
+  readonly #together: Together | null;
   /** The objects that show the state; null until they are first read. */
   #state: StateMap | null = null;
   #groups: readonly ParamGroup<Tensor>[] = Object.freeze([]);
@@ -158,8 +162,9 @@ export class SGD<T extends Tensor = HostArray> {
   );
   constructor(params: Iterable<unknown>, options: SGDOptions = {}) {
     checkObject("create the optimizer", options);
-    checkGroupKeys(options, ["backend", "recordSteps", ...ROUNDING_KEYS]);
-    const { backend, recordSteps = Infinity, rounding, masterWeights, seed, ...defaults } = options;
+    checkGroupKeys(options, [...SHARED]);
+    const { backend, recordSteps = Infinity, world, exchange, ...others } = options;
+    const { rounding, masterWeights, seed, ...defaults } = others;
     checkRecordSteps(recordSteps);
     this.#precision = readPrecision({ rounding, masterWeights, seed });
     const members = readMembers(params);
@@ -170,12 +175,12 @@ export class SGD<T extends Tensor = HostArray> {
     const { backend: chosen, reason } = chooseWithReason(backend);
     [this.#backend, this.#reason] = [chosen, reason];
     this.#recorder = new Recorder(recordSteps);
-    this.#stepper = new Stepper(this.#backend, this.#recorder, this.#precision);
+    this.#together = createTogether(world, exchange, this.#backend, this.#precision);
+    this.#stepper = new Stepper(this.#backend, this.#recorder, this.#precision, this.#together);
     this.#addGroups(members);
     printContents(this, "SGD", () => this.toJSON());
     registerStateSource(this, {
-      dict: (options, hasState) =>
-        shareState(this.#owner("save the state"), options, this.#findUnwritten, hasState),
+      dict: (options, hasState) => this.#shareState(options, hasState),
       revision: () => this.#stepper.revision,
       steps: () => this.#stepper.steps,
     });
@@ -222,6 +227,7 @@ export class SGD<T extends Tensor = HostArray> {
     Parameter<T | FloatArray> | SparseParameter,
     ParameterStateView<T | FloatArray>
   > {
+    this.#together?.checkWhole();
     this.#stepper.settleSync();
     if (this.#state === null) this.#showState(this.#state = createStateMap());
     const state: ReadonlyMap<Parameter<Tensor>, ParameterState> = this.#state;
@@ -506,6 +512,7 @@ export class SGD<T extends Tensor = HostArray> {
    */
   stateDict(options?: StateDictOptions): StateDict {
     const owner = this.#owner("take the state");
+    this.#together?.collect(this.#stepper.plan, false);
     this.#stepper.settleSync();
     return copyState(owner, options);
   }
@@ -530,7 +537,9 @@ export class SGD<T extends Tensor = HostArray> {
    * ```
    */
   async stateDictAsync(options?: StateDictOptions): Promise<StateDict> {
-    return await copyStateAsync(this.#owner("take the state"), options, this.#findUnwritten);
+    const owner = this.#owner("take the state");
+    this.#together?.collect(this.#stepper.plan, false);
+    return await copyStateAsync(owner, options, this.#findUnwritten);
   }
 
   /**
@@ -583,7 +592,11 @@ export class SGD<T extends Tensor = HostArray> {
     this.#recorder.assertNotInBackward("loadStateDict");
     const owner = this.#owner("load the state");
     this.#stepper.settleSync();
-    const report = this.#stepper.withReentrancyGuard(() => applyStateDict(owner, dict, options));
+    const report = this.#stepper.withReentrancyGuard(() => {
+      const report = applyStateDict(owner, dict, options);
+      this.#together?.shareState(this.#stepper.plan);
+      return report;
+    });
     this.#recorder.steps.length = 0; // they do not lead to the loaded state
     this.#stepper.revision++;
     return report;
@@ -597,6 +610,12 @@ export class SGD<T extends Tensor = HostArray> {
     return summarize(this.backend, this.#groups);
   }
 
+  async #shareState(options?: StateDictOptions, hasState = true): Promise<StateDict | null> {
+    const owner = this.#owner("save the state");
+    if (this.#together?.collect(this.#stepper.plan, true) === false) return null;
+    return await shareState(owner, options, this.#findUnwritten, hasState);
+  }
+
   #owner(doing: string): Owner {
     this.#stepper.checkIdle(doing);
     return {
@@ -608,6 +627,7 @@ export class SGD<T extends Tensor = HostArray> {
   /** Everything is checked before anything is added. */
   #addGroups(members: readonly GroupMembers[]): void {
     const { plan } = this.#stepper;
+    const first = plan.parameters.length;
     this.#stepper.withReentrancyGuard(() => {
       const { rounding } = this.#precision;
       const known = () => plan.parameters;
@@ -620,6 +640,7 @@ export class SGD<T extends Tensor = HostArray> {
       }
       this.#groups = Object.freeze([...this.#groups, ...added.map(({ group }) => group)]);
     });
+    this.#together?.share(plan, first);
     if (this.#state !== null) this.#showState(this.#state);
     this.#stepper.revision++;
   }

@@ -6,11 +6,12 @@ import type { StateDictOptions } from "./take.ts";
 /** The state of an optimizer as it is now. */
 export interface StateSource {
   /**
-   * A state dict that shares the optimizer's arrays, and has copies of tensors on devices.
+   * A state dict that shares the optimizer's arrays, and has copies of tensors on devices. Null if it is for
+   * another rank of a world to save it.
    *
    * @param hasState Whether it has the state of parameters. @default {true}
    */
-  dict(options?: StateDictOptions, hasState?: boolean): Promise<StateDict>;
+  dict(options?: StateDictOptions, hasState?: boolean): Promise<StateDict | null>;
   /** A number that is another one after every change that the optimizer makes. */
   revision(): number;
   /** How many steps have begun, also those that were skipped. */

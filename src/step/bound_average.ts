@@ -35,12 +35,14 @@ export class BoundAverage implements RowAverages {
   readonly #late: Late[] = [];
   readonly #plan: Plan;
   readonly #backend: Backend;
+  readonly #isLate: boolean;
   readonly #onFinish: () => void;
 
   /**
    * Checks everything, after a refresh of the plan.
    *
    * @param update How averages are updated.
+   * @param isLate Whether all of them are updated after the pass.
    * @param onFinish Called when all of them have been.
    * @throws {TypeError} If a parameter is not what it was when the average was made.
    */
@@ -49,8 +51,10 @@ export class BoundAverage implements RowAverages {
     backend: Backend,
     list: readonly Averaged[],
     readonly update: AverageUpdate,
+    isLate: boolean,
     onFinish: () => void,
   ) {
+    this.#isLate = isLate || backend.name !== "cpu";
     this.#plan = plan;
     this.#backend = backend;
     this.#onFinish = onFinish;
@@ -79,7 +83,7 @@ export class BoundAverage implements RowAverages {
     // The master of a row that rests may belong to other data, or be the user's.
     const isUnsure = isResting && table.masterWeights !== false && isSixteenBit(dtype);
     if (isUnsure) termOf(averaged, index, data, masterAt(this.#plan, row, data));
-    if (isUnsure || this.#backend.name !== "cpu") {
+    if (isUnsure || this.#isLate) {
       this.#late.push({ averaged, index, row, data });
       return;
     }

@@ -100,6 +100,8 @@ export interface StepRequest extends CallOptions, DeviceRequest {
   readonly isSkipped: boolean;
   /** The averages that the step updates; null for none. */
   readonly average: StepAverage | null;
+  /** What the loss was multiplied by: `inverseScale` is its inverse. */
+  readonly gradScale: number;
   /** An option that reads or changes gradients before they are used, if there is one. */
   readonly reads: keyof StepOptions | null;
 }
@@ -111,6 +113,7 @@ export const SKIP: unique symbol = Symbol("skip");
 
 /** A step as it is without options. */
 export const NEUTRAL_REQUEST: StepRequest = Object.freeze({
+  gradScale: 1,
   inverseScale: 1,
   maxNorm: null,
   perGroup: false,
@@ -198,6 +201,7 @@ function readStepOptions(options: unknown, needed: string): StepRequest {
   if (checkFinite !== undefined) checkBoolean("checkFinite", checkFinite);
   if (zeroGrad !== undefined) checkBoolean("zeroGrad", zeroGrad);
   return {
+    gradScale: gradScale ?? 1,
     inverseScale: gradScale === undefined ? 1 : 1 / gradScale,
     maxNorm: maxNorm ?? null,
     perGroup: maxNormPer === "group",

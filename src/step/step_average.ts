@@ -12,10 +12,11 @@ export interface StepAverage {
    *
    * @param backend What takes the step.
    * @param device What decides whether the step is skipped, if it is not the host.
+   * @param isLate Whether the pass of the step updates no average.
    * @throws {TypeError} If a parameter is not what it was when the average was made.
    * @throws {Error} If the average is in use.
    */
-  bind(plan: Plan, backend: Backend, device: Device | null): RowAverages;
+  bind(plan: Plan, backend: Backend, device: Device | null, isLate: boolean): RowAverages;
   /**
    * Keeps everybody else off the averages while a step runs.
    *

@@ -20,9 +20,10 @@ import { decide, NOTHING_MEASURED, reportOf, SKIPPED_UNMEASURED } from "./clippi
 import type { StepReport } from "./clipping.ts";
 import { isMeasured, NEUTRAL_REQUEST } from "./options.ts";
 import type { StepRequest } from "./options.ts";
-import { checkRequest } from "./refusals.ts";
+import { checkRequest, checkTogether } from "./refusals.ts";
 import { SparseSums, tabulateSums } from "./sparse_gradients.ts";
 import type { StepAverage } from "./step_average.ts";
+import type { Together } from "./together.ts";
 import { zeroRest, zeroSparse } from "./zero_grad.ts";
 
 /** Why nothing else can begin, by the activity that is running. */
@@ -67,6 +68,8 @@ export class Stepper {
   /** The sums of sparse gradients that a step has measured or changed; null before the first one. */
   #sums: SparseSums | null = null;
   readonly #backend: Backend;
+  /** What takes the steps, if all ranks of a world take them together. */
+  readonly #together: Together | null;
   readonly #recorder: Recorder;
   /** The row after the last one that the current step has stepped. */
   #stepped = 0;
@@ -75,8 +78,14 @@ export class Stepper {
     this.#stepped = to;
   };
 
-  constructor(backend: Backend, recorder: Recorder, precision: Precision) {
+  constructor(
+    backend: Backend,
+    recorder: Recorder,
+    precision: Precision,
+    together: Together | null,
+  ) {
     this.#backend = backend;
+    this.#together = together;
     this.#recorder = recorder;
     this.plan = new Plan(memoryOf(backend), precision);
   }
@@ -166,6 +175,7 @@ export class Stepper {
       this.#forget(); // an error may have left something of an earlier step
       plan.refresh();
       const device = checkRequest(plan, request);
+      if (this.#together !== null) checkTogether(plan, request);
       const { addGradients: lists, average, reads, zeroGrad } = request;
       if (lists.length > 0) addGradients(plan, lists, zeroGrad);
       if (reads !== null && plan.sparse.steps.length > 0) {
@@ -185,7 +195,7 @@ export class Stepper {
   }
 
   #bindAverage(average: StepAverage, device: Device | null): void {
-    this.plan.average = average.bind(this.plan, this.#backend, device);
+    this.plan.average = average.bind(this.plan, this.#backend, device, this.#together !== null);
     this.plan.checkAttached(); // parameters of others may have getters
   }
 
@@ -198,6 +208,7 @@ export class Stepper {
   #run(request: StepRequest): StepReport {
     if (request.isSkipped) return SKIPPED_UNMEASURED;
     const { plan } = this;
+    if (this.#together !== null) return this.#together.step(plan, request);
     let report = NOTHING_MEASURED;
     const sparse = this.#sumsFor(request);
     if (isMeasured(request)) {
@@ -230,6 +241,9 @@ export class Stepper {
   async #runAsync(request: StepRequest, arrays: ArrayGuard): Promise<Taken> {
     if (request.isSkipped) return { report: SKIPPED_UNMEASURED, finished: NOTHING_QUEUED };
     const { plan } = this;
+    if (this.#together !== null) {
+      return { report: this.#together.step(plan, request), finished: NOTHING_QUEUED };
+    }
     let report = NOTHING_MEASURED;
     arrays.checkAll();
     const sparse = this.#sumsFor(request);

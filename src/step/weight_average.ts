@@ -81,7 +81,7 @@ export class WeightAverage {
     this.#list = readAveraged(params, this.#backend);
     this.#run(COPY);
     registerAverage(this, {
-      bind: (plan, backend, device) => this.#bind(plan, backend, device),
+      bind: (plan, backend, device, isLate) => this.#bind(plan, backend, device, isLate),
       hold: () => this.#hold(),
     });
     registerAverageSource(this, {
@@ -228,7 +228,7 @@ export class WeightAverage {
     this.#revision++;
   }
 
-  #bind(plan: Plan, backend: Backend, device: Device | null): RowAverages {
+  #bind(plan: Plan, backend: Backend, device: Device | null, isLate: boolean): RowAverages {
     this.#checkFree("step with average");
     if (device !== null) {
       throw new TypeError(
@@ -244,6 +244,7 @@ export class WeightAverage {
       backend,
       this.#list,
       updateAt(this.#count + 1, this.#options),
+      isLate,
       () => this.#finish(),
     );
   }

@@ -191,10 +191,10 @@ Deno.test("the chart has a panel per workload, a line per row, and names each st
     "2 x 10: times the roofline's",
     "ResNet-50: times the roofline's",
   ]);
-  assert(texts.includes("js, plain, float32") && texts.includes("cpu, plain, float32"));
+  assert(texts.includes("js, plain") && texts.includes("cpu, plain"));
   for (const { commit } of history) assert(texts.includes(commit.slice(0, 7)));
   const named = texts.filter((text) => text.includes("->"));
   assertEquals(named.length, 1);
-  assertMatch(named[0], /cpu, plain, float32 1\.00 -> 1\.30 \(\+30 %\)/);
+  assertMatch(named[0], /cpu, plain 1\.00 -> 1\.30 \(\+30 %\)/);
   assertEquals(texts.filter((text) => text.startsWith("1  ccccccc 2026-01-03 commit 2")).length, 1);
 });

@@ -1,9 +1,11 @@
-//! What few steps have: gradients that are added to those of rows, and averages of parameters.
+//! What few steps have: gradients that are added to those of rows, averages of parameters, and rows that
+//! are parts of tensors.
 
 use super::addends::AddendTable;
 use super::averages::AverageTable;
 use super::layout::{CallRow, Row, dtype};
 use super::mixed::mixed;
+use super::parts::{Origin, run_part};
 use super::slots::slot;
 use crate::dtype::RoundEveryOp;
 use crate::error::Error;
@@ -17,6 +19,8 @@ use half::{bf16, f16};
 pub struct Extras<'a> {
     addends: Option<AddendTable<'a>>,
     averages: Option<AverageTable<'a>>,
+    /// Where rows come from, if they are parts of tensors: they have nothing else then.
+    origins: Option<&'a [Origin]>,
 }
 
 type Own<'a, H, T> = Slot<'a, H, H, T>;
@@ -38,7 +42,12 @@ impl<'a> Extras<'a> {
             (AddendTable::of_call(call, rows, from)?, AverageTable::of_call(call, rows, from)?)
         };
         let is_any = addends.is_some() || averages.is_some();
-        Ok(is_any.then_some(Extras { addends, averages }))
+        Ok(is_any.then_some(Extras { addends, averages, origins: None }))
+    }
+
+    /// What rows have that are parts of tensors.
+    pub fn of_parts(origins: &'a [Origin]) -> Self {
+        Extras { addends: None, averages: None, origins: Some(origins) }
     }
 
     /// Runs the tensor of a row, which is not idle, by the number of the row in the whole table.
@@ -47,6 +56,10 @@ impl<'a> Extras<'a> {
     /// As for [`slot`], [`mixed`] and [`AverageTable::find`].
     #[inline(never)]
     pub unsafe fn run(&self, row: &Row, number: usize, clear: bool, runner: &Runner<'_, Plan>) {
+        if let Some(origins) = self.origins {
+            // SAFETY: the caller's promise.
+            return unsafe { run_part(row, origins[number], runner) };
+        }
         let addends = self.addends.as_ref().map_or_else(Addends::default, |all| all.of(number));
         // SAFETY: the caller's promise.
         unsafe {

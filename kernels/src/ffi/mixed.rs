@@ -11,9 +11,19 @@ use crate::step::{Mixed, MixedGradient, Momentum, Param};
 /// The row has been checked, and its addresses are null or valid for as many elements as its length
 /// and its format say, exclusive for all that is written, for as long as `'a`.
 pub unsafe fn mixed<'a>(row: &Row, number: u32, clear: bool) -> Mixed<'a> {
+    let scales = row.buffer.wrapping_add(momentum8::scales_offset(row.length as usize) as u64);
+    // SAFETY: the caller's promise. Scales lie in the same memory as values.
+    unsafe { mixed_with(row, number, clear, scales) }
+}
+
+/// As [`mixed`], with the address of the scales of 8-bit momentum, which are not read if it has none.
+///
+/// # Safety
+/// As for [`mixed`].
+pub unsafe fn mixed_with<'a>(row: &Row, number: u32, clear: bool, scales: u64) -> Mixed<'a> {
     use dtype::{BF16_STOCHASTIC, F16_STOCHASTIC};
     // SAFETY: the caller's promise.
-    let mut mixed = unsafe { Mixed::new(param(row), gradient(row, clear), momentum(row)) };
+    let mut mixed = unsafe { Mixed::new(param(row), gradient(row, clear), momentum(row, scales)) };
     mixed.first = row.is_first();
     mixed.stochastic = [F16_STOCHASTIC, BF16_STOCHASTIC].contains(&row.dtype());
     (mixed.group, mixed.number) = (row.group as usize, number);
@@ -64,14 +74,13 @@ unsafe fn gradient<'a>(row: &Row, clear: bool) -> MixedGradient<'a> {
 
 /// # Safety
 /// As for [`mixed`].
-unsafe fn momentum<'a>(row: &Row) -> Momentum<'a> {
+unsafe fn momentum<'a>(row: &Row, scales: u64) -> Momentum<'a> {
     let (buffer, n) = (row.buffer, row.length as usize);
-    // SAFETY: the caller's promise. The scales lie in the same memory as the values.
+    // SAFETY: the caller's promise.
     unsafe {
         match buffer {
             0 => Momentum::None,
             _ if row.has(format::MOMENTUM8) => {
-                let scales = buffer.wrapping_add(momentum8::scales_offset(n) as u64);
                 Momentum::Eight(slice_mut(buffer, n), slice_mut(scales, momentum8::scales(n)))
             }
             _ => Momentum::F32(slice_mut(buffer, n)),

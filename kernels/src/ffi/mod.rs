@@ -21,6 +21,7 @@ mod gradient_views;
 mod gradients;
 mod layout;
 mod mixed;
+mod parts;
 mod pointers;
 mod process;
 mod resident;
@@ -30,6 +31,8 @@ mod slots;
 mod sparse;
 mod step;
 mod vjp;
+#[cfg(feature = "mpi")]
+mod world;
 
 use crate::roofline::roofline;
 use crate::simd::Level;
@@ -69,9 +72,10 @@ unsafe extern "C" fn descent_info(out: *mut u8, capacity: u32) -> u32 {
     };
     let version = env!("CARGO_PKG_VERSION");
     let text = format!(
-        r#"{{"version":"{version}","simd":"{}","threads":{threads},"gpu":{}}}"#,
+        r#"{{"version":"{version}","simd":"{}","threads":{threads},"gpu":{},"mpi":{}}}"#,
         simd.name(),
-        cfg!(feature = "gpu")
+        cfg!(feature = "gpu"),
+        cfg!(feature = "mpi")
     );
     // SAFETY: the caller vouches for `out`.
     unsafe { write_text(&text, out, capacity) }

@@ -50,7 +50,7 @@ pub unsafe fn write<'a, T>(
 ///
 /// # Safety
 /// As for [`read`].
-#[cfg(feature = "gpu")]
+#[cfg(any(feature = "gpu", feature = "mpi"))]
 pub unsafe fn text<'a>(pointer: *const u8, length: u32, what: &str) -> Result<&'a str, Error> {
     // SAFETY: the caller vouches for the pointer.
     let bytes = unsafe { read(pointer, length as usize, what)? };

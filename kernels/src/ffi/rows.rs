@@ -2,7 +2,7 @@
 
 use super::extras::Extras;
 use super::layout::{GroupRow, Row, dtype};
-use super::mixed::mixed;
+use super::parts::run_other;
 use super::row_checks::check;
 use super::slots::slot;
 use crate::dtype::RoundEveryOp;
@@ -123,23 +123,5 @@ impl TaskList for Rows<'_> {
     fn split(self, index: usize) -> (Self, Self) {
         let (a, b) = self.rows.split_at(index);
         (Rows { rows: a, ..self }, Rows { rows: b, from: self.from + index, ..self })
-    }
-}
-
-/// Runs a tensor that is not stored as it is computed with.
-///
-/// # Safety
-/// As for [`slot`] and [`mixed`].
-#[inline(never)]
-unsafe fn run_other(row: &Row, number: u32, clear: bool, runner: &Runner<'_, Plan>) {
-    use dtype::{BF16_PER_OP, F16_PER_OP};
-    type PerOp<'a, H> = Slot<'a, H, H, RoundEveryOp<H>>;
-    // SAFETY: the caller's promise.
-    unsafe {
-        match row.dtype() {
-            F16_PER_OP => runner.run::<PerOp<'_, f16>>(slot(row, clear)),
-            BF16_PER_OP => runner.run::<PerOp<'_, bf16>>(slot(row, clear)),
-            _ => runner.run(mixed(row, number, clear)),
-        }
     }
 }

@@ -112,7 +112,7 @@ unsafe fn step(
     })
 }
 
-fn call(&CallRow { scale, limit, seed_low, seed_high, counter, .. }: &CallRow) -> Call {
+pub fn call(&CallRow { scale, limit, seed_low, seed_high, counter, .. }: &CallRow) -> Call {
     let source = Source { seed: [seed_low as u32, seed_high as u32], step: counter as u64 };
     Call { scale, limit, source }
 }

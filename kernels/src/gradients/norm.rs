@@ -39,7 +39,7 @@ impl Total {
     pub const NOTHING: Total = Total { measure: 0.0, finite: true };
 
     /// This, and what comes after it.
-    fn and<M: Measure>(self, next: Total) -> Total {
+    pub(crate) fn and<M: Measure>(self, next: Total) -> Total {
         let measure = M::join(self.measure, next.measure);
         Total { measure, finite: self.finite && next.finite }
     }
@@ -64,10 +64,10 @@ impl<'a> From<Read<'a>> for Sum<'a> {
 
 /// How gradients are measured.
 #[derive(Clone, Copy)]
-struct How<M> {
-    measure: M,
-    scale: f64,
-    level: Level,
+pub(crate) struct How<M> {
+    pub(crate) measure: M,
+    pub(crate) scale: f64,
+    pub(crate) level: Level,
 }
 
 /// The total of each sum of gradients times `scale`, for a norm of some order.
@@ -146,7 +146,7 @@ fn blocks<M: Measure>(
     })
 }
 
-fn block_total<M: Measure, H: Stored + Kind>(
+pub(crate) fn block_total<M: Measure, H: Stored + Kind>(
     block: &[H],
     added: Option<(Addends<'_>, bool)>,
     How { measure, scale, level }: How<M>,

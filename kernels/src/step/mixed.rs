@@ -106,6 +106,12 @@ impl<'a> Mixed<'a> {
         }
     }
 
+    /// The same parameter as the part of a tensor that begins with so many elements, whole blocks of
+    /// momentum: its random bits are those of the whole.
+    pub fn starting_at(self, offset: usize) -> Self {
+        Mixed { offset, ..self }
+    }
+
     pub(super) fn reborrow(&mut self) -> Mixed<'_> {
         Mixed { arrays: self.arrays.reborrow(), grad: self.grad.reborrow(), ..*self }
     }

@@ -1,0 +1,397 @@
+//! The boundary of [`crate::world::exchange`]: rows of the tensor table as tensors that all ranks step
+//! together.
+
+use super::super::extras::Extras;
+use super::super::layout::{CallRow, GroupRow, Row, dtype, format};
+use super::super::parts::Origin;
+use super::super::pointers::{group_table, pointer, table, write};
+use super::super::process::config;
+use super::super::row_checks::check;
+use super::super::rows::Rows;
+use super::super::step::call;
+use super::with_world;
+use crate::error::Error;
+use crate::formats::momentum8;
+use crate::gradients::norm::Total;
+use crate::parallel;
+use crate::step::{Call, Plan};
+use crate::world::World;
+use crate::world::exchange::{Exchange, Mode, Part, States, Tensors};
+use crate::world::ordered::Form;
+use crate::world::partition::Segment;
+
+/// `int32_t descent_world_step(const uint64_t *rows, uint32_t row_count, const double *groups,
+/// uint32_t group_count, const double *call, uint32_t shards)`: a step of all ranks together, with the
+/// sums of their gradients. With shards each rank steps its part and gives it to the others.
+///
+/// # Safety
+/// As `descent_step`, with a call row.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_world_step(
+    rows: *const u64,
+    row_count: u32,
+    groups: *const f64,
+    group_count: u32,
+    call: *const f64,
+    shards: u32,
+) -> i32 {
+    // SAFETY: the caller's promise.
+    let tensors = unsafe { || RowTensors::new(rows, row_count, groups, group_count, call) };
+    with_world(|world| {
+        let mut tensors = tensors()?;
+        let level = config()?.level();
+        exchange(world, &tensors.lengths(), |exchange, world| {
+            exchange.run(world, &mut tensors, mode(shards), level)
+        })
+    })
+}
+
+/// `int32_t descent_world_measure(const uint64_t *rows, uint32_t row_count, double scale, double *sums,
+/// uint32_t group_count)`: as `descent_norm`, of the sums over all ranks, which are kept.
+///
+/// # Safety
+/// As `descent_norm`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_world_measure(
+    rows: *const u64,
+    row_count: u32,
+    scale: f64,
+    sums: *mut f64,
+    group_count: u32,
+) -> i32 {
+    with_world(|world| {
+        // SAFETY: the caller vouches for the table and the sums.
+        let (rows, sums) = unsafe {
+            let rows = table::<Row>(rows, row_count, 0..row_count, "sum up")?;
+            (rows, write(sums.cast::<[f64; 2]>(), group_count as usize, "sums")?)
+        };
+        // SAFETY: the caller's promise.
+        let mut tensors = unsafe { RowTensors::of_rows(rows) }?;
+        let level = config()?.level();
+        let mut totals = Vec::new();
+        exchange(world, &tensors.lengths(), |exchange, world| {
+            totals = exchange.measure(world, &mut tensors, scale, level)?;
+            Ok(())
+        })?;
+        for (row, Total { measure, finite }) in rows.iter().zip(totals) {
+            let Some(sum) = sums.get_mut(row.group as usize).filter(|_| !row.is_idle()) else {
+                continue;
+            };
+            sum[0] += measure;
+            if !finite {
+                sum[1] = 1.0;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// `int32_t descent_world_apply(const uint64_t *rows, uint32_t row_count, const double *groups,
+/// uint32_t group_count, const double *call, uint32_t shards)`: as `descent_world_step`, with the sums that
+/// `descent_world_measure` has kept for these rows.
+///
+/// # Safety
+/// As `descent_world_step`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_world_apply(
+    rows: *const u64,
+    row_count: u32,
+    groups: *const f64,
+    group_count: u32,
+    call: *const f64,
+    shards: u32,
+) -> i32 {
+    // SAFETY: the caller's promise.
+    let tensors = unsafe { || RowTensors::new(rows, row_count, groups, group_count, call) };
+    with_world(|world| {
+        let mut tensors = tensors()?;
+        exchange(world, &tensors.lengths(), |exchange, world| {
+            exchange.apply(world, &mut tensors, mode(shards))
+        })
+    })
+}
+
+/// `int32_t descent_world_share(const uint64_t *rows, uint32_t row_count, uint32_t has_state)`: gives rank 0's
+/// parameters to all, and with state also momentum, master weights and corrections.
+///
+/// # Safety
+/// `rows` is valid for reads of `row_count` rows, whose addresses are null or valid for what their
+/// formats say, and nobody else's; all ranks have equal rows, but for the addresses.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_world_share(rows: *const u64, row_count: u32, has_state: u32) -> i32 {
+    with_world(|world| {
+        // SAFETY: the caller vouches for the table.
+        let rows = unsafe { table::<Row>(rows, row_count, 0..row_count, "share")? };
+        for row in rows {
+            let length = row.length as usize;
+            let [buffer, master] = if has_state != 0 { state_bytes(row) } else { [0; 2] };
+            let arrays =
+                [(row.data, data_bytes(row) * length), (row.buffer, buffer), (row.master, master)];
+            for (address, bytes) in arrays {
+                if address != 0 {
+                    // SAFETY: the caller vouches for the addresses.
+                    world.broadcast(unsafe { write(pointer(address), bytes, "an array")? }, 0)?;
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// `int32_t descent_world_collect(const uint64_t *rows, uint32_t row_count, uint32_t first_only)`: gives the
+/// momentum, master weights and corrections that each rank has stepped to all ranks, or to rank 0 alone.
+///
+/// # Safety
+/// As `descent_world_share`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_world_collect(
+    rows: *const u64,
+    row_count: u32,
+    first_only: u32,
+) -> i32 {
+    with_world(|world| {
+        // SAFETY: the caller vouches for the table.
+        let rows = unsafe { table::<Row>(rows, row_count, 0..row_count, "collect")? };
+        let lengths: Vec<usize> = rows.iter().map(|row| row.length as usize).collect();
+        let keeps = first_only == 0 || world.rank() == 0;
+        exchange(world, &lengths, |exchange, world| {
+            exchange.collect(world, &mut RowStates { rows, keeps })
+        })
+    })
+}
+
+/// What belongs to rows besides parameters and gradients. The owner has exclusive access to it.
+struct RowStates<'a> {
+    rows: &'a [Row],
+    /// Whether what other ranks give is kept.
+    keeps: bool,
+}
+
+impl RowStates<'_> {
+    /// Where a segment's momentum, its scales, and its master weights or corrections are, and how many
+    /// bytes they have.
+    fn arrays(&self, segment: &Segment) -> [(u64, usize); 3] {
+        let row = &self.rows[segment.tensor];
+        let (from, length, n) = (segment.from, segment.length, row.length as usize);
+        let at = |word: u64, bytes: usize| match word {
+            0 => (0, 0),
+            _ => (word + (from * bytes) as u64, length * bytes),
+        };
+        let master = at(row.master, master_bytes(row));
+        if row.buffer == 0 || !row.has(format::MOMENTUM8) {
+            return [at(row.buffer, buffer_bytes(row)), (0, 0), master];
+        }
+        let first = momentum8::scales_offset(n) + momentum8::scales(from);
+        let scales = (row.buffer + first as u64, momentum8::scales(length));
+        [at(row.buffer, 1), scales, master]
+    }
+}
+
+impl States for RowStates<'_> {
+    fn bytes(&self, segment: &Segment) -> usize {
+        self.arrays(segment).iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    fn read(&self, segment: &Segment, mut out: &mut [u8]) {
+        for (address, bytes) in self.arrays(segment) {
+            let (own, rest) = out.split_at_mut(bytes);
+            if bytes > 0 {
+                // SAFETY: the caller of `descent_world_collect` vouches for the addresses.
+                own.copy_from_slice(unsafe { std::slice::from_raw_parts(pointer(address), bytes) });
+            }
+            out = rest;
+        }
+    }
+
+    fn write(&mut self, segment: &Segment, mut from: &[u8]) {
+        if !self.keeps {
+            return;
+        }
+        for (address, bytes) in self.arrays(segment) {
+            let (own, rest) = from.split_at(bytes);
+            if bytes > 0 {
+                // SAFETY: as above; the owner has exclusive access.
+                unsafe { std::slice::from_raw_parts_mut(pointer(address), bytes) }
+                    .copy_from_slice(own);
+            }
+            from = rest;
+        }
+    }
+}
+
+/// Bytes of a row's momentum, and of what belongs to a parameter in a 16-bit type.
+fn state_bytes(row: &Row) -> [usize; 2] {
+    let n = row.length as usize;
+    let buffer = if row.has(format::MOMENTUM8) {
+        momentum8::scales_offset(n) + momentum8::scales(n)
+    } else {
+        buffer_bytes(row) * n
+    };
+    [buffer, master_bytes(row) * n]
+}
+
+fn buffer_bytes(row: &Row) -> usize {
+    match row.dtype() {
+        dtype::F64 => 8,
+        dtype::F16_PER_OP | dtype::BF16_PER_OP => 2,
+        _ => 4,
+    }
+}
+
+fn master_bytes(row: &Row) -> usize {
+    match () {
+        () if row.has(format::SPLIT) => 2,
+        () if row.has(format::SPLIT24) => 1,
+        () => 4,
+    }
+}
+
+fn mode(shards: u32) -> Mode {
+    if shards != 0 { Mode::Shards } else { Mode::Gradients }
+}
+
+/// Runs an exchange, whose memory the world keeps.
+fn exchange(
+    world: &mut World,
+    lengths: &[usize],
+    run: impl FnOnce(&mut Exchange, &mut World) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut exchange = std::mem::take(&mut world.exchange);
+    exchange.prepare(lengths, world.size());
+    let result = run(&mut exchange, world);
+    world.exchange = exchange;
+    result
+}
+
+/// Rows of the tensor table. The owner has exclusive access to their arrays.
+struct RowTensors<'a> {
+    rows: &'a [Row],
+    groups: &'a [GroupRow],
+    plan: Plan,
+}
+
+impl<'a> RowTensors<'a> {
+    /// # Safety
+    /// As `descent_step`, for as long as `'a`.
+    unsafe fn new(
+        rows: *const u64,
+        row_count: u32,
+        groups: *const f64,
+        group_count: u32,
+        row: *const f64,
+    ) -> Result<Self, Error> {
+        // SAFETY: the caller vouches for all tables.
+        let (mut tensors, groups, row) = unsafe {
+            let rows = table::<Row>(rows, row_count, 0..row_count, "step")?;
+            let groups = group_table(groups, group_count, "step")?;
+            (RowTensors::of_rows(rows)?, groups, row.cast::<CallRow>().as_ref())
+        };
+        // SAFETY: the caller's promise.
+        let types = unsafe { Rows::new(rows_of(&tensors), 0, groups, false, None) }?.types();
+        let settings = groups.iter().map(|row| (row.hyperparameters(), row.coefficient));
+        tensors.plan.set(settings, &row.map_or(Call::NEUTRAL, call), types);
+        tensors.groups = groups;
+        Ok(tensors)
+    }
+
+    /// # Safety
+    /// The addresses in the rows are valid, and nobody else's, for as long as `'a`.
+    unsafe fn of_rows(rows: &'a [Row]) -> Result<Self, Error> {
+        for (index, row) in rows.iter().enumerate() {
+            if !row.is_idle() {
+                check(index, row)?;
+            }
+        }
+        Ok(RowTensors { rows, groups: &[], plan: Plan::empty() })
+    }
+
+    fn lengths(&self) -> Vec<usize> {
+        self.rows.iter().map(|row| row.length as usize).collect()
+    }
+}
+
+fn rows_of<'a>(tensors: &RowTensors<'a>) -> &'a [Row] {
+    tensors.rows
+}
+
+impl Tensors for RowTensors<'_> {
+    fn form(&self, tensor: usize) -> Option<Form> {
+        let row = &self.rows[tensor];
+        if row.is_idle() { None } else { Some(form_of(row)) }
+    }
+
+    fn gradient(&self, tensor: usize) -> &[u8] {
+        let row = &self.rows[tensor];
+        let bytes = form_of(row).gradient_bytes() * row.length as usize;
+        // SAFETY: `of_rows` has its caller's promise, and `check` has found the address not null.
+        unsafe { std::slice::from_raw_parts(pointer(row.grad), bytes) }
+    }
+
+    fn data_bytes(&self, tensor: usize) -> usize {
+        data_bytes(&self.rows[tensor])
+    }
+
+    fn data(&mut self, tensor: usize) -> &mut [u8] {
+        let row = &self.rows[tensor];
+        // SAFETY: as above, and the result borrows these tensors alone.
+        unsafe {
+            std::slice::from_raw_parts_mut(pointer(row.data), data_bytes(row) * row.length as usize)
+        }
+    }
+
+    fn step(&mut self, parts: &[Part<'_>]) -> Result<(), Error> {
+        let (rows, origins): (Vec<Row>, Vec<Origin>) =
+            parts.iter().map(|part| part_of(&self.rows[part.segment.tensor], part)).unzip();
+        // SAFETY: each row is a part of one of these rows, no two of them overlap, and the sums live as long
+        // as the parts.
+        let extras = Extras::of_parts(&origins);
+        let rows = unsafe { Rows::new(&rows, 0, self.groups, false, Some(&extras))? };
+        parallel::run(rows, rows.bytes, &self.plan, config()?)
+    }
+}
+
+fn data_bytes(row: &Row) -> usize {
+    match row.dtype() {
+        dtype::F32 => 4,
+        dtype::F64 => 8,
+        _ => 2,
+    }
+}
+
+fn form_of(row: &Row) -> Form {
+    use dtype::{BF16_PER_OP, F16, F16_PER_OP, F16_STOCHASTIC, F32, F64};
+    match row.dtype() {
+        _ if row.has(format::GRAD_F32) => Form::F32,
+        F32 => Form::F32,
+        F64 => Form::F64,
+        F16_PER_OP => Form::F16PerOp,
+        BF16_PER_OP => Form::Bf16PerOp,
+        F16 | F16_STOCHASTIC => Form::F16,
+        _ => Form::Bf16,
+    }
+}
+
+/// The row of a part, with its sums as gradient, and where it comes from.
+fn part_of(row: &Row, part: &Part<'_>) -> (Row, Origin) {
+    use dtype::{BF16_PER_OP, F16_PER_OP, F32, F64};
+    let segment = part.segment;
+    let (from, n) = (segment.from, row.length as usize);
+    let shift = |word: u64, bytes: usize| if word == 0 { 0 } else { word + (from * bytes) as u64 };
+    let is_summed_as_stored = [F32, F64, F16_PER_OP, BF16_PER_OP].contains(&row.dtype());
+    let eight = row.has(format::MOMENTUM8);
+    let scales =
+        row.buffer + (momentum8::scales_offset(n) + momentum8::scales(segment.from)) as u64;
+    let part_row = Row {
+        data: shift(row.data, data_bytes(row)),
+        grad: part.sums.as_ptr().expose_provenance() as u64,
+        buffer: shift(row.buffer, if eight { 1 } else { buffer_bytes(row) }),
+        master: shift(row.master, master_bytes(row)),
+        length: segment.length as u64,
+        kind: row.kind | if is_summed_as_stored { 0 } else { format::GRAD_F32 },
+        group: row.group,
+    };
+    (part_row, Origin { number: segment.tensor as u32, offset: segment.from, scales })
+}
+
+/// The rows that cross the boundary have the exchange's blocks at whole blocks of 8-bit momentum.
+const _: () = assert!(crate::gradients::norm::BLOCK % crate::registers::BLOCK == 0);

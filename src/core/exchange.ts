@@ -1,0 +1,93 @@
+/** What an optimizer needs of other processes. `@descent/sgd/mpi` has it; nothing here loads that. */
+
+import { wrongType } from "./validate.ts";
+
+/**
+ * The ranks of a job, as `openWorld` of `@descent/sgd/mpi` makes them.
+ *
+ * @category Optimizer
+ */
+export interface SGDWorld {
+  /** The number of this process, from 0 on. */
+  readonly rank: number;
+  /** How many processes there are. */
+  readonly size: number;
+}
+
+/** Something that has to be equal on all ranks. */
+export interface Fact {
+  /** What it is about, such as `parameter 3 ("w")`. */
+  readonly what: string;
+  /** What holds for it on this rank, such as `has 10007 elements`. */
+  readonly text: string;
+}
+
+/** What all ranks are about to do. */
+export interface Plans {
+  /** The words after "Cannot". */
+  readonly doing: string;
+  /** Numbers that are equal on all ranks if everything is that has to be. */
+  readonly words: Uint32Array;
+  /** What has to be equal, in words. It is called if something is not. */
+  readonly facts: () => readonly Fact[];
+}
+
+/** The tables of a step, as the native library takes them. */
+export interface ExchangeTables {
+  readonly rows: BigUint64Array<ArrayBuffer>;
+  readonly count: number;
+  readonly groupRows: Float64Array<ArrayBuffer>;
+  readonly groupCount: number;
+  readonly call: Float64Array<ArrayBuffer>;
+}
+
+/** What ranks give to each other: sums of gradients, or parameters of which each steps a part. */
+export type ExchangeMode = "gradients" | "shards";
+
+/** Steps of all ranks together. */
+export interface Exchange {
+  readonly rank: number;
+  readonly size: number;
+  /**
+   * Meets the others, who are about to do the same.
+   *
+   * @throws {WorldError} If they are not, or have ended; the same on all ranks.
+   */
+  meet(operation: "construct" | "step" | "load" | "save", plans: Plans): void;
+  /** Gives rank 0's parameters of some rows to all, and with state also what belongs to them. */
+  share(rows: BigUint64Array<ArrayBuffer>, count: number, hasState: boolean): void;
+  /**
+   * Gives the state that each rank has of its part of the rows to all, or to rank 0 alone.
+   */
+  collect(rows: BigUint64Array<ArrayBuffer>, count: number, firstOnly: boolean): void;
+  /** Sums up the gradients of all ranks and steps. */
+  step(tables: ExchangeTables, mode: ExchangeMode): void;
+  /**
+   * Sums up the gradients of all ranks, keeps the sums, and adds to two numbers per group what
+   * `Backend.norm` does.
+   */
+  measure(tables: ExchangeTables, scale: number, sums: Float64Array<ArrayBuffer>): void;
+  /** Steps with the sums that `measure` has kept. */
+  apply(tables: ExchangeTables, mode: ExchangeMode): void;
+  /** A step has been taken. */
+  countStep(): void;
+}
+
+const exchanges = new WeakMap<object, Exchange | null>();
+
+/** Makes a world known. Null stands for a single rank, with which there is nothing to exchange. */
+export function registerExchange(world: SGDWorld, exchange: Exchange | null): void {
+  exchanges.set(world, exchange);
+}
+
+/**
+ * What an optimizer exchanges in a world; null if there is nothing.
+ *
+ * @throws {TypeError} If it is not a world.
+ */
+export function exchangeOf(world: unknown): Exchange | null {
+  if (world === undefined) return null;
+  const exchange = typeof world === "object" && world !== null ? exchanges.get(world) : undefined;
+  if (exchange !== undefined) return exchange;
+  throw wrongType("set world", "it must be made by openWorld of @descent/sgd/mpi", world);
+}

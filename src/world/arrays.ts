@@ -1,0 +1,54 @@
+/** Arrays that ranks give to each other. */
+
+import type { Fact } from "../core/exchange.ts";
+import { wrongType } from "../core/validate.ts";
+
+/**
+ * The arrays that ranks can give to each other.
+ *
+ * @category World
+ */
+export type WorldArray =
+  | Float64Array
+  | Float32Array
+  | Float16Array
+  | Int32Array
+  | Uint32Array
+  | Int16Array
+  | Uint16Array
+  | Int8Array
+  | Uint8Array;
+
+/** An array, as it is sent. */
+interface Sent {
+  readonly view: ArrayBufferView<ArrayBuffer>;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** The number of its dtype in tables, if it can be summed up. */
+  readonly dtype: number | null;
+  /** What has to be equal on all ranks. */
+  readonly facts: readonly Fact[];
+}
+
+const TAG = Object.getOwnPropertyDescriptor(
+  Object.getPrototypeOf(Uint8Array.prototype),
+  Symbol.toStringTag,
+)!.get!;
+
+const SUMMABLE: Readonly<Record<string, number>> = { Float32Array: 0, Float64Array: 1 };
+
+/**
+ * Reads an array.
+ *
+ * @throws {TypeError} If it is not a typed array, or has been detached.
+ */
+export function arrayOf(array: unknown, doing: string): Sent {
+  const tag = ArrayBuffer.isView(array) ? TAG.call(array) as string | undefined : undefined;
+  if (tag === undefined || tag.startsWith("Big")) {
+    throw wrongType(doing, "there must be a typed array of numbers", array);
+  }
+  const view = array as Uint8Array<ArrayBuffer>;
+  const { buffer, byteOffset, byteLength, length } = view;
+  const bytes = new Uint8Array(buffer, byteOffset, byteLength);
+  const facts = [{ what: "the array", text: `has ${length} elements in a ${tag}` }];
+  return { view, bytes, dtype: SUMMABLE[tag] ?? null, facts };
+}

@@ -1,0 +1,24 @@
+/** Steps of all ranks together, through the native library. */
+
+import type { Exchange, ExchangeMode, ExchangeTables } from "../core/exchange.ts";
+import { hashOfWords } from "./header.ts";
+import type { Link } from "./link.ts";
+import type { Meetings } from "./meetings.ts";
+
+/** What optimizers exchange over a link. */
+export function createExchange(link: Link, meetings: Meetings): Exchange {
+  const shards = (mode: ExchangeMode) => mode === "shards";
+  return {
+    rank: link.position.rank,
+    size: link.position.size,
+    meet(operation, { doing, words, facts }) {
+      meetings.meet({ operation, doing, hash: hashOfWords(words), facts });
+    },
+    share: (rows, count, hasState) => link.share(rows, count, hasState),
+    collect: (rows, count, firstOnly) => link.collect(rows, count, firstOnly),
+    step: (tables, mode) => link.step(tables, shards(mode)),
+    measure: (tables: ExchangeTables, scale, sums) => link.measure(tables, scale, sums),
+    apply: (tables, mode) => link.apply(tables, shards(mode)),
+    countStep: () => void meetings.step++,
+  };
+}

@@ -1,0 +1,129 @@
+/** The link to the other ranks: moves bytes through the native library. */
+
+import type { ExchangeTables } from "../core/exchange.ts";
+import { cannot } from "../core/validate.ts";
+import { lastError, openWorldPath, readText } from "../native/library.ts";
+import type { Library } from "../native/library.ts";
+import type { WorldSymbols } from "../native/symbols.ts";
+import { WorldError, WorldUnavailableError } from "./errors.ts";
+
+/** The status of something that MPI refuses. */
+const REFUSED = 7;
+/** The status of no library that could be used. */
+const UNAVAILABLE = 5;
+
+/** Where a rank is among the others. */
+export interface Position {
+  readonly rank: number;
+  readonly size: number;
+  readonly localRank: number;
+  readonly localSize: number;
+}
+
+/** Moves bytes between the ranks. All ranks make the same calls, which `Meetings` makes sure of. */
+export interface Link {
+  readonly position: Position;
+  /** The library of MPI and its version. */
+  readonly engine: string;
+  /** Gives the bytes of each rank, as many of all, to all. */
+  allGather(
+    send: Uint8Array<ArrayBuffer>,
+    receive: Uint8Array<ArrayBuffer>,
+    patient: boolean,
+  ): void;
+  /** Gives the bytes of each rank to all; `sizes` has how many each one gives. */
+  gather(
+    send: Uint8Array<ArrayBuffer>,
+    receive: Uint8Array<ArrayBuffer>,
+    sizes: Uint32Array<ArrayBuffer>,
+  ): void;
+  /** Gives the bytes of one rank to all. */
+  broadcast(bytes: Uint8Array<ArrayBuffer>, from: number): void;
+  /** Replaces elements by their sums over the ranks. */
+  sum(values: Float32Array<ArrayBuffer> | Float64Array<ArrayBuffer>, dtype: number): void;
+  /** Sums up gradients and steps; with shards each rank steps its part. */
+  step(tables: ExchangeTables, shards: boolean): void;
+  /** Sums up gradients times a scale, measures the sums, and keeps them. */
+  measure(tables: ExchangeTables, scale: number, sums: Float64Array<ArrayBuffer>): void;
+  /** Steps with the sums that were kept. */
+  apply(tables: ExchangeTables, shards: boolean): void;
+  /** Gives rank 0's arrays of some rows to all. */
+  share(rows: BigUint64Array<ArrayBuffer>, count: number, hasState: boolean): void;
+  /** Gives each rank's part of the state of some rows to all, or to rank 0 alone. */
+  collect(rows: BigUint64Array<ArrayBuffer>, count: number, firstOnly: boolean): void;
+  /** Leaves the job. */
+  close(): void;
+  /** Ends all ranks. */
+  abort(code: number): never;
+}
+
+/**
+ * Joins the job whose launcher has started this process.
+ *
+ * @param library The name or path of a library of MPI, or "".
+ * @param timeout Milliseconds.
+ * @returns Null if no launcher has started it.
+ */
+export function openLink(library: string, timeout: number): Link | null {
+  const path = openWorldPath();
+  if ("reason" in path) throw new WorldUnavailableError(cannot("open the world", path.reason));
+  const { symbols, library: own } = path;
+  const out = new Float64Array(4);
+  const name = new TextEncoder().encode(library);
+  unwrap(own, symbols.descent_world_open(name, name.length, timeout, out));
+  const [rank, size, localRank, localSize] = out;
+  if (size === 0) return null;
+  return createLink(own, symbols, { rank, size, localRank, localSize });
+}
+
+function createLink(own: Library, symbols: WorldSymbols, position: Position): Link {
+  const done = (status: number) => unwrap(own, status);
+  const info = readText((out, capacity) => symbols.descent_world_info(out, capacity));
+  return {
+    position,
+    engine: engineIn(info),
+    allGather: (send, receive, patient) =>
+      done(symbols.descent_world_all_gather(send, send.length, receive, Number(patient))),
+    gather: (send, receive, sizes) =>
+      done(symbols.descent_world_gather(send, send.length, receive, sizes)),
+    broadcast: (bytes, from) => done(symbols.descent_world_broadcast(bytes, bytes.length, from)),
+    sum: (values, dtype) => done(symbols.descent_world_sum(values, values.length, dtype)),
+    step: (tables, shards) =>
+      done(symbols.descent_world_step(...argumentsOf(tables), Number(shards))),
+    measure({ rows, count, groupCount }, scale, sums) {
+      done(symbols.descent_world_measure(rows, count, scale, sums, groupCount));
+    },
+    apply: (tables, shards) =>
+      done(symbols.descent_world_apply(...argumentsOf(tables), Number(shards))),
+    share: (rows, count, hasState) =>
+      done(symbols.descent_world_share(rows, count, Number(hasState))),
+    collect: (rows, count, firstOnly) =>
+      done(symbols.descent_world_collect(rows, count, Number(firstOnly))),
+    close: () => done(symbols.descent_world_close()),
+    abort(code) {
+      symbols.descent_world_abort(code);
+      throw new WorldError("the job has been ended"); // not reached
+    },
+  };
+}
+
+function argumentsOf({ rows, count, groupRows, groupCount, call }: ExchangeTables) {
+  return [rows, count, groupRows, groupCount, call] as const;
+}
+
+/** The library's name and version, from its own words: they are `Open MPI v4.1.4, package: ...`, say. */
+export function engineIn(info: string): string {
+  const version = info.split("\n").slice(2).join("\n");
+  const mpich = /MPICH Version:\s*(\S+)/.exec(version);
+  if (mpich !== null) return `MPICH ${mpich[1]}`;
+  const open = /Open MPI v(\S+?),/.exec(version);
+  if (open !== null) return `Open MPI ${open[1]}`;
+  return version.split("\n")[0].trim().slice(0, 80);
+}
+
+function unwrap({ symbols }: Library, status: number): void {
+  if (status === 0) return;
+  const text = lastError(symbols);
+  if (status === UNAVAILABLE) throw new WorldUnavailableError(text);
+  throw status === REFUSED ? new WorldError(text) : new Error(text);
+}

@@ -1,0 +1,225 @@
+/** The ranks of a job, as a program sees them. */
+
+import { registerExchange } from "../core/exchange.ts";
+import { lengthOf } from "../core/intrinsics.ts";
+import {
+  cannot,
+  checkKnown,
+  checkNumber,
+  checkObject,
+  checkString,
+  outOfRange,
+  POSITIVE,
+  wrongType,
+} from "../core/validate.ts";
+import { arrayOf } from "./arrays.ts";
+import type { WorldArray } from "./arrays.ts";
+import { watchEnd } from "./ending.ts";
+import { WorldError } from "./errors.ts";
+import { createExchange } from "./exchange.ts";
+import { openLink } from "./link.ts";
+import type { Link } from "./link.ts";
+import { Meetings } from "./meetings.ts";
+
+/**
+ * The options of `openWorld`.
+ *
+ * @category World
+ */
+export interface WorldOptions {
+  /**
+   * The library of MPI: its path, or a name that the system's loader finds. Without it, the environment
+   * variable `DESCENT_MPI` names it, and otherwise it is looked for by the launcher that has started this
+   * process.
+   */
+  library?: string;
+  /**
+   * How many milliseconds to wait for ranks that do not answer, > 0, before the job is ended.
+   * @default {600_000}
+   */
+  timeout?: number;
+}
+
+const TIMEOUT = 600_000;
+
+/**
+ * Joins the job that a launcher such as `mpirun` or `mpiexec` has started; without one this process is
+ * rank 0 of 1, and no library of MPI is needed. MPI can be started once in a process.
+ *
+ * @throws {WorldUnavailableError} If a launcher has started this process, and no library of MPI can be
+ * used; the message names what was tried.
+ * @throws {WorldError} If the launcher and the library do not belong together.
+ * @throws {TypeError} If an option is of another type, or does not exist.
+ * @throws {RangeError} If the timeout is out of range.
+ *
+ * @example
+ * ```ts
+ * import { openWorld } from "@descent/sgd/mpi";
+ *
+ * using world = openWorld();
+ * const losses = world.sum(new Float64Array([0.5]));
+ * if (world.rank === 0) console.log(losses[0] / world.size); // 0.5
+ * ```
+ *
+ * @category World
+ */
+export function openWorld(options: WorldOptions = {}): World {
+  checkObject("open the world", options);
+  checkKnown(options, ["library", "timeout"]);
+  const { library = "", timeout = TIMEOUT } = options;
+  checkString("set library", library);
+  checkNumber("timeout", timeout, POSITIVE);
+  return createWorld(openLink(library, timeout));
+}
+
+/** Makes a world of a link, or one of a single rank. */
+export let createWorld: (link: Link | null) => World;
+
+/**
+ * The ranks of a job, of which this process is one: `openWorld` makes it.
+ *
+ * All ranks call the same methods in the same order, with arrays of the same type and length. If they do
+ * not, all of them throw the same `WorldError`, which says how they differ, and nothing has been written.
+ *
+ * @category World
+ */
+export class World {
+  /** The number of this process, from 0 on. */
+  readonly rank: number;
+  /** How many processes there are. */
+  readonly size: number;
+  /** The number of this process among those of its machine. */
+  readonly localRank: number;
+  /** How many processes there are on this machine. */
+  readonly localSize: number;
+  /** The library of MPI and its version, such as `MPICH 4.0.2`; `none` without a launcher. */
+  readonly engine: string;
+  readonly #link: Link | null;
+  readonly #meetings: Meetings | null;
+  readonly #unwatch: () => void;
+  #closed = false;
+
+  static {
+    createWorld = (link) => new World(link);
+  }
+
+  private constructor(link: Link | null) {
+    const alone = { rank: 0, size: 1, localRank: 0, localSize: 1 };
+    const { rank, size, localRank, localSize } = link?.position ?? alone;
+    this.rank = rank;
+    this.size = size;
+    this.localRank = localRank;
+    this.localSize = localSize;
+    this.engine = link?.engine ?? "none";
+    this.#link = link;
+    this.#meetings = link === null ? null : new Meetings(link);
+    const exchange = link === null ? null : createExchange(link, this.#meetings!);
+    registerExchange(this, exchange);
+    const ending = { end: () => this.#end(), fail: (message: string) => this.#end(message) };
+    this.#unwatch = link === null ? () => {} : watchEnd(ending);
+  }
+
+  /**
+   * Waits until all ranks have called it.
+   *
+   * @throws {WorldError} If one does something else, or has ended.
+   */
+  barrier(): void {
+    this.#check("wait at a barrier");
+    this.#meetings?.meet({ operation: "barrier", doing: "wait at a barrier", facts: [] });
+  }
+
+  /**
+   * Gives the elements of one rank's array to all others.
+   *
+   * @param array Overwritten on all ranks but that one.
+   * @param from The rank whose elements all get.
+   * @returns The array.
+   * @throws {TypeError} If it is not a typed array of numbers.
+   * @throws {RangeError} If there is no such rank.
+   * @throws {WorldError} If the arrays of the ranks differ in type or length.
+   */
+  broadcast<A extends WorldArray>(array: A, from = 0): A {
+    const doing = "broadcast";
+    this.#check(doing);
+    const { bytes, facts } = arrayOf(array, doing);
+    if (typeof from !== "number") throw wrongType(doing, "from must be a rank", from);
+    if (!(Number.isInteger(from) && from >= 0 && from < this.size)) {
+      throw outOfRange(doing, `from must be a rank from 0 to ${this.size - 1}`, from);
+    }
+    const source = { what: "the rank whose elements all get", text: `is ${from}` };
+    this.#meetings?.meet({ operation: "broadcast", doing, facts: [...facts, source] });
+    this.#link?.broadcast(bytes, from);
+    return array;
+  }
+
+  /**
+   * Replaces each element by the sum over all ranks, added up in the order of the ranks: the bits are
+   * the same on all ranks, and do not depend on the library of MPI.
+   *
+   * @returns The array.
+   * @throws {TypeError} If it is neither a Float32Array nor a Float64Array.
+   * @throws {WorldError} If the arrays of the ranks differ in type or length.
+   */
+  sum<A extends Float32Array | Float64Array>(array: A): A {
+    const doing = "sum";
+    this.#check(doing);
+    const { facts, view, dtype } = arrayOf(array, doing);
+    if (dtype === null) {
+      throw wrongType(doing, "there must be a Float32Array or a Float64Array", array);
+    }
+    this.#meetings?.meet({ operation: "sum", doing, facts });
+    if (lengthOf(view) > 0) this.#link?.sum(view as Float32Array<ArrayBuffer>, dtype);
+    return array;
+  }
+
+  /**
+   * Gives a text of each rank to all, for losses and logs.
+   *
+   * @returns The texts, in the order of the ranks.
+   * @throws {TypeError} If it is not a string.
+   * @throws {WorldError} If a rank does something else, or has ended.
+   */
+  gather(text: string): string[] {
+    const doing = "gather";
+    this.#check(doing);
+    checkString(doing, text, "the text");
+    const meetings = this.#meetings;
+    if (meetings === null) return [text];
+    const bytes = new TextEncoder().encode(text);
+    const sizes = meetings.meet({ operation: "gather", doing, facts: [], bytes: bytes.length });
+    return meetings.gather(bytes, sizes).map((text) => new TextDecoder().decode(text));
+  }
+
+  /** Ends all ranks at once, with exit code 1, after it has printed a message. */
+  abort(message: string): never {
+    console.error(message);
+    if (this.#link !== null && !this.#closed) this.#link.abort(1);
+    return exitProcess(1);
+  }
+
+  /**
+   * Leaves the job. It waits until all other ranks have heard of it; those who still wanted to do
+   * something together with this one throw a `WorldError`.
+   */
+  [Symbol.dispose](): void {
+    this.#end();
+  }
+
+  #check(doing: string): void {
+    if (this.#closed) throw new WorldError(cannot(doing, "the world has been left"));
+  }
+
+  #end(failure?: string): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#unwatch();
+    this.#meetings?.end(failure);
+    this.#link?.close();
+  }
+}
+
+function exitProcess(code: number): never {
+  if (typeof Deno !== "undefined") return Deno.exit(code);
+  return process.exit(code) as never;
+}

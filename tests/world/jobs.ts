@@ -1,0 +1,191 @@
+/**
+ * Jobs of several processes, under each engine that this machine has: Open MPI, MPICH, and a library
+ * of the tests that exchanges files (`fake_mpi.rs`), which is there wherever rustc is.
+ */
+
+import { fromFileUrl } from "@std/path/from-file-url";
+import { join } from "@std/path/join";
+import { cpuMissing } from "../support/backends.ts";
+
+/** The engines that tests know. */
+export const ENGINES = ["files", "Open MPI", "MPICH"] as const;
+
+export type Engine = typeof ENGINES[number];
+
+/** How long a job may take before it is ended, in milliseconds. */
+const MOST = 90_000;
+
+const PROGRAMS: Readonly<Record<Exclude<Engine, "files">, readonly string[]>> = {
+  "Open MPI": ["mpirun.openmpi", "mpirun"],
+  "MPICH": ["mpiexec.mpich", "mpiexec.hydra"],
+};
+
+/** How a rank ended, or a job. */
+export interface JobEnding {
+  readonly code: number;
+  /** What each rank printed, by rank. Output of a rank is what follows `[rank] ` at the start of a line. */
+  readonly out: readonly string[];
+  readonly err: string;
+  readonly milliseconds: number;
+}
+
+/** Why an engine cannot be used; null if it can. */
+export function missing(engine: Engine): string | null {
+  if (cpuMissing !== null) return cpuMissing;
+  if (engine === "files") return isThere("rustc") ? null : "rustc is not installed";
+  return findLauncher(engine) === null ? `${engine} is not installed` : null;
+}
+
+/** A test under an engine. */
+export function testOn(engine: Engine, name: string, fn: () => Promise<void>): void {
+  const reason = missing(engine);
+  const skipped = reason === null ? "" : ` (skipped: ${reason})`;
+  Deno.test({ name: `${engine}: ${name}${skipped}`, ignore: reason !== null, fn });
+}
+
+/**
+ * Runs a program of this folder as a job.
+ *
+ * @param program Its TypeScript text, after imports of what the tests use.
+ */
+export async function runJob(
+  engine: Engine,
+  size: number,
+  program: string,
+  env: Readonly<Record<string, string>> = {},
+): Promise<JobEnding> {
+  const folder = await Deno.makeTempDir({ prefix: "descent-job-" });
+  try {
+    const file = join(folder, "program.ts");
+    await Deno.writeTextFile(file, `${PRELUDE}\n${program}\n`);
+    const start = performance.now();
+    const ending = engine === "files"
+      ? await runFiles(size, file, folder, env)
+      : await runLaunched(engine, size, file, env);
+    return { ...ending, milliseconds: performance.now() - start };
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+const ROOT = new URL("../../", import.meta.url);
+const CONFIG = fromFileUrl(new URL("deno.json", ROOT));
+
+const PRELUDE = `
+import { openWorld, WorldError, WorldUnavailableError } from "${new URL("mpi.ts", ROOT)}";
+import { SGD } from "${new URL("mod.ts", ROOT)}";
+const say = (text: unknown) => console.log(\`[\${rankOf()}] \${text}\`);
+const rankOf = () => Deno.env.get("PMI_RANK") ?? Deno.env.get("OMPI_COMM_WORLD_RANK") ?? "0";
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+`;
+
+const FLAGS = ["run", "--quiet", "--no-check", "--no-prompt", "--allow-all", "--config", CONFIG];
+
+async function runLaunched(
+  engine: Exclude<Engine, "files">,
+  size: number,
+  file: string,
+  env: Readonly<Record<string, string>>,
+): Promise<Omit<JobEnding, "milliseconds">> {
+  const oversubscribe = engine === "Open MPI" ? ["--oversubscribe"] : [];
+  const launcher = findLauncher(engine)!;
+  const args = ["-n", `${size}`, ...oversubscribe, Deno.execPath(), ...FLAGS, file];
+  const output = await runToEnd(launcher, args, {
+    ...{ OMPI_ALLOW_RUN_AS_ROOT: "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1" },
+    ...env,
+  });
+  return { ...output, out: linesOf(size, output.out) };
+}
+
+async function runFiles(
+  size: number,
+  file: string,
+  folder: string,
+  env: Readonly<Record<string, string>>,
+): Promise<Omit<JobEnding, "milliseconds">> {
+  const messages = join(folder, "messages");
+  await Deno.mkdir(messages);
+  const shared = {
+    ...{ FAKE_MPI_FOLDER: messages, PMI_SIZE: `${size}`, MPI_LOCALNRANKS: `${size}` },
+    DESCENT_MPI: await fakeLibrary(),
+  };
+  const ranks = await Promise.all(
+    Array.from(
+      { length: size },
+      (_, rank) =>
+        runToEnd(Deno.execPath(), [...FLAGS, file], { ...shared, PMI_RANK: `${rank}`, ...env }),
+    ),
+  );
+  const out = ranks.map(({ out }) => out).join("\n");
+  return {
+    code: Math.max(...ranks.map(({ code }) => code)),
+    out: linesOf(size, out),
+    err: ranks.map(({ err }) => err).join("\n"),
+  };
+}
+
+let built: Promise<string> | undefined;
+
+/** The library that exchanges files, compiled once per process. */
+export function fakeLibrary(): Promise<string> {
+  return built ??= buildFake();
+}
+
+async function buildFake(): Promise<string> {
+  const folder = await Deno.makeTempDir({ prefix: "descent-fake-mpi-" });
+  addEventListener("unload", () => Deno.removeSync(folder, { recursive: true }));
+  const extension = { darwin: "dylib", windows: "dll" }[Deno.build.os as string] ?? "so";
+  const library = join(folder, `libfake_mpi.${extension}`);
+  const source = fromFileUrl(new URL("fake_mpi.rs", import.meta.url));
+  const args = ["--edition", "2024", "-O", "-A", "warnings", "--crate-type", "cdylib"];
+  const { code, err } = await runToEnd("rustc", [...args, "-o", library, source], {});
+  if (code !== 0) throw new Error(err);
+  return library;
+}
+
+async function runToEnd(program: string, args: readonly string[], env: Record<string, string>) {
+  const child = new Deno.Command(program, {
+    ...{ args: [...args], env: { NO_COLOR: "1", DESCENT_THREADS: "1", ...env } },
+    ...{ stdin: "null", stdout: "piped", stderr: "piped" },
+  }).spawn();
+  const timer = setTimeout(() => child.kill("SIGTERM"), MOST);
+  const { code, stdout, stderr } = await child.output();
+  clearTimeout(timer);
+  const [out, err] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
+  return { code, out, err };
+}
+
+/** The lines of each rank, joined. */
+function linesOf(size: number, text: string): string[] {
+  const lines = text.split("\n");
+  return Array.from({ length: size }, (_, rank) => {
+    const mark = `[${rank}] `;
+    return lines.filter((line) => line.startsWith(mark)).map((line) => line.slice(mark.length))
+      .join("\n");
+  });
+}
+
+function findLauncher(engine: Exclude<Engine, "files">): string | null {
+  return PROGRAMS[engine].find((name) => isThere(name) && isOf(engine, name)) ?? null;
+}
+
+/** Whether a launcher is that of an engine: `mpirun` may be either one's. */
+function isOf(engine: Engine, program: string): boolean {
+  const { stdout } = new Deno.Command(program, { args: ["--version"] }).outputSync();
+  const text = new TextDecoder().decode(stdout);
+  return text.includes(engine === "Open MPI" ? "Open MPI" : "HYDRA");
+}
+
+function isThere(program: string): boolean {
+  const folders = (Deno.env.get("PATH") ?? "").split(Deno.build.os === "windows" ? ";" : ":");
+  const names = Deno.build.os === "windows" ? [`${program}.exe`] : [program];
+  return folders.some((folder) => names.some((name) => isFile(join(folder, name))));
+}
+
+function isFile(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
+  }
+}
