@@ -9,7 +9,7 @@
  * | {@linkcode SGD} | the optimizer: parameter groups, momentum, steps with options, state |
  * | {@linkcode sgd} | one step on lists of arrays, without an optimizer |
  * | {@linkcode WeightAverage} | averages of weights over the steps |
- * | {@linkcode GradScaler}, {@linkcode clipGradNorm} | mixed precision and clipping |
+ * | {@linkcode GradScaler}, {@linkcode clipGradNorm}, {@linkcode clipGradValue} | mixed precision and clipping |
  * | {@linkcode BFloat16Array} | bfloat16 parameters |
  * | {@linkcode sgdVjp} | the derivatives of one step; {@linkcode SGD.backward} has those of many |
  * | {@linkcode saveState}, {@linkcode loadState} | checkpoint files that PyTorch reads |
@@ -89,6 +89,8 @@ export type { HalfGradient, Parameter, SparseGrad, SparseParameter } from "./src
 // Gradients: scaling and clipping.
 export { clipGradNorm } from "./src/optimizer/clip_grad_norm.ts";
 export type { ClipOptions } from "./src/optimizer/clip_grad_norm.ts";
+export { clipGradValue } from "./src/optimizer/clip_grad_value.ts";
+export type { ClipValueOptions } from "./src/optimizer/clip_grad_value.ts";
 export { GradScaler } from "./src/optimizer/grad_scaler.ts";
 export type {
   GradScalerOptions,

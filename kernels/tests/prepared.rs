@@ -9,6 +9,7 @@ use configs::each_config;
 use descent_kernels::config::Config;
 use descent_kernels::gradients::GradientView;
 use descent_kernels::gradients::norm::{self, BLOCK, LANES, Sum};
+use descent_kernels::gradients::order::Order;
 use descent_kernels::rule::Hyperparameters;
 use descent_kernels::step::{self, Call, Gradient, Plan, Slot, Tensor};
 use half::f16;
@@ -53,19 +54,24 @@ fn a_step_that_asks_for_nothing_is_a_plain_one_and_nan_is_not_clamped() {
     assert!(start.p[5].is_nan() && start.p[4].is_finite());
 }
 
-/// The sum of squares, from the description and not from the code.
-fn squares(values: &[f32]) -> f64 {
+const ORDERS: [Order; 3] = [Order::One, Order::Two, Order::Infinity];
+
+/// What a norm is made of, from the description and not from the code.
+fn measured(values: &[f32], order: Order) -> f64 {
+    let join = |a: f64, b: f64| if order == Order::Infinity { a.max(b) } else { a + b };
     let blocks = values.chunks(BLOCK).map(|block| {
         let mut lanes = [0.0; LANES];
         for (i, &x) in block.iter().enumerate() {
-            lanes[i % LANES] += f64::from(x) * f64::from(x);
+            let x = f64::from(x);
+            let own = if order == Order::Two { x * x } else { x.abs() };
+            lanes[i % LANES] = join(lanes[i % LANES], own);
         }
         for half in [8, 4, 2, 1] {
-            (0..half).for_each(|i| lanes[i] += lanes[i + half]);
+            (0..half).for_each(|i| lanes[i] = join(lanes[i], lanes[i + half]));
         }
         lanes[0]
     });
-    blocks.fold(0.0, |sum, block| sum + block)
+    blocks.fold(0.0, join)
 }
 
 #[test]
@@ -80,10 +86,14 @@ fn norms_have_the_same_bits_at_every_level_and_on_any_number_of_threads() {
                 GradientView::F32(ArrayView1::from(&values[..])),
                 GradientView::F16(ArrayView1::from(&halves[..])),
             ];
-            let totals = norm::totals(&gradients.map(Sum::from), 0.3, config).unwrap();
-            let found: Vec<f64> = totals.iter().map(|total| total.squares).collect();
-            assert_eq!(found, [squares(&scaled), squares(&wide)], "{config:?}");
-            assert!(totals.iter().all(|total| total.finite));
+            for order in ORDERS {
+                let sums = gradients.map(Sum::from);
+                let totals = norm::totals(&sums, 0.3, order, config).unwrap();
+                let found: Vec<f64> = totals.iter().map(|total| total.measure).collect();
+                let right = [measured(&scaled, order), measured(&wide, order)];
+                assert_eq!(found, right, "{order:?} {config:?}");
+                assert!(totals.iter().all(|total| total.finite));
+            }
         });
     }
 }
@@ -94,20 +104,24 @@ fn one_gradient_that_is_not_finite_is_found_wherever_it_lies() {
         let mut values = numbers(5, 70_000);
         values[at] = bad;
         each_config(|config, _| {
-            for scale in [1.0, 1e-60] {
+            for (scale, order) in [1.0, 1e-60].into_iter().flat_map(|s| ORDERS.map(|o| (s, o))) {
                 let gradient = GradientView::F32(ArrayView1::from(&values[..]));
-                let totals = norm::totals(&[gradient.into()], scale, config).unwrap();
-                assert!(!totals[0].finite, "{bad} at {at}, {config:?}");
+                let totals = norm::totals(&[gradient.into()], scale, order, config).unwrap();
+                assert!(!totals[0].finite, "{bad} at {at}, {order:?} {config:?}");
+                assert!(!totals[0].measure.is_finite());
+                // Infinity times 0, which 1e-60 is in float32, is NaN.
+                assert_eq!(totals[0].measure.is_nan(), bad.is_nan() || scale < 1.0);
             }
         });
     }
     let huge = [1e300_f64, -1e300];
     let gradient = GradientView::F64(ArrayView1::from(&huge[..]));
-    let total = norm::totals(&[gradient.into()], 1.0, &Config::default()).unwrap()[0];
-    assert!(total.finite && total.squares == f64::INFINITY);
+    let total = norm::totals(&[gradient.into()], 1.0, Order::Two, &Config::default()).unwrap()[0];
+    assert!(total.finite && total.measure == f64::INFINITY);
     let large = [3e38_f32; 3];
     let gradient = GradientView::F32(ArrayView1::from(&large[..]));
-    assert!(!norm::totals(&[gradient.into()], 4.0, &Config::default()).unwrap()[0].finite);
+    let total = norm::totals(&[gradient.into()], 4.0, Order::Two, &Config::default()).unwrap()[0];
+    assert!(!total.finite);
 }
 
 #[test]

@@ -3,8 +3,6 @@
 import { dtypeOf } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { lengthOf, tagOf } from "../core/intrinsics.ts";
-import { cannot } from "../core/validate.ts";
-import { openLibrary, unwrap } from "../native/library.ts";
 import type { AverageUpdate, RowAverages } from "../plan/averages.ts";
 import {
   DATA,
@@ -31,7 +29,7 @@ export function updateAverages(
   update: AverageUpdate,
 ): void {
   if (terms.length === 0) return;
-  if (backend.name === "js") return updateInScript(terms, update);
+  if (backend.average === null) return updateInScript(terms, update);
   const rows = new BigUint64Array(terms.length * ROW);
   const halves = new Uint32Array(rows.buffer);
   const words = new BigUint64Array(terms.length);
@@ -46,7 +44,7 @@ export function updateAverages(
     }
     writeWord(wordHalves, row, backend.address(average));
   });
-  callNative(rows, terms.length, words, update);
+  backend.average({ rows, count: terms.length, words }, update);
 }
 
 function formatOf(correction: Correction | null): number {
@@ -54,19 +52,14 @@ function formatOf(correction: Correction | null): number {
   return tagOf(correction) === "Int16Array" ? FORMAT_SPLIT : FORMAT_SPLIT24;
 }
 
-/** Updates the averages of the rows of a plan that the step of the native library has left alone. */
-export function updateResting({ rows, table }: Plan, { words, update }: RowAverages): void {
-  callNative(rows, table.count, words, update);
-}
-
-function callNative(
-  rows: BigUint64Array<ArrayBuffer>,
-  count: number,
-  words: BigUint64Array<ArrayBuffer>,
-  { weight, divisor }: AverageUpdate,
+/**
+ * Updates the averages of the rows of a plan that a step has left alone. Only backends that average in a
+ * step leave some to this.
+ */
+export function updateResting(
+  { average }: Backend,
+  { rows, table: { count } }: Plan,
+  { words, update }: RowAverages,
 ): void {
-  const library = openLibrary();
-  if ("reason" in library) throw new Error(cannot("update the average", library.reason));
-  const { symbols } = library;
-  unwrap(symbols, symbols.descent_average(rows, count, 0, count, words, weight, divisor));
+  average?.({ rows, count, words }, update);
 }

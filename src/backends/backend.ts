@@ -1,12 +1,25 @@
 /** What a backend does. */
 
+import type { NormType } from "../core/device.ts";
 import type { BackendName } from "../core/hyperparameters.ts";
 import type { HostArray } from "../core/host_array.ts";
 import type { HyperGradients, Pullback } from "./pullback.ts";
+import type { AverageUpdate } from "../plan/averages.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { RuleOptions } from "../core/rule.ts";
-import type { CallRow, Gradients } from "../plan/layout.ts";
+import type { CallOptions, CallRow, Gradients } from "../plan/layout.ts";
 import type { Room } from "./js/wasm/workspace.ts";
+
+/** What is measured of gradients. */
+export interface Measure {
+  /** What they are multiplied by before. */
+  readonly inverseScale: number;
+  /** Which norm is taken: its sum of magnitudes or of squares, or the largest magnitude. */
+  readonly normType: NormType;
+}
+
+/** What is done to gradients, besides clipping their norm. */
+export type Changes = Pick<CallOptions, "inverseScale" | "maxValue">;
 
 /** An implementation of the rule over the tables of a plan. */
 export interface Backend {
@@ -27,11 +40,25 @@ export interface Backend {
    * arrays that are stepped stays alive until the promise settles.
    */
   stepAsync(plan: Plan, from: number, to: number): Promise<void>;
-  /** How it measures and scales gradients; null if TypeScript does that for it. */
+  /** How it measures and prepares gradients; null if TypeScript does that for it. */
   readonly norms: Norms | null;
   /** How it goes back through a step; null if TypeScript does that for it. */
   readonly goBack: GoBack | null;
+  /** How it updates averages outside a step; null if TypeScript does that for it. */
+  readonly average: UpdateAverages | null;
 }
+
+/** Averages of parameters, as a native call takes them. */
+export interface AverageTable {
+  /** The tensor table of the parameters. */
+  readonly rows: BigUint64Array<ArrayBuffer>;
+  readonly count: number;
+  /** For each row the address of its average, or 0. */
+  readonly words: BigUint64Array<ArrayBuffer>;
+}
+
+/** Updates the averages of a table. */
+export type UpdateAverages = (table: AverageTable, update: AverageUpdate) => void;
 
 /**
  * What is done to gradients outside a step's pass. Backends that leave it to TypeScript do not import
@@ -39,10 +66,11 @@ export interface Backend {
  */
 export interface Norms {
   /**
-   * Adds up the squares of gradients times `inverseScale`: group g's sum is added to `sums[2g]`, and
-   * `sums[2g + 1]` becomes 1 if one of them is infinite or NaN, before or after that.
+   * Measures gradients times `inverseScale`: `sums[2g]` becomes that of group g and what it was before,
+   * as a norm of that type puts parts together. `sums[2g + 1]` becomes 1 if one of them is infinite or
+   * NaN, before or after the multiplication.
    */
-  norm(gradients: Gradients, inverseScale: number, sums: Float64Array<ArrayBuffer>): void;
+  norm(gradients: Gradients, measure: Measure, sums: Float64Array<ArrayBuffer>): void;
   /**
    * As `norm`, on another thread if the backend has one.
    *
@@ -51,12 +79,15 @@ export interface Norms {
    */
   normAsync(
     plan: Plan,
-    inverseScale: number,
+    measure: Measure,
     sums: Float64Array<ArrayBuffer>,
     checkAttached: () => void,
   ): Promise<void>;
-  /** Multiplies gradients, in place, by the coefficient of their group. */
-  scale(gradients: Gradients): void;
+  /**
+   * Multiplies gradients, in place, by `inverseScale` and by the coefficient of their group, and clamps
+   * them to magnitudes of at most `maxValue`.
+   */
+  prepare(gradients: Gradients, changes: Changes): void;
 }
 
 /** Differentiates one step of some tensors; returns the derivatives with respect to its options. */

@@ -12,7 +12,7 @@ import type { CallRange } from "../plan/changes.ts";
 import type { CallRow } from "../plan/layout.ts";
 import { callRangesOf } from "../plan/parts.ts";
 import type { Plan } from "../plan/plan.ts";
-import type { Backend, GoBack, Norms } from "./backend.ts";
+import type { Backend, GoBack, Measure, Norms } from "./backend.ts";
 import type { Pullback } from "./pullback.ts";
 
 let backend: Backend | undefined;
@@ -71,6 +71,10 @@ function createCpu({ symbols, pinned }: Library): Backend {
     },
     norms: createNorms(symbols, pinned),
     goBack: createGoBack(symbols, address),
+    average({ rows, count, words }, { weight, divisor }): void {
+      const { descent_average } = symbols;
+      unwrap(symbols, descent_average(rows, count, 0, count, words, weight, divisor));
+    },
   };
 }
 
@@ -86,17 +90,18 @@ function argumentsOf(
 }
 
 function createNorms(symbols: Library["symbols"], { norm, maxPins }: PinnedCalls): Norms {
-  const { descent_norm, descent_scale } = symbols;
+  const { descent_norm, descent_prepare } = symbols;
   return {
-    norm({ rows, grads, groups, addends }, inverseScale, sums): void {
+    norm({ rows, grads, groups, addends }, measure, sums): void {
       const { length } = grads;
-      const added = [addends.words, addends.count] as const;
+      const { inverseScale } = measure;
+      const added = [addends.words, addends.count, orderOf(measure)] as const;
       unwrap(
         symbols,
         descent_norm(rows, length, 0, length, inverseScale, sums, groups.length, ...added),
       );
     },
-    async normAsync(plan: Plan, inverseScale, sums, checkAttached): Promise<void> {
+    async normAsync(plan: Plan, measure, sums, checkAttached): Promise<void> {
       const { rows, table, groups, addends: { words, count } } = plan;
       // One after the other, so that the numbers are added up in the order of the rows.
       for (const { from, to, pins } of callRangesOf(plan, 0, table.count, maxPins)) {
@@ -104,17 +109,26 @@ function createNorms(symbols: Library["symbols"], { norm, maxPins }: PinnedCalls
         unwrap(
           symbols,
           await norm(
-            [rows, table.count, from, to, inverseScale, sums, groups.length, words, count],
+            [
+              ...[rows, table.count, from, to, measure.inverseScale, sums] as const,
+              ...[groups.length, words, count, orderOf(measure)] as const,
+            ],
             pins,
           ),
         );
       }
     },
-    scale({ rows, grads, groupRows, groups }): void {
+    prepare({ rows, grads, groupRows, groups }, { inverseScale, maxValue }): void {
       const { length } = grads;
-      unwrap(symbols, descent_scale(rows, length, 0, length, groupRows, groups.length));
+      const tables = [rows, length, 0, length, groupRows, groups.length] as const;
+      unwrap(symbols, descent_prepare(...tables, inverseScale, maxValue));
     },
   };
+}
+
+/** The number of a norm at the boundary: 0 stands for infinity. */
+function orderOf({ normType }: Measure): number {
+  return normType === Infinity ? 0 : normType;
 }
 
 function createGoBack(symbols: Library["symbols"], address: Backend["address"]): GoBack {

@@ -1,7 +1,7 @@
 /** Checkpoint files: state on disk, written so that no crash can spoil it. */
 
 import { checkFiles } from "../core/runtime.ts";
-import { cannot, checkBoolean, checkOptions, wrongType } from "../core/validate.ts";
+import { cannot, checkBoolean, checkOptions, isPlainObject, wrongType } from "../core/validate.ts";
 import { toPath } from "../files/file_path.ts";
 import { files } from "../files/files.ts";
 import type { OpenFile } from "../files/files.ts";
@@ -57,7 +57,7 @@ export interface SaveStateOptions extends LoadStateOptions {
   momentum?: StateDictOptions["momentum"];
   /** A scheduler whose state goes into the file too, as `lr_scheduler`. */
   scheduler?: StatefulScheduler;
-  /** A `GradScaler` whose state goes into the file too, as `grad_scaler`. */
+  /** A `GradScaler` whose state goes into the file too, as `grad_scaler`, if it is enabled. */
   scaler?: StatefulScaler;
   /** A `WeightAverage` whose state goes into the file too, as `weight_average`. */
   average?: StatefulAverage;
@@ -164,7 +164,7 @@ export async function saveState(
   const average = readAverage(options.average);
   const others = {
     ...(lr_scheduler && { lr_scheduler }),
-    ...(grad_scaler && { grad_scaler }),
+    ...(hasState(grad_scaler) && { grad_scaler }),
     ...(average && { weight_average: average.dict }),
   };
   const { dict, check } = await read(source, { parameters, momentum }, state);
@@ -291,6 +291,11 @@ function stateOf<D>(what: string, owner: { stateDict(): D } | undefined): D | un
   if (owner === undefined) return undefined;
   if (typeof owner === "object" && owner !== null && "stateDict" in owner) return owner.stateDict();
   throw wrongType(`save the ${what}`, "it must have a stateDict", owner);
+}
+
+/** Whether there is something to save of a scaler: one that is not enabled has `{}`. */
+function hasState(dict: GradScalerStateDict | undefined): boolean {
+  return dict !== undefined && !(isPlainObject(dict) && Object.keys(dict).length === 0);
 }
 
 /** `using` would close the file too, but Node.js and some browsers cannot parse it. */

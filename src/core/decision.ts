@@ -1,6 +1,7 @@
 /** The decision of a step as `kernels/src/gpu/decide.wgsl` writes it: words of 32 bits. */
 
 import type { DeviceReport, DeviceRequest } from "./device.ts";
+import { normOf } from "./norm.ts";
 
 const SKIPPED = 0;
 
@@ -20,11 +21,11 @@ export function decisionWords(groupCount: number): number {
   return HEADER + GROUP_WORDS * groupCount;
 }
 
-/** Reads a decision. Norms are roots, in float64, of the sums in float32 that a device took. */
+/** Reads a decision. Norms are taken in float64 of what a device has measured in float32. */
 export function readDecision(
   words: Uint32Array<ArrayBuffer>,
   groupCount: number,
-  { inverseScale }: DeviceRequest,
+  { inverseScale, normType }: DeviceRequest,
 ): DeviceReport {
   const [floats, integers] = [new Float32Array(words.buffer), new Int32Array(words.buffer)];
   const scale = Math.fround(inverseScale);
@@ -32,7 +33,7 @@ export function readDecision(
   return {
     skipped: words[SKIPPED] !== 0,
     groupNorms: groups.map((at) =>
-      Math.sqrt(floats[at + SUM]) * 2 ** integers[at + EXPONENT] * scale
+      normOf(normType, floats[at + SUM]) * 2 ** integers[at + EXPONENT] * scale
     ),
     clipCoefficients: groups.map((at) => floats[at + COEFFICIENT]),
   };

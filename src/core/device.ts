@@ -85,8 +85,8 @@ export interface DeviceRequest {
   readonly zeroGrad: boolean;
 }
 
-/** Which norm: of the squares. */
-export type NormType = 2;
+/** Which norm: 1, 2 or infinity. */
+export type NormType = number;
 
 /** What a step with a request has found. */
 export interface DeviceReport {

@@ -168,10 +168,11 @@ export const ABI = 8;
 
 /**
  * `int32_t descent_norm(const uint64_t *rows, uint32_t row_count, uint32_t from, uint32_t to,
- * double inverse_scale, double *sums, uint32_t group_count, const uint64_t *addends, uint32_t lists)`
+ * double inverse_scale, double *sums, uint32_t group_count, const uint64_t *addends, uint32_t lists,
+ * uint32_t order)`
  */
 export const NORM = {
-  parameters: ["buffer", "u32", "u32", "u32", "f64", "buffer", "u32", "buffer", "u32"],
+  parameters: ["buffer", "u32", "u32", "u32", "f64", "buffer", "u32", "buffer", "u32", "u32"],
   result: "i32",
 } as const;
 
@@ -237,10 +238,13 @@ export const SYMBOLS = {
   },
   descent_norm: NORM,
   /**
-   * `int32_t descent_scale(const uint64_t *rows, uint32_t row_count, uint32_t from, uint32_t to,
-   * const double *groups, uint32_t group_count)`
+   * `int32_t descent_prepare(const uint64_t *rows, uint32_t row_count, uint32_t from, uint32_t to,
+   * const double *groups, uint32_t group_count, double scale, double limit)`
    */
-  descent_scale: { parameters: ["buffer", "u32", "u32", "u32", "buffer", "u32"], result: "i32" },
+  descent_prepare: {
+    parameters: ["buffer", "u32", "u32", "u32", "buffer", "u32", "f64", "f64"],
+    result: "i32",
+  },
   /**
    * `int32_t descent_vjp(const uint64_t *rows, uint32_t count, const double *group, double *sums)`
    */

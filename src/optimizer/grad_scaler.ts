@@ -6,6 +6,7 @@ import {
   ABOVE_ONE,
   BELOW_ONE,
   cannot,
+  checkBoolean,
   checkNumber,
   checkObject,
   checkOptions,
@@ -15,10 +16,12 @@ import {
   wrongType,
 } from "../core/validate.ts";
 import { checkScalerDict } from "../state/extras.ts";
-import type { GradScalerStateDict } from "../state/extras.ts";
+import type { GradScalerStateDict, ScalerState } from "../state/extras.ts";
 import { withReport } from "../step/awaited_report.ts";
 import type { StepReport } from "../step/clipping.ts";
+import { SKIP } from "../step/options.ts";
 import type { StepOptions } from "../step/options.ts";
+import { unscaleGradients } from "./unscale.ts";
 
 /**
  * The options of a `GradScaler`; names, defaults and meaning are torch's.
@@ -37,6 +40,12 @@ export interface GradScalerOptions {
   backoffFactor?: number;
   /** Good steps in a row until the scale grows, a whole number >= 1. @default {2000} */
   growthInterval?: number;
+  /**
+   * Whether it scales at all. With `false` the scale is 1, `step` only steps, `unscale` and `update` do
+   * nothing, and the state is `{}`: so a loop can be written once.
+   * @default {true}
+   */
+  enabled?: boolean;
 }
 
 /**
@@ -58,9 +67,19 @@ export interface ScaledOptimizer {
   stepAsync(options: StepOptions): Promise<StepReport>;
   /** What the last step did. */
   readonly lastStep: StepReport | null;
+  /** Its groups, for `unscale`. */
+  readonly paramGroups?: readonly { readonly params: Iterable<object> }[];
 }
 
-const OPTIONS = ["initScale", "growthFactor", "backoffFactor", "growthInterval"];
+const OPTIONS = ["initScale", "growthFactor", "backoffFactor", "growthInterval", "enabled"];
+
+/** What has happened to the gradients of an optimizer since the last update. */
+interface Progress {
+  /** Whether one of them is infinite or NaN. */
+  readonly found: boolean;
+  /** Whether the step has been taken, or skipped; else they have been unscaled. */
+  readonly hasStepped: boolean;
+}
 
 /**
  * Scales losses for mixed precision, as `torch.amp.GradScaler`: the scale grows after many steps
@@ -85,9 +104,10 @@ const OPTIONS = ["initScale", "growthFactor", "backoffFactor", "growthInterval"]
  * @category Gradients
  */
 export class GradScaler {
-  #state: GradScalerStateDict;
-  /** The optimizers that have stepped since the last update, and whether they were skipped. */
-  readonly #stepped = new Map<ScaledOptimizer, boolean>();
+  #state: ScalerState;
+  readonly #enabled: boolean;
+  /** The optimizers that have been unscaled or stepped since the last update. */
+  readonly #progress = new Map<ScaledOptimizer, Progress>();
 
   /**
    * Makes a scaler.
@@ -97,12 +117,14 @@ export class GradScaler {
    */
   constructor(options: GradScalerOptions = {}) {
     checkOptions(options, OPTIONS);
-    const { initScale = 2 ** 16, growthFactor = 2, backoffFactor = 0.5, growthInterval = 2000 } =
-      options;
+    const { initScale = 2 ** 16, growthFactor = 2, backoffFactor = 0.5 } = options;
+    const { growthInterval = 2000, enabled = true } = options;
     checkNumber("initScale", initScale, POSITIVE);
     checkNumber("growthFactor", growthFactor, ABOVE_ONE);
     checkNumber("backoffFactor", backoffFactor, BELOW_ONE);
     checkNumber("growthInterval", growthInterval, COUNT);
+    checkBoolean("enabled", enabled);
+    this.#enabled = enabled;
     this.#state = {
       scale: toScale("initScale", initScale),
       growth_factor: growthFactor,
@@ -121,17 +143,64 @@ export class GradScaler {
 
   /** A loss, or a gradient of it, times the scale. */
   scale(loss: number): number {
-    return loss * this.#state.scale;
+    return loss * this.getScale();
   }
 
-  /** The scale. */
+  /** The scale; 1 if the scaler is not enabled. */
   getScale(): number {
-    return this.#state.scale;
+    return this.#enabled ? this.#state.scale : 1;
+  }
+
+  /** Whether it scales. */
+  isEnabled(): boolean {
+    return this.#enabled;
+  }
+
+  /**
+   * Unscales the gradients of an optimizer in place, for code between it and the step that reads or
+   * changes them, such as clipping of its own. The next step of this optimizer does not unscale them
+   * again. If one of them is infinite or NaN, that step is skipped, whatever happens to them in between.
+   *
+   * Without such code, `step` does the same faster.
+   *
+   * @param optimizer The optimizer; once per update, and before its step.
+   * @throws {TypeError} If it is not an optimizer, or a gradient is on a GPU, detached, resizable or of
+   * float16.
+   * @throws {RangeError} If gradients share memory.
+   * @throws {Error} If its gradients have been unscaled or it has stepped since the last update, or a step
+   * is running.
+   *
+   * @example
+   * ```ts
+   * import { clipGradValue, GradScaler, SGD } from "@descent/sgd";
+   *
+   * const w = { data: new Float32Array([1]), grad: new Float32Array(1) };
+   * const optimizer = new SGD([w], { lr: 0.1 });
+   * const scaler = new GradScaler();
+   * w.grad[0] = scaler.scale(4);
+   * scaler.unscale(optimizer);
+   * clipGradValue([w], 2);
+   * scaler.step(optimizer);
+   * scaler.update();
+   * console.log(w.data[0].toFixed(1)); // 0.8
+   * ```
+   */
+  unscale(optimizer: ScaledOptimizer): void {
+    if (!this.#enabled) return;
+    checkOptimizer("unscale", optimizer);
+    const progress = this.#progress.get(optimizer);
+    if (progress !== undefined) {
+      const what = progress.hasStepped ? "the optimizer has stepped" : "that has been done";
+      const reason = `${what} since the last update`;
+      throw new Error(cannot("unscale the gradients", reason, "update first"));
+    }
+    const found = unscaleGradients(optimizer, 1 / this.#state.scale);
+    this.#progress.set(optimizer, { found, hasStepped: false });
   }
 
   /**
    * Takes a step of an optimizer whose gradients are those of the scaled loss: they are unscaled and
-   * checked in the same pass.
+   * checked in the same pass, unless `unscale` has done so.
    *
    * @param optimizer The optimizer; once per update.
    * @param options What else happens to the gradients, clipping for example.
@@ -145,7 +214,7 @@ export class GradScaler {
     const own = this.#optionsOf(optimizer, options);
     withReport(() => optimizer.step(own));
     const report = optimizer.lastStep!;
-    this.#stepped.set(optimizer, report.skipped);
+    this.#remember(optimizer, report);
     return report;
   }
 
@@ -155,7 +224,7 @@ export class GradScaler {
     options: ScaledStepOptions = {},
   ): Promise<StepReport> {
     const report = await optimizer.stepAsync(this.#optionsOf(optimizer, options));
-    this.#stepped.set(optimizer, report.skipped);
+    this.#remember(optimizer, report);
     return report;
   }
 
@@ -165,38 +234,40 @@ export class GradScaler {
    * @param newScale The scale from now on, finite and > 0.
    * @throws {TypeError} If it is not a number.
    * @throws {RangeError} If it is out of its range.
-   * @throws {Error} If no step was taken and no value is given.
+   * @throws {Error} If nothing was stepped or unscaled and no value is given.
    */
   update(newScale?: number): void {
+    if (!this.#enabled) return;
     if (newScale !== undefined) {
       checkNumber("the scale", newScale, POSITIVE);
       this.#state.scale = toScale("the scale", newScale);
-    } else if (this.#stepped.size === 0) {
+    } else if (this.#progress.size === 0) {
       throw new Error(cannot("update the scale", "no optimizer has stepped since the last update"));
-    } else this.#adapt([...this.#stepped.values()].some((skipped) => skipped));
-    this.#stepped.clear();
+    } else this.#adapt([...this.#progress.values()].some(({ found }) => found));
+    this.#progress.clear();
   }
 
-  /** The state under torch's names. */
+  /** The state under torch's names; `{}` if the scaler is not enabled. */
   stateDict(): GradScalerStateDict {
-    return { ...this.#state };
+    return this.#enabled ? { ...this.#state } : {};
   }
 
   /**
-   * Resumes from a state of Descent or of torch.
+   * Resumes from a state of Descent or of torch. A scaler that is not enabled leaves it unread.
    *
-   * @throws {TypeError} If it is not valid; nothing has changed then.
+   * @throws {TypeError} If it is not valid, or that of a scaler that is not enabled; nothing has changed
+   * then.
    */
   loadStateDict(dict: GradScalerStateDict): void {
+    if (!this.#enabled) return;
     this.#state = { ...checkScalerDict(dict) };
   }
 
   #optionsOf(optimizer: ScaledOptimizer, options: ScaledStepOptions): StepOptions {
-    if (typeof (optimizer as ScaledOptimizer | null | undefined)?.step !== "function") {
-      throw wrongType("step", "the first argument must be an optimizer", optimizer);
-    }
+    checkOptimizer("step", optimizer);
     checkObject("step", options, "the options");
-    if (this.#stepped.has(optimizer)) {
+    const progress = this.#progress.get(optimizer);
+    if (progress?.hasStepped) {
       throw new Error(
         cannot("step", "the optimizer has stepped since the last update", "update first"),
       );
@@ -206,7 +277,16 @@ export class GradScaler {
         throw new TypeError(cannot(`set ${name}`, "it is the scaler's own"));
       }
     }
+    if (!this.#enabled) return options;
+    if (progress?.found) return { ...options, checkFinite: true, [SKIP]: true } as StepOptions;
+    if (progress !== undefined) return options;
     return { ...options, gradScale: this.#state.scale, checkFinite: true };
+  }
+
+  #remember(optimizer: ScaledOptimizer, { skipped }: StepReport): void {
+    if (!this.#enabled) return;
+    const found = skipped || this.#progress.get(optimizer)?.found === true;
+    this.#progress.set(optimizer, { found, hasStepped: true });
   }
 
   #adapt(found: boolean): void {
@@ -221,6 +301,11 @@ export class GradScaler {
       state._growth_tracker = 0;
     }
   }
+}
+
+function checkOptimizer(doing: string, optimizer: unknown): void {
+  if (typeof (optimizer as ScaledOptimizer | null | undefined)?.step === "function") return;
+  throw wrongType(doing, "the first argument must be an optimizer", optimizer);
 }
 
 /** The nearest float32, which must not be 0 or infinite. */

@@ -353,8 +353,8 @@ export class SGD<T extends Tensor = HostArray> {
    * `lastStep` reports it: parameters, momentum buffers and "first step" stay as they were.
    * @throws {TypeError} If an array is missing, of another type, detached or resizable; if an option
    * does not exist or is of another type; if gradients are to be added up, unscaled, checked or clipped
-   * that are sparse or come with `differentiable`, added up that are not arrays, or checked or clipped by
-   * their norm that are not all arrays or all on one GPU; if sparse gradients are to be zeroed of
+   * that come with `differentiable`, added up that are sparse or not arrays, or checked or clipped by their
+   * norm that are not all arrays or all on one GPU; if sparse gradients are to be zeroed of
    * parameters that are frozen.
    * @throws {RangeError} If lengths differ, also of the lists of gradients to add; if arrays overlap,
    * hyperparameters do not fit together or are

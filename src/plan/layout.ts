@@ -309,22 +309,40 @@ export interface Gradients {
   readonly addends: AddedGradients;
 }
 
-/** Tables of gradients that belong to no parameter, in one group. */
+/** A gradient that gets a row of a table. */
+export interface Tabulated {
+  readonly grad: Tensor;
+  readonly dtype: ElementType;
+  /** The number of its group. @default {0} */
+  readonly group?: number;
+}
+
+/**
+ * Tables of gradients that belong to no row of a plan.
+ *
+ * @param of The groups that they are in; one by default.
+ */
 export function tabulate(
-  gradients: readonly { readonly grad: Tensor; readonly dtype: ElementType }[],
+  gradients: readonly Tabulated[],
   address: (array: Tensor) => number,
+  of: Pick<Gradients, "groups" | "groupRows"> = oneGroup(),
 ): Gradients {
   const rows = new BigUint64Array(Math.max(1, gradients.length) * ROW);
   const halves = new Uint32Array(rows.buffer);
-  gradients.forEach(({ grad, dtype: { code } }, i) => {
+  gradients.forEach(({ grad, dtype: { code }, group = 0 }, i) => {
     writeWord(halves, i * ROW + DATA, address(grad));
     writeWord(halves, i * ROW + GRAD, address(grad));
     writeWord(halves, i * ROW + LENGTH, countOf(grad));
-    writeKind(halves, i, code, 0);
+    writeKind(halves, i, code, group);
     writeState(halves, i, FIRST);
   });
+  const grads = gradients.map(({ grad }) => grad);
+  const { groups, groupRows } = of;
+  return { rows, halves, groupRows, grads, groups, addends: NOTHING_ADDED };
+}
+
+function oneGroup(): Pick<Gradients, "groups" | "groupRows"> {
   const groupRows = new Float64Array(GROUP_ROW);
   groupRows[COEFFICIENT] = 1;
-  const grads = gradients.map(({ grad }) => grad);
-  return { rows, halves, groupRows, grads, groups: { length: 1 }, addends: NOTHING_ADDED };
+  return { groups: { length: 1 }, groupRows };
 }

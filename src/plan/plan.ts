@@ -34,6 +34,7 @@ import type { AddedGradients, CallOptions, CallRow } from "./layout.ts";
 import { BEGAN_DENSE, BEGAN_SPARSE } from "./marks.ts";
 import { RowView } from "./row_view.ts";
 import { checkSparseOptions, isSparse, readSparse, SparseTable } from "./sparse.ts";
+import type { SparseRows, SparseStep } from "./sparse.ts";
 import { StateArrays } from "./state_arrays.ts";
 import { TensorTable } from "./tensor_table.ts";
 import { stateOfBuffer } from "./unsure.ts";
@@ -255,6 +256,13 @@ export class Plan {
     return { address: this.#address(average.halves), ...average.update };
   }
 
+  /** Replaces what is stepped of the sparse gradients, after a refresh, by arrays that nobody else has. */
+  replaceSparse(replace: (step: SparseStep) => SparseRows): void {
+    const { steps } = this.sparse;
+    steps.forEach((step, i) => steps[i] = { ...step, ...replace(step) });
+    this.#writeSparse();
+  }
+
   /**
    * Checks that gradients can be written, which they can if no two of them share memory.
    *
@@ -356,6 +364,10 @@ export class Plan {
       const length = this.table.lengthAt(step.row);
       step.used = isBuffered ? this.table.rowsInUse.of(step, length) : null;
     }
+    this.#writeSparse();
+  }
+
+  #writeSparse(): void {
     this.sparse.write(
       ({ row }) => this.rows.subarray(row * ROW, (row + 1) * ROW),
       this.#address,

@@ -12,6 +12,7 @@ import type {
   GradScalerStateDict,
   LRSchedulerStateDict,
   RoundingStateDict,
+  ScalerState,
 } from "./extras.ts";
 import type { TensorDict } from "./dict_tensor.ts";
 import { checkAverageDict } from "./weight_average.ts";
@@ -162,7 +163,7 @@ export interface CheckedDict {
   readonly parameters: ReadonlyMap<number, CheckedTensor>;
   readonly rounding: RoundingStateDict | null;
   readonly scheduler: CheckedScheduler | null;
-  readonly scaler: GradScalerStateDict | null;
+  readonly scaler: ScalerState | null;
   readonly average: CheckedAverages | null;
   readonly metadata: readonly (readonly [string, string])[];
 }

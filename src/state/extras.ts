@@ -48,11 +48,11 @@ export function checkRoundingDict(value: unknown): RoundingStateDict {
 }
 
 /**
- * The state of a `GradScaler`.
+ * The state of a `GradScaler`: `{}` if it is not enabled, as in torch.
  *
  * @category Checkpoints
  */
-export interface GradScalerStateDict {
+export type GradScalerStateDict = {
   /** What losses are multiplied by. */
   scale: number;
   /** What the scale is multiplied by after enough steps without infinities. */
@@ -63,10 +63,13 @@ export interface GradScalerStateDict {
   growth_interval: number;
   /** Steps since the last change. */
   _growth_tracker: number;
-}
+} | Record<string, never>;
+
+/** The state of a scaler that is enabled. */
+export type ScalerState = Extract<GradScalerStateDict, { scale: number }>;
 
 const SCALER_CHECKS: Readonly<
-  Record<keyof GradScalerStateDict, [string, (value: number) => boolean]>
+  Record<keyof ScalerState, [string, (value: number) => boolean]>
 > = {
   scale: ["a finite number > 0 with an inverse in float32", isInvertible],
   growth_factor: ["a finite number > 1", ABOVE_ONE.holds],
@@ -80,14 +83,14 @@ const EMPTY =
   "there is no state to resume from";
 
 /** The keys of the state, in torch's order. */
-export const SCALER_KEYS = Object.keys(SCALER_CHECKS) as (keyof GradScalerStateDict)[];
+export const SCALER_KEYS = Object.keys(SCALER_CHECKS) as (keyof ScalerState)[];
 
 /**
- * Checks the state of a scaler.
+ * Checks the state of a scaler that is enabled.
  *
  * @throws {TypeError} If something is missing or not what it must be, or there is another key.
  */
-export function checkScalerDict(dict: unknown): GradScalerStateDict {
+export function checkScalerDict(dict: unknown): ScalerState {
   const entries = asObject(dict, "grad_scaler");
   for (const [key, [kind, fits]] of Object.entries(SCALER_CHECKS)) {
     const value = Object.hasOwn(entries, key) ? entries[key] : undefined;
@@ -102,7 +105,7 @@ export function checkScalerDict(dict: unknown): GradScalerStateDict {
       cannot("use the state dict", `its key ${quote(other)} is not a state of a GradScaler`),
     );
   }
-  return entries as unknown as GradScalerStateDict;
+  return entries as unknown as ScalerState;
 }
 
 /**

@@ -132,7 +132,7 @@ export class BoundAverage implements RowAverages {
   }
 
   finish(isWhole: boolean): void {
-    if (!isWhole && this.resting.length > 0) updateResting(this.#plan, this);
+    if (!isWhole && this.resting.length > 0) updateResting(this.#backend, this.#plan, this);
     this.updateLate();
     this.#onFinish();
   }

@@ -1,6 +1,7 @@
 /** The result of a step: norms, clip coefficients, and whether it was skipped. */
 
 import type { DeviceReport } from "../core/device.ts";
+import { joinMeasures, measureOf, normOf } from "../core/norm.ts";
 import type { StepRequest } from "./options.ts";
 
 /**
@@ -27,6 +28,9 @@ export const NOTHING_MEASURED: StepReport = Object.freeze({
   clipCoefficients: null,
 });
 
+/** The report of a step that is skipped for what was found before it. */
+export const SKIPPED_UNMEASURED: StepReport = Object.freeze({ ...NOTHING_MEASURED, skipped: true });
+
 /**
  * What gradients of this norm are multiplied by, as by torch; NaN if the norm is. Where nothing is to
  * be clipped it is 1 in any case, while torch's is NaN for an infinite norm.
@@ -37,23 +41,23 @@ export function clipCoefficient(maxNorm: number, norm: number): number {
 }
 
 /**
- * Decides from the norms of `Backend.norm` whether to skip the step, and how to clip.
+ * Decides from the norms of `Norms.norm` whether to skip the step, and how to clip.
  *
- * @param sums For each group its sum of squares, and 1 if something is not finite.
+ * @param sums For each group what its norm is made of, and 1 if something is not finite.
  */
 export function decide(
   sums: Float64Array,
-  { maxNorm, perGroup, checkFinite }: StepRequest,
+  { maxNorm, normType, perGroup, checkFinite }: StepRequest,
 ): StepReport {
   const groupNorms: number[] = [];
-  let squares = 0;
+  let all = 0;
   let isFinite = true;
   for (let i = 0; i < sums.length; i += 2) {
-    groupNorms.push(Math.sqrt(sums[i]));
-    squares += sums[i];
+    groupNorms.push(normOf(normType, sums[i]));
+    all = joinMeasures(normType, all, sums[i]);
     isFinite &&= sums[i + 1] === 0;
   }
-  const gradNorm = Math.sqrt(squares);
+  const gradNorm = normOf(normType, all);
   if (maxNorm === null) {
     return { skipped: checkFinite && !isFinite, gradNorm, groupNorms, clipCoefficients: null };
   }
@@ -65,9 +69,11 @@ export function decide(
 /** What a device decided, as the report of a step. */
 export function reportOf(
   { skipped, groupNorms, clipCoefficients }: DeviceReport,
-  { maxNorm }: StepRequest,
+  { maxNorm, normType }: StepRequest,
 ): StepReport {
-  const gradNorm = Math.sqrt(groupNorms.reduce((sum, norm) => sum + norm * norm, 0));
+  const measures = groupNorms.map((norm) => measureOf(normType, norm));
+  const all = measures.reduce((a, b) => joinMeasures(normType, a, b), 0);
+  const gradNorm = normOf(normType, all);
   return {
     ...{ skipped, gradNorm, groupNorms },
     clipCoefficients: maxNorm === null ? null : clipCoefficients,

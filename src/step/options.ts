@@ -1,8 +1,9 @@
 /** The options of one step: what happens to gradients on their way into the rule. */
 
-import type { DeviceRequest, NormType } from "../core/device.ts";
+import type { DeviceRequest } from "../core/device.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { isInvertible } from "../core/hyperparameters.ts";
+import { NORM_TYPES } from "../core/norm.ts";
 import {
   checkBoolean,
   checkKnown,
@@ -53,11 +54,17 @@ export interface StepOptions {
    */
   gradScale?: number;
   /**
-   * The largest norm of the unscaled gradients, >= 0: they are multiplied by
+   * The largest norm of the unscaled gradients, >= 0, of the type `normType`: they are multiplied by
    * `min(1, maxNorm / (norm + 1e-6))`, as by `torch.nn.utils.clip_grad_norm_`. `Infinity` measures
    * and does not clip. Without it the norm does not matter.
    */
   maxNorm?: number;
+  /**
+   * Which norm `maxNorm` limits: 1 is the sum of magnitudes, 2 the root of the sum of squares, `Infinity`
+   * the largest magnitude.
+   * @default {2}
+   */
+  normType?: number;
   /**
    * Whose norm `maxNorm` limits: that of all gradients of the optimizer, or those of each group by
    * themselves.
@@ -89,6 +96,8 @@ export interface StepOptions {
 /** The options of a step, checked and complete. */
 export interface StepRequest extends CallOptions, DeviceRequest {
   readonly addGradients: GradientLists;
+  /** Whether the step is skipped, as `SKIP` asks. */
+  readonly isSkipped: boolean;
   /** The averages that the step updates; null for none. */
   readonly average: StepAverage | null;
   /** What the loss was multiplied by: `inverseScale` is its inverse. */
@@ -97,7 +106,10 @@ export interface StepRequest extends CallOptions, DeviceRequest {
   readonly reads: keyof StepOptions | null;
 }
 
-const EUCLIDEAN: NormType = 2;
+/**
+ * A key of options that is not public: true skips the step, by a caller that has found infinities already.
+ */
+export const SKIP: unique symbol = Symbol("skip");
 
 /** A step as it is without options. */
 export const NEUTRAL_REQUEST: StepRequest = Object.freeze({
@@ -105,23 +117,25 @@ export const NEUTRAL_REQUEST: StepRequest = Object.freeze({
   inverseScale: 1,
   maxNorm: null,
   perGroup: false,
-  normType: EUCLIDEAN,
+  normType: 2,
   maxValue: Infinity,
   checkFinite: false,
   addGradients: [],
+  isSkipped: false,
   average: null,
   zeroGrad: false,
   reads: null,
 });
 
 /** Whether gradients are measured before they are used: the step may be skipped, or depends on a norm. */
-export function isMeasured({ checkFinite, maxNorm }: StepRequest): boolean {
-  return checkFinite || maxNorm !== null;
+export function isMeasured({ checkFinite, isSkipped, maxNorm }: StepRequest): boolean {
+  return !isSkipped && (checkFinite || maxNorm !== null);
 }
 
 const KEYS: readonly (keyof StepOptions)[] = [
   "gradScale",
   "maxNorm",
+  "normType",
   "maxNormPer",
   "maxValue",
   "checkFinite",
@@ -167,7 +181,7 @@ export function readAsyncArguments(options: unknown): StepRequest {
  *
  * @param needed What is needed, if it is not an object.
  * @throws {TypeError} If it is not an object, an option does not exist or is of another type, or
- * `maxNormPer` comes without `maxNorm`.
+ * `maxNormPer` or `normType` comes without `maxNorm`.
  * @throws {RangeError} If a number is out of its range.
  */
 function readStepOptions(options: unknown, needed: string): StepRequest {
@@ -176,11 +190,12 @@ function readStepOptions(options: unknown, needed: string): StepRequest {
   }
   checkKnown(options, KEYS);
   const own: StepOptions = { ...options }; // getters are called once
-  const { gradScale, maxNorm, maxNormPer, maxValue, checkFinite, zeroGrad } = own;
+  const { gradScale, maxNorm, normType, maxNormPer, maxValue, checkFinite, zeroGrad } = own;
   const addGradients = readLists(own.addGradients);
   const average = own.average === undefined ? null : readAverage(own.average);
   if (gradScale !== undefined) checkGradScale(gradScale);
   if (maxNorm !== undefined) checkNumber("maxNorm", maxNorm, THRESHOLD);
+  if (normType !== undefined) checkNormType(normType, maxNorm);
   if (maxNormPer !== undefined) checkPer(maxNormPer, maxNorm);
   if (maxValue !== undefined) checkNumber("maxValue", maxValue, THRESHOLD);
   if (checkFinite !== undefined) checkBoolean("checkFinite", checkFinite);
@@ -190,11 +205,12 @@ function readStepOptions(options: unknown, needed: string): StepRequest {
     inverseScale: gradScale === undefined ? 1 : 1 / gradScale,
     maxNorm: maxNorm ?? null,
     perGroup: maxNormPer === "group",
-    normType: EUCLIDEAN,
+    normType: normType ?? 2,
     maxValue: maxValue ?? Infinity,
     checkFinite: checkFinite ?? (gradScale !== undefined || maxNorm !== undefined),
     zeroGrad: zeroGrad ?? false,
     addGradients,
+    isSkipped: (own as { [SKIP]?: boolean })[SKIP] === true,
     average,
     reads: KEYS.find((key) => isReading(key, { ...own, addGradients })) ?? null,
   };
@@ -223,6 +239,13 @@ function checkGradScale(value: unknown): void {
   checkNumber("gradScale", value, POSITIVE);
   if (!isInvertible(value)) {
     throw outOfRange("set gradScale", "a float32 must hold 1 / gradScale", value);
+  }
+}
+
+function checkNormType(normType: unknown, maxNorm: number | undefined): void {
+  checkNumber("normType", normType, NORM_TYPES);
+  if (maxNorm === undefined) {
+    throw wrongType("set normType", "it needs maxNorm", normType);
   }
 }
 

@@ -13,8 +13,8 @@ import type { StepRequest } from "./options.ts";
  * @param plan Refreshed, and not stepped yet.
  * @returns The device that measures the gradients and decides whether the step is skipped; null if the
  * host does, or nothing is to be measured.
- * @throws {TypeError} If gradients are to be read or changed that are sparse, if some are to be added to
- * those on a device, if they are to be measured and are not in one place, or if a group is differentiable.
+ * @throws {TypeError} If gradients are to be added to some that are sparse or on a device, if they are to be
+ * measured and are not in one place, or if a group is differentiable.
  * @throws {RangeError} If gradients are to be zeroed and share memory.
  */
 export function checkRequest(plan: Plan, request: StepRequest): Device | null {
@@ -30,8 +30,7 @@ export function checkRequest(plan: Plan, request: StepRequest): Device | null {
       ),
     );
   }
-  if (reads !== null) checkDense(plan, reads);
-  if (request.addGradients.length > 0) checkHost(plan);
+  if (request.addGradients.length > 0) checkArrays(plan);
   const device = isMeasured(request) ? findMeasuring(plan, reads ?? option) : null;
   if (device !== null && isReportAwaited()) {
     throw new TypeError(
@@ -49,10 +48,14 @@ export function checkRequest(plan: Plan, request: StepRequest): Device | null {
 /**
  * Refuses what ranks of a world cannot do together.
  *
- * @throws {TypeError} If a gradient is sparse or on a GPU, if gradients are to be added, or if a group is
+ * @throws {TypeError} If a gradient is sparse or on a GPU, if gradients are to be added, if the norm is
+ * not the 2-norm, if infinities were found before the step, or if a group is
  * differentiable.
  */
-export function checkTogether(plan: Plan, { addGradients }: StepRequest): void {
+export function checkTogether(
+  plan: Plan,
+  { addGradients, isSkipped, normType }: StepRequest,
+): void {
   const doing = "step in a world";
   if (plan.groups.some(({ differentiable }) => differentiable)) {
     const reason = "no group may be differentiable";
@@ -61,6 +64,13 @@ export function checkTogether(plan: Plan, { addGradients }: StepRequest): void {
   if (addGradients.length > 0) {
     const remedy = "add them to the gradients of the parameters";
     throw new TypeError(cannot(doing, "addGradients must be empty", remedy));
+  }
+  if (normType !== 2) {
+    throw new TypeError(cannot(doing, "normType must be 2", `it is ${normType}`));
+  }
+  if (isSkipped) {
+    const remedy = "ranks find infinities in step, not in scaler.unscale";
+    throw new TypeError(cannot(doing, "all ranks must skip a step together", remedy));
   }
   const { table } = plan;
   for (let row = 0; row < table.count; row++) {
@@ -71,29 +81,16 @@ export function checkTogether(plan: Plan, { addGradients }: StepRequest): void {
   }
 }
 
-/** Refuses sparse gradients. */
-function checkDense({ table }: Plan, option: string): void {
+/** Refuses gradients that are not arrays, to which nothing can be added. */
+function checkArrays({ table }: Plan): void {
   for (let row = 0; row < table.count; row++) {
-    if (table.gradientKind(row) !== "sparse") continue;
-    throw new TypeError(
-      cannot(
-        `step with ${option}`,
-        `${table.name(row, "grad")} must be an array`,
-        "it is sparse",
-      ),
-    );
-  }
-}
-
-/** Refuses gradients on devices, to which nothing can be added. */
-function checkHost({ table }: Plan): void {
-  for (let row = 0; row < table.count; row++) {
-    if (table.gradientKind(row) !== "device") continue;
+    const kind = table.gradientKind(row);
+    if (kind !== "device" && kind !== "sparse") continue;
     throw new TypeError(
       cannot(
         "step with addGradients",
         `${table.name(row, "grad")} must be an array`,
-        "it is on a GPU",
+        kind === "sparse" ? "it is sparse" : "it is on a GPU",
       ),
     );
   }
@@ -103,7 +100,7 @@ function checkHost({ table }: Plan): void {
 function findMeasuring({ table }: Plan, option: string): Device | null {
   let found: { row: number; device: Device | undefined } | null = null;
   for (let row = 0; row < table.count; row++) {
-    if (table.grads[row] === null) continue;
+    if (table.gradientKind(row) === "none") continue;
     const { device } = table.typesAt(row).dtype;
     found ??= { row, device };
     if (device === found.device) continue;

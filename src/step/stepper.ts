@@ -11,16 +11,17 @@ import { lockMemory } from "../memory/locks.ts";
 import { addGradients } from "../plan/addends.ts";
 import { memoryIn } from "../plan/aliasing.ts";
 import { NOTHING_ADDED } from "../plan/layout.ts";
-import type { CallRow } from "../plan/layout.ts";
+import type { CallRow, Gradients } from "../plan/layout.ts";
 import { Plan } from "../plan/plan.ts";
 import { forEachRowRange } from "../plan/row_ranges.ts";
 import { guardArrays } from "./array_guard.ts";
 import type { ArrayGuard } from "./array_guard.ts";
-import { decide, NOTHING_MEASURED, reportOf } from "./clipping.ts";
+import { decide, NOTHING_MEASURED, reportOf, SKIPPED_UNMEASURED } from "./clipping.ts";
 import type { StepReport } from "./clipping.ts";
 import { isMeasured, NEUTRAL_REQUEST } from "./options.ts";
 import type { StepRequest } from "./options.ts";
 import { checkRequest, checkTogether } from "./refusals.ts";
+import { SparseSums, tabulateSums } from "./sparse_gradients.ts";
 import type { StepAverage } from "./step_average.ts";
 import type { Together } from "./together.ts";
 import { zeroRest, zeroSparse } from "./zero_grad.ts";
@@ -64,6 +65,8 @@ export class Stepper {
   #call: CallRow | null = null;
   /** What the current step asks of devices; null for nothing. */
   #request: StepRequest | null = null;
+  /** The sums of sparse gradients that a step has measured or changed; null before the first one. */
+  #sums: SparseSums | null = null;
   readonly #backend: Backend;
   /** What takes the steps, if all ranks of a world take them together. */
   readonly #together: Together | null;
@@ -173,8 +176,11 @@ export class Stepper {
       plan.refresh();
       const device = checkRequest(plan, request);
       if (this.#together !== null) checkTogether(plan, request);
-      const { addGradients: lists, average, zeroGrad } = request;
+      const { addGradients: lists, average, reads, zeroGrad } = request;
       if (lists.length > 0) addGradients(plan, lists, zeroGrad);
+      if (reads !== null && plan.sparse.steps.length > 0) {
+        (this.#sums ??= new SparseSums()).put(plan);
+      }
       if (average !== null) this.#bindAverage(average, device);
       const record = this.#recorder.record(plan);
       if (record !== null) plan.checkAttached(); // names of parameters may have getters
@@ -200,21 +206,31 @@ export class Stepper {
   }
 
   #run(request: StepRequest): StepReport {
+    if (request.isSkipped) return SKIPPED_UNMEASURED;
     const { plan } = this;
     if (this.#together !== null) return this.#together.step(plan, request);
     let report = NOTHING_MEASURED;
+    const sparse = this.#sumsFor(request);
     if (isMeasured(request)) {
       const sums = sumsOf(plan);
-      normsOf(this.#backend).norm(plan, request.inverseScale, sums);
+      const { norm } = normsOf(this.#backend);
+      norm(plan, request, sums);
+      if (sparse !== null) norm(sparse, request, sums);
       report = decide(sums, request);
     }
     if (report.skipped) return report;
     this.#call = request === NEUTRAL_REQUEST && !plan.isRandom ? null : plan.callRow;
     if (this.#call !== null) plan.writeCall(request, report.clipCoefficients);
+    if (sparse !== null) normsOf(this.#backend).prepare(sparse, request);
     plan.begin();
     this.#request = request === NEUTRAL_REQUEST ? null : request;
     forEachRowRange(plan, this.#stepRange);
     return report;
+  }
+
+  /** The sums of sparse gradients that a step measures or changes; null if there are none. */
+  #sumsFor({ reads }: StepRequest): Gradients | null {
+    return reads === null ? null : tabulateSums(this.plan, this.#backend);
   }
 
   /**
@@ -223,25 +239,25 @@ export class Stepper {
    * is left half taken.
    */
   async #runAsync(request: StepRequest, arrays: ArrayGuard): Promise<Taken> {
+    if (request.isSkipped) return { report: SKIPPED_UNMEASURED, finished: NOTHING_QUEUED };
     const { plan } = this;
     if (this.#together !== null) {
       return { report: this.#together.step(plan, request), finished: NOTHING_QUEUED };
     }
     let report = NOTHING_MEASURED;
     arrays.checkAll();
+    const sparse = this.#sumsFor(request);
     if (isMeasured(request)) {
       const sums = sumsOf(plan);
-      await normsOf(this.#backend).normAsync(
-        plan,
-        request.inverseScale,
-        sums,
-        arrays.checkAttached,
-      );
+      const { norm, normAsync } = normsOf(this.#backend);
+      await normAsync(plan, request, sums, arrays.checkAttached);
+      if (sparse !== null) norm(sparse, request, sums);
       report = decide(sums, request);
       if (report.skipped) return { report, finished: NOTHING_QUEUED };
       arrays.checkAll();
     }
     plan.writeCall(request, report.clipCoefficients);
+    if (sparse !== null) normsOf(this.#backend).prepare(sparse, request);
     plan.begin();
     const asked = request === NEUTRAL_REQUEST ? null : request;
     const running = stepRowsAsync(this.#backend, plan, 0, plan.table.count, asked);
@@ -303,7 +319,7 @@ export class Stepper {
   }
 }
 
-/** The array that receives the sums of `Backend.norm`. */
+/** The array that receives the sums of `Norms.norm`. */
 function sumsOf({ groups }: Plan): Float64Array<ArrayBuffer> {
   return new Float64Array(2 * groups.length);
 }

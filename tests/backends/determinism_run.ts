@@ -74,6 +74,10 @@ async function numbers() {
   norms.push(optimizer.lastStep!.gradNorm);
   const report = await optimizer.stepAsync({ maxNorm: 20, maxNormPer: "group" });
   norms.push(...report.groupNorms!);
+  for (const normType of [1, Infinity]) {
+    const options = { backend: "cpu", normType } as const;
+    norms.push(clipGradNorm(all.map(({ grads }) => grads[1].array), Infinity, options));
+  }
   norms.push(clipGradNorm(all.map(({ grads }) => grads[1].array), 10, { backend: "cpu" }));
   optimizer.step({ zeroGrad: true, checkFinite: true });
   norms.push(optimizer.lastStep!.gradNorm);

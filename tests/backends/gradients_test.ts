@@ -31,16 +31,19 @@ function gradientOf(dtype: typeof DTYPES[number], length: number): HostArray {
 }
 
 /** The norm as the loop over elements adds it up, one block of 4096 after another. */
-function normOf(grad: HostArray): number {
+function normOf(grad: HostArray, normType = 2): number {
   const dtype = dtypeOf(grad, "the gradient");
   const wide = computeTypeOf(dtype).zeros(grad.length);
   if (isSixteenBit(dtype)) load(grad, wide as Float32Array);
   else wide.set(grad);
-  let sum = 0;
+  const { findLargest, sumMagnitudes, sumSquares } = gradientLoopsOf(computeTypeOf(dtype));
+  const measure = normType === 2 ? sumSquares : normType === 1 ? sumMagnitudes : findLargest;
+  let all = 0;
   for (let from = 0; from < wide.length; from += 4096) {
-    sum += gradientLoopsOf(computeTypeOf(dtype)).sumSquares(wide.subarray(from, from + 4096));
+    const own = measure(wide.subarray(from, from + 4096));
+    all = normType === Infinity ? Math.max(all, own) : all + own;
   }
-  return Math.sqrt(sum);
+  return normType === 2 ? Math.sqrt(all) : all;
 }
 
 for (const dtype of DTYPES) {
@@ -52,6 +55,10 @@ for (const dtype of DTYPES) {
         const expected = normOf(grad);
         const factor = computeTypeOf(dtype).round(0.5 / (expected + 1e-6));
         const before = Array.from(valuesOf(grad));
+        for (const normType of [1, Infinity]) {
+          const norm = clipGradNorm([grad], Infinity, { normType, backend });
+          assertEquals(norm, normOf(grad, normType), `${normType} of ${length}`);
+        }
         assertEquals(clipGradNorm([grad], 0.5, { backend }), expected, `${length}`);
         const after = before.map((value) =>
           dtype.round(computeTypeOf(dtype).round(value * factor))
@@ -69,8 +76,10 @@ for (const dtype of DTYPES) {
       for (const value of [Infinity, -Infinity, NaN]) {
         const grad = gradientOf(dtype, length);
         grad.set(dtype.name === "bfloat16" ? BFloat16Array.of(value) : [value], at);
-        const norm = clipGradNorm([grad], Infinity, { backend });
-        assertEquals(norm, Number.isNaN(value) ? NaN : Infinity, `${value} at ${at}`);
+        for (const normType of [1, 2, Infinity]) {
+          const norm = clipGradNorm([grad], Infinity, { normType, backend });
+          assertEquals(norm, Number.isNaN(value) ? NaN : Infinity, `${value} at ${at}`);
+        }
       }
     }
   });

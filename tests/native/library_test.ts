@@ -288,8 +288,8 @@ Deno.test({
       step: () => symbols.descent_step(rows, 1, 0, 2, groups, 1, null),
       "step with options": () => symbols.descent_step_with(rows, 1, 0, 2, groups, 1, call),
       "sparse step": () => symbols.descent_sparse_step(matrices, 1, 1, 2, groups, 1),
-      norm: () => symbols.descent_norm(rows, 1, 1, 2, 1, sums, 1, null, 0),
-      scale: () => symbols.descent_scale(rows, 1, 0, 2, groups, 1),
+      norm: () => symbols.descent_norm(rows, 1, 1, 2, 1, sums, 1, null, 0, 2),
+      prepare: () => symbols.descent_prepare(rows, 1, 0, 2, groups, 1, 1, Infinity),
       "no row, behind its end": () => symbols.descent_step(rows, 1, 2, 2, groups, 1, null),
     };
     for (const [name, refused] of Object.entries(calls)) {
@@ -314,7 +314,7 @@ Deno.test({
     const calls = [
       () => pinned.stepAll([rows, 1, 0, 2, ...tables, rows, 0, 0, 0], []),
       () => pinned.stepAll([rows, 1, 0, 1, ...tables, rows, 0, 0, 1], []),
-      () => pinned.norm([rows, 1, 0, 2, 1, new Float64Array(2), 1, null, 0], []),
+      () => pinned.norm([rows, 1, 0, 2, 1, new Float64Array(2), 1, null, 0, 2], []),
     ];
     for (const call of calls) {
       await assertRejects(async () => unwrap(symbols, await call()), Error, "as the table has");

@@ -1,7 +1,7 @@
 /** `clipGradNorm` beyond torch's numbers, which `fused_test.ts` holds it to. */
 
-import { assertEquals, assertThrows } from "@std/assert";
-import { clipGradNorm, SGD } from "@descent/sgd";
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { BFloat16Array, clipGradNorm, SGD } from "@descent/sgd";
 import type { FloatArray, Parameter } from "@descent/sgd";
 import { testOnBackends } from "../support/backends.ts";
 
@@ -52,17 +52,12 @@ testOnBackends("the norm of large arrays is that of float64 sums", (backend) => 
 
 testOnBackends("what cannot be clipped is refused, and nothing has changed", (backend) => {
   const memory = array(1, 2, 3);
-  const grad = { indices: new Int32Array([0]), values: array(1), shape: [1, 1] };
   const wrong: [unknown, unknown, typeof TypeError | typeof RangeError, string][] = [
     [3, 1, TypeError, "params as it must be iterable: current value is 3"],
     [[{}], 1, TypeError, "gradient 0 as it must be a Float32Array"],
     [[{ grad: [1] }], 1, TypeError, "grad of parameter 0 as it must be a Float32Array"],
-    [
-      [{ name: "e", grad }],
-      1,
-      TypeError,
-      'grad of parameter 0 ("e") as it must be an array: it is sparse',
-    ],
+    [[memory].values().drop(1), 1, TypeError, "params as an iterator must yield"],
+    [(function* () {})(), 1, TypeError, "it yields nothing, as one does that has been read before"],
     [[memory], -1, RangeError, "maxNorm as it must be >= 0: current value is -1"],
     [[memory], NaN, RangeError, "maxNorm as it must be >= 0"],
     [[memory], "1", TypeError, "maxNorm as it must be a number"],
@@ -74,8 +69,16 @@ testOnBackends("what cannot be clipped is refused, and nothing has changed", (ba
     assertThrows(clip, kind, text);
     assertEquals(memory, array(1, 2, 3));
   }
-  const options = { backend, normType: 2 };
-  assertThrows(() => clipGradNorm([memory], 1, options), TypeError, 'option "normType"');
+  const types: [unknown, typeof TypeError | typeof RangeError, string][] = [
+    [3, RangeError, "normType as it must be 1, 2 or Infinity: current value is 3"],
+    [NaN, RangeError, "normType as it must be 1, 2 or Infinity"],
+    ["inf", TypeError, 'normType as it must be a number: current value is "inf"'],
+  ];
+  for (const [normType, kind, text] of types) {
+    const options = { backend, normType: normType as number };
+    assertThrows(() => clipGradNorm([memory], 1, options), kind, text);
+  }
+  assertEquals(memory, array(1, 2, 3));
 });
 
 testOnBackends("without a limit nothing is clipped, be the norm infinite or NaN", (backend) => {
@@ -86,5 +89,77 @@ testOnBackends("without a limit nothing is clipped, be the norm infinite or NaN"
     const optimizer = new SGD([w], { lr: 1, backend });
     optimizer.step({ maxNorm: Infinity, checkFinite: false });
     assertEquals(w.data, Float32Array.of(1, 2 - value));
+  }
+});
+
+testOnBackends(
+  "no gradients have the norm 0, unless it is an iterator that has none",
+  (backend) => {
+    const options = { backend };
+    const w = { data: array(1), grad: null };
+    for (const params of [[], new Set<FloatArray>(), [w], [w].values()]) {
+      assertEquals(clipGradNorm(params, 1, options), 0);
+    }
+    const grads = [array(3, 4)];
+    const iterator = grads.values();
+    assertEquals([...iterator], grads);
+    assertThrows(() => clipGradNorm(iterator, 1, options), TypeError, "pass an array");
+    assertEquals(clipGradNorm(grads.values(), 1, options), 5);
+  },
+);
+
+testOnBackends("norms of each type have the same bits in every type of array", (backend) => {
+  const values = Float64Array.from({ length: 4400 }, (_, i) => (i % 17 - 8) * 2 ** -(i % 5));
+  const magnitudes = values.map(Math.abs);
+  const expected = new Map([
+    [1, magnitudes.reduce((a, b) => a + b)], // exact, in any order
+    [2, Math.sqrt(magnitudes.reduce((a, b) => a + b * b, 0))],
+    [Infinity, 8],
+  ]);
+  const half = Float16Array.from(values);
+  const arrays = [values, Float32Array.from(values), half, BFloat16Array.from(values)];
+  for (const length of [10, 63, 64, 4096, 4400]) {
+    for (const [normType, whole] of expected) {
+      const norms = arrays.map((grad) =>
+        clipGradNorm([grad.subarray(0, length)], Infinity, { normType, backend })
+      );
+      assertEquals(new Set(norms).size, 1, `${normType} of ${length}: ${norms}`);
+      if (length === 4400) assertEquals(norms[0], whole);
+    }
+  }
+});
+
+testOnBackends(
+  "sums of magnitudes that overflow are infinite, and the largest is not",
+  (backend) => {
+    for (const length of [3, 100]) {
+      const grad = new Float64Array(length).fill(1.5e308);
+      for (const [normType, norm] of [[1, Infinity], [2, Infinity], [Infinity, 1.5e308]]) {
+        assertEquals(clipGradNorm([grad], Infinity, { normType, backend }), norm);
+        const optimizer = new SGD([{ data: new Float64Array(length), grad }], { lr: 1, backend });
+        optimizer.step({ maxNorm: Infinity, normType });
+        assertEquals(optimizer.lastStep!.gradNorm, norm);
+        assertEquals(optimizer.lastStep!.skipped, norm === Infinity);
+      }
+    }
+  },
+);
+
+testOnBackends("the norm of a sparse gradient is that of the sums of its rows", (backend) => {
+  const sparse = () => ({
+    indices: new Int32Array([2, 0, 2]),
+    values: array(1, 2, 7, 0, 2, 2),
+    shape: [3, 2] as const,
+  });
+  const norms = [[1, 3 + 4 + 7], [2, Math.hypot(3, 4, 7)], [Infinity, 7]];
+  for (const [normType, norm] of norms) {
+    const matrix = { data: new Float32Array(6), grad: sparse() };
+    assertEquals(clipGradNorm([matrix], 100, { normType, backend }), norm);
+    assertEquals(matrix.grad, sparse(), "nothing is to be clipped");
+    assertEquals(clipGradNorm([matrix, sparse()], norm / 2, { normType, backend }) >= norm, true);
+    const { indices, values } = matrix.grad;
+    assertEquals([...indices], [2, 0, 2]);
+    assertEquals([...values.subarray(4)], [0, 0], "its row is the first entry now");
+    assert(Math.abs(values[0] / values[2] - 3 / 7) < 1e-6, "a row is summed before it is clipped");
   }
 });

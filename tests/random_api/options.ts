@@ -57,6 +57,12 @@ export function someStepOptions(random: Random): StepOptions {
     zeroGrad: () => random.chance(0.5),
   }, 0.35);
   if (options.maxNorm !== undefined && random.chance(0.4)) options.maxNormPer = "group";
+  if (options.maxNorm !== undefined && random.chance(0.4)) options.normType = someNormType(random);
   if (random.chance(0.03)) Object.assign(options, { [random.pick(["maxNorm", "typo"])]: -1 });
   return options;
+}
+
+/** A norm; rarely one that there is not. */
+export function someNormType(random: Random): number {
+  return random.pick([1, 2, Infinity, Infinity, 1, random.chance(0.1) ? 3 : 2]);
 }

@@ -34,6 +34,9 @@ const WRONG: readonly [StepOptions | unknown, typeof TypeError | typeof RangeErr
   [{ maxValue: -0.5 }, RangeError, "maxValue as it must be >= 0: current value is -0.5"],
   [{ maxNorm: 1, maxNormPer: "all" }, TypeError, 'maxNormPer as it must be "optimizer" or "group"'],
   [{ maxNormPer: "group" }, TypeError, "maxNormPer as it needs maxNorm"],
+  [{ normType: 2 }, TypeError, "normType as it needs maxNorm: current value is 2"],
+  [{ maxNorm: 1, normType: 3 }, RangeError, "normType as it must be 1, 2 or Infinity"],
+  [{ maxNorm: 1, normType: "inf" }, TypeError, "normType as it must be a number"],
   [{ checkFinite: 1 }, TypeError, "checkFinite as it must be true or false: current value is 1"],
   [{ zeroGrad: "no" }, TypeError, 'zeroGrad as it must be true or false: current value is "no"'],
 ];
@@ -178,26 +181,6 @@ const sparse = (): SparseParameter & { name: string } => ({
   grad: { indices: new Int32Array([1]), values: array(2, 3), shape: [2, 2] },
   name: "s",
 });
-
-testOnBackends(
-  "sparse gradients can be zeroed, but not unscaled, checked or clipped",
-  (backend) => {
-    for (
-      const options of [{ gradScale: 2 }, { maxNorm: 1 }, { maxValue: 0 }, { checkFinite: true }]
-    ) {
-      const [s, w] = [sparse(), parameter(array(1))];
-      const optimizer = new SGD([s, w], { lr: 1, momentum: 0.5, backend });
-      const [option] = Object.keys(options);
-      const text = `with ${option} as grad of parameter 0 ("s") must be an array: it is sparse`;
-      assertThrows(() => optimizer.step(options), TypeError, text);
-      assertEquals([s.data, w.data], [array(1, 1, 1, 1), array(1)]);
-      optimizer.step({ zeroGrad: true, checkFinite: false });
-      assertEquals([s.data, w.grad], [array(1, 1, -1, -2), array(0)]);
-      const { indices, values } = s.grad as { indices: Int32Array; values: FloatArray };
-      assertEquals([indices.length, values.length], [0, 0]);
-    }
-  },
-);
 
 testOnBackends(
   "a sparse gradient whose values are zeroed with another one is refused",

@@ -1,6 +1,6 @@
 /** What TypeScript says of the boundary, in the form in which `descent_layout` says it. */
 
-import { BLOCK } from "../../src/backends/js/gradients.ts";
+import { BLOCK } from "../../src/backends/js/norms.ts";
 import { CHUNK } from "../../src/backends/js/vjp.ts";
 import { LANES as VJP_LANES } from "../../src/backends/js/loops/float32/back.ts";
 import { LANES } from "../../src/backends/js/loops/float32/gradients.ts";

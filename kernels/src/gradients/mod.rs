@@ -1,8 +1,9 @@
-//! Gradients outside of a step: their norm, and their multiplication in place; and their sums.
+//! Gradients outside of a step: their norms, and their changes in place; and their sums.
 
 pub mod addends;
-pub mod multiply;
+pub mod change;
 pub mod norm;
+pub mod order;
 pub(crate) mod view;
 
 pub use view::{GradientView, Read, Write};

@@ -1,9 +1,10 @@
-//! The norm of gradients, and whether they are finite.
+//! What norms of gradients are made of, and whether gradients are finite.
 //!
-//! The sum of squares is taken in float64 in one order, whatever the SIMD level and the number of
-//! threads: blocks of [`BLOCK`] elements, in each of them [`LANES`] sums of every so many elements.
+//! Sums are taken in float64 in one order, whatever the SIMD level and the number of threads: blocks of
+//! [`BLOCK`] elements, in each of them [`LANES`] sums of every so many elements.
 
 use super::addends::Addends;
+use super::order::{Largest, Magnitudes, Measure, Order, Squares};
 use super::view::{Kind, Read, dispatch};
 use crate::config::Config;
 use crate::dtype::{Stored, TILE};
@@ -16,7 +17,7 @@ use ndarray::ArrayView1;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Elements that are summed up by themselves.
+/// Elements that are measured by themselves.
 pub const BLOCK: usize = 4096;
 /// Sums that a block is divided into.
 pub const LANES: usize = 16;
@@ -27,19 +28,20 @@ const BLOCKS: usize = 16;
 /// What is known of gradients.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Total {
-    /// The sum of their squares.
-    pub squares: f64,
+    /// The sum of their squares or of their magnitudes, or the largest magnitude.
+    pub measure: f64,
     /// Whether all of them are finite; what is not finite before scaling is not afterwards.
     pub finite: bool,
 }
 
 impl Total {
     /// That of no gradients.
-    pub const NOTHING: Total = Total { squares: 0.0, finite: true };
+    pub const NOTHING: Total = Total { measure: 0.0, finite: true };
 
     /// This, and what comes after it.
-    pub fn and(self, next: Total) -> Total {
-        Total { squares: self.squares + next.squares, finite: self.finite && next.finite }
+    pub(crate) fn and<M: Measure>(self, next: Total) -> Total {
+        let measure = M::join(self.measure, next.measure);
+        Total { measure, finite: self.finite && next.finite }
     }
 }
 
@@ -60,48 +62,75 @@ impl<'a> From<Read<'a>> for Sum<'a> {
     }
 }
 
-/// The total of each sum of gradients times `scale`.
+/// How gradients are measured.
+#[derive(Clone, Copy)]
+pub(crate) struct How<M> {
+    pub(crate) measure: M,
+    pub(crate) scale: f64,
+    pub(crate) level: Level,
+}
+
+/// The total of each sum of gradients times `scale`, for a norm of some order.
 ///
 /// # Errors
 /// A gradient that is not contiguous.
-pub fn totals(gradients: &[Sum<'_>], scale: f64, config: &Config) -> Result<Vec<Total>, Error> {
+pub fn totals(
+    gradients: &[Sum<'_>],
+    scale: f64,
+    order: Order,
+    config: &Config,
+) -> Result<Vec<Total>, Error> {
     let is_contiguous = |g: &Sum<'_>| dispatch!(&g.gradient, view => view.as_slice().is_some());
     if !gradients.iter().all(is_contiguous) {
         return Err(Error::Table("Cannot sum up a gradient that is not contiguous".to_owned()));
     }
-    let level = config.level();
+    match order {
+        Order::One => measure_all(gradients, how(Magnitudes, scale, config), config),
+        Order::Two => measure_all(gradients, how(Squares, scale, config), config),
+        Order::Infinity => measure_all(gradients, how(Largest, scale, config), config),
+    }
+}
+
+fn how<M>(measure: M, scale: f64, config: &Config) -> How<M> {
+    How { measure, scale, level: config.level() }
+}
+
+fn measure_all<M: Measure>(
+    gradients: &[Sum<'_>],
+    how: How<M>,
+    config: &Config,
+) -> Result<Vec<Total>, Error> {
     let bytes: usize = gradients.iter().map(|g| dispatch!(&g.gradient, view => bytes(view))).sum();
     if config.threads() == 1 || bytes < PARALLEL_BYTES {
-        return Ok(gradients.iter().map(|gradient| total(gradient, scale, level)).collect());
+        return Ok(gradients.iter().map(|gradient| total(gradient, how)).collect());
     }
-    config.pool()?.install(|| {
-        Ok(gradients.par_iter().map(|gradient| total_shared(gradient, scale, level)).collect())
-    })
+    config
+        .pool()?
+        .install(|| Ok(gradients.par_iter().map(|gradient| total_shared(gradient, how)).collect()))
 }
 
 fn bytes<T>(view: &ArrayView1<'_, T>) -> usize {
     size_of::<T>() * view.len()
 }
 
-fn total(gradient: &Sum<'_>, scale: f64, level: Level) -> Total {
-    blocks(gradient, scale, level, |count, block| {
-        (0..count).map(block).fold(Total::NOTHING, Total::and)
+fn total<M: Measure>(gradient: &Sum<'_>, how: How<M>) -> Total {
+    blocks(gradient, how, |count, block| {
+        (0..count).map(block).fold(Total::NOTHING, Total::and::<M>)
     })
 }
 
-fn total_shared(gradient: &Sum<'_>, scale: f64, level: Level) -> Total {
-    blocks(gradient, scale, level, |count, block| {
+fn total_shared<M: Measure>(gradient: &Sum<'_>, how: How<M>) -> Total {
+    blocks(gradient, how, |count, block| {
         let totals: Vec<Total> =
             (0..count).into_par_iter().with_min_len(BLOCKS).map(block).collect();
-        totals.into_iter().fold(Total::NOTHING, Total::and)
+        totals.into_iter().fold(Total::NOTHING, Total::and::<M>)
     })
 }
 
 /// Calls a function with the number of blocks, and with the total of one of them.
-fn blocks(
+fn blocks<M: Measure>(
     sum: &Sum<'_>,
-    scale: f64,
-    level: Level,
+    how: How<M>,
     add_up: impl FnOnce(usize, &(dyn Fn(usize) -> Total + Sync)) -> Total,
 ) -> Total {
     let &Sum { addends, rounded, .. } = sum;
@@ -112,16 +141,15 @@ fn blocks(
             let from = index * BLOCK;
             let block = &slice[from..slice.len().min(from + BLOCK)];
             let added = is_sum.then(|| (addends.after(from), rounded));
-            block_total(block, added, scale, level)
+            block_total(block, added, how)
         })
     })
 }
 
-pub(crate) fn block_total<H: Stored + Kind>(
+pub(crate) fn block_total<M: Measure, H: Stored + Kind>(
     block: &[H],
     added: Option<(Addends<'_>, bool)>,
-    scale: f64,
-    level: Level,
+    How { measure, scale, level }: How<M>,
 ) -> Total {
     let factor = H::Computed::from_f64(scale);
     let mut finite = true;
@@ -129,7 +157,7 @@ pub(crate) fn block_total<H: Stored + Kind>(
     if let Some(values) = H::as_direct(block)
         && added.is_none()
     {
-        lanes = level.run(AddSquares { lanes, values, factor });
+        lanes = level.run(Include { measure, lanes, values, factor });
         finite = is_finite(&lanes, values, factor);
     } else {
         let mut tile = [H::Computed::from_f64(0.0); TILE];
@@ -139,55 +167,53 @@ pub(crate) fn block_total<H: Stored + Kind>(
             if let Some((addends, rounded)) = added {
                 addends.add::<H, H::Computed>(level, index * TILE, values, rounded);
             }
-            lanes = level.run(AddSquares { lanes, values, factor });
+            lanes = level.run(Include { measure, lanes, values, factor });
             finite &= is_finite(&lanes, values, factor);
         }
     }
     for half in [8, 4, 2, 1] {
         for i in 0..half {
-            lanes[i] += lanes[i + half];
+            lanes[i] = M::join(lanes[i], lanes[i + half]);
         }
     }
-    Total { squares: lanes[0], finite }
+    Total { measure: lanes[0], finite }
 }
 
-/// Whether values are finite, given sums of their squares: those of float64 overflow, all others do
-/// not. Only then are the values looked at.
+/// Whether values are finite, given what has been measured of them: sums of float64 overflow, all
+/// others do not. Only then are the values looked at.
 fn is_finite<T: Number>(lanes: &[f64; LANES], values: &[T], factor: T) -> bool {
     lanes.iter().all(|sum| sum.is_finite())
         || values.iter().all(|&value| (value * factor).into().is_finite())
 }
 
-/// Adds the square of every 16th value to one sum.
-struct AddSquares<'a, T> {
+/// Includes every 16th value in one of the lanes.
+struct Include<'a, M, T> {
+    measure: M,
     lanes: [f64; LANES],
     values: &'a [T],
     factor: T,
 }
 
-impl<T: Number> WithSimd for AddSquares<'_, T> {
+impl<M: Measure, T: Number> WithSimd for Include<'_, M, T> {
     type Output = [f64; LANES];
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> [f64; LANES] {
-        let AddSquares { mut lanes, values, factor } = self;
+        let Include { measure, mut lanes, values, factor } = self;
         let (whole, rest) = values.as_chunks::<LANES>();
         for values in whole {
             for i in 0..LANES {
-                lanes[i] = add_square::<S, T>(lanes[i], values[i], factor);
+                lanes[i] = include::<S, M, T>(measure, lanes[i], values[i], factor);
             }
         }
-        for (sum, &value) in lanes.iter_mut().zip(rest) {
-            *sum = add_square::<S, T>(*sum, value, factor);
+        for (lane, &value) in lanes.iter_mut().zip(rest) {
+            *lane = include::<S, M, T>(measure, *lane, value, factor);
         }
         lanes
     }
 }
 
 #[inline(always)]
-fn add_square<S: Simd, T: Number>(sum: f64, value: T, factor: T) -> f64 {
-    let value: f64 = (value * factor).into(); // a product with 1 is exact
-    // The square of what was not a float64 is exact, so that it does not matter how it is added.
-    let fused = const { size_of::<T>() < size_of::<f64>() && !S::IS_SCALAR };
-    if fused { value.mul_add(value, sum) } else { sum + value * value }
+fn include<S: Simd, M: Measure, T: Number>(measure: M, so_far: f64, value: T, factor: T) -> f64 {
+    measure.include::<S, T>(so_far, (value * factor).into()) // a product with 1 is exact
 }

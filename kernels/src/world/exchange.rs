@@ -10,6 +10,7 @@ use super::partition::{Bucket, Segment, buckets};
 use super::staging::{Staging, elements, padded};
 use crate::error::Error;
 use crate::gradients::norm::{BLOCK, Total};
+use crate::gradients::order::Squares;
 use crate::simd::Level;
 
 /// Elements of a bucket: 1 MiB of float32. From half to twice of it makes no difference.
@@ -271,7 +272,7 @@ impl Exchange {
             })
             .collect();
         let words: Vec<f64> =
-            own.iter().flat_map(|total| [total.squares, f64::from(total.finite)]).collect();
+            own.iter().flat_map(|total| [total.measure, f64::from(total.finite)]).collect();
         let sizes: Vec<usize> = counts.iter().map(|count| 2 * size_of::<f64>() * count).collect();
         let all = self.gathered.resize(sizes.iter().sum());
         moves.all_gather(pulp::bytemuck::cast_slice(&words), all, &sizes)?;
@@ -283,8 +284,8 @@ impl Exchange {
                 for segment in bucket.of(rank) {
                     for _ in 0..blocks(&segment) {
                         let [squares, finite] = [all[2 * *next], all[2 * *next + 1]];
-                        let total = Total { squares, finite: finite != 0.0 };
-                        totals[segment.tensor] = totals[segment.tensor].and(total);
+                        let total = Total { measure: squares, finite: finite != 0.0 };
+                        totals[segment.tensor] = totals[segment.tensor].and::<Squares>(total);
                         *next += 1;
                     }
                 }

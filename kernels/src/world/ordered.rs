@@ -3,7 +3,8 @@
 use super::staging::{elements, elements_mut};
 use crate::dtype::{Element, RoundEveryOp, TILE};
 use crate::gradients::addends::Addends;
-use crate::gradients::norm::{BLOCK, Total, block_total};
+use crate::gradients::norm::{BLOCK, How, Total, block_total};
+use crate::gradients::order::Squares;
 use crate::gradients::view::{GradientView, Kind, Read};
 use crate::lanes::Real;
 use crate::simd::Level;
@@ -65,23 +66,20 @@ impl Form {
 
     /// The totals of the sums times a scale, block by block.
     pub fn totals(self, level: Level, sums: &[u8], scale: f64) -> Vec<Total> {
+        let how = How { measure: Squares, scale, level };
         match self {
-            Form::F32 | Form::F16 | Form::Bf16 => elements::<f32>(sums)
-                .chunks(BLOCK)
-                .map(|b| block_total(b, None, scale, level))
-                .collect(),
-            Form::F64 => elements::<f64>(sums)
-                .chunks(BLOCK)
-                .map(|b| block_total(b, None, scale, level))
-                .collect(),
-            Form::F16PerOp => elements::<f16>(sums)
-                .chunks(BLOCK)
-                .map(|b| block_total(b, None, scale, level))
-                .collect(),
-            Form::Bf16PerOp => elements::<bf16>(sums)
-                .chunks(BLOCK)
-                .map(|b| block_total(b, None, scale, level))
-                .collect(),
+            Form::F32 | Form::F16 | Form::Bf16 => {
+                elements::<f32>(sums).chunks(BLOCK).map(|b| block_total(b, None, how)).collect()
+            }
+            Form::F64 => {
+                elements::<f64>(sums).chunks(BLOCK).map(|b| block_total(b, None, how)).collect()
+            }
+            Form::F16PerOp => {
+                elements::<f16>(sums).chunks(BLOCK).map(|b| block_total(b, None, how)).collect()
+            }
+            Form::Bf16PerOp => {
+                elements::<bf16>(sums).chunks(BLOCK).map(|b| block_total(b, None, how)).collect()
+            }
         }
     }
 }

@@ -28,6 +28,7 @@ export const js: Backend = {
   stepAsync: (plan, from, to) => promiseOf(() => stepRows(plan, from, to, plan.callRow)),
   norms: null,
   goBack: null,
+  average: null,
 };
 
 function stepRows(plan: Plan, from: number, to: number, call: CallRow | null): void {

@@ -30,16 +30,25 @@ export function preparationOf(
   group: number,
   dtype: Dtype,
 ): Preparation {
-  const { round } = computeTypeOf(dtype);
-  const scale = callRow[INVERSE_SCALE];
-  const coefficient = groupRows[group * GROUP_ROW + COEFFICIENT];
-  const limit = callRow[MAX_VALUE];
-  return {
-    inverseScale: round(scale),
-    coefficient: round(coefficient),
-    maxValue: round(limit),
-    isNeutral: scale === 1 && coefficient === 1 && limit === Infinity,
+  return prepared(computeTypeOf(dtype), {
+    inverseScale: callRow[INVERSE_SCALE],
+    coefficient: groupRows[group * GROUP_ROW + COEFFICIENT],
+    maxValue: callRow[MAX_VALUE],
     zero: (callRow[CALL_FLAGS] & FLAG_ZERO) !== 0,
+  });
+}
+
+/** Rounds what is done to gradients to the type that they are computed with in. */
+export function prepared(
+  { round }: WideDtype,
+  { inverseScale, coefficient, maxValue, zero }: Omit<Preparation, "isNeutral">,
+): Preparation {
+  return {
+    inverseScale: round(inverseScale),
+    coefficient: round(coefficient),
+    maxValue: round(maxValue),
+    isNeutral: inverseScale === 1 && coefficient === 1 && maxValue === Infinity,
+    zero,
   };
 }
 

@@ -69,6 +69,7 @@ function round(values: Float32Array, stored: HostArray): void {
   load(stored, values);
 }
 
-function partOf(array: HostArray, from: number, count: number): HostArray {
-  return array.length === count ? array : array.subarray(from, from + count);
+/** Up to so many elements of an array from one on. */
+export function partOf(array: HostArray, from: number, count: number): HostArray {
+  return array.length <= count ? array : array.subarray(from, from + count);
 }

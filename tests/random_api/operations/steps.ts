@@ -1,10 +1,10 @@
 /** Steps of all kinds, and what is done between and during them. */
 
-import { clipGradNorm, SGD } from "@descent/sgd";
+import { clipGradNorm, clipGradValue, SGD } from "@descent/sgd";
 import type { HostArray, StepOptions, StepReport } from "@descent/sgd";
 import { isArray, KINDS, trueBuffer } from "../arrays.ts";
 import { present, takeAway } from "../hostile.ts";
-import { someAssignment, someGroup, someStepOptions } from "../options.ts";
+import { someAssignment, someGroup, someNormType, someStepOptions } from "../options.ts";
 import type { Random } from "../random.ts";
 import { hostileFor, makeMember, valueOf } from "../world.ts";
 import type { World } from "../world.ts";
@@ -178,16 +178,38 @@ async function scaledAsync(world: World, random: Random): Promise<unknown> {
   return [report, scaler.stateDict()];
 }
 
-function clip(world: World, random: Random): number {
-  const { backend, members, memory } = world;
+function unscaled(world: World, random: Random): unknown {
+  const { scaler, optimizers } = world;
+  const optimizer = random.pick(optimizers);
+  scaler.unscale(optimizer);
+  const report = random.chance(0.8) ? scaler.step(optimizer) : null;
+  if (random.chance(0.9)) scaler.update();
+  return [report, scaler.getScale()];
+}
+
+/** Parameters and arrays whose gradients are clipped. */
+function someParams(world: World, random: Random): unknown[] {
+  const { members, memory } = world;
   const list = members.filter(() => random.chance(0.7)).map(({ parameter }) => parameter);
   const arrays = Array.from({ length: random.int(0, 3) }, () => {
     return memory.make(random, random.weighted(KINDS), random.int(0, 70));
   });
-  const params = random.pick([list, list, arrays, [...list, ...arrays]]);
+  return random.pick<unknown[]>([list, list, arrays, [...list, ...arrays]]);
+}
+
+function clip(world: World, random: Random): number {
+  const { backend } = world;
+  const params = someParams(world, random);
   const maxNorm = random.pick([0, 0.5, 1, 1e3, Infinity, -1, NaN]);
   const errorIfNonfinite = random.chance(0.2);
-  return clipGradNorm(params as [], maxNorm, { errorIfNonfinite, backend });
+  const normType = someNormType(random);
+  return clipGradNorm(params as [], maxNorm, { errorIfNonfinite, normType, backend });
+}
+
+function clipValue(world: World, random: Random): void {
+  const params = someParams(world, random);
+  const maxValue = random.pick([0, 0.5, 1, 1e3, Infinity, -1, NaN]);
+  clipGradValue(params as [], maxValue, { backend: world.backend });
 }
 
 /** The steps, and what belongs to them. */
@@ -197,6 +219,8 @@ export const stepOperations: readonly Operation[] = [
   { name: "GradScaler.step", weight: 3, atomic: true, run: scaled },
   { name: "GradScaler.stepAsync", weight: 1, run: scaledAsync },
   { name: "clipGradNorm", weight: 3, atomic: true, run: clip },
+  { name: "clipGradValue", weight: 2, atomic: true, run: clipValue },
+  { name: "GradScaler.unscale", weight: 2, run: unscaled },
   {
     name: "zeroGrad",
     weight: 3,

@@ -1,7 +1,7 @@
 /** Steps with options: the norm, the check and the decision stay on the device. */
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { clipGradNorm, GradScaler, SGD } from "@descent/sgd";
+import { clipGradNorm, clipGradValue, GradScaler, SGD } from "@descent/sgd";
 import type { Parameter, StepOptions, StepReport } from "@descent/sgd";
 import type { WebGpuTensor } from "@descent/sgd/webgpu";
 import { stepTwin } from "./reference.ts";
@@ -71,8 +71,11 @@ async function assertSame(
 }
 
 /** The norm of gradients, in float64. */
-function normOf(arrays: readonly Float32Array[]): number {
-  return Math.sqrt(arrays.flatMap((array) => [...array]).reduce((sum, x) => sum + x * x, 0));
+function normOf(arrays: readonly Float32Array[], normType = 2): number {
+  const all = arrays.flatMap((array) => Array.from(array, Math.abs));
+  if (normType === Infinity) return all.reduce((a, b) => Math.max(a, b), 0);
+  const sum = all.reduce((sum, x) => sum + x ** normType, 0);
+  return normType === 2 ? Math.sqrt(sum) : sum;
 }
 
 /** Norms of float32 sums are so near to those of the host. */
@@ -88,6 +91,8 @@ const OPTIONS: readonly StepOptions[] = [
   { maxNorm: 1 },
   { maxNorm: 1e6, checkFinite: false },
   { maxNorm: 2, maxNormPer: "group", gradScale: 7 },
+  { maxNorm: 40, normType: 1, gradScale: 3 },
+  { maxNorm: 0.5, normType: Infinity, maxNormPer: "group" },
   { maxNorm: Infinity },
   { maxValue: 0.5 },
   { checkFinite: true, zeroGrad: true },
@@ -103,7 +108,8 @@ export const OPTION_CASES: readonly Case[] = [
       for (const options of OPTIONS) {
         const { twins, params, optimizer } = make(gpu);
         for (let n = 0; n < 3; n++) {
-          const norm = normOf(twins.map(({ grad }) => grad)) / (options.gradScale ?? 1);
+          const norm = normOf(twins.map(({ grad }) => grad), options.normType) /
+            (options.gradScale ?? 1);
           const report = await optimizer.stepAsync(options);
           assertEquals(optimizer.lastStep, report);
           assertEquals(report.skipped, false);
@@ -125,16 +131,18 @@ export const OPTION_CASES: readonly Case[] = [
     async run(world) {
       const { device, gpu } = await openGpu(world);
       const { twins, optimizer } = make(gpu);
-      const norms = [twins.slice(0, 2), twins.slice(2)].map((own) =>
-        normOf(own.map(({ grad }) => grad))
-      );
-      for (const maxNormPer of ["optimizer", "group"] as const) {
-        const report = await optimizer.stepAsync({ maxNorm: 0.5, maxNormPer });
+      const perGroup = [false, true];
+      const cases = [1, 2, Infinity].flatMap((type) => perGroup.map((own) => [type, own] as const));
+      for (const [normType, isPerGroup] of cases) {
+        const normsOf = (own: typeof twins) => normOf(own.map(({ grad }) => grad), normType);
+        const norms = [twins.slice(0, 2), twins.slice(2)].map(normsOf);
+        const maxNormPer = isPerGroup ? "group" : "optimizer";
+        const report = await optimizer.stepAsync({ maxNorm: 0.5, normType, maxNormPer });
         report.groupNorms!.forEach((norm, i) => assertNear(norm, norms[i], "group"));
-        const all = Math.hypot(...norms);
+        const all = normsOf(twins);
         assertNear(report.gradNorm!, all, "all");
         report.clipCoefficients!.forEach((coefficient, i) =>
-          assertNear(coefficient, 0.5 / (maxNormPer === "group" ? norms[i] : all), "coefficient")
+          assertNear(coefficient, Math.min(1, 0.5 / (isPerGroup ? norms[i] : all)), "coefficient")
         );
       }
       device.destroy();
@@ -312,7 +320,7 @@ export const OPTION_CASES: readonly Case[] = [
     },
   },
   {
-    name: "GradScaler steps by stepAsync, and step and clipGradNorm name what to use instead",
+    name: "GradScaler steps by stepAsync, and all that takes arrays only names what to use instead",
     async run(world) {
       const { device, gpu } = await openGpu(world);
       const { twins, params, optimizer } = make(gpu);
@@ -324,6 +332,11 @@ export const OPTION_CASES: readonly Case[] = [
         TypeError,
       );
       assert(other.message.includes("step({ maxNorm })"), other.message);
+      const list = params as unknown as Parameter[];
+      const value = assertThrows(() => clipGradValue(list, 1), TypeError);
+      assert(value.message.includes("step({ maxValue })"), value.message);
+      const unscaled = assertThrows(() => scaler.unscale(optimizer), TypeError);
+      assert(unscaled.message.includes("stepAsync of the scaler"), unscaled.message);
       const report = await scaler.stepAsync(optimizer);
       stepTwins(twins, { gradScale: 8 }, report as StepReport, world);
       await assertSame(params, twins, "one step of the scaler");

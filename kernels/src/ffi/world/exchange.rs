@@ -73,11 +73,11 @@ unsafe extern "C" fn descent_world_measure(
             totals = exchange.measure(world, &mut tensors, scale, level)?;
             Ok(())
         })?;
-        for (row, Total { squares, finite }) in rows.iter().zip(totals) {
+        for (row, Total { measure, finite }) in rows.iter().zip(totals) {
             let Some(sum) = sums.get_mut(row.group as usize).filter(|_| !row.is_idle()) else {
                 continue;
             };
-            sum[0] += squares;
+            sum[0] += measure;
             if !finite {
                 sum[1] = 1.0;
             }

@@ -11,6 +11,10 @@ export interface GradientLoops {
   multiply(array: FloatArray, factor: number): void;
   /** The sum of a block's squares, in an order that no number of threads changes. */
   sumSquares(block: FloatArray): number;
+  /** The sum of its magnitudes, in the same order. */
+  sumMagnitudes(block: FloatArray): number;
+  /** Its largest magnitude; NaN if an element is. */
+  findLargest(block: FloatArray): number;
 }
 
 /** The loops of a dtype. */

@@ -48,6 +48,7 @@ export const op = {
   i32Load8: (offset: number): number[] => [0x2d, 0, ...unsigned(offset)],
   i32Add: (): number[] => [0x6a],
   f64Add: (): number[] => [0xa0],
+  f64Max: (): number[] => [0xa5],
   i32ShiftLeft: (): number[] => [0x74],
   i32ShiftRight: (): number[] => [0x76],
   i32LtU: (): number[] => [0x49],

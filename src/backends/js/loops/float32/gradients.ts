@@ -34,8 +34,32 @@ export function sumSquares(block: Float32Array): number {
     lanes[lane + 2] = c;
     lanes[lane + 3] = d;
   }
+  return sumLanes();
+}
+
+/** The sum of a block's magnitudes, in the same order. */
+export function sumMagnitudes(block: Float32Array): number {
+  for (let lane = 0; lane < LANES; lane++) {
+    let sum = 0;
+    for (let i = lane; i < block.length; i += LANES) sum += Math.abs(block[i]);
+    lanes[lane] = sum;
+  }
+  return sumLanes();
+}
+
+function sumLanes(): number {
   for (let width = LANES >> 1; width > 0; width >>= 1) {
     for (let i = 0; i < width; i++) lanes[i] += lanes[i + width];
   }
   return lanes[0];
+}
+
+/** The largest magnitude of a block; NaN if an element is. */
+export function findLargest(block: Float32Array): number {
+  let most = 0;
+  for (let i = 0; i < block.length; i++) {
+    const magnitude = Math.abs(block[i]);
+    if (magnitude > most || magnitude !== magnitude) most = magnitude;
+  }
+  return most;
 }

@@ -1,4 +1,4 @@
-//! Gradients multiplied in place, to clip their norm outside of a step.
+//! Gradients multiplied and clamped in place, to unscale and to clip them outside of a step.
 
 use super::view::{Write, dispatch};
 use crate::config::Config;
@@ -11,36 +11,47 @@ use crate::step::prepare::Preparation;
 use crate::views::elements_mut;
 use ndarray::{ArrayViewMut1, Axis};
 
-/// A gradient and the index of its factor.
+/// A gradient and the index of its coefficient.
 #[derive(Debug)]
 pub struct Gradient<'a> {
-    /// The elements, multiplied in place.
+    /// The elements, changed in place.
     pub values: Write<'a>,
-    /// The index of the factor.
+    /// The index of the coefficient.
     pub group: usize,
 }
 
-/// Multiplies each gradient by the factor of its group, rounded to the type that is computed in.
+/// What is done to gradients, in this order. Each factor is rounded to the type that is computed in.
+#[derive(Clone, Debug)]
+pub struct Changes {
+    /// What all of them are multiplied by.
+    pub scale: f64,
+    /// What those of each group are multiplied by.
+    pub coefficients: Vec<f64>,
+    /// The largest magnitude of an element.
+    pub limit: f64,
+}
+
+/// Changes each gradient.
 ///
 /// # Errors
 /// A group that does not exist, and a view with gaps. Nothing has then been written.
-pub fn multiply(
+pub fn change_all(
     gradients: &mut [Gradient<'_>],
-    factors: &[f64],
+    changes: &Changes,
     config: &Config,
 ) -> Result<(), Error> {
     let mut bytes = 0;
     for (index, gradient) in gradients.iter().enumerate() {
-        gradient.check(index, factors)?;
+        gradient.check(index, changes)?;
         bytes += gradient.bytes();
     }
-    parallel::run(gradients, bytes, factors, config)
+    parallel::run(gradients, bytes, changes, config)
 }
 
 impl Gradient<'_> {
-    /// Checks that the factor exists, and that the elements are contiguous.
-    fn check(&self, index: usize, factors: &[f64]) -> Result<(), Error> {
-        if self.group >= factors.len() {
+    /// Checks that the coefficient exists, and that the elements are contiguous.
+    fn check(&self, index: usize, changes: &Changes) -> Result<(), Error> {
+        if self.group >= changes.coefficients.len() {
             return fail(index, "its group does not exist");
         }
         if dispatch!(&self.values, view => view.as_slice().is_none()) {
@@ -51,7 +62,7 @@ impl Gradient<'_> {
 }
 
 impl Task for Gradient<'_> {
-    type Plan = [f64];
+    type Plan = Changes;
 
     fn bytes(&self) -> usize {
         dispatch!(&self.values, view => bytes(view))
@@ -66,14 +77,14 @@ impl Task for Gradient<'_> {
         both(halves, |values| Gradient { values, group })
     }
 
-    fn run(self, factors: &[f64], level: Level) {
-        let factor = factors[self.group];
-        dispatch!(self.values, view => multiply_elements(elements_mut(view), factor, level));
+    fn run(self, changes: &Changes, level: Level) {
+        let group = self.group;
+        dispatch!(self.values, view => change(elements_mut(view), changes, group, level));
     }
 }
 
 impl TaskList for &mut [Gradient<'_>] {
-    type Plan = [f64];
+    type Plan = Changes;
 
     fn count(&self) -> usize {
         self.len()
@@ -81,7 +92,7 @@ impl TaskList for &mut [Gradient<'_>] {
     fn bytes(&self, index: usize) -> usize {
         Task::bytes(&self[index])
     }
-    fn run(&mut self, index: usize, runner: &Runner<'_, [f64]>) {
+    fn run(&mut self, index: usize, runner: &Runner<'_, Changes>) {
         let Gradient { values, group } = &mut self[index];
         let values = dispatch!(values, wrap, view => wrap(view.view_mut()));
         runner.run(Gradient { values, group: *group });
@@ -95,8 +106,10 @@ fn bytes<T>(view: &ArrayViewMut1<'_, T>) -> usize {
     size_of::<T>() * view.len()
 }
 
-fn multiply_elements<H: Stored>(values: &mut [H], factor: f64, level: Level) {
-    let preparation = Preparation::<H::Computed>::new(1.0, factor, f64::INFINITY);
+fn change<H: Stored>(values: &mut [H], changes: &Changes, group: usize, level: Level) {
+    let &Changes { scale, limit, .. } = changes;
+    let coefficient = changes.coefficients[group];
+    let preparation = Preparation::<H::Computed>::new(scale, coefficient, limit);
     let mut tile = [H::Computed::from_f64(0.0); TILE];
     for values in values.chunks_mut(TILE) {
         if let Some(direct) = H::direct(values) {
@@ -111,7 +124,7 @@ fn multiply_elements<H: Stored>(values: &mut [H], factor: f64, level: Level) {
 }
 
 fn fail(index: usize, what: &str) -> Result<(), Error> {
-    Err(Error::Table(format!("Cannot multiply gradient {index} as {what}")))
+    Err(Error::Table(format!("Cannot change gradient {index} as {what}")))
 }
 
 #[cfg(test)]
@@ -121,7 +134,9 @@ mod tests {
 
     fn scaled(values: &mut [f16], factors: &[f64], config: &Config) -> Result<(), Error> {
         let values = Write::F16(ArrayViewMut1::from(values));
-        multiply(&mut [Gradient { values, group: 0 }][..], factors, config)
+        let coefficients = factors.to_vec();
+        let changes = Changes { scale: 1.0, coefficients, limit: f64::INFINITY };
+        change_all(&mut [Gradient { values, group: 0 }][..], &changes, config)
     }
 
     #[test]
@@ -134,6 +149,18 @@ mod tests {
                 |(i, &value): (usize, &f16)| value == f16::from_f32((i % 2048) as f32 * 0.3_f32);
             assert!(values.iter().enumerate().all(right), "{n} on {threads} threads");
         }
+    }
+
+    #[test]
+    fn gradients_are_unscaled_clipped_by_norm_and_then_by_value() {
+        let mut values = [3.0_f32, -100.0, 0.5, f32::NAN];
+        let changes = Changes { scale: 0.3, coefficients: vec![9.0, 0.7], limit: 1.5 };
+        let own = Write::F32(ArrayViewMut1::from(&mut values[..]));
+        let mut gradients = [Gradient { values: own, group: 1 }];
+        change_all(&mut gradients[..], &changes, &Config::new(Level::best(), 1)).unwrap();
+        let product = |x: f32| x * 0.3_f32 * 0.7_f32;
+        assert_eq!(values[..3], [product(3.0), -1.5, product(0.5)]);
+        assert!(values[3].is_nan());
     }
 
     #[test]
