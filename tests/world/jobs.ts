@@ -143,14 +143,32 @@ async function buildFake(): Promise<string> {
   return library;
 }
 
-async function runToEnd(program: string, args: readonly string[], env: Record<string, string>) {
+/** How long a rank gets to end by itself when another one has failed, as launchers give it. */
+const GRACE = 2000;
+
+/**
+ * Runs a program to its end.
+ *
+ * @param ended Settles when the program is to end soon.
+ */
+async function runToEnd(
+  program: string,
+  args: readonly string[],
+  env: Record<string, string>,
+  ended: Promise<void> = new Promise(() => {}),
+) {
   const child = new Deno.Command(program, {
     ...{ args: [...args], env: { NO_COLOR: "1", DESCENT_THREADS: "1", ...env } },
     ...{ stdin: "null", stdout: "piped", stderr: "piped" },
   }).spawn();
-  const timer = setTimeout(() => child.kill("SIGTERM"), MOST);
+  const timers = [setTimeout(() => child.kill("SIGTERM"), MOST)];
+  let isRunning = true;
+  ended.then(() => {
+    if (isRunning) timers.push(setTimeout(() => child.kill("SIGKILL"), GRACE));
+  });
   const { code, stdout, stderr } = await child.output();
-  clearTimeout(timer);
+  isRunning = false;
+  timers.forEach(clearTimeout);
   const [out, err] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
   return { code, out, err };
 }
