@@ -2,6 +2,7 @@
 
 import { toAbsolute } from "../core/absolute_path.ts";
 import { bufferOf, stateOfBuffer } from "../core/intrinsics.ts";
+import type { SGDWorld } from "../core/exchange.ts";
 import { platform } from "../core/platform.ts";
 import { checkFiles } from "../core/runtime.ts";
 import { cannot, checkOptions, quote, refusal, wrongType } from "../core/validate.ts";
@@ -11,6 +12,7 @@ import { withFloat32Momentum } from "../state/convert.ts";
 import { checkStateDict } from "../state/dict.ts";
 import type { StateDict } from "../state/dict.ts";
 import type { GradScalerStateDict, LRSchedulerStateDict } from "../state/extras.ts";
+import { writeOwner } from "../state/rank_owner.ts";
 import { stateSourceOf } from "../state/source.ts";
 import { checkStateDictOptions } from "../state/take.ts";
 import type { StateDictOptions } from "../state/take.ts";
@@ -19,6 +21,7 @@ import { layOutState } from "./encoding.ts";
 import { unreadable } from "./errors.ts";
 import { PIECE, PieceReader } from "./piece_reader.ts";
 import type { Progress } from "./piece_reader.ts";
+import { loadRank, rankPath } from "./rank_files.ts";
 import { readState } from "./read_state.ts";
 import { bytesOf, PREFIX, readHeaderLength } from "./safetensors.ts";
 import type { Layout } from "./safetensors.ts";
@@ -32,6 +35,12 @@ export type { Progress } from "./piece_reader.ts";
 export interface LoadStateOptions {
   /** Called after each piece. */
   onProgress?: (progress: Progress) => void;
+  /**
+   * The world that the state is for, where each rank has a momentum of its own, with exchange `"signs"`:
+   * a rank gets what it has saved, and if another number of ranks has saved the state, all get the
+   * mean. Other states are the same for all ranks.
+   */
+  world?: SGDWorld;
 }
 
 /**
@@ -39,7 +48,7 @@ export interface LoadStateOptions {
  *
  * @category Checkpoints
  */
-export interface SaveStateOptions extends LoadStateOptions {
+export interface SaveStateOptions extends Pick<LoadStateOptions, "onProgress"> {
   /** Whether an optimizer's parameters go into the file too, values and all. @default {false} */
   parameters?: boolean;
   /**
@@ -139,12 +148,16 @@ export async function saveState(
   const lr_scheduler = stateOf("scheduler", options.scheduler);
   const grad_scaler = stateOf("scaler", options.scaler);
   const others = { ...(lr_scheduler && { lr_scheduler }), ...(grad_scaler && { grad_scaler }) };
-  const { dict, check } = await read(source, { parameters, momentum });
+  const { dict, owner, check } = await read(source, { parameters, momentum });
   if (dict === null) return; // another rank of the world writes the file
-  const notes = metadata === undefined ? {} : { metadata };
+  const noted = owner === null ? metadata : { ...metadata, ...writeOwner(owner) };
+  const notes = noted === undefined ? {} : { metadata: noted };
   const layout = layOutState({ ...dict, ...others, ...notes });
   const pieces = piecesOf(layout, check);
-  await replaceFile(file, (out) => writeAll(out, pieces, layout.size, onProgress));
+  await replaceFile(
+    rankPath(file, owner?.rank ?? 0),
+    (out) => writeAll(out, pieces, layout.size, onProgress),
+  );
 }
 
 /**
@@ -156,7 +169,7 @@ export async function saveState(
  * this file is removed.
  *
  * @param path The file.
- * @param options A callback for the progress.
+ * @param options A callback for the progress, and the world of ranks that vote on signs.
  * @returns The state dict, for `loadStateDict`.
  * @throws {CheckpointError} If it is not a valid checkpoint or cannot be read; the message names the
  * file and the place in it.
@@ -182,13 +195,22 @@ export async function loadState(
   options: LoadStateOptions = {},
 ): Promise<StateDict> {
   checkFiles("load the state", "read the bytes and use decodeStateDict");
-  checkOptions(options, ["onProgress"]);
+  checkOptions(options, ["onProgress", "world"]);
   const name = toPath(path);
+  const { world, onProgress } = options;
+  if (world === undefined) return await loadFile(name, onProgress);
+  return await loadRank(name, world, (name) => loadFile(name, onProgress));
+}
+
+async function loadFile(
+  name: string,
+  onProgress?: (progress: Progress) => void,
+): Promise<StateDict> {
   try {
     // Opening a pipe would wait for its other end; one that takes the file's place after this look
     // still does.
     if (!(await files().stat(name)).isFile) throw unreadable("it is not a regular file");
-    const dict = await readFile(name, options.onProgress);
+    const dict = await readFile(name, onProgress);
     await removeStaleTemporaries(name).catch(() => {}); // the state is there all the same
     return dict;
   } catch (error) {
@@ -233,7 +255,7 @@ async function read(source: unknown, options: StateDictOptions) {
     const dict = isDict
       ? formOf(source as StateDict, options)
       : (source as Stateful).stateDict(options);
-    return { dict, check: () => {} };
+    return { dict, owner: null, check: () => {} };
   }
   const before = live.revision();
   const check = () => {
@@ -242,7 +264,8 @@ async function read(source: unknown, options: StateDictOptions) {
       cannot("save the state", "the optimizer has stepped meanwhile", "await saveState"),
     );
   };
-  return { dict: await live.dict(options), check };
+  const dict = await live.dict(options);
+  return { dict, owner: live.owner(), check };
 }
 
 /** A dict that was given: as it is, but for its momentum. */

@@ -1,6 +1,7 @@
 /** How a checkpoint is written from an optimizer without a copy of its arrays. */
 
 import type { StateDict } from "./dict.ts";
+import type { RankOwner } from "./rank_owner.ts";
 import type { StateDictOptions } from "./take.ts";
 
 /** The state of an optimizer as it is now. */
@@ -10,6 +11,10 @@ export interface StateSource {
    * another rank of a world to save it.
    */
   dict(options?: StateDictOptions): Promise<StateDict | null>;
+  /**
+   * Which rank's momentum the dict has, where each rank of a world has its own; null elsewhere.
+   */
+  owner(): RankOwner | null;
   /** A number that is another one after every change that the optimizer makes. */
   revision(): number;
 }
