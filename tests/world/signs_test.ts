@@ -12,7 +12,7 @@ import { ENGINES, runJob, testOn } from "./jobs.ts";
  */
 const SHARED = `
 const ROUNDS = 4;
-const lengthsOf = ({ isLarge }) => [1, 63, 5000, isLarge ? 1_200_001 : 9001, 4096, 10];
+const lengthsOf = ({ isLarge }) => [1, 63, 5000, isLarge ? 140_001 : 9001, 4096, 10];
 function randomOf(seed) {
   let x = seed * 2654435761 >>> 0;
   return () => {
@@ -75,7 +75,7 @@ const NESTEROV = { ...MOMENTUM, nesterov: true };
 /** What is trained. */
 const SETTINGS: Readonly<Record<string, Setting>> = {
   "float32, without momentum": { type: "float32", options: {} },
-  "float32, several messages": { type: "float32", options: NESTEROV, isLarge: true },
+  "float32, several chunks": { type: "float32", options: NESTEROV, isLarge: true },
   "float32, dampening and maximize": {
     ...{ type: "float32", options: { momentum: 0.9, dampening: 0.2, maximize: true } },
   },
@@ -144,10 +144,10 @@ function valuesOf({ params, optimizer }: Values, i: number, copy = false): Value
   return copy ? all.map((array) => array.slice()) : all;
 }
 
-function elect(ranks: Values[][], old: Values[]): void {
-  const last = ranks[0].length - 1;
-  const numbers = (arrays: Values[]) => numbersOf(arrays[last]);
-  const [before, after] = [numbers(old.length > last ? old : ranks[0]), ranks.map(numbers)];
+function elect(ranks: Values[][], known: Values[]): void {
+  const old = complete(known, ranks[0]);
+  const numbers = (arrays: Values[]) => numbersOf(arrays.at(-1));
+  const [before, after] = [numbers(old), ranks.map(numbers)];
   for (let k = 0; k < before.length; k++) {
     const signs = after.map((values) => Math.sign(values[k] - before[k]));
     const winner = Math.sign(signs.reduce((sum, sign) => sum + sign, 0));
@@ -155,6 +155,13 @@ function elect(ranks: Values[][], old: Values[]): void {
     const elected = source.map((array) => array[k]);
     for (const arrays of ranks) arrays.forEach((array, j) => array[k] = elected[j]);
   }
+}
+
+/** What there is before a first step: corrections of 0, and masters that equal the parameters. */
+function complete(old: Values[], like: Values[]): Values[] {
+  if (old.length === like.length) return old;
+  const { constructor: Type, length } = like[0];
+  return [Type === Float32Array ? Type.from(numbersOf(old[0])) : new Type(length), ...old];
 }
 
 function numbersOf(array: Values): ArrayLike<number> {

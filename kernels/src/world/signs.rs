@@ -185,3 +185,127 @@ fn count_of_message(chunks: &[(Vec<Place>, usize)]) -> usize {
 fn bytes_of(length: usize) -> usize {
     length / GROUP * WORDS * size_of::<u32>()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Barrier, Mutex};
+
+    /// Threads as ranks.
+    struct Threads<'a> {
+        rank: usize,
+        sent: &'a [Mutex<Vec<u8>>],
+        barrier: &'a Barrier,
+    }
+
+    impl Threads<'_> {
+        fn share(&self, send: &[u8], mut receive: impl FnMut(usize, &[u8])) {
+            *self.sent[self.rank].lock().unwrap() = send.to_vec();
+            self.barrier.wait();
+            for (rank, sent) in self.sent.iter().enumerate() {
+                receive(rank, &sent.lock().unwrap());
+            }
+            self.barrier.wait();
+        }
+    }
+
+    impl Moves for Threads<'_> {
+        fn rank(&self) -> usize {
+            self.rank
+        }
+
+        fn size(&self) -> usize {
+            self.sent.len()
+        }
+
+        fn all_to_all(&mut self, send: &[u8], sizes: &[usize], to: &mut [u8]) -> Result<(), Error> {
+            let start: usize = sizes[..self.rank].iter().sum();
+            let own = sizes[self.rank];
+            self.share(send, |rank, sent| {
+                to[rank * own..][..own].copy_from_slice(&sent[start..start + own]);
+            });
+            Ok(())
+        }
+
+        fn all_gather(&mut self, send: &[u8], to: &mut [u8], sizes: &[usize]) -> Result<(), Error> {
+            assert_eq!(send.len(), sizes[self.rank]);
+            self.share(send, |rank, sent| {
+                let start: usize = sizes[..rank].iter().sum();
+                to[start..start + sizes[rank]].copy_from_slice(sent);
+            });
+            Ok(())
+        }
+    }
+
+    const LENGTHS: [usize; 6] = [10, 0, 3 * CHUNK + 5, 777, 8 * CHUNK, 1];
+
+    /// What a rank wants of an element.
+    fn sign_of(rank: usize, tensor: usize, i: usize) -> i32 {
+        ((i * (rank + 2) + 7 * tensor) / 3 % 3) as i32 - 1
+    }
+
+    struct Fixed {
+        rank: usize,
+        moved: Vec<Vec<f32>>,
+    }
+
+    impl Voters for Fixed {
+        fn has_gradient(&self, tensor: usize) -> bool {
+            tensor != 3
+        }
+
+        fn decide(&mut self, places: &[Place], numbers: &mut [f32]) -> Result<(), Error> {
+            assert!(numbers.iter().all(|&x| x == 0.0));
+            for &Place { segment: Segment { tensor, from, length }, start } in places {
+                for i in 0..length {
+                    numbers[start + i] = sign_of(self.rank, tensor, from + i) as f32;
+                }
+            }
+            Ok(())
+        }
+
+        fn descend(&mut self, parts: &[Part<'_>]) -> Result<(), Error> {
+            for &Part { segment: Segment { tensor, from, length }, sums } in parts {
+                let moved = &mut self.moved[tensor][from..from + length];
+                moved.iter_mut().zip(elements::<f32>(sums)).for_each(|(to, x)| *to += x);
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn each_element_moves_once_along_the_majority() {
+        for size in [1, 2, 4, 5, 7] {
+            let sent: Vec<Mutex<Vec<u8>>> = (0..size).map(|_| Mutex::default()).collect();
+            let barrier = Barrier::new(size);
+            let run = |rank: usize| {
+                let mut voters = Fixed { rank, moved: LENGTHS.map(|n| vec![0.0; n]).into() };
+                let mut signs = Signs::default();
+                signs.prepare(&LENGTHS);
+                let mut moves = Threads { rank, sent: &sent, barrier: &barrier };
+                signs.run(&mut moves, &mut voters, Level::best()).unwrap();
+                voters.moved
+            };
+            let found: Vec<_> = std::thread::scope(|scope| {
+                let ranks: Vec<_> = (0..size)
+                    .map(|rank| {
+                        scope.spawn({
+                            let run = &run;
+                            move || run(rank)
+                        })
+                    })
+                    .collect();
+                ranks.into_iter().map(|rank| rank.join().unwrap()).collect()
+            });
+            for moved in found {
+                for (tensor, moved) in moved.iter().enumerate() {
+                    for (i, &x) in moved.iter().enumerate() {
+                        let sum: i32 = (0..size).map(|rank| sign_of(rank, tensor, i)).sum();
+                        let expected = if tensor == 3 { 0 } else { sum.signum() };
+                        assert_eq!(x, expected as f32, "element {i} of tensor {tensor}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -158,7 +158,8 @@ mod tests {
 
     /// Numbers of all kinds, other ones for each voter.
     fn numbers(voter: usize) -> Vec<f32> {
-        let kinds = [1.5, -0.0, f32::NAN, -1e-45, f32::INFINITY, 0.0, -2.0, f32::NEG_INFINITY, 3e-42];
+        let kinds =
+            [1.5, -0.0, f32::NAN, -1e-45, f32::INFINITY, 0.0, -2.0, f32::NEG_INFINITY, 3e-42];
         (0..4 * GROUP).map(|i| kinds[(i / (voter + 1) + 5 * voter) % kinds.len()]).collect()
     }
 

@@ -53,6 +53,8 @@ struct RowVoters<'a> {
     marks: Plan,
     /// Moves parameters along signs.
     moves: Plan,
+    /// The groups as that sees them, without momentum.
+    moving: Vec<GroupRow>,
     /// Gradients in float32, or signs in another type than that.
     converted: Staging,
     /// Parameters in another type than float32.
@@ -71,8 +73,9 @@ impl<'a> RowVoters<'a> {
         let source = tensors.call.source;
         let along = of_groups(moving).map(|(hyperparameters, _)| (hyperparameters, 1.0));
         moves.set(along, &Call { source, ..Call::NEUTRAL }, types);
+        let moving = groups.iter().map(|&row| GroupRow { momentum: 0.0, ..row }).collect();
         let (converted, marked) = (Staging::default(), Staging::default());
-        Ok(RowVoters { tensors, marks, moves, converted, marked, level: config()?.level() })
+        Ok(RowVoters { tensors, marks, moves, moving, converted, marked, level: config()?.level() })
     }
 
     fn group(&self, row: &Row) -> &GroupRow {
@@ -186,10 +189,12 @@ impl Voters for RowVoters<'_> {
             rows.push(part_of(row, &Part { sums, ..*part }));
             rest = next;
         }
-        let (rows, origins): (Vec<Row>, Vec<Origin>) = rows.into_iter().unzip();
+        // Momentum has been updated.
+        let (rows, origins): (Vec<Row>, Vec<Origin>) =
+            rows.into_iter().map(|(row, origin)| (Row { buffer: 0, ..row }, origin)).unzip();
         // SAFETY: each row is a part of one of these rows, no two of them overlap, and the signs live as long
         // as the parts.
-        let tasks = unsafe { Rows::of_parts(&rows, &origins, self.tensors.groups)? };
+        let tasks = unsafe { Rows::of_parts(&rows, &origins, &self.moving)? };
         parallel::run(tasks, tasks.bytes, &self.moves, config()?)
     }
 }
