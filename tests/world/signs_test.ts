@@ -1,9 +1,7 @@
 /** Ranks that vote on the signs of their steps, against a plain count of the votes of optimizers. */
 
-import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { assertEquals } from "@std/assert";
 import { BFloat16Array, SGD } from "@descent/sgd";
-import { openWorld } from "@descent/sgd/mpi";
-import { cpuMissing } from "../support/backends.ts";
 import { ENGINES, runJob, testOn } from "./jobs.ts";
 
 /**
