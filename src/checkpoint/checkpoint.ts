@@ -105,6 +105,9 @@ export interface StatefulScaler {
  * a dict's array or to a parameter's data meanwhile is in the file or is not. If the optimizer steps,
  * loads a state or gets a group meanwhile, the promise is rejected and the old file stays.
  *
+ * With the exchange `"shards"` or `"signs"` of a world all ranks call it: for `"shards"` rank 0 writes the
+ * file, for `"signs"` each rank writes one, rank 0 to `path` and the others to `path.rank-1` and so on.
+ *
  * Needs Deno, with read and write permission for the folder of the file, Node.js or Bun; elsewhere
  * `encodeStateDict` makes the bytes.
  *
