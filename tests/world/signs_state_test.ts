@@ -1,7 +1,8 @@
 /** Options of steps of ranks that vote on signs, what they refuse, and their files. */
 
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { SGD } from "@descent/sgd";
+import { openWorld } from "@descent/sgd/mpi";
 import { ENGINES, runJob, testOn } from "./jobs.ts";
 
 /** Trains with gradients of which all ranks have the same. */
@@ -176,3 +177,10 @@ for (const engine of ENGINES) {
     }
   });
 }
+
+Deno.test("a world of one rank refuses votes without sign as well", () => {
+  using world = openWorld();
+  const params = [{ data: new Float32Array(1), grad: null }];
+  const make = () => new SGD(params, { lr: 1, world, exchange: "signs" });
+  assertThrows(make, TypeError, 'exchange "signs" needs sign true in every group');
+});
