@@ -41,8 +41,10 @@ export interface ExchangeTables {
   readonly call: Float64Array<ArrayBuffer>;
 }
 
-/** What ranks give to each other: sums of gradients, or parameters of which each steps a part. */
-export type ExchangeMode = "gradients" | "shards";
+/**
+ * What ranks give to each other: sums of gradients, parameters of which each steps a part, or signs.
+ */
+export type ExchangeMode = "gradients" | "shards" | "signs";
 
 /** Steps of all ranks together. */
 export interface Exchange {
@@ -69,6 +71,10 @@ export interface Exchange {
   measure(tables: ExchangeTables, scale: number, sums: Float64Array<ArrayBuffer>): void;
   /** Steps with the sums that `measure` has kept. */
   apply(tables: ExchangeTables, mode: ExchangeMode): void;
+  /** Steps along the signs that the most ranks have; each updates its own momentum. */
+  vote(tables: ExchangeTables): void;
+  /** Replaces numbers by their sums over the ranks. */
+  sum(values: Float64Array<ArrayBuffer>): void;
   /** A step has been taken. */
   countStep(): void;
 }

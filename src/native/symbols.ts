@@ -147,6 +147,11 @@ export const WORLD_SYMBOLS = {
     result: "i32",
   },
   /**
+   * `int32_t descent_world_signs(const uint64_t *rows, uint32_t row_count, const double *groups,
+   * uint32_t group_count, const double *call)`
+   */
+  descent_world_signs: { parameters: ["buffer", "u32", "buffer", "u32", "buffer"], result: "i32" },
+  /**
    * `int32_t descent_world_share(const uint64_t *rows, uint32_t row_count, uint32_t has_state)`
    */
   descent_world_share: { parameters: ["buffer", "u32", "u32"], result: "i32" },

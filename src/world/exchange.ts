@@ -5,6 +5,9 @@ import { hashOfWords } from "./header.ts";
 import type { Link } from "./link.ts";
 import type { Meetings } from "./meetings.ts";
 
+/** The number of float64 among the dtypes of `World.sum`. */
+const FLOAT64 = 1;
+
 /** What optimizers exchange over a link. */
 export function createExchange(link: Link, meetings: Meetings): Exchange {
   const shards = (mode: ExchangeMode) => mode === "shards";
@@ -19,6 +22,8 @@ export function createExchange(link: Link, meetings: Meetings): Exchange {
     step: (tables, mode) => link.step(tables, shards(mode)),
     measure: (tables: ExchangeTables, scale, sums) => link.measure(tables, scale, sums),
     apply: (tables, mode) => link.apply(tables, shards(mode)),
+    vote: (tables) => link.vote(tables),
+    sum: (values) => link.sum(values, FLOAT64),
     countStep: () => void meetings.step++,
   };
 }

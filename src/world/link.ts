@@ -47,6 +47,8 @@ export interface Link {
   measure(tables: ExchangeTables, scale: number, sums: Float64Array<ArrayBuffer>): void;
   /** Steps with the sums that were kept. */
   apply(tables: ExchangeTables, shards: boolean): void;
+  /** Steps along the signs that the most ranks have. */
+  vote(tables: ExchangeTables): void;
   /** Gives rank 0's arrays of some rows to all. */
   share(rows: BigUint64Array<ArrayBuffer>, count: number, hasState: boolean): void;
   /** Gives each rank's part of the state of some rows to all, or to rank 0 alone. */
@@ -95,6 +97,7 @@ function createLink(own: Library, symbols: WorldSymbols, position: Position): Li
     },
     apply: (tables, shards) =>
       done(symbols.descent_world_apply(...argumentsOf(tables), Number(shards))),
+    vote: (tables) => done(symbols.descent_world_signs(...argumentsOf(tables))),
     share: (rows, count, hasState) =>
       done(symbols.descent_world_share(rows, count, Number(hasState))),
     collect: (rows, count, firstOnly) =>

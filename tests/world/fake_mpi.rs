@@ -39,7 +39,7 @@ fn size() -> usize {
 
 fn file(request: i32, rank: usize) -> PathBuf {
     let folder = std::env::var("FAKE_MPI_FOLDER").expect("FAKE_MPI_FOLDER is set");
-    PathBuf::from(folder).join(format!("{request}.{rank}"))
+    PathBuf::from(folder).join(format!("{request}-{rank}"))
 }
 
 unsafe fn bytes<'a>(address: *const u8, length: usize) -> &'a [u8] {

@@ -12,8 +12,10 @@ mod library;
 pub mod messages;
 pub mod ordered;
 pub mod partition;
+pub mod signs;
 pub mod staging;
 mod sum;
+pub mod vote;
 pub mod wait;
 
 use crate::error::Error;
@@ -50,6 +52,8 @@ pub struct World {
     closed: bool,
     /// What steps exchange, with its memory.
     pub exchange: exchange::Exchange,
+    /// What steps by majority vote exchange, with its memory.
+    pub signs: signs::Signs,
 }
 
 impl exchange::Moves for World {
@@ -106,6 +110,7 @@ impl World {
             timeout: choice.timeout,
             closed: false,
             exchange: exchange::Exchange::default(),
+            signs: signs::Signs::default(),
         };
         world.local =
             world.messages.local().map_err(|trouble| refused("open the world", trouble))?;

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::formats::momentum8;
 use crate::gradients::norm::Total;
 use crate::parallel;
-use crate::step::{Call, Plan};
+use crate::step::{Call, Plan, Types};
 use crate::world::World;
 use crate::world::exchange::{Exchange, Mode, Part, States, Tensors};
 use crate::world::ordered::Form;
@@ -264,16 +264,19 @@ fn exchange(
 }
 
 /// Rows of the tensor table. The owner has exclusive access to their arrays.
-struct RowTensors<'a> {
-    rows: &'a [Row],
-    groups: &'a [GroupRow],
+pub(super) struct RowTensors<'a> {
+    pub(super) rows: &'a [Row],
+    pub(super) groups: &'a [GroupRow],
+    pub(super) call: Call,
+    /// The types that they are computed in.
+    pub(super) types: Types,
     plan: Plan,
 }
 
 impl<'a> RowTensors<'a> {
     /// # Safety
     /// As `descent_step`, for as long as `'a`.
-    unsafe fn new(
+    pub(super) unsafe fn new(
         rows: *const u64,
         row_count: u32,
         groups: *const f64,
@@ -289,8 +292,9 @@ impl<'a> RowTensors<'a> {
         // SAFETY: the caller's promise.
         let types = unsafe { Rows::new(rows_of(&tensors), 0, groups, false, None) }?.types();
         let settings = groups.iter().map(|row| (row.hyperparameters(), row.coefficient));
-        tensors.plan.set(settings, &row.map_or(Call::NEUTRAL, call), types);
-        tensors.groups = groups;
+        tensors.call = row.map_or(Call::NEUTRAL, call);
+        tensors.plan.set(settings, &tensors.call, types);
+        (tensors.groups, tensors.types) = (groups, types);
         Ok(tensors)
     }
 
@@ -302,10 +306,11 @@ impl<'a> RowTensors<'a> {
                 check(index, row)?;
             }
         }
-        Ok(RowTensors { rows, groups: &[], plan: Plan::empty() })
+        let (call, types) = (Call::NEUTRAL, Types::ALL);
+        Ok(RowTensors { rows, groups: &[], call, types, plan: Plan::empty() })
     }
 
-    fn lengths(&self) -> Vec<usize> {
+    pub(super) fn lengths(&self) -> Vec<usize> {
         self.rows.iter().map(|row| row.length as usize).collect()
     }
 }
@@ -350,7 +355,7 @@ impl Tensors for RowTensors<'_> {
     }
 }
 
-fn data_bytes(row: &Row) -> usize {
+pub(super) fn data_bytes(row: &Row) -> usize {
     match row.dtype() {
         dtype::F32 => 4,
         dtype::F64 => 8,
@@ -358,7 +363,7 @@ fn data_bytes(row: &Row) -> usize {
     }
 }
 
-fn form_of(row: &Row) -> Form {
+pub(super) fn form_of(row: &Row) -> Form {
     use dtype::{BF16_PER_OP, F16, F16_PER_OP, F16_STOCHASTIC, F32, F64};
     match row.dtype() {
         _ if row.has(format::GRAD_F32) => Form::F32,
@@ -372,7 +377,7 @@ fn form_of(row: &Row) -> Form {
 }
 
 /// The row of a part, with its sums as gradient, and where it comes from.
-fn part_of(row: &Row, part: &Part<'_>) -> (Row, Origin) {
+pub(super) fn part_of(row: &Row, part: &Part<'_>) -> (Row, Origin) {
     use dtype::{BF16_PER_OP, F16_PER_OP, F32, F64};
     let segment = part.segment;
     let (from, n) = (segment.from, row.length as usize);
