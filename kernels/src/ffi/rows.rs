@@ -77,9 +77,10 @@ impl<'a> Rows<'a> {
         rows: &'a [Row],
         origins: &'a [Origin],
         groups: &[GroupRow],
+        addends: Option<&'a AddendTable<'a>>,
     ) -> Result<Self, Error> {
         // SAFETY: the caller's promise.
-        let rows = unsafe { Rows::new(rows, 0, groups, false, None) }?;
+        let rows = unsafe { Rows::new(rows, 0, groups, false, addends) }?;
         Ok(Rows { origins: Some(origins), ..rows })
     }
 
@@ -141,7 +142,8 @@ impl TaskList for Rows<'_> {
         unsafe {
             if let Some(addends) = self.addends {
                 let number = from + index;
-                return run_summed(row, number as u32, clear, addends.of(number), runner);
+                let origin = self.origins.map(|origins| origins[number]);
+                return run_summed(row, number as u32, clear, (addends.of(number), origin), runner);
             }
             if let Some(origins) = self.origins {
                 return run_part(row, origins[from + index], runner);
@@ -221,7 +223,7 @@ unsafe fn run_part(row: &Row, origin: Origin, runner: &Runner<'_, Plan>) {
     }
 }
 
-/// Runs a tensor of any kind whose gradient others may be added to.
+/// Runs a tensor of any kind, or a part of one, whose gradient others may be added to.
 ///
 /// # Safety
 /// As for [`slot`] and [`mixed`].
@@ -230,7 +232,7 @@ unsafe fn run_summed(
     row: &Row,
     number: u32,
     clear: bool,
-    addends: Addends<'_>,
+    (addends, origin): (Addends<'_>, Option<Origin>),
     runner: &Runner<'_, Plan>,
 ) {
     use dtype::{BF16_PER_OP, F16_PER_OP, F32, F64};
@@ -254,7 +256,15 @@ unsafe fn run_summed(
                 let tensor: Own<'_, bf16, RoundEveryOp<bf16>> = slot(row, clear);
                 runner.run(Summed { tensor, addends });
             }
-            _ => runner.run(Summed { tensor: mixed(row, number, clear), addends }),
+            _ => {
+                let tensor = match origin {
+                    None => mixed(row, number, clear),
+                    Some(Origin { number, offset, scales }) => {
+                        mixed_with(row, number, clear, scales).starting_at(offset)
+                    }
+                };
+                runner.run(Summed { tensor, addends });
+            }
         }
     }
 }

@@ -260,20 +260,26 @@ impl<H: Handle> Messages for Library<H> {
         text(|out, length| unsafe { (self.functions.library_version)(out, length) })
     }
 
-    fn local(&mut self) -> Result<[usize; 2], Trouble> {
+    fn neighbors(&mut self) -> Result<Vec<usize>, Trouble> {
         let &mut Library { ref functions, constants, comm, .. } = self;
-        let [mut rank, mut size, mut shared] = [0, 0, 0];
-        let mut machine = comm;
+        let (mut machine, mut size, own) = (comm, 0, self.rank as c_int);
         // SAFETY: all pointers are to local variables, and every rank makes this call.
         unsafe {
             let Constants { comm_type_shared, info_null, .. } = constants;
             let split = functions.comm_split_type;
-            shared += split(comm, comm_type_shared, self.rank as c_int, info_null, &mut machine);
-            self.check(shared)?;
-            self.check((functions.comm_rank)(machine, &mut rank))?;
+            self.check(split(comm, comm_type_shared, own, info_null, &mut machine))?;
             self.check((functions.comm_size)(machine, &mut size))?;
         }
-        Ok([rank as usize, size as usize])
+        let (mut ranks, byte) = (vec![own; size as usize], self.constants.byte);
+        let count = size_of_val(&own) as c_int;
+        let (send, receive) = ((&raw const own).cast(), ranks.as_mut_ptr().cast());
+        // SAFETY: both live until `run` returns, and there is room for a number of each rank.
+        unsafe {
+            self.run(None, |f, request| {
+                (f.iallgather)(send, count, byte, receive, count, byte, machine, request)
+            })?;
+        }
+        Ok(ranks.into_iter().map(|rank| rank as usize).collect())
     }
 
     fn all_gather(&mut self, send: &[u8], receive: &mut [u8], limit: Limit) -> Result<(), Trouble> {
