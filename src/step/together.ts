@@ -22,6 +22,8 @@ import {
 import type { Plan } from "../plan/plan.ts";
 import { decide, NOTHING_MEASURED } from "./clipping.ts";
 import type { StepReport } from "./clipping.ts";
+import { findPlaces } from "./places.ts";
+import type { Places } from "./places.ts";
 import { isMeasured, NEUTRAL_REQUEST } from "./options.ts";
 import type { StepRequest } from "./options.ts";
 
@@ -139,8 +141,10 @@ export class Together {
    */
   step(plan: Plan, request: StepRequest): StepReport {
     const exchange = this.#exchange;
-    this.#meet(plan, request);
+    const places = findPlaces(plan, exchange, this.#mode);
+    this.#meet(plan, request, places);
     const tables: ExchangeTables = {
+      inPlace: places.inPlace,
       ...{ rows: plan.rows, count: plan.table.count, call: plan.callRow },
       ...{ groupRows: plan.groupRows, groupCount: plan.groups.length },
     };
@@ -162,12 +166,13 @@ export class Together {
     return report;
   }
 
-  #meet(plan: Plan, request: StepRequest): void {
-    const words = stepWords(plan, request, this.#precision);
+  #meet(plan: Plan, request: StepRequest, places: Places): void {
+    const words = joined(stepWords(plan, request, this.#precision), places.words);
     const facts = () => [
       this.#modeFact(),
       ...layoutFacts(plan),
       ...gradientFacts(plan),
+      ...places.facts(),
       ...optionFacts(plan, request, this.#precision),
     ];
     this.#exchange.meet("step", { doing: "step", words, facts });
@@ -202,6 +207,14 @@ function stepWords(plan: Plan, request: StepRequest, { random }: Precision): Uin
   );
   words.set(new Uint32Array(numbers.buffer), count * 4 + 2 * groupRows.length);
   return words;
+}
+
+function joined(first: Uint32Array, second: Uint32Array): Uint32Array {
+  if (second.length === 0) return first;
+  const all = new Uint32Array(first.length + second.length);
+  all.set(first);
+  all.set(second, first.length);
+  return all;
 }
 
 /** The lower half of a length. */

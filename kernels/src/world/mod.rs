@@ -253,7 +253,7 @@ impl World {
         if let Some(rank) = messages.clone().position(|message| message[0] != 0) {
             let reason = text_of(messages.nth(rank).unwrap_or_default());
             return Err(Error::World(format!(
-                "Cannot make arrays that ranks share as on the machine of rank {rank} {reason}"
+                "Cannot make shared arrays as on the machine of rank {rank} {reason}"
             )));
         }
         Ok(messages.map(text_of).collect())

@@ -169,7 +169,8 @@ mod system {
     pub fn remove(_: &str) {}
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
 
