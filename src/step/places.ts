@@ -47,7 +47,7 @@ function placeFacts({ table, halves }: Plan, exchange: Exchange): Fact[] {
       const place = exchange.placeOf(array as ArrayBufferView);
       const text = place === null
         ? "is not shared"
-        : `is shared array ${place.number} from byte ${place.offset} on`;
+        : `begins at byte ${place.offset} of shared array ${place.number}`;
       facts.push({ what: table.name(row, kind), text });
     }
   }

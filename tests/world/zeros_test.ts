@@ -99,14 +99,14 @@ for (const engine of ENGINES) {
       body: `const shared = world.zeros(3, "float32");
         w.grad = world.rank === 0 ? shared : new Float32Array(3);
         new SGD([w], { lr: 1, world }).step();`,
-      message: 'WorldError: Cannot step as grad of parameter 0 ("w") is shared array 1 from ' +
-        "byte 0 on on rank 0 and is not shared on rank 1",
+      message: 'WorldError: Cannot step as grad of parameter 0 ("w") begins at byte 0 ' +
+        "of shared array 1 on rank 0 and is not shared on rank 1",
     },
     "parts of shared gradients at different places": {
       body: `w.grad = world.zeros(9, "float32").subarray(world.rank, world.rank + 3);
         new SGD([w], { lr: 1, world }).step();`,
-      message: 'WorldError: Cannot step as grad of parameter 0 ("w") is shared array 1 from ' +
-        "byte 0 on on rank 0 and is shared array 1 from byte 4 on on rank 1",
+      message: 'WorldError: Cannot step as grad of parameter 0 ("w") begins at byte 0 ' +
+        "of shared array 1 on rank 0 and begins at byte 4 of shared array 1 on rank 1",
     },
   };
   for (const [name, { body, message }] of Object.entries(refusals)) {
