@@ -72,7 +72,7 @@ if (world.rank === 0) {
   console.log(JSON.stringify({ runs: [...runs.keys()], about: world.engine }));
   for await (const name of lines(Deno.stdin.readable)) {
     world.gather(name);
-    console.log(sample(runs.get(name)!));
+    console.log(`${sample(runs.get(name)!)}`);
   }
   world.gather("");
 } else {

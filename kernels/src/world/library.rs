@@ -241,6 +241,18 @@ fn counts(sizes: &[usize]) -> (Vec<c_int>, Vec<c_int>) {
     (counts, starts)
 }
 
+/// Where bytes are. That of no bytes is not any address that Rust likes, as a few low ones have a meaning
+/// in MPI: 1 is `MPI_IN_PLACE` in some libraries.
+fn address(bytes: &[u8]) -> *const u8 {
+    static NOTHING: u8 = 0;
+    if bytes.is_empty() { &raw const NOTHING } else { bytes.as_ptr() }
+}
+
+/// As `address`, to write; nothing is written where there are no bytes.
+fn address_mut(bytes: &mut [u8]) -> *mut u8 {
+    if bytes.is_empty() { address(bytes).cast_mut() } else { bytes.as_mut_ptr() }
+}
+
 fn assert_fits(bytes: &[u8], sizes: &[usize]) {
     assert!(bytes.len() <= MAX_BYTES, "a message has at most {MAX_BYTES} bytes");
     assert_eq!(bytes.len(), sizes.iter().sum::<usize>(), "parts make up a whole");
@@ -289,7 +301,7 @@ impl<H: Handle> Messages for Library<H> {
         // SAFETY: both slices live until `run` returns, and there is room for all ranks' bytes.
         unsafe {
             self.run(limit, |f, request| {
-                let (send, receive) = (send.as_ptr(), receive.as_mut_ptr());
+                let (send, receive) = (address(send), address_mut(receive));
                 (f.iallgather)(send, count, byte, receive, count, byte, comm, request)
             })
         }
@@ -309,7 +321,7 @@ impl<H: Handle> Messages for Library<H> {
         // SAFETY: slices and lists live until `run` returns, and the parts make up the whole.
         unsafe {
             self.run(limit, |f, request| {
-                let (send, receive) = (send.as_ptr(), receive.as_mut_ptr());
+                let (send, receive) = (address(send), address_mut(receive));
                 let (counts, starts) = (counts.as_ptr(), starts.as_ptr());
                 (f.iallgatherv)(send, count, byte, receive, counts, starts, byte, comm, request)
             })
@@ -333,11 +345,11 @@ impl<H: Handle> Messages for Library<H> {
         unsafe {
             self.run(limit, |f, request| {
                 (f.ialltoallv)(
-                    send.as_ptr(),
+                    address(send),
                     to.as_ptr(),
                     to_starts.as_ptr(),
                     byte,
-                    receive.as_mut_ptr(),
+                    address_mut(receive),
                     from.as_ptr(),
                     from_starts.as_ptr(),
                     byte,
@@ -354,7 +366,7 @@ impl<H: Handle> Messages for Library<H> {
         // SAFETY: the slice lives until `run` returns.
         unsafe {
             self.run(limit, |f, request| {
-                (f.ibcast)(bytes.as_mut_ptr(), count, byte, from as c_int, comm, request)
+                (f.ibcast)(address_mut(bytes), count, byte, from as c_int, comm, request)
             })
         }
     }

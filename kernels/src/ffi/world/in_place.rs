@@ -54,8 +54,9 @@ unsafe extern "C" fn descent_world_step_in_place(
     let tensors = unsafe { || RowTensors::new(rows, row_count, groups, group_count, call) };
     with_world(|world| {
         let mut tensors = SharedTensors::new(tensors()?, world, shards != 0)?;
+        let threads = config()?.threads();
         exchange(world, &tensors.own.lengths(), |exchange, world| {
-            exchange.run_in_place(world, &mut tensors, mode(shards))
+            exchange.run_in_place(world, &mut tensors, mode(shards), threads)
         })
     })
 }
