@@ -4,7 +4,7 @@ import { allowed, runtimeName } from "../core/platform.ts";
 
 /** Why this program cannot have any; null if it can. Never prompts. */
 export function whyNoForeign(): string | null {
-  if (runtimeName() !== "deno") return "of the runtimes, Deno alone gives programs such memory";
+  if (runtimeName() !== "deno") return "of the runtimes only Deno gives programs such memory";
   if (allowed({ name: "ffi" })) return null;
   return "Deno gives programs such memory with --allow-ffi only, without a path";
 }

@@ -11,10 +11,6 @@ use crate::error::Error;
 use crate::gradients::norm::Total;
 use crate::simd::Level;
 
-/// Elements that a thread steps before they are given to others: they are in its cache then. Whole blocks
-/// of the norm and of 8-bit momentum.
-const PIECE: usize = 1 << 14;
-
 /// Tensors whose arrays all ranks see.
 pub trait Seen: Tensors {
     /// The gradient of a tensor on a rank.
@@ -35,9 +31,7 @@ impl Exchange {
         moves: &mut impl Moves,
         tensors: &mut impl Seen,
         mode: Mode,
-        threads: usize,
     ) -> Result<(), Error> {
-        let piece = PIECE * threads;
         let rank = moves.rank();
         for bucket in self.buckets() {
             let segments = match mode {
@@ -45,13 +39,9 @@ impl Exchange {
                 Mode::Gradients => bucket.all(),
             };
             let segments = with_gradients(segments, tensors);
-            if mode == Mode::Gradients {
-                tensors.step_with_all(&segments)?;
-                continue;
-            }
-            for piece in segments.iter().flat_map(|segment| pieces(*segment, piece)) {
-                tensors.step_with_all(&[piece])?;
-                tensors.give(&[piece]);
+            tensors.step_with_all(&segments)?;
+            if mode == Mode::Shards {
+                tensors.give(&segments); // while they are in the cache
             }
         }
         moves.barrier()
@@ -86,16 +76,6 @@ impl Exchange {
         }
         self.join_totals(&own, moves, tensors)
     }
-}
-
-/// Consecutive parts of a segment, of so many elements.
-fn pieces(segment: Segment, size: usize) -> impl Iterator<Item = Segment> {
-    let Segment { tensor, from, length } = segment;
-    (0..length).step_by(size).map(move |start| Segment {
-        tensor,
-        from: from + start,
-        length: size.min(length - start),
-    })
 }
 
 fn with_gradients(segments: &[Segment], tensors: &impl Tensors) -> Vec<Segment> {

@@ -107,6 +107,12 @@ mod system {
         if address == libc::MAP_FAILED {
             return Err(format!("shared memory cannot be mapped: {}", Error::last_os_error()));
         }
+        // SAFETY: the addresses have just been mapped. Large pages save time where the system has them for
+        // shared memory; it may refuse.
+        #[cfg(target_os = "linux")]
+        unsafe {
+            libc::madvise(address, size, libc::MADV_HUGEPAGE);
+        }
         Ok(address.expose_provenance())
     }
 

@@ -54,9 +54,8 @@ unsafe extern "C" fn descent_world_step_in_place(
     let tensors = unsafe { || RowTensors::new(rows, row_count, groups, group_count, call) };
     with_world(|world| {
         let mut tensors = SharedTensors::new(tensors()?, world, shards != 0)?;
-        let threads = config()?.threads();
         exchange(world, &tensors.own.lengths(), |exchange, world| {
-            exchange.run_in_place(world, &mut tensors, mode(shards), threads)
+            exchange.run_in_place(world, &mut tensors, mode(shards))
         })
     })
 }
