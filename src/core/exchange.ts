@@ -39,6 +39,16 @@ export interface ExchangeTables {
   readonly groupRows: Float64Array<ArrayBuffer>;
   readonly groupCount: number;
   readonly call: Float64Array<ArrayBuffer>;
+  /** Whether all ranks see the arrays, so that nothing has to be sent. */
+  readonly inPlace: boolean;
+}
+
+/** Where an array lies in memory that all ranks share; equal on all of them. */
+export interface Place {
+  /** The number of the memory, from 1 on. */
+  readonly number: number;
+  /** Bytes before the array. */
+  readonly offset: number;
 }
 
 /**
@@ -50,6 +60,10 @@ export type ExchangeMode = "gradients" | "shards" | "signs";
 export interface Exchange {
   readonly rank: number;
   readonly size: number;
+  /** Whether there is memory that all ranks share. */
+  readonly sharesMemory: boolean;
+  /** Where an array lies in memory that all ranks share; null if it does not. */
+  placeOf(array: ArrayBufferView): Place | null;
   /**
    * Meets the others, who are about to do the same.
    *

@@ -23,6 +23,8 @@ import type { Plan } from "../plan/plan.ts";
 import type { RankOwner } from "../state/rank_owner.ts";
 import { decide, NOTHING_MEASURED } from "./clipping.ts";
 import type { StepReport } from "./clipping.ts";
+import { findPlaces } from "./places.ts";
+import type { Places } from "./places.ts";
 import { isMeasured, NEUTRAL_REQUEST } from "./options.ts";
 import type { StepRequest } from "./options.ts";
 import { checkSigns, drawSave, measureRanks } from "./votes.ts";
@@ -169,8 +171,10 @@ export class Together {
       throw new TypeError(cannot("step in a world", reason));
     }
     if (this.#votes) checkSigns("step", plan.groups);
-    this.#meet(plan, request);
+    const places = findPlaces(plan, exchange, this.#mode);
+    this.#meet(plan, request, places);
     const tables: ExchangeTables = {
+      inPlace: places.inPlace,
       ...{ rows: plan.rows, count: plan.table.count, call: plan.callRow },
       ...{ groupRows: plan.groupRows, groupCount: plan.groups.length },
     };
@@ -198,12 +202,14 @@ export class Together {
     return sums;
   }
 
-  #meet(plan: Plan, request: StepRequest): void {
-    const words = this.#withMode(stepWords(plan, request, this.#precision));
+  #meet(plan: Plan, request: StepRequest, places: Places): void {
+    const own = joined(stepWords(plan, request, this.#precision), places.words);
+    const words = this.#withMode(own);
     const facts = () => [
       this.#modeFact(),
       ...layoutFacts(plan),
       ...gradientFacts(plan),
+      ...places.facts(),
       ...optionFacts(plan, request, this.#precision),
     ];
     this.#exchange.meet("step", { doing: "step", words, facts });
@@ -250,6 +256,14 @@ function stepWords(plan: Plan, request: StepRequest, { random }: Precision): Uin
   );
   words.set(new Uint32Array(numbers.buffer), count * 4 + 2 * groupRows.length);
   return words;
+}
+
+function joined(first: Uint32Array, second: Uint32Array): Uint32Array {
+  if (second.length === 0) return first;
+  const all = new Uint32Array(first.length + second.length);
+  all.set(first);
+  all.set(second, first.length);
+  return all;
 }
 
 /** The lower half of a length. */

@@ -6,7 +6,7 @@ use super::super::parts::Origin;
 use super::super::pointers::pointer;
 use super::super::process::config;
 use super::super::rows::Rows;
-use super::exchange::{RowTensors, data_bytes, form_of, part_of};
+use super::exchange::{RowTensors, data_bytes, form_of, summed_part};
 use super::with_world;
 use crate::dtype::Element;
 use crate::error::Error;
@@ -131,7 +131,7 @@ impl Voters for RowVoters<'_> {
         for place in places {
             let Place { segment, start } = *place;
             let row = row_of(place);
-            let (mut part, origin) = part_of(row, &Part { segment, sums: &[] });
+            let (mut part, origin) = summed_part(row, &Part { segment, sums: &[] });
             let decays = self.group(row).weight_decay != 0.0;
             let gradient_bytes = form_of(row).gradient_bytes();
             part.grad = row.grad + (segment.from * gradient_bytes) as u64;
@@ -163,7 +163,7 @@ impl Voters for RowVoters<'_> {
         let (rows, origins): (Vec<Row>, Vec<Origin>) = rows.into_iter().unzip();
         // SAFETY: no two rows overlap, momentum is that of these tensors, which nobody else has, and all else
         // is in memory that lives as long as the rows.
-        let extras = Extras::of_parts(&origins);
+        let extras = Extras::of_parts(&origins, None);
         let tasks = unsafe { Rows::new(&rows, 0, self.tensors.groups, false, Some(&extras))? };
         parallel::run(tasks, tasks.bytes, &self.marks, config()?)?;
         let mut marked_end = 0;
@@ -186,13 +186,13 @@ impl Voters for RowVoters<'_> {
         for part in parts {
             let row = row_of(part);
             if !is_stored_as_computed(row) {
-                rows.push(part_of(row, part));
+                rows.push(summed_part(row, part));
                 continue;
             }
             let (own, next) = rest.split_at_mut(bytes(part));
             let sums = &mut own[..data_bytes(row) * part.segment.length];
             store(self.level, row, elements(part.sums), sums);
-            rows.push(part_of(row, &Part { sums, ..*part }));
+            rows.push(summed_part(row, &Part { sums, ..*part }));
             rest = next;
         }
         // Momentum has been updated.
@@ -200,7 +200,7 @@ impl Voters for RowVoters<'_> {
             rows.into_iter().map(|(row, origin)| (Row { buffer: 0, ..row }, origin)).unzip();
         // SAFETY: each row is a part of one of these rows, no two of them overlap, and the signs live as long
         // as the parts.
-        let extras = Extras::of_parts(&origins);
+        let extras = Extras::of_parts(&origins, None);
         let tasks = unsafe { Rows::new(&rows, 0, &self.moving, false, Some(&extras))? };
         parallel::run(tasks, tasks.bytes, &self.moves, config()?)
     }
