@@ -17,6 +17,7 @@ console.log(optimizer.paramGroups[1]);
 console.log(scheduler);
 console.log(new ReduceLROnPlateau(optimizer, { factor: 0.5, patience: 3 }));
 console.log(new GradScaler());
+console.log(new GradScaler({ enabled: false }));
 console.log(bias.data);
 console.log({ data: bias.data, scheduler });
 console.log(JSON.stringify({ optimizer, group: optimizer.paramGroups[1] }));

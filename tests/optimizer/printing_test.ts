@@ -17,16 +17,19 @@ function printedGroup(values: Record<string, unknown>, indent: string): string {
   return `{\n${lines.join(",\n")}\n${indent}}`;
 }
 
-const FLAGS = { nesterov: false, maximize: false, foreach: null, differentiable: false };
+const FLAGS = {
+  ...{ nesterov: false, maximize: false, foreach: null, differentiable: false },
+  ...{ sign: false, decoupledWeightDecay: false },
+};
 
 const GROUPS = [
   {
     ...{ parameters: 1, elements: 6, lr: 0.05, momentum: 0.9, dampening: 0, weightDecay: 0.01 },
-    ...{ ...FLAGS, sign: false, initialLr: 0.1, momentumBits: 32 },
+    ...{ ...FLAGS, initialLr: 0.1, momentumBits: 32 },
   },
   {
     ...{ parameters: 1, elements: 3, lr: 0.1, momentum: 0.9, dampening: 0, weightDecay: 0 },
-    ...{ ...FLAGS, sign: false, initialLr: 0.2, momentumBits: 32 },
+    ...{ ...FLAGS, initialLr: 0.2, momentumBits: 32 },
   },
 ];
 
@@ -64,6 +67,7 @@ GradScaler {
   growthInterval: 2000,
   growthTracker: 0
 }
+GradScaler { enabled: false }
 BFloat16Array(3) [ 0.5, -1.5, 3 ]
 {
   data: BFloat16Array(3) [ 0.5, -1.5, 3 ],
