@@ -5,6 +5,7 @@ import type { Backend } from "../backends/backend.ts";
 import { chooseBackend } from "../backends/choose.ts";
 import type { Device } from "../core/dtype.ts";
 import { copyOf, setAll } from "../core/intrinsics.ts";
+import { printContents } from "../core/printing.ts";
 import { cannot } from "../core/validate.ts";
 import { COPY } from "../plan/averages.ts";
 import type { AverageUpdate, RowAverages } from "../plan/averages.ts";
@@ -84,6 +85,14 @@ export class WeightAverage {
       bind: (plan, backend, device, isLate) => this.#bind(plan, backend, device, isLate),
       hold: () => this.#hold(),
     });
+    printContents(this, "WeightAverage", () => ({
+      count: this.#count,
+      decay: this.#options.decay,
+      biasCorrection: this.#options.isCorrected,
+      parameters: this.#list.length,
+      elements: this.#list.reduce((sum, { length }) => sum + length, 0),
+      isSwapped: this.isSwapped,
+    }));
     registerAverageSource(this, {
       dict: () => this.#dict((average) => average),
       revision: () => this.#revision,

@@ -68,6 +68,14 @@ GradScaler {
   growthTracker: 0
 }
 GradScaler { enabled: false }
+WeightAverage {
+  count: 0,
+  decay: 0.5,
+  biasCorrection: false,
+  parameters: 2,
+  elements: 9,
+  isSwapped: false
+}
 BFloat16Array(3) [ 0.5, -1.5, 3 ]
 {
   data: BFloat16Array(3) [ 0.5, -1.5, 3 ],
