@@ -7,19 +7,30 @@ import { cannot, outOfRange, wrongType } from "./validate.ts";
 
 /** The bits of numbers. */
 function roundAll(values: ArrayLike<number>): Uint16Array<ArrayBuffer> {
-  const bits = new Uint16Array(values.length);
+  const length: unknown = (values as ArrayLike<number> | null | undefined)?.length;
+  if (typeof length !== "number") {
+    throw wrongType("set elements", "the values must be an array of numbers", values);
+  }
+  const bits = new Uint16Array(length);
   for (let i = 0; i < bits.length; i++) bits[i] = nearestBits(values[i]);
   return bits;
 }
 
-const BITS = "Uint16Array";
+/** Reads the name of an array's type, which a class of the user's can hide from other code. */
+const { get: typeName } = Object.getOwnPropertyDescriptor(
+  Object.getPrototypeOf(Uint16Array.prototype),
+  Symbol.toStringTag,
+)!;
 
-/** The kinds of values that `new` takes: bits, or memory for them. */
-const TAKEN = [BITS, "ArrayBuffer", "SharedArrayBuffer"];
+/** Whether a value is a `Uint16Array`, of any realm, as a `BFloat16Array` is too. */
+function isBits(value: unknown): value is Uint16Array {
+  return Reflect.apply(typeName!, value, []) === "Uint16Array";
+}
 
-/** Whether a value is of one of these kinds; a `BFloat16Array` is a `Uint16Array`. */
-function isOfKind(value: unknown, kinds: readonly string[]): boolean {
-  return kinds.includes(Object.prototype.toString.call(value).slice("[object ".length, -1));
+/** Whether a value is memory, of any realm. */
+function isBuffer(value: object): boolean {
+  const name = Object.prototype.toString.call(value);
+  return name === "[object ArrayBuffer]" || name === "[object SharedArrayBuffer]";
 }
 
 /** The methods that only read elements, and are not defined below: they read numbers. */
@@ -115,7 +126,7 @@ export class BFloat16Array<B extends ArrayBufferLike = ArrayBufferLike> extends 
   /** As above, on a buffer, from `byteOffset` on. */
   constructor(buffer: B, byteOffset?: number, length?: number);
   constructor(content: number | Uint16Array | B, byteOffset?: number, length?: number) {
-    if (typeof content === "object" && !isOfKind(content, TAKEN)) {
+    if (typeof content === "object" && !isBits(content) && !isBuffer(content)) {
       throw new TypeError(
         cannot(
           "make a BFloat16Array of numbers with new",
@@ -137,8 +148,8 @@ export class BFloat16Array<B extends ArrayBufferLike = ArrayBufferLike> extends 
     values: ArrayLike<T> | Iterable<T>,
     map?: (value: T, index: number) => number,
   ): BFloat16Array<ArrayBuffer> {
-    if (isOfKind(values, [BITS])) {
-      const copy = new BFloat16Array<ArrayBuffer>(values as ArrayLike<T> & Uint16Array);
+    if (isBits(values)) {
+      const copy = new BFloat16Array<ArrayBuffer>(values);
       return map === undefined
         ? copy
         : fromList(copy.toFloat32Array() as ArrayLike<unknown> as ArrayLike<T>, map);
@@ -206,10 +217,11 @@ export class BFloat16Array<B extends ArrayBufferLike = ArrayBufferLike> extends 
    * Sets elements, from `offset` on, to numbers, each rounded once.
    *
    * @param values The numbers; those of a `Uint16Array`, as of a `BFloat16Array`, are bit patterns.
+   * @throws {TypeError} If they are not a list of numbers: an iterable without a length would set nothing.
    * @throws {RangeError} If they do not fit; no element has changed then.
    */
   override set(values: ArrayLike<number>, offset?: number): void {
-    super.set(isOfKind(values, [BITS]) ? values : roundAll(values), offset);
+    super.set(isBits(values) ? values : roundAll(values), offset);
   }
 
   /** A new array of what a function makes of each number, rounded. */

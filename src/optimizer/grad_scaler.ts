@@ -132,13 +132,7 @@ export class GradScaler {
       growth_interval: growthInterval,
       _growth_tracker: 0,
     };
-    printContents(this, "GradScaler", () => ({
-      scale: this.#state.scale,
-      growthFactor: this.#state.growth_factor,
-      backoffFactor: this.#state.backoff_factor,
-      growthInterval: this.#state.growth_interval,
-      growthTracker: this.#state._growth_tracker,
-    }));
+    printContents(this, "GradScaler", () => this.#enabled ? shownOf(this.#state) : { enabled });
   }
 
   /** A loss, or a gradient of it, times the scale. */
@@ -301,6 +295,17 @@ export class GradScaler {
       state._growth_tracker = 0;
     }
   }
+}
+
+/** What a console shows of a scaler that is enabled. */
+function shownOf(state: ScalerState): object {
+  return {
+    scale: state.scale,
+    growthFactor: state.growth_factor,
+    backoffFactor: state.backoff_factor,
+    growthInterval: state.growth_interval,
+    growthTracker: state._growth_tracker,
+  };
 }
 
 function checkOptimizer(doing: string, optimizer: unknown): void {

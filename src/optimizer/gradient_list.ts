@@ -11,7 +11,8 @@ import { label } from "../core/parameter.ts";
 import type { Parameter, SparseGrad } from "../core/parameter.ts";
 import { cannot, wrongType } from "../core/validate.ts";
 import { assertUnlocked } from "../memory/locks.ts";
-import { findOverlap, overlapError } from "../memory/overlap.ts";
+import { createSpans, Written } from "../memory/overlap.ts";
+import type { NamedSpan, Spans } from "../memory/overlap.ts";
 import { tabulate } from "../plan/layout.ts";
 import type { Gradients } from "../plan/layout.ts";
 import { isSparse, readSparse } from "../plan/sparse.ts";
@@ -34,6 +35,8 @@ export interface NamedGradient {
   readonly length: number;
   /** What a sparse one consists of; null for others. */
   readonly sparse: SparseRows | null;
+  /** The user's own indices of a sparse one. */
+  readonly indices?: SparseGrad["indices"];
 }
 
 /**
@@ -100,7 +103,7 @@ function readSparseGradient(grad: SparseGrad, name: string): NamedGradient {
   const dtype = dtypeOf(values, `values of ${name}`);
   const length = Array.isArray(shape) ? shape.reduce((a: number, b: number) => a * b, 1) : 0;
   const sparse = readSparse({ indices, values, shape }, { dtype, length }, name);
-  return { name, grad: values, dtype, length: lengthOf(values), sparse };
+  return { name, grad: values, dtype, length: lengthOf(values), sparse, indices };
 }
 
 /**
@@ -132,11 +135,27 @@ export function foldSparse(named: readonly NamedGradient[]): void {
   }
 }
 
-function checkApart(named: readonly NamedGradient[], backend: Backend): void {
-  const list = named.map(({ grad, name }) => {
-    const start = backend.address(grad);
-    return { start, end: start + byteLengthOf(grad), name };
+/** Gradients are written, so that none may be another's memory, nor that of indices. */
+function checkApart(named: readonly NamedGradient[], { address }: Backend): void {
+  const spanOf = (array: HostArray, name: string): NamedSpan => {
+    const start = address(array);
+    return { start, end: start + byteLengthOf(array), name };
+  };
+  const list = named.map(({ grad, name }) => spanOf(grad, name));
+  const written = new Written(spansOf(list), () => list);
+  const read = named.flatMap(({ indices, name }) =>
+    indices === undefined ? [] : [spanOf(indices as unknown as HostArray, `indices of ${name}`)]
+  );
+  const meeting = written.findMeeting(spansOf(read));
+  if (meeting < 0) return;
+  const { start, end, name } = read[meeting];
+  throw written.refusal(start, end, name);
+}
+
+function spansOf(list: readonly NamedSpan[]): Spans {
+  const spans = createSpans(list.length);
+  list.forEach(({ start, end }, i) => {
+    if (start < end) [spans.starts[i], spans.ends[i]] = [start, end];
   });
-  const overlap = findOverlap(list);
-  if (overlap !== null) throw overlapError(list[overlap[0]].name, list[overlap[1]].name);
+  return spans;
 }

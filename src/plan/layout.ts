@@ -309,6 +309,11 @@ export interface Gradients {
   readonly addends: AddedGradients;
 }
 
+/** Rows of the tensor table. One at least: the native library takes a table of no bytes for a missing one. */
+export function createRows(count: number): BigUint64Array<ArrayBuffer> {
+  return new BigUint64Array(Math.max(1, count) * ROW);
+}
+
 /** A gradient that gets a row of a table. */
 export interface Tabulated {
   readonly grad: Tensor;
@@ -327,7 +332,7 @@ export function tabulate(
   address: (array: Tensor) => number,
   of: Pick<Gradients, "groups" | "groupRows"> = oneGroup(),
 ): Gradients {
-  const rows = new BigUint64Array(Math.max(1, gradients.length) * ROW);
+  const rows = createRows(gradients.length);
   const halves = new Uint32Array(rows.buffer);
   gradients.forEach(({ grad, dtype: { code }, group = 0 }, i) => {
     writeWord(halves, i * ROW + DATA, address(grad));

@@ -18,6 +18,7 @@ import type { RowTypes } from "./formats.ts";
 import {
   BUFFER,
   codeIn,
+  createRows,
   DATA,
   FORMAT_BITS,
   FORMAT_MOMENTUM8,
@@ -106,7 +107,7 @@ export class TensorTable {
     this.changes.recordWritten();
     this.#locations = null;
     const kept = Math.min(count, this.count);
-    const rows = new BigUint64Array(count * ROW);
+    const rows = createRows(count);
     rows.set(this.rows.subarray(0, kept * ROW));
     this.rows = rows;
     this.halves = new Uint32Array(rows.buffer);
@@ -128,7 +129,7 @@ export class TensorTable {
     this.changes.recordAll();
     this.#locations = null;
     const { rows, marks, masters } = this;
-    this.rows = new BigUint64Array(order.length * ROW);
+    this.rows = createRows(order.length);
     this.halves = new Uint32Array(this.rows.buffer);
     for (const [row, was] of order.entries()) {
       this.rows.set(rows.subarray(was * ROW, (was + 1) * ROW), row * ROW);

@@ -48,9 +48,11 @@ export interface Averaged {
  * @throws {RangeError} If a parameter is there twice, or two of them overlap.
  */
 export function readAveraged(params: unknown, backend: Backend): Averaged[] {
+  // A group that moveParameter has left without parameters counts for nothing.
   const parameters = toArray(params, "params").flatMap((member) =>
     isGroup(member) ? toArray(member.params, "params of the group") : [member]
   );
+  if (parameters.length === 0) throw noParameter();
   const seen = new Set<unknown>();
   const read = parameters.map((parameter, index) => {
     checkParameter(parameter, index);
@@ -78,9 +80,11 @@ function toArray(value: unknown, what: string): unknown[] {
   if (typeof iterable !== "object" || typeof iterable?.[Symbol.iterator] !== "function") {
     throw wrongType(`use ${what}`, "it must be iterable", value);
   }
-  const array = [...iterable];
-  if (array.length > 0) return array;
-  throw new TypeError(cannot(`use ${what}`, "it must hold at least one parameter", "it is empty"));
+  return [...iterable];
+}
+
+function noParameter(): TypeError {
+  return new TypeError(cannot("use params", "it must hold at least one parameter", "it is empty"));
 }
 
 function describe(parameter: AveragedParameter, index: number) {

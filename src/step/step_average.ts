@@ -18,7 +18,7 @@ export interface StepAverage {
    */
   bind(plan: Plan, backend: Backend, device: Device | null, isLate: boolean): RowAverages;
   /**
-   * Keeps everybody else off the averages while a step runs.
+   * Keeps everybody else off the averages from then on until the step has ended.
    *
    * @returns Lets go of them.
    */

@@ -65,6 +65,8 @@ export class Stepper {
   #call: CallRow | null = null;
   /** What the current step asks of devices; null for nothing. */
   #request: StepRequest | null = null;
+  /** Lets go of the average of the current step. */
+  #letGo: (() => void) | null = null;
   /** The sums of sparse gradients that a step has measured or changed; null before the first one. */
   #sums: SparseSums | null = null;
   readonly #backend: Backend;
@@ -122,9 +124,12 @@ export class Stepper {
       pending?.restore?.();
       throw error;
     }
-    this.#finish(report, pending, false);
-    if (request.zeroGrad) zeroRest(this.plan, report);
-    this.#forget();
+    try {
+      this.#finish(report, pending, false);
+      if (request.zeroGrad) zeroRest(this.plan, report);
+    } finally {
+      this.#forget();
+    }
   }
 
   /** Queues a step on the device that decides about it. */
@@ -138,7 +143,6 @@ export class Stepper {
   async stepAsync(request: StepRequest): Promise<StepReport> {
     const pending = this.#begin(request);
     const unlock = lockMemory(memoryIn(this.plan));
-    const letGo = request.average?.hold();
     this.#activity = "step";
     try {
       const arrays = guardArrays(this.plan);
@@ -160,7 +164,6 @@ export class Stepper {
       return report;
     } finally {
       unlock();
-      letGo?.();
       this.#forget();
       this.#activity = null;
     }
@@ -189,6 +192,9 @@ export class Stepper {
       this.steps++;
       if (record === null && restore === null && device === null) return null;
       return { record, restore, device };
+    } catch (error) {
+      this.#forget();
+      throw error;
     } finally {
       this.#activity = null;
     }
@@ -196,6 +202,7 @@ export class Stepper {
 
   #bindAverage(average: StepAverage, device: Device | null): void {
     this.plan.average = average.bind(this.plan, this.#backend, device, this.#together !== null);
+    this.#letGo = average.hold();
     this.plan.checkAttached(); // parameters of others may have getters
   }
 
@@ -203,6 +210,8 @@ export class Stepper {
   #forget(): void {
     this.plan.addends = NOTHING_ADDED;
     this.plan.average = null;
+    this.#letGo?.();
+    this.#letGo = null;
   }
 
   #run(request: StepRequest): StepReport {

@@ -5,6 +5,7 @@ import type { Backend } from "../backends/backend.ts";
 import { chooseBackend } from "../backends/choose.ts";
 import type { Device } from "../core/dtype.ts";
 import { copyOf, setAll } from "../core/intrinsics.ts";
+import { printContents } from "../core/printing.ts";
 import { cannot } from "../core/validate.ts";
 import { COPY } from "../plan/averages.ts";
 import type { AverageUpdate, RowAverages } from "../plan/averages.ts";
@@ -25,6 +26,7 @@ import type { Swapped } from "./swap.ts";
 /** Why the average is not available. */
 const SWAPPED = "its values are in the parameters: swap back first";
 const IN_USE = "a step that is running uses it: await the promise of stepAsync first";
+const READING = "it is reading its parameters: a getter of them cannot do this";
 
 /**
  * An average of parameters over the steps of a training, as `torch.optim.swa_utils.AveragedModel`: it
@@ -58,7 +60,8 @@ export class WeightAverage {
   #count = 0;
   #revision = 0;
   #swapped: Swapped | null = null;
-  #isHeld = false;
+  /** Why nothing can change it; null if it can be changed. */
+  #busy: typeof IN_USE | typeof READING | null = null;
 
   /**
    * Makes an average of parameters.
@@ -84,6 +87,14 @@ export class WeightAverage {
       bind: (plan, backend, device, isLate) => this.#bind(plan, backend, device, isLate),
       hold: () => this.#hold(),
     });
+    printContents(this, "WeightAverage", () => ({
+      count: this.#count,
+      decay: this.#options.decay,
+      biasCorrection: this.#options.isCorrected,
+      parameters: this.#list.length,
+      elements: this.#list.reduce((sum, { length }) => sum + length, 0),
+      isSwapped: this.isSwapped,
+    }));
     registerAverageSource(this, {
       dict: () => this.#dict((average) => average),
       revision: () => this.#revision,
@@ -127,7 +138,7 @@ export class WeightAverage {
    */
   swap(): void {
     this.#checkHeld("swap the average");
-    const datas = datasOf([...this.#list.entries()]);
+    const datas = this.#read(() => datasOf([...this.#list.entries()]));
     checkApart(this.#list, datas, this.#backend);
     if (this.#swapped === null) this.#swapped = swapIn(this.#list, datas);
     else {
@@ -215,7 +226,7 @@ export class WeightAverage {
 
   /** Updates all averages, outside of a step. */
   #run(update: AverageUpdate): void {
-    const datas = datasOf([...this.#list.entries()]);
+    const datas = this.#read(() => datasOf([...this.#list.entries()]));
     const masters = new MasterFinder();
     const terms = this.#list.map((averaged, i) =>
       termOf(averaged, i, datas[i], masters.find(averaged.parameter, datas[i]))
@@ -239,19 +250,25 @@ export class WeightAverage {
         ),
       );
     }
-    return new BoundAverage(
-      plan,
-      backend,
-      this.#list,
-      updateAt(this.#count + 1, this.#options),
-      isLate,
-      () => this.#finish(),
+    const update = updateAt(this.#count + 1, this.#options);
+    return this.#read(() =>
+      new BoundAverage(plan, backend, this.#list, update, isLate, () => this.#finish())
     );
   }
 
   #hold(): () => void {
-    this.#isHeld = true;
-    return () => this.#isHeld = false;
+    this.#busy = IN_USE;
+    return () => this.#busy = null;
+  }
+
+  /** Reads parameters. Their getters may call anything but what changes the average. */
+  #read<Result>(body: () => Result): Result {
+    this.#busy = READING;
+    try {
+      return body();
+    } finally {
+      this.#busy = null;
+    }
   }
 
   #checkFree(doing: string): void {
@@ -260,6 +277,6 @@ export class WeightAverage {
   }
 
   #checkHeld(doing: string): void {
-    if (this.#isHeld) throw new Error(cannot(doing, IN_USE));
+    if (this.#busy !== null) throw new Error(cannot(doing, this.#busy));
   }
 }

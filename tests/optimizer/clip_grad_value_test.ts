@@ -65,6 +65,8 @@ testOnBackends("rows of a sparse gradient are summed before they are clipped", (
 testOnBackends("what cannot be clipped is refused, and nothing has changed", (backend) => {
   const memory = array(1, 2, 3);
   const sparse = { indices: new Int32Array([0, 5]), values: array(1, 1), shape: [2, 1] };
+  const indices = new Uint32Array(memory.buffer, 4, 2);
+  const shape = [2 ** 31, 1];
   const wrong: [unknown, unknown, typeof TypeError | typeof RangeError, string][] = [
     [3, 1, TypeError, "params as it must be iterable: current value is 3"],
     [[].values(), 1, TypeError, "params as an iterator must yield"],
@@ -76,6 +78,18 @@ testOnBackends("what cannot be clipped is refused, and nothing has changed", (ba
     [[memory], NaN, RangeError, "maxValue as it must be >= 0"],
     [[memory], "1", TypeError, "maxValue as it must be a number"],
     [[memory, memory.subarray(2)], 1, RangeError, "must not share memory"],
+    [
+      [{ indices, values: memory.subarray(1), shape }],
+      1,
+      RangeError,
+      "gradient 0 and indices of gradient 0 as they must not share memory",
+    ],
+    [
+      [{ indices, values: array(1, 2), shape }, memory],
+      1,
+      RangeError,
+      "gradient 1 and indices of gradient 0 as they must not share memory",
+    ],
   ];
   for (const [params, maxValue, kind, text] of wrong) {
     const clip = () => clipGradValue(params as Parameter[], maxValue as number, { backend });

@@ -1,7 +1,7 @@
 /** Groups that are removed, parameters that move between groups, and state that is reset. */
 
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
-import { BFloat16Array, SGD } from "@descent/sgd";
+import { BFloat16Array, GradScaler, SGD, WeightAverage } from "@descent/sgd";
 import type { HostArray, Parameter, ParamGroupOptions, SGDOptions, SparseGrad } from "@descent/sgd";
 import { testOnBackends } from "../support/backends.ts";
 
@@ -480,5 +480,49 @@ testOnBackends(
     c.grad = grad.subarray(1);
     optimizer.moveParameter(c, 1);
     assertThrows(() => optimizer.step(), RangeError, "share memory");
+  },
+);
+
+testOnBackends(
+  "an optimizer without parameters steps and measures, and may get some",
+  async (backend) => {
+    const [w, later] = [parameter("w"), parameter("later")];
+    const optimizer = new SGD([{ params: [w] }, { params: [later] }], { lr: 0.5, backend });
+    optimizer.moveParameter(w, 1);
+    optimizer.removeParamGroup(1);
+    const report = { skipped: false, gradNorm: 0, groupNorms: [0], clipCoefficients: [1] };
+    for (const maxNormPer of ["optimizer", "group"] as const) {
+      for (const normType of [1, 2, Infinity]) {
+        optimizer.step({ maxNorm: 1, maxNormPer, normType, maxValue: 1, gradScale: 2 });
+        assertEquals(optimizer.lastStep, report);
+        assertEquals(await optimizer.stepAsync({ maxNorm: 1, maxNormPer, normType }), report);
+      }
+    }
+    const scaler = new GradScaler();
+    scaler.unscale(optimizer);
+    assertEquals(scaler.step(optimizer).skipped, false);
+    optimizer.addParamGroup({ params: [later] });
+    fill(later, 1);
+    const expected = later.data.map((x, i) => x - 0.5 * (later.grad as Float32Array)[i]);
+    optimizer.step({ maxNorm: 100 });
+    assertEquals(later.data, expected as Float32Array);
+  },
+);
+
+testOnBackends(
+  "groups that have been left without parameters are averaged with the others",
+  (backend) => {
+    const [w, v] = [parameter("w"), parameter("v")];
+    const optimizer = new SGD([{ params: [w] }, { params: [v] }], { lr: 0.5, backend });
+    optimizer.moveParameter(w, 1);
+    const average = new WeightAverage(optimizer.paramGroups, { decay: "mean", backend });
+    optimizer.step({ average });
+    assertEquals(average.stateDict().averages, { 0: { data: v.data }, 1: { data: w.data } });
+    optimizer.removeParamGroup(1);
+    assertThrows(
+      () => new WeightAverage(optimizer.paramGroups, { decay: "mean", backend }),
+      TypeError,
+      "params as it must hold at least one parameter",
+    );
   },
 );

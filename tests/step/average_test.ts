@@ -2,7 +2,14 @@
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { BFloat16Array, GradScaler, SGD, WeightAverage } from "@descent/sgd";
-import type { BackendName, FloatArray, HostArray, SGDOptions, StepOptions } from "@descent/sgd";
+import type {
+  BackendName,
+  FloatArray,
+  HostArray,
+  SGDOptions,
+  SparseGrad,
+  StepOptions,
+} from "@descent/sgd";
 import { testOnBackends } from "../support/backends.ts";
 import { generate } from "../support/golden.ts";
 
@@ -279,3 +286,67 @@ testOnBackends("recorded steps average too", (backend) => {
   for (let i = 0; i < 2; i++) optimizer.step({ average });
   assertEquals([averagesOf(average)[0][0], optimizer.recordedSteps], [0.25, 2]);
 });
+
+testOnBackends(
+  "getters and setters of parameters cannot change an average that is in use",
+  (backend) => {
+    for (const change of ["update", "swap", "applied", "stateDict"] as const) {
+      let [run, data, grad] = [
+        null as (() => unknown) | null,
+        Float32Array.of(4),
+        Float32Array.of(1),
+      ];
+      const call = () => {
+        const now = run;
+        run = null;
+        now?.();
+      };
+      const hostile = {
+        get data() {
+          call();
+          return data;
+        },
+        set data(other) {
+          data = other;
+        },
+        grad,
+      };
+      const sparse = (): SparseGrad => {
+        return { indices: new Uint32Array(1), values: new Float32Array(1), shape: [1, 1] };
+      };
+      const setter = {
+        ...{ data: new Float32Array(1), shape: [1, 1] },
+        get grad() {
+          return sparse();
+        },
+        set grad(_: SparseGrad) {
+          call();
+        },
+      };
+      const w = { data: Float32Array.of(2), grad: Float32Array.of(1) };
+      const optimizer = new SGD([w, setter], { lr: 1, backend });
+      const average = new WeightAverage([w, hostile, setter], { decay: 0.5, backend });
+      average.update();
+      const values = () => averagesOf(average).map(([value]) => value);
+      const uses: [() => unknown, string][] = [
+        [() => average.update(), "it is reading its parameters"],
+        [() => average.swap(), "it is reading its parameters"],
+        [() => optimizer.step({ average }), "it is reading its parameters"],
+      ];
+      for (const [use, text] of uses) {
+        run = () => average[change]();
+        assertThrows(use, Error, text);
+        assertEquals([average.count, average.isSwapped, values()], [1, false, [2, 4, 0]]);
+      }
+      const step = () => {
+        run = () => average[change]();
+        optimizer.step({ average, zeroGrad: true });
+      };
+      Object.defineProperty(hostile, "data", { value: data });
+      assertThrows(step, Error, "a step that is running uses it");
+      assertEquals([average.count, average.isSwapped, values()], [1, false, [2, 4, 0]]);
+      optimizer.step({ average });
+      assertEquals([average.count, values()], [2, [1.5, 4, 0]]);
+    }
+  },
+);

@@ -249,3 +249,27 @@ testOnBackends("steps and checkpoints do not call the methods of a BFloat16Array
     for (const [name, descriptor] of before) Object.defineProperty(own, name, descriptor);
   }
 });
+
+Deno.test("set refuses what has no numbers to set, as an iterator has none by index", () => {
+  const array = BFloat16Array.from(NUMBERS);
+  for (const values of [new Set([1]), [1].values(), {}, 1, true, null, undefined]) {
+    const set = () => array.set(values as unknown as number[]);
+    assertThrows(set, TypeError, "Cannot set elements as the values must be an array of numbers");
+  }
+  assertEquals([...array], NUMBERS);
+});
+
+Deno.test("an array is bits by what it is, whatever it says of itself", () => {
+  const [half, array] = [BFloat16Array.of(0.5), new BFloat16Array(1)];
+  const bits = new Uint16Array(half);
+  Object.defineProperty(bits, Symbol.toStringTag, { value: "Named" });
+  array.set(bits);
+  for (const made of [array, new BFloat16Array(bits), BFloat16Array.from(bits)]) {
+    assertEquals([...made], [0.5]);
+  }
+  const liar = { length: 1, 0: 3, [Symbol.toStringTag]: "Uint16Array" };
+  array.set(liar);
+  assertEquals(array.get(0), 3);
+  const make = () => new BFloat16Array(liar as unknown as Uint16Array);
+  assertThrows(make, TypeError, "use BFloat16Array.from");
+});
