@@ -360,7 +360,8 @@ export class TensorTable {
     if (isSixteenBit(dtype)) {
       reasons.push(this.rounding === "torch" ? 'with rounding "torch"' : "or float32");
     }
-    if (findElementType(grad) === undefined) reasons.push("or null where there is none");
+    const isArray = ArrayBuffer.isView(grad) || findElementType(grad) !== undefined;
+    if (!isArray) reasons.push("or null where there is none");
     return reasons.join(", ");
   }
 
