@@ -178,6 +178,9 @@ export function bytesOf(array: FileArray): Uint8Array {
   return new Uint8Array(bufferOf(array), byteOffsetOf(array), byteLengthOf(array));
 }
 
+/** How the files of `torch.save` begin, as those of every ZIP archive. */
+const ZIP = 0x504b0304;
+
 /**
  * Checks the first bytes of a file.
  *
@@ -190,9 +193,15 @@ export function readHeaderLength(prefix: Uint8Array, size: number): number {
   if (prefix.length < PREFIX) {
     throw unreadable(`it must have at least ${PREFIX} bytes: it has ${prefix.length}`);
   }
-  const length = new DataView(prefix.buffer, prefix.byteOffset).getBigUint64(0, true);
+  const view = new DataView(prefix.buffer, prefix.byteOffset);
+  const length = view.getBigUint64(0, true);
   const limit = Math.min(MAX_HEADER, size - PREFIX);
   if (length > limit) {
+    if (view.getUint32(0) === ZIP) {
+      throw unreadable(
+        "it is a ZIP archive, as torch.save writes: in Python, safetensors.torch.save_file writes what is read here",
+      );
+    }
     throw unreadable(
       `its header must have at most ${limit} bytes: ${length} are announced at byte 0`,
     );

@@ -345,7 +345,7 @@ export class TensorTable {
     if (!isWide && !matchesSpec(grad, dtype, length)) {
       checkMatches(
         grad,
-        { dtype, length, reason: this.#gradReason(dtype) },
+        { dtype, length, reason: this.#gradReason(dtype, grad) },
         this.name(row, "grad"),
       );
     }
@@ -356,9 +356,14 @@ export class TensorTable {
   }
 
   /** Why a gradient must be of the type of its data, or what else it may be. */
-  #gradReason(dtype: ElementType): string | undefined {
-    if (!isSixteenBit(dtype)) return undefined;
-    return `like its data, ${this.rounding === "torch" ? 'with rounding "torch"' : "or float32"}`;
+  #gradReason(dtype: ElementType, grad: Tensor): string {
+    const reasons = ["like its data"];
+    if (isSixteenBit(dtype)) {
+      reasons.push(this.rounding === "torch" ? 'with rounding "torch"' : "or float32");
+    }
+    const isArray = ArrayBuffer.isView(grad) || findElementType(grad) !== undefined;
+    if (!isArray) reasons.push("or null where there is none");
+    return reasons.join(", ");
   }
 
   /** Sees whether the gradient of a parameter in a 16-bit type is float32. */

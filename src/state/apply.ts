@@ -31,6 +31,9 @@ import { STATE_KEYS } from "./tensor_names.ts";
 /** The options of `loadStateDict`, all of which are switches. */
 const FLAGS: readonly (keyof LoadStateDictOptions)[] = ["strict", "parameters", "convert"];
 
+/** What to do about a dict without values. */
+const NO_VALUES = "parameters: true of saveState or stateDict puts them there";
+
 /**
  * The options of `loadStateDict`.
  *
@@ -88,7 +91,7 @@ export function applyStateDict(
   const { strict = true, parameters = false, convert = false } = options;
   const checked = checkStateDict(dict);
   if (strict && parameters && checked.parameters.size === 0) {
-    throw new TypeError(cannot("load the parameters", "the state dict has none"));
+    throw new TypeError(cannot("load the parameters", "the state dict has none", NO_VALUES));
   }
   const mode = { parameters, convert };
   const { pairs, fitting, problems, isValued } = compareStates(owner, checked, mode);

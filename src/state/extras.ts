@@ -30,6 +30,20 @@ export interface RoundingStateDict {
 }
 
 /**
+ * Checks that a part of a state dict is an object, and copies it. Files have it only if it was saved.
+ *
+ * @param option The option of `saveState` that saves it.
+ * @throws {TypeError} If it is missing, or not a plain object.
+ */
+export function extraOf(value: unknown, what: string, option: string): Record<string, unknown> {
+  if (value === undefined) {
+    const remedy = `saveState(path, optimizer, { ${option} }) saves it`;
+    throw new TypeError(cannot("use the state dict", `it has no ${what}`, remedy));
+  }
+  return asObject(value, what);
+}
+
+/**
  * Checks from where random bits continue.
  *
  * @throws {TypeError} If it is not an object of a seed and a counter.
@@ -91,7 +105,7 @@ export const SCALER_KEYS = Object.keys(SCALER_CHECKS) as (keyof ScalerState)[];
  * @throws {TypeError} If something is missing or not what it must be, or there is another key.
  */
 export function checkScalerDict(dict: unknown): ScalerState {
-  const entries = asObject(dict, "grad_scaler");
+  const entries = extraOf(dict, "grad_scaler", "scaler");
   for (const [key, [kind, fits]] of Object.entries(SCALER_CHECKS)) {
     const value = Object.hasOwn(entries, key) ? entries[key] : undefined;
     if (typeof value === "number" && fits(value)) continue;
@@ -169,7 +183,7 @@ export function checkSchedulerDict(
   dict: unknown,
   required: readonly string[] = REQUIRED,
 ): CheckedScheduler {
-  const entries = new Map(Object.entries(asObject(dict, "lr_scheduler")));
+  const entries = new Map(Object.entries(extraOf(dict, "lr_scheduler", "scheduler")));
   const known: [string, unknown][] = [];
   for (const [key, read] of Object.entries(READERS)) {
     const value = entries.get(key);

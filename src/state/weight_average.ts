@@ -7,6 +7,7 @@ import type { FloatArray } from "../core/host_array.ts";
 import { lengthOf } from "../core/intrinsics.ts";
 import { asObject, cannot, checkText, WHOLE, wrong } from "../core/validate.ts";
 import type { TensorDict } from "./dict_tensor.ts";
+import { extraOf } from "./extras.ts";
 
 /**
  * The state of a `WeightAverage`. Averages are float32, or float64 of float64 parameters.
@@ -47,7 +48,7 @@ const WHAT = "weight_average";
  * @throws {RangeError} If there is another number of names, or a shape does not fit.
  */
 export function checkAverageDict(dict: unknown): CheckedAverages {
-  const { averages, ...rest } = asObject(dict, WHAT);
+  const { averages, ...rest } = extraOf(dict, WHAT, "average");
   const { count, names } = checkAverageHead(rest);
   const entries = asObject(averages, `${WHAT}.averages`);
   const keys = Object.keys(entries);

@@ -136,6 +136,7 @@ const CRATE_REFUSES: [string, string, string][] = [
   ],
   ["test_header_too_large", `<\0\0\0\0\xff\xff\xff${one}${ZEROS}`, "at most 76 bytes"],
   ["test_header_too_small", "", "at least 8 bytes: it has 0"],
+  ["a file of torch.save", `PK\x03\x04${ZEROS}`, "a ZIP archive, as torch.save writes"],
   ["test_invalid_header_length", "<\0\0\0\0\0\0\0", "at most 0 bytes: 60 are announced"],
   ["test_invalid_header_non_utf8", "\x01\0\0\0\0\0\0\0\xff", "not UTF-8"],
   ["test_invalid_header_not_json", "\x01\0\0\0\0\0\0\0{", "must be a string"],

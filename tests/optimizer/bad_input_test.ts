@@ -179,9 +179,14 @@ const stepFaults: StepFault[] = [
     "a gradient that is missing",
     (w) => delete (w as Partial<Parameter>).grad,
     TypeError,
-    "undefined",
+    "it must be float32, like its data, or null where there is none: current value is undefined",
   ],
-  ["a plain gradient", (w) => Object.assign(w, { grad: [1, 2] }), TypeError, "of type Array"],
+  [
+    "a plain gradient",
+    (w) => Object.assign(w, { grad: [1, 2] }),
+    TypeError,
+    "like its data, or null where there is none: current value is of type Array",
+  ],
   [
     "a gradient of integers",
     (w) => Object.assign(w, { grad: new Int32Array(2) }),

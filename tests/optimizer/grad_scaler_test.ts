@@ -161,6 +161,7 @@ testOnBackends("a scaler resumes from a checkpoint", async (backend) => {
 Deno.test("a state that is not valid is refused, and nothing has changed", () => {
   const wrong: [unknown, string][] = [
     [null, "grad_scaler must be a plain object"],
+    [undefined, "it has no grad_scaler: saveState(path, optimizer, { scaler }) saves it"],
     [
       {},
       "grad_scaler.scale must be a finite number > 0 with an inverse in float32: current value is undefined",

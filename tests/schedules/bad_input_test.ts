@@ -261,6 +261,12 @@ const others: Fault[] = [
   ["a metric without bounds", () => plateau({}).step(-Infinity), RangeError, "-Infinity"],
   ["a state that is none", () => plateau({}).loadStateDict(null as never), TypeError, "null"],
   [
+    "a state that was not saved",
+    () => plateau({}).loadStateDict(undefined as never),
+    TypeError,
+    "it has no lr_scheduler: saveState(path, optimizer, { scheduler }) saves it",
+  ],
+  [
     "a state of more bases than learning rates",
     restore({ base_lrs: [1, 1, 1] }),
     RangeError,

@@ -140,6 +140,7 @@ Deno.test("a state that does not fit is refused, and nothing changes", () => {
   const average = new WeightAverage([w], { decay: 0.5 });
   const data = new Float32Array(4);
   const cases: [unknown, string][] = [
+    [undefined, "it has no weight_average: saveState(path, optimizer, { average }) saves it"],
     [{ n_averaged: 1 }, "weight_average.averages must be a plain object"],
     [{ averages: { 0: { data } } }, "weight_average.n_averaged must be a whole number >= 0"],
     [{ n_averaged: -1, averages: { 0: { data } } }, "n_averaged must be a whole number >= 0"],
