@@ -132,13 +132,19 @@ export class GradScaler {
       growth_interval: growthInterval,
       _growth_tracker: 0,
     };
-    printContents(this, "GradScaler", () => ({
+    printContents(this, "GradScaler", () => this.#contents());
+  }
+
+  /** What consoles show of it. */
+  #contents(): object {
+    if (!this.#enabled) return { enabled: false };
+    return {
       scale: this.#state.scale,
       growthFactor: this.#state.growth_factor,
       backoffFactor: this.#state.backoff_factor,
       growthInterval: this.#state.growth_interval,
       growthTracker: this.#state._growth_tracker,
-    }));
+    };
   }
 
   /** A loss, or a gradient of it, times the scale. */

@@ -4,7 +4,8 @@ import { updateAverages } from "../backends/average.ts";
 import type { Backend } from "../backends/backend.ts";
 import { chooseBackend } from "../backends/choose.ts";
 import type { Device } from "../core/dtype.ts";
-import { copyOf, setAll } from "../core/intrinsics.ts";
+import { copyOf, lengthOf, setAll } from "../core/intrinsics.ts";
+import { printContents } from "../core/printing.ts";
 import { cannot } from "../core/validate.ts";
 import { COPY } from "../plan/averages.ts";
 import type { AverageUpdate, RowAverages } from "../plan/averages.ts";
@@ -88,6 +89,7 @@ export class WeightAverage {
       dict: () => this.#dict((average) => average),
       revision: () => this.#revision,
     });
+    printContents(this, "WeightAverage", () => this.#contents());
   }
 
   /** How many updates it has had; torch's `n_averaged`. */
@@ -211,6 +213,14 @@ export class WeightAverage {
       averages: Object.fromEntries(averages),
       ...(names.some((name) => name !== null) ? { param_names: names } : {}),
     };
+  }
+
+  /** What consoles show of it. */
+  #contents(): object {
+    const { decay, isCorrected: biasCorrection } = this.#options;
+    const { count, isSwapped } = this;
+    const elements = this.#list.reduce((sum, { average }) => sum + lengthOf(average), 0);
+    return { decay, biasCorrection, count, isSwapped, parameters: this.#list.length, elements };
   }
 
   /** Updates all averages, outside of a step. */

@@ -17,16 +17,19 @@ function printedGroup(values: Record<string, unknown>, indent: string): string {
   return `{\n${lines.join(",\n")}\n${indent}}`;
 }
 
-const FLAGS = { nesterov: false, maximize: false, foreach: null, differentiable: false };
+const FLAGS = {
+  ...{ nesterov: false, maximize: false, foreach: null, differentiable: false },
+  ...{ sign: false, decoupledWeightDecay: false },
+};
 
 const GROUPS = [
   {
     ...{ parameters: 1, elements: 6, lr: 0.05, momentum: 0.9, dampening: 0, weightDecay: 0.01 },
-    ...{ ...FLAGS, sign: false, initialLr: 0.1, momentumBits: 32 },
+    ...{ ...FLAGS, initialLr: 0.1, momentumBits: 32 },
   },
   {
     ...{ parameters: 1, elements: 3, lr: 0.1, momentum: 0.9, dampening: 0, weightDecay: 0 },
-    ...{ ...FLAGS, sign: false, initialLr: 0.2, momentumBits: 32 },
+    ...{ ...FLAGS, initialLr: 0.2, momentumBits: 32 },
   },
 ];
 
@@ -63,6 +66,15 @@ GradScaler {
   backoffFactor: 0.5,
   growthInterval: 2000,
   growthTracker: 0
+}
+GradScaler { enabled: false }
+WeightAverage {
+  decay: 0.5,
+  biasCorrection: false,
+  count: 1,
+  isSwapped: false,
+  parameters: 2,
+  elements: 9
 }
 BFloat16Array(3) [ 0.5, -1.5, 3 ]
 {
