@@ -53,7 +53,7 @@ export function readAveraged(params: unknown, backend: Backend): Averaged[] {
   );
   const seen = new Set<unknown>();
   const read = parameters.map((parameter, index) => {
-    checkParameter(parameter, index);
+    checkParameter(parameter, index, arrayTypeOf);
     if (seen.has(parameter)) {
       const what = label(parameter, index);
       throw new RangeError(cannot(`average ${what}`, "it must be in the list once"));
@@ -81,6 +81,11 @@ function toArray(value: unknown, what: string): unknown[] {
   const array = [...iterable];
   if (array.length > 0) return array;
   throw new TypeError(cannot(`use ${what}`, "it must hold at least one parameter", "it is empty"));
+}
+
+/** Refuses what is neither an array nor a tensor on a GPU, which `describe` refuses in other words. */
+function arrayTypeOf(data: unknown, what: string): void {
+  if (deviceOf(data) === undefined) dtypeOf(data, what);
 }
 
 function describe(parameter: AveragedParameter, index: number) {
