@@ -53,6 +53,12 @@ export class PerGroup<T> {
     return this.#find(group)?.item;
   }
 
+  /** The item of all groups, or a list of those that the groups have. */
+  given(groups: readonly object[]): T | readonly T[] {
+    if (this.#shared !== null) return this.#shared.item;
+    return groups.flatMap((group) => this.#own.get(group) ?? []).map(({ item }) => item);
+  }
+
   #find(group: object): { readonly item: T } | undefined {
     return this.#shared ?? this.#own.get(group);
   }
