@@ -1,6 +1,6 @@
 /** Parameters and sparse gradients, and the names that error messages give them. */
 
-import type { DeviceTensor, Tensor } from "./dtype.ts";
+import type { Tensor } from "./dtype.ts";
 import type { BFloat16Array } from "./bfloat16.ts";
 import type { FloatArray } from "./host_array.ts";
 
@@ -45,13 +45,12 @@ export interface Parameter<T extends Tensor = FloatArray> {
 
 /**
  * What the gradient may also be of data in a 16-bit type: an array of that type in any memory, or one
- * of float32. That of a tensor on a device may be in a buffer of another class.
+ * of float32.
  *
  * @category Parameters
  */
 export type HalfGradient<T extends Tensor> = T extends Float16Array ? Float16Array | Float32Array
   : T extends BFloat16Array ? BFloat16Array | Float32Array
-  : T extends DeviceTensor & { readonly dtype: infer D } ? DeviceTensor & { readonly dtype: D }
   : never;
 
 /**
