@@ -1,5 +1,6 @@
 /** Checkpoint files: state on disk, written so that no crash can spoil it. */
 
+import type { SGDWorld } from "../core/exchange.ts";
 import { checkFiles } from "../core/runtime.ts";
 import { cannot, checkBoolean, checkOptions, isPlainObject, wrongType } from "../core/validate.ts";
 import { toPath } from "../files/file_path.ts";
@@ -9,6 +10,7 @@ import { withFloat32Momentum } from "../state/convert.ts";
 import { checkStateDict } from "../state/dict.ts";
 import type { StateDict } from "../state/dict.ts";
 import type { GradScalerStateDict, LRSchedulerStateDict } from "../state/extras.ts";
+import { writeOwner } from "../state/rank_owner.ts";
 import { stateSourceOf } from "../state/source.ts";
 import { averageSourceOf } from "../state/weight_average.ts";
 import type { WeightAverageStateDict } from "../state/weight_average.ts";
@@ -19,6 +21,7 @@ import { layOutState, layOutWeights } from "./encoding.ts";
 import { openFile } from "./open_file.ts";
 import { PieceReader } from "./piece_reader.ts";
 import type { Progress } from "./piece_reader.ts";
+import { loadRank, rankPath } from "./rank_files.ts";
 import { readState } from "./read_state.ts";
 import { PREFIX, readHeaderLength } from "./safetensors.ts";
 import { writeLayout } from "./write_layout.ts";
@@ -32,6 +35,12 @@ export type { Progress } from "./piece_reader.ts";
 export interface LoadStateOptions {
   /** Called after each piece. */
   onProgress?: (progress: Progress) => void;
+  /**
+   * The world that the state is for, where each rank has a momentum of its own, with exchange `"signs"`:
+   * a rank gets what it has saved, and if another number of ranks has saved the state, all get the
+   * mean. Other states are the same for all ranks.
+   */
+  world?: SGDWorld;
 }
 
 /**
@@ -39,7 +48,7 @@ export interface LoadStateOptions {
  *
  * @category Checkpoints
  */
-export interface SaveStateOptions extends LoadStateOptions {
+export interface SaveStateOptions extends Pick<LoadStateOptions, "onProgress"> {
   /** Whether an optimizer's parameters go into the file too, values and all. @default {false} */
   parameters?: boolean;
   /**
@@ -115,6 +124,9 @@ export interface StatefulAverage {
  * a dict's array or to a parameter's data meanwhile is in the file or is not. If the optimizer steps,
  * loads a state or gets a group meanwhile, the promise is rejected and the old file stays.
  *
+ * With the exchange `"shards"` or `"signs"` of a world all ranks call it: for `"shards"` rank 0 writes the
+ * file, for `"signs"` each rank writes one, rank 0 to `path` and the others to `path.rank-1` and so on.
+ *
  * Needs Deno, with read and write permission for the folder of the file, Node.js or Bun; elsewhere
  * `encodeStateDict` makes the bytes.
  *
@@ -167,16 +179,21 @@ export async function saveState(
     ...(hasState(grad_scaler) && { grad_scaler }),
     ...(average && { weight_average: average.dict }),
   };
-  const { dict, check } = await read(source, { parameters, momentum }, state);
+  const { dict, owner, check } = await read(source, { parameters, momentum }, state);
   if (dict === null) return; // another rank of the world writes the file
-  const notes = metadata === undefined ? {} : { metadata };
+  const noted = owner === null ? metadata : { ...metadata, ...writeOwner(owner) };
+  const notes = noted === undefined ? {} : { metadata: noted };
   const all = { ...dict, ...others, ...notes };
   const layout = state ? layOutState(all) : layOutWeights(all);
   const checkAll = () => {
     check();
     average?.check();
   };
-  await writeLayout(file, layout, { doing: "save the state", check: checkAll, onProgress });
+  await writeLayout(rankPath(file, owner?.rank ?? 0), layout, {
+    doing: "save the state",
+    check: checkAll,
+    onProgress,
+  });
 }
 
 /** Refuses options that a file without state cannot serve. */
@@ -201,7 +218,7 @@ function checkWeightsAlone(options: SaveStateOptions): void {
  * this file is removed.
  *
  * @param path The file.
- * @param options A callback for the progress.
+ * @param options A callback for the progress, and the world of ranks that vote on signs.
  * @returns The state dict, for `loadStateDict`.
  * @throws {CheckpointError} If it is not a valid checkpoint or cannot be read; the message names the
  * file and the place in it.
@@ -227,10 +244,19 @@ export async function loadState(
   options: LoadStateOptions = {},
 ): Promise<StateDict> {
   checkFiles("load the state", "read the bytes and use decodeStateDict");
-  checkOptions(options, ["onProgress"]);
+  checkOptions(options, ["onProgress", "world"]);
   const name = toPath(path);
+  const { world, onProgress } = options;
+  if (world === undefined) return await loadFile(name, onProgress);
+  return await loadRank(name, world, (name) => loadFile(name, onProgress));
+}
+
+async function loadFile(
+  name: string,
+  onProgress?: (progress: Progress) => void,
+): Promise<StateDict> {
   try {
-    const dict = await readFile(name, options.onProgress);
+    const dict = await readFile(name, onProgress);
     await removeStaleTemporaries(name).catch(() => {}); // the state is there all the same
     return dict;
   } catch (error) {
@@ -251,7 +277,7 @@ async function read(source: unknown, options: StateDictOptions, state: boolean) 
     const dict = isDict
       ? formOf(source as StateDict, options)
       : (source as Stateful).stateDict(options);
-    return { dict, check: () => {} };
+    return { dict, owner: null, check: () => {} };
   }
   const before = live.revision();
   const check = () => {
@@ -260,7 +286,8 @@ async function read(source: unknown, options: StateDictOptions, state: boolean) 
       cannot("save the state", "the optimizer has stepped meanwhile", "await saveState"),
     );
   };
-  return { dict: await live.dict(options, state), check };
+  const dict = await live.dict(options, state);
+  return { dict, owner: state ? live.owner() : null, check };
 }
 
 /** The state of an average, which shares its arrays, and what makes sure that it still is its state. */

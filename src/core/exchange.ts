@@ -39,15 +39,31 @@ export interface ExchangeTables {
   readonly groupRows: Float64Array<ArrayBuffer>;
   readonly groupCount: number;
   readonly call: Float64Array<ArrayBuffer>;
+  /** Whether all ranks see the arrays, so that nothing has to be sent. */
+  readonly inPlace: boolean;
 }
 
-/** What ranks give to each other: sums of gradients, or parameters of which each steps a part. */
-export type ExchangeMode = "gradients" | "shards";
+/** Where an array lies in memory that all ranks share; equal on all of them. */
+export interface Place {
+  /** The number of the memory, from 1 on. */
+  readonly number: number;
+  /** Bytes before the array. */
+  readonly offset: number;
+}
+
+/**
+ * What ranks give to each other: sums of gradients, parameters of which each steps a part, or signs.
+ */
+export type ExchangeMode = "gradients" | "shards" | "signs";
 
 /** Steps of all ranks together. */
 export interface Exchange {
   readonly rank: number;
   readonly size: number;
+  /** Whether there is memory that all ranks share. */
+  readonly sharesMemory: boolean;
+  /** Where an array lies in memory that all ranks share; null if it does not. */
+  placeOf(array: ArrayBufferView): Place | null;
   /**
    * Meets the others, who are about to do the same.
    *
@@ -69,6 +85,10 @@ export interface Exchange {
   measure(tables: ExchangeTables, scale: number, sums: Float64Array<ArrayBuffer>): void;
   /** Steps with the sums that `measure` has kept. */
   apply(tables: ExchangeTables, mode: ExchangeMode): void;
+  /** Steps along the signs that the most ranks have; each updates its own momentum. */
+  vote(tables: ExchangeTables): void;
+  /** Replaces numbers by their sums over the ranks. */
+  sum(values: Float64Array<ArrayBuffer>): void;
   /** A step has been taken. */
   countStep(): void;
 }

@@ -136,10 +136,13 @@ export interface SGDOptions extends GroupOptions, RoundingOptions {
    * What ranks of a world give to each other. With `"gradients"` these are sums of gradients: each rank
    * steps everything and has the whole state. With `"shards"` (ZeRO-1, Rajbhandari et al. 2020) each rank
    * sums up and steps a part, of which it keeps the momentum, and the parameters are gathered: both
-   * have the same bits.
+   * have the same bits. With `"signs"` (signSGD with majority vote, Bernstein et al. 2018) each rank
+   * updates a momentum of its own, and gives the signs of its step to the others, in two bits per element:
+   * all step along the signs that the most ranks have, and leave an element as it is at a tie. That
+   * needs `sign: true` in every group.
    * @default {"gradients"}
    */
-  exchange?: "gradients" | "shards";
+  exchange?: "gradients" | "shards" | "signs";
 }
 
 const DEFAULTS: Omit<Hyperparameters, "lr"> = {

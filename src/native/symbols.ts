@@ -147,6 +147,11 @@ export const WORLD_SYMBOLS = {
     result: "i32",
   },
   /**
+   * `int32_t descent_world_signs(const uint64_t *rows, uint32_t row_count, const double *groups,
+   * uint32_t group_count, const double *call)`
+   */
+  descent_world_signs: { parameters: ["buffer", "u32", "buffer", "u32", "buffer"], result: "i32" },
+  /**
    * `int32_t descent_world_share(const uint64_t *rows, uint32_t row_count, uint32_t has_state)`
    */
   descent_world_share: { parameters: ["buffer", "u32", "u32"], result: "i32" },
@@ -154,6 +159,18 @@ export const WORLD_SYMBOLS = {
    * `int32_t descent_world_collect(const uint64_t *rows, uint32_t row_count, uint32_t first_only)`
    */
   descent_world_collect: { parameters: ["buffer", "u32", "u32"], result: "i32" },
+  /** `int32_t descent_world_zeros(double bytes, uint64_t *address)` */
+  descent_world_zeros: { parameters: ["f64", "buffer"], result: "i32" },
+  /** As `descent_world_step`. */
+  descent_world_step_in_place: {
+    parameters: ["buffer", "u32", "buffer", "u32", "buffer", "u32"],
+    result: "i32",
+  },
+  /** As `descent_world_measure`. */
+  descent_world_measure_in_place: {
+    parameters: ["buffer", "u32", "f64", "buffer", "u32"],
+    result: "i32",
+  },
   /** `int32_t descent_world_close(void)` */
   descent_world_close: { parameters: [], result: "i32" },
   /** `int32_t descent_world_abort(uint32_t code)` */

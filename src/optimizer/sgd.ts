@@ -22,6 +22,7 @@ import type { ParameterState } from "../plan/state_arrays.ts";
 import { applyStateDict } from "../state/apply.ts";
 import type { LoadStateDictOptions, LoadStateDictReport } from "../state/apply.ts";
 import type { StateDict } from "../state/dict.ts";
+import { checkOwner } from "../state/rank_owner.ts";
 import { registerStateSource } from "../state/source.ts";
 import { copyState, copyStateAsync, shareState } from "../state/take.ts";
 import type { Owner, StateDictOptions } from "../state/take.ts";
@@ -31,6 +32,7 @@ import type { StepOptions } from "../step/options.ts";
 import { Stepper } from "../step/stepper.ts";
 import { createTogether } from "../step/together.ts";
 import type { Together } from "../step/together.ts";
+import { checkSigns } from "../step/votes.ts";
 import { zeroGradients } from "../step/zero_grad.ts";
 import { placeGroups } from "./members.ts";
 import { createGroups, readGroupMembers, readMembers, SHARED } from "./param_groups.ts";
@@ -126,6 +128,8 @@ export class SGD<T extends Tensor = HostArray> {
   readonly #stepper: Stepper;
   /** The steps in a world; null without one, and in one of a single rank. */
   readonly #together: Together | null;
+  /** Whether ranks vote on signs. */
+  readonly #votes: boolean;
   /** The objects that show the state; null until they are first read. */
   #state: StateMap | null = null;
   #groups: readonly ParamGroup<Tensor>[] = Object.freeze([]);
@@ -175,6 +179,7 @@ export class SGD<T extends Tensor = HostArray> {
     [this.#backend, this.#reason] = [chosen, reason];
     this.#recorder = new Recorder(recordSteps);
     this.#together = createTogether(world, exchange, this.#backend, this.#precision);
+    this.#votes = exchange === "signs";
     this.#stepper = new Stepper(this.#backend, this.#recorder, this.#precision, this.#together);
     this.#addGroups(members);
     printContents(this, "SGD", () => this.toJSON());
@@ -182,6 +187,7 @@ export class SGD<T extends Tensor = HostArray> {
       dict: (options, hasState) => this.#shareState(options, hasState),
       revision: () => this.#stepper.revision,
       steps: () => this.#stepper.steps,
+      owner: () => this.#together?.owner ?? null,
     });
   }
 
@@ -592,6 +598,7 @@ export class SGD<T extends Tensor = HostArray> {
     const owner = this.#owner("load the state");
     this.#stepper.settleSync();
     const report = this.#stepper.withReentrancyGuard(() => {
+      if (this.#together?.owner) checkOwner(dict, this.#together.owner);
       const report = applyStateDict(owner, dict, options);
       this.#together?.shareState(this.#stepper.plan);
       return report;
@@ -631,6 +638,7 @@ export class SGD<T extends Tensor = HostArray> {
       const { rounding } = this.#precision;
       const known = () => plan.parameters;
       const added = createGroups(members, this.#defaults, known, this.#names, rounding);
+      if (this.#votes) checkSigns("add parameters", added.map(({ values }) => values));
       plan.add(added.map(({ values, params }) => ({ group: values, params })));
       if (this.#precision.masterWeights !== false) registerMasters(plan, plan.parameters);
       this.#names = [this.#names, ...added.map(({ names }) => names)].flat();

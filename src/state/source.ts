@@ -1,6 +1,7 @@
 /** How a checkpoint is written from an optimizer without a copy of its arrays. */
 
 import type { StateDict } from "./dict.ts";
+import type { RankOwner } from "./rank_owner.ts";
 import type { StateDictOptions } from "./take.ts";
 
 /** The state of an optimizer as it is now. */
@@ -12,6 +13,10 @@ export interface StateSource {
    * @param hasState Whether it has the state of parameters. @default {true}
    */
   dict(options?: StateDictOptions, hasState?: boolean): Promise<StateDict | null>;
+  /**
+   * Which rank's momentum the dict has, where each rank of a world has its own; null elsewhere.
+   */
+  owner(): RankOwner | null;
   /** A number that is another one after every change that the optimizer makes. */
   revision(): number;
   /** How many steps have begun, also those that were skipped. */

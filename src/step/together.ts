@@ -20,10 +20,16 @@ import {
   stateOf,
 } from "../plan/layout.ts";
 import type { Plan } from "../plan/plan.ts";
+import type { RankOwner } from "../state/rank_owner.ts";
 import { decide, NOTHING_MEASURED } from "./clipping.ts";
 import type { StepReport } from "./clipping.ts";
+import { findPlaces } from "./places.ts";
+import type { Places } from "./places.ts";
 import { isMeasured, NEUTRAL_REQUEST } from "./options.ts";
 import type { StepRequest } from "./options.ts";
+import { checkSigns, drawSave, measureRanks } from "./votes.ts";
+
+const EXCHANGES: readonly ExchangeMode[] = ["gradients", "shards", "signs"];
 
 /**
  * The steps of an optimizer in a world; null without one, and in one of a single rank.
@@ -34,19 +40,20 @@ import type { StepRequest } from "./options.ts";
 export function createTogether(
   world: unknown,
   exchange: unknown,
-  { name }: Backend,
+  backend: Backend,
   precision: Precision,
 ): Together | null {
   if (exchange !== undefined) {
-    checkWord("exchange", exchange, ["gradients", "shards"]);
+    checkWord("exchange", exchange, EXCHANGES);
     if (world === undefined) throw wrongType("set exchange", "it needs a world", exchange);
   }
   const found = exchangeOf(world);
   if (found === null) return null;
-  if (name !== "cpu") {
-    throw new TypeError(cannot("set world", 'it needs backend "cpu"', `the backend is "${name}"`));
+  if (backend.name !== "cpu") {
+    const found = `the backend is "${backend.name}"`;
+    throw new TypeError(cannot("set world", 'it needs backend "cpu"', found));
   }
-  return new Together(found, (exchange ?? "gradients") as ExchangeMode, precision);
+  return new Together(found, (exchange ?? "gradients") as ExchangeMode, precision, backend);
 }
 
 /** The steps of one optimizer in a world. */
@@ -54,11 +61,15 @@ export class Together {
   readonly #exchange: Exchange;
   readonly #mode: ExchangeMode;
   readonly #precision: Precision;
+  readonly #backend: Backend;
+  /** What the files of the last save have in common, if each rank has one. */
+  #save = "";
 
-  constructor(exchange: Exchange, mode: ExchangeMode, precision: Precision) {
+  constructor(exchange: Exchange, mode: ExchangeMode, precision: Precision, backend: Backend) {
     this.#exchange = exchange;
     this.#mode = mode;
     this.#precision = precision;
+    this.#backend = backend;
   }
 
   /** How many ranks there are. */
@@ -74,21 +85,22 @@ export class Together {
    */
   share(plan: Plan, first: number): void {
     const facts = () => [this.#modeFact(), ...layoutFacts(plan)];
-    this.#exchange.meet("construct", { doing: "add parameters", words: layoutWords(plan), facts });
+    const words = this.#withMode(layoutWords(plan));
+    this.#exchange.meet("construct", { doing: "add parameters", words, facts });
     const { rows, table } = plan;
     this.#exchange.share(rows.subarray(first * ROW), table.count - first, false);
   }
 
   /**
    * Gives rank 0's values of parameters and their state to all ranks, after all of them have loaded a
-   * state dict.
+   * state dict. With votes each rank keeps the momentum that it has loaded.
    *
    * @throws {WorldError} If hyperparameters, or which state parameters have, differ between the ranks.
    */
   shareState(plan: Plan): void {
     plan.refresh();
     const { rows, table } = plan;
-    const words = stepWords(plan, NEUTRAL_REQUEST, this.#precision);
+    const words = this.#withMode(stepWords(plan, NEUTRAL_REQUEST, this.#precision));
     const facts = () => [
       this.#modeFact(),
       ...layoutFacts(plan),
@@ -96,12 +108,23 @@ export class Together {
       ...optionFacts(plan, NEUTRAL_REQUEST, this.#precision),
     ];
     this.#exchange.meet("load", { doing: "load the state", words, facts });
-    this.#exchange.share(rows, table.count, true);
+    this.#exchange.share(this.#votes ? withoutMomentum(rows) : rows, table.count, true);
   }
 
   /** Whether each rank has a part of the state only. */
   get isSharded(): boolean {
     return this.#mode === "shards";
+  }
+
+  /** Whether ranks vote: each has a momentum of its own. */
+  get #votes(): boolean {
+    return this.#mode === "signs";
+  }
+
+  /** Which rank's momentum this optimizer has, and its last save; null if it is that of all ranks. */
+  get owner(): RankOwner | null {
+    const { rank, size } = this.#exchange;
+    return this.#votes ? { rank, size, save: this.#save } : null;
   }
 
   /**
@@ -112,11 +135,15 @@ export class Together {
    * @throws {WorldError} If a rank does something else.
    */
   collect(plan: Plan, firstOnly: boolean): boolean {
-    if (!this.isSharded) return true;
-    const words = Uint32Array.of(plan.table.count, Number(firstOnly));
+    if (!this.isSharded && !(this.#votes && firstOnly)) return true;
+    const words = this.#withMode(Uint32Array.of(plan.table.count, Number(firstOnly)));
     const text = firstOnly ? "is saved" : "is read";
     const facts = () => [...layoutFacts(plan), { what: "the state", text }];
     this.#exchange.meet("save", { doing: "save the state", words, facts });
+    if (this.#votes) { // each rank has its own
+      this.#save = drawSave(this.#exchange);
+      return true;
+    }
     this.#exchange.collect(plan.rows, plan.table.count, firstOnly);
     return !firstOnly || this.#exchange.rank === 0;
   }
@@ -143,22 +170,24 @@ export class Together {
       const reason = 'average needs exchange "gradients" where there are master weights';
       throw new TypeError(cannot("step in a world", reason));
     }
-    this.#meet(plan, request);
+    if (this.#votes) checkSigns("step", plan.groups);
+    const places = findPlaces(plan, exchange, this.#mode);
+    this.#meet(plan, request, places);
     const tables: ExchangeTables = {
+      inPlace: places.inPlace,
       ...{ rows: plan.rows, count: plan.table.count, call: plan.callRow },
       ...{ groupRows: plan.groupRows, groupCount: plan.groups.length },
     };
-    const inverseScale = 1 / (request.gradScale * exchange.size);
+    const inverseScale = 1 / (request.gradScale * (this.#votes ? 1 : exchange.size));
     let report = NOTHING_MEASURED;
     if (isMeasured(request)) {
-      const sums = new Float64Array(2 * plan.groups.length);
-      exchange.measure(tables, inverseScale, sums);
-      report = decide(sums, request);
+      report = decide(this.#measure(plan, tables, inverseScale), request);
     }
     if (!report.skipped) {
       plan.writeCall({ ...request, inverseScale }, report.clipCoefficients);
       plan.begin();
-      if (report === NOTHING_MEASURED) exchange.step(tables, this.#mode);
+      if (this.#votes) exchange.vote(tables);
+      else if (report === NOTHING_MEASURED) exchange.step(tables, this.#mode);
       else exchange.apply(tables, this.#mode);
       if (request.zeroGrad) zero(plan);
     }
@@ -166,20 +195,41 @@ export class Together {
     return report;
   }
 
-  #meet(plan: Plan, request: StepRequest): void {
-    const words = stepWords(plan, request, this.#precision);
+  #measure(plan: Plan, tables: ExchangeTables, inverseScale: number): Float64Array<ArrayBuffer> {
+    if (this.#votes) return measureRanks(this.#exchange, this.#backend, plan, inverseScale);
+    const sums = new Float64Array(2 * plan.groups.length);
+    this.#exchange.measure(tables, inverseScale, sums);
+    return sums;
+  }
+
+  #meet(plan: Plan, request: StepRequest, places: Places): void {
+    const own = joined(stepWords(plan, request, this.#precision), places.words);
+    const words = this.#withMode(own);
     const facts = () => [
       this.#modeFact(),
       ...layoutFacts(plan),
       ...gradientFacts(plan),
+      ...places.facts(),
       ...optionFacts(plan, request, this.#precision),
     ];
     this.#exchange.meet("step", { doing: "step", words, facts });
   }
 
+  /** Numbers of which the first one says what is exchanged. */
+  #withMode(words: Uint32Array): Uint32Array {
+    return Uint32Array.of(EXCHANGES.indexOf(this.#mode), ...words);
+  }
+
   #modeFact(): Fact {
     return { what: "exchange", text: `is "${this.#mode}"` };
   }
+}
+
+/** Rows that name no momentum, as that is each rank's own. */
+function withoutMomentum(rows: Plan["rows"]): BigUint64Array<ArrayBuffer> {
+  const copy = rows.slice();
+  for (let at = BUFFER; at < copy.length; at += ROW) copy[at] = 0n;
+  return copy;
 }
 
 function zero({ table }: Plan): void {
@@ -206,6 +256,14 @@ function stepWords(plan: Plan, request: StepRequest, { random }: Precision): Uin
   );
   words.set(new Uint32Array(numbers.buffer), count * 4 + 2 * groupRows.length);
   return words;
+}
+
+function joined(first: Uint32Array, second: Uint32Array): Uint32Array {
+  if (second.length === 0) return first;
+  const all = new Uint32Array(first.length + second.length);
+  all.set(first);
+  all.set(second, first.length);
+  return all;
 }
 
 /** The lower half of a length. */

@@ -4,13 +4,21 @@ import type { Exchange, ExchangeMode, ExchangeTables } from "../core/exchange.ts
 import { hashOfWords } from "./header.ts";
 import type { Link } from "./link.ts";
 import type { Meetings } from "./meetings.ts";
+import type { SharedMemory } from "./shared.ts";
+
+/** The number of float64 among the dtypes of `World.sum`. */
+const FLOAT64 = 1;
 
 /** What optimizers exchange over a link. */
-export function createExchange(link: Link, meetings: Meetings): Exchange {
+export function createExchange(link: Link, meetings: Meetings, memory: SharedMemory): Exchange {
   const shards = (mode: ExchangeMode) => mode === "shards";
   return {
     rank: link.position.rank,
     size: link.position.size,
+    get sharesMemory() {
+      return memory.isUsed;
+    },
+    placeOf: (array) => memory.placeOf(array),
     meet(operation, { doing, words, facts }) {
       meetings.meet({ operation, doing, hash: hashOfWords(words), facts });
     },
@@ -19,6 +27,8 @@ export function createExchange(link: Link, meetings: Meetings): Exchange {
     step: (tables, mode) => link.step(tables, shards(mode)),
     measure: (tables: ExchangeTables, scale, sums) => link.measure(tables, scale, sums),
     apply: (tables, mode) => link.apply(tables, shards(mode)),
+    vote: (tables) => link.vote(tables),
+    sum: (values) => link.sum(values, FLOAT64),
     countStep: () => void meetings.step++,
   };
 }

@@ -27,6 +27,7 @@ export const OPERATIONS = {
   step: 6,
   load: 7,
   save: 8,
+  zeros: 9,
 } as const;
 
 /** The name of something that ranks do together. */

@@ -47,10 +47,14 @@ export interface Link {
   measure(tables: ExchangeTables, scale: number, sums: Float64Array<ArrayBuffer>): void;
   /** Steps with the sums that were kept. */
   apply(tables: ExchangeTables, shards: boolean): void;
+  /** Steps along the signs that the most ranks have. */
+  vote(tables: ExchangeTables): void;
   /** Gives rank 0's arrays of some rows to all. */
   share(rows: BigUint64Array<ArrayBuffer>, count: number, hasState: boolean): void;
   /** Gives each rank's part of the state of some rows to all, or to rank 0 alone. */
   collect(rows: BigUint64Array<ArrayBuffer>, count: number, firstOnly: boolean): void;
+  /** Makes zeroed memory that ranks share, and returns the address of this rank's. */
+  zeros(bytes: number): bigint;
   /** Leaves the job. */
   close(): void;
   /** Ends all ranks. */
@@ -88,17 +92,31 @@ function createLink(own: Library, symbols: WorldSymbols, position: Position): Li
       done(symbols.descent_world_gather(send, send.length, receive, sizes)),
     broadcast: (bytes, from) => done(symbols.descent_world_broadcast(bytes, bytes.length, from)),
     sum: (values, dtype) => done(symbols.descent_world_sum(values, values.length, dtype)),
-    step: (tables, shards) =>
-      done(symbols.descent_world_step(...argumentsOf(tables), Number(shards))),
-    measure({ rows, count, groupCount }, scale, sums) {
-      done(symbols.descent_world_measure(rows, count, scale, sums, groupCount));
+    step(tables, shards) {
+      const { descent_world_step, descent_world_step_in_place } = symbols;
+      const step = tables.inPlace ? descent_world_step_in_place : descent_world_step;
+      done(step(...argumentsOf(tables), Number(shards)));
     },
-    apply: (tables, shards) =>
-      done(symbols.descent_world_apply(...argumentsOf(tables), Number(shards))),
+    measure({ rows, count, groupCount, inPlace }, scale, sums) {
+      const { descent_world_measure, descent_world_measure_in_place } = symbols;
+      const measure = inPlace ? descent_world_measure_in_place : descent_world_measure;
+      done(measure(rows, count, scale, sums, groupCount));
+    },
+    apply(tables, shards) {
+      const { descent_world_apply, descent_world_step_in_place } = symbols;
+      const apply = tables.inPlace ? descent_world_step_in_place : descent_world_apply;
+      done(apply(...argumentsOf(tables), Number(shards)));
+    },
+    vote: (tables) => done(symbols.descent_world_signs(...argumentsOf(tables))),
     share: (rows, count, hasState) =>
       done(symbols.descent_world_share(rows, count, Number(hasState))),
     collect: (rows, count, firstOnly) =>
       done(symbols.descent_world_collect(rows, count, Number(firstOnly))),
+    zeros(bytes) {
+      const address = new BigUint64Array(1);
+      done(symbols.descent_world_zeros(bytes, address));
+      return address[0];
+    },
     close: () => done(symbols.descent_world_close()),
     abort(code) {
       symbols.descent_world_abort(code);

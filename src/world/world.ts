@@ -8,18 +8,23 @@ import {
   checkNumber,
   checkObject,
   checkString,
+  checkWord,
   outOfRange,
   POSITIVE,
+  WHOLE,
   wrongType,
 } from "../core/validate.ts";
 import { arrayOf } from "./arrays.ts";
 import type { WorldArray } from "./arrays.ts";
+import { whyNoForeign } from "../native/foreign.ts";
 import { watchEnd } from "./ending.ts";
-import { WorldError } from "./errors.ts";
+import { WorldError, WorldUnavailableError } from "./errors.ts";
 import { createExchange } from "./exchange.ts";
 import { openLink } from "./link.ts";
 import type { Link } from "./link.ts";
 import { Meetings } from "./meetings.ts";
+import { SHARED_DTYPES, SharedMemory } from "./shared.ts";
+import type { SharedArrays } from "./shared.ts";
 
 /**
  * The options of `openWorld`.
@@ -96,6 +101,7 @@ export class World {
   readonly engine: string;
   readonly #link: Link | null;
   readonly #meetings: Meetings | null;
+  readonly #memory: SharedMemory;
   readonly #unwatch: () => void;
   #closed = false;
 
@@ -113,7 +119,8 @@ export class World {
     this.engine = link?.engine ?? "none";
     this.#link = link;
     this.#meetings = link === null ? null : new Meetings(link);
-    const exchange = link === null ? null : createExchange(link, this.#meetings!);
+    this.#memory = new SharedMemory(this.size === 1 ? null : link);
+    const exchange = link === null ? null : createExchange(link, this.#meetings!, this.#memory);
     registerExchange(this, exchange);
     const ending = { end: () => this.#end(), fail: (message: string) => this.#end(message) };
     this.#unwatch = link === null ? () => {} : watchEnd(ending);
@@ -189,6 +196,49 @@ export class World {
     const bytes = new TextEncoder().encode(text);
     const sizes = meetings.meet({ operation: "gather", doing, facts: [], bytes: bytes.length });
     return meetings.gather(bytes, sizes).map((text) => new TextDecoder().decode(text));
+  }
+
+  /**
+   * Makes an array of zeros in memory that the ranks of a machine share. Each rank has an array of its
+   * own there. Where all ranks are on one machine, an optimizer whose `grad` and `data` all are such arrays,
+   * or parts of them, sends nothing: each rank reads the others' gradients where they are, and with
+   * `exchange: "shards"` writes the parameters that it has stepped into the others' arrays. Bits are the
+   * same as with other arrays.
+   *
+   * The memory is not given back before the process ends, so make arrays once. With one rank it is an
+   * ordinary array. Deno gives a program such memory with `--allow-ffi` only, without a path.
+   *
+   * @param length How many elements the array has.
+   * @throws {TypeError} If the dtype does not exist, or the length is not a number.
+   * @throws {RangeError} If the length is not a whole number >= 0.
+   * @throws {WorldError} If the arrays of the ranks differ in dtype or length, or a machine has too little
+   * shared memory; the same on all ranks.
+   * @throws {WorldUnavailableError} If this program may not have such memory.
+   *
+   * @example
+   * ```ts
+   * import { SGD } from "@descent/sgd";
+   * import { openWorld } from "@descent/sgd/mpi";
+   *
+   * using world = openWorld();
+   * const w = { data: world.zeros(1000, "float32"), grad: world.zeros(1000, "float32") };
+   * const optimizer = new SGD([w], { lr: 0.1, world, exchange: "shards" });
+   * w.grad.fill(1);
+   * optimizer.step();
+   * ```
+   */
+  zeros<D extends keyof SharedArrays>(length: number, dtype: D): SharedArrays[D] {
+    const doing = "make shared arrays";
+    this.#check(doing);
+    checkNumber("length", length, WHOLE);
+    checkWord("dtype", dtype, Object.keys(SHARED_DTYPES));
+    if (this.size > 1) {
+      const reason = whyNoForeign();
+      if (reason !== null) throw new WorldUnavailableError(cannot(doing, reason));
+    }
+    const facts = [{ what: "the array", text: `has ${length} elements of ${dtype}` }];
+    this.#meetings?.meet({ operation: "zeros", doing, facts });
+    return this.#memory.make(length, dtype);
   }
 
   /** Ends all ranks at once, with exit code 1, after it has printed a message. */

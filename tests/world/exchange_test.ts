@@ -20,6 +20,7 @@ function train(SGD, setting, ranks, size, more) {
     };
   };
   const { type, options, step, skip } = setting;
+  const keep = more.keep ?? ((_, array) => array);
   const arrayOf = (length, next) => {
     if (type === "bfloat16") {
       const wide = Float32Array.from({ length }, next);
@@ -30,7 +31,7 @@ function train(SGD, setting, ranks, size, more) {
   };
   const params = LENGTHS.map((length, i) => ({
     name: "p" + i,
-    data: arrayOf(length, random(i + 1 + (more.rank ?? 0) * 100)),
+    data: keep("data" + i, arrayOf(length, random(i + 1 + (more.rank ?? 0) * 100))),
     grad: null,
   }));
   const groups = [
@@ -45,7 +46,7 @@ function train(SGD, setting, ranks, size, more) {
   for (let round = 0; round < 4; round++) {
     params.forEach((p, i) => {
       const isLate = i === 4 && round < 2;
-      p.grad = isLate ? null : gradient(i, round, ranks[0]);
+      p.grad = isLate ? null : keep("grad" + i, gradient(i, round, ranks[0]));
     });
     const wide = round === skip;
     if (wide && ranks.includes(size - 1)) {
@@ -128,12 +129,16 @@ async function trainAlone(size: number): Promise<string[]> {
 }
 
 const SIZES = [2, 3, 4].flatMap((size) =>
-  (["gradients", "shards"] as const).map((exchange) => ({ size, exchange }))
+  (["gradients", "shards"] as const).flatMap((exchange) =>
+    [false, true].map((shares) => ({ size, exchange, shares }))
+  )
 );
 
 for (const engine of ENGINES) {
-  for (const { size, exchange } of engine === "files" ? SIZES.slice(0, 2) : SIZES) {
-    const name = `${size} ranks that exchange ${exchange} have the bits of one process`;
+  for (const { size, exchange, shares } of SIZES) {
+    if (size > 2 && engine === "files" || size > 3 && shares) continue;
+    const memory = shares ? " in shared memory" : "";
+    const name = `${size} ranks that exchange ${exchange}${memory} have the bits of one process`;
     testOn(engine, name, async () => {
       const expected = await trainAlone(size);
       const ending = await runJob(
@@ -144,7 +149,13 @@ for (const engine of ENGINES) {
         ${TRAINING}
         using world = openWorld();
         for (const setting of ${JSON.stringify(Object.values(SETTINGS))}) {
-          const more = { world, exchange: "${exchange}", rank: world.rank };
+          const arrays = {};
+          const keep = (name, array) => {
+            const shared = arrays[name] ??= world.zeros(array.length, setting.type);
+            shared.set(array);
+            return shared;
+          };
+          const more = { world, exchange: "${exchange}", rank: world.rank, ...${shares} && { keep } };
           say(train(SGD, setting, [world.rank], world.size, more));
         }
         `,

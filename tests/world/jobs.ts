@@ -109,13 +109,13 @@ async function runFiles(
     ...{ FAKE_MPI_FOLDER: messages, PMI_SIZE: `${size}`, MPI_LOCALNRANKS: `${size}` },
     DESCENT_MPI: await fakeLibrary(),
   };
-  const ranks = await Promise.all(
-    Array.from(
-      { length: size },
-      (_, rank) =>
-        runToEnd(Deno.execPath(), [...FLAGS, file], { ...shared, PMI_RANK: `${rank}`, ...env }),
-    ),
-  );
+  const failed = Promise.withResolvers<void>();
+  const ranks = await Promise.all(Array.from({ length: size }, async (_, rank) => {
+    const own = { ...shared, PMI_RANK: `${rank}`, ...env };
+    const ending = await runToEnd(Deno.execPath(), [...FLAGS, file], own, failed.promise);
+    if (ending.code !== 0) failed.resolve();
+    return ending;
+  }));
   const out = ranks.map(({ out }) => out).join("\n");
   return {
     code: Math.max(...ranks.map(({ code }) => code)),

@@ -5,7 +5,7 @@ use super::addends::AddendTable;
 use super::averages::AverageTable;
 use super::layout::{CallRow, Row, dtype};
 use super::mixed::mixed;
-use super::parts::{Origin, run_part};
+use super::parts::{Origin, mixed_part, run_part};
 use super::slots::slot;
 use crate::dtype::RoundEveryOp;
 use crate::error::Error;
@@ -19,7 +19,7 @@ use half::{bf16, f16};
 pub struct Extras<'a> {
     addends: Option<AddendTable<'a>>,
     averages: Option<AverageTable<'a>>,
-    /// Where rows come from, if they are parts of tensors: they have nothing else then.
+    /// Where rows come from, if they are parts of tensors: they have no averages then.
     origins: Option<&'a [Origin]>,
 }
 
@@ -45,9 +45,9 @@ impl<'a> Extras<'a> {
         Ok(is_any.then_some(Extras { addends, averages, origins: None }))
     }
 
-    /// What rows have that are parts of tensors.
-    pub fn of_parts(origins: &'a [Origin]) -> Self {
-        Extras { addends: None, averages: None, origins: Some(origins) }
+    /// What rows have that are parts of tensors, and what is added to their gradients.
+    pub fn of_parts(origins: &'a [Origin], addends: Option<AddendTable<'a>>) -> Self {
+        Extras { addends, averages: None, origins: Some(origins) }
     }
 
     /// Runs the tensor of a row, which is not idle, by the number of the row in the whole table.
@@ -56,14 +56,13 @@ impl<'a> Extras<'a> {
     /// As for [`slot`], [`mixed`] and [`AverageTable::find`].
     #[inline(never)]
     pub unsafe fn run(&self, row: &Row, number: usize, clear: bool, runner: &Runner<'_, Plan>) {
-        if let Some(origins) = self.origins {
-            // SAFETY: the caller's promise.
-            return unsafe { run_part(row, origins[number], runner) };
-        }
         let addends = self.addends.as_ref().map_or_else(Addends::default, |all| all.of(number));
         // SAFETY: the caller's promise.
         unsafe {
             if addends.is_empty() {
+                if let Some(origins) = self.origins {
+                    return run_part(row, origins[number], runner);
+                }
                 self.run_alone(row, number, clear, runner);
             } else {
                 self.run_summed(row, number, clear, addends, runner);
@@ -114,7 +113,10 @@ impl<'a> Extras<'a> {
                     self.hand(Summed { tensor, addends }, row, number, runner);
                 }
                 _ => {
-                    let tensor = mixed(row, number as u32, clear);
+                    let tensor = match self.origins {
+                        None => mixed(row, number as u32, clear),
+                        Some(origins) => mixed_part(row, origins[number]),
+                    };
                     self.hand(Summed { tensor, addends }, row, number, runner);
                 }
             }

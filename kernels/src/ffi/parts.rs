@@ -6,7 +6,7 @@ use super::mixed::{mixed, mixed_with};
 use super::slots::slot;
 use crate::dtype::RoundEveryOp;
 use crate::parallel::Runner;
-use crate::step::{Plan, Slot};
+use crate::step::{Mixed, Plan, Slot};
 use half::{bf16, f16};
 
 /// Where the row of a part of a tensor comes from.
@@ -20,20 +20,30 @@ pub struct Origin {
     pub scales: u64,
 }
 
+/// A part of a tensor that is computed with in float32 and stored in other ways.
+///
+/// # Safety
+/// As for [`mixed_with`].
+pub unsafe fn mixed_part<'a>(row: &Row, origin: Origin) -> Mixed<'a> {
+    let Origin { number, offset, scales } = origin;
+    // SAFETY: the caller's promise.
+    unsafe { mixed_with(row, number, false, scales) }.starting_at(offset)
+}
+
 /// Runs a part of a tensor of any kind.
 ///
 /// # Safety
 /// As for [`slot`] and [`mixed_with`].
 #[inline(never)]
 pub unsafe fn run_part(row: &Row, origin: Origin, runner: &Runner<'_, Plan>) {
-    let Origin { number, offset, scales } = origin;
+    let number = origin.number;
     // SAFETY: the caller's promise.
     unsafe {
         match row.code() {
             dtype::F32 => runner.run::<Slot<'_, f32, f32, f32>>(slot(row, false)),
             dtype::F64 => runner.run::<Slot<'_, f64, f64, f64>>(slot(row, false)),
             dtype::F16_PER_OP | dtype::BF16_PER_OP => run_other(row, number, false, runner),
-            _ => runner.run(mixed_with(row, number, false, scales).starting_at(offset)),
+            _ => runner.run(mixed_part(row, origin)),
         }
     }
 }

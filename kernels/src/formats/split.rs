@@ -47,11 +47,14 @@ pub(crate) fn join24<R: Registers, const K: usize>(
 #[cold]
 #[inline(never)]
 fn corrected(params: &[u16; BLOCK], corrections: &[i32; BLOCK]) -> [f32; BLOCK] {
-    std::array::from_fn(|i| {
-        let upper = u32::from(params[i]) << 16;
-        let master = f32::from_bits(upper.wrapping_add_signed(corrections[i]));
-        if master.is_nan() { f32::from_bits(upper) } else { master }
-    })
+    std::array::from_fn(|i| master(params[i], corrections[i]))
+}
+
+/// The master of a parameter with its correction, in units of the last of 32 bits.
+pub fn master(param: u16, correction: i32) -> f32 {
+    let upper = u32::from(param) << 16;
+    let master = f32::from_bits(upper.wrapping_add_signed(correction));
+    if master.is_nan() { f32::from_bits(upper) } else { master }
 }
 
 /// Stores the masters of a block with 16-bit corrections.

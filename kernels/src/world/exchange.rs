@@ -37,6 +37,8 @@ pub trait Moves {
     /// Gives the bytes of each rank, `sizes[i]` of rank `i`, to all.
     fn all_gather(&mut self, send: &[u8], receive: &mut [u8], sizes: &[usize])
     -> Result<(), Error>;
+    /// Waits until all ranks have called it. What they wrote before is seen after it.
+    fn barrier(&mut self) -> Result<(), Error>;
 }
 
 /// A part of a tensor, and the sums of its gradients.
@@ -93,6 +95,11 @@ impl Exchange {
             self.buckets = buckets(lengths, BUCKET, size);
             self.lengths = lengths.to_vec();
         }
+    }
+
+    /// The buckets of the tensors.
+    pub fn buckets(&self) -> &[Bucket] {
+        &self.buckets
     }
 
     /// Sums up and steps, a bucket at a time.
@@ -255,7 +262,7 @@ impl Exchange {
     }
 
     /// The totals of tensors, put together of those of blocks in the order of the elements.
-    fn join_totals(
+    pub fn join_totals(
         &mut self,
         own: &[Total],
         moves: &mut impl Moves,

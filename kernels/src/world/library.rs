@@ -241,6 +241,18 @@ fn counts(sizes: &[usize]) -> (Vec<c_int>, Vec<c_int>) {
     (counts, starts)
 }
 
+/// Where bytes are. That of no bytes is not any address that Rust likes, as a few low ones have a meaning
+/// in MPI: 1 is `MPI_IN_PLACE` in some libraries.
+fn address(bytes: &[u8]) -> *const u8 {
+    static NOTHING: u8 = 0;
+    if bytes.is_empty() { &raw const NOTHING } else { bytes.as_ptr() }
+}
+
+/// As `address`, to write; nothing is written where there are no bytes.
+fn address_mut(bytes: &mut [u8]) -> *mut u8 {
+    if bytes.is_empty() { address(bytes).cast_mut() } else { bytes.as_mut_ptr() }
+}
+
 fn assert_fits(bytes: &[u8], sizes: &[usize]) {
     assert!(bytes.len() <= MAX_BYTES, "a message has at most {MAX_BYTES} bytes");
     assert_eq!(bytes.len(), sizes.iter().sum::<usize>(), "parts make up a whole");
@@ -260,20 +272,26 @@ impl<H: Handle> Messages for Library<H> {
         text(|out, length| unsafe { (self.functions.library_version)(out, length) })
     }
 
-    fn local(&mut self) -> Result<[usize; 2], Trouble> {
+    fn neighbors(&mut self) -> Result<Vec<usize>, Trouble> {
         let &mut Library { ref functions, constants, comm, .. } = self;
-        let [mut rank, mut size, mut shared] = [0, 0, 0];
-        let mut machine = comm;
+        let (mut machine, mut size, own) = (comm, 0, self.rank as c_int);
         // SAFETY: all pointers are to local variables, and every rank makes this call.
         unsafe {
             let Constants { comm_type_shared, info_null, .. } = constants;
             let split = functions.comm_split_type;
-            shared += split(comm, comm_type_shared, self.rank as c_int, info_null, &mut machine);
-            self.check(shared)?;
-            self.check((functions.comm_rank)(machine, &mut rank))?;
+            self.check(split(comm, comm_type_shared, own, info_null, &mut machine))?;
             self.check((functions.comm_size)(machine, &mut size))?;
         }
-        Ok([rank as usize, size as usize])
+        let (mut ranks, byte) = (vec![own; size as usize], self.constants.byte);
+        let count = size_of_val(&own) as c_int;
+        let (send, receive) = ((&raw const own).cast(), ranks.as_mut_ptr().cast());
+        // SAFETY: both live until `run` returns, and there is room for a number of each rank.
+        unsafe {
+            self.run(None, |f, request| {
+                (f.iallgather)(send, count, byte, receive, count, byte, machine, request)
+            })?;
+        }
+        Ok(ranks.into_iter().map(|rank| rank as usize).collect())
     }
 
     fn all_gather(&mut self, send: &[u8], receive: &mut [u8], limit: Limit) -> Result<(), Trouble> {
@@ -283,7 +301,7 @@ impl<H: Handle> Messages for Library<H> {
         // SAFETY: both slices live until `run` returns, and there is room for all ranks' bytes.
         unsafe {
             self.run(limit, |f, request| {
-                let (send, receive) = (send.as_ptr(), receive.as_mut_ptr());
+                let (send, receive) = (address(send), address_mut(receive));
                 (f.iallgather)(send, count, byte, receive, count, byte, comm, request)
             })
         }
@@ -303,7 +321,7 @@ impl<H: Handle> Messages for Library<H> {
         // SAFETY: slices and lists live until `run` returns, and the parts make up the whole.
         unsafe {
             self.run(limit, |f, request| {
-                let (send, receive) = (send.as_ptr(), receive.as_mut_ptr());
+                let (send, receive) = (address(send), address_mut(receive));
                 let (counts, starts) = (counts.as_ptr(), starts.as_ptr());
                 (f.iallgatherv)(send, count, byte, receive, counts, starts, byte, comm, request)
             })
@@ -327,11 +345,11 @@ impl<H: Handle> Messages for Library<H> {
         unsafe {
             self.run(limit, |f, request| {
                 (f.ialltoallv)(
-                    send.as_ptr(),
+                    address(send),
                     to.as_ptr(),
                     to_starts.as_ptr(),
                     byte,
-                    receive.as_mut_ptr(),
+                    address_mut(receive),
                     from.as_ptr(),
                     from_starts.as_ptr(),
                     byte,
@@ -348,7 +366,7 @@ impl<H: Handle> Messages for Library<H> {
         // SAFETY: the slice lives until `run` returns.
         unsafe {
             self.run(limit, |f, request| {
-                (f.ibcast)(bytes.as_mut_ptr(), count, byte, from as c_int, comm, request)
+                (f.ibcast)(address_mut(bytes), count, byte, from as c_int, comm, request)
             })
         }
     }

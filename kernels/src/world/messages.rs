@@ -26,8 +26,8 @@ pub trait Messages: Send {
     fn size(&self) -> usize;
     /// The library and its version, in its own words.
     fn version(&self) -> String;
-    /// The number of this process on its machine, and how many are there.
-    fn local(&mut self) -> Result<[usize; 2], Trouble>;
+    /// The ranks of this machine, in their order.
+    fn neighbors(&mut self) -> Result<Vec<usize>, Trouble>;
 
     /// Sends `send` to all, and receives as many bytes of each in the order of the ranks.
     fn all_gather(&mut self, send: &[u8], receive: &mut [u8], limit: Limit) -> Result<(), Trouble>;

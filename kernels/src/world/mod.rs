@@ -7,25 +7,33 @@
 pub mod abi;
 pub mod exchange;
 pub mod find;
+pub mod in_place;
 pub mod launcher;
 mod library;
 pub mod messages;
 pub mod ordered;
 pub mod partition;
+pub mod shared;
+pub mod signs;
 pub mod staging;
 mod sum;
+pub mod vote;
 pub mod wait;
 
 use crate::error::Error;
 use launcher::Launcher;
 use messages::{Limit, Messages, Trouble};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
 pub use sum::Summable;
 
 /// Bytes of a message at most, of those that are cut into pieces.
 const PIECE: usize = 1 << 22;
+
+/// Bytes of a short text that ranks tell each other, with what it is and its length.
+const TEXT: usize = 256;
 
 /// How long other ranks get to print their own message before a job is ended.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -42,14 +50,18 @@ pub struct Choice {
 /// The ranks of a job, of which this process is one.
 pub struct World {
     messages: Box<dyn Messages>,
-    /// Rank on this machine, and how many there are.
-    local: [usize; 2],
+    /// The ranks of this machine, in their order.
+    neighbors: Vec<usize>,
     library: PathBuf,
     launcher: Launcher,
     timeout: Limit,
     closed: bool,
     /// What steps exchange, with its memory.
     pub exchange: exchange::Exchange,
+    /// What steps by majority vote exchange, with its memory.
+    pub signs: signs::Signs,
+    /// What the ranks of this machine share.
+    pub memories: shared::Memories,
 }
 
 impl exchange::Moves for World {
@@ -81,6 +93,14 @@ impl exchange::Moves for World {
     ) -> Result<(), Error> {
         self.all_gather_parts(send, receive, sizes)
     }
+
+    fn barrier(&mut self) -> Result<(), Error> {
+        fence(Ordering::SeqCst);
+        let mut all = vec![0; self.size()];
+        self.all_gather(&[0], &mut all, false)?;
+        fence(Ordering::SeqCst);
+        Ok(())
+    }
 }
 
 impl World {
@@ -100,15 +120,17 @@ impl World {
         check_size(messages.as_ref(), &launcher, &library)?;
         let mut world = World {
             messages,
-            local: [0, 1],
+            neighbors: Vec::new(),
             library,
             launcher,
             timeout: choice.timeout,
             closed: false,
             exchange: exchange::Exchange::default(),
+            signs: signs::Signs::default(),
+            memories: shared::Memories::default(),
         };
-        world.local =
-            world.messages.local().map_err(|trouble| refused("open the world", trouble))?;
+        world.neighbors =
+            world.messages.neighbors().map_err(|trouble| refused("open the world", trouble))?;
         Ok(Some(world))
     }
 
@@ -124,7 +146,8 @@ impl World {
 
     /// The number of this process on its machine, and how many are there.
     pub fn local(&self) -> [usize; 2] {
-        self.local
+        let own = self.neighbors.iter().position(|&rank| rank == self.rank());
+        [own.unwrap_or_default(), self.neighbors.len()]
     }
 
     /// The library's file, or the name by which the system's loader found it.
@@ -187,6 +210,58 @@ impl World {
         }
         debug_assert!(staging.len() <= PIECE * size);
         Ok(())
+    }
+
+    /// Makes zeroed arrays of so many bytes, one for each rank, that the ranks of a machine share, and
+    /// returns the address of this rank's. It is valid as long as the process lives.
+    ///
+    /// # Errors
+    /// The same on all ranks: a machine has too little shared memory.
+    pub fn zeros(&mut self, bytes: usize) -> Result<usize, Error> {
+        let [own, count] = self.local();
+        let first = self.neighbors[0];
+        let size = shared::Shared::size(bytes, count);
+        let name = match size.clone() {
+            Ok(size) if own == 0 => shared::create(size),
+            size => size.map(|_| String::new()),
+        };
+        let names = self.tell_all(name.clone())?;
+        let size = size.expect("all ranks have one");
+        let mapped = shared::map(&names[first], size);
+        let result = self.tell_all(mapped.clone().map(|_| String::new()));
+        if own == 0 {
+            shared::remove(&names[first]);
+        }
+        result?;
+        let shared = shared::Shared::new(mapped.expect("all ranks have one"), size, count, own);
+        self.memories.add(shared);
+        Ok(shared.own())
+    }
+
+    /// Gives a short text of each rank to all, unless one of them has a reason not to go on.
+    ///
+    /// # Errors
+    /// The first reason, on all ranks.
+    fn tell_all(&mut self, text: Result<String, String>) -> Result<Vec<String>, Error> {
+        let mut own = [0_u8; TEXT];
+        own[0] = u8::from(text.is_err());
+        let bytes = text.unwrap_or_else(|reason| reason).into_bytes();
+        let length = bytes.len().min(TEXT - 2);
+        own[1] = length as u8;
+        own[2..][..length].copy_from_slice(&bytes[..length]);
+        let mut all = vec![0; TEXT * self.size()];
+        self.all_gather(&own, &mut all, false)?;
+        let text_of = |message: &[u8]| {
+            String::from_utf8_lossy(&message[2..][..usize::from(message[1])]).into_owned()
+        };
+        let mut messages = all.chunks(TEXT);
+        if let Some(rank) = messages.clone().position(|message| message[0] != 0) {
+            let reason = text_of(messages.nth(rank).unwrap_or_default());
+            return Err(Error::World(format!(
+                "Cannot make shared arrays as on the machine of rank {rank} {reason}"
+            )));
+        }
+        Ok(messages.map(text_of).collect())
     }
 
     /// Leaves the job: every rank has to. Nothing but another `close` can follow.

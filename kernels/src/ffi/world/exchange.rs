@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::formats::momentum8;
 use crate::gradients::norm::Total;
 use crate::parallel;
-use crate::step::{Call, Plan};
+use crate::step::{Call, Plan, Types};
 use crate::world::World;
 use crate::world::exchange::{Exchange, Mode, Part, States, Tensors};
 use crate::world::ordered::Form;
@@ -61,29 +61,32 @@ unsafe extern "C" fn descent_world_measure(
 ) -> i32 {
     with_world(|world| {
         // SAFETY: the caller vouches for the table and the sums.
-        let (rows, sums) = unsafe {
-            let rows = table::<Row>(rows, row_count, 0..row_count, "sum up")?;
-            (rows, write(sums.cast::<[f64; 2]>(), group_count as usize, "sums")?)
+        let (mut tensors, sums) = unsafe {
+            let sums = write(sums.cast::<[f64; 2]>(), group_count as usize, "sums")?;
+            (RowTensors::of_table(rows, row_count)?, sums)
         };
-        // SAFETY: the caller's promise.
-        let mut tensors = unsafe { RowTensors::of_rows(rows) }?;
         let level = config()?.level();
         let mut totals = Vec::new();
         exchange(world, &tensors.lengths(), |exchange, world| {
             totals = exchange.measure(world, &mut tensors, scale, level)?;
             Ok(())
         })?;
-        for (row, Total { measure, finite }) in rows.iter().zip(totals) {
-            let Some(sum) = sums.get_mut(row.group as usize).filter(|_| !row.is_idle()) else {
-                continue;
-            };
-            sum[0] += measure;
-            if !finite {
-                sum[1] = 1.0;
-            }
-        }
+        add_totals(tensors.rows, &totals, sums);
         Ok(())
     })
+}
+
+/// Adds totals of rows to those of their groups.
+pub fn add_totals(rows: &[Row], totals: &[Total], sums: &mut [[f64; 2]]) {
+    for (row, &Total { measure, finite }) in rows.iter().zip(totals) {
+        let Some(sum) = sums.get_mut(row.group as usize).filter(|_| !row.is_idle()) else {
+            continue;
+        };
+        sum[0] += measure;
+        if !finite {
+            sum[1] = 1.0;
+        }
+    }
 }
 
 /// `int32_t descent_world_apply(const uint64_t *rows, uint32_t row_count, const double *groups,
@@ -246,12 +249,12 @@ fn master_bytes(row: &Row) -> usize {
     }
 }
 
-fn mode(shards: u32) -> Mode {
+pub fn mode(shards: u32) -> Mode {
     if shards != 0 { Mode::Shards } else { Mode::Gradients }
 }
 
 /// Runs an exchange, whose memory the world keeps.
-fn exchange(
+pub fn exchange(
     world: &mut World,
     lengths: &[usize],
     run: impl FnOnce(&mut Exchange, &mut World) -> Result<(), Error>,
@@ -264,16 +267,19 @@ fn exchange(
 }
 
 /// Rows of the tensor table. The owner has exclusive access to their arrays.
-struct RowTensors<'a> {
-    rows: &'a [Row],
-    groups: &'a [GroupRow],
-    plan: Plan,
+pub struct RowTensors<'a> {
+    pub rows: &'a [Row],
+    pub groups: &'a [GroupRow],
+    pub call: Call,
+    /// The types that they are computed in.
+    pub types: Types,
+    pub plan: Plan,
 }
 
 impl<'a> RowTensors<'a> {
     /// # Safety
     /// As `descent_step`, for as long as `'a`.
-    unsafe fn new(
+    pub unsafe fn new(
         rows: *const u64,
         row_count: u32,
         groups: *const f64,
@@ -282,30 +288,36 @@ impl<'a> RowTensors<'a> {
     ) -> Result<Self, Error> {
         // SAFETY: the caller vouches for all tables.
         let (mut tensors, groups, row) = unsafe {
-            let rows = table::<Row>(rows, row_count, 0..row_count, "step")?;
             let groups = group_table(groups, group_count, "step")?;
-            (RowTensors::of_rows(rows)?, groups, row.cast::<CallRow>().as_ref())
+            (RowTensors::of_table(rows, row_count)?, groups, row.cast::<CallRow>().as_ref())
         };
         // SAFETY: the caller's promise.
         let types = unsafe { Rows::new(rows_of(&tensors), 0, groups, false, None) }?.types();
         let settings = groups.iter().map(|row| (row.hyperparameters(), row.coefficient));
-        tensors.plan.set(settings, &row.map_or(Call::NEUTRAL, call), types);
-        tensors.groups = groups;
+        tensors.call = row.map_or(Call::NEUTRAL, call);
+        tensors.plan.set(settings, &tensors.call, types);
+        (tensors.groups, tensors.types) = (groups, types);
         Ok(tensors)
     }
 
+    /// Rows without groups, which can be summed up.
+    ///
     /// # Safety
-    /// The addresses in the rows are valid, and nobody else's, for as long as `'a`.
-    unsafe fn of_rows(rows: &'a [Row]) -> Result<Self, Error> {
+    /// The table is valid, and the addresses in it are too, and nobody else's, for as long as `'a`.
+    pub unsafe fn of_table(rows: *const u64, row_count: u32) -> Result<Self, Error> {
+        // SAFETY: the caller's promise.
+        let rows = unsafe { table::<Row>(rows, row_count, 0..row_count, "step")? };
         for (index, row) in rows.iter().enumerate() {
             if !row.is_idle() {
                 check(index, row)?;
             }
         }
-        Ok(RowTensors { rows, groups: &[], plan: Plan::empty() })
+        let (call, types) = (Call::NEUTRAL, Types::ALL);
+        Ok(RowTensors { rows, groups: &[], call, types, plan: Plan::empty() })
     }
 
-    fn lengths(&self) -> Vec<usize> {
+    /// The lengths of all.
+    pub fn lengths(&self) -> Vec<usize> {
         self.rows.iter().map(|row| row.length as usize).collect()
     }
 }
@@ -322,8 +334,8 @@ impl Tensors for RowTensors<'_> {
 
     fn gradient(&self, tensor: usize) -> &[u8] {
         let row = &self.rows[tensor];
-        let bytes = form_of(row).gradient_bytes() * row.length as usize;
-        // SAFETY: `of_rows` has its caller's promise, and `check` has found the address not null.
+        let bytes = gradient_bytes(row);
+        // SAFETY: `of_table` has its caller's promise, and `check` has found the address not null.
         unsafe { std::slice::from_raw_parts(pointer(row.grad), bytes) }
     }
 
@@ -341,16 +353,17 @@ impl Tensors for RowTensors<'_> {
 
     fn step(&mut self, parts: &[Part<'_>]) -> Result<(), Error> {
         let (rows, origins): (Vec<Row>, Vec<Origin>) =
-            parts.iter().map(|part| part_of(&self.rows[part.segment.tensor], part)).unzip();
+            parts.iter().map(|part| summed_part(&self.rows[part.segment.tensor], part)).unzip();
         // SAFETY: each row is a part of one of these rows, no two of them overlap, and the sums live as long
         // as the parts.
-        let extras = Extras::of_parts(&origins);
+        let extras = Extras::of_parts(&origins, None);
         let rows = unsafe { Rows::new(&rows, 0, self.groups, false, Some(&extras))? };
         parallel::run(rows, rows.bytes, &self.plan, config()?)
     }
 }
 
-fn data_bytes(row: &Row) -> usize {
+/// Bytes of an element of a row's parameter.
+pub fn data_bytes(row: &Row) -> usize {
     match row.dtype() {
         dtype::F32 => 4,
         dtype::F64 => 8,
@@ -358,7 +371,13 @@ fn data_bytes(row: &Row) -> usize {
     }
 }
 
-fn form_of(row: &Row) -> Form {
+/// Bytes of a row's gradient.
+pub fn gradient_bytes(row: &Row) -> usize {
+    form_of(row).gradient_bytes() * row.length as usize
+}
+
+/// How a row's gradient is stored.
+pub fn form_of(row: &Row) -> Form {
     use dtype::{BF16_PER_OP, F16, F16_PER_OP, F16_STOCHASTIC, F32, F64};
     match row.dtype() {
         _ if row.has(format::GRAD_F32) => Form::F32,
@@ -372,22 +391,27 @@ fn form_of(row: &Row) -> Form {
 }
 
 /// The row of a part, with its sums as gradient, and where it comes from.
-fn part_of(row: &Row, part: &Part<'_>) -> (Row, Origin) {
+pub fn summed_part(row: &Row, part: &Part<'_>) -> (Row, Origin) {
     use dtype::{BF16_PER_OP, F16_PER_OP, F32, F64};
-    let segment = part.segment;
+    let is_summed_as_stored = [F32, F64, F16_PER_OP, BF16_PER_OP].contains(&row.dtype());
+    let kind = row.kind | if is_summed_as_stored { 0 } else { format::GRAD_F32 };
+    part_of(row, &part.segment, part.sums.as_ptr().expose_provenance() as u64, kind)
+}
+
+/// The row of a part, with a gradient of its own, and where it comes from.
+pub fn part_of(row: &Row, segment: &Segment, grad: u64, kind: u32) -> (Row, Origin) {
     let (from, n) = (segment.from, row.length as usize);
     let shift = |word: u64, bytes: usize| if word == 0 { 0 } else { word + (from * bytes) as u64 };
-    let is_summed_as_stored = [F32, F64, F16_PER_OP, BF16_PER_OP].contains(&row.dtype());
     let eight = row.has(format::MOMENTUM8);
     let scales =
         row.buffer + (momentum8::scales_offset(n) + momentum8::scales(segment.from)) as u64;
     let part_row = Row {
         data: shift(row.data, data_bytes(row)),
-        grad: part.sums.as_ptr().expose_provenance() as u64,
+        grad,
         buffer: shift(row.buffer, if eight { 1 } else { buffer_bytes(row) }),
         master: shift(row.master, master_bytes(row)),
         length: segment.length as u64,
-        kind: row.kind | if is_summed_as_stored { 0 } else { format::GRAD_F32 },
+        kind,
         group: row.group,
     };
     (part_row, Origin { number: segment.tensor as u32, offset: segment.from, scales })

@@ -2,6 +2,8 @@
 //! lock that each call holds: two threads never call MPI at once.
 
 mod exchange;
+mod in_place;
+mod signs;
 
 use super::layout::dtype::{F32, F64};
 use super::pointers::{null, read, text, write, write_text};

@@ -1,0 +1,55 @@
+/** Where the arrays of a step lie in memory that the ranks share: if all do, nothing has to be sent. */
+
+import type { Exchange, ExchangeMode, Fact, Place } from "../core/exchange.ts";
+import { SKIP, stateOf } from "../plan/layout.ts";
+import type { Plan } from "../plan/plan.ts";
+
+/** The places of all arrays. */
+export interface Places {
+  /** Whether all ranks see all arrays that a step reads of others or writes for them. */
+  readonly inPlace: boolean;
+  /** Numbers that are equal on all ranks if the places are. */
+  readonly words: Uint32Array;
+  readonly facts: () => readonly Fact[];
+}
+
+const NOWHERE: Places = { inPlace: false, words: new Uint32Array(0), facts: () => [] };
+
+/** Whether others' parameters are written, by what is exchanged; what is not listed is always sent. */
+const WRITES_DATA: Readonly<Partial<Record<string, boolean>>> = { gradients: false, shards: true };
+
+/** Finds the places of the arrays of a plan that has been refreshed. */
+export function findPlaces(plan: Plan, exchange: Exchange, mode: ExchangeMode): Places {
+  const writesData = WRITES_DATA[mode];
+  if (!exchange.sharesMemory || writesData === undefined) return NOWHERE;
+  const { table, halves } = plan;
+  const words = new Uint32Array(4 * table.count);
+  const placeOf = (array: unknown) => exchange.placeOf(array as ArrayBufferView);
+  let inPlace = true;
+  for (let row = 0; row < table.count; row++) {
+    if (stateOf(halves, row) === SKIP || table.lengthAt(row) === 0) continue;
+    const [grad, data] = [placeOf(table.grads[row]), placeOf(table.datas[row])];
+    words.set([...wordsOf(grad), ...wordsOf(data)], 4 * row);
+    inPlace &&= grad !== null && (data !== null || !writesData);
+  }
+  return { inPlace, words, facts: () => placeFacts(plan, exchange) };
+}
+
+function wordsOf(place: Place | null): [number, number] {
+  return place === null ? [0, 0] : [place.number, place.offset % 2 ** 32];
+}
+
+function placeFacts({ table, halves }: Plan, exchange: Exchange): Fact[] {
+  const facts: Fact[] = [];
+  for (let row = 0; row < table.count; row++) {
+    if (stateOf(halves, row) === SKIP) continue;
+    for (const [kind, array] of [["grad", table.grads[row]], ["data", table.datas[row]]] as const) {
+      const place = exchange.placeOf(array as ArrayBufferView);
+      const text = place === null
+        ? "is not shared"
+        : `begins at byte ${place.offset} of shared array ${place.number}`;
+      facts.push({ what: table.name(row, kind), text });
+    }
+  }
+  return facts;
+}
