@@ -211,8 +211,8 @@ function checkFormat(metadata: ReadonlyMap<string, string>, hasTensors: boolean)
   const reason = `the format in its metadata must be "${FORMAT}": ${found}`;
   if (!hasTensors || metadata.has("param_groups")) throw unreadable(reason);
   throw unreadable(
-    "it holds weights alone, without the state of an optimizer, which loadTensors of " +
-      `@descent/sgd/safetensors reads; ${reason}`,
+    "it holds weights alone, without the state of an optimizer: use loadTensors of " +
+      `@descent/sgd/safetensors, or save it without state: false (${reason})`,
   );
 }
 

@@ -10,10 +10,15 @@ import { cannot, checkString, describe, refusal, wrongType } from "./validate.ts
 /**
  * Checks what does not change between steps: the kind of object, its name, shape and data.
  *
+ * @param checkType Refuses data of a type that cannot be used; its error lists those that can.
  * @throws {TypeError} If it is not a parameter, or its name or shape is of another type.
  * @throws {RangeError} If the shape's product is not the length of the data.
  */
-export function checkParameter(value: unknown, index: number): asserts value is Parameter<Tensor> {
+export function checkParameter(
+  value: unknown,
+  index: number,
+  checkType: (data: unknown, what: string) => unknown = elementTypeOf,
+): asserts value is Parameter<Tensor> {
   if (typeof value !== "object" || value === null || !("data" in value)) {
     throw wrongType(`use parameter ${index}`, "it must be an object { data, grad }", value);
   }
@@ -21,7 +26,7 @@ export function checkParameter(value: unknown, index: number): asserts value is 
   if (name !== undefined) checkString(`use parameter ${index}`, name, "name");
   if (!isUsable(data)) {
     const what = `data of ${label({ name }, index)}`;
-    elementTypeOf(data, what);
+    checkType(data, what);
     checkBuffer(data, what);
   }
   if (shape === undefined) return;

@@ -132,7 +132,19 @@ export class GradScaler {
       growth_interval: growthInterval,
       _growth_tracker: 0,
     };
-    printContents(this, "GradScaler", () => this.#enabled ? shownOf(this.#state) : { enabled });
+    printContents(this, "GradScaler", () => this.#contents());
+  }
+
+  /** What consoles show of it. */
+  #contents(): object {
+    if (!this.#enabled) return { enabled: false };
+    return {
+      scale: this.#state.scale,
+      growthFactor: this.#state.growth_factor,
+      backoffFactor: this.#state.backoff_factor,
+      growthInterval: this.#state.growth_interval,
+      growthTracker: this.#state._growth_tracker,
+    };
   }
 
   /** A loss, or a gradient of it, times the scale. */
@@ -295,17 +307,6 @@ export class GradScaler {
       state._growth_tracker = 0;
     }
   }
-}
-
-/** What a console shows of a scaler that is enabled. */
-function shownOf(state: ScalerState): object {
-  return {
-    scale: state.scale,
-    growthFactor: state.growth_factor,
-    backoffFactor: state.backoff_factor,
-    growthInterval: state.growth_interval,
-    growthTracker: state._growth_tracker,
-  };
 }
 
 function checkOptimizer(doing: string, optimizer: unknown): void {

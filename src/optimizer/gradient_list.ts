@@ -73,7 +73,7 @@ function readItems(params: unknown): unknown[] {
       cannot(
         "use params",
         "an iterator must yield a parameter or a gradient",
-        "it yields nothing, as one does that has been read before; pass an array",
+        "it yields nothing, perhaps because it has been read before: pass an array",
       ),
     );
   }

@@ -1,7 +1,7 @@
 /** Parameter groups: reads them as they are given, and checks every assignment to them. */
 
 import { checkParameter } from "../core/check_parameter.ts";
-import type { Tensor } from "../core/dtype.ts";
+import type { DeviceTensor, Tensor } from "../core/dtype.ts";
 import type { FloatArray } from "../core/host_array.ts";
 import {
   checkGroupKeys,
@@ -64,8 +64,15 @@ export interface ListedParameter<T extends Tensor = FloatArray>
   extends Omit<Parameter<T>, "data" | "grad">, Partial<ParamGroupOptions<T>> {
   /** The values. */
   data: T;
-  /** The gradient, or null for "none this time". */
-  grad: Parameter<T>["grad"] | SparseGrad;
+  /**
+   * The gradient, or null for "none this time". That of a tensor on a device may be in a buffer of another
+   * class.
+   */
+  grad:
+    | Parameter<T>["grad"]
+    | SparseGrad
+    | (T extends DeviceTensor & { readonly dtype: infer D } ? DeviceTensor & { readonly dtype: D }
+      : never);
 }
 
 /**

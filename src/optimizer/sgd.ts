@@ -56,10 +56,9 @@ import type { SGDSummary } from "./summary.ts";
 export interface ParameterStateView<T extends Tensor = FloatArray> {
   /**
    * The momentum buffer; null before the first step with momentum, and where momentum has 8 bits. All
-   * momentum buffers that a step
-   * creates share one `ArrayBuffer`: `structuredClone` of one copies all of it, and its transfer
-   * detaches all of them. On the `js` backend it may be that of a WebAssembly memory, which cannot be
-   * transferred.
+   * momentum buffers that a step creates share one `ArrayBuffer`: `structuredClone` of one copies all of
+   * it, and its transfer detaches all of them. On the `js` backend it may be that of a WebAssembly
+   * memory, which cannot be transferred.
    */
   readonly momentumBuffer: T | null;
   /**

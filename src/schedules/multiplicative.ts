@@ -38,7 +38,7 @@ export interface MultiplicativeLROptions {
 export function multiplicativeLR(
   options: MultiplicativeLROptions | MultiplicativeLROptions["lrLambda"],
 ): Schedule {
-  const lrLambda = typeof options === "function" ? options : readOptions(options);
+  const lrLambda = readFunction(options);
   const factor = (step: number) => checkResult("lrLambda", lrLambda(step));
   return fromRecurrence({
     first: (lr) => lr,
@@ -48,8 +48,12 @@ export function multiplicativeLR(
   });
 }
 
-function readOptions(options: MultiplicativeLROptions): MultiplicativeLROptions["lrLambda"] {
-  checkOptions(options, ["lrLambda"]);
-  checkFunction("lrLambda", options.lrLambda);
-  return options.lrLambda;
+function readFunction(
+  options: MultiplicativeLROptions | MultiplicativeLROptions["lrLambda"],
+): MultiplicativeLROptions["lrLambda"] {
+  const hasOptions = typeof options === "object" && options !== null;
+  if (hasOptions) checkOptions(options, ["lrLambda"]);
+  const lrLambda = hasOptions ? options.lrLambda : options;
+  checkFunction("lrLambda", lrLambda);
+  return lrLambda;
 }

@@ -53,10 +53,10 @@ export class PerGroup<T> {
     return this.#find(group)?.item;
   }
 
-  /** As it was given: the item of all groups, or a list of those that the groups have. */
-  shown(groups: readonly object[]): T | readonly T[] {
+  /** The item of all groups, or a list of those that the groups have. */
+  given(groups: readonly object[]): T | readonly T[] {
     if (this.#shared !== null) return this.#shared.item;
-    return groups.flatMap((group) => this.#find(group)?.item ?? []);
+    return groups.flatMap((group) => this.#own.get(group) ?? []).map(({ item }) => item);
   }
 
   #find(group: object): { readonly item: T } | undefined {

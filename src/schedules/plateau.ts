@@ -123,7 +123,8 @@ export class ReduceLROnPlateau {
     printContents(this, "ReduceLROnPlateau", () => {
       const { badEpochs: numBadEpochs, cooldown: cooldownCounter, ...memory } = this.#memory;
       const counters = { ...memory, numBadEpochs, cooldownCounter, lastLr: this.lastLr };
-      return { ...counters, ...this.#options, minLr: this.#minLrs.shown(this.#groups.list) };
+      const minLr = this.#minLrs.given(this.#groups.list);
+      return { ...counters, ...this.#options, minLr };
     });
   }
 

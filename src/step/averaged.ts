@@ -55,7 +55,7 @@ export function readAveraged(params: unknown, backend: Backend): Averaged[] {
   if (parameters.length === 0) throw noParameter();
   const seen = new Set<unknown>();
   const read = parameters.map((parameter, index) => {
-    checkParameter(parameter, index);
+    checkParameter(parameter, index, arrayTypeOf);
     if (seen.has(parameter)) {
       const what = label(parameter, index);
       throw new RangeError(cannot(`average ${what}`, "it must be in the list once"));
@@ -85,6 +85,11 @@ function toArray(value: unknown, what: string): unknown[] {
 
 function noParameter(): TypeError {
   return new TypeError(cannot("use params", "it must hold at least one parameter", "it is empty"));
+}
+
+/** Refuses what is neither an array nor a tensor on a GPU, which `describe` refuses in other words. */
+function arrayTypeOf(data: unknown, what: string): void {
+  if (deviceOf(data) === undefined) dtypeOf(data, what);
 }
 
 function describe(parameter: AveragedParameter, index: number) {

@@ -4,7 +4,7 @@ import { updateAverages } from "../backends/average.ts";
 import type { Backend } from "../backends/backend.ts";
 import { chooseBackend } from "../backends/choose.ts";
 import type { Device } from "../core/dtype.ts";
-import { copyOf, setAll } from "../core/intrinsics.ts";
+import { copyOf, lengthOf, setAll } from "../core/intrinsics.ts";
 import { printContents } from "../core/printing.ts";
 import { cannot } from "../core/validate.ts";
 import { COPY } from "../plan/averages.ts";
@@ -87,18 +87,11 @@ export class WeightAverage {
       bind: (plan, backend, device, isLate) => this.#bind(plan, backend, device, isLate),
       hold: () => this.#hold(),
     });
-    printContents(this, "WeightAverage", () => ({
-      count: this.#count,
-      decay: this.#options.decay,
-      biasCorrection: this.#options.isCorrected,
-      parameters: this.#list.length,
-      elements: this.#list.reduce((sum, { length }) => sum + length, 0),
-      isSwapped: this.isSwapped,
-    }));
     registerAverageSource(this, {
       dict: () => this.#dict((average) => average),
       revision: () => this.#revision,
     });
+    printContents(this, "WeightAverage", () => this.#contents());
   }
 
   /** How many updates it has had; torch's `n_averaged`. */
@@ -222,6 +215,14 @@ export class WeightAverage {
       averages: Object.fromEntries(averages),
       ...(names.some((name) => name !== null) ? { param_names: names } : {}),
     };
+  }
+
+  /** What consoles show of it. */
+  #contents(): object {
+    const { decay, isCorrected: biasCorrection } = this.#options;
+    const { count, isSwapped } = this;
+    const elements = this.#list.reduce((sum, { average }) => sum + lengthOf(average), 0);
+    return { decay, biasCorrection, count, isSwapped, parameters: this.#list.length, elements };
   }
 
   /** Updates all averages, outside of a step. */

@@ -34,9 +34,9 @@ export class VariableSGD extends SGD<Tensor> {
     const source = stateSourceOf(this)!;
     registerStateSource(this, {
       ...source,
-      dict(options) {
+      dict(options, hasState) {
         variables.read();
-        return source.dict(options);
+        return source.dict(options, hasState);
       },
     });
   }

@@ -155,7 +155,7 @@ save(sys.argv[1], optimizer.state_dict(), {"table": table}, notes)
 
 Deno.test({
   name:
-    "torch goes on with sparse momentum of Descent's, and Descent with torch's, to the same bits" +
+    "torch resumes with sparse momentum of Descent's, and Descent with torch's, to the same bits" +
     (ready ? "" : ` (skipped: ${python} has no torch and safetensors)`),
   ignore: !ready,
   async fn() {
@@ -351,7 +351,7 @@ save(sys.argv[1], optimizer.state_dict(), dict(zip(("w", "b"), params)), notes)
 for (const momentum of ["float32", "stored"] as const) {
   Deno.test({
     name:
-      `torch goes on with a run of momentum in 8 bits, saved as ${momentum}, to the bits of float32` +
+      `torch resumes a run with momentum in 8 bits, saved as ${momentum}, to the bits of float32` +
       (ready ? "" : ` (skipped: ${python} has no torch and safetensors)`),
     ignore: !ready,
     async fn() {

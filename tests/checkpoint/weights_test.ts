@@ -68,8 +68,8 @@ Deno.test("loadState and decodeStateDict say that it holds weights alone, and wh
   withFile(async (path) => {
     await saveState(path, stepped().optimizer, WEIGHTS);
     const message =
-      "it holds weights alone, without the state of an optimizer, which loadTensors of " +
-      "@descent/sgd/safetensors reads";
+      "it holds weights alone, without the state of an optimizer: use loadTensors of " +
+      "@descent/sgd/safetensors";
     await assertRejects(() => loadState(path), CheckpointError, message);
     const bytes = await Deno.readFile(path);
     assertThrows(() => decodeStateDict(bytes), CheckpointError, message);

@@ -57,7 +57,12 @@ testOnBackends("what cannot be clipped is refused, and nothing has changed", (ba
     [[{}], 1, TypeError, "gradient 0 as it must be a Float32Array"],
     [[{ grad: [1] }], 1, TypeError, "grad of parameter 0 as it must be a Float32Array"],
     [[memory].values().drop(1), 1, TypeError, "params as an iterator must yield"],
-    [(function* () {})(), 1, TypeError, "it yields nothing, as one does that has been read before"],
+    [
+      (function* () {})(),
+      1,
+      TypeError,
+      "it yields nothing, perhaps because it has been read before",
+    ],
     [[memory], -1, RangeError, "maxNorm as it must be >= 0: current value is -1"],
     [[memory], NaN, RangeError, "maxNorm as it must be >= 0"],
     [[memory], "1", TypeError, "maxNorm as it must be a number"],

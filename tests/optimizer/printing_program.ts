@@ -11,6 +11,8 @@ const optimizer = new SGD<BFloat16Array>(
 );
 const scheduler = new LRScheduler(optimizer, exponentialLR({ gamma: 0.5 }));
 scheduler.step();
+const average = new WeightAverage([weights, bias], { decay: 0.5, backend: "js" });
+average.update();
 
 console.log(optimizer);
 console.log(optimizer.paramGroups[1]);
@@ -18,7 +20,7 @@ console.log(scheduler);
 console.log(new ReduceLROnPlateau(optimizer, { factor: 0.5, patience: 3 }));
 console.log(new GradScaler());
 console.log(new GradScaler({ enabled: false }));
-console.log(new WeightAverage(optimizer.paramGroups, { decay: 0.5 }));
+console.log(average);
 console.log(bias.data);
 console.log({ data: bias.data, scheduler });
 console.log(JSON.stringify({ optimizer, group: optimizer.paramGroups[1] }));

@@ -69,12 +69,12 @@ GradScaler {
 }
 GradScaler { enabled: false }
 WeightAverage {
-  count: 0,
   decay: 0.5,
   biasCorrection: false,
+  count: 1,
+  isSwapped: false,
   parameters: 2,
-  elements: 9,
-  isSwapped: false
+  elements: 9
 }
 BFloat16Array(3) [ 0.5, -1.5, 3 ]
 {

@@ -11,6 +11,7 @@ const HEAD = `
 import { BFloat16Array, SGD } from "@descent/sgd";
 import type { FloatArray, HalfArray, HostArray, Parameter, SparseGrad, Tensor } from "@descent/sgd";
 import type { Gpu, GpuTensor } from "@descent/sgd/gpu";
+import { adoptDevice, type WebGpuTensor } from "@descent/sgd/webgpu";
 const floats = () => new Float32Array(2);
 const w = { data: floats(), grad: floats() };
 const options = { lr: 0.1 };
@@ -33,6 +34,12 @@ const MISTAKES: Record<string, { program: string } & Message> = {
   "a forgotten grad, beside a parameter that has one": {
     program: "new SGD([w, { data: floats() }], options);",
     said: NO_GRAD,
+  },
+  "a tensor of another dtype as grad": {
+    program: `
+      declare const gpu: Gpu;
+      new SGD([{ data: gpu.tensor(2), grad: gpu.tensor(2, { dtype: "float16" }) }], options);`,
+    said: "Type 'GpuTensor<\"float16\">' is not assignable to type",
   },
   "a forgotten grad, in a list that is a variable": {
     program: "const params = [{ data: floats() }]; new SGD(params, options);",
@@ -179,6 +186,15 @@ const PROGRAMS: Record<string, string> = {
       optimizer.state.get(own)?.momentumBuffer;
     any.addParamGroup({ params: [own] });
     console.log(momentum);`,
+  "tensors in buffers of WebGPU, with gradients that come later": `
+    declare const device: GPUDevice;
+    declare const buffer: GPUBuffer;
+    const gpu = adoptDevice(device);
+    const own = { data: gpu.tensor(buffer), grad: null as WebGpuTensor | null };
+    own.grad = gpu.tensor(buffer);
+    const optimizer: SGD<Tensor> = new SGD([own], options);
+    new SGD([{ params: [own] }], options).step();
+    optimizer.step();`,
   "state and momentum of float32": `
     const optimizer = new SGD([w], options);
     const buffer = optimizer.state.get(w)?.momentumBuffer;

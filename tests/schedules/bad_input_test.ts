@@ -151,6 +151,7 @@ const restorePlateau = (dict: object) => () => {
 };
 
 const others: Fault[] = [
+  ["a factor that is no function", multiply(0.5), TypeError, "lrLambda as it must be a function"],
   ["milestones that are no array", () => MAKERS.multiStepLR({ milestones: 3 }), TypeError, "is 3"],
   [
     "a milestone that is no step",

@@ -1,6 +1,6 @@
 /** Schedulers keep the schedule, the base and the floor of each group when others are removed. */
 
-import { assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { decodeStateDict, encodeStateDict, SGD } from "@descent/sgd";
 import {
   cosineAnnealingWarmRestarts,
@@ -83,11 +83,12 @@ Deno.test("a plateau keeps the floor of each group", () => {
   assertEquals(scheduler.lastLr, [1, 1, 1]);
   optimizer.removeParamGroup(1);
   assertEquals(scheduler.lastLr, [1, 1]);
-  assertMatch(Deno.inspect(scheduler), /minLr: \[ 0\.1, 0\.75 \]/);
+  assertStringIncludes(Deno.inspect(scheduler), "minLr: [ 0.1, 0.75 ]");
   scheduler.step(NaN);
   assertEquals([lrs(optimizer), scheduler.lastLr], [[0.25, 0.75], [0.25, 0.75]]);
   optimizer.addParamGroup({ params: [{ data: new Float32Array(1), grad: null }], lr: 1 });
   scheduler.addMinLr(0.5);
+  assertStringIncludes(Deno.inspect(scheduler), "minLr: [ 0.1, 0.75, 0.5 ]");
   optimizer.removeParamGroup(0);
   scheduler.step(NaN);
   assertEquals(lrs(optimizer), [0.75, 0.5]);

@@ -179,7 +179,7 @@ Deno.test("options and parameters that do not fit are refused in words", () => {
     [[], { decay: 1 }, "Cannot use params as it must hold at least one parameter"],
     [1, { decay: 1 }, "Cannot use params as it must be iterable: current value is 1"],
     [[{}], { decay: 1 }, "Cannot use parameter 0 as it must be an object { data, grad }"],
-    [[{ data: [1] }], { decay: 1 }, "Cannot use data of parameter 0"],
+    [[{ data: [1] }], { decay: 1 }, "a Float16Array or a BFloat16Array: current value is of type"],
     [[w, w], { decay: 1 }, "Cannot average parameter 1 as it must be in the list once"],
     [[w, { data: w.data.subarray(1) }], { decay: 1 }, "they must not share memory"],
   ];

@@ -61,7 +61,7 @@ for (const backend of BACKENDS) {
   });
 }
 
-testAll("a model that is saved and loaded goes on with equal bits", async (tf, memory) => {
+testAll("a model that is saved and loaded resumes with equal bits", async (tf, memory) => {
   for (const momentumBits of [32, 8] as const) {
     if (momentumBits === 8 && tf.getBackend() === "webgpu") continue; // arrays alone have it
     const decay = { weightDecay: 0.1, decoupledWeightDecay: true };
