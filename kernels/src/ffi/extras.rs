@@ -46,6 +46,7 @@ impl<'a> Extras<'a> {
     }
 
     /// What rows have that are parts of tensors, and what is added to their gradients.
+    #[cfg(feature = "mpi")]
     pub fn of_parts(origins: &'a [Origin], addends: Option<AddendTable<'a>>) -> Self {
         Extras { addends, averages: None, origins: Some(origins) }
     }

@@ -1,5 +1,6 @@
 //! Rows that are not stored as they are computed with, and rows that are parts of tensors, as tasks of a
 //! step.
+#![cfg_attr(not(feature = "mpi"), allow(dead_code, reason = "only a world steps parts"))]
 
 use super::layout::{Row, dtype};
 use super::mixed::{mixed, mixed_with};
