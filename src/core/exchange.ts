@@ -20,6 +20,10 @@ export interface Fact {
   readonly what: string;
   /** What holds for it on this rank, such as `has 10007 elements`. */
   readonly text: string;
+  /** What differs if this does: `parameters`. */
+  readonly of?: string;
+  /** What to do about it. */
+  readonly remedy?: string;
 }
 
 /** What all ranks are about to do. */

@@ -116,7 +116,7 @@ export class Together {
     const words = Uint32Array.of(plan.table.count, Number(firstOnly));
     const text = firstOnly ? "is saved" : "is read";
     const facts = () => [...layoutFacts(plan), { what: "the state", text }];
-    this.#exchange.meet("save", { doing: "save the state", words, facts });
+    this.#exchange.meet("save", { doing: "save", words, facts });
     this.#exchange.collect(plan.rows, plan.table.count, firstOnly);
     return !firstOnly || this.#exchange.rank === 0;
   }
@@ -211,31 +211,40 @@ function lengthWord({ table }: Plan, row: number): number {
 
 function layoutWords(plan: Plan): Uint32Array {
   const { table, halves } = plan;
-  const words = new Uint32Array(3 * table.count);
+  const words: number[] = [];
   for (let row = 0; row < table.count; row++) {
-    words[3 * row] = codeIn(halves, row);
-    words[3 * row + 1] = groupOf(halves, row);
-    words[3 * row + 2] = lengthWord(plan, row);
+    words.push(codeIn(halves, row), groupOf(halves, row), lengthWord(plan, row));
+    for (const letter of [...table.name(row, "data"), "\0"]) words.push(letter.codePointAt(0)!);
   }
-  return words;
+  return Uint32Array.from(words);
 }
 
 function layoutFacts({ table, halves }: Plan): Fact[] {
-  const facts: Fact[] = [{ what: "the optimizer", text: `has ${table.count} parameters` }];
+  const of = "parameters";
+  const facts: Fact[] = [{ of, what: "the optimizer", text: `has ${table.count} parameters` }];
   for (let row = 0; row < table.count; row++) {
     const { dtype } = table.typesAt(row);
-    const text = `has ${table.lengthAt(row)} elements of ${dtype.name} in group ` +
-      groupOf(halves, row);
-    facts.push({ what: table.name(row, "data"), text });
+    const what = nameOf(table.name(row, "data"));
+    facts.push(
+      { of, what: `parameter ${row}`, text: `is called ${what}` },
+      { of, what, text: `has ${table.lengthAt(row)} elements` },
+      { of, what: `the type of ${what}`, text: `is ${dtype.name}` },
+      { of, what: `the group of ${what}`, text: `is ${groupOf(halves, row)}` },
+    );
   }
   return facts;
 }
 
+/** `parameter 3 ("w")`, of `data of parameter 3 ("w")`. */
+function nameOf(data: string): string {
+  return data.slice(data.indexOf(" of ") + 4);
+}
+
 function gradientFacts({ table, halves }: Plan): Fact[] {
   return Array.from({ length: table.count }, (_, row) => {
-    const state = stateOf(halves, row);
-    const text = state === SKIP ? "is null" : "is an array";
-    return { what: table.name(row, "grad"), text };
+    const text = stateOf(halves, row) === SKIP ? "is null" : "is an array";
+    const remedy = "use zeros where there is no gradient";
+    return { of: "gradients", what: table.name(row, "grad"), text, remedy };
   });
 }
 
@@ -252,24 +261,19 @@ function stateFacts({ table, halves }: Plan): Fact[] {
 
 function optionFacts(plan: Plan, request: StepRequest, { random }: Precision): Fact[] {
   const groups = plan.groups.flatMap((_, group) =>
-    Object.entries(readGroup(plan.groupRows, group)).map(([name, value]) => ({
-      what: `${name} of group ${group}`,
-      text: `is ${value}`,
+    Object.entries(readGroup(plan.groupRows, group)).map((entry) => ({
+      of: "hyperparameters",
+      what: `${entry[0]} of group ${group}`,
+      text: `is ${entry[1]}`,
     }))
   );
   const { gradScale, maxNorm, perGroup, maxValue, checkFinite, zeroGrad } = request;
-  const options = { gradScale, maxNorm, maxNormPer: perGroup ? "group" : "optimizer", maxValue };
-  const rest = {
-    checkFinite,
-    zeroGrad,
-    seed: random.seed,
-    "the count of random steps": random.counter,
+  const options = {
+    ...{ gradScale, maxNorm, maxNormPer: perGroup ? "group" : "optimizer", maxValue },
+    ...{ checkFinite, zeroGrad, seed: random.seed, "the count of random steps": random.counter },
   };
-  return [
-    ...groups,
-    ...Object.entries({ ...options, ...rest }).map(([what, value]) => ({
-      what,
-      text: `is ${value}`,
-    })),
-  ];
+  const rest = Object.entries(options).map(([what, value]) => {
+    return { of: "options", what, text: `is ${value}` };
+  });
+  return [...groups, ...rest];
 }
