@@ -25,6 +25,9 @@ import type { StepReport } from "./clipping.ts";
 import { isMeasured, NEUTRAL_REQUEST } from "./options.ts";
 import type { StepRequest } from "./options.ts";
 
+/** What ranks can exchange; the numbers are among the words that have to be equal. */
+const MODES: readonly ExchangeMode[] = ["gradients", "shards"];
+
 /**
  * The steps of an optimizer in a world; null without one, and in one of a single rank.
  *
@@ -38,7 +41,7 @@ export function createTogether(
   precision: Precision,
 ): Together | null {
   if (exchange !== undefined) {
-    checkWord("exchange", exchange, ["gradients", "shards"]);
+    checkWord("exchange", exchange, MODES);
     if (world === undefined) throw wrongType("set exchange", "it needs a world", exchange);
   }
   const found = exchangeOf(world);
@@ -74,7 +77,11 @@ export class Together {
    */
   share(plan: Plan, first: number): void {
     const facts = () => [this.#modeFact(), ...layoutFacts(plan)];
-    this.#exchange.meet("construct", { doing: "add parameters", words: layoutWords(plan), facts });
+    this.#exchange.meet("construct", {
+      doing: "add parameters",
+      words: layoutWords(plan, this.#mode),
+      facts,
+    });
     const { rows, table } = plan;
     this.#exchange.share(rows.subarray(first * ROW), table.count - first, false);
   }
@@ -88,7 +95,7 @@ export class Together {
   shareState(plan: Plan): void {
     plan.refresh();
     const { rows, table } = plan;
-    const words = stepWords(plan, NEUTRAL_REQUEST, this.#precision);
+    const words = stepWords(plan, NEUTRAL_REQUEST, this.#precision, this.#mode);
     const facts = () => [
       this.#modeFact(),
       ...layoutFacts(plan),
@@ -163,7 +170,7 @@ export class Together {
   }
 
   #meet(plan: Plan, request: StepRequest): void {
-    const words = stepWords(plan, request, this.#precision);
+    const words = stepWords(plan, request, this.#precision, this.#mode);
     const facts = () => [
       this.#modeFact(),
       ...layoutFacts(plan),
@@ -183,11 +190,17 @@ function zero({ table }: Plan): void {
 }
 
 /** Numbers of what a step relies on: rows, gradients, hyperparameters, options and random bits. */
-function stepWords(plan: Plan, request: StepRequest, { random }: Precision): Uint32Array {
+function stepWords(
+  plan: Plan,
+  request: StepRequest,
+  { random }: Precision,
+  mode: ExchangeMode,
+): Uint32Array {
   const { halves, groupRows, table: { count } } = plan;
   const numbers = new Float64Array([
     ...[request.gradScale, request.maxNorm ?? -1, Number(request.perGroup), request.maxValue],
     ...[Number(request.checkFinite), Number(request.zeroGrad), random.seed, random.counter],
+    MODES.indexOf(mode),
   ]);
   const words = new Uint32Array(count * 4 + 2 * groupRows.length + 2 * numbers.length);
   for (let row = 0; row < count; row++) {
@@ -209,9 +222,9 @@ function lengthWord({ table }: Plan, row: number): number {
   return table.lengthAt(row) % 2 ** 32;
 }
 
-function layoutWords(plan: Plan): Uint32Array {
+function layoutWords(plan: Plan, mode: ExchangeMode): Uint32Array {
   const { table, halves } = plan;
-  const words: number[] = [];
+  const words = [MODES.indexOf(mode)];
   for (let row = 0; row < table.count; row++) {
     words.push(codeIn(halves, row), groupOf(halves, row), lengthWord(plan, row));
     for (const letter of [...table.name(row, "data"), "\0"]) words.push(letter.codePointAt(0)!);

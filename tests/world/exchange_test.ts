@@ -161,15 +161,13 @@ for (const engine of ENGINES) {
     "parameters of different lengths": {
       body:
         "new SGD([{ name: 'w', data: new Float32Array(10 + world.rank), grad: null }], options);",
-      message:
-        'WorldError: Cannot add parameters as the parameters differ between the ranks: ' +
+      message: "WorldError: Cannot add parameters as the parameters differ between the ranks: " +
         'parameter 0 ("w") has 10 elements on rank 0 and 11 on rank 1',
     },
     "different numbers of parameters": {
       body: `new SGD(Array.from({ length: 1 + world.rank }, () =>
         ({ data: new Float32Array(3), grad: null })), options);`,
-      message:
-        "WorldError: Cannot add parameters as the parameters differ between the ranks: " +
+      message: "WorldError: Cannot add parameters as the parameters differ between the ranks: " +
         "the optimizer has 1 parameters on rank 0 and 2 on rank 1",
     },
     "a learning rate that one rank has changed": {

@@ -102,7 +102,8 @@ for (const engine of ENGINES) {
     },
     "different calls": {
       body: "world.rank === 0 ? world.barrier() : world.gather('x');",
-      message: "WorldError: Cannot wait at a barrier as rank 0 waits at a barrier while rank 1 gathers",
+      message:
+        "WorldError: Cannot wait at a barrier as rank 0 waits at a barrier while rank 1 gathers",
     },
     "different sources": {
       body: "world.broadcast(new Uint8Array(2), world.rank);",
