@@ -48,6 +48,20 @@ export interface ExchangeTables {
 /** What ranks give to each other: sums of gradients, or parameters of which each steps a part. */
 export type ExchangeMode = "gradients" | "shards";
 
+/** What ranks do together on another thread once they have met. */
+export interface LaterWork {
+  readonly what: "step" | "measure" | "apply";
+  readonly tables: ExchangeTables;
+  /** What sums are multiplied by, to be measured. */
+  readonly scale: number;
+  /** As those of `Exchange.measure`. */
+  readonly sums: Float64Array<ArrayBuffer>;
+  /** Whether each rank steps its part. */
+  readonly shards: boolean;
+  /** Arrays on all buffers whose addresses are in the tables. */
+  readonly pins: readonly ArrayBufferView[];
+}
+
 /** Steps of all ranks together. */
 export interface Exchange {
   readonly rank: number;
@@ -73,6 +87,14 @@ export interface Exchange {
   measure(tables: ExchangeTables, scale: number, sums: Float64Array<ArrayBuffer>): void;
   /** Steps with the sums that `measure` has kept. */
   apply(tables: ExchangeTables, mode: ExchangeMode): void;
+  /**
+   * Meets the others on another thread, and does there what all have met for.
+   *
+   * @throws {WorldError} As `meet`.
+   */
+  later(plans: Plans, work: LaterWork): Promise<void>;
+  /** The most pins of that, where up to `wanted` are wanted. */
+  maxPins(wanted: number): number;
   /** A step has been taken. */
   countStep(): void;
 }

@@ -154,10 +154,27 @@ export const WORLD_SYMBOLS = {
    * `int32_t descent_world_collect(const uint64_t *rows, uint32_t row_count, uint32_t first_only)`
    */
   descent_world_collect: { parameters: ["buffer", "u32", "u32"], result: "i32" },
+  /** `int32_t descent_world_owe(uint32_t withdraw)` */
+  descent_world_owe: { parameters: ["u32"], result: "i32" },
+  /** `int32_t descent_world_wait(void)` */
+  descent_world_wait: { parameters: [], result: "i32" },
   /** `int32_t descent_world_close(void)` */
   descent_world_close: { parameters: [], result: "i32" },
   /** `int32_t descent_world_abort(uint32_t code)` */
   descent_world_abort: { parameters: ["u32"], result: "i32" },
+} as const;
+
+/**
+ * `int32_t descent_world_later(const uint8_t *own, uint32_t bytes, uint8_t *all, uint32_t what,
+ * const uint64_t *rows, uint32_t row_count, const double *groups, uint32_t group_count,
+ * const double *call, double scale, double *sums, uint32_t shards)`
+ */
+export const WORLD_LATER = {
+  parameters: [
+    ...["buffer", "u32", "buffer", "u32", "buffer", "u32", "buffer", "u32"] as const,
+    ...["buffer", "f64", "buffer", "u32"] as const,
+  ],
+  result: "i32",
 } as const;
 
 /** The functions of a world. */

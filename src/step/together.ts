@@ -2,7 +2,14 @@
 
 import type { Backend } from "../backends/backend.ts";
 import { exchangeOf } from "../core/exchange.ts";
-import type { Exchange, ExchangeMode, ExchangeTables, Fact } from "../core/exchange.ts";
+import type {
+  Exchange,
+  ExchangeMode,
+  ExchangeTables,
+  Fact,
+  LaterWork,
+  Plans,
+} from "../core/exchange.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { fillAll } from "../core/intrinsics.ts";
 import type { Precision } from "../core/rounding.ts";
@@ -19,6 +26,7 @@ import {
   SKIP,
   stateOf,
 } from "../plan/layout.ts";
+import { callRangesOf } from "../plan/parts.ts";
 import type { Plan } from "../plan/plan.ts";
 import { decide, NOTHING_MEASURED } from "./clipping.ts";
 import type { StepReport } from "./clipping.ts";
@@ -146,11 +154,8 @@ export class Together {
    */
   step(plan: Plan, request: StepRequest): StepReport {
     const exchange = this.#exchange;
-    this.#meet(plan, request);
-    const tables: ExchangeTables = {
-      ...{ rows: plan.rows, count: plan.table.count, call: plan.callRow },
-      ...{ groupRows: plan.groupRows, groupCount: plan.groups.length },
-    };
+    exchange.meet("step", this.#plansOf(plan, request, false));
+    const tables = tablesOf(plan);
     const inverseScale = 1 / (request.gradScale * exchange.size);
     let report = NOTHING_MEASURED;
     if (isMeasured(request)) {
@@ -169,20 +174,79 @@ export class Together {
     return report;
   }
 
-  #meet(plan: Plan, request: StepRequest): void {
+  /**
+   * The same on another thread, where the runtime has one, with a header of the ranks before each of
+   * its two parts: a rank that fails in between ends the step of all.
+   *
+   * @param check Throws if an array has changed. It is called until something is written.
+   * @throws {WorldError} As `step`.
+   */
+  async stepAsync(plan: Plan, request: StepRequest, check: () => void): Promise<StepReport> {
+    const exchange = this.#exchange;
+    const inverseScale = 1 / (request.gradScale * exchange.size);
+    const sums = new Float64Array(2 * plan.groups.length);
+    const work = {
+      ...{ tables: tablesOf(plan), scale: inverseScale, sums, shards: this.isSharded },
+      pins: pinsOf(plan, exchange),
+    };
+    const plans = this.#plansOf(plan, request, true);
+    let report = NOTHING_MEASURED;
+    check();
+    if (isMeasured(request)) {
+      await exchange.later(plans, { ...work, what: "measure" });
+      report = decide(sums, request);
+      if (!report.skipped) check();
+    }
+    if (!report.skipped) {
+      plan.writeCall({ ...request, inverseScale }, report.clipCoefficients);
+      plan.begin();
+      if (report === NOTHING_MEASURED) await exchange.later(plans, { ...work, what: "step" });
+      else await exchange.later({ ...plans, ...COMPLETION }, { ...work, what: "apply" });
+      if (request.zeroGrad) zero(plan);
+    }
+    exchange.countStep();
+    return report;
+  }
+
+  #plansOf(plan: Plan, request: StepRequest, isAsync: boolean): Plans {
     const words = stepWords(plan, request, this.#precision, this.#mode);
+    const how = { of: "calls", what: "the step", text: isAsync ? "is a stepAsync" : "is a step" };
     const facts = () => [
       this.#modeFact(),
+      how,
       ...layoutFacts(plan),
       ...gradientFacts(plan),
       ...optionFacts(plan, request, this.#precision),
     ];
-    this.#exchange.meet("step", { doing: "step", words, facts });
+    words[words.length - 1] = Number(isAsync);
+    return { doing: "step", words, facts };
   }
 
   #modeFact(): Fact {
     return { what: "exchange", text: `is "${this.#mode}"` };
   }
+}
+
+/** What ranks are about to do with gradients that have been measured. */
+const COMPLETION = { doing: "complete the step", words: Uint32Array.of(1), facts: () => [] };
+
+function tablesOf(plan: Plan): ExchangeTables {
+  return {
+    ...{ rows: plan.rows, count: plan.table.count, call: plan.callRow },
+    ...{ groupRows: plan.groupRows, groupCount: plan.groups.length },
+  };
+}
+
+/**
+ * Arrays on all buffers of a plan.
+ *
+ * @throws {RangeError} If there are more than one call can keep alive.
+ */
+function pinsOf(plan: Plan, exchange: Exchange): LaterWork["pins"] {
+  const ranges = callRangesOf(plan, 0, plan.table.count, exchange.maxPins);
+  if (ranges.length === 1) return ranges[0].pins;
+  const reason = "there are more buffers than a call can keep alive";
+  throw new RangeError(cannot("step with stepAsync in a world", reason, "use step"));
 }
 
 function zero({ table }: Plan): void {
@@ -202,7 +266,8 @@ function stepWords(
     ...[Number(request.checkFinite), Number(request.zeroGrad), random.seed, random.counter],
     MODES.indexOf(mode),
   ]);
-  const words = new Uint32Array(count * 4 + 2 * groupRows.length + 2 * numbers.length);
+  // The last word is for how the step is taken.
+  const words = new Uint32Array(count * 4 + 2 * groupRows.length + 2 * numbers.length + 1);
   for (let row = 0; row < count; row++) {
     const at = row * ROW;
     words[4 * row] = halves[2 * (at + KIND)];

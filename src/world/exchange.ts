@@ -19,6 +19,12 @@ export function createExchange(link: Link, meetings: Meetings): Exchange {
     step: (tables, mode) => link.step(tables, shards(mode)),
     measure: (tables: ExchangeTables, scale, sums) => link.measure(tables, scale, sums),
     apply: (tables, mode) => link.apply(tables, shards(mode)),
+    later: ({ doing, words, facts }, work) =>
+      meetings.meetLater(
+        { operation: "step", doing, hash: hashOfWords(words), facts },
+        (headers) => link.later(headers, work),
+      ),
+    maxPins: (wanted) => link.maxPins(wanted),
     countStep: () => void meetings.step++,
   };
 }

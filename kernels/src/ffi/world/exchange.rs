@@ -25,7 +25,7 @@ use crate::world::partition::Segment;
 /// # Safety
 /// As `descent_step`, with a call row.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn descent_world_step(
+pub unsafe extern "C" fn descent_world_step(
     rows: *const u64,
     row_count: u32,
     groups: *const f64,
@@ -50,7 +50,7 @@ unsafe extern "C" fn descent_world_step(
 /// # Safety
 /// As `descent_norm`.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn descent_world_measure(
+pub unsafe extern "C" fn descent_world_measure(
     rows: *const u64,
     row_count: u32,
     scale: f64,
@@ -91,7 +91,7 @@ unsafe extern "C" fn descent_world_measure(
 /// # Safety
 /// As `descent_world_step`.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn descent_world_apply(
+pub unsafe extern "C" fn descent_world_apply(
     rows: *const u64,
     row_count: u32,
     groups: *const f64,
