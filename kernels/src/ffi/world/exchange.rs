@@ -391,4 +391,4 @@ fn part_of(row: &Row, part: &Part<'_>) -> (Row, Origin) {
 }
 
 /// The rows that cross the boundary have the exchange's blocks at whole blocks of 8-bit momentum.
-const _: () = assert!(crate::gradients::norm::BLOCK % crate::registers::BLOCK == 0);
+const _: () = assert!(crate::gradients::norm::BLOCK.is_multiple_of(crate::registers::BLOCK));

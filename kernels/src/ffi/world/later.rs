@@ -6,58 +6,11 @@
 
 use super::super::pointers::{read, write};
 use super::exchange::{descent_world_apply, descent_world_measure, descent_world_step};
+use super::turn::{Turn, await_turn, owe};
 use super::with_world;
-use std::cell::Cell;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// The status of ranks that are about to do different things; nothing has been done.
 const DIFFER: i32 = 8;
-
-/// How many calls have been announced and have not returned.
-static OWED: Mutex<i32> = Mutex::new(0);
-static PAID: Condvar = Condvar::new();
-
-thread_local! {
-    /// Whether this thread makes the call that has been announced.
-    static HAS_TURN: Cell<bool> = const { Cell::new(false) };
-}
-
-fn owed() -> MutexGuard<'static, i32> {
-    OWED.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Waits for the calls that have been announced, unless this is one.
-pub fn await_turn() {
-    if HAS_TURN.get() {
-        return;
-    }
-    let mut owed = owed();
-    while *owed > 0 {
-        owed = PAID.wait(owed).unwrap_or_else(PoisonError::into_inner);
-    }
-}
-
-/// The turn of a call that has been announced, until it is dropped.
-struct Turn;
-
-impl Turn {
-    fn take() -> Self {
-        HAS_TURN.set(true);
-        Turn
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        HAS_TURN.set(false);
-        owe(-1);
-    }
-}
-
-fn owe(calls: i32) {
-    *owed() += calls;
-    PAID.notify_all();
-}
 
 /// `int32_t descent_world_owe(uint32_t withdraw)`: announces a call of `descent_world_later`, or withdraws
 /// one that could not be made.

@@ -1,8 +1,9 @@
 //! The boundary of [`crate::world`]. A process is in one job at most, so there is one world, under a
-//! lock that each call holds: two threads never call MPI at once. [`later`] has the order of calls.
+//! lock that each call holds: two threads never call MPI at once. [`turn`] has their order.
 
 mod exchange;
 mod later;
+mod turn;
 
 use super::layout::dtype::{F32, F64};
 use super::pointers::{null, read, text, write, write_text};
@@ -17,7 +18,7 @@ static WORLD: Mutex<Option<World>> = Mutex::new(None);
 /// Runs what a call does with the world.
 fn with_world(body: impl FnOnce(&mut World) -> Result<(), Error>) -> i32 {
     guard(|| {
-        later::await_turn();
+        turn::await_turn();
         let mut world = WORLD.lock().unwrap_or_else(PoisonError::into_inner);
         match world.as_mut() {
             Some(world) => body(world),
