@@ -117,3 +117,28 @@ export function exchangeOf(world: unknown): Exchange | null {
   if (exchange !== undefined) return exchange;
   throw wrongType("set world", "it must be made by openWorld of @descent/sgd/mpi", world);
 }
+
+/** An array whose values are to be equal on all ranks, and what it is. */
+export interface Verifiable {
+  readonly what: string;
+  readonly array: ArrayBufferView;
+}
+
+const verifiable = new WeakMap<object, () => readonly Verifiable[]>();
+
+/** Makes known what of an optimizer is to be equal on all ranks; only the optimizer itself calls this. */
+export function registerVerifiable(optimizer: object, list: () => readonly Verifiable[]): void {
+  verifiable.set(optimizer, list);
+}
+
+/**
+ * What of an optimizer is to be equal on all ranks.
+ *
+ * @throws {TypeError} If it is not an optimizer.
+ */
+export function verifiableOf(optimizer: unknown): readonly Verifiable[] {
+  const isObject = typeof optimizer === "object" && optimizer !== null;
+  const list = isObject ? verifiable.get(optimizer) : undefined;
+  if (list === undefined) throw wrongType("verify", "there must be an SGD", optimizer);
+  return list();
+}

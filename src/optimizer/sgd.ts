@@ -4,6 +4,7 @@ import type { Backend } from "../backends/backend.ts";
 import { chooseBackend } from "../backends/choose.ts";
 import { deviceOf } from "../core/dtype.ts";
 import type { Tensor } from "../core/dtype.ts";
+import { registerVerifiable } from "../core/exchange.ts";
 import type { FloatArray } from "../core/host_array.ts";
 import { checkGroupKeys, checkShared } from "../core/hyperparameters.ts";
 import type { BackendName, GroupOptions, ParamGroup, SGDOptions } from "../core/hyperparameters.ts";
@@ -31,6 +32,7 @@ import type { Together } from "../step/together.ts";
 import { zeroGradients } from "../step/zero_grad.ts";
 import { createGroups, readGroupMembers, readMembers, SHARED } from "./param_groups.ts";
 import type { GroupMembers, ParamGroupOptions } from "./param_groups.ts";
+import { listVerifiable } from "./verifiable.ts";
 
 /**
  * The state that an optimizer keeps for a parameter.
@@ -151,6 +153,11 @@ export class SGD<T extends Tensor = FloatArray> {
     registerStateSource(this, {
       dict: (options) => this.#shareState(options),
       revision: () => this.#stepper.revision,
+    });
+    registerVerifiable(this, () => {
+      const owner = this.#owner("verify");
+      const hasOwnState = this.#together?.hasOwnState ?? false;
+      return listVerifiable(this.#stepper.plan, hasOwnState ? null : copyState(owner));
     });
   }
 

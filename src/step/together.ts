@@ -119,6 +119,11 @@ export class Together {
     return this.#mode === "shards";
   }
 
+  /** Whether each rank has other state than the others. */
+  get hasOwnState(): boolean {
+    return this.#mode !== "gradients";
+  }
+
   /**
    * Puts the state together, of which each rank has a part.
    *
