@@ -193,22 +193,33 @@ impl Exchange {
         let of_gradient = |segment: &Segment| {
             tensors.form(segment.tensor).map_or(0, |form| form.gradient_bytes() * segment.length)
         };
-        let sizes: Vec<usize> = (0..size)
-            .map(|rank| bucket.of(rank).iter().map(|segment| padded(of_gradient(segment))).sum())
-            .collect();
-        let mut rest = self.send.resize(sizes.iter().sum());
-        for segment in bucket.all() {
-            let bytes = of_gradient(segment);
-            let (part, next) = rest.split_at_mut(padded(bytes));
-            if bytes > 0 {
-                let first = segment.from * (bytes / segment.length);
-                let gradient = &tensors.gradient(segment.tensor)[first..first + bytes];
-                part[..bytes].copy_from_slice(gradient);
-            }
-            rest = next;
-        }
+        let whole = bucket.whole();
+        let room = |bytes: usize| if whole.is_some() { bytes } else { padded(bytes) };
+        let sizes = sizes_of(bucket, size, |segment| room(of_gradient(segment)));
         let own = sizes[rank];
-        moves.all_to_all(self.send.all(), &sizes, self.received.resize(own * size))?;
+        let received = self.received.resize(own * size);
+        if let Some(whole) = whole {
+            // Nothing is packed: ranks' parts follow each other in the gradient itself.
+            let bytes = of_gradient(&whole);
+            if bytes > 0 {
+                let first = whole.from * (bytes / whole.length);
+                let gradient = &tensors.gradient(whole.tensor)[first..first + bytes];
+                moves.all_to_all(gradient, &sizes, received)?;
+            }
+        } else {
+            let mut rest = self.send.resize(sizes.iter().sum());
+            for segment in bucket.all() {
+                let bytes = of_gradient(segment);
+                let (part, next) = rest.split_at_mut(padded(bytes));
+                if bytes > 0 {
+                    let first = segment.from * (bytes / segment.length);
+                    let gradient = &tensors.gradient(segment.tensor)[first..first + bytes];
+                    part[..bytes].copy_from_slice(gradient);
+                }
+                rest = next;
+            }
+            moves.all_to_all(self.send.all(), &sizes, received)?;
+        }
         let mut from = 0;
         let mut sums = &mut self.sums.all_mut()[start..];
         for segment in bucket.of(rank) {
@@ -218,7 +229,7 @@ impl Exchange {
                 (0..size).map(|rank| &self.received.all()[rank * own + from..][..bytes]).collect();
             let (slot, next) = sums.split_at_mut(padded(form.sum_bytes() * segment.length));
             form.add_up(level, &parts, &mut slot[..form.sum_bytes() * segment.length]);
-            (sums, from) = (next, from + padded(bytes));
+            (sums, from) = (next, from + room(bytes));
         }
         Ok(())
     }
@@ -318,6 +329,9 @@ impl Exchange {
         tensors: &mut impl Tensors,
     ) -> Result<(), Error> {
         let (bucket, rank) = (&self.buckets[index], moves.rank());
+        if let Some(whole) = bucket.whole() {
+            return gather_whole(bucket, whole, &mut self.send, moves, tensors);
+        }
         let of_data = |tensors: &dyn DataBytes, segment: &Segment| {
             padded(tensors.of(segment.tensor) * segment.length)
         };
@@ -347,6 +361,27 @@ impl Exchange {
         }
         Ok(())
     }
+}
+
+/// The same for a bucket that lies in one tensor: ranks' parts follow each other in the parameter itself.
+fn gather_whole(
+    bucket: &Bucket,
+    whole: Segment,
+    own: &mut Staging,
+    moves: &mut impl Moves,
+    tensors: &mut impl Tensors,
+) -> Result<(), Error> {
+    if tensors.form(whole.tensor).is_none() {
+        return Ok(());
+    }
+    let bytes = tensors.data_bytes(whole.tensor);
+    let sizes = sizes_of(bucket, moves.size(), |segment| segment.length * bytes);
+    let range = range_in(tensors, &whole);
+    let data = &mut tensors.data(whole.tensor)[range];
+    let start = sizes[..moves.rank()].iter().sum();
+    let part = &data[start..][..sizes[moves.rank()]];
+    own.resize(part.len()).copy_from_slice(part);
+    moves.all_gather(own.all(), data, &sizes)
 }
 
 /// Bytes of an element of a parameter, or 0 if it is not stepped.

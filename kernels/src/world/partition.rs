@@ -35,6 +35,13 @@ impl Bucket {
         &self.segments[self.starts[rank]..self.starts[rank + 1]]
     }
 
+    /// The consecutive elements that it consists of, if it lies in one tensor.
+    pub fn whole(&self) -> Option<Segment> {
+        let (first, last) = (self.segments.first()?, self.segments.last()?);
+        let length = last.from + last.length - first.from;
+        (first.tensor == last.tensor).then_some(Segment { length, ..*first })
+    }
+
     /// All of it.
     pub fn all(&self) -> &[Segment] {
         &self.segments
