@@ -87,13 +87,26 @@ async function runLaunched(
   file: string,
   env: Readonly<Record<string, string>>,
 ): Promise<Omit<JobEnding, "milliseconds">> {
-  const oversubscribe = engine === "Open MPI" ? ["--oversubscribe"] : [];
-  const launcher = findLauncher(engine)!;
-  const args = ["-n", `${size}`, ...oversubscribe, Deno.execPath(), ...FLAGS, file];
-  const output = await runToEnd(launcher, args, {
-    ...{ OMPI_ALLOW_RUN_AS_ROOT: "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1" },
-    ...env,
-  });
+  return await launch(engine, size, [Deno.execPath(), ...FLAGS, file], env);
+}
+
+/**
+ * Runs a command as the ranks of a job.
+ *
+ * @param options Options of the launcher.
+ */
+export async function launch(
+  engine: Exclude<Engine, "files">,
+  size: number,
+  command: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+  options: readonly string[] = engine === "Open MPI" ? ["--oversubscribe"] : [],
+): Promise<Omit<JobEnding, "milliseconds">> {
+  const output = await runToEnd(
+    findLauncher(engine)!,
+    ["-n", `${size}`, ...options, ...command],
+    { OMPI_ALLOW_RUN_AS_ROOT: "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1", ...env },
+  );
   return { ...output, out: linesOf(size, output.out) };
 }
 
