@@ -39,7 +39,7 @@ for (const engine of ENGINES) {
       await bundle(source, file);
       await linkKoffi(folder.path);
       const library = openLibrary();
-      assert("path" in library);
+      if ("reason" in library) throw new Error(library.reason);
       const ending = await launch(engine, 2, [runtime.program, file], {
         DENO_DESCENT_KERNELS: library.path,
       });
