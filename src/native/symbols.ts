@@ -111,6 +111,8 @@ export const WORLD_SYMBOLS = {
   descent_world_open: { parameters: ["buffer", "u32", "f64", "buffer"], result: "i32" },
   /** `uint32_t descent_world_info(uint8_t *out, uint32_t capacity)` */
   descent_world_info: { parameters: ["buffer", "u32"], result: "u32" },
+  /** `uint32_t descent_world_probe(uint8_t *out, uint32_t capacity)` */
+  descent_world_probe: { parameters: ["buffer", "u32"], result: "u32" },
   /**
    * `int32_t descent_world_all_gather(const uint8_t *send, uint32_t bytes, uint8_t *receive,
    * uint32_t patient)`

@@ -1,6 +1,8 @@
 /** The libraries of MPI: which one a job gets, and what happens with one that does not belong to it. */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { diagnose } from "../../doctor.ts";
+import { cpuMissing } from "../support/backends.ts";
 import { missing, runJob, testOn } from "./jobs.ts";
 
 const STEPS = `
@@ -60,3 +62,30 @@ for (
     },
   });
 }
+
+Deno.test({
+  name: "doctor names the libraries that a job would find, and opens no world",
+  ignore: cpuMissing !== null,
+  async fn() {
+    const found = diagnose().split("\n").filter((line) => line.startsWith("mpi "));
+    for (const engine of ["Open MPI", "MPICH"] as const) {
+      const line = found.find((line) => line.includes(`${engine}: `)) ?? "";
+      const isThere = missing(engine) === null;
+      assertMatch(line, isThere ? /: \S+, (Open MPI v|MPICH Version: )\d/ : /./);
+    }
+    if (both !== null) return;
+    const program = `
+      import { diagnose } from "${new URL("../../doctor.ts", import.meta.url)}";
+      const lines = diagnose().split("\\n").filter((line) => line.startsWith("mpi "));
+      for (const line of lines) say(line);
+      using world = openWorld();
+      say(world.size);
+    `;
+    const { out: [first], err } = await runJob("MPICH", 2, program);
+    assertMatch(
+      first,
+      /^mpi +started by the launcher of MPICH, 2 processes\nmpi +MPICH: .*MPICH.*\n2$/,
+      err,
+    );
+  },
+});

@@ -12,6 +12,7 @@ mod library;
 pub mod messages;
 pub mod ordered;
 pub mod partition;
+pub mod probe;
 pub mod staging;
 mod sum;
 pub mod wait;

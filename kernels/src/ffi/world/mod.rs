@@ -83,6 +83,17 @@ unsafe extern "C" fn descent_world_info(out: *mut u8, capacity: u32) -> u32 {
     unsafe { write_text(&info, out, capacity) }
 }
 
+/// `uint32_t descent_world_probe(uint8_t *out, uint32_t capacity)`: lines about what a job would find on
+/// this machine.
+///
+/// # Safety
+/// `out` is null or valid for writes of `capacity` bytes.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_world_probe(out: *mut u8, capacity: u32) -> u32 {
+    // SAFETY: the caller vouches for `out`.
+    unsafe { write_text(&crate::world::probe::lines().join("\n"), out, capacity) }
+}
+
 /// `int32_t descent_world_all_gather(const uint8_t *send, uint32_t bytes, uint8_t *receive,
 /// uint32_t patient)`: gives the bytes of each rank to all; if it is patient, without a timeout.
 ///
