@@ -8,7 +8,7 @@ import { dryRunPublish, ENTRIES, publishableFiles, ROOT, run } from "./stage.ts"
 /** The most names that the main entry may export. */
 const MOST_NAMES = 60;
 
-const LIMIT = 1_100_000; // bytes: source text, comments included
+const LIMIT = 1_200_000; // bytes: source text, comments included
 
 Deno.test("a publication is clean: no slow types, no warning", async () => {
   const { code, out, err } = await dryRunPublish();
