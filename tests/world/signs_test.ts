@@ -163,8 +163,7 @@ function complete(old: Values[], like: Values[]): Values[] {
 }
 
 function numbersOf(array: Values): ArrayLike<number> {
-  if (!(array instanceof BFloat16Array)) return Float64Array.from(array);
-  return new Float32Array(Uint32Array.from(array as Values, (word: number) => word << 16).buffer);
+  return array instanceof BFloat16Array ? array.toFloat32Array() : Float64Array.from(array);
 }
 
 const PROGRAM = `
