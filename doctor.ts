@@ -1,6 +1,6 @@
 /**
  * Reports what a bug report needs: versions, the platform, where the native library is looked for,
- * its build details, GPUs, permissions, and which backend `"auto"` picks and why. Never prompts.
+ * its build details, GPUs, libraries of MPI, permissions, and which backend `"auto"` picks and why. Never prompts.
  *
  * ```sh
  * deno run -A jsr:@descent/sgd/doctor   # Deno
@@ -31,7 +31,7 @@ import { CHOICE, hiddenCacheVariables, listCandidates } from "./src/native/candi
 import type { Candidate } from "./src/native/candidates.ts";
 import { findCaller, openingFlag } from "./src/native/ffi.ts";
 import { openGpu } from "./src/gpu/gpu.ts";
-import { judge, openLibrary } from "./src/native/library.ts";
+import { judge, openLibrary, openWorldPath, readText } from "./src/native/library.ts";
 import { cacheVariables } from "./src/native/release.ts";
 import { canRun, checkFiles, isOwnFile, isStarted } from "./src/core/runtime.ts";
 import { VERSION } from "./src/core/version.ts";
@@ -42,7 +42,7 @@ const INSTEAD = 'elsewhere there is no native library, and backend "auto" is js'
 type Line = readonly [label: string, text: string];
 
 /**
- * Reports what this process finds: versions, the library, GPUs, the backend and permissions.
+ * Reports what this process finds: versions, the library, GPUs, libraries of MPI, the backend and permissions.
  *
  * @returns Lines of text: a label and its value.
  * @throws {Error} In a browser.
@@ -51,7 +51,15 @@ type Line = readonly [label: string, text: string];
  */
 export function diagnose(): string {
   checkFiles("diagnose", INSTEAD);
-  const lines = [...versions(), ...places(), ...library(), ...gpu(), ...choice(), ...permissions()];
+  const lines = [
+    ...versions(),
+    ...places(),
+    ...library(),
+    ...gpu(),
+    ...mpi(),
+    ...choice(),
+    ...permissions(),
+  ];
   const width = Math.max(...lines.map(([label]) => label.length)) + 2;
   return lines.map(([label, text]) => label.padEnd(width) + text).join("\n");
 }
@@ -138,6 +146,19 @@ function gpu(): Line[] {
     return [["gpu", `${name} (${traits.join(", ")})`]];
   } catch (error) {
     return [["gpu", `none: ${(error as Error).message}`]];
+  }
+}
+
+/** What `openWorld()` would find. It opens no world. */
+function mpi(): Line[] {
+  try {
+    const path = openWorldPath();
+    if ("reason" in path) return [["mpi", `none: ${path.reason}`]];
+    const { descent_world_probe } = path.symbols;
+    const text = readText((out, capacity) => descent_world_probe(out, capacity));
+    return text.split("\n").map((line) => ["mpi", line]);
+  } catch (error) {
+    return [["mpi", `none: ${(error as Error).message}`]];
   }
 }
 

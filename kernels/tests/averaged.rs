@@ -10,6 +10,7 @@ use half::bf16;
 use ndarray::{ArrayView1, ArrayViewMut1};
 
 const HYPERPARAMETERS: Hyperparameters = Hyperparameters {
+    decoupled_weight_decay: false,
     lr: 0.1,
     momentum: 0.9,
     dampening: 0.0,

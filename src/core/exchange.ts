@@ -20,6 +20,10 @@ export interface Fact {
   readonly what: string;
   /** What holds for it on this rank, such as `has 10007 elements`. */
   readonly text: string;
+  /** What differs if this does: `parameters`. */
+  readonly of?: string;
+  /** What to do about it. */
+  readonly remedy?: string;
 }
 
 /** What all ranks are about to do. */
@@ -56,6 +60,20 @@ export interface Place {
  */
 export type ExchangeMode = "gradients" | "shards" | "signs";
 
+/** What ranks do together on another thread once they have met. */
+export interface LaterWork {
+  readonly what: "step" | "measure" | "apply";
+  readonly tables: ExchangeTables;
+  /** What sums are multiplied by, to be measured. */
+  readonly scale: number;
+  /** As those of `Exchange.measure`. */
+  readonly sums: Float64Array<ArrayBuffer>;
+  /** Whether each rank steps its part. */
+  readonly shards: boolean;
+  /** Arrays on all buffers whose addresses are in the tables. */
+  readonly pins: readonly ArrayBufferView[];
+}
+
 /** Steps of all ranks together. */
 export interface Exchange {
   readonly rank: number;
@@ -89,6 +107,14 @@ export interface Exchange {
   vote(tables: ExchangeTables): void;
   /** Replaces numbers by their sums over the ranks. */
   sum(values: Float64Array<ArrayBuffer>): void;
+  /**
+   * Meets the others on another thread, and does there what all have met for.
+   *
+   * @throws {WorldError} As `meet`.
+   */
+  later(plans: Plans, work: LaterWork): Promise<void>;
+  /** The most pins of that, where up to `wanted` are wanted. */
+  maxPins(wanted: number): number;
   /** A step has been taken. */
   countStep(): void;
 }
@@ -110,4 +136,29 @@ export function exchangeOf(world: unknown): Exchange | null {
   const exchange = typeof world === "object" && world !== null ? exchanges.get(world) : undefined;
   if (exchange !== undefined) return exchange;
   throw wrongType("set world", "it must be made by openWorld of @descent/sgd/mpi", world);
+}
+
+/** An array whose values are to be equal on all ranks, and what it is. */
+export interface Verifiable {
+  readonly what: string;
+  readonly array: ArrayBufferView;
+}
+
+const verifiable = new WeakMap<object, () => readonly Verifiable[]>();
+
+/** Makes known what of an optimizer is to be equal on all ranks; only the optimizer itself calls this. */
+export function registerVerifiable(optimizer: object, list: () => readonly Verifiable[]): void {
+  verifiable.set(optimizer, list);
+}
+
+/**
+ * What of an optimizer is to be equal on all ranks.
+ *
+ * @throws {TypeError} If it is not an optimizer.
+ */
+export function verifiableOf(optimizer: unknown): readonly Verifiable[] {
+  const isObject = typeof optimizer === "object" && optimizer !== null;
+  const list = isObject ? verifiable.get(optimizer) : undefined;
+  if (list === undefined) throw wrongType("verify", "there must be an SGD", optimizer);
+  return list();
 }

@@ -11,8 +11,8 @@ import { findFlaw, MISSING } from "./library_file.ts";
 import type { Flaw } from "./library_file.ts";
 import { ABI, SYMBOLS } from "./symbols.ts";
 import type { Symbols } from "./symbols.ts";
-import { openPinned } from "./pinned.ts";
-import type { PinnedCalls } from "./pinned.ts";
+import { openPinned, openPinnedWorld } from "./pinned.ts";
+import type { PinnedCalls, PinnedWorld } from "./pinned.ts";
 import { GPU_SYMBOLS, WORLD_SYMBOLS } from "./symbols.ts";
 import type { GpuSymbols, WorldSymbols } from "./symbols.ts";
 
@@ -46,7 +46,7 @@ export interface Absent {
 
 let opened: Library | undefined;
 let openedGpu: GpuSymbols | undefined;
-let openedWorld: WorldSymbols | undefined;
+let openedWorld: { symbols: WorldSymbols; pinned: PinnedWorld } | undefined;
 
 /**
  * Opens the library once per process, without prompting for a permission.
@@ -72,12 +72,18 @@ export function openGpuPath(): { library: Library; symbols: GpuSymbols } | Absen
 }
 
 /** What reaches other processes, or why nothing does. */
-export function openWorldPath(): { library: Library; symbols: WorldSymbols } | Absent {
+export function openWorldPath():
+  | { library: Library; symbols: WorldSymbols; pinned: PinnedWorld }
+  | Absent {
   const library = openLibrary();
   if ("reason" in library) return library;
-  if (!library.info.mpi) return absent(`${library.path} was built without its feature "mpi"`);
-  openedWorld ??= openSymbols(library.path, WORLD_SYMBOLS);
-  return { library, symbols: openedWorld };
+  const { path, info } = library;
+  if (!info.mpi) return absent(`${path} was built without its feature "mpi"`);
+  openedWorld ??= {
+    symbols: openSymbols(path, WORLD_SYMBOLS),
+    pinned: openPinnedWorld(path, openSymbols),
+  };
+  return { library, ...openedWorld };
 }
 
 /** The text of the last error. */

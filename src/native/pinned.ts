@@ -17,7 +17,7 @@
 import { bufferOf, isShared } from "../core/intrinsics.ts";
 import { findCaller, mayOpen } from "./ffi.ts";
 import type { NativeCall, NativeFunction, NativeInterface } from "./ffi.ts";
-import { NORM, STEP_ALL } from "./symbols.ts";
+import { NORM, STEP_ALL, WORLD_LATER } from "./symbols.ts";
 
 /** The arrays that a call keeps alive, one on each buffer. */
 export type Pins = readonly ArrayBufferView[];
@@ -49,7 +49,17 @@ const ROOMS = [8, 64, 384, 1024, 4096] as const;
 /** Opened with the library; the others take longer to open, and few programs need them. */
 const FIRST_ROOMS = 2;
 
-type Symbols = Record<"stepAll" | "norm", (...args: unknown[]) => Promise<number>>;
+/** A function of the library, with its name there. */
+type Named = NativeFunction & { readonly name: string };
+
+type Symbols<N extends string> = Record<N, (...args: unknown[]) => Promise<number>>;
+
+/** Functions as calls on another thread. */
+interface Calls<N extends string> {
+  readonly call: (name: N) => (args: readonly unknown[], pins: Pins) => Promise<number>;
+  readonly maxPins: PinnedCalls["maxPins"];
+  readonly needShared: boolean;
+}
 
 /**
  * Opens the calls.
@@ -58,15 +68,46 @@ type Symbols = Record<"stepAll" | "norm", (...args: unknown[]) => Promise<number
  * @param open Opens functions of it.
  */
 export function openPinned(path: string, open: Open): PinnedCalls {
-  return findCaller() === "Deno.dlopen" ? openWithPins(path, open) : openWithoutPins(path, open);
+  const { call, maxPins, needShared } = openCalls(path, open, {
+    stepAll: { name: "descent_step_all", ...STEP_ALL },
+    norm: { name: "descent_norm", ...NORM },
+  });
+  return { stepAll: call("stepAll"), norm: call("norm"), maxPins, needShared };
 }
 
-function openWithPins(path: string, open: Open): PinnedCalls {
-  const openRoom = (room: number) => open(path, symbolsOf(room)) as Symbols;
+/** What ranks of a world do together, as a call on another thread. */
+export interface PinnedWorld {
+  readonly later: PinnedCall<typeof WORLD_LATER>;
+  readonly maxPins: PinnedCalls["maxPins"];
+}
+
+/** Opens it. */
+export function openPinnedWorld(path: string, open: Open): PinnedWorld {
+  const later = { name: "descent_world_later", ...WORLD_LATER };
+  const { call, maxPins } = openCalls(path, open, { later });
+  return { later: call("later"), maxPins };
+}
+
+function openCalls<N extends string>(
+  path: string,
+  open: Open,
+  functions: Readonly<Record<N, Named>>,
+): Calls<N> {
+  return findCaller() === "Deno.dlopen"
+    ? openWithPins(path, open, functions)
+    : openWithoutPins(path, open, functions);
+}
+
+function openWithPins<N extends string>(
+  path: string,
+  open: Open,
+  functions: Readonly<Record<N, Named>>,
+): Calls<N> {
+  const openRoom = (room: number) => open(path, symbolsOf(functions, room)) as Symbols<N>;
   const opened = ROOMS.slice(0, FIRST_ROOMS).map(openRoom);
   // Nothing can be opened once the permission has been revoked. To ask takes 3 us.
   const mayOpenMore = () => mayOpen(path);
-  const call = (name: keyof Symbols) => (args: readonly unknown[], pins: Pins) => {
+  const call = (name: N) => (args: readonly unknown[], pins: Pins) => {
     const i = ROOMS.findIndex((room, i) => room >= pins.length && (i in opened || mayOpenMore()));
     const { [name]: symbol } = opened[i] ??= openRoom(ROOMS[i]);
     const all: unknown[] = [...args, ...pins];
@@ -74,8 +115,7 @@ function openWithPins(path: string, open: Open): PinnedCalls {
     return symbol(...all);
   };
   return {
-    stepAll: call("stepAll"),
-    norm: call("norm"),
+    call,
     maxPins(wanted: number): number {
       const most = ROOMS[opened.length - 1];
       return wanted > most && mayOpenMore() ? ROOMS[ROOMS.length - 1] : most;
@@ -84,12 +124,14 @@ function openWithPins(path: string, open: Open): PinnedCalls {
   };
 }
 
-function symbolsOf(room: number) {
+/** Functions that run on another thread, with room for pins. */
+function symbolsOf(functions: Readonly<Record<string, Named>>, room: number): NativeInterface {
   const pins = new Array<"buffer">(room).fill("buffer");
-  const pinned = (name: string, { parameters, result }: typeof STEP_ALL | typeof NORM) => {
-    return { name, result, nonblocking: true, parameters: [...parameters, ...pins] } as const;
-  };
-  return { stepAll: pinned("descent_step_all", STEP_ALL), norm: pinned("descent_norm", NORM) };
+  return Object.fromEntries(
+    Object.entries(functions).map(([key, { name, parameters, result }]) => {
+      return [key, { name, result, nonblocking: true, parameters: [...parameters, ...pins] }];
+    }),
+  );
 }
 
 /**
@@ -98,25 +140,23 @@ function symbolsOf(room: number) {
  * only a call whose arrays are all on shared memory, which cannot be, or are tables that nobody else
  * knows, runs on that thread. The plan, which is used again afterwards, holds the arrays.
  */
-function openWithoutPins(path: string, open: Open): PinnedCalls {
-  const now = open(path, {
-    stepAll: { name: "descent_step_all", ...STEP_ALL },
-    norm: { name: "descent_norm", ...NORM },
-  }) as Symbols;
-  const beside = findCaller() === "koffi" ? open(path, symbolsOf(0)) as Symbols : null;
-  const call = (name: keyof Symbols) => async (args: readonly unknown[], pins: Pins) => {
+function openWithoutPins<N extends string>(
+  path: string,
+  open: Open,
+  functions: Readonly<Record<N, Named>>,
+): Calls<N> {
+  const now = open(path, functions) as Symbols<N>;
+  const beside = findCaller() === "koffi"
+    ? open(path, symbolsOf(functions, 0)) as Symbols<N>
+    : null;
+  const call = (name: N) => async (args: readonly unknown[], pins: Pins) => {
     if (beside === null || !pins.every(cannotGo)) {
       return now[name](...args);
     }
     for (const arg of args) if (ArrayBuffer.isView(arg)) bufferOf(arg); // it moves no more
     return await beside[name](...args);
   };
-  return {
-    stepAll: call("stepAll"),
-    norm: call("norm"),
-    maxPins: () => Infinity,
-    needShared: beside !== null,
-  };
+  return { call, maxPins: () => Infinity, needShared: beside !== null };
 }
 
 /** Whether memory cannot be transferred: it is shared, or a table that only the plan knows. */

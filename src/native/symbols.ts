@@ -111,6 +111,8 @@ export const WORLD_SYMBOLS = {
   descent_world_open: { parameters: ["buffer", "u32", "f64", "buffer"], result: "i32" },
   /** `uint32_t descent_world_info(uint8_t *out, uint32_t capacity)` */
   descent_world_info: { parameters: ["buffer", "u32"], result: "u32" },
+  /** `uint32_t descent_world_probe(uint8_t *out, uint32_t capacity)` */
+  descent_world_probe: { parameters: ["buffer", "u32"], result: "u32" },
   /**
    * `int32_t descent_world_all_gather(const uint8_t *send, uint32_t bytes, uint8_t *receive,
    * uint32_t patient)`
@@ -171,10 +173,27 @@ export const WORLD_SYMBOLS = {
     parameters: ["buffer", "u32", "f64", "buffer", "u32"],
     result: "i32",
   },
+  /** `int32_t descent_world_owe(uint32_t withdraw)` */
+  descent_world_owe: { parameters: ["u32"], result: "i32" },
+  /** `int32_t descent_world_wait(void)` */
+  descent_world_wait: { parameters: [], result: "i32" },
   /** `int32_t descent_world_close(void)` */
   descent_world_close: { parameters: [], result: "i32" },
   /** `int32_t descent_world_abort(uint32_t code)` */
   descent_world_abort: { parameters: ["u32"], result: "i32" },
+} as const;
+
+/**
+ * `int32_t descent_world_later(const uint8_t *own, uint32_t bytes, uint8_t *all, uint32_t what,
+ * const uint64_t *rows, uint32_t row_count, const double *groups, uint32_t group_count,
+ * const double *call, double scale, double *sums, uint32_t shards)`
+ */
+export const WORLD_LATER = {
+  parameters: [
+    ...["buffer", "u32", "buffer", "u32", "buffer", "u32", "buffer", "u32"] as const,
+    ...["buffer", "f64", "buffer", "u32"] as const,
+  ],
+  result: "i32",
 } as const;
 
 /** The functions of a world. */

@@ -3,6 +3,7 @@
 import type { Backend } from "../backends/backend.ts";
 import { chooseWithReason } from "../backends/choose.ts";
 import type { Tensor } from "../core/dtype.ts";
+import { registerVerifiable } from "../core/exchange.ts";
 import type { FloatArray, HostArray } from "../core/host_array.ts";
 import { checkGroupKeys, checkShared } from "../core/hyperparameters.ts";
 import type { BackendName, GroupOptions, ParamGroup, SGDOptions } from "../core/hyperparameters.ts";
@@ -47,6 +48,7 @@ import { createStateMap, fillStateMap } from "./state_map.ts";
 import type { StateMap } from "./state_map.ts";
 import { backendOf, explainBackend, summarize } from "./summary.ts";
 import type { SGDSummary } from "./summary.ts";
+import { listVerifiable } from "./verifiable.ts";
 
 /**
  * The state that an optimizer keeps for a parameter.
@@ -188,6 +190,11 @@ export class SGD<T extends Tensor = HostArray> {
       revision: () => this.#stepper.revision,
       steps: () => this.#stepper.steps,
       owner: () => this.#together?.owner ?? null,
+    });
+    registerVerifiable(this, () => {
+      const owner = this.#owner("verify");
+      const hasOwnState = this.#together?.hasOwnState ?? false;
+      return listVerifiable(this.#stepper.plan, hasOwnState ? null : copyState(owner));
     });
   }
 

@@ -115,6 +115,7 @@ export class BoundAverage implements RowAverages {
     const masters = new MasterFinder();
     const terms = this.#late.splice(0).map((late): AverageTerm => {
       const { averaged, index, row, data } = late;
+      checkData(averaged, data, index); // ranks exchange on another thread meanwhile
       const master = row === undefined
         ? masters.find(averaged.parameter, data)
         : this.#masterAt(row, data);

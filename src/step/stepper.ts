@@ -251,7 +251,8 @@ export class Stepper {
     if (request.isSkipped) return { report: SKIPPED_UNMEASURED, finished: NOTHING_QUEUED };
     const { plan } = this;
     if (this.#together !== null) {
-      return { report: this.#together.step(plan, request), finished: NOTHING_QUEUED };
+      const report = await this.#together.stepAsync(plan, request, arrays.checkAll);
+      return { report, finished: NOTHING_QUEUED };
     }
     let report = NOTHING_MEASURED;
     arrays.checkAll();

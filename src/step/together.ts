@@ -2,7 +2,14 @@
 
 import type { Backend } from "../backends/backend.ts";
 import { exchangeOf } from "../core/exchange.ts";
-import type { Exchange, ExchangeMode, ExchangeTables, Fact } from "../core/exchange.ts";
+import type {
+  Exchange,
+  ExchangeMode,
+  ExchangeTables,
+  Fact,
+  LaterWork,
+  Plans,
+} from "../core/exchange.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { fillAll } from "../core/intrinsics.ts";
 import type { Precision } from "../core/rounding.ts";
@@ -19,6 +26,7 @@ import {
   SKIP,
   stateOf,
 } from "../plan/layout.ts";
+import { callRangesOf } from "../plan/parts.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { RankOwner } from "../state/rank_owner.ts";
 import { decide, NOTHING_MEASURED } from "./clipping.ts";
@@ -29,6 +37,7 @@ import { isMeasured, NEUTRAL_REQUEST } from "./options.ts";
 import type { StepRequest } from "./options.ts";
 import { checkSigns, drawSave, measureRanks } from "./votes.ts";
 
+/** What ranks can exchange; the numbers are among the words that have to be equal. */
 const EXCHANGES: readonly ExchangeMode[] = ["gradients", "shards", "signs"];
 
 /**
@@ -116,6 +125,11 @@ export class Together {
     return this.#mode === "shards";
   }
 
+  /** Whether each rank has other state than the others. */
+  get hasOwnState(): boolean {
+    return this.#mode !== "gradients";
+  }
+
   /** Whether ranks vote: each has a momentum of its own. */
   get #votes(): boolean {
     return this.#mode === "signs";
@@ -139,7 +153,7 @@ export class Together {
     const words = this.#withMode(Uint32Array.of(plan.table.count, Number(firstOnly)));
     const text = firstOnly ? "is saved" : "is read";
     const facts = () => [...layoutFacts(plan), { what: "the state", text }];
-    this.#exchange.meet("save", { doing: "save the state", words, facts });
+    this.#exchange.meet("save", { doing: "save", words, facts });
     if (this.#votes) { // each rank has its own
       this.#save = drawSave(this.#exchange);
       return true;
@@ -165,20 +179,71 @@ export class Together {
    * @throws {WorldError} If other ranks are about to do something else. Nothing has been written then.
    */
   step(plan: Plan, request: StepRequest): StepReport {
+    const places = this.#check(plan, request);
+    this.#exchange.meet("step", this.#plansOf(plan, request, places, false));
+    return this.#stepNow(plan, request, places);
+  }
+
+  /**
+   * The same on another thread, where the runtime has one, with a header of the ranks before each of
+   * its two parts: a rank that fails in between ends the step of all. Votes, and steps of arrays that
+   * all ranks see, are taken on this thread.
+   *
+   * @param check Throws if an array has changed. It is called until something is written.
+   * @throws {WorldError} As `step`.
+   */
+  async stepAsync(plan: Plan, request: StepRequest, check: () => void): Promise<StepReport> {
     const exchange = this.#exchange;
+    const places = this.#check(plan, request);
+    const plans = this.#plansOf(plan, request, places, true);
+    check();
+    if (this.#votes || places.inPlace) {
+      exchange.meet("step", plans);
+      return this.#stepNow(plan, request, places);
+    }
+    const inverseScale = this.#inverseScale(request);
+    const sums = sumsOf(plan);
+    const work = {
+      ...{ tables: tablesOf(plan, places), scale: inverseScale, sums, shards: this.isSharded },
+      pins: pinsOf(plan, exchange),
+    };
+    let report = NOTHING_MEASURED;
+    if (isMeasured(request)) {
+      await exchange.later(plans, { ...work, what: "measure" });
+      report = decide(sums, request);
+      if (!report.skipped) check();
+    }
+    if (!report.skipped) {
+      plan.writeCall({ ...request, inverseScale }, report.clipCoefficients);
+      plan.begin();
+      if (report === NOTHING_MEASURED) await exchange.later(plans, { ...work, what: "step" });
+      else await exchange.later({ ...plans, ...COMPLETION }, { ...work, what: "apply" });
+      if (request.zeroGrad) zero(plan);
+    }
+    exchange.countStep();
+    return report;
+  }
+
+  /** Refuses what a step cannot do, and finds where its arrays are. */
+  #check(plan: Plan, request: StepRequest): Places {
     if (this.isSharded && request.average !== null && plan.table.masterWeights !== false) {
       const reason = 'average needs exchange "gradients" where there are master weights';
       throw new TypeError(cannot("step in a world", reason));
     }
     if (this.#votes) checkSigns("step", plan.groups);
-    const places = findPlaces(plan, exchange, this.#mode);
-    this.#meet(plan, request, places);
-    const tables: ExchangeTables = {
-      inPlace: places.inPlace,
-      ...{ rows: plan.rows, count: plan.table.count, call: plan.callRow },
-      ...{ groupRows: plan.groupRows, groupCount: plan.groups.length },
-    };
-    const inverseScale = 1 / (request.gradScale * (this.#votes ? 1 : exchange.size));
+    return findPlaces(plan, this.#exchange, this.#mode);
+  }
+
+  /** What averages gradients; those of ranks that vote are not averaged. */
+  #inverseScale({ gradScale }: StepRequest): number {
+    return 1 / (gradScale * (this.#votes ? 1 : this.#exchange.size));
+  }
+
+  /** Takes a step for which all ranks have met. */
+  #stepNow(plan: Plan, request: StepRequest, places: Places): StepReport {
+    const exchange = this.#exchange;
+    const tables = tablesOf(plan, places);
+    const inverseScale = this.#inverseScale(request);
     let report = NOTHING_MEASURED;
     if (isMeasured(request)) {
       report = decide(this.#measure(plan, tables, inverseScale), request);
@@ -197,32 +262,61 @@ export class Together {
 
   #measure(plan: Plan, tables: ExchangeTables, inverseScale: number): Float64Array<ArrayBuffer> {
     if (this.#votes) return measureRanks(this.#exchange, this.#backend, plan, inverseScale);
-    const sums = new Float64Array(2 * plan.groups.length);
+    const sums = sumsOf(plan);
     this.#exchange.measure(tables, inverseScale, sums);
     return sums;
   }
 
-  #meet(plan: Plan, request: StepRequest, places: Places): void {
-    const own = joined(stepWords(plan, request, this.#precision), places.words);
-    const words = this.#withMode(own);
+  #plansOf(plan: Plan, request: StepRequest, places: Places, isAsync: boolean): Plans {
+    const how = { of: "calls", what: "the step", text: isAsync ? "is a stepAsync" : "is a step" };
+    const numbers = joined(stepWords(plan, request, this.#precision), places.words);
+    const words = this.#withMode(joined(Uint32Array.of(Number(isAsync)), numbers));
     const facts = () => [
       this.#modeFact(),
+      how,
       ...layoutFacts(plan),
       ...gradientFacts(plan),
       ...places.facts(),
       ...optionFacts(plan, request, this.#precision),
     ];
-    this.#exchange.meet("step", { doing: "step", words, facts });
+    return { doing: "step", words, facts };
   }
 
   /** Numbers of which the first one says what is exchanged. */
   #withMode(words: Uint32Array): Uint32Array {
-    return Uint32Array.of(EXCHANGES.indexOf(this.#mode), ...words);
+    return joined(Uint32Array.of(EXCHANGES.indexOf(this.#mode)), words);
   }
 
   #modeFact(): Fact {
     return { what: "exchange", text: `is "${this.#mode}"` };
   }
+}
+
+/** What ranks are about to do with gradients that have been measured. */
+const COMPLETION = { doing: "complete the step", words: Uint32Array.of(1), facts: () => [] };
+
+function tablesOf(plan: Plan, { inPlace }: Places): ExchangeTables {
+  return {
+    ...{ inPlace, rows: plan.rows, count: plan.table.count, call: plan.callRow },
+    ...{ groupRows: plan.groupRows, groupCount: plan.groups.length },
+  };
+}
+
+/** The array that receives the sums of `Exchange.measure`. */
+function sumsOf({ groups }: Plan): Float64Array<ArrayBuffer> {
+  return new Float64Array(2 * groups.length);
+}
+
+/**
+ * Arrays on all buffers of a plan.
+ *
+ * @throws {RangeError} If there are more than one call can keep alive.
+ */
+function pinsOf(plan: Plan, exchange: Exchange): LaterWork["pins"] {
+  const ranges = callRangesOf(plan, 0, plan.table.count, exchange.maxPins);
+  if (ranges.length === 1) return ranges[0].pins;
+  const reason = "there are more buffers than a call can keep alive";
+  throw new RangeError(cannot("step with stepAsync in a world", reason, "use step"));
 }
 
 /** Rows that name no momentum, as that is each rank's own. */
@@ -273,31 +367,40 @@ function lengthWord({ table }: Plan, row: number): number {
 
 function layoutWords(plan: Plan): Uint32Array {
   const { table, halves } = plan;
-  const words = new Uint32Array(3 * table.count);
+  const words: number[] = [];
   for (let row = 0; row < table.count; row++) {
-    words[3 * row] = codeIn(halves, row);
-    words[3 * row + 1] = groupOf(halves, row);
-    words[3 * row + 2] = lengthWord(plan, row);
+    words.push(codeIn(halves, row), groupOf(halves, row), lengthWord(plan, row));
+    for (const letter of [...table.name(row, "data"), "\0"]) words.push(letter.codePointAt(0)!);
   }
-  return words;
+  return Uint32Array.from(words);
 }
 
 function layoutFacts({ table, halves }: Plan): Fact[] {
-  const facts: Fact[] = [{ what: "the optimizer", text: `has ${table.count} parameters` }];
+  const of = "parameters";
+  const facts: Fact[] = [{ of, what: "the optimizer", text: `has ${table.count} parameters` }];
   for (let row = 0; row < table.count; row++) {
     const { dtype } = table.typesAt(row);
-    const text = `has ${table.lengthAt(row)} elements of ${dtype.name} in group ` +
-      groupOf(halves, row);
-    facts.push({ what: table.name(row, "data"), text });
+    const what = nameOf(table.name(row, "data"));
+    facts.push(
+      { of, what: `parameter ${row}`, text: `is called ${what}` },
+      { of, what, text: `has ${table.lengthAt(row)} elements` },
+      { of, what: `the type of ${what}`, text: `is ${dtype.name}` },
+      { of, what: `the group of ${what}`, text: `is ${groupOf(halves, row)}` },
+    );
   }
   return facts;
 }
 
+/** `parameter 3 ("w")`, of `data of parameter 3 ("w")`. */
+function nameOf(data: string): string {
+  return data.slice(data.indexOf(" of ") + 4);
+}
+
 function gradientFacts({ table, halves }: Plan): Fact[] {
   return Array.from({ length: table.count }, (_, row) => {
-    const state = stateOf(halves, row);
-    const text = state === SKIP ? "is null" : "is an array";
-    return { what: table.name(row, "grad"), text };
+    const text = stateOf(halves, row) === SKIP ? "is null" : "is an array";
+    const remedy = "use zeros where there is no gradient";
+    return { of: "gradients", what: table.name(row, "grad"), text, remedy };
   });
 }
 
@@ -314,24 +417,19 @@ function stateFacts({ table, halves }: Plan): Fact[] {
 
 function optionFacts(plan: Plan, request: StepRequest, { random }: Precision): Fact[] {
   const groups = plan.groups.flatMap((_, group) =>
-    Object.entries(readGroup(plan.groupRows, group)).map(([name, value]) => ({
-      what: `${name} of group ${group}`,
-      text: `is ${value}`,
+    Object.entries(readGroup(plan.groupRows, group)).map((entry) => ({
+      of: "hyperparameters",
+      what: `${entry[0]} of group ${group}`,
+      text: `is ${entry[1]}`,
     }))
   );
   const { gradScale, maxNorm, perGroup, maxValue, checkFinite, zeroGrad } = request;
-  const options = { gradScale, maxNorm, maxNormPer: perGroup ? "group" : "optimizer", maxValue };
-  const rest = {
-    checkFinite,
-    zeroGrad,
-    seed: random.seed,
-    "the count of random steps": random.counter,
+  const options = {
+    ...{ gradScale, maxNorm, maxNormPer: perGroup ? "group" : "optimizer", maxValue },
+    ...{ checkFinite, zeroGrad, seed: random.seed, "the count of random steps": random.counter },
   };
-  return [
-    ...groups,
-    ...Object.entries({ ...options, ...rest }).map(([what, value]) => ({
-      what,
-      text: `is ${value}`,
-    })),
-  ];
+  const rest = Object.entries(options).map(([what, value]) => {
+    return { of: "options", what, text: `is ${value}` };
+  });
+  return [...groups, ...rest];
 }

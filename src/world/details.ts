@@ -44,29 +44,44 @@ function findEnded(all: readonly Details[]): string | null {
 function findOther(all: readonly Details[]): string | null {
   const first = all[0].doing;
   const other = all.findIndex(({ doing }) => doing !== first);
-  if (other >= 0) return `rank 0 is to ${first} while rank ${other} is to ${all[other].doing}`;
+  if (other >= 0) return `rank 0 ${does(first)} while rank ${other} ${does(all[other].doing)}`;
   const late = all.findIndex(({ step }) => step !== all[0].step);
   if (late < 0) return null;
   return `rank 0 has taken ${all[0].step} steps and rank ${late} ${all[late].step}`;
 }
 
+/** `wait at a barrier` as what a rank does: `waits at a barrier`. */
+function does(doing: string | null): string {
+  return `${doing}`.replace(/^\w+/, "$&s");
+}
+
 /** The first fact, in the order of the ranks and of each rank's list, that is another one somewhere. */
 function findFact(all: readonly Details[]): string | null {
-  const lists = all.map(({ facts }) => new Map(facts.map(({ what, text }) => [what, text])));
+  const lists = all.map(({ facts }) => new Map(facts.map((fact) => [fact.what, fact])));
   for (const [rank, list] of lists.entries()) {
-    for (const [what, text] of list) {
-      const other = lists.findIndex((other) => other.get(what) !== text);
+    for (const [what, { text, of, remedy }] of list) {
+      const other = lists.findIndex((other) => other.get(what)?.text !== text);
       if (other < 0) continue;
       const [low, high] = rank < other ? [rank, other] : [other, rank];
-      return `${what} ${tell(lists[low], what)} on rank ${low} and ` +
-        `${tell(lists[high], what)} on rank ${high}`;
+      const [here, there] = shorten(lists[low].get(what)?.text, lists[high].get(what)?.text);
+      const difference = `${what} ${here} on rank ${low} and ${there} on rank ${high}`;
+      const known = of === undefined ? "" : `the ${of} differ between the ranks: `;
+      return known + difference + (remedy === undefined ? "" : `: ${remedy}`);
     }
   }
   return null;
 }
 
-function tell(facts: ReadonlyMap<string, string>, what: string): string {
-  return facts.get(what) ?? "does not exist";
+/** Two texts, the second without the words at its ends that the first one has too. */
+function shorten(first = "does not exist", second = "does not exist"): [string, string] {
+  const [own, words] = [first.split(" "), second.split(" ")];
+  if (own[0] !== words[0]) return [first, second];
+  const most = Math.min(own.length, words.length) - 1;
+  let start = 0;
+  while (start < most && own[start] === words[start]) start++;
+  let end = 0;
+  while (end < most - start && own.at(-1 - end) === words.at(-1 - end)) end++;
+  return [first, words.slice(start, words.length - end).join(" ")];
 }
 
 /** As bytes that other ranks receive. */

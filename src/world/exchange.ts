@@ -29,6 +29,12 @@ export function createExchange(link: Link, meetings: Meetings, memory: SharedMem
     apply: (tables, mode) => link.apply(tables, shards(mode)),
     vote: (tables) => link.vote(tables),
     sum: (values) => link.sum(values, FLOAT64),
+    later: ({ doing, words, facts }, work) =>
+      meetings.meetLater(
+        { operation: "step", doing, hash: hashOfWords(words), facts },
+        (headers) => link.later(headers, work),
+      ),
+    maxPins: (wanted) => link.maxPins(wanted),
     countStep: () => void meetings.step++,
   };
 }

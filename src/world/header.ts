@@ -28,6 +28,7 @@ export const OPERATIONS = {
   load: 7,
   save: 8,
   zeros: 9,
+  verify: 10,
 } as const;
 
 /** The name of something that ranks do together. */
@@ -84,4 +85,15 @@ export function hashOfWords(words: Uint32Array): Hash {
     high = Math.imul(high ^ words[i] ^ high >>> 15, 0x85ebca6b);
   }
   return [low >>> 0, high >>> 0];
+}
+
+/** The hash of an array's bytes. */
+export function hashOfBytes({ buffer, byteOffset, byteLength }: ArrayBufferView): Hash {
+  const bytes = new Uint8Array(buffer, byteOffset, byteLength);
+  if (byteOffset % 4 === 0 && byteLength % 4 === 0) {
+    return hashOfWords(new Uint32Array(buffer, byteOffset, byteLength / 4));
+  }
+  const words = new Uint32Array(Math.ceil(byteLength / 4));
+  new Uint8Array(words.buffer).set(bytes);
+  return hashOfWords(words);
 }

@@ -1,14 +1,19 @@
 /** The link to the other ranks: moves bytes through the native library. */
 
-import type { ExchangeTables } from "../core/exchange.ts";
+import type { ExchangeTables, LaterWork } from "../core/exchange.ts";
 import { cannot } from "../core/validate.ts";
 import { lastError, openWorldPath, readText } from "../native/library.ts";
 import type { Library } from "../native/library.ts";
+import type { PinnedWorld } from "../native/pinned.ts";
 import type { WorldSymbols } from "../native/symbols.ts";
 import { WorldError, WorldUnavailableError } from "./errors.ts";
 
 /** The status of something that MPI refuses. */
 const REFUSED = 7;
+/** The status of ranks that are about to do different things. */
+const DIFFER = 8;
+/** What ranks meet for on another thread; the numbers cross the boundary. */
+const WORK: readonly LaterWork["what"][] = ["step", "measure", "apply"];
 /** The status of no library that could be used. */
 const UNAVAILABLE = 5;
 
@@ -49,6 +54,20 @@ export interface Link {
   apply(tables: ExchangeTables, shards: boolean): void;
   /** Steps along the signs that the most ranks have. */
   vote(tables: ExchangeTables): void;
+  /**
+   * Gives each rank's header to all; if these are equal, it continues with what the ranks have met for.
+   * Both happen on another thread, where the runtime has one.
+   *
+   * @returns Whether they are equal.
+   */
+  later(
+    headers: { readonly own: Uint8Array<ArrayBuffer>; readonly all: Uint8Array<ArrayBuffer> },
+    work: LaterWork,
+  ): Promise<boolean>;
+  /** The most pins of that, where up to `wanted` are wanted. */
+  maxPins(wanted: number): number;
+  /** Waits until nothing runs on another thread. */
+  wait(): void;
   /** Gives rank 0's arrays of some rows to all. */
   share(rows: BigUint64Array<ArrayBuffer>, count: number, hasState: boolean): void;
   /** Gives each rank's part of the state of some rows to all, or to rank 0 alone. */
@@ -71,16 +90,21 @@ export interface Link {
 export function openLink(library: string, timeout: number): Link | null {
   const path = openWorldPath();
   if ("reason" in path) throw new WorldUnavailableError(cannot("open the world", path.reason));
-  const { symbols, library: own } = path;
+  const { symbols, pinned, library: own } = path;
   const out = new Float64Array(4);
   const name = new TextEncoder().encode(library);
   unwrap(own, symbols.descent_world_open(name, name.length, timeout, out));
   const [rank, size, localRank, localSize] = out;
   if (size === 0) return null;
-  return createLink(own, symbols, { rank, size, localRank, localSize });
+  const position = { rank, size, localRank, localSize };
+  return { ...createLink(own, symbols, position), ...createLater(own, symbols, pinned) };
 }
 
-function createLink(own: Library, symbols: WorldSymbols, position: Position): Link {
+function createLink(
+  own: Library,
+  symbols: WorldSymbols,
+  position: Position,
+): Omit<Link, keyof Later> {
   const done = (status: number) => unwrap(own, status);
   const info = readText((out, capacity) => symbols.descent_world_info(out, capacity));
   return {
@@ -122,6 +146,31 @@ function createLink(own: Library, symbols: WorldSymbols, position: Position): Li
       symbols.descent_world_abort(code);
       throw new WorldError("the job has been ended"); // not reached
     },
+  };
+}
+
+type Later = Pick<Link, "later" | "maxPins" | "wait">;
+
+/** Calls on another thread. Each is announced, so that nothing overtakes it. */
+function createLater(own: Library, symbols: WorldSymbols, pinned: PinnedWorld): Later {
+  return {
+    async later(headers, { what, tables, scale, sums, shards, pins }) {
+      symbols.descent_world_owe(0);
+      let running: Promise<number>;
+      try {
+        const met = [headers.own, headers.own.length, headers.all, WORK.indexOf(what)] as const;
+        const more = [scale, sums, Number(shards)] as const;
+        running = pinned.later([...met, ...argumentsOf(tables), ...more], pins);
+      } catch (error) {
+        symbols.descent_world_owe(1);
+        throw error;
+      }
+      const status = await running;
+      if (status !== DIFFER) unwrap(own, status);
+      return status !== DIFFER;
+    },
+    maxPins: pinned.maxPins,
+    wait: () => unwrap(own, symbols.descent_world_wait()),
   };
 }
 

@@ -30,6 +30,8 @@ export class Meetings {
   /** Steps that have been taken. */
   step = 0;
   readonly #link: Link;
+  /** Whether the headers are those of a meeting on another thread, which has not been heard of yet. */
+  #isRunning = false;
   /** Why no further meeting can be held; null while one can. */
   #ended: string | null = null;
   readonly #own: Uint32Array<ArrayBuffer> = new Uint32Array(HEADER);
@@ -52,12 +54,46 @@ export class Meetings {
    * @throws {WorldError} If they are about to do something else, or have ended.
    */
   meet({ operation, doing, hash, facts, bytes = 0 }: Intent): Uint32Array<ArrayBuffer> {
-    if (this.#ended !== null) throw new WorldError(cannot(doing, this.#ended));
+    this.#check(doing);
     const list = () => typeof facts === "function" ? facts() : facts;
     const own = hash ?? hashOfTexts(list().flatMap(({ what, text }) => [what, text]));
     this.#exchange(operation, own, bytes, false);
     if (agree(this.#all)) return sizesIn(this.#all);
     this.#disagree({ doing, step: this.step, facts: list() });
+  }
+
+  /**
+   * Meets the others on another thread. Until that is over no other meeting can be held.
+   *
+   * @param run Exchanges the headers, and does what all have met for; returns whether they agree.
+   * @throws {WorldError} As `meet`.
+   */
+  async meetLater(
+    { operation, doing, hash, facts }: Intent & { readonly hash: Hash },
+    run: (
+      headers: { own: Uint8Array<ArrayBuffer>; all: Uint8Array<ArrayBuffer> },
+    ) => Promise<boolean>,
+  ): Promise<void> {
+    this.#check(doing);
+    writeHeader(this.#own, operation, { step: this.step, hash, bytes: 0 });
+    const [own, all] = [this.#own, this.#all].map(({ buffer }) => new Uint8Array(buffer));
+    this.#isRunning = true;
+    let agreed: boolean;
+    try {
+      agreed = await run({ own, all });
+    } finally {
+      this.#isRunning = false;
+    }
+    if (agreed) return;
+    this.#check(doing); // this rank may have ended meanwhile
+    const list = typeof facts === "function" ? facts() : facts;
+    this.#disagree({ doing, step: this.step, facts: list });
+  }
+
+  #check(doing: string): void {
+    if (this.#ended !== null) throw new WorldError(cannot(doing, this.#ended));
+    if (!this.#isRunning) return;
+    throw new Error(cannot(doing, "ranks are exchanging: await the promise of stepAsync first"));
   }
 
   /**
@@ -67,9 +103,16 @@ export class Meetings {
    */
   end(failure?: string): void {
     if (this.#ended !== null) return;
-    this.#exchange("end", hashOfTexts([failure ?? ""]), 0, true);
+    if (this.#isAwaited()) this.#exchange("end", hashOfTexts([failure ?? ""]), 0, true);
     this.#ended = "this rank has ended";
     if (!agree(this.#all)) this.#tell({ doing: null, step: this.step, failure, facts: [] });
+  }
+
+  /** Whether the others have yet to hear of the end, instead of waiting for details of what differed. */
+  #isAwaited(): boolean {
+    if (!this.#isRunning) return true;
+    this.#link.wait();
+    return agree(this.#all);
   }
 
   #exchange(

@@ -3,7 +3,7 @@
 import type { Place } from "../core/exchange.ts";
 import { findStoredDtype } from "../core/dtype.ts";
 import type { Dtype } from "../core/dtype.ts";
-import type { BFloat16Array } from "../core/bfloat16.ts";
+import { BFloat16Array } from "../core/bfloat16.ts";
 import { foreignBuffer } from "../native/foreign.ts";
 import type { Link } from "./link.ts";
 
@@ -49,11 +49,11 @@ export class SharedMemory {
   make<D extends keyof SharedArrays>(length: number, dtype: D): SharedArrays[D] {
     const type = findStoredDtype(SHARED_DTYPES[dtype]) as Dtype;
     const bytes = length * type.bytes;
-    if (this.#link === null || bytes === 0) return type.zeros(length) as SharedArrays[D];
+    if (this.#link === null || bytes === 0) return viewOf(type, new ArrayBuffer(bytes), length);
     const buffer = foreignBuffer(this.#link.zeros(bytes), bytes);
     const { size, localSize } = this.#link.position;
     if (size === localSize) this.#numbers.set(buffer, ++this.#count);
-    return type.view(buffer, 0, length) as SharedArrays[D];
+    return viewOf(type, buffer, length);
   }
 
   /** Where an array lies in memory that all ranks see; null if it does not. */
@@ -61,4 +61,12 @@ export class SharedMemory {
     const number = this.#numbers.get(buffer);
     return number === undefined ? null : { number, offset: byteOffset };
   }
+}
+
+/** A whole buffer as an array. The class that is named here is not in a program that names it nowhere. */
+function viewOf<A>(type: Dtype, buffer: ArrayBuffer, length: number): A {
+  const view = type.name === "bfloat16"
+    ? new BFloat16Array(buffer, 0, length)
+    : type.view(buffer, 0, length);
+  return view as A;
 }

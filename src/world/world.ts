@@ -1,6 +1,6 @@
 /** The ranks of a job, as a program sees them. */
 
-import { registerExchange } from "../core/exchange.ts";
+import { registerExchange, verifiableOf } from "../core/exchange.ts";
 import { lengthOf } from "../core/intrinsics.ts";
 import {
   cannot,
@@ -20,6 +20,7 @@ import { whyNoForeign } from "../native/foreign.ts";
 import { watchEnd } from "./ending.ts";
 import { WorldError, WorldUnavailableError } from "./errors.ts";
 import { createExchange } from "./exchange.ts";
+import { hashOfBytes } from "./header.ts";
 import { openLink } from "./link.ts";
 import type { Link } from "./link.ts";
 import { Meetings } from "./meetings.ts";
@@ -239,6 +240,40 @@ export class World {
     const facts = [{ what: "the array", text: `has ${length} elements of ${dtype}` }];
     this.#meetings?.meet({ operation: "zeros", doing, facts });
     return this.#memory.make(length, dtype);
+  }
+
+  /**
+   * Checks that an optimizer has the same bits on all ranks: its parameters, and with exchange
+   * `"gradients"` also its state. Steps keep them equal; this finds programs that write into them. It
+   * reads all of them once.
+   *
+   * @param optimizer An `SGD`.
+   * @throws {TypeError} If it is not one.
+   * @throws {WorldError} If they are not equal; it names the first array that differs.
+   *
+   * @example
+   * ```ts
+   * import { SGD } from "@descent/sgd";
+   * import { openWorld } from "@descent/sgd/mpi";
+   *
+   * using world = openWorld();
+   * const w = { data: new Float32Array([world.rank]), grad: null };
+   * const optimizer = new SGD([w], { lr: 0.1, world });
+   * world.verify(optimizer); // all ranks have rank 0's values
+   * ```
+   */
+  verify(optimizer: object): void {
+    const doing = "verify";
+    this.#check(doing);
+    const list = verifiableOf(optimizer);
+    this.#meetings?.meet({
+      operation: "verify",
+      doing,
+      facts: list.map(({ what, array }) => {
+        const hash = hashOfBytes(array).map((word) => word.toString(16).padStart(8, "0")).join("");
+        return { of: "values", what, text: `has the hash ${hash}` };
+      }),
+    });
   }
 
   /** Ends all ranks at once, with exit code 1, after it has printed a message. */

@@ -256,7 +256,7 @@ Deno.test({
     await Deno.writeTextFile(scene.full, "not a library");
     assertMatch(
       await report("-A"),
-      /\nlibrary +broken: Cannot load .*\ngpu +none: .*\nbackend "auto" +an error, /,
+      /\nlibrary +broken: Cannot load .*\ngpu +none: .*\nmpi +none: .*\nbackend "auto" +an error, /,
     );
   },
 });

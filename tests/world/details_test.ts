@@ -29,8 +29,8 @@ const CASES: Readonly<Record<string, { all: Details[]; message: string; ended: b
     ended: true,
   },
   "ranks that do different things": {
-    all: [step({ doing: "save the state" }), step(), step()],
-    message: "Cannot save the state as rank 0 is to save the state while rank 1 is to step",
+    all: [step({ doing: "save" }), step(), step()],
+    message: "Cannot save as rank 0 saves while rank 1 steps",
     ended: false,
   },
   "ranks of which one is behind": {
@@ -41,7 +41,25 @@ const CASES: Readonly<Record<string, { all: Details[]; message: string; ended: b
   "a parameter of another length": {
     all: [step({ facts: w("has 10007 elements") }), step({ facts: w("has 10008 elements") })],
     message: 'Cannot step as parameter 3 ("w") has 10007 elements on rank 0 and ' +
-      "has 10008 elements on rank 1",
+      "10008 on rank 1",
+    ended: false,
+  },
+  "a parameter of another length, of which it is known what it belongs to, with a remedy": {
+    all: [10007, 10008].map((length) =>
+      step({
+        facts: [{
+          ...{ of: "parameters", what: 'parameter 3 ("w")', text: `has ${length} elements` },
+          remedy: "use one model",
+        }],
+      })
+    ),
+    message: "Cannot step as the parameters differ between the ranks: " +
+      'parameter 3 ("w") has 10007 elements on rank 0 and 10008 on rank 1: use one model',
+    ended: false,
+  },
+  "texts that have nothing in common": {
+    all: [step({ facts: w("is an array") }), step({ facts: w("has gone") })],
+    message: 'Cannot step as parameter 3 ("w") is an array on rank 0 and has gone on rank 1',
     ended: false,
   },
   "a parameter that one rank has only": {

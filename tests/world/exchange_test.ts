@@ -172,30 +172,31 @@ for (const engine of ENGINES) {
     "parameters of different lengths": {
       body:
         "new SGD([{ name: 'w', data: new Float32Array(10 + world.rank), grad: null }], options);",
-      message:
-        'WorldError: Cannot add parameters as data of parameter 0 ("w") has 10 elements of ' +
-        "float32 in group 0 on rank 0 and has 11 elements of float32 in group 0 on rank 1",
+      message: "WorldError: Cannot add parameters as the parameters differ between the ranks: " +
+        'parameter 0 ("w") has 10 elements on rank 0 and 11 on rank 1',
     },
     "different numbers of parameters": {
       body: `new SGD(Array.from({ length: 1 + world.rank }, () =>
         ({ data: new Float32Array(3), grad: null })), options);`,
-      message:
-        "WorldError: Cannot add parameters as the optimizer has 1 parameters on rank 0 and " +
-        "has 2 parameters on rank 1",
+      message: "WorldError: Cannot add parameters as the parameters differ between the ranks: " +
+        "the optimizer has 1 parameters on rank 0 and 2 on rank 1",
     },
     "a learning rate that one rank has changed": {
       body:
         "w.grad = new Float32Array(3); optimizer.paramGroups[0].lr /= 1 + world.rank; optimizer.step();",
-      message: "WorldError: Cannot step as lr of group 0 is 0.1 on rank 0 and is 0.05 on rank 1",
+      message: "WorldError: Cannot step as the hyperparameters differ between the ranks: " +
+        "lr of group 0 is 0.1 on rank 0 and 0.05 on rank 1",
     },
     "a gradient that one rank lacks": {
       body: "w.grad = world.rank === 0 ? new Float32Array(3) : null; optimizer.step();",
-      message: 'WorldError: Cannot step as grad of parameter 0 ("w") is an array on rank 0 and ' +
-        "is null on rank 1",
+      message: "WorldError: Cannot step as the gradients differ between the ranks: " +
+        'grad of parameter 0 ("w") is an array on rank 0 and null on rank 1: ' +
+        "use zeros where there is no gradient",
     },
     "options that differ": {
       body: "w.grad = new Float32Array(3); optimizer.step({ maxNorm: 1 + world.rank });",
-      message: "WorldError: Cannot step as maxNorm is 1 on rank 0 and is 2 on rank 1",
+      message: "WorldError: Cannot step as the options differ between the ranks: " +
+        "maxNorm is 1 on rank 0 and 2 on rank 1",
     },
   };
   for (const [name, { body, message }] of Object.entries(refusals)) {
@@ -261,7 +262,8 @@ for (const engine of ENGINES) {
     );
     const expected = [
       ...["1,2", "0,0", "-1.5,-3 4.5"],
-      "Cannot load the state as lr of group 1 is 1 on rank 0 and is 2 on rank 1",
+      "Cannot load the state as the hyperparameters differ between the ranks: " +
+      "lr of group 1 is 1 on rank 0 and 2 on rank 1",
     ].join("\n");
     assertEquals(ending.out, [expected, expected], ending.err);
   });

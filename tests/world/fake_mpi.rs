@@ -49,7 +49,8 @@ unsafe fn bytes<'a>(address: *const u8, length: usize) -> &'a [u8] {
 /// Writes what this rank sends, and remembers what it receives.
 fn start(sent: &[u8], pieces: Vec<Piece>, out: *mut c_int) -> c_int {
     let request = NEXT.fetch_add(1, Ordering::SeqCst);
-    let written = PathBuf::from(format!("{}.part", file(request, rank()).display()));
+    let mut written = file(request, rank()).into_os_string();
+    written.push(".part"); // each rank has its own: `with_extension` would replace the rank
     std::fs::write(&written, sent).unwrap();
     std::fs::rename(&written, file(request, rank())).unwrap();
     let mut requests = REQUESTS.lock().unwrap();

@@ -10,7 +10,8 @@ import { cpuMissing } from "../support/backends.ts";
 /** The engines that tests know. */
 export const ENGINES = ["files", "Open MPI", "MPICH"] as const;
 
-export type Engine = typeof ENGINES[number];
+/** `MPI 5` is MPICH 5 by its library with the interface of that standard: `.ci/run` puts it there. */
+export type Engine = typeof ENGINES[number] | "MPI 5";
 
 /** How long a job may take before it is ended, in milliseconds. */
 const MOST = 90_000;
@@ -18,7 +19,11 @@ const MOST = 90_000;
 const PROGRAMS: Readonly<Record<Exclude<Engine, "files">, readonly string[]>> = {
   "Open MPI": ["mpirun.openmpi", "mpirun"],
   "MPICH": ["mpiexec.mpich", "mpiexec.hydra"],
+  "MPI 5": [],
 };
+
+/** Where a Python environment has the package `mpich` 5. */
+const MPI_5 = fromFileUrl(new URL("../../out/mpi5/", import.meta.url));
 
 /** How a rank ended, or a job. */
 export interface JobEnding {
@@ -87,13 +92,29 @@ async function runLaunched(
   file: string,
   env: Readonly<Record<string, string>>,
 ): Promise<Omit<JobEnding, "milliseconds">> {
-  const oversubscribe = engine === "Open MPI" ? ["--oversubscribe"] : [];
-  const launcher = findLauncher(engine)!;
-  const args = ["-n", `${size}`, ...oversubscribe, Deno.execPath(), ...FLAGS, file];
-  const output = await runToEnd(launcher, args, {
-    ...{ OMPI_ALLOW_RUN_AS_ROOT: "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1" },
-    ...env,
-  });
+  return await launch(engine, size, [Deno.execPath(), ...FLAGS, file], env);
+}
+
+/**
+ * Runs a command as the ranks of a job.
+ *
+ * @param options Options of the launcher.
+ */
+export async function launch(
+  engine: Exclude<Engine, "files">,
+  size: number,
+  command: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+  options: readonly string[] = engine === "Open MPI" ? ["--oversubscribe"] : [],
+): Promise<Omit<JobEnding, "milliseconds">> {
+  const library: Record<string, string> = engine === "MPI 5"
+    ? { DESCENT_MPI: join(MPI_5, "lib/libmpi_abi.so.1") }
+    : {};
+  const output = await runToEnd(
+    findLauncher(engine)!,
+    ["-n", `${size}`, ...options, ...command],
+    { OMPI_ALLOW_RUN_AS_ROOT: "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1", ...library, ...env },
+  );
   return { ...output, out: linesOf(size, output.out) };
 }
 
@@ -184,6 +205,10 @@ function linesOf(size: number, text: string): string[] {
 }
 
 function findLauncher(engine: Exclude<Engine, "files">): string | null {
+  if (engine === "MPI 5") {
+    const launcher = join(MPI_5, "bin/mpiexec");
+    return isFile(launcher) && isFile(join(MPI_5, "lib/libmpi_abi.so.1")) ? launcher : null;
+  }
   return PROGRAMS[engine].find((name) => isThere(name) && isOf(engine, name)) ?? null;
 }
 

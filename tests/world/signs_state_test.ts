@@ -95,7 +95,7 @@ for (const engine of ENGINES) {
     const expected = [
       ...[`Cannot add parameters ${reason}`, `Cannot add parameters ${reason}`],
       `Cannot step ${reason}`,
-      'Cannot add parameters as exchange is "signs" on rank 0 and is "gradients" on rank 1',
+      'Cannot add parameters as exchange is "signs" on rank 0 and "gradients" on rank 1',
     ].join("\n");
     for (const out of ending.out) {
       assertEquals(out.slice(0, expected.length), expected, ending.err);

@@ -98,18 +98,18 @@ for (const engine of ENGINES) {
       body: "world.sum(new Float32Array(3 + world.rank));",
       message:
         "WorldError: Cannot sum as the array has 3 elements in a Float32Array on rank 0 and " +
-        "has 4 elements in a Float32Array on rank 1",
+        "4 on rank 1",
     },
     "different calls": {
       body: "world.rank === 0 ? world.barrier() : world.gather('x');",
-      message: "WorldError: Cannot wait at a barrier as rank 0 is to wait at a barrier while " +
-        "rank 1 is to gather",
+      message:
+        "WorldError: Cannot wait at a barrier as rank 0 waits at a barrier while rank 1 gathers",
     },
     "different sources": {
       body: "world.broadcast(new Uint8Array(2), world.rank);",
       message:
         "WorldError: Cannot broadcast as the rank whose elements all get is 0 on rank 0 and " +
-        "is 1 on rank 1",
+        "1 on rank 1",
     },
   };
   for (const [name, { body, message }] of Object.entries(refusals)) {
@@ -146,12 +146,6 @@ for (const engine of ENGINES) {
         if (world.rank === 1) await Promise.reject(new RangeError("no data"));
         world.barrier();`,
       error: /rank 1 has failed before its first step: RangeError: no data/,
-    },
-    "a rank that is stuck": {
-      program: `const world = openWorld({ timeout: 1000 });
-        if (world.rank === 1) await pause(20_000);
-        world.barrier();`,
-      error: /some of 2 ranks have not answered rank 0 for 1 s/,
     },
   };
   for (const [name, { program, error }] of Object.entries(ends)) {

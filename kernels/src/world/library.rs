@@ -88,6 +88,33 @@ pub fn open(path: &Path) -> Result<Box<dyn Messages>, String> {
     }
 }
 
+/// The version of a library in its own words, without starting it. Its symbols stay its own.
+///
+/// # Errors
+/// As [`open`].
+pub fn version(path: &Path) -> Result<String, String> {
+    type Version = unsafe extern "C" fn(*mut c_char, *mut c_int) -> c_int;
+    #[cfg(unix)]
+    let flags = libloading::os::unix::RTLD_NOW | libloading::os::unix::RTLD_LOCAL;
+    // SAFETY: what a library does when it is loaded is up to the user who has installed it.
+    #[cfg(unix)]
+    let file = unsafe { File::open(Some(path), flags) }.map_err(|e| e.to_string())?;
+    #[cfg(windows)]
+    let file = open_file(path)?;
+    let mut text = vec![0_u8; 8192]; // as long as the standards let it be
+    let mut length = 0;
+    // SAFETY: the function is of this type by the standard, and may be called before any other.
+    let status = unsafe {
+        symbol::<Version>(&file, "MPI_Get_library_version")?(text.as_mut_ptr().cast(), &mut length)
+    };
+    std::mem::forget(file); // its exit hooks may outlive this
+    if status != 0 {
+        return Err(format!("MPI_Get_library_version returns {status}"));
+    }
+    text.truncate(length.max(0) as usize);
+    Ok(String::from_utf8_lossy(&text).trim_end_matches('\0').to_owned())
+}
+
 /// Open MPI's manual asks for global symbols, which its components look for.
 #[cfg(unix)]
 fn open_file(path: &Path) -> Result<File, String> {

@@ -13,6 +13,7 @@ mod library;
 pub mod messages;
 pub mod ordered;
 pub mod partition;
+pub mod probe;
 pub mod shared;
 pub mod signs;
 pub mod staging;

@@ -235,6 +235,11 @@ mod tests {
             });
             Ok(())
         }
+
+        fn barrier(&mut self) -> Result<(), Error> {
+            self.barrier.wait();
+            Ok(())
+        }
     }
 
     const LENGTHS: [usize; 6] = [10, 0, 3 * CHUNK + 5, 777, 8 * CHUNK, 1];

@@ -50,7 +50,7 @@ pub fn until<E: From<Late>>(
             thread::sleep(NAP);
         }
         questions = questions.wrapping_add(1);
-        if waited >= YIELDING || questions % CLOCK == 0 {
+        if waited >= YIELDING || questions.is_multiple_of(CLOCK) {
             waited = start.elapsed();
         }
         if limit.is_some_and(|limit| waited > limit) {

@@ -27,7 +27,7 @@ use crate::world::partition::Segment;
 /// # Safety
 /// As `descent_step`, with a call row.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn descent_world_step(
+pub unsafe extern "C" fn descent_world_step(
     rows: *const u64,
     row_count: u32,
     groups: *const f64,
@@ -52,7 +52,7 @@ unsafe extern "C" fn descent_world_step(
 /// # Safety
 /// As `descent_norm`.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn descent_world_measure(
+pub unsafe extern "C" fn descent_world_measure(
     rows: *const u64,
     row_count: u32,
     scale: f64,
@@ -96,7 +96,7 @@ pub fn add_totals(rows: &[Row], totals: &[Total], sums: &mut [[f64; 2]]) {
 /// # Safety
 /// As `descent_world_step`.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn descent_world_apply(
+pub unsafe extern "C" fn descent_world_apply(
     rows: *const u64,
     row_count: u32,
     groups: *const f64,
@@ -354,9 +354,9 @@ impl Tensors for RowTensors<'_> {
     fn step(&mut self, parts: &[Part<'_>]) -> Result<(), Error> {
         let (rows, origins): (Vec<Row>, Vec<Origin>) =
             parts.iter().map(|part| summed_part(&self.rows[part.segment.tensor], part)).unzip();
+        let extras = Extras::of_parts(&origins, None);
         // SAFETY: each row is a part of one of these rows, no two of them overlap, and the sums live as long
         // as the parts.
-        let extras = Extras::of_parts(&origins, None);
         let rows = unsafe { Rows::new(&rows, 0, self.groups, false, Some(&extras))? };
         parallel::run(rows, rows.bytes, &self.plan, config()?)
     }
@@ -418,4 +418,4 @@ pub fn part_of(row: &Row, segment: &Segment, grad: u64, kind: u32) -> (Row, Orig
 }
 
 /// The rows that cross the boundary have the exchange's blocks at whole blocks of 8-bit momentum.
-const _: () = assert!(crate::gradients::norm::BLOCK % crate::registers::BLOCK == 0);
+const _: () = assert!(crate::gradients::norm::BLOCK.is_multiple_of(crate::registers::BLOCK));

@@ -1,9 +1,11 @@
 //! The boundary of [`crate::world`]. A process is in one job at most, so there is one world, under a
-//! lock that each call holds: two threads never call MPI at once.
+//! lock that each call holds: two threads never call MPI at once. [`turn`] has their order.
 
 mod exchange;
 mod in_place;
+mod later;
 mod signs;
+mod turn;
 
 use super::layout::dtype::{F32, F64};
 use super::pointers::{null, read, text, write, write_text};
@@ -18,6 +20,7 @@ static WORLD: Mutex<Option<World>> = Mutex::new(None);
 /// Runs what a call does with the world.
 fn with_world(body: impl FnOnce(&mut World) -> Result<(), Error>) -> i32 {
     guard(|| {
+        turn::await_turn();
         let mut world = WORLD.lock().unwrap_or_else(PoisonError::into_inner);
         match world.as_mut() {
             Some(world) => body(world),
@@ -80,6 +83,17 @@ unsafe extern "C" fn descent_world_info(out: *mut u8, capacity: u32) -> u32 {
     });
     // SAFETY: the caller vouches for `out`.
     unsafe { write_text(&info, out, capacity) }
+}
+
+/// `uint32_t descent_world_probe(uint8_t *out, uint32_t capacity)`: lines about what a job would find on
+/// this machine.
+///
+/// # Safety
+/// `out` is null or valid for writes of `capacity` bytes.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_world_probe(out: *mut u8, capacity: u32) -> u32 {
+    // SAFETY: the caller vouches for `out`.
+    unsafe { write_text(&crate::world::probe::lines().join("\n"), out, capacity) }
 }
 
 /// `int32_t descent_world_all_gather(const uint8_t *send, uint32_t bytes, uint8_t *receive,

@@ -161,9 +161,9 @@ impl Voters for RowVoters<'_> {
             rows.push((part, origin));
         }
         let (rows, origins): (Vec<Row>, Vec<Origin>) = rows.into_iter().unzip();
+        let extras = Extras::of_parts(&origins, None);
         // SAFETY: no two rows overlap, momentum is that of these tensors, which nobody else has, and all else
         // is in memory that lives as long as the rows.
-        let extras = Extras::of_parts(&origins, None);
         let tasks = unsafe { Rows::new(&rows, 0, self.tensors.groups, false, Some(&extras))? };
         parallel::run(tasks, tasks.bytes, &self.marks, config()?)?;
         let mut marked_end = 0;
@@ -198,9 +198,9 @@ impl Voters for RowVoters<'_> {
         // Momentum has been updated.
         let (rows, origins): (Vec<Row>, Vec<Origin>) =
             rows.into_iter().map(|(row, origin)| (Row { buffer: 0, ..row }, origin)).unzip();
+        let extras = Extras::of_parts(&origins, None);
         // SAFETY: each row is a part of one of these rows, no two of them overlap, and the signs live as long
         // as the parts.
-        let extras = Extras::of_parts(&origins, None);
         let tasks = unsafe { Rows::new(&rows, 0, &self.moving, false, Some(&extras))? };
         parallel::run(tasks, tasks.bytes, &self.moves, config()?)
     }
