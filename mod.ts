@@ -22,6 +22,7 @@
  * | `@descent/sgd/webgpu` | tensors in buffers of your own WebGPU device |
  * | `@descent/sgd/tfjs` | an optimizer for TensorFlow.js |
  * | `@descent/sgd/safetensors` | tensors of any safetensors file |
+ * | `@descent/sgd/mpi` | several processes that train one model |
  * | `@descent/sgd/install` | installs the native library, once per machine |
  * | `@descent/sgd/doctor` | prints which library and backend are used, and why |
  *
