@@ -11,7 +11,7 @@
  * Guide: [more than one process](https://github.com/descent/sgd/blob/main/docs/distributed.md).
  *
  * @example
- * ```ts
+ * ```ts ignore
  * // deno run -A main.ts, or mpirun -n 4 deno run -A main.ts
  * import { openWorld } from "@descent/sgd/mpi";
  *

@@ -59,7 +59,7 @@ const TIMEOUT = 600_000;
  * @throws {RangeError} If the timeout is out of range.
  *
  * @example
- * ```ts
+ * ```ts ignore
  * import { openWorld } from "@descent/sgd/mpi";
  *
  * using world = openWorld();
@@ -217,7 +217,7 @@ export class World {
    * @throws {WorldUnavailableError} If this program may not have such memory.
    *
    * @example
-   * ```ts
+   * ```ts ignore
    * import { SGD } from "@descent/sgd";
    * import { openWorld } from "@descent/sgd/mpi";
    *
@@ -252,7 +252,7 @@ export class World {
    * @throws {WorldError} If they are not equal; it names the first array that differs.
    *
    * @example
-   * ```ts
+   * ```ts ignore
    * import { SGD } from "@descent/sgd";
    * import { openWorld } from "@descent/sgd/mpi";
    *
