@@ -74,6 +74,7 @@ export type {
   ParamGroupWithLr,
 } from "./src/optimizer/param_groups.ts";
 export type { SGDSummary } from "./src/optimizer/summary.ts";
+export type { SGDWorld } from "./src/core/exchange.ts";
 export type { Rounding, RoundingOptions } from "./src/core/rounding.ts";
 export type { StepOptions } from "./src/step/options.ts";
 export type { StepReport } from "./src/step/clipping.ts";
