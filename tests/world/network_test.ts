@@ -61,10 +61,15 @@ function disconnect(): void {
   }
 }
 
+function isRoot(): boolean {
+  const { stdout } = new Deno.Command("id", { args: ["-u"] }).outputSync();
+  return new TextDecoder().decode(stdout).trim() === "0";
+}
+
 function findReason(): string | null {
   const reason = missing("MPICH");
   if (reason !== null) return reason;
-  if (Deno.build.os !== "linux" || Deno.uid() !== 0) return "it needs root on Linux";
+  if (Deno.build.os !== "linux" || !isRoot()) return "it needs root on Linux";
   try {
     return connect() ? null : "no network namespaces here";
   } catch {
