@@ -40,6 +40,13 @@ export function clipCoefficient(maxNorm: number, norm: number): number {
   return Math.min(1, maxNorm / (norm + 1e-6));
 }
 
+/** The array that receives what `decide` reads, of so many groups. */
+export function sumsOf(
+  { groups }: { readonly groups: { readonly length: number } },
+): Float64Array<ArrayBuffer> {
+  return new Float64Array(2 * groups.length);
+}
+
 /**
  * Decides from the norms of `Norms.norm` whether to skip the step, and how to clip.
  *

@@ -16,7 +16,7 @@ import { Plan } from "../plan/plan.ts";
 import { forEachRowRange } from "../plan/row_ranges.ts";
 import { guardArrays } from "./array_guard.ts";
 import type { ArrayGuard } from "./array_guard.ts";
-import { decide, NOTHING_MEASURED, reportOf, SKIPPED_UNMEASURED } from "./clipping.ts";
+import { decide, NOTHING_MEASURED, reportOf, SKIPPED_UNMEASURED, sumsOf } from "./clipping.ts";
 import type { StepReport } from "./clipping.ts";
 import { isMeasured, NEUTRAL_REQUEST } from "./options.ts";
 import type { StepRequest } from "./options.ts";
@@ -327,9 +327,4 @@ export class Stepper {
     if (this.plan.average !== null) this.plan.average.finish(isWhole);
     if (pending !== null && pending.record !== null) this.#recorder.keep(pending.record);
   }
-}
-
-/** The array that receives the sums of `Norms.norm`. */
-function sumsOf({ groups }: Plan): Float64Array<ArrayBuffer> {
-  return new Float64Array(2 * groups.length);
 }

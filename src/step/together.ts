@@ -29,7 +29,7 @@ import {
 import { callRangesOf } from "../plan/parts.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { RankOwner } from "../state/rank_owner.ts";
-import { decide, NOTHING_MEASURED } from "./clipping.ts";
+import { decide, NOTHING_MEASURED, sumsOf } from "./clipping.ts";
 import type { StepReport } from "./clipping.ts";
 import { findPlaces } from "./places.ts";
 import type { Places } from "./places.ts";
@@ -300,11 +300,6 @@ function tablesOf(plan: Plan, { inPlace }: Places): ExchangeTables {
     ...{ inPlace, rows: plan.rows, count: plan.table.count, call: plan.callRow },
     ...{ groupRows: plan.groupRows, groupCount: plan.groups.length },
   };
-}
-
-/** The array that receives the sums of `Exchange.measure`. */
-function sumsOf({ groups }: Plan): Float64Array<ArrayBuffer> {
-  return new Float64Array(2 * groups.length);
 }
 
 /**

@@ -6,6 +6,7 @@ import type { Exchange } from "../core/exchange.ts";
 import type { Hyperparameters } from "../core/hyperparameters.ts";
 import { cannot } from "../core/validate.ts";
 import type { Plan } from "../plan/plan.ts";
+import { sumsOf } from "./clipping.ts";
 
 /**
  * Refuses groups whose steps do not go by signs.
@@ -30,7 +31,7 @@ export function measureRanks(
   plan: Plan,
   inverseScale: number,
 ): Float64Array<ArrayBuffer> {
-  const sums = new Float64Array(2 * plan.groups.length);
+  const sums = sumsOf(plan);
   normsOf(backend).norm(plan, { inverseScale, normType: 2 }, sums);
   exchange.sum(sums);
   for (let i = 0; i < sums.length; i += 2) sums[i] /= exchange.size;
