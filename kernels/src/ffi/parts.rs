@@ -4,11 +4,28 @@
 
 use super::layout::{Row, dtype};
 use super::mixed::{mixed, mixed_with};
+#[cfg(feature = "mpi")]
+use super::pointers::pointer;
 use super::slots::slot;
 use crate::dtype::RoundEveryOp;
 use crate::parallel::Runner;
+#[cfg(feature = "mpi")]
+use crate::registers::BLOCK;
 use crate::step::{Mixed, Plan, Slot};
 use half::{bf16, f16};
+
+/// What a part of a tensor has to do with ballots.
+#[derive(Clone, Copy, Debug)]
+pub enum Ballots {
+    /// Nothing.
+    None,
+    /// It casts them, into those at this address.
+    #[cfg(feature = "mpi")]
+    Cast(u64),
+    /// It moves along those at this address, in place of its gradient.
+    #[cfg(feature = "mpi")]
+    Follow(u64),
+}
 
 /// Where the row of a part of a tensor comes from.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +36,8 @@ pub struct Origin {
     pub offset: usize,
     /// The address of the part's scales, if momentum has 8 bits.
     pub scales: u64,
+    /// A ballot for each block, if it is computed with in float32.
+    pub ballots: Ballots,
 }
 
 /// A part of a tensor that is computed with in float32 and stored in other ways.
@@ -26,25 +45,51 @@ pub struct Origin {
 /// # Safety
 /// As for [`mixed_with`].
 pub unsafe fn mixed_part<'a>(row: &Row, origin: Origin) -> Mixed<'a> {
-    let Origin { number, offset, scales } = origin;
+    let Origin { number, offset, scales, .. } = origin;
     // SAFETY: the caller's promise.
     unsafe { mixed_with(row, number, false, scales) }.starting_at(offset)
+}
+
+/// As [`mixed_part`], of a part that casts ballots or moves along them.
+///
+/// # Safety
+/// As for [`mixed_with`], and the address of the ballots is valid for as many as there are blocks,
+/// exclusive, for as long as `'a`.
+unsafe fn voting_part<'a>(row: &Row, origin: Origin) -> Mixed<'a> {
+    #[cfg(feature = "mpi")]
+    let ballots = |address| {
+        let count = (row.length as usize).div_ceil(BLOCK);
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(pointer(address), count) }
+    };
+    // SAFETY: the caller's promise.
+    unsafe {
+        match origin.ballots {
+            Ballots::None => mixed_part(row, origin),
+            #[cfg(feature = "mpi")]
+            Ballots::Cast(address) => mixed_part(row, origin).casting(ballots(address)),
+            #[cfg(feature = "mpi")]
+            Ballots::Follow(address) => mixed_part(row, origin).following(ballots(address)),
+        }
+    }
 }
 
 /// Runs a part of a tensor of any kind.
 ///
 /// # Safety
-/// As for [`slot`] and [`mixed_with`].
+/// As for [`slot`] and [`voting_part`].
 #[inline(never)]
 pub unsafe fn run_part(row: &Row, origin: Origin, runner: &Runner<'_, Plan>) {
     let number = origin.number;
     // SAFETY: the caller's promise.
     unsafe {
         match row.code() {
-            dtype::F32 => runner.run::<Slot<'_, f32, f32, f32>>(slot(row, false)),
+            dtype::F32 if matches!(origin.ballots, Ballots::None) => {
+                runner.run::<Slot<'_, f32, f32, f32>>(slot(row, false));
+            }
             dtype::F64 => runner.run::<Slot<'_, f64, f64, f64>>(slot(row, false)),
             dtype::F16_PER_OP | dtype::BF16_PER_OP => run_other(row, number, false, runner),
-            _ => runner.run(mixed_part(row, origin)),
+            _ => runner.run(voting_part(row, origin)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a SIMD level does besides pulp's [`Simd`]: conversions in registers.
 
 use pulp::Simd;
-use pulp::bytemuck::{Pod, bytes_of};
+use pulp::bytemuck::{Pod, bytes_of, cast_slice, pod_read_unaligned};
 
 /// Vectors of float32.
 pub(crate) type Floats<R> = <<R as Registers>::Simd as Simd>::f32s;
@@ -9,6 +9,22 @@ pub(crate) type Floats<R> = <<R as Registers>::Simd as Simd>::f32s;
 pub(crate) type Ints<R> = <<R as Registers>::Simd as Simd>::i32s;
 /// Vectors of unsigned integers of 32 bits.
 pub(crate) type Bits<R> = <<R as Registers>::Simd as Simd>::u32s;
+
+/// A bit for each element of a vector, the first one lowest; vectors have at most as many elements.
+const POWERS: [u32; 16] = {
+    let mut powers = [1; 16];
+    let mut i = 1;
+    while i < powers.len() {
+        powers[i] = 1 << i;
+        i += 1;
+    }
+    powers
+};
+
+#[inline(always)]
+fn powers<R: Registers>() -> Bits<R> {
+    pod_read_unaligned(&cast_slice(&POWERS)[..size_of::<Bits<R>>()])
+}
 
 /// A SIMD level with conversions. Vectors of 32-bit elements are pulp's; `Words` and `Bytes` are as many
 /// elements of 16 and 8 bits.
@@ -38,6 +54,22 @@ pub trait Registers: Copy {
     fn integers(self, values: Floats<Self>) -> Ints<Self>;
     /// Whether an element of either is NaN.
     fn any_nan(self, a: Floats<Self>, b: Floats<Self>) -> bool;
+    /// A bit for each element of `a` that is greater than that of `b`, the first one lowest.
+    #[inline(always)]
+    fn greater(self, a: Floats<Self>, b: Floats<Self>) -> u32 {
+        let simd = self.simd();
+        let bits = simd.less_than_f32s(b, a);
+        let bits = simd.select_u32s(bits, powers::<Self>(), simd.splat_u32s(0));
+        cast_slice::<u8, u32>(bytes_of(&bits)).iter().fold(0, |all, bit| all | bit)
+    }
+    /// 1 for each element whose bit is set, 0 for the others. Further bits do not matter.
+    #[inline(always)]
+    fn ones(self, bits: u32) -> Floats<Self> {
+        let simd = self.simd();
+        let [zero, one] = [0.0, 1.0].map(|x| simd.splat_f32s(x));
+        let picked = simd.and_u32s(simd.splat_u32s(bits), powers::<Self>());
+        simd.select_f32s(simd.equal_u32s(picked, simd.splat_u32s(0)), zero, one)
+    }
     /// The largest element.
     fn largest(self, values: Ints<Self>) -> i32;
     /// Shifts zeros in from the right.

@@ -120,6 +120,11 @@ impl Registers for Avx2 {
         self.avx._mm256_movemask_ps(unordered) != 0
     }
     #[inline(always)]
+    fn greater(self, a: f32x8, b: f32x8) -> u32 {
+        let greater = self.avx._mm256_cmp_ps::<{ std::arch::x86_64::_CMP_GT_OQ }>(cast(a), cast(b));
+        self.avx._mm256_movemask_ps(greater) as u32
+    }
+    #[inline(always)]
     fn largest(self, values: i32x8) -> i32 {
         let low = self.avx._mm256_castsi256_si128(cast(values));
         let high = self.avx2._mm256_extracti128_si256::<1>(cast(values));
@@ -193,6 +198,16 @@ impl Registers for V4 {
     fn any_nan(self, a: f32x16, b: f32x16) -> bool {
         self.avx512f._mm512_cmp_ps_mask::<{ std::arch::x86_64::_CMP_UNORD_Q }>(cast(a), cast(b))
             != 0
+    }
+    #[inline(always)]
+    fn greater(self, a: f32x16, b: f32x16) -> u32 {
+        self.avx512f
+            ._mm512_cmp_ps_mask::<{ std::arch::x86_64::_CMP_GT_OQ }>(cast(a), cast(b))
+            .into()
+    }
+    #[inline(always)]
+    fn ones(self, bits: u32) -> f32x16 {
+        cast(self.avx512f._mm512_maskz_mov_ps(bits as u16, cast(self.splat_f32s(1.0))))
     }
     #[inline(always)]
     fn largest(self, values: i32x16) -> i32 {

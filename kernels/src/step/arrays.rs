@@ -20,6 +20,8 @@ pub(super) struct Arrays<'a> {
     pub values: &'a mut [i8],
     /// ... and its scales.
     pub scales: &'a mut [u8],
+    /// Ballots that are cast or followed, one for each block.
+    pub ballots: &'a mut [u64],
 }
 
 impl<'a> Arrays<'a> {
@@ -32,6 +34,7 @@ impl<'a> Arrays<'a> {
         let (buffer, buffer_rest) = cut(self.buffer, middle);
         let (values, values_rest) = cut(self.values, middle);
         let (scales, scales_rest) = cut(self.scales, middle / BLOCK);
+        let (ballots, ballots_rest) = cut(self.ballots, middle / BLOCK);
         let rest = Arrays {
             wide: wide_rest,
             words: words_rest,
@@ -40,8 +43,11 @@ impl<'a> Arrays<'a> {
             buffer: buffer_rest,
             values: values_rest,
             scales: scales_rest,
+            ballots: ballots_rest,
         };
-        (Arrays { wide, words, lower_words, lower_bytes, buffer, values, scales }, rest)
+        let part =
+            Arrays { wide, words, lower_words, lower_bytes, buffer, values, scales, ballots };
+        (part, rest)
     }
 
     /// The same arrays for a while.
@@ -54,6 +60,7 @@ impl<'a> Arrays<'a> {
             buffer: self.buffer,
             values: self.values,
             scales: self.scales,
+            ballots: self.ballots,
         }
     }
 
@@ -67,6 +74,7 @@ impl<'a> Arrays<'a> {
             buffer: self.buffer.as_chunks_mut().0,
             values: self.values.as_chunks_mut().0,
             scales: self.scales,
+            ballots: self.ballots,
             first,
             key,
         }
@@ -89,6 +97,7 @@ impl<'a> Arrays<'a> {
             buffer: &mut buffer,
             values: &mut values,
             scales: self.scales,
+            ballots: self.ballots,
         });
         take_back(self.wide, &wide);
         take_back(self.words, &words);

@@ -3,6 +3,7 @@
 //! decoupled weight decay and without; what else differs is a branch for each block.
 
 use super::arrays::{Arrays, Grad, pad};
+use super::ballots::{Cast, Follow};
 use super::plan::Loops;
 use super::prepare::Preparation;
 use super::storage::{Blocks, Buffer, Copied, Eight, Narrow, Split, Split24, Storage, Wide};
@@ -43,18 +44,24 @@ pub(super) struct Storages {
     /// Whether momentum has 8 bits.
     pub eight: bool,
     pub grad: GradForm,
+    /// What chooses the loop. It is named by whoever needs it, so that a library without its users is
+    /// linked without these loops.
+    pub choose: fn(Storages, Lines) -> Loop,
 }
+
+/// A loop over blocks.
+pub(super) type Loop = fn(Level, &Job, Blocks<'_>, Grads<'_>);
 
 impl Storages {
     /// The loop for parameters and momentum that are stored so.
-    fn walk(self, lines: Lines) -> fn(Level, &Job, Blocks<'_>, Grads<'_>) {
+    pub fn walk(self, lines: Lines) -> Loop {
         match lines.decay {
             decay::DECOUPLED => self.walk_with::<true>(),
             _ => self.walk_with::<false>(),
         }
     }
 
-    fn walk_with<const DECOUPLED: bool>(self) -> fn(Level, &Job, Blocks<'_>, Grads<'_>) {
+    fn walk_with<const DECOUPLED: bool>(self) -> Loop {
         match (self.form, self.eight) {
             (Form::Wide, false) => walk::<Wide, Buffer, DECOUPLED>,
             (Form::Wide, true) => walk::<Wide, Eight, DECOUPLED>,
@@ -70,6 +77,39 @@ impl Storages {
             (Form::Split, true) => walk::<Split, Eight, DECOUPLED>,
             (Form::Split24, false) => walk::<Split24, Buffer, DECOUPLED>,
             (Form::Split24, true) => walk::<Split24, Eight, DECOUPLED>,
+        }
+    }
+
+    /// The loop that casts ballots. Decoupled weight decay has no part in them.
+    pub fn walk_casting(self, _: Lines) -> Loop {
+        match (self.form, self.eight) {
+            (Form::Wide | Form::CopiedF16 | Form::CopiedBf16, false) => {
+                walk::<Cast<Wide>, Buffer, false>
+            }
+            (Form::Wide | Form::CopiedF16 | Form::CopiedBf16, true) => {
+                walk::<Cast<Wide>, Eight, false>
+            }
+            (Form::F16, false) => walk::<Cast<Narrow<f16>>, Buffer, false>,
+            (Form::F16, true) => walk::<Cast<Narrow<f16>>, Eight, false>,
+            (Form::Bf16, false) => walk::<Cast<Narrow<bf16>>, Buffer, false>,
+            (Form::Bf16, true) => walk::<Cast<Narrow<bf16>>, Eight, false>,
+            (Form::Split, false) => walk::<Cast<Split>, Buffer, false>,
+            (Form::Split, true) => walk::<Cast<Split>, Eight, false>,
+            (Form::Split24, false) => walk::<Cast<Split24>, Buffer, false>,
+            (Form::Split24, true) => walk::<Cast<Split24>, Eight, false>,
+        }
+    }
+
+    /// The loop that follows ballots.
+    pub fn walk_following(self, _: Lines) -> Loop {
+        match self.form {
+            Form::Wide => follow::<Wide>,
+            Form::F16 => follow::<Narrow<f16>>,
+            Form::Bf16 => follow::<Narrow<bf16>>,
+            Form::CopiedF16 => follow::<Copied<f16>>,
+            Form::CopiedBf16 => follow::<Copied<bf16>>,
+            Form::Split => follow::<Split>,
+            Form::Split24 => follow::<Split24>,
         }
     }
 
@@ -93,14 +133,14 @@ impl Storages {
 }
 
 /// The gradients of whole blocks.
-enum Grads<'a> {
+pub(super) enum Grads<'a> {
     F32(Clearing<'a, f32>),
     F16(Clearing<'a, u16>),
     Bf16(Clearing<'a, u16>),
 }
 
 /// Blocks that are read, and filled with zeros if that is wanted.
-enum Clearing<'a, T> {
+pub(super) enum Clearing<'a, T> {
     Kept(&'a [[T; BLOCK]]),
     Cleared(&'a mut [[T; BLOCK]]),
 }
@@ -157,7 +197,7 @@ impl Job {
         let whole = length - length % BLOCK;
         let (arrays, rest) = arrays.split_at(whole);
         let (grad, mut grad_rest) = grad.split_at(whole);
-        let walk = storages.walk(self.lines);
+        let walk = (storages.choose)(storages, self.lines);
         walk(level, self, arrays.blocks(first as u32, self.key), storages.grads(grad));
         if whole < length {
             let number = (first + whole / BLOCK) as u32;
@@ -179,6 +219,11 @@ fn walk<P: Storage, M: Storage, const DECOUPLED: bool>(
     grads: Grads<'_>,
 ) {
     level.run_registers(Walk::<P, M, DECOUPLED> { job, blocks, grads, storages: PhantomData });
+}
+
+fn follow<P: Storage>(level: Level, job: &Job, blocks: Blocks<'_>, _: Grads<'_>) {
+    let (factors, lines) = (job.factors, job.lines);
+    level.run_registers(Follow::<P>::new(factors, lines, blocks));
 }
 
 /// The loop for parameters that are stored as `P` and momentum that is stored as `M`, with decoupled
@@ -320,7 +365,7 @@ impl Grads<'_> {
 
 /// The arithmetic of `K` vectors.
 #[derive(Clone, Copy)]
-struct Vectors<S, const K: usize>(S);
+pub(super) struct Vectors<S, const K: usize>(pub S);
 
 impl<S: Simd, const K: usize> Vectors<S, K> {
     #[inline(always)]

@@ -94,7 +94,7 @@ impl<'a> Mixed<'a> {
         };
         let (grad_form, grad) = grad_of(grad);
         Mixed {
-            storages: Storages { form, eight, grad: grad_form },
+            storages: Storages { form, eight, grad: grad_form, choose: Storages::walk },
             arrays,
             grad,
             length,
@@ -104,6 +104,23 @@ impl<'a> Mixed<'a> {
             group: 0,
             number: 0,
         }
+    }
+
+    /// The same parameter, of which each element says where it is to move instead of moving: 32 of them
+    /// to a ballot, whose lower half has a bit for those that are to rise and whose upper half has one for
+    /// those that are to fall. Its group steps by signs, with a learning rate of minus infinity.
+    pub fn casting(mut self, ballots: &'a mut [u64]) -> Self {
+        (self.arrays.ballots, self.stochastic) = (ballots, false);
+        self.storages.choose = Storages::walk_casting;
+        self
+    }
+
+    /// The same parameter, which moves along 1, -1 or 0 for each element, as ballots have it, instead of its
+    /// gradient. Its group has no momentum.
+    pub fn following(mut self, ballots: &'a mut [u64]) -> Self {
+        self.arrays.ballots = ballots;
+        self.storages.choose = Storages::walk_following;
+        self
     }
 
     /// The same parameter as the part of a tensor that begins with so many elements, whole blocks of
@@ -125,7 +142,8 @@ impl<'a> Mixed<'a> {
         if self.grad.len() != n {
             return Err(fail(index, "its gradient has another length"));
         }
-        let Arrays { wide, words, lower_words, lower_bytes, buffer, values, scales } = &self.arrays;
+        let Arrays { wide, words, lower_words, lower_bytes, buffer, values, scales, .. } =
+            &self.arrays;
         let fits = match form {
             Form::Wide | Form::F16 | Form::Bf16 => true,
             Form::CopiedF16 | Form::CopiedBf16 => wide.len() == words.len(),

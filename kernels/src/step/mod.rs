@@ -12,6 +12,7 @@
 
 mod arrays;
 mod averaged;
+mod ballots;
 mod blocks;
 mod failure;
 pub(crate) mod loops;
@@ -24,6 +25,7 @@ mod summed;
 mod tiled;
 
 pub use averaged::{Averaged, Divisible};
+pub use ballots::{spread, tally};
 pub(crate) use failure::fail;
 pub use mixed::{Mixed, MixedGradient, Momentum, Param};
 pub use plan::{Call, Plan, Types};

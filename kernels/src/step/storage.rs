@@ -22,6 +22,8 @@ pub(super) struct Blocks<'a> {
     pub values: &'a mut [[i8; BLOCK]],
     /// ... and its scales.
     pub scales: &'a mut [u8],
+    /// Ballots that are cast or followed.
+    pub ballots: &'a mut [u64],
     /// The number of the first block in the tensor.
     pub first: u32,
     /// What dithered rounding follows from.

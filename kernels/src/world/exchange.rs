@@ -25,18 +25,32 @@ pub enum Mode {
     Shards,
 }
 
+/// What a rank does while bytes are on their way.
+pub type Work<'a> = &'a mut dyn FnMut();
+
 /// Moves bytes between all ranks.
 pub trait Moves {
     /// The number of this rank, from 0 on.
     fn rank(&self) -> usize;
     /// How many ranks there are.
     fn size(&self) -> usize;
-    /// Sends each rank its part of `send`, and receives as many bytes from each.
-    fn all_to_all(&mut self, send: &[u8], sizes: &[usize], receive: &mut [u8])
-    -> Result<(), Error>;
-    /// Gives the bytes of each rank, `sizes[i]` of rank `i`, to all.
-    fn all_gather(&mut self, send: &[u8], receive: &mut [u8], sizes: &[usize])
-    -> Result<(), Error>;
+    /// Sends each rank its part of `send`, and receives as many bytes from each. It works on something
+    /// else meanwhile.
+    fn all_to_all(
+        &mut self,
+        send: &[u8],
+        sizes: &[usize],
+        receive: &mut [u8],
+        work: Work<'_>,
+    ) -> Result<(), Error>;
+    /// Gives the bytes of each rank, `sizes[i]` of rank `i`, to all, and works meanwhile.
+    fn all_gather(
+        &mut self,
+        send: &[u8],
+        receive: &mut [u8],
+        sizes: &[usize],
+        work: Work<'_>,
+    ) -> Result<(), Error>;
     /// Waits until all ranks have called it. What they wrote before is seen after it.
     fn barrier(&mut self) -> Result<(), Error>;
 }
@@ -172,7 +186,7 @@ impl Exchange {
                 rest = next;
             }
             let all = self.gathered.resize(sizes.iter().sum());
-            moves.all_gather(self.send.all(), all, &sizes)?;
+            moves.all_gather(self.send.all(), all, &sizes, &mut || ())?;
             let mut all = &*all;
             for other in 0..moves.size() {
                 for segment in bucket.of(other) {
@@ -212,7 +226,7 @@ impl Exchange {
             if bytes > 0 {
                 let first = whole.from * (bytes / whole.length);
                 let gradient = &tensors.gradient(whole.tensor)[first..first + bytes];
-                moves.all_to_all(gradient, &sizes, received)?;
+                moves.all_to_all(gradient, &sizes, received, &mut || ())?;
             }
         } else {
             let mut rest = self.send.resize(sizes.iter().sum());
@@ -226,7 +240,7 @@ impl Exchange {
                 }
                 rest = next;
             }
-            moves.all_to_all(self.send.all(), &sizes, received)?;
+            moves.all_to_all(self.send.all(), &sizes, received, &mut || ())?;
         }
         let mut from = 0;
         let mut sums = &mut self.sums.all_mut()[start..];
@@ -282,7 +296,7 @@ impl Exchange {
             own.iter().flat_map(|total| [total.measure, f64::from(total.finite)]).collect();
         let sizes: Vec<usize> = counts.iter().map(|count| 2 * size_of::<f64>() * count).collect();
         let all = self.gathered.resize(sizes.iter().sum());
-        moves.all_gather(pulp::bytemuck::cast_slice(&words), all, &sizes)?;
+        moves.all_gather(pulp::bytemuck::cast_slice(&words), all, &sizes, &mut || ())?;
         let all = elements::<f64>(all);
         let (mut next, _) = starts(counts.into_iter());
         let mut totals = vec![Total::NOTHING; self.lengths.len()];
@@ -322,7 +336,7 @@ impl Exchange {
                 let sizes = sizes_of(bucket, moves.size(), |s| sum_bytes(tensors, s));
                 let own = &self.sums.all()[start..start + sizes[moves.rank()]];
                 let all = self.gathered.resize(sizes.iter().sum());
-                moves.all_gather(own, all, &sizes)?;
+                moves.all_gather(own, all, &sizes, &mut || ())?;
                 let parts = parts(bucket.all(), all, tensors);
                 tensors.step(&parts)
             }
@@ -354,7 +368,7 @@ impl Exchange {
             rest = next;
         }
         let all = self.gathered.resize(sizes.iter().sum());
-        moves.all_gather(self.send.all(), all, &sizes)?;
+        moves.all_gather(self.send.all(), all, &sizes, &mut || ())?;
         let mut all = &*all;
         for other in 0..moves.size() {
             for segment in bucket.of(other) {
@@ -389,7 +403,7 @@ fn gather_whole(
     let start = sizes[..moves.rank()].iter().sum();
     let part = &data[start..][..sizes[moves.rank()]];
     own.resize(part.len()).copy_from_slice(part);
-    moves.all_gather(own.all(), data, &sizes)
+    moves.all_gather(own.all(), data, &sizes, &mut || ())
 }
 
 /// Bytes of an element of a parameter, or 0 if it is not stepped.

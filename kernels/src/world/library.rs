@@ -5,6 +5,7 @@
 //! complete; `wait` has the reason.
 
 use super::abi::{self, Constants, Handle};
+use super::exchange::Work;
 use super::messages::{Limit, Messages, Trouble};
 use super::wait;
 #[cfg(unix)]
@@ -12,6 +13,7 @@ use libloading::os::unix::{Library as File, Symbol};
 #[cfg(windows)]
 use libloading::os::windows::{Library as File, Symbol};
 use std::ffi::{c_char, c_int, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::ptr;
 
@@ -209,7 +211,7 @@ impl<H: Handle> Library<H> {
         }
     }
 
-    /// Starts a collective, and asks until it is complete.
+    /// Starts a collective, works on something else, and asks until the collective is complete.
     ///
     /// # Safety
     /// The function starts a collective whose memory is valid until this returns anything but `Late`;
@@ -217,18 +219,22 @@ impl<H: Handle> Library<H> {
     unsafe fn run(
         &self,
         limit: Limit,
+        work: Work<'_>,
         start: impl FnOnce(&Functions<H>, &mut H) -> c_int,
     ) -> Result<(), Trouble> {
         let mut request = self.comm; // any value: the function writes it
         self.check(start(&self.functions, &mut request))?;
-        wait::until(limit, || {
+        // A panic has to wait for the collective, which uses memory of those who would be unwound.
+        let worked = catch_unwind(AssertUnwindSafe(work));
+        wait::until::<Trouble>(limit, || {
             let mut complete = 0;
             let ignore = ptr::without_provenance_mut(self.constants.status_ignore);
             // SAFETY: the request is one that MPI has written.
             let status = unsafe { (self.functions.test)(&mut request, &mut complete, ignore) };
             self.check(status)?;
             Ok(complete != 0)
-        })
+        })?;
+        worked.map_err(|panic| resume_unwind(panic))
     }
 
     fn check(&self, status: c_int) -> Result<(), Trouble> {
@@ -314,7 +320,7 @@ impl<H: Handle> Messages for Library<H> {
         let (send, receive) = ((&raw const own).cast(), ranks.as_mut_ptr().cast());
         // SAFETY: both live until `run` returns, and there is room for a number of each rank.
         unsafe {
-            self.run(None, |f, request| {
+            self.run(None, &mut || (), |f, request| {
                 (f.iallgather)(send, count, byte, receive, count, byte, machine, request)
             })?;
         }
@@ -327,7 +333,7 @@ impl<H: Handle> Messages for Library<H> {
         let (count, byte, comm) = (send.len() as c_int, self.constants.byte, self.comm);
         // SAFETY: both slices live until `run` returns, and there is room for all ranks' bytes.
         unsafe {
-            self.run(limit, |f, request| {
+            self.run(limit, &mut || (), |f, request| {
                 let (send, receive) = (address(send), address_mut(receive));
                 (f.iallgather)(send, count, byte, receive, count, byte, comm, request)
             })
@@ -340,6 +346,7 @@ impl<H: Handle> Messages for Library<H> {
         receive: &mut [u8],
         sizes: &[usize],
         limit: Limit,
+        work: Work<'_>,
     ) -> Result<(), Trouble> {
         assert_fits(receive, sizes);
         assert_eq!((sizes.len(), send.len()), (self.size, sizes[self.rank]));
@@ -347,7 +354,7 @@ impl<H: Handle> Messages for Library<H> {
         let (counts, starts) = counts(sizes);
         // SAFETY: slices and lists live until `run` returns, and the parts make up the whole.
         unsafe {
-            self.run(limit, |f, request| {
+            self.run(limit, work, |f, request| {
                 let (send, receive) = (address(send), address_mut(receive));
                 let (counts, starts) = (counts.as_ptr(), starts.as_ptr());
                 (f.iallgatherv)(send, count, byte, receive, counts, starts, byte, comm, request)
@@ -362,6 +369,7 @@ impl<H: Handle> Messages for Library<H> {
         receive: &mut [u8],
         receive_sizes: &[usize],
         limit: Limit,
+        work: Work<'_>,
     ) -> Result<(), Trouble> {
         assert_fits(send, send_sizes);
         assert_fits(receive, receive_sizes);
@@ -370,7 +378,7 @@ impl<H: Handle> Messages for Library<H> {
         let ((to, to_starts), (from, from_starts)) = (counts(send_sizes), counts(receive_sizes));
         // SAFETY: slices and lists live until `run` returns, and the parts make up the wholes.
         unsafe {
-            self.run(limit, |f, request| {
+            self.run(limit, work, |f, request| {
                 (f.ialltoallv)(
                     address(send),
                     to.as_ptr(),
@@ -392,7 +400,7 @@ impl<H: Handle> Messages for Library<H> {
         let (count, byte, comm) = (bytes.len() as c_int, self.constants.byte, self.comm);
         // SAFETY: the slice lives until `run` returns.
         unsafe {
-            self.run(limit, |f, request| {
+            self.run(limit, &mut || (), |f, request| {
                 (f.ibcast)(address_mut(bytes), count, byte, from as c_int, comm, request)
             })
         }

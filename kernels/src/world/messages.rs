@@ -1,5 +1,6 @@
 //! What moves bytes between the ranks, whichever library does it.
 
+use super::exchange::Work;
 use std::time::Duration;
 
 /// Why ranks cannot be reached.
@@ -31,15 +32,17 @@ pub trait Messages: Send {
 
     /// Sends `send` to all, and receives as many bytes of each in the order of the ranks.
     fn all_gather(&mut self, send: &[u8], receive: &mut [u8], limit: Limit) -> Result<(), Trouble>;
-    /// As `all_gather`, with `counts[i]` bytes of rank `i`.
+    /// As `all_gather`, with `counts[i]` bytes of rank `i`. It works on something else meanwhile.
     fn all_gather_parts(
         &mut self,
         send: &[u8],
         receive: &mut [u8],
         counts: &[usize],
         limit: Limit,
+        work: Work<'_>,
     ) -> Result<(), Trouble>;
     /// Sends part `i` of `send`, of `send_counts[i]` bytes, to rank `i`, and receives one from each.
+    /// It works on something else meanwhile.
     fn all_to_all(
         &mut self,
         send: &[u8],
@@ -47,6 +50,7 @@ pub trait Messages: Send {
         receive: &mut [u8],
         receive_counts: &[usize],
         limit: Limit,
+        work: Work<'_>,
     ) -> Result<(), Trouble>;
     /// Gives the bytes of rank `from` to all.
     fn broadcast(&mut self, bytes: &mut [u8], from: usize, limit: Limit) -> Result<(), Trouble>;

@@ -79,10 +79,11 @@ impl exchange::Moves for World {
         send: &[u8],
         sizes: &[usize],
         receive: &mut [u8],
+        work: exchange::Work<'_>,
     ) -> Result<(), Error> {
         let limit = self.limit(false)?;
         let own = vec![sizes[self.messages.rank()]; sizes.len()];
-        let result = self.messages.all_to_all(send, sizes, receive, &own, limit);
+        let result = self.messages.all_to_all(send, sizes, receive, &own, limit, work);
         self.settle("exchange gradients", result)
     }
 
@@ -91,8 +92,11 @@ impl exchange::Moves for World {
         send: &[u8],
         receive: &mut [u8],
         sizes: &[usize],
+        work: exchange::Work<'_>,
     ) -> Result<(), Error> {
-        self.all_gather_parts(send, receive, sizes)
+        let limit = self.limit(false)?;
+        let result = self.messages.all_gather_parts(send, receive, sizes, limit, work);
+        self.settle("exchange parameters", result)
     }
 
     fn barrier(&mut self) -> Result<(), Error> {
@@ -186,7 +190,7 @@ impl World {
         sizes: &[usize],
     ) -> Result<(), Error> {
         let limit = self.limit(false)?;
-        let result = self.messages.all_gather_parts(send, receive, sizes, limit);
+        let result = self.messages.all_gather_parts(send, receive, sizes, limit, &mut || ());
         self.settle("gather", result)
     }
 

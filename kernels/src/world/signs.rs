@@ -2,54 +2,57 @@
 //! the signs of what it would move along to the others, and all of them move along those that the most
 //! ranks have.
 
-use super::exchange::{Moves, Part};
+use super::exchange::{Moves, Work};
 use super::partition::{Bucket, Segment, buckets};
 use super::staging::{Staging, elements, elements_mut};
-use super::vote::{GROUP, WORDS, pack, unpack, vote};
+use super::vote::{LINE, vote};
 use crate::error::Error;
+use crate::registers::BLOCK;
 use crate::simd::Level;
-use pulp::bytemuck::cast_slice;
 
-/// Elements whose signs are packed at a time: their numbers stay in a cache.
-const CHUNK: usize = 1 << 17;
+/// Elements whose ballots make up a message, at most: 256 KiB.
+const MESSAGE: usize = 1 << 20;
 
-/// Bytes of a message at least, but for the last one.
-const MESSAGE: usize = 1 << 18;
-
-/// Up to so many ranks each gets the signs of all others. More of them divide the counting, so that what a
-/// rank receives does not grow with their number.
+/// Up to so many ranks each gets the ballots of all others. More of them divide the counting, so that
+/// what a rank receives does not grow with their number.
 const FEW: usize = 4;
 
-/// Elements to whose multiples segments begin within a chunk.
-const LINE: usize = 16;
+/// Bytes of a ballot.
+pub const BALLOT: usize = size_of::<u64>();
 
-/// Elements of a tensor, and where their numbers begin in the chunk.
+/// Elements of a tensor, and where their ballots begin in a message.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
     /// Which elements.
     pub segment: Segment,
-    /// The first of their numbers.
-    pub start: usize,
+    /// Their first ballot.
+    pub first: usize,
+}
+
+impl Place {
+    /// How many ballots they have.
+    pub fn count(&self) -> usize {
+        self.segment.length.div_ceil(BLOCK)
+    }
 }
 
 /// The tensors that vote.
 pub trait Voters {
     /// Whether a tensor has a gradient, on all ranks.
     fn has_gradient(&self, tensor: usize) -> bool;
-    /// Updates the momentum, and writes numbers of the signs of what would be moved along. `numbers` are
-    /// zeros.
-    fn decide(&mut self, places: &[Place], numbers: &mut [f32]) -> Result<(), Error>;
-    /// Moves parameters along float32 numbers.
-    fn descend(&mut self, parts: &[Part<'_>]) -> Result<(), Error>;
+    /// Updates the momentum, and casts ballots on where it would move the elements.
+    fn cast(&mut self, places: &[Place], ballots: &mut [u64]) -> Result<(), Error>;
+    /// Moves elements along ballots.
+    fn follow(&mut self, places: &[Place], ballots: &mut [u64]) -> Result<(), Error>;
 }
 
 /// Votes on tensors of some lengths.
 #[derive(Debug, Default)]
 pub struct Signs {
     lengths: Vec<usize>,
-    chunks: Vec<Bucket>,
-    numbers: Staging,
-    own: Staging,
+    buckets: Vec<Bucket>,
+    /// Ballots of this rank: those that are sent, and those of the next message.
+    own: [Staging; 2],
     received: Staging,
     counted: Staging,
     result: Staging,
@@ -59,12 +62,12 @@ impl Signs {
     /// What is voted on; memory is kept.
     pub fn prepare(&mut self, lengths: &[usize]) {
         if self.lengths != lengths {
-            self.chunks = buckets(lengths, CHUNK, 1);
+            self.buckets = buckets(lengths, MESSAGE, 1);
             self.lengths = lengths.to_vec();
         }
     }
 
-    /// Steps all tensors.
+    /// Steps all tensors. The ballots of a message are cast while those before it are sent.
     ///
     /// # Errors
     /// Ranks that cannot be reached, or threads that cannot be started.
@@ -74,121 +77,99 @@ impl Signs {
         voters: &mut impl Voters,
         level: Level,
     ) -> Result<(), Error> {
-        let chunks = std::mem::take(&mut self.chunks);
-        let layouts: Vec<(Vec<Place>, usize)> =
-            chunks.iter().map(|chunk| lay_out(chunk, voters)).collect();
-        self.chunks = chunks;
-        let mut rest = &layouts[..];
-        while !rest.is_empty() {
-            let (message, next) = rest.split_at(count_of_message(rest));
-            self.step(message, moves, voters, level)?;
-            rest = next;
+        let messages = lay_out(&self.buckets, voters);
+        let [mut own, mut next] = std::mem::take(&mut self.own);
+        if let Some(first) = messages.first() {
+            first.cast(voters, &mut own)?;
         }
+        for (i, message) in messages.iter().enumerate() {
+            let mut cast = Ok(());
+            self.count(&own, moves, level, &mut || {
+                if let Some(message) = messages.get(i + 1) {
+                    cast = message.cast(voters, &mut next);
+                }
+            })?;
+            cast?;
+            voters.follow(&message.places, elements_mut(self.result.all_mut()))?;
+            std::mem::swap(&mut own, &mut next);
+        }
+        self.own = [own, next];
         Ok(())
     }
 
-    /// Steps the chunks whose signs make up a message.
-    fn step(
+    /// Counts the votes of all ranks, and works while they are sent.
+    fn count(
         &mut self,
-        chunks: &[(Vec<Place>, usize)],
+        own: &Staging,
         moves: &mut impl Moves,
-        voters: &mut impl Voters,
         level: Level,
+        work: Work<'_>,
     ) -> Result<(), Error> {
-        self.own.resize(chunks.iter().map(|&(_, length)| bytes_of(length)).sum());
-        let mut end = 0;
-        for (places, length) in chunks {
-            let numbers = elements_mut::<f32>(self.numbers.resize(4 * length));
-            numbers.fill(0.0);
-            voters.decide(places, numbers)?;
-            let own = &mut self.own.all_mut()[end..end + bytes_of(*length)];
-            pack(level, numbers, elements_mut(own));
-            end += bytes_of(*length);
-        }
-        self.count(moves, level)?;
-        let mut from = 0;
-        for (places, length) in chunks {
-            let numbers = elements_mut::<f32>(self.numbers.resize(4 * length));
-            let words = &self.result.all()[from..from + bytes_of(*length)];
-            unpack(level, elements(words), numbers);
-            let parts: Vec<Part<'_>> = places
-                .iter()
-                .map(|&Place { segment, start }| {
-                    let sums = cast_slice(&numbers[start..start + segment.length]);
-                    Part { segment, sums }
-                })
-                .collect();
-            voters.descend(&parts)?;
-            from += bytes_of(*length);
-        }
-        Ok(())
-    }
-
-    /// Counts the votes of all ranks.
-    fn count(&mut self, moves: &mut impl Moves, level: Level) -> Result<(), Error> {
-        let (rank, size, bytes) = (moves.rank(), moves.size(), self.own.all().len());
-        if bytes == 0 {
-            return Ok(());
-        }
+        let (rank, size, bytes) = (moves.rank(), moves.size(), own.all().len());
         let result = self.result.resize(bytes);
         if size <= FEW {
             let received = self.received.resize(size * bytes);
-            moves.all_gather(self.own.all(), received, &vec![bytes; size])?;
+            moves.all_gather(own.all(), received, &vec![bytes; size], work)?;
             count_all(level, received, bytes, result);
             return Ok(());
         }
-        let groups = bytes / bytes_of(GROUP);
+        let lines = bytes / (LINE * BALLOT);
         let sizes: Vec<usize> = (0..size)
-            .map(|rank| (groups * (rank + 1) / size - groups * rank / size) * bytes_of(GROUP))
+            .map(|rank| (lines * (rank + 1) / size - lines * rank / size) * LINE * BALLOT)
             .collect();
         let received = self.received.resize(size * sizes[rank]);
-        moves.all_to_all(self.own.all(), &sizes, received)?;
+        moves.all_to_all(own.all(), &sizes, received, work)?;
         let counted = self.counted.resize(sizes[rank]);
         count_all(level, received, sizes[rank], counted);
-        moves.all_gather(counted, result, &sizes)
+        moves.all_gather(counted, result, &sizes, &mut || ())
     }
 }
 
 /// Counts votes that follow each other, of so many bytes each.
 fn count_all(level: Level, votes: &[u8], bytes: usize, result: &mut [u8]) {
     if bytes > 0 {
-        let voters: Vec<&[u32]> = votes.chunks(bytes).map(elements).collect();
+        let voters: Vec<&[u64]> = votes.chunks(bytes).map(elements).collect();
         vote(level, &voters, elements_mut(result));
     }
 }
 
-/// Where the numbers of a chunk lie, and how many there are: whole groups.
-fn lay_out(chunk: &Bucket, voters: &impl Voters) -> (Vec<Place>, usize) {
-    let mut end = 0_usize;
-    let mut places = Vec::new();
-    for &segment in chunk.all() {
-        if voters.has_gradient(segment.tensor) {
-            let start = end.next_multiple_of(LINE);
-            places.push(Place { segment, start });
-            end = start + segment.length;
-        }
+/// What ranks vote on at a time.
+struct Message {
+    places: Vec<Place>,
+    /// How many ballots there are: whole lines.
+    count: usize,
+}
+
+impl Message {
+    fn cast(&self, voters: &mut impl Voters, ballots: &mut Staging) -> Result<(), Error> {
+        let ballots = elements_mut::<u64>(ballots.resize(BALLOT * self.count));
+        let used = self.places.last().map_or(0, |place| place.first + place.count());
+        ballots[used..].fill(0);
+        voters.cast(&self.places, ballots)
     }
-    (places, end.next_multiple_of(GROUP))
 }
 
-/// How many chunks make up the next message.
-fn count_of_message(chunks: &[(Vec<Place>, usize)]) -> usize {
-    let mut bytes = 0;
-    let last = chunks.iter().position(|&(_, length)| {
-        bytes += bytes_of(length);
-        bytes >= MESSAGE
-    });
-    last.map_or(chunks.len(), |last| last + 1)
-}
-
-/// Bytes of the signs of whole groups.
-fn bytes_of(length: usize) -> usize {
-    length / GROUP * WORDS * size_of::<u32>()
+/// Where the ballots of tensors lie that have gradients.
+fn lay_out(buckets: &[Bucket], voters: &impl Voters) -> Vec<Message> {
+    let message = |bucket: &Bucket| {
+        let mut end = 0;
+        let mut places = Vec::new();
+        for &segment in bucket.all() {
+            if voters.has_gradient(segment.tensor) {
+                let place = Place { segment, first: end };
+                end += place.count();
+                places.push(place);
+            }
+        }
+        Message { places, count: end.next_multiple_of(LINE) }
+    };
+    buckets.iter().map(message).filter(|message| message.count > 0).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::step::{spread, tally};
     use std::sync::{Barrier, Mutex};
 
     /// Threads as ranks.
@@ -218,7 +199,14 @@ mod tests {
             self.sent.len()
         }
 
-        fn all_to_all(&mut self, send: &[u8], sizes: &[usize], to: &mut [u8]) -> Result<(), Error> {
+        fn all_to_all(
+            &mut self,
+            send: &[u8],
+            sizes: &[usize],
+            to: &mut [u8],
+            work: Work<'_>,
+        ) -> Result<(), Error> {
+            work();
             let start: usize = sizes[..self.rank].iter().sum();
             let own = sizes[self.rank];
             self.share(send, |rank, sent| {
@@ -227,7 +215,14 @@ mod tests {
             Ok(())
         }
 
-        fn all_gather(&mut self, send: &[u8], to: &mut [u8], sizes: &[usize]) -> Result<(), Error> {
+        fn all_gather(
+            &mut self,
+            send: &[u8],
+            to: &mut [u8],
+            sizes: &[usize],
+            work: Work<'_>,
+        ) -> Result<(), Error> {
+            work();
             assert_eq!(send.len(), sizes[self.rank]);
             self.share(send, |rank, sent| {
                 let start: usize = sizes[..rank].iter().sum();
@@ -242,7 +237,7 @@ mod tests {
         }
     }
 
-    const LENGTHS: [usize; 6] = [10, 0, 3 * CHUNK + 5, 777, 8 * CHUNK, 1];
+    const LENGTHS: [usize; 6] = [10, 0, MESSAGE / 4 + 5, 777, 2 * MESSAGE, 1];
 
     /// What a rank wants of an element.
     fn sign_of(rank: usize, tensor: usize, i: usize) -> i32 {
@@ -259,20 +254,23 @@ mod tests {
             tensor != 3
         }
 
-        fn decide(&mut self, places: &[Place], numbers: &mut [f32]) -> Result<(), Error> {
-            assert!(numbers.iter().all(|&x| x == 0.0));
-            for &Place { segment: Segment { tensor, from, length }, start } in places {
-                for i in 0..length {
-                    numbers[start + i] = sign_of(self.rank, tensor, from + i) as f32;
-                }
+        fn cast(&mut self, places: &[Place], ballots: &mut [u64]) -> Result<(), Error> {
+            for place in places {
+                let Segment { tensor, from, length } = place.segment;
+                let numbers: Vec<i32> =
+                    (from..from + length).map(|i| sign_of(self.rank, tensor, i)).collect();
+                tally(&numbers, &mut ballots[place.first..][..place.count()], f64::from);
             }
             Ok(())
         }
 
-        fn descend(&mut self, parts: &[Part<'_>]) -> Result<(), Error> {
-            for &Part { segment: Segment { tensor, from, length }, sums } in parts {
+        fn follow(&mut self, places: &[Place], ballots: &mut [u64]) -> Result<(), Error> {
+            for place in places {
+                let Segment { tensor, from, length } = place.segment;
+                let mut signs = vec![0.0; length];
+                spread(&ballots[place.first..][..place.count()], &mut signs, |sign| sign);
                 let moved = &mut self.moved[tensor][from..from + length];
-                moved.iter_mut().zip(elements::<f32>(sums)).for_each(|(to, x)| *to += x);
+                moved.iter_mut().zip(signs).for_each(|(to, x)| *to += x);
             }
             Ok(())
         }

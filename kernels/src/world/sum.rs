@@ -47,9 +47,22 @@ pub fn sum_piece<T: Summable>(
     staging.clear();
     staging.resize(own * size, T::default());
     let received = cast_slice_mut(&mut staging[..]);
-    messages.all_to_all(cast_slice(piece), &out, received, &vec![bytes(own); size], limit)?;
+    messages.all_to_all(
+        cast_slice(piece),
+        &out,
+        received,
+        &vec![bytes(own); size],
+        limit,
+        &mut || (),
+    )?;
     add_up(staging, own, size);
-    messages.all_gather_parts(cast_slice(&staging[..own]), cast_slice_mut(piece), &out, limit)
+    messages.all_gather_parts(
+        cast_slice(&staging[..own]),
+        cast_slice_mut(piece),
+        &out,
+        limit,
+        &mut || (),
+    )
 }
 
 /// Adds parts of so many elements to the first, one after the other.

@@ -3,7 +3,7 @@
 
 use super::super::extras::Extras;
 use super::super::layout::{CallRow, GroupRow, Row, dtype, format};
-use super::super::parts::Origin;
+use super::super::parts::{Ballots, Origin};
 use super::super::pointers::{group_table, pointer, table, write};
 use super::super::process::config;
 use super::super::row_checks::check;
@@ -414,7 +414,8 @@ pub fn part_of(row: &Row, segment: &Segment, grad: u64, kind: u32) -> (Row, Orig
         kind,
         group: row.group,
     };
-    (part_row, Origin { number: segment.tensor as u32, offset: segment.from, scales })
+    let (number, offset) = (segment.tensor as u32, segment.from);
+    (part_row, Origin { number, offset, scales, ballots: Ballots::None })
 }
 
 /// The rows that cross the boundary have the exchange's blocks at whole blocks of 8-bit momentum.
