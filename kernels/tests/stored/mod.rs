@@ -146,30 +146,38 @@ impl Stored {
         if self.eight { self.momentum8.decoded(i) } else { self.buffer[i] }
     }
 
-    /// What a step has to make of this, from the rule's description.
+    /// What a step moves a parameter along, and what becomes of its momentum, from the rule's description.
+    pub fn direction(&self, i: usize, h: &Hyperparameters, options: &Options) -> [f32; 2] {
+        let (p, b) = (self.param(i), self.momentum(i));
+        let mut g = options.prepared(self.gradient(i));
+        g *= if h.maximize { -1.0 } else { 1.0 };
+        if h.weight_decay != 0.0 && !h.decoupled_weight_decay {
+            g = (h.weight_decay as f32).mul_add(p, g);
+        }
+        let (mut u, mut v) = (g, 0.0);
+        if h.momentum != 0.0 {
+            let kept = h.momentum as f32 * b;
+            let blend = (1.0 - h.dampening) as f32;
+            v = if options.first { g } else { blend.mul_add(g, kept) };
+            u = if h.nesterov { (h.momentum as f32).mul_add(v, g) } else { v };
+        }
+        if h.sign {
+            u = f32::from(i8::from(u > 0.0) - i8::from(u < 0.0));
+        }
+        [u, v]
+    }
+
+    /// What a step has to make of this.
     pub fn stepped(&self, h: &Hyperparameters, options: &Options) -> Self {
         let mut next = self.clone();
         let mut velocity = vec![0.0; self.words.len()];
-        for (i, v) in velocity.iter_mut().enumerate() {
-            let (mut p, b) = (self.param(i), self.momentum(i));
-            let mut g = options.prepared(self.gradient(i));
-            g *= if h.maximize { -1.0 } else { 1.0 };
+        for (i, velocity) in velocity.iter_mut().enumerate() {
+            let [u, v] = self.direction(i, h, options);
+            let mut p = self.param(i);
             if h.weight_decay != 0.0 && h.decoupled_weight_decay {
                 p *= (1.0 - h.lr * h.weight_decay) as f32;
-            } else if h.weight_decay != 0.0 {
-                g = (h.weight_decay as f32).mul_add(p, g);
             }
-            let mut u = g;
-            if h.momentum != 0.0 {
-                let kept = h.momentum as f32 * b;
-                let blend = (1.0 - h.dampening) as f32;
-                *v = if options.first { g } else { blend.mul_add(g, kept) };
-                let b = *v;
-                u = if h.nesterov { (h.momentum as f32).mul_add(b, g) } else { b };
-            }
-            if h.sign {
-                u = f32::from(i8::from(u > 0.0) - i8::from(u < 0.0));
-            }
+            *velocity = v;
             next.set_param(i, (-h.lr as f32).mul_add(u, p));
         }
         if h.momentum != 0.0 && self.eight {
