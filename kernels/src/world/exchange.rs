@@ -5,6 +5,7 @@
 //! the order of the elements. So all bits are those of one process that adds up the gradients of all
 //! ranks.
 
+use super::incoming::{Incoming, Outgoing};
 use super::ordered::Form;
 use super::partition::{Bucket, Segment, buckets};
 use super::staging::{Staging, elements, padded};
@@ -34,8 +35,8 @@ pub trait Moves {
     fn rank(&self) -> usize;
     /// How many ranks there are.
     fn size(&self) -> usize;
-    /// Sends each rank its part of `send`, and receives as many bytes from each. It works on something
-    /// else meanwhile.
+    /// Sends each other rank its part of `send`, and receives as many bytes from each as this rank's part
+    /// has; its own place in `receive` stays as it is. It works on something else meanwhile.
     fn all_to_all(
         &mut self,
         send: &[u8],
@@ -65,11 +66,11 @@ pub struct Part<'a> {
 }
 
 /// The tensors that are stepped together.
-pub trait Tensors {
+pub trait Tensors<'a> {
     /// How a tensor's gradient is stored; `None` if it has none, on all ranks.
     fn form(&self, tensor: usize) -> Option<Form>;
-    /// The gradient of a tensor that has one.
-    fn gradient(&self, tensor: usize) -> &[u8];
+    /// The gradient of a tensor that has one. Nobody writes to it during a step.
+    fn gradient(&self, tensor: usize) -> &'a [u8];
     /// Bytes of an element of a parameter.
     fn data_bytes(&self, tensor: usize) -> usize;
     /// The parameter.
@@ -94,7 +95,8 @@ pub struct Exchange {
     lengths: Vec<usize>,
     buckets: Vec<Bucket>,
     send: Staging,
-    received: Staging,
+    /// Gradients of the bucket that is summed up, and of the next one.
+    incoming: [Incoming; 2],
     /// Sums of this rank's part: of one bucket, or of all while they are measured.
     sums: Staging,
     gathered: Staging,
@@ -117,16 +119,23 @@ impl Exchange {
     }
 
     /// Sums up and steps, a bucket at a time.
-    pub fn run(
+    pub fn run<'a>(
         &mut self,
         moves: &mut impl Moves,
-        tensors: &mut impl Tensors,
+        tensors: &mut impl Tensors<'a>,
         mode: Mode,
         level: Level,
     ) -> Result<(), Error> {
+        self.begin(moves, tensors)?;
         for index in 0..self.buckets.len() {
             self.sums.resize(sums_bytes(&self.buckets[index], moves.rank(), tensors));
-            self.sum(index, 0, moves, tensors, level)?;
+            let mut stepped = Ok(());
+            self.sum(index, 0, moves, (&mut *tensors, level), |tensors, own, sums| {
+                if mode == Mode::Shards {
+                    stepped = tensors.step(&parts(own, sums, tensors));
+                }
+            })?;
+            stepped?;
             self.finish(index, 0, moves, tensors, mode)?;
         }
         Ok(())
@@ -136,10 +145,10 @@ impl Exchange {
     ///
     /// # Errors
     /// Ranks that cannot be reached.
-    pub fn measure(
+    pub fn measure<'a>(
         &mut self,
         moves: &mut impl Moves,
-        tensors: &mut impl Tensors,
+        tensors: &mut impl Tensors<'a>,
         scale: f64,
         level: Level,
     ) -> Result<Vec<Total>, Error> {
@@ -147,23 +156,28 @@ impl Exchange {
             starts(self.buckets.iter().map(|bucket| sums_bytes(bucket, moves.rank(), tensors)));
         self.starts = starts;
         self.sums.resize(end);
+        self.begin(moves, tensors)?;
         let mut own = Vec::new();
         for index in 0..self.buckets.len() {
             let start = self.starts[index];
-            self.sum(index, start, moves, tensors, level)?;
+            self.sum(index, start, moves, (&mut *tensors, level), |_, _, _| ())?;
             own.extend(self.totals(index, start, moves.rank(), tensors, scale, level));
         }
         self.join_totals(&own, moves, tensors)
     }
 
     /// Steps with the sums that [`Exchange::measure`] has kept.
-    pub fn apply(
+    pub fn apply<'a>(
         &mut self,
         moves: &mut impl Moves,
-        tensors: &mut impl Tensors,
+        tensors: &mut impl Tensors<'a>,
         mode: Mode,
     ) -> Result<(), Error> {
         for index in 0..self.starts.len() {
+            if mode == Mode::Shards {
+                let sums = &self.sums.all()[self.starts[index]..];
+                tensors.step(&parts(self.buckets[index].of(moves.rank()), sums, tensors))?;
+            }
             self.finish(index, self.starts[index], moves, tensors, mode)?;
         }
         self.starts.clear();
@@ -201,68 +215,52 @@ impl Exchange {
         Ok(())
     }
 
-    /// Exchanges the gradients of a bucket, and sums up this rank's part.
-    fn sum(
+    /// Receives the gradients of the first bucket.
+    fn begin<'a>(
+        &mut self,
+        moves: &mut impl Moves,
+        tensors: &impl Tensors<'a>,
+    ) -> Result<(), Error> {
+        let Exchange { buckets, send, incoming: [now, _], .. } = self;
+        let Some(first) = buckets.first() else { return Ok(()) };
+        let outgoing = Outgoing::new(first, moves.size(), tensors, send);
+        now.exchange(&outgoing, moves, &mut || ())
+    }
+
+    /// Sums up this rank's part of a bucket whose gradients have been received, and uses the sums, while
+    /// the gradients of the next bucket are sent.
+    fn sum<'a, T: Tensors<'a>>(
         &mut self,
         index: usize,
         start: usize,
         moves: &mut impl Moves,
-        tensors: &impl Tensors,
-        level: Level,
+        (tensors, level): (&mut T, Level),
+        mut using: impl FnMut(&mut T, &[Segment], &[u8]),
     ) -> Result<(), Error> {
-        let (rank, size) = (moves.rank(), moves.size());
-        let bucket = &self.buckets[index];
-        let of_gradient = |segment: &Segment| {
-            tensors.form(segment.tensor).map_or(0, |form| form.gradient_bytes() * segment.length)
+        let ranks @ [rank, size] = [moves.rank(), moves.size()];
+        let Exchange { buckets, send, incoming: [now, next], sums, .. } = self;
+        let (bucket, sums) = (&buckets[index], &mut sums.all_mut()[start..]);
+        let following =
+            buckets.get(index + 1).map(|bucket| Outgoing::new(bucket, size, tensors, send));
+        let mut work = || {
+            now.add_up(bucket, ranks, tensors, level, sums);
+            using(tensors, bucket.of(rank), sums);
         };
-        let whole = bucket.whole();
-        let room = |bytes: usize| if whole.is_some() { bytes } else { padded(bytes) };
-        let sizes = sizes_of(bucket, size, |segment| room(of_gradient(segment)));
-        let own = sizes[rank];
-        let received = self.received.resize(own * size);
-        if let Some(whole) = whole {
-            // Nothing is packed: ranks' parts follow each other in the gradient itself.
-            let bytes = of_gradient(&whole);
-            if bytes > 0 {
-                let first = whole.from * (bytes / whole.length);
-                let gradient = &tensors.gradient(whole.tensor)[first..first + bytes];
-                moves.all_to_all(gradient, &sizes, received, &mut || ())?;
-            }
-        } else {
-            let mut rest = self.send.resize(sizes.iter().sum());
-            for segment in bucket.all() {
-                let bytes = of_gradient(segment);
-                let (part, next) = rest.split_at_mut(padded(bytes));
-                if bytes > 0 {
-                    let first = segment.from * (bytes / segment.length);
-                    let gradient = &tensors.gradient(segment.tensor)[first..first + bytes];
-                    part[..bytes].copy_from_slice(gradient);
-                }
-                rest = next;
-            }
-            moves.all_to_all(self.send.all(), &sizes, received, &mut || ())?;
+        match following {
+            Some(outgoing) => next.exchange(&outgoing, moves, &mut work)?,
+            None => work(),
         }
-        let mut from = 0;
-        let mut sums = &mut self.sums.all_mut()[start..];
-        for segment in bucket.of(rank) {
-            let Some(form) = tensors.form(segment.tensor) else { continue };
-            let bytes = of_gradient(segment);
-            let parts: Vec<&[u8]> =
-                (0..size).map(|rank| &self.received.all()[rank * own + from..][..bytes]).collect();
-            let (slot, next) = sums.split_at_mut(padded(form.sum_bytes() * segment.length));
-            form.add_up(level, &parts, &mut slot[..form.sum_bytes() * segment.length]);
-            (sums, from) = (next, from + room(bytes));
-        }
+        std::mem::swap(now, next);
         Ok(())
     }
 
     /// The totals of the blocks of this rank's part of a bucket.
-    fn totals(
+    fn totals<'a>(
         &self,
         index: usize,
         start: usize,
         rank: usize,
-        tensors: &impl Tensors,
+        tensors: &impl Tensors<'a>,
         scale: f64,
         level: Level,
     ) -> Vec<Total> {
@@ -276,11 +274,11 @@ impl Exchange {
     }
 
     /// The totals of tensors, put together of those of blocks in the order of the elements.
-    pub fn join_totals(
+    pub fn join_totals<'a>(
         &mut self,
         own: &[Total],
         moves: &mut impl Moves,
-        tensors: &impl Tensors,
+        tensors: &impl Tensors<'a>,
     ) -> Result<Vec<Total>, Error> {
         let size = moves.size();
         let blocks = |segment: &&Segment| match tensors.form(segment.tensor) {
@@ -315,22 +313,18 @@ impl Exchange {
         Ok(totals)
     }
 
-    /// Steps a bucket whose sums are there, and gives to all what they do not have.
-    fn finish(
+    /// Gives to all what they do not have of a bucket: the parameters that each rank has stepped, or the
+    /// sums, with which all step.
+    fn finish<'a>(
         &mut self,
         index: usize,
         start: usize,
         moves: &mut impl Moves,
-        tensors: &mut impl Tensors,
+        tensors: &mut impl Tensors<'a>,
         mode: Mode,
     ) -> Result<(), Error> {
         match mode {
-            Mode::Shards => {
-                let own = self.buckets[index].of(moves.rank());
-                let parts = parts(own, &self.sums.all()[start..], tensors);
-                tensors.step(&parts)?;
-                self.gather_data(index, moves, tensors)
-            }
+            Mode::Shards => self.gather_data(index, moves, tensors),
             Mode::Gradients => {
                 let bucket = &self.buckets[index];
                 let sizes = sizes_of(bucket, moves.size(), |s| sum_bytes(tensors, s));
@@ -344,11 +338,11 @@ impl Exchange {
     }
 
     /// Gives each rank's parameters of a bucket to all.
-    fn gather_data(
+    fn gather_data<'a>(
         &mut self,
         index: usize,
         moves: &mut impl Moves,
-        tensors: &mut impl Tensors,
+        tensors: &mut impl Tensors<'a>,
     ) -> Result<(), Error> {
         let (bucket, rank) = (&self.buckets[index], moves.rank());
         if let Some(whole) = bucket.whole() {
@@ -386,12 +380,12 @@ impl Exchange {
 }
 
 /// The same for a bucket that lies in one tensor: ranks' parts follow each other in the parameter itself.
-fn gather_whole(
+fn gather_whole<'a>(
     bucket: &Bucket,
     whole: Segment,
     own: &mut Staging,
     moves: &mut impl Moves,
-    tensors: &mut impl Tensors,
+    tensors: &mut impl Tensors<'a>,
 ) -> Result<(), Error> {
     if tensors.form(whole.tensor).is_none() {
         return Ok(());
@@ -411,18 +405,18 @@ trait DataBytes {
     fn of(&self, tensor: usize) -> usize;
 }
 
-impl<T: Tensors> DataBytes for T {
+impl<'a, T: Tensors<'a>> DataBytes for T {
     fn of(&self, tensor: usize) -> usize {
         self.form(tensor).map_or(0, |_| self.data_bytes(tensor))
     }
 }
 
-fn range_in(tensors: &impl Tensors, segment: &Segment) -> std::ops::Range<usize> {
+fn range_in<'a>(tensors: &impl Tensors<'a>, segment: &Segment) -> std::ops::Range<usize> {
     let bytes = tensors.data_bytes(segment.tensor);
     segment.from * bytes..(segment.from + segment.length) * bytes
 }
 
-fn sum_bytes(tensors: &impl Tensors, segment: &Segment) -> usize {
+fn sum_bytes<'a>(tensors: &impl Tensors<'a>, segment: &Segment) -> usize {
     tensors.form(segment.tensor).map_or(0, |form| padded(form.sum_bytes() * segment.length))
 }
 
@@ -431,7 +425,11 @@ fn sizes_of(bucket: &Bucket, size: usize, bytes: impl Fn(&Segment) -> usize) -> 
 }
 
 /// Segments that have gradients, with their sums, which lie one after the other.
-fn parts<'a>(segments: &[Segment], mut sums: &'a [u8], tensors: &impl Tensors) -> Vec<Part<'a>> {
+fn parts<'a, 'b>(
+    segments: &[Segment],
+    mut sums: &'b [u8],
+    tensors: &impl Tensors<'a>,
+) -> Vec<Part<'b>> {
     let mut found = Vec::with_capacity(segments.len());
     for &segment in segments {
         let Some(form) = tensors.form(segment.tensor) else { continue };
@@ -443,7 +441,7 @@ fn parts<'a>(segments: &[Segment], mut sums: &'a [u8], tensors: &impl Tensors) -
 }
 
 /// Bytes of the sums of a rank's part of a bucket.
-fn sums_bytes(bucket: &Bucket, rank: usize, tensors: &impl Tensors) -> usize {
+fn sums_bytes<'a>(bucket: &Bucket, rank: usize, tensors: &impl Tensors<'a>) -> usize {
     bucket.of(rank).iter().map(|segment| sum_bytes(tensors, segment)).sum()
 }
 

@@ -12,9 +12,9 @@ use crate::gradients::norm::Total;
 use crate::simd::Level;
 
 /// Tensors whose arrays all ranks see.
-pub trait Seen: Tensors {
+pub trait Seen<'a>: Tensors<'a> {
     /// The gradient of a tensor on a rank.
-    fn gradient_of(&self, rank: usize, tensor: usize) -> &[u8];
+    fn gradient_of(&self, rank: usize, tensor: usize) -> &'a [u8];
     /// Steps parts of tensors with the sums of all ranks' gradients.
     fn step_with_all(&mut self, segments: &[Segment]) -> Result<(), Error>;
     /// Gives parameters to all ranks.
@@ -26,10 +26,10 @@ impl Exchange {
     ///
     /// # Errors
     /// Ranks that cannot be reached.
-    pub fn run_in_place(
+    pub fn run_in_place<'a>(
         &mut self,
         moves: &mut impl Moves,
-        tensors: &mut impl Seen,
+        tensors: &mut impl Seen<'a>,
         mode: Mode,
     ) -> Result<(), Error> {
         let rank = moves.rank();
@@ -51,10 +51,10 @@ impl Exchange {
     ///
     /// # Errors
     /// Ranks that cannot be reached.
-    pub fn measure_in_place(
+    pub fn measure_in_place<'a>(
         &mut self,
         moves: &mut impl Moves,
-        tensors: &mut impl Seen,
+        tensors: &mut impl Seen<'a>,
         scale: f64,
         level: Level,
     ) -> Result<Vec<Total>, Error> {
@@ -78,6 +78,6 @@ impl Exchange {
     }
 }
 
-fn with_gradients(segments: &[Segment], tensors: &impl Tensors) -> Vec<Segment> {
+fn with_gradients<'a>(segments: &[Segment], tensors: &impl Tensors<'a>) -> Vec<Segment> {
     segments.iter().copied().filter(|segment| tensors.form(segment.tensor).is_some()).collect()
 }

@@ -375,7 +375,9 @@ impl<H: Handle> Messages for Library<H> {
         assert_fits(receive, receive_sizes);
         assert_eq!((send_sizes.len(), receive_sizes.len()), (self.size, self.size));
         let (byte, comm) = (self.constants.byte, self.comm);
-        let ((to, to_starts), (from, from_starts)) = (counts(send_sizes), counts(receive_sizes));
+        let ((mut to, to_starts), (mut from, from_starts)) =
+            (counts(send_sizes), counts(receive_sizes));
+        [to[self.rank], from[self.rank]] = [0; 2];
         // SAFETY: slices and lists live until `run` returns, and the parts make up the wholes.
         unsafe {
             self.run(limit, work, |f, request| {

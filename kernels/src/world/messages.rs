@@ -41,7 +41,8 @@ pub trait Messages: Send {
         limit: Limit,
         work: Work<'_>,
     ) -> Result<(), Trouble>;
-    /// Sends part `i` of `send`, of `send_counts[i]` bytes, to rank `i`, and receives one from each.
+    /// Sends part `i` of `send`, of `send_counts[i]` bytes, to rank `i`, and receives one from each, but for
+    /// what it would send to itself: that part of `receive` stays as it is.
     /// It works on something else meanwhile.
     fn all_to_all(
         &mut self,

@@ -8,6 +8,7 @@ pub mod abi;
 pub mod exchange;
 pub mod find;
 pub mod in_place;
+pub mod incoming;
 pub mod launcher;
 mod library;
 pub mod messages;

@@ -118,6 +118,9 @@ impl Signs {
             .map(|rank| (lines * (rank + 1) / size - lines * rank / size) * LINE * BALLOT)
             .collect();
         let received = self.received.resize(size * sizes[rank]);
+        let start: usize = sizes[..rank].iter().sum();
+        received[rank * sizes[rank]..][..sizes[rank]]
+            .copy_from_slice(&own.all()[start..][..sizes[rank]]);
         moves.all_to_all(own.all(), &sizes, received, work)?;
         let counted = self.counted.resize(sizes[rank]);
         count_all(level, received, sizes[rank], counted);
@@ -209,8 +212,11 @@ mod tests {
             work();
             let start: usize = sizes[..self.rank].iter().sum();
             let own = sizes[self.rank];
+            let own_rank = self.rank;
             self.share(send, |rank, sent| {
-                to[rank * own..][..own].copy_from_slice(&sent[start..start + own]);
+                if rank != own_rank {
+                    to[rank * own..][..own].copy_from_slice(&sent[start..start + own]);
+                }
             });
             Ok(())
         }

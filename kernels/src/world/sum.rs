@@ -46,6 +46,8 @@ pub fn sum_piece<T: Summable>(
     let out: Vec<usize> = shares.iter().map(|&share| bytes(share)).collect();
     staging.clear();
     staging.resize(own * size, T::default());
+    let start: usize = shares[..rank].iter().sum();
+    staging[rank * own..][..own].copy_from_slice(&piece[start..start + own]);
     let received = cast_slice_mut(&mut staging[..]);
     messages.all_to_all(
         cast_slice(piece),

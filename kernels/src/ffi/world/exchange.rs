@@ -326,13 +326,13 @@ fn rows_of<'a>(tensors: &RowTensors<'a>) -> &'a [Row] {
     tensors.rows
 }
 
-impl Tensors for RowTensors<'_> {
+impl<'a> Tensors<'a> for RowTensors<'a> {
     fn form(&self, tensor: usize) -> Option<Form> {
         let row = &self.rows[tensor];
         if row.is_idle() { None } else { Some(form_of(row)) }
     }
 
-    fn gradient(&self, tensor: usize) -> &[u8] {
+    fn gradient(&self, tensor: usize) -> &'a [u8] {
         let row = &self.rows[tensor];
         let bytes = gradient_bytes(row);
         // SAFETY: `of_table` has its caller's promise, and `check` has found the address not null.

@@ -139,12 +139,12 @@ impl<'a> SharedTensors<'a> {
     }
 }
 
-impl Tensors for SharedTensors<'_> {
+impl<'a> Tensors<'a> for SharedTensors<'a> {
     fn form(&self, tensor: usize) -> Option<Form> {
         self.own.form(tensor)
     }
 
-    fn gradient(&self, tensor: usize) -> &[u8] {
+    fn gradient(&self, tensor: usize) -> &'a [u8] {
         self.own.gradient(tensor)
     }
 
@@ -161,8 +161,8 @@ impl Tensors for SharedTensors<'_> {
     }
 }
 
-impl Seen for SharedTensors<'_> {
-    fn gradient_of(&self, rank: usize, tensor: usize) -> &[u8] {
+impl<'a> Seen<'a> for SharedTensors<'a> {
+    fn gradient_of(&self, rank: usize, tensor: usize) -> &'a [u8] {
         let bytes = gradient_bytes(&self.own.rows[tensor]);
         // SAFETY: the place has been found to be mapped, and nobody writes to gradients during a step.
         unsafe { std::slice::from_raw_parts(pointer(self.gradient_at(rank, tensor)), bytes) }
