@@ -139,11 +139,14 @@ pub extern "C" fn MPI_Ialltoallv(
             let start = send.wrapping_add(*starts.add(rank) as usize);
             sent.extend(bytes(start, *counts.add(rank) as usize));
         }
-        // Every rank's parts have the lengths that its receivers expect, and shares are equal for all.
-        let own: usize = (0..rank()).map(|rank| *counts.add(rank) as usize).sum();
+        // All ranks send a rank equally many bytes, but for itself, to whom it sends none.
+        let before = |from: usize| -> usize {
+            let others = (0..rank()).filter(|&rank| rank != from);
+            others.map(|rank| *counts.add(rank) as usize).sum()
+        };
         let piece = |from: usize| Piece {
             from,
-            start: header + own,
+            start: header + before(from),
             length: *to_counts.add(from) as usize,
             to: receive as usize + *to_starts.add(from) as usize,
         };
