@@ -19,6 +19,8 @@ export interface Machines extends Disposable {
   readonly enter: (machine: number) => readonly string[];
   /** How many bytes the first one has sent to the other. */
   readonly sentBytes: () => number;
+  /** The names of the programs that run on both. */
+  readonly programs: () => readonly string[];
 }
 
 const HOSTS = ["10.77.8.1", "10.77.8.2"];
@@ -46,7 +48,10 @@ export function whyNoMachines(): string | null {
 export function openMachines(megabits?: number): Machines {
   const { names, disconnect } = connect();
   const folder = Deno.makeTempDirSync({ prefix: "descent-machines-" });
+  let isOpen = true;
   const close = () => {
+    if (!isOpen) return;
+    isOpen = false;
     disconnect();
     Deno.removeSync(folder, { recursive: true });
   };
@@ -57,7 +62,8 @@ export function openMachines(megabits?: number): Machines {
     return {
       ...{ hosts: HOSTS, network: NETWORK, cards: CARDS, agent },
       enter: (machine) => ["ip", "netns", "exec", names[machine]],
-      sentBytes: () => sentBytes(names[0], CARDS[0]),
+      sentBytes: () => statusOf(names[0], CARDS[0]).stats64.tx.bytes,
+      programs: () => names.flatMap(pidsIn).map(programOf).filter((name) => name !== null),
       [Symbol.dispose]: close,
     };
   } catch (error) {
@@ -91,6 +97,7 @@ function connect() {
       run("ip", "-n", names[i], "addr", "add", `${HOSTS[i]}/24`, "dev", CARDS[i]);
       for (const card of ["lo", CARDS[i]]) run("ip", "-n", names[i], "link", "set", card, "up");
     }
+    for (const i of [0, 1]) waitForCard(names[i], CARDS[i]);
     return { names, disconnect };
   } catch (error) {
     disconnect();
@@ -98,12 +105,34 @@ function connect() {
   }
 }
 
+/** Waits until the system calls a card up, which takes a while: UCX leaves out those that are not. */
+function waitForCard(name: string, card: string): void {
+  const end = performance.now() + 5000;
+  while (statusOf(name, card).operstate !== "UP") {
+    if (performance.now() > end) throw new Error(`Cannot use ${card} as it does not come up`);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+  }
+}
+
+function pidsIn(name: string): number[] {
+  return run("ip", "netns", "pids", name).split("\n").filter((it) => it !== "").map(Number);
+}
+
+/** The name of a process's program; null if it has just ended. */
+function programOf(pid: number): string | null {
+  try {
+    return Deno.readTextFileSync(`/proc/${pid}/comm`).trim();
+  } catch {
+    return null;
+  }
+}
+
 /** Ends what still runs in a namespace, and removes it. */
 function remove(name: string): void {
   try {
-    for (const pid of run("ip", "netns", "pids", name).split("\n").filter((it) => it !== "")) {
+    for (const pid of pidsIn(name)) {
       try {
-        Deno.kill(Number(pid), "SIGKILL");
+        Deno.kill(pid, "SIGKILL");
       } catch {
         // it has just ended
       }
@@ -124,9 +153,9 @@ function limit(name: string, card: string, megabits: number): void {
   run("ip", "netns", "exec", name, "tc", "qdisc", "add", "dev", card, "root", "tbf", ...rate);
 }
 
-function sentBytes(name: string, card: string): number {
-  const [{ stats64 }] = JSON.parse(run("ip", "-n", name, "-s", "-j", "link", "show", "dev", card));
-  return stats64.tx.bytes;
+/** What `ip` knows of a card. */
+function statusOf(name: string, card: string) {
+  return JSON.parse(run("ip", "-n", name, "-s", "-j", "link", "show", "dev", card))[0];
 }
 
 function isRoot(): boolean {
