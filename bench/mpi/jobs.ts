@@ -58,7 +58,7 @@ function launchCommand(engine: Engine, machines: Machines | null, command: reado
 const OPEN_MPI_AS_ROOT = { OMPI_ALLOW_RUN_AS_ROOT: "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1" };
 
 /** Keeps MPICH from sharing memory between machines that are namespaces of one. */
-const OVER_THE_CABLE = { UCX_TLS: "tcp,self" };
+const environmentOn = ({ folder }: Machines) => ({ UCX_TLS: "tcp,self", TMPDIR: folder });
 
 /** Tells glibc to take new pages for large blocks, as freed ones that it has would hide some. */
 const LARGE_BLOCKS_ARE_PAGES = { MALLOC_MMAP_THRESHOLD_: "131072" };
@@ -78,7 +78,7 @@ export function isInstalled(engine: Engine): boolean {
 
 /** Starts a job whose ranks wait to be asked for steps. */
 export function startEngine(engine: Engine, machines: Machines | null, length: number) {
-  const env = { ...OPEN_MPI_AS_ROOT, ...machines === null ? {} : OVER_THE_CABLE };
+  const env = { ...OPEN_MPI_AS_ROOT, ...machines === null ? {} : environmentOn(machines) };
   const command = launchCommand(engine, machines, programCommand("rank.ts", length));
   return serve(engine, start([{ command, env }]));
 }

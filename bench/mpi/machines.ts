@@ -13,6 +13,8 @@ export interface Machines extends Disposable {
   readonly network: string;
   /** Their network cards. */
   readonly cards: readonly string[];
+  /** A folder for temporary files, which goes with them: killed launchers leave some. */
+  readonly folder: string;
   /** The file of a program in place of ssh: it runs a command on one of them, given by its address. */
   readonly agent: string;
   /** What a command begins with, so that it runs on one of them. */
@@ -60,7 +62,7 @@ export function openMachines(megabits?: number): Machines {
     const agent = join(folder, "agent");
     Deno.writeTextFileSync(agent, agentOf(names), { mode: 0o755 });
     return {
-      ...{ hosts: HOSTS, network: NETWORK, cards: CARDS, agent },
+      ...{ hosts: HOSTS, network: NETWORK, cards: CARDS, folder, agent },
       enter: (machine) => ["ip", "netns", "exec", names[machine]],
       sentBytes: () => statusOf(names[0], CARDS[0]).stats64.tx.bytes,
       programs: () => names.flatMap(pidsIn).map(programOf).filter((name) => name !== null),

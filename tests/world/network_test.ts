@@ -60,7 +60,7 @@ function startJob(machines: Machines, launcher: readonly string[], program: stri
   const deno = [Deno.execPath(), "run", "-A", "--no-check", "--config", CONFIG, program];
   const [command, ...args] = [...machines.enter(0), ...launcher, ...deno];
   const child = new Deno.Command(command, {
-    ...{ args, env: { NO_COLOR: "1", UCX_TLS: "tcp,self" } },
+    ...{ args, env: { NO_COLOR: "1", UCX_TLS: "tcp,self", TMPDIR: machines.folder } },
     ...{ stdin: "null", stdout: "null", stderr: "piped" },
   }).spawn();
   let text = "";
