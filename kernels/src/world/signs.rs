@@ -16,6 +16,9 @@ const CHUNK: usize = 1 << 17;
 /// Bytes of a message at least, but for the last one.
 const MESSAGE: usize = 1 << 18;
 
+/// The same of a rank's part of a message: more ranks have longer messages, and not more of them.
+const PART: usize = 1 << 12;
+
 /// Up to so many ranks each gets the signs of all others. More of them divide the counting, so that what a
 /// rank receives does not grow with their number.
 const FEW: usize = 4;
@@ -80,7 +83,8 @@ impl Signs {
         self.chunks = chunks;
         let mut rest = &layouts[..];
         while !rest.is_empty() {
-            let (message, next) = rest.split_at(count_of_message(rest));
+            let (message, next) =
+                rest.split_at(count_of_message(rest, MESSAGE.max(moves.size() * PART)));
             self.step(message, moves, voters, level)?;
             rest = next;
         }
@@ -171,12 +175,12 @@ fn lay_out(chunk: &Bucket, voters: &impl Voters) -> (Vec<Place>, usize) {
     (places, end.next_multiple_of(GROUP))
 }
 
-/// How many chunks make up the next message.
-fn count_of_message(chunks: &[(Vec<Place>, usize)]) -> usize {
+/// How many chunks make up the next message, of so many bytes at least.
+fn count_of_message(chunks: &[(Vec<Place>, usize)], least: usize) -> usize {
     let mut bytes = 0;
     let last = chunks.iter().position(|&(_, length)| {
         bytes += bytes_of(length);
-        bytes >= MESSAGE
+        bytes >= least
     });
     last.map_or(chunks.len(), |last| last + 1)
 }
