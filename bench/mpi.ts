@@ -7,81 +7,96 @@
  * @module
  */
 
-import { readFlags } from "./flags.ts";
-import { type Job, RANKS, startAlone, startEngines, startTorch } from "./mpi/jobs.ts";
+import { readFlags, refuse } from "./flags.ts";
+import type { Pair } from "./mpi/alone.ts";
+import {
+  type Engine,
+  ENGINES,
+  isInstalled,
+  type Job,
+  RANKS,
+  runOnce,
+  startEngine,
+  startTorch,
+} from "./mpi/jobs.ts";
+import { type Machines, openMachines, whyNoMachines } from "./mpi/machines.ts";
+import type { Memory } from "./mpi/memory.ts";
+import { takeSamples } from "./mpi/samples.ts";
+import { formatMemory, formatPairs, formatSamples } from "./mpi/tables.ts";
 import { findPython } from "./peers/python.ts";
 import { writeSection } from "./readme.ts";
-import {
-  describeMachine,
-  formatNumber,
-  formatTable,
-  formatTime,
-  TIME_OF_A_STEP,
-  today,
-} from "./text.ts";
+import { describeMachine, today } from "./text.ts";
 
 const HELP = `Measures steps that two ranks take together, next to torch's with gloo.
 
-It takes about 2 minutes, and 6 GB of memory. Open MPI and MPICH are measured where they are installed.
+It takes about 2 minutes, with --link 1000 about 3, and 6 GB of memory. Open MPI and MPICH are
+measured where they are installed.
 
 Usage: deno task bench:mpi [options]
 
+  --link MBIT    put the ranks on two machines, which are network namespaces, with a cable of so
+                 many Mbit/s between them; takes root on Linux, and iproute2
   --python FILE  a Python that has torch (default: $DESCENT_PYTHON, or python3)
   --length N     elements of the tensor, of float32 (default: 25,000,000)
-  --rounds N     samples of each row (default: 9)
-  --readme       put the table into bench/README.md
+  --rounds N     samples of each row (default: 9, or 5 with --link)
+  --readme       put the tables into bench/README.md
   --help         show this text`;
-
-/** Of these a step or call is too short to be compared with torch's. */
-const TINY: readonly string[] = ["one element", "barrier"];
 
 const flags = readFlags(Deno.args, {
   switches: ["readme"],
   texts: ["python"],
-  numbers: ["length", "rounds"],
+  numbers: ["length", "link", "rounds"],
   help: HELP,
 });
 const length: number = flags.length ?? 25_000_000;
 
+const reason = flags.link === undefined ? null : whyNoMachines();
+if (reason !== null) {
+  refuse(`Cannot set --link as this process cannot have two machines: ${reason}`);
+}
 const python = await findPython(flags.python);
-const torch = python === null ? [] : [await startTorch(python, length)];
-const jobs = [...torch, ...await startEngines(length), await startAlone(length)];
-const samples = await measure(jobs, flags.rounds ?? 9);
-const text = [
-  `${today()}, ${describeMachine()}; ${RANKS} ranks of a thread, ${length.toLocaleString("en")} ` +
-  `elements of float32; ${jobs.map(({ ready }) => ready.about).join(", ")}`,
-  "",
-  formatTable(
-    ["row", TIME_OF_A_STEP, "the least", "times as fast as torch (more is better)"],
-    [...samples].map(([row, times]) => describeRow(row, times)),
-  ),
-].join("\n");
+const engines = (Object.keys(ENGINES) as Engine[]).filter(isInstalled);
+const text = flags.link === undefined ? await measureHere() : await measureLink(flags.link);
 console.log(text);
-if (flags.readme) await writeSection("mpi", text);
+if (flags.readme) await writeSection(flags.link === undefined ? "mpi" : "mpi over a link", text);
 
-/** Samples of all runs of all jobs in turn, by row. */
-async function measure(jobs: readonly Job[], rounds: number): Promise<Map<string, number[]>> {
-  const samples = new Map<string, number[]>();
-  for (let round = 0; round < rounds; round++) {
-    for (const job of jobs) {
-      for (const run of job.ready.runs) {
-        const row = `${job.name}: ${run}`;
-        samples.set(row, [...samples.get(row) ?? [], await job.sample(run)]);
-      }
-    }
+/** Both ranks on this machine, one rank alone, and what they add to its memory. */
+async function measureHere(): Promise<string> {
+  const pairs = await runOnce<Pair[]>(null, "alone.ts", length);
+  const memories: Memory[] = [];
+  if (Deno.build.os === "linux") {
+    for (const engine of engines) memories.push(await runOnce(engine, "memory.ts", length));
   }
-  for (const job of jobs) await job.close();
-  return samples;
+  const jobs = await startJobs(null);
+  const samples = await takeSamples(jobs, flags.rounds ?? 9);
+  const parts = [describe(jobs), formatSamples(samples), formatPairs(pairs)];
+  if (memories.length > 0) parts.push(formatMemory(memories, length, RANKS));
+  return parts.join("\n\n");
 }
 
-function describeRow(row: string, times: readonly number[]): string[] {
-  const yardstick = samples.get("torch: gloo");
-  const isCompared = yardstick !== undefined && !row.startsWith("torch") &&
-    !row.startsWith("one rank") && !TINY.some((name) => row.endsWith(name));
-  const ratio = isCompared ? formatNumber(median(yardstick) / median(times)) : "";
-  return [row, formatTime(median(times)), formatTime(Math.min(...times)), ratio];
+/** The ranks on two machines. */
+async function measureLink(megabits: number): Promise<string> {
+  using machines = openMachines(megabits);
+  for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
+    Deno.addSignalListener(signal, () => {
+      machines[Symbol.dispose]();
+      Deno.exit(code);
+    });
+  }
+  const jobs = await startJobs(machines);
+  const least = length / 4;
+  const samples = await takeSamples(jobs, flags.rounds ?? 5, { ...machines, least });
+  return [`${megabits} Mbit/s; ${describe(jobs)}`, formatSamples(samples)].join("\n\n");
 }
 
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1];
+async function startJobs(machines: Machines | null): Promise<Job[]> {
+  const jobs = python === null ? [] : [await startTorch(python, machines, length)];
+  for (const engine of engines) jobs.push(await startEngine(engine, machines, length));
+  return jobs;
+}
+
+function describe(jobs: readonly Job[]): string {
+  return `${today()}, ${describeMachine()}; ${RANKS} ranks of a thread, ` +
+    `${length.toLocaleString("en")} elements of float32; ` +
+    jobs.map(({ ready }) => ready.about).join(", ");
 }

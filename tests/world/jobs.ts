@@ -41,9 +41,18 @@ export function missing(engine: Engine): string | null {
   return findLauncher(engine) === null ? `${engine} is not installed` : null;
 }
 
-/** A test under an engine. */
-export function testOn(engine: Engine, name: string, fn: () => Promise<void>): void {
-  const reason = missing(engine);
+/**
+ * A test under an engine.
+ *
+ * @param obstacle Why it cannot run here with any engine.
+ */
+export function testOn(
+  engine: Engine,
+  name: string,
+  fn: () => Promise<void>,
+  obstacle: string | null = null,
+): void {
+  const reason = missing(engine) ?? obstacle;
   const skipped = reason === null ? "" : ` (skipped: ${reason})`;
   Deno.test({ name: `${engine}: ${name}${skipped}`, ignore: reason !== null, fn });
 }

@@ -1,27 +1,26 @@
 /** Two machines, played by two network namespaces of Linux with a cable between them that is cut. */
 
 import { assert, assertMatch } from "@std/assert";
+import { basename } from "node:path";
 import { fromFileUrl } from "@std/path/from-file-url";
 import { join } from "@std/path/join";
+import { type Machines, openMachines, whyNoMachines } from "../../bench/mpi/machines.ts";
 import { temporaryFolder } from "../publish/stage.ts";
-import { missing } from "./jobs.ts";
+import { testOn } from "./jobs.ts";
 
 const ROOT = new URL("../../", import.meta.url);
-const NAMES = ["descent-a", "descent-b"];
-const HOSTS = ["10.77.8.1", "10.77.8.2"];
+const CONFIG = fromFileUrl(new URL("deno.json", ROOT));
 
-/** In place of ssh: runs a command in the namespace of a host. */
-const AGENT = `#!/bin/sh
-while [ "\${1#-}" != "$1" ]; do shift; done
-host=$1; shift
-case $host in ${HOSTS[0]}) name=${NAMES[0]};; *) name=${NAMES[1]};; esac
-exec ip netns exec $name unshare -u sh -c "hostname $name; $*"
-`;
+/** The ranks' own deadline. */
+const TIMEOUT = 3000;
+
+/** How long a job may take besides: to start, and to end. */
+const REST = 5000;
 
 const PROGRAM = `
 import { SGD } from "${new URL("mod.ts", ROOT)}";
 import { openWorld } from "${new URL("mpi.ts", ROOT)}";
-using world = openWorld({ timeout: 3000 });
+using world = openWorld({ timeout: ${TIMEOUT} });
 const w = { data: new Float32Array(100_000), grad: new Float32Array(100_000) };
 const optimizer = new SGD([w], { lr: 1, momentum: 0.5, world });
 if (world.localSize !== 1) throw new Error("the ranks are on one machine");
@@ -33,91 +32,104 @@ for (let i = 0; i < 1000; i++) {
 }
 `;
 
-function ip(...args: string[]): boolean {
-  const { success } = new Deno.Command("ip", { args, stderr: "null", stdout: "null" }).outputSync();
-  return success;
+const MESSAGE =
+  /some of 2 ranks have not answered rank \d for 3 s, the timeout of the world: all ranks are ended/;
+
+/** What Open MPI prints if it loses a machine before the ranks' deadline. */
+const LOST = /ORTE has lost communication with a remote daemon/;
+
+/** Lets `mpirun` notice within 3 seconds that a machine does not answer. */
+const KEEPALIVE = ["time", "intvl", "probes"].flatMap((name) => [
+  ...["--mca", `oob_tcp_keepalive_${name}`, "1"],
+]);
+
+function mpich({ hosts, agent }: Machines): string[] {
+  const hydra = ["-launcher", "ssh", "-launcher-exec", agent, "-hosts", hosts.join()];
+  return ["mpiexec.mpich", ...hydra, "-n", "2"];
 }
 
-/** Makes both namespaces; false if this user cannot. */
-function connect(): boolean {
-  if (!NAMES.every((name) => ip("netns", "add", name))) return false;
-  if (!ip("link", "add", "cable-0", "type", "veth", "peer", "name", "cable-1")) return false;
-  return NAMES.every((name, i) =>
-    ip("link", "set", `cable-${i}`, "netns", name) &&
-    ip("-n", name, "addr", "add", `${HOSTS[i]}/24`, "dev", `cable-${i}`) &&
-    ip("-n", name, "link", "set", "lo", "up") &&
-    ip("-n", name, "link", "set", `cable-${i}`, "up")
+function openMpi({ hosts, agent, network }: Machines): string[] {
+  const place = ["--host", hosts.join(), "--mca", "plm_rsh_agent", agent];
+  const cards = ["btl_tcp_if_include", "oob_tcp_if_include"]
+    .flatMap((name) => ["--mca", name, network]);
+  return ["mpirun.openmpi", "--allow-run-as-root", ...place, ...cards, "-n", "2"];
+}
+
+/** Starts the program on two machines, and collects what it prints as errors. */
+function startJob(machines: Machines, launcher: readonly string[], program: string) {
+  const deno = [Deno.execPath(), "run", "-A", "--no-check", "--config", CONFIG, program];
+  const [command, ...args] = [...machines.enter(0), ...launcher, ...deno];
+  const child = new Deno.Command(command, {
+    ...{ args, env: { NO_COLOR: "1", UCX_TLS: "tcp,self", TMPDIR: machines.folder } },
+    ...{ stdin: "null", stdout: "null", stderr: "piped" },
+  }).spawn();
+  let text = "";
+  const reading = (async () => {
+    for await (const part of child.stderr.pipeThrough(new TextDecoderStream())) text += part;
+  })();
+  return { child, reading, text: () => text };
+}
+
+/** Runs a test with two machines, which are gone after it, and after 20 seconds. */
+async function onMachines(test: (machines: Machines, program: string) => Promise<void>) {
+  await using folder = await temporaryFolder();
+  const program = join(folder.path, "program.ts");
+  await Deno.writeTextFile(program, PROGRAM);
+  using machines = openMachines();
+  const timer = setTimeout(() => machines[Symbol.dispose](), 20_000);
+  try {
+    await test(machines, program);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+const obstacle = whyNoMachines();
+
+for (
+  const [engine, launcher, message] of [
+    ["MPICH", mpich, MESSAGE],
+    [
+      "Open MPI",
+      (machines: Machines) => [...openMpi(machines), ...KEEPALIVE],
+      new RegExp(`${MESSAGE.source}|${LOST.source}`),
+    ],
+  ] as const
+) {
+  testOn(
+    engine,
+    "a network that is cut ends the job with a message",
+    () =>
+      onMachines(async (machines, program) => {
+        const start = performance.now();
+        const job = startJob(machines, launcher(machines), program);
+        const { code } = await job.child.status;
+        const milliseconds = performance.now() - start;
+        await job.reading;
+        assert(code !== 0);
+        assertMatch(job.text(), message);
+        assert(milliseconds < TIMEOUT + REST, `it took ${milliseconds} ms`);
+      }),
+    obstacle,
   );
 }
 
-/** Ends what still runs in the namespaces, and removes them. */
-function disconnect(): void {
-  for (const name of NAMES) {
-    const { stdout } = new Deno.Command("ip", { args: ["netns", "pids", name] }).outputSync();
-    for (const pid of new TextDecoder().decode(stdout).split("\n").filter((it) => it !== "")) {
-      Deno.kill(Number(pid), "SIGKILL");
-    }
-    ip("netns", "del", name);
-  }
-}
-
-function isRoot(): boolean {
-  const { stdout } = new Deno.Command("id", { args: ["-u"] }).outputSync();
-  return new TextDecoder().decode(stdout).trim() === "0";
-}
-
-function findReason(): string | null {
-  const reason = missing("MPICH");
-  if (reason !== null) return reason;
-  if (Deno.build.os !== "linux" || !isRoot()) return "it needs root on Linux";
-  try {
-    return connect() ? null : "no network namespaces here";
-  } catch {
-    return "ip is not installed";
-  } finally {
-    try {
-      disconnect();
-    } catch {
-      // ip is not installed
-    }
-  }
-}
-
-const reason = findReason();
-
-Deno.test({
-  name: "MPICH: a network that is cut ends the job with a message" +
-    (reason === null ? "" : ` (skipped: ${reason})`),
-  ignore: reason !== null,
-  async fn() {
-    await using folder = await temporaryFolder();
-    const [program, agent] = ["program.ts", "agent"].map((name) => join(folder.path, name));
-    await Deno.writeTextFile(program, PROGRAM);
-    await Deno.writeTextFile(agent, AGENT, { mode: 0o755 });
-    assert(connect());
-    const timer = setTimeout(disconnect, 20_000);
-    try {
-      const config = fromFileUrl(new URL("deno.json", ROOT));
+testOn(
+  "Open MPI",
+  "a network that is cut ends all ranks, also if mpirun waits",
+  () =>
+    onMachines(async (machines, program) => {
       const start = performance.now();
-      const { code, stderr } = await new Deno.Command("ip", {
-        args: [
-          ...["netns", "exec", NAMES[0], "mpiexec.mpich", "-launcher", "ssh"],
-          ...["-launcher-exec", agent, "-hosts", HOSTS.join(), "-n", "2"],
-          ...[Deno.execPath(), "run", "-A", "--no-check", "--config", config, program],
-        ],
-        env: { NO_COLOR: "1", UCX_TLS: "tcp,self" },
-        stdin: "null",
-      }).output();
-      assert(code !== 0);
-      assertMatch(
-        new TextDecoder().decode(stderr),
-        /some of 2 ranks have not answered rank \d for 3 s, the timeout of the world: all ranks/,
-      );
-      const milliseconds = performance.now() - start;
-      assert(milliseconds > 3000 && milliseconds < 8000, `it took ${milliseconds} ms`);
-    } finally {
-      clearTimeout(timer);
-      disconnect();
-    }
-  },
-});
+      const job = startJob(machines, openMpi(machines), program);
+      const deno = basename(Deno.execPath());
+      while (!MESSAGE.test(job.text()) || machines.programs().includes(deno)) {
+        const milliseconds = performance.now() - start;
+        assert(milliseconds < TIMEOUT + REST, `after ${milliseconds} ms: ${job.text()}`);
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+      machines[Symbol.dispose]();
+      await job.child.status;
+      await job.reading;
+    }),
+  obstacle,
+);

@@ -7,15 +7,12 @@
 
 use super::incoming::{Incoming, Outgoing};
 use super::ordered::Form;
-use super::partition::{Bucket, Segment, buckets};
+use super::partition::{Bucket, Segment, bucket_length, buckets};
 use super::staging::{Staging, elements, padded};
 use crate::error::Error;
 use crate::gradients::norm::{BLOCK, Total};
 use crate::gradients::order::Squares;
 use crate::simd::Level;
-
-/// Elements of a bucket: 1 MiB of float32. From half to twice of it makes no difference.
-pub const BUCKET: usize = 1 << 18;
 
 /// What ranks give to each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +105,7 @@ impl Exchange {
     /// What is exchanged for tensors of these lengths; memory of another one is kept.
     pub fn prepare(&mut self, lengths: &[usize], size: usize) {
         if self.lengths != lengths {
-            self.buckets = buckets(lengths, BUCKET, size);
+            self.buckets = buckets(lengths, bucket_length(size), size);
             self.lengths = lengths.to_vec();
         }
     }

@@ -48,6 +48,16 @@ impl Bucket {
     }
 }
 
+/// Blocks of a bucket where few ranks share it: 1 MiB of float32. From half to twice of it makes no
+/// difference.
+const BLOCKS: usize = (1 << 18) / BLOCK;
+
+/// Elements of a bucket: as many blocks for each rank, one at least, so that a step and what it keeps are
+/// divided evenly among any number of ranks. Beyond `BLOCKS` of them buckets grow, and with them staging.
+pub fn bucket_length(ranks: usize) -> usize {
+    BLOCK * ranks * (BLOCKS / ranks).max(1)
+}
+
 /// Cuts tensors of some lengths into buckets of about as many elements, for so many ranks.
 pub fn buckets(lengths: &[usize], bucket: usize, ranks: usize) -> Vec<Bucket> {
     let blocks: Vec<Segment> = lengths.iter().enumerate().flat_map(blocks_of).collect();
@@ -118,6 +128,24 @@ mod tests {
                     }
                 }
                 assert_eq!(ends, lengths);
+            }
+        }
+    }
+
+    #[test]
+    fn ranks_have_equal_parts_of_whole_buckets() {
+        for ranks in [1, 2, 3, 5, 33, 48, 64, 65, 1024] {
+            let length = bucket_length(ranks);
+            assert!(length <= (1 << 18).max(ranks * BLOCK) && 2 * length > 1 << 18);
+            let buckets = buckets(&[3 * length], length, ranks);
+            assert_eq!(buckets.len(), 3);
+            for bucket in buckets {
+                for rank in 0..ranks {
+                    assert_eq!(
+                        bucket.of(rank).iter().map(|s| s.length).sum::<usize>(),
+                        length / ranks
+                    );
+                }
             }
         }
     }

@@ -13,6 +13,9 @@ use crate::simd::Level;
 /// Elements whose ballots make up a message, at most: 256 KiB.
 const MESSAGE: usize = 1 << 20;
 
+/// The same of a rank's part of a message, at least: more ranks have longer messages, and not more of them.
+const PART: usize = 1 << 14;
+
 /// Up to so many ranks each gets the ballots of all others. More of them divide the counting, so that
 /// what a rank receives does not grow with their number.
 const FEW: usize = 4;
@@ -60,9 +63,9 @@ pub struct Signs {
 
 impl Signs {
     /// What is voted on; memory is kept.
-    pub fn prepare(&mut self, lengths: &[usize]) {
+    pub fn prepare(&mut self, lengths: &[usize], size: usize) {
         if self.lengths != lengths {
-            self.buckets = buckets(lengths, MESSAGE, 1);
+            self.buckets = buckets(lengths, MESSAGE.max(size * PART), 1);
             self.lengths = lengths.to_vec();
         }
     }
@@ -290,7 +293,7 @@ mod tests {
             let run = |rank: usize| {
                 let mut voters = Fixed { rank, moved: LENGTHS.map(|n| vec![0.0; n]).into() };
                 let mut signs = Signs::default();
-                signs.prepare(&LENGTHS);
+                signs.prepare(&LENGTHS, size);
                 let mut moves = Threads { rank, sent: &sent, barrier: &barrier };
                 signs.run(&mut moves, &mut voters, Level::best()).unwrap();
                 voters.moved

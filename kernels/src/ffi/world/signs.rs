@@ -38,7 +38,7 @@ unsafe extern "C" fn descent_world_signs(
         let mut voters = RowVoters::new(tensors()?);
         let level = config()?.level();
         let mut signs = std::mem::take(&mut world.signs);
-        signs.prepare(&voters.tensors.lengths());
+        signs.prepare(&voters.tensors.lengths(), world.size());
         let result = signs.run(world, &mut voters, level);
         world.signs = signs;
         result
