@@ -5,12 +5,12 @@
 //! the order of the elements. So all bits are those of one process that adds up the gradients of all
 //! ranks.
 
-use super::ordered::Form;
+use super::ordered::{Form, Norm};
 use super::partition::{Bucket, Segment, buckets};
 use super::staging::{Staging, elements, padded};
 use crate::error::Error;
 use crate::gradients::norm::{BLOCK, Total};
-use crate::gradients::order::Squares;
+use crate::gradients::order::Order;
 use crate::simd::Level;
 
 /// Elements of a bucket: 1 MiB of float32. From half to twice of it makes no difference.
@@ -118,7 +118,7 @@ impl Exchange {
         Ok(())
     }
 
-    /// Sums up, and measures all sums times a scale. They are kept for [`Exchange::apply`].
+    /// Sums up, and measures all sums. They are kept for [`Exchange::apply`].
     ///
     /// # Errors
     /// Ranks that cannot be reached.
@@ -126,8 +126,7 @@ impl Exchange {
         &mut self,
         moves: &mut impl Moves,
         tensors: &mut impl Tensors,
-        scale: f64,
-        level: Level,
+        norm: Norm,
     ) -> Result<Vec<Total>, Error> {
         let (starts, end) =
             starts(self.buckets.iter().map(|bucket| sums_bytes(bucket, moves.rank(), tensors)));
@@ -136,10 +135,10 @@ impl Exchange {
         let mut own = Vec::new();
         for index in 0..self.buckets.len() {
             let start = self.starts[index];
-            self.sum(index, start, moves, tensors, level)?;
-            own.extend(self.totals(index, start, moves.rank(), tensors, scale, level));
+            self.sum(index, start, moves, tensors, norm.level)?;
+            own.extend(self.totals(index, start, moves.rank(), tensors, norm));
         }
-        self.join_totals(&own, moves, tensors)
+        self.join_totals(&own, moves, tensors, norm.order)
     }
 
     /// Steps with the sums that [`Exchange::measure`] has kept.
@@ -249,14 +248,13 @@ impl Exchange {
         start: usize,
         rank: usize,
         tensors: &impl Tensors,
-        scale: f64,
-        level: Level,
+        norm: Norm,
     ) -> Vec<Total> {
         let mut totals = Vec::new();
         let own = self.buckets[index].of(rank);
         for Part { segment, sums } in parts(own, &self.sums.all()[start..], tensors) {
             let form = tensors.form(segment.tensor).expect("parts have gradients");
-            totals.extend(form.totals(level, sums, scale));
+            totals.extend(form.totals(sums, norm));
         }
         totals
     }
@@ -267,6 +265,7 @@ impl Exchange {
         own: &[Total],
         moves: &mut impl Moves,
         tensors: &impl Tensors,
+        order: Order,
     ) -> Result<Vec<Total>, Error> {
         let size = moves.size();
         let blocks = |segment: &&Segment| match tensors.form(segment.tensor) {
@@ -290,9 +289,9 @@ impl Exchange {
             for (rank, next) in next.iter_mut().enumerate() {
                 for segment in bucket.of(rank) {
                     for _ in 0..blocks(&segment) {
-                        let [squares, finite] = [all[2 * *next], all[2 * *next + 1]];
-                        let total = Total { measure: squares, finite: finite != 0.0 };
-                        totals[segment.tensor] = totals[segment.tensor].and::<Squares>(total);
+                        let [measure, finite] = [all[2 * *next], all[2 * *next + 1]];
+                        let total = Total { measure, finite: finite != 0.0 };
+                        totals[segment.tensor] = totals[segment.tensor].join(order, total);
                         *next += 1;
                     }
                 }
