@@ -3,7 +3,7 @@
 import type { Backend } from "../backends/backend.ts";
 import { chooseWithReason } from "../backends/choose.ts";
 import type { Tensor } from "../core/dtype.ts";
-import { registerVerifiable } from "../core/exchange.ts";
+import { registerFinder, registerVerifiable } from "../core/exchange.ts";
 import type { FloatArray, HostArray } from "../core/host_array.ts";
 import { checkGroupKeys, checkShared } from "../core/hyperparameters.ts";
 import type { BackendName, GroupOptions, ParamGroup, SGDOptions } from "../core/hyperparameters.ts";
@@ -191,6 +191,10 @@ export class SGD<T extends Tensor = HostArray> {
       steps: () => this.#stepper.steps,
       owner: () => this.#together?.owner ?? null,
     });
+    if (this.#together !== null) {
+      const together = this.#together;
+      registerFinder(this, (found, scale) => together.isFoundAnywhere(found, scale));
+    }
     registerVerifiable(this, () => {
       const owner = this.#owner("verify");
       const hasOwnState = this.#together?.hasOwnState ?? false;
