@@ -610,6 +610,7 @@ export class SGD<T extends Tensor = HostArray> {
     this.#stepper.settleSync();
     const report = this.#stepper.withReentrancyGuard(() => {
       if (this.#together?.owner) checkOwner(dict, this.#together.owner);
+      this.#together?.prepareChange(this.#stepper.plan, "load the state");
       const report = applyStateDict(owner, dict, options);
       this.#together?.shareState(this.#stepper.plan);
       return report;
@@ -650,6 +651,7 @@ export class SGD<T extends Tensor = HostArray> {
       const known = () => plan.parameters;
       const added = createGroups(members, this.#defaults, known, this.#names, rounding);
       if (this.#votes) checkSigns("add parameters", added.map(({ values }) => values));
+      this.#together?.prepareChange(plan, "add parameters");
       plan.add(added.map(({ values, params }) => ({ group: values, params })));
       if (this.#precision.masterWeights !== false) registerMasters(plan, plan.parameters);
       this.#names = [this.#names, ...added.map(({ names }) => names)].flat();
@@ -671,6 +673,7 @@ export class SGD<T extends Tensor = HostArray> {
 
   #arrange(arrangement: Arrangement): void {
     const { plan } = this.#stepper;
+    this.#together?.prepareChange(plan, "rearrange the parameters", arrangement.rows);
     this.#groups = placeGroups(this.#groups, plan.ends, arrangement);
     arrange(plan, arrangement, this.#precision);
     const names = this.#names;

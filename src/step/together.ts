@@ -34,6 +34,7 @@ import { decide, NOTHING_MEASURED, SKIPPED_UNMEASURED, sumsOf } from "./clipping
 import type { StepReport } from "./clipping.ts";
 import { findPlaces } from "./places.ts";
 import type { Places } from "./places.ts";
+import { KnownLengths } from "./known_lengths.ts";
 import { isMeasured, NEUTRAL_REQUEST } from "./options.ts";
 import type { StepRequest } from "./options.ts";
 import { checkSigns, drawSave, measureRanks } from "./votes.ts";
@@ -73,6 +74,7 @@ export class Together {
   readonly #precision: Precision;
   readonly #backend: Backend;
   readonly #added: AddedSums;
+  readonly #lengths = new KnownLengths();
   /** What the files of the last save have in common, if each rank has one. */
   #save = "";
 
@@ -166,6 +168,24 @@ export class Together {
   }
 
   /**
+   * Puts the state together on all ranks before parameters come, go or change places, as each rank has
+   * other parts of them afterwards, and before a part of it is loaded.
+   *
+   * @param doing The words after "Cannot".
+   * @param order The rows that stay, in their order; without it all do.
+   * @throws {WorldError} If a rank does something else.
+   */
+  prepareChange(plan: Plan, doing: string, order: readonly number[] = []): void {
+    if (!this.isSharded || plan.table.count === 0) return;
+    const words = this.#withMode(Uint32Array.of(plan.table.count, CHANGES, ...order));
+    const text = `is [${order.join(", ")}]`;
+    const facts = () => [...layoutFacts(plan), { what: "the new order of parameters", text }];
+    this.#exchange.meet("save", { doing, words, facts });
+    this.#exchange.collect(plan.rows, plan.table.count, false);
+    this.#lengths.forget();
+  }
+
+  /**
    * Refuses to show a part of the state as if it were the whole.
    *
    * @throws {TypeError} If that is all that this rank has.
@@ -242,6 +262,7 @@ export class Together {
   /** Refuses what a step cannot do, and finds where its arrays are. */
   #check(plan: Plan): Places {
     if (this.#votes) checkSigns("step", plan.groups);
+    if (this.isSharded) this.#lengths.check(plan);
     const places = findPlaces(plan, this.#exchange, this.#mode);
     // What is added is seen by this rank only, and so is the sum.
     return plan.addends.arrays.length > 0 ? { ...places, inPlace: false } : places;
@@ -340,6 +361,9 @@ export class Together {
     return { what: "exchange", text: `is "${this.#mode}"` };
   }
 }
+
+/** What the state is put together for: to be read or saved, 0 or 1, or for other parameters. */
+const CHANGES = 2;
 
 /** What ranks are about to do with gradients that have been measured. */
 const COMPLETION = { doing: "complete the step", words: Uint32Array.of(1), facts: () => [] };

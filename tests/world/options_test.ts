@@ -152,11 +152,14 @@ function trainAlone(setting: Setting, size: number): string {
   const reports: unknown[] = [];
   const { step = {} } = setting as { step?: { gradScale?: number; zeroGrad?: boolean } };
   for (let round = 0; round < 3; round++) {
-    const [own, ...others] = Array.from({ length: size }, (_, rank) =>
-      made.params.map((_: Values, i: number) => {
-        const { grad, added } = gradientsOf(setting, i, round, rank);
-        return sumOf(setting, [grad, ...added.filter((array: Values) => array !== null)]);
-      }));
+    const [own, ...others] = Array.from(
+      { length: size },
+      (_, rank) =>
+        made.params.map((_: Values, i: number) => {
+          const { grad, added } = gradientsOf(setting, i, round, rank);
+          return sumOf(setting, [grad, ...added.filter((array: Values) => array !== null)]);
+        }),
+    );
     made.params.forEach((p: Values, i: number) => p.grad = own[i]);
     made.optimizer.step({
       ...{ addGradients: others, checkFinite: "maxNorm" in step, ...step },
@@ -176,14 +179,16 @@ function trainAlone(setting: Setting, size: number): string {
 /** What one process uses: each sum is rounded to the type that is computed in. */
 function sumOf({ type, options }: Setting, arrays: Values[]): Values {
   if (arrays.length === 1 && !isWide(type, options)) return arrays[0];
-  const numbers = arrays.map((array) =>
+  const numbers: ArrayLike<number>[] = arrays.map((array) =>
     array instanceof BFloat16Array ? array.toFloat32Array() : array
   );
   const round = type === "float64" ? (x: number) => x : Math.fround;
   const Type = type === "float64" ? Float64Array : Float32Array;
   if (isWide(type, options) || !type.includes("16")) {
-    return Type.from(numbers[0], (x: number, k: number) =>
-      numbers.slice(1).reduce((sum, array) => round(sum + array[k]), x));
+    return (Type as Float32ArrayConstructor).from(
+      numbers[0],
+      (x: number, k: number) => numbers.slice(1).reduce((sum, array) => round(sum + array[k]), x),
+    );
   }
   return arrays.slice(1).reduce((sum, array) => {
     const [a, b] = [sum.toFloat32Array(), array.toFloat32Array()];
