@@ -237,6 +237,222 @@ for (const engine of ENGINES) {
   }
 }
 
+/** What ranks do that differ; `w` has master weights. */
+const DIFFERENCES: Readonly<Record<string, { body: string; message: string }>> = {
+  "norms of different types": {
+    body: "optimizer.step({ maxNorm: 1, normType: 1 + rank });",
+    message: "Cannot step as the options differ between the ranks: " +
+      "normType is 1 on rank 0 and 2 on rank 1",
+  },
+  "a gradient that one rank has something added to": {
+    body: "optimizer.step({ addGradients: [[rank === 0 ? w.grad.slice() : null, null]] });",
+    message: "Cannot step as the gradients differ between the ranks: " +
+      'what is added to grad of parameter 0 ("w") is an array on rank 0 and null on rank 1: ' +
+      "use zeros where there is no gradient",
+  },
+  "an average of sharded masters that one rank has": {
+    body: "optimizer.step(rank === 0 ? { average: new WeightAverage([w], { decay: 0.5 }) } : {});",
+    message: "Cannot step as the options differ between the ranks: " +
+      "average is given on rank 0 and not given on rank 1",
+  },
+  "scales that differ": {
+    body: "new GradScaler({ initScale: 4 + 4 * rank }).unscale(optimizer);",
+    message: "Cannot unscale the gradients as the scale is 4 on rank 0 and 8 on rank 1",
+  },
+  "unscale on one rank, and a step on the other": {
+    body: "rank === 0 ? new GradScaler().unscale(optimizer) : optimizer.step();",
+    message: "Cannot unscale the gradients as " +
+      "rank 0 unscales the gradients while rank 1 steps",
+  },
+  "a group that one rank removes": {
+    body: "rank === 0 ? optimizer.removeParamGroup(1) : optimizer.step();",
+    message: "Cannot rearrange the parameters as " +
+      "rank 0 rearranges the parameters while rank 1 steps",
+  },
+  "different groups that are removed": {
+    body: "optimizer.removeParamGroup(rank);",
+    message: "Cannot rearrange the parameters as " +
+      "the new order of parameters is [1] on rank 0 and [0] on rank 1",
+  },
+};
+
+for (const engine of ENGINES) {
+  for (const [name, { body, message }] of Object.entries(DIFFERENCES)) {
+    testOn(engine, `${name}: the same error on all ranks, and nothing is written`, async () => {
+      const ending = await runJob(
+        engine,
+        2,
+        `
+        import { BFloat16Array, GradScaler, WeightAverage } from "@descent/sgd";
+        using world = openWorld();
+        const { rank } = world;
+        const make = (name) => ({ name, data: new BFloat16Array(2), grad: BFloat16Array.of(1, 1) });
+        const [w, v] = [make("w"), { ...make("v"), grad: null }];
+        const options = { lr: 1, masterWeights: true, world, exchange: "shards" };
+        const optimizer = new SGD([{ params: [w] }, { params: [v] }], options);
+        try {
+          ${body}
+        } catch (error) {
+          say(error.name + ": " + error.message);
+        }
+        say([w.data.join(), w.grad.join(), optimizer.paramGroups.length].join(" "));
+        `,
+      );
+      const expected = `WorldError: ${message}\n0,0 1,1 2`;
+      assertEquals(ending.out, [expected, expected], ending.err);
+    });
+  }
+
+  testOn(engine, "norms of voters are means over the ranks, or the largest of all", async () => {
+    const ending = await runJob(
+      engine,
+      2,
+      `using world = openWorld();
+      const w = { data: new Float32Array(2), grad: Float32Array.of(3, world.rank === 0 ? -4 : 9) };
+      const options = { lr: 0.5, momentum: 0.5, sign: true, world, exchange: "signs" };
+      const optimizer = new SGD([w], options);
+      const found = [];
+      for (const normType of [1, Infinity]) {
+        optimizer.step({ maxNorm: 4.5, normType });
+        const { gradNorm, clipCoefficients: [clip] } = optimizer.lastStep;
+        found.push(gradNorm, clip.toFixed(4));
+      }
+      say(found.join(" "));
+      if (world.rank === 1) w.grad[0] = NaN;
+      optimizer.step({ maxNorm: 1, normType: Infinity });
+      say(optimizer.lastStep.skipped);`,
+    );
+    // Magnitudes are 3 + 4 and 3 + 9.
+    const expected = "9.5 0.4737 9 0.5000\ntrue";
+    assertEquals(ending.out, [expected, expected], ending.err);
+  });
+
+  testOn(engine, "voters add gradients to their own before they vote", async () => {
+    const ending = await runJob(
+      engine,
+      3,
+      `import { BFloat16Array } from "@descent/sgd";
+      using world = openWorld();
+      const LENGTH = 9001;
+      const numbers = (seed) => Float32Array.from({ length: LENGTH }, (_, k) =>
+        (Math.imul(k + 1, 2654435761 + 40503 * seed) >>> 16) / 65536 - 0.5);
+      for (const Type of [Float32Array, BFloat16Array]) {
+        const arrays = [1, 2, 3].map((list) => Type.from(numbers(10 * world.rank + list)));
+        const [g, a, b] = arrays;
+        const wide = arrays.map((array) => Float32Array.from(array));
+        const sum = wide[0].map((x, k) => Math.fround(x + wide[1][k]) + wide[2][k]);
+        const options = { lr: 0.5, momentum: 0.5, sign: true, world, exchange: "signs" };
+        const make = (grad) => ({ data: new Type(LENGTH), grad });
+        const [w, v] = [make(g), make(sum)];
+        const [one, other] = [w, v].map((p) => new SGD([p], options));
+        for (const step of [{}, { maxNorm: 1 }]) {
+          one.step({ ...step, addGradients: [[a], [b]] });
+          other.step(step);
+        }
+        const same = (x, y) => x.every((value, k) => value === y[k]);
+        const [momentum, expected] = [one, other].map((o) => [...o.state.values()][0].momentumBuffer);
+        say(same([...w.data], [...v.data]) && same(momentum, expected) && w.data.some((x) => x !== 0));
+        say(one.lastStep.gradNorm === other.lastStep.gradNorm);
+      }`,
+    );
+    const expected = "true\n".repeat(4).trim();
+    assertEquals(ending.out, new Array(3).fill(expected), ending.err);
+  });
+
+  testOn(engine, "stepAsync of more buffers than a call can keep alive", async () => {
+    const ending = await runJob(
+      engine,
+      2,
+      `using world = openWorld();
+      const COUNT = 2100; // gradients and data have a buffer each on rank 0, and one on rank 1
+      const make = () => {
+        const all = new Float32Array(4 * COUNT);
+        const at = (i) => world.rank === 0 ? new Float32Array(2) : all.subarray(2 * i, 2 * i + 2);
+        return Array.from({ length: COUNT }, (_, i) => {
+          const [data, grad] = [at(2 * i), at(2 * i + 1)];
+          grad.set([i % 7 + world.rank, 1]);
+          return { data, grad };
+        });
+      };
+      const [now, later] = [make(), make()];
+      const [a, b] = [now, later].map((params) => new SGD(params, { lr: 0.1, momentum: 0.9, world }));
+      for (const step of [undefined, { maxNorm: 1, zeroGrad: true }]) {
+        a.step(step);
+        const report = await b.stepAsync(step);
+        say(JSON.stringify(a.lastStep) === JSON.stringify(report));
+        say(now.every(({ data, grad }, i) =>
+          data.join() === later[i].data.join() && grad.join() === later[i].grad.join()));
+      }
+      world.verify(b);`,
+    );
+    const expected = "true\n".repeat(4).trim();
+    assertEquals(ending.out, [expected, expected], ending.err);
+  });
+
+  testOn(engine, "what is local: clipGradNorm, and with gradients the state", async () => {
+    const ending = await runJob(
+      engine,
+      2,
+      `import { clipGradNorm, saveState } from "@descent/sgd";
+      using world = openWorld();
+      const w = { data: new Float32Array(2), grad: Float32Array.of(3, 4 * (1 + world.rank)) };
+      const optimizer = new SGD([w], { lr: 1, momentum: 0.5, world });
+      say(clipGradNorm([w], 5).toFixed(3));
+      optimizer.step();
+      if (world.rank === 0) {
+        const file = await Deno.makeTempFile();
+        await saveState(file, optimizer);
+        await Deno.remove(file);
+        say(optimizer.state.get(w).momentumBuffer.join() === optimizer.stateDict().state[0].momentum_buffer.join());
+      }
+      optimizer.step();
+      say(w.data.every((x) => x < 0));`,
+    );
+    assertEquals(ending.out, ["5.000\ntrue\ntrue", "8.544\ntrue"], ending.err);
+  });
+
+  testOn(engine, "a length that changes while ranks have parts of the state", async () => {
+    const ending = await runJob(
+      engine,
+      2,
+      `using world = openWorld();
+      const make = (momentum) => ({ params: [{ data: new Float32Array(3), grad: new Float32Array(3).fill(1) }], momentum });
+      const groups = [make(0), make(0.9)];
+      const optimizer = new SGD(groups, { lr: 1, world, exchange: "shards" });
+      optimizer.step();
+      const [w] = groups[0].params;
+      [w.data, w.grad] = [new Float32Array(5), new Float32Array(5)];
+      try { optimizer.step(); } catch (error) { say(error.name + ": " + error.message); }
+      optimizer.removeParamGroup(1);
+      optimizer.step();
+      say(w.data.join());`,
+    );
+    const expected = "RangeError: Cannot use data of parameter 0 as " +
+      'with exchange "shards" its length must stay 3: current length is 5\n0,0,0,0,0';
+    assertEquals(ending.out, [expected, expected], ending.err);
+  });
+}
+
+Deno.test("a world of one rank adds gradients, clips and unscales as without one", () => {
+  using world = openWorld();
+  const train = (more: { world?: typeof world; exchange?: "shards" }) => {
+    const w = { data: Float32Array.of(1, 2), grad: Float32Array.of(3, -4) };
+    const optimizer = new SGD([w], { lr: 0.5, momentum: 0.5, ...more });
+    const average = new WeightAverage([w], { decay: 0.5 });
+    const addGradients = [[Float32Array.of(1, 1)]];
+    optimizer.step({ maxNorm: 2, normType: 1, addGradients, average, zeroGrad: true });
+    const reports = [optimizer.lastStep, clipGradNorm([w], 1)];
+    const scaler = new GradScaler({ initScale: 4 });
+    w.grad[1] = Infinity;
+    scaler.unscale(optimizer);
+    reports.push(scaler.step(optimizer));
+    scaler.update();
+    average.swap();
+    return [w, addGradients, reports, scaler.getScale(), optimizer.stateDict()];
+  };
+  assertEquals(train({ world, exchange: "shards" }), train({}));
+});
+
 /** A value as text of JavaScript, in which there are infinities. */
 function printed(value: unknown): string {
   return JSON.stringify(value, (_, x) => x === Infinity ? "Infinity" : x)

@@ -49,6 +49,46 @@ for (const engine of ENGINES) {
     });
   }
 
+  for (const exchange of ["gradients", "shards", "signs"]) {
+    const name = `what unscale finds on one rank is found on all (${exchange})`;
+    testOn(engine, name, async () => {
+      const ending = await runJob(
+        engine,
+        2,
+        `
+        ${IMPORTS}
+        using world = openWorld();
+        const w = { data: Float32Array.of(1, 2), grad: new Float32Array(2) };
+        const options = { lr: 1, sign: true, world, exchange: "${exchange}" };
+        const optimizer = new SGD([w], options);
+        const scaler = new GradScaler({ initScale: 8, growthInterval: 2 });
+        const wrong = { 1: NaN, 2: Infinity };
+        for (let i = 0; i < 5; i++) {
+          w.grad.fill(scaler.scale(world.rank + 1));
+          if (world.rank === 1 && i in wrong) w.grad[1] = wrong[i];
+          scaler.unscale(optimizer);
+          const unscaled = w.grad[0];
+          const step = i % 2 === 0
+            ? scaler.step(optimizer, { zeroGrad: true })
+            : await scaler.stepAsync(optimizer, { zeroGrad: true });
+          scaler.update();
+          say([unscaled - world.rank, step.skipped, scaler.getScale(), w.data, w.grad].join(" "));
+        }
+        world.verify(optimizer);
+        `,
+      );
+      assertEquals(ending.code, 0, ending.err);
+      const expected = [
+        "1 false 8 0,1 0,0",
+        "1 true 4 0,1 0,0",
+        "1 true 2 0,1 0,0",
+        "1 false 2 -1,0 0,0",
+        "1 false 4 -2,-1 0,0",
+      ].join("\n");
+      assertEquals(ending.out, [expected, expected]);
+    });
+  }
+
   testOn(engine, "sums that are not finite skip the step, although each gradient is", async () => {
     const ending = await runJob(
       engine,
