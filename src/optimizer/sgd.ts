@@ -653,7 +653,9 @@ export class SGD<T extends Tensor = HostArray> {
       if (this.#votes) checkSigns("add parameters", added.map(({ values }) => values));
       this.#together?.prepareChange(plan, "add parameters");
       plan.add(added.map(({ values, params }) => ({ group: values, params })));
-      if (this.#precision.masterWeights !== false) registerMasters(plan, plan.parameters);
+      if (this.#precision.masterWeights !== false) {
+        registerMasters(plan, plan.parameters, this.#together?.isSharded ?? false);
+      }
       this.#names = [this.#names, ...added.map(({ names }) => names)].flat();
       if (this.#groups.some(isScheduled)) {
         for (const { group } of added) holdBase(group);

@@ -411,6 +411,32 @@ for (const engine of ENGINES) {
     assertEquals(ending.out, ["5.000\ntrue\ntrue", "8.544\ntrue"], ending.err);
   });
 
+  testOn(engine, "an average of sharded masters outside of their step is refused", async () => {
+    const ending = await runJob(
+      engine,
+      2,
+      `import { BFloat16Array, WeightAverage } from "@descent/sgd";
+      using world = openWorld();
+      const make = (name) => ({ name, data: BFloat16Array.of(1, 2), grad: BFloat16Array.of(1, 1) });
+      const [w, v] = [make("w"), make("v")];
+      const [one, other] = [[w], [v]].map((params) =>
+        new SGD(params, { lr: 0.5, masterWeights: true, world, exchange: "shards" }));
+      const average = new WeightAverage([w, v], { decay: 0.5 });
+      one.step();
+      for (const update of [() => average.update(), () => other.step({ average })]) {
+        try { update(); } catch (error) { say(error.name + ": " + error.message); }
+      }
+      say(average.count + " " + [...v.data].join());
+      new WeightAverage([v], { decay: 0.5 }).update(); // it has none yet
+      say("on");`,
+    );
+    const refused =
+      'TypeError: Cannot average data of parameter 0 ("w") as with exchange "shards" ' +
+      "each rank has a part of its master weights: use the option average of its optimizer's step";
+    const expected = [refused, refused, "0 1,2", "on"].join("\n");
+    assertEquals(ending.out, [expected, expected], ending.err);
+  });
+
   testOn(engine, "a length that changes while ranks have parts of the state", async () => {
     const ending = await runJob(
       engine,
