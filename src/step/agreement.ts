@@ -1,6 +1,6 @@
 /** What has to be equal on all ranks of a world: as numbers, which are compared, and in words. */
 
-import type { Fact } from "../core/exchange.ts";
+import type { ExchangeMode, Fact } from "../core/exchange.ts";
 import type { Precision } from "../core/rounding.ts";
 import {
   BUFFER,
@@ -16,6 +16,19 @@ import {
 } from "../plan/layout.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { StepRequest } from "./options.ts";
+
+/** What ranks can exchange; the numbers are among the words that have to be equal. */
+export const EXCHANGES: readonly ExchangeMode[] = ["gradients", "shards", "signs"];
+
+/** Numbers of which the first one says what is exchanged. */
+export function withMode(mode: ExchangeMode, words: Uint32Array): Uint32Array {
+  return joined(Uint32Array.of(EXCHANGES.indexOf(mode)), words);
+}
+
+/** What is exchanged, in words. */
+export function modeFact(mode: ExchangeMode): Fact {
+  return { what: "exchange", text: `is "${mode}"` };
+}
 
 /** Numbers of what a step relies on: rows, gradients, hyperparameters, options and random bits. */
 export function stepWords(plan: Plan, request: StepRequest, { random }: Precision): Uint32Array {

@@ -7,40 +7,34 @@ import type {
   ExchangeMode,
   ExchangeTables,
   ExchangeWork,
-  Fact,
-  LaterWork,
   Plans,
 } from "../core/exchange.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { fillAll } from "../core/intrinsics.ts";
 import type { Precision } from "../core/rounding.ts";
 import { cannot, checkWord, wrongType } from "../core/validate.ts";
-import { BUFFER, ROW } from "../plan/layout.ts";
-import { callRangesOf } from "../plan/parts.ts";
 import type { Plan } from "../plan/plan.ts";
-import type { RankOwner } from "../state/rank_owner.ts";
 import { AddedSums } from "./added_sums.ts";
 import {
   addedWords,
+  EXCHANGES,
   gradientFacts,
   joined,
   layoutFacts,
-  layoutWords,
+  modeFact,
   optionFacts,
-  stateFacts,
   stepWords,
+  withMode,
 } from "./agreement.ts";
 import { decide, NOTHING_MEASURED, SKIPPED_UNMEASURED, sumsOf } from "./clipping.ts";
 import type { StepReport } from "./clipping.ts";
 import { findPlaces } from "./places.ts";
 import type { Places } from "./places.ts";
-import { KnownLengths } from "./known_lengths.ts";
-import { isMeasured, NEUTRAL_REQUEST } from "./options.ts";
+import { isMeasured } from "./options.ts";
 import type { StepRequest } from "./options.ts";
-import { checkSigns, drawSave, measureRanks } from "./votes.ts";
-
-/** What ranks can exchange; the numbers are among the words that have to be equal. */
-const EXCHANGES: readonly ExchangeMode[] = ["gradients", "shards", "signs"];
+import { meetFor, pinsOf } from "./meet_for.ts";
+import { RankState } from "./rank_state.ts";
+import { checkSigns, measureRanks } from "./votes.ts";
 
 /**
  * The steps of an optimizer in a world; null without one, and in one of a single rank.
@@ -69,14 +63,13 @@ export function createTogether(
 
 /** The steps of one optimizer in a world. */
 export class Together {
+  /** What ranks give to each other besides steps. */
+  readonly state: RankState;
   readonly #exchange: Exchange;
   readonly #mode: ExchangeMode;
   readonly #precision: Precision;
   readonly #backend: Backend;
   readonly #added: AddedSums;
-  readonly #lengths = new KnownLengths();
-  /** What the files of the last save have in common, if each rank has one. */
-  #save = "";
 
   constructor(exchange: Exchange, mode: ExchangeMode, precision: Precision, backend: Backend) {
     this.#exchange = exchange;
@@ -84,116 +77,7 @@ export class Together {
     this.#precision = precision;
     this.#backend = backend;
     this.#added = new AddedSums(exchange, backend, precision);
-  }
-
-  /** How many ranks there are. */
-  get size(): number {
-    return this.#exchange.size;
-  }
-
-  /**
-   * Gives rank 0's values of parameters to all ranks.
-   *
-   * @param first The row of the first one.
-   * @throws {WorldError} If the parameters of the ranks differ in number, length, type or name.
-   */
-  share(plan: Plan, first: number): void {
-    const facts = () => [this.#modeFact(), ...layoutFacts(plan)];
-    const words = this.#withMode(layoutWords(plan));
-    this.#exchange.meet("construct", { doing: "add parameters", words, facts });
-    const { rows, table } = plan;
-    this.#exchange.share(rows.subarray(first * ROW), table.count - first, false);
-  }
-
-  /**
-   * Gives rank 0's values of parameters and their state to all ranks, after all of them have loaded a
-   * state dict. With votes each rank keeps the momentum that it has loaded.
-   *
-   * @throws {WorldError} If hyperparameters, or which state parameters have, differ between the ranks.
-   */
-  shareState(plan: Plan): void {
-    plan.refresh();
-    const { rows, table } = plan;
-    const words = this.#withMode(stepWords(plan, NEUTRAL_REQUEST, this.#precision));
-    const facts = () => [
-      this.#modeFact(),
-      ...layoutFacts(plan),
-      ...stateFacts(plan),
-      ...optionFacts(plan, NEUTRAL_REQUEST, this.#precision),
-    ];
-    this.#exchange.meet("load", { doing: "load the state", words, facts });
-    this.#exchange.share(this.#votes ? withoutMomentum(rows) : rows, table.count, true);
-  }
-
-  /** Whether each rank has a part of the state only. */
-  get isSharded(): boolean {
-    return this.#mode === "shards";
-  }
-
-  /** Whether each rank has other state than the others. */
-  get hasOwnState(): boolean {
-    return this.#mode !== "gradients";
-  }
-
-  /** Whether ranks vote: each has a momentum of its own. */
-  get #votes(): boolean {
-    return this.#mode === "signs";
-  }
-
-  /** Which rank's momentum this optimizer has, and its last save; null if it is that of all ranks. */
-  get owner(): RankOwner | null {
-    const { rank, size } = this.#exchange;
-    return this.#votes ? { rank, size, save: this.#save } : null;
-  }
-
-  /**
-   * Puts the state together, of which each rank has a part.
-   *
-   * @param firstOnly Whether rank 0 alone gets it.
-   * @returns Whether this rank has it.
-   * @throws {WorldError} If a rank does something else.
-   */
-  collect(plan: Plan, firstOnly: boolean): boolean {
-    if (!this.isSharded && !(this.#votes && firstOnly)) return true;
-    const words = this.#withMode(Uint32Array.of(plan.table.count, Number(firstOnly)));
-    const text = firstOnly ? "is saved" : "is read";
-    const facts = () => [...layoutFacts(plan), { what: "the state", text }];
-    this.#exchange.meet("save", { doing: "save", words, facts });
-    if (this.#votes) { // each rank has its own
-      this.#save = drawSave(this.#exchange);
-      return true;
-    }
-    this.#exchange.collect(plan.rows, plan.table.count, firstOnly);
-    return !firstOnly || this.#exchange.rank === 0;
-  }
-
-  /**
-   * Puts the state together on all ranks before parameters come, go or change places, as each rank has
-   * other parts of them afterwards, and before a part of it is loaded.
-   *
-   * @param doing The words after "Cannot".
-   * @param order The rows that stay, in their order; without it all do.
-   * @throws {WorldError} If a rank does something else.
-   */
-  prepareChange(plan: Plan, doing: string, order: readonly number[] = []): void {
-    if (!this.isSharded || plan.table.count === 0) return;
-    const words = this.#withMode(Uint32Array.of(plan.table.count, CHANGES, ...order));
-    const text = `is [${order.join(", ")}]`;
-    const facts = () => [...layoutFacts(plan), { what: "the new order of parameters", text }];
-    this.#exchange.meet("save", { doing, words, facts });
-    this.#exchange.collect(plan.rows, plan.table.count, false);
-    this.#lengths.forget();
-  }
-
-  /**
-   * Refuses to show a part of the state as if it were the whole.
-   *
-   * @throws {TypeError} If that is all that this rank has.
-   */
-  checkWhole(): void {
-    if (!this.isSharded) return;
-    const reason = 'with exchange "shards" each rank has a part of it';
-    throw new TypeError(cannot("read the state", reason, "use stateDict on all ranks"));
+    this.state = new RankState(exchange, mode, precision);
   }
 
   /**
@@ -204,8 +88,8 @@ export class Together {
    * @throws {WorldError} If other ranks do something else, or have another scale.
    */
   isFoundAnywhere(found: boolean, scale: number): boolean {
-    const words = this.#withMode(new Uint32Array(Float64Array.of(scale).buffer));
-    const facts = () => [this.#modeFact(), { what: "the scale", text: `is ${scale}` }];
+    const words = withMode(this.#mode, new Uint32Array(Float64Array.of(scale).buffer));
+    const facts = () => [modeFact(this.#mode), { what: "the scale", text: `is ${scale}` }];
     this.#exchange.meet("unscale", { doing: "unscale the gradients", words, facts });
     return this.#exchange.gather(Float64Array.of(Number(found))).some((flag) => flag !== 0);
   }
@@ -234,7 +118,9 @@ export class Together {
     const places = this.#check(plan);
     const plans = this.#plansOf(plan, request, places, true);
     check();
-    if (this.#votes || places.inPlace || request.isSkipped || this.#gathersMasters(plan, request)) {
+    if (
+      this.state.votes || places.inPlace || request.isSkipped || this.#gathersMasters(plan, request)
+    ) {
       exchange.meet("step", plans);
       return this.#stepNow(plan, request, places);
     }
@@ -261,8 +147,8 @@ export class Together {
 
   /** Refuses what a step cannot do, and finds where its arrays are. */
   #check(plan: Plan): Places {
-    if (this.#votes) checkSigns("step", plan.groups);
-    if (this.isSharded) this.#lengths.check(plan);
+    if (this.state.votes) checkSigns("step", plan.groups);
+    this.state.checkLengths(plan);
     const places = findPlaces(plan, this.#exchange, this.#mode);
     // What is added is seen by this rank only, and so is the sum.
     return plan.addends.arrays.length > 0 ? { ...places, inPlace: false } : places;
@@ -270,12 +156,12 @@ export class Together {
 
   /** What averages gradients; those of ranks that vote are not averaged. */
   #inverseScale({ gradScale }: StepRequest): number {
-    return 1 / (gradScale * (this.#votes ? 1 : this.#exchange.size));
+    return 1 / (gradScale * (this.state.votes ? 1 : this.#exchange.size));
   }
 
   /** Whether an average needs the master weights of all ranks, of which each steps a part. */
   #gathersMasters(plan: Plan, { average }: StepRequest): boolean {
-    return this.isSharded && average !== null && plan.table.masterWeights !== false;
+    return this.state.isSharded && average !== null && plan.table.masterWeights !== false;
   }
 
   /** Takes a step for which all ranks have met. */
@@ -287,11 +173,11 @@ export class Together {
     if (!report.skipped) {
       this.#begin(plan, request, report);
       const tables = this.#tablesOf(plan, places);
-      if (this.#votes) exchange.vote(tables);
+      if (this.state.votes) exchange.vote(tables);
       else if (report === NOTHING_MEASURED) exchange.step(tables, this.#mode);
       else exchange.apply(tables, this.#mode);
       if (this.#gathersMasters(plan, request)) {
-        exchange.collect(withoutMomentum(plan.rows), plan.table.count, false);
+        this.state.gatherMasters(plan);
       }
       if (request.zeroGrad) zero(plan);
     }
@@ -308,7 +194,7 @@ export class Together {
   #measure(plan: Plan, request: StepRequest, places: Places): Float64Array<ArrayBuffer> {
     const { normType } = request;
     const inverseScale = this.#inverseScale(request);
-    if (this.#votes) {
+    if (this.state.votes) {
       return measureRanks(this.#exchange, this.#backend, plan, { inverseScale, normType });
     }
     const sums = sumsOf(plan);
@@ -339,9 +225,9 @@ export class Together {
     const gathers = this.#gathersMasters(plan, request);
     const numbers = joined(stepWords(plan, request, this.#precision), places.words);
     const flags = Uint32Array.of(Number(isAsync), Number(gathers));
-    const words = this.#withMode(joined(flags, joined(numbers, addedWords(plan))));
+    const words = withMode(this.#mode, joined(flags, joined(numbers, addedWords(plan))));
     const facts = () => [
-      this.#modeFact(),
+      modeFact(this.#mode),
       how,
       ...layoutFacts(plan),
       ...gradientFacts(plan),
@@ -351,61 +237,10 @@ export class Together {
     ];
     return { doing: "step", words, facts };
   }
-
-  /** Numbers of which the first one says what is exchanged. */
-  #withMode(words: Uint32Array): Uint32Array {
-    return joined(Uint32Array.of(EXCHANGES.indexOf(this.#mode)), words);
-  }
-
-  #modeFact(): Fact {
-    return { what: "exchange", text: `is "${this.#mode}"` };
-  }
 }
-
-/** What the state is put together for: to be read or saved, 0 or 1, or for other parameters. */
-const CHANGES = 2;
 
 /** What ranks are about to do with gradients that have been measured. */
 const COMPLETION = { doing: "complete the step", words: Uint32Array.of(1), facts: () => [] };
-
-/**
- * Meets the other ranks, and does what all have met for: on another thread if there are pins for it. Ranks
- * need not do it alike.
- */
-async function meetFor(
-  exchange: Exchange,
-  plans: Plans,
-  work: ExchangeWork,
-  pins: LaterWork["pins"] | null,
-): Promise<void> {
-  if (pins !== null) return await exchange.later(plans, { ...work, pins });
-  exchange.meet("step", plans);
-  const { what, tables, measure, sums, mode } = work;
-  if (what === "measure") exchange.measure(tables, measure, sums);
-  else exchange[what](tables, mode);
-}
-
-/**
- * Arrays on all buffers of a plan, and on the memory of sums; null if there are more than one call can keep
- * alive.
- */
-function pinsOf(
-  plan: Plan,
-  exchange: Exchange,
-  sums: ArrayBufferView | null,
-): LaterWork["pins"] | null {
-  const own = sums === null ? [] : [sums];
-  const most = (wanted: number) => exchange.maxPins(wanted + own.length) - own.length;
-  const ranges = callRangesOf(plan, 0, plan.table.count, most);
-  return ranges.length === 1 ? [...ranges[0].pins, ...own] : null;
-}
-
-/** Rows that name no momentum, as that is each rank's own. */
-function withoutMomentum(rows: Plan["rows"]): BigUint64Array<ArrayBuffer> {
-  const copy = rows.slice();
-  for (let at = BUFFER; at < copy.length; at += ROW) copy[at] = 0n;
-  return copy;
-}
 
 /** Zeroes the gradients of a step that has been taken; those that it added are zeroed elsewhere. */
 function zero({ table }: Plan): void {
