@@ -6,6 +6,7 @@
 import { assertEquals } from "@std/assert";
 import { BFloat16Array, clipGradNorm, GradScaler, SGD, WeightAverage } from "@descent/sgd";
 import { openWorld } from "@descent/sgd/mpi";
+import { LRScheduler, stepLR } from "@descent/sgd/schedules";
 import { ENGINES, runJob, testOn } from "./jobs.ts";
 
 /** The text of a training, which is the same in a rank and in one process. */
@@ -359,6 +360,42 @@ for (const engine of ENGINES) {
     assertEquals(ending.out, new Array(3).fill(expected), ending.err);
   });
 
+  testOn(engine, "voters with equal gradients average and decay as one process", async () => {
+    const program = `
+      for (const Type of [Float32Array, BFloat16Array]) {
+        const w = { data: Type.from({ length: 5000 }, (_, k) => k % 7 - 3), grad: null };
+        const options = { lr: 0.125, momentum: 0.5, weightDecay: 0.1, decoupledWeightDecay: true };
+        const masters = { masterWeights: Type === BFloat16Array };
+        const optimizer = new SGD([w], { ...options, ...masters, sign: true, ...more });
+        const scheduler = new LRScheduler(optimizer, stepLR({ stepSize: 1, gamma: 0.5 }));
+        const average = new WeightAverage([w], { decay: 0.5 });
+        for (let round = 0; round < 3; round++) {
+          w.grad = Type.from({ length: 5000 }, (_, k) => (k * (round + 3)) % 11 - 5);
+          optimizer.step({ average, maxValue: 4 });
+          scheduler.step();
+        }
+        const { momentum_buffer } = optimizer.stateDict().state[0];
+        const { data } = average.stateDict().averages[0];
+        say([[...w.data], [...momentum_buffer], [...data]].map((values) =>
+          values.reduce((hash, x, k) => Math.imul(hash ^ x * 2 ** 20, 16777619) >>> 0, 0)).join());
+      }`;
+    const ending = await runJob(
+      engine,
+      2,
+      `import { BFloat16Array, WeightAverage } from "@descent/sgd";
+      import { LRScheduler, stepLR } from "@descent/sgd/schedules";
+      using world = openWorld();
+      const more = { world, exchange: "signs" };
+      ${program}`,
+    );
+    const said: string[] = [];
+    const names = ["SGD", "WeightAverage", "BFloat16Array", "LRScheduler", "stepLR", "more", "say"];
+    const say = (text: string) => said.push(text);
+    const values = [SGD, WeightAverage, BFloat16Array, LRScheduler, stepLR, {}, say];
+    new Function(...names, program)(...values);
+    assertEquals(ending.out, new Array(2).fill(said.join("\n")), ending.err);
+  });
+
   testOn(engine, "stepAsync of more buffers than a call can keep alive", async () => {
     const ending = await runJob(
       engine,
@@ -406,9 +443,13 @@ for (const engine of ENGINES) {
         say(optimizer.state.get(w).momentumBuffer.join() === optimizer.stateDict().state[0].momentum_buffer.join());
       }
       optimizer.step();
-      say(w.data.every((x) => x < 0));`,
+      say(w.data.every((x) => x < 0));
+      const voter = new SGD([w], { lr: 1, momentum: 0.5, sign: true, world, exchange: "signs" });
+      voter.step();
+      if (world.rank === 0) say(voter.stateDict().state[0].momentum_buffer[0] === w.grad[0]);
+      voter.step();`,
     );
-    assertEquals(ending.out, ["5.000\ntrue\ntrue", "8.544\ntrue"], ending.err);
+    assertEquals(ending.out, ["5.000\ntrue\ntrue\ntrue", "8.544\ntrue"], ending.err);
   });
 
   testOn(engine, "an average of sharded masters outside of their step is refused", async () => {

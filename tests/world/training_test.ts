@@ -109,16 +109,17 @@ for (const engine of ENGINES) {
     assertEquals(ending.out, [expected, expected], ending.err);
   });
 
-  testOn(engine, "schedules run on all ranks, and groups come and go", async () => {
-    const ending = await runJob(
-      engine,
-      2,
-      `
+  for (const exchange of ["gradients", "shards"]) {
+    testOn(engine, `schedules run on all ranks, and groups come and go (${exchange})`, async () => {
+      const ending = await runJob(
+        engine,
+        2,
+        `
       ${IMPORTS}
       using world = openWorld();
       const make = (value) => ({ data: Float32Array.of(value), grad: Float32Array.of(world.rank + 1) });
       const [w, v] = [make(0), make(10)];
-      const optimizer = new SGD([w], { lr: 1, world });
+      const optimizer = new SGD([w], { lr: 1, world, exchange: "${exchange}" });
       const scheduler = new LRScheduler(optimizer, stepLR({ stepSize: 1, gamma: 0.5 }));
       optimizer.step();
       scheduler.step();
@@ -129,14 +130,15 @@ for (const engine of ENGINES) {
       if (world.rank === 1) scheduler.step();
       try { optimizer.step(); } catch (error) { say(error.message); }
       `,
-    );
-    const expected = [
-      "-2.25 4",
-      "Cannot step as the hyperparameters differ between the ranks: " +
-      "lr of group 0 is 0.5 on rank 0 and 0.25 on rank 1",
-    ].join("\n");
-    assertEquals(ending.out, [expected, expected], ending.err);
-  });
+      );
+      const expected = [
+        "-2.25 4",
+        "Cannot step as the hyperparameters differ between the ranks: " +
+        "lr of group 0 is 0.5 on rank 0 and 0.25 on rank 1",
+      ].join("\n");
+      assertEquals(ending.out, [expected, expected], ending.err);
+    });
+  }
 
   testOn(engine, "verify finds the first array that differs, and names it", async () => {
     const ending = await runJob(
