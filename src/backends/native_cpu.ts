@@ -2,6 +2,7 @@
 
 import type { FloatArray } from "../core/host_array.ts";
 import { bufferOf, lengthOf } from "../core/intrinsics.ts";
+import { orderOf } from "../core/norm.ts";
 import { promiseOf } from "../core/runtime.ts";
 import { useAddresses } from "../memory/locks.ts";
 import { openLibrary, unwrap } from "../native/library.ts";
@@ -12,7 +13,7 @@ import type { CallRange } from "../plan/changes.ts";
 import type { CallRow } from "../plan/layout.ts";
 import { callRangesOf } from "../plan/parts.ts";
 import type { Plan } from "../plan/plan.ts";
-import type { Backend, GoBack, Measure, Norms } from "./backend.ts";
+import type { Backend, GoBack, Norms } from "./backend.ts";
 import type { Pullback } from "./pullback.ts";
 
 let backend: Backend | undefined;
@@ -95,7 +96,7 @@ function createNorms(symbols: Library["symbols"], { norm, maxPins }: PinnedCalls
     norm({ rows, grads, groups, addends }, measure, sums): void {
       const { length } = grads;
       const { inverseScale } = measure;
-      const added = [addends.words, addends.count, orderOf(measure)] as const;
+      const added = [addends.words, addends.count, orderOf(measure.normType)] as const;
       unwrap(
         symbols,
         descent_norm(rows, length, 0, length, inverseScale, sums, groups.length, ...added),
@@ -111,7 +112,7 @@ function createNorms(symbols: Library["symbols"], { norm, maxPins }: PinnedCalls
           await norm(
             [
               ...[rows, table.count, from, to, measure.inverseScale, sums] as const,
-              ...[groups.length, words, count, orderOf(measure)] as const,
+              ...[groups.length, words, count, orderOf(measure.normType)] as const,
             ],
             pins,
           ),
@@ -124,11 +125,6 @@ function createNorms(symbols: Library["symbols"], { norm, maxPins }: PinnedCalls
       unwrap(symbols, descent_prepare(...tables, inverseScale, maxValue));
     },
   };
-}
-
-/** The number of a norm at the boundary: 0 stands for infinity. */
-function orderOf({ normType }: Measure): number {
-  return normType === Infinity ? 0 : normType;
 }
 
 function createGoBack(symbols: Library["symbols"], address: Backend["address"]): GoBack {

@@ -1,5 +1,6 @@
 /** What an optimizer needs of other processes. `@descent/sgd/mpi` has it; nothing here loads that. */
 
+import type { NormType } from "./device.ts";
 import { wrongType } from "./validate.ts";
 
 /**
@@ -60,18 +61,34 @@ export interface Place {
  */
 export type ExchangeMode = "gradients" | "shards" | "signs";
 
-/** What ranks do together on another thread once they have met. */
-export interface LaterWork {
+/** How the sums of gradients are measured. */
+export interface ExchangeMeasure {
+  /** What they are multiplied by before. */
+  readonly scale: number;
+  readonly normType: NormType;
+}
+
+/** What ranks do together once they have met. */
+export interface ExchangeWork {
   readonly what: "step" | "measure" | "apply";
   readonly tables: ExchangeTables;
-  /** What sums are multiplied by, to be measured. */
-  readonly scale: number;
+  readonly measure: ExchangeMeasure;
   /** As those of `Exchange.measure`. */
   readonly sums: Float64Array<ArrayBuffer>;
-  /** Whether each rank steps its part. */
-  readonly shards: boolean;
+  readonly mode: ExchangeMode;
+}
+
+/** The same on another thread. */
+export interface LaterWork extends ExchangeWork {
   /** Arrays on all buffers whose addresses are in the tables. */
   readonly pins: readonly ArrayBufferView[];
+}
+
+/** The addresses of gradients that are added to those of rows. */
+export interface AddedWords {
+  /** So many words for each row. */
+  readonly count: number;
+  readonly words: BigUint64Array<ArrayBuffer>;
 }
 
 /** Steps of all ranks together. */
@@ -87,7 +104,7 @@ export interface Exchange {
    *
    * @throws {WorldError} If they are not, or have ended; the same on all ranks.
    */
-  meet(operation: "construct" | "step" | "load" | "save", plans: Plans): void;
+  meet(operation: "construct" | "step" | "load" | "save" | "unscale", plans: Plans): void;
   /** Gives rank 0's parameters of some rows to all, and with state also what belongs to them. */
   share(rows: BigUint64Array<ArrayBuffer>, count: number, hasState: boolean): void;
   /**
@@ -100,13 +117,31 @@ export interface Exchange {
    * Sums up the gradients of all ranks, keeps the sums, and adds to two numbers per group what
    * `Backend.norm` does.
    */
-  measure(tables: ExchangeTables, scale: number, sums: Float64Array<ArrayBuffer>): void;
+  measure(
+    tables: ExchangeTables,
+    measure: ExchangeMeasure,
+    sums: Float64Array<ArrayBuffer>,
+  ): void;
   /** Steps with the sums that `measure` has kept. */
   apply(tables: ExchangeTables, mode: ExchangeMode): void;
   /** Steps along the signs that the most ranks have; each updates its own momentum. */
   vote(tables: ExchangeTables): void;
   /** Replaces numbers by their sums over the ranks. */
   sum(values: Float64Array<ArrayBuffer>): void;
+  /** The numbers of all ranks, in their order; each gives as many. */
+  gather(values: Float64Array<ArrayBuffer>): Float64Array<ArrayBuffer>;
+  /**
+   * Adds further gradients to those of this rank's rows, and writes the sums where `sums` says. Nothing is
+   * exchanged.
+   *
+   * @param sums An address for each row; 0 for none.
+   */
+  add(
+    rows: BigUint64Array<ArrayBuffer>,
+    count: number,
+    added: AddedWords,
+    sums: BigUint64Array<ArrayBuffer>,
+  ): void;
   /**
    * Meets the others on another thread, and does there what all have met for.
    *
@@ -136,6 +171,31 @@ export function exchangeOf(world: unknown): Exchange | null {
   const exchange = typeof world === "object" && world !== null ? exchanges.get(world) : undefined;
   if (exchange !== undefined) return exchange;
   throw wrongType("set world", "it must be made by openWorld of @descent/sgd/mpi", world);
+}
+
+/**
+ * Whether something has been found on any rank of an optimizer's world.
+ *
+ * @param found Whether this rank has found it.
+ * @param scale What the loss has been multiplied by, which has to be equal on all ranks.
+ */
+type FindAny = (found: boolean, scale: number) => boolean;
+
+const finders = new WeakMap<object, FindAny>();
+
+/** Makes known how the ranks of an optimizer agree; only the optimizer itself calls this. */
+export function registerFinder(optimizer: object, find: FindAny): void {
+  finders.set(optimizer, find);
+}
+
+/**
+ * Whether a gradient that is infinite or NaN has been found on any rank of an optimizer's world, or, without
+ * one, on this rank.
+ *
+ * @throws {WorldError} If other ranks do something else, or have another scale.
+ */
+export function isFoundAnywhere(optimizer: object, found: boolean, scale: number): boolean {
+  return finders.get(optimizer)?.(found, scale) ?? found;
 }
 
 /** An array whose values are to be equal on all ranks, and what it is. */

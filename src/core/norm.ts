@@ -9,6 +9,11 @@ export const NORM_TYPES: Limit = {
   holds: (value) => value === 1 || value === 2 || value === Infinity,
 };
 
+/** The number of a norm at the boundary of the native library: 0 stands for infinity. */
+export function orderOf(type: NormType): number {
+  return type === Infinity ? 0 : type;
+}
+
 /** Puts the measures of two parts together: sums of magnitudes or of squares, or largest magnitudes. */
 export function joinMeasures(type: NormType, a: number, b: number): number {
   return type === Infinity ? Math.max(a, b) : a + b; // Math.max is NaN if one of them is

@@ -137,12 +137,17 @@ export const WORLD_SYMBOLS = {
   },
   /**
    * `int32_t descent_world_measure(const uint64_t *rows, uint32_t row_count, double scale,
-   * double *sums, uint32_t group_count)`
+   * double *sums, uint32_t group_count, uint32_t order)`
    */
   descent_world_measure: {
-    parameters: ["buffer", "u32", "f64", "buffer", "u32"],
+    parameters: ["buffer", "u32", "f64", "buffer", "u32", "u32"],
     result: "i32",
   },
+  /**
+   * `int32_t descent_world_add(const uint64_t *rows, uint32_t row_count, const uint64_t *addends,
+   * uint32_t lists, const uint64_t *sums)`
+   */
+  descent_world_add: { parameters: ["buffer", "u32", "buffer", "u32", "buffer"], result: "i32" },
   /** As `descent_world_step`. */
   descent_world_apply: {
     parameters: ["buffer", "u32", "buffer", "u32", "buffer", "u32"],
@@ -170,7 +175,7 @@ export const WORLD_SYMBOLS = {
   },
   /** As `descent_world_measure`. */
   descent_world_measure_in_place: {
-    parameters: ["buffer", "u32", "f64", "buffer", "u32"],
+    parameters: ["buffer", "u32", "f64", "buffer", "u32", "u32"],
     result: "i32",
   },
   /** `int32_t descent_world_owe(uint32_t withdraw)` */
@@ -186,12 +191,12 @@ export const WORLD_SYMBOLS = {
 /**
  * `int32_t descent_world_later(const uint8_t *own, uint32_t bytes, uint8_t *all, uint32_t what,
  * const uint64_t *rows, uint32_t row_count, const double *groups, uint32_t group_count,
- * const double *call, double scale, double *sums, uint32_t shards)`
+ * const double *call, double scale, double *sums, uint32_t shards, uint32_t order)`
  */
 export const WORLD_LATER = {
   parameters: [
     ...["buffer", "u32", "buffer", "u32", "buffer", "u32", "buffer", "u32"] as const,
-    ...["buffer", "f64", "buffer", "u32"] as const,
+    ...["buffer", "f64", "buffer", "u32", "u32"] as const,
   ],
   result: "i32",
 } as const;
@@ -200,7 +205,7 @@ export const WORLD_LATER = {
 export type WorldSymbols = NativeCalls<typeof WORLD_SYMBOLS>;
 
 /** The interface's number; a library with another one is refused. */
-export const ABI = 8;
+export const ABI = 9;
 
 /**
  * `int32_t descent_norm(const uint64_t *rows, uint32_t row_count, uint32_t from, uint32_t to,

@@ -169,10 +169,14 @@ export class GradScaler {
    *
    * Without such code, `step` does the same faster.
    *
+   * In a world all ranks call it together. If a gradient of one of them is infinite or NaN, all skip the
+   * step, and the scale shrinks on all.
+   *
    * @param optimizer The optimizer; once per update, and before its step.
    * @throws {TypeError} If it is not an optimizer, or a gradient is on a GPU, detached, resizable or of
    * float16.
    * @throws {RangeError} If gradients share memory.
+   * @throws {WorldError} If other ranks do something else, or have another scale; nothing has changed then.
    * @throws {Error} If its gradients have been unscaled or it has stepped since the last update, or a step
    * is running.
    *
@@ -200,7 +204,7 @@ export class GradScaler {
       const reason = `${what} since the last update`;
       throw new Error(cannot("unscale the gradients", reason, "update first"));
     }
-    const found = unscaleGradients(optimizer, 1 / this.#state.scale);
+    const found = unscaleGradients(optimizer, this.#state.scale);
     this.#progress.set(optimizer, { found, hasStepped: false });
   }
 

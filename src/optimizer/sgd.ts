@@ -3,7 +3,7 @@
 import type { Backend } from "../backends/backend.ts";
 import { chooseWithReason } from "../backends/choose.ts";
 import type { Tensor } from "../core/dtype.ts";
-import { registerVerifiable } from "../core/exchange.ts";
+import { registerFinder, registerVerifiable } from "../core/exchange.ts";
 import type { FloatArray, HostArray } from "../core/host_array.ts";
 import { checkGroupKeys, checkShared } from "../core/hyperparameters.ts";
 import type { BackendName, GroupOptions, ParamGroup, SGDOptions } from "../core/hyperparameters.ts";
@@ -189,11 +189,15 @@ export class SGD<T extends Tensor = HostArray> {
       dict: (options, hasState) => this.#shareState(options, hasState),
       revision: () => this.#stepper.revision,
       steps: () => this.#stepper.steps,
-      owner: () => this.#together?.owner ?? null,
+      owner: () => this.#together?.state.owner ?? null,
     });
+    if (this.#together !== null) {
+      const together = this.#together;
+      registerFinder(this, (found, scale) => together.isFoundAnywhere(found, scale));
+    }
     registerVerifiable(this, () => {
       const owner = this.#owner("verify");
-      const hasOwnState = this.#together?.hasOwnState ?? false;
+      const hasOwnState = this.#together?.state.hasOwnState ?? false;
       return listVerifiable(this.#stepper.plan, hasOwnState ? null : copyState(owner));
     });
   }
@@ -239,7 +243,7 @@ export class SGD<T extends Tensor = HostArray> {
     Parameter<T | FloatArray> | SparseParameter,
     ParameterStateView<T | FloatArray>
   > {
-    this.#together?.checkWhole();
+    this.#together?.state.checkWhole();
     this.#stepper.settleSync();
     if (this.#state === null) this.#showState(this.#state = createStateMap());
     const state: ReadonlyMap<Parameter<Tensor>, ParameterState> = this.#state;
@@ -524,7 +528,7 @@ export class SGD<T extends Tensor = HostArray> {
    */
   stateDict(options?: StateDictOptions): StateDict {
     const owner = this.#owner("take the state");
-    this.#together?.collect(this.#stepper.plan, false);
+    this.#together?.state.collect(this.#stepper.plan, false);
     this.#stepper.settleSync();
     return copyState(owner, options);
   }
@@ -550,7 +554,7 @@ export class SGD<T extends Tensor = HostArray> {
    */
   async stateDictAsync(options?: StateDictOptions): Promise<StateDict> {
     const owner = this.#owner("take the state");
-    this.#together?.collect(this.#stepper.plan, false);
+    this.#together?.state.collect(this.#stepper.plan, false);
     return await copyStateAsync(owner, options, this.#findUnwritten);
   }
 
@@ -605,9 +609,10 @@ export class SGD<T extends Tensor = HostArray> {
     const owner = this.#owner("load the state");
     this.#stepper.settleSync();
     const report = this.#stepper.withReentrancyGuard(() => {
-      if (this.#together?.owner) checkOwner(dict, this.#together.owner);
+      if (this.#together?.state.owner) checkOwner(dict, this.#together.state.owner);
+      this.#together?.state.prepareChange(this.#stepper.plan, "load the state");
       const report = applyStateDict(owner, dict, options);
-      this.#together?.shareState(this.#stepper.plan);
+      this.#together?.state.shareState(this.#stepper.plan);
       return report;
     });
     this.#recorder.steps.length = 0; // they do not lead to the loaded state
@@ -625,7 +630,7 @@ export class SGD<T extends Tensor = HostArray> {
 
   async #shareState(options?: StateDictOptions, hasState = true): Promise<StateDict | null> {
     const owner = this.#owner("save the state");
-    if (this.#together?.collect(this.#stepper.plan, true) === false) return null;
+    if (this.#together?.state.collect(this.#stepper.plan, true) === false) return null;
     return await shareState(owner, options, this.#findUnwritten, hasState);
   }
 
@@ -646,15 +651,18 @@ export class SGD<T extends Tensor = HostArray> {
       const known = () => plan.parameters;
       const added = createGroups(members, this.#defaults, known, this.#names, rounding);
       if (this.#votes) checkSigns("add parameters", added.map(({ values }) => values));
+      this.#together?.state.prepareChange(plan, "add parameters");
       plan.add(added.map(({ values, params }) => ({ group: values, params })));
-      if (this.#precision.masterWeights !== false) registerMasters(plan, plan.parameters);
+      if (this.#precision.masterWeights !== false) {
+        registerMasters(plan, plan.parameters, this.#together?.state.isSharded ?? false);
+      }
       this.#names = [this.#names, ...added.map(({ names }) => names)].flat();
       if (this.#groups.some(isScheduled)) {
         for (const { group } of added) holdBase(group);
       }
       this.#groups = Object.freeze([...this.#groups, ...added.map(({ group }) => group)]);
     });
-    this.#together?.share(plan, first);
+    this.#together?.state.share(plan, first);
     if (this.#state !== null) this.#showState(this.#state);
     this.#stepper.revision++;
   }
@@ -667,6 +675,7 @@ export class SGD<T extends Tensor = HostArray> {
 
   #arrange(arrangement: Arrangement): void {
     const { plan } = this.#stepper;
+    this.#together?.state.prepareChange(plan, "rearrange the parameters", arrangement.rows);
     this.#groups = placeGroups(this.#groups, plan.ends, arrangement);
     arrange(plan, arrangement, this.#precision);
     const names = this.#names;

@@ -2,6 +2,7 @@
 
 import { chooseBackend } from "../backends/choose.ts";
 import { normsOf } from "../backends/norms.ts";
+import { isFoundAnywhere } from "../core/exchange.ts";
 import { cannot, wrongType } from "../core/validate.ts";
 import { readGradients, tabulateGradients } from "./gradient_list.ts";
 import type { NamedGradient } from "./gradient_list.ts";
@@ -18,15 +19,18 @@ const DOING = {
 } as const;
 
 /**
- * Multiplies the gradients of an optimizer, in place, by a factor.
+ * Divides the gradients of an optimizer, in place, by a scale.
  *
- * @returns Whether one of them is infinite or NaN, before or after that.
+ * @returns Whether one of them is infinite or NaN, before or after that; in a world, whether one of any rank
+ * is.
  * @throws {TypeError} If the optimizer has no groups, or a gradient is on a GPU, detached, resizable or of
  * float16, which does not hold small gradients without a scale.
  * @throws {RangeError} If gradients share memory.
+ * @throws {WorldError} If other ranks do something else, or have another scale. Nothing has been written
+ * then.
  * @throws {Error} If a step that is running uses a gradient.
  */
-export function unscaleGradients(optimizer: object, inverseScale: number): boolean {
+export function unscaleGradients(optimizer: object, scale: number): boolean {
   const { backend: own, paramGroups } = optimizer as Owner;
   if (!Array.isArray(paramGroups)) {
     throw wrongType("unscale", "the optimizer must have paramGroups", paramGroups);
@@ -36,10 +40,12 @@ export function unscaleGradients(optimizer: object, inverseScale: number): boole
   named.forEach(checkType);
   const gradients = tabulateGradients(named, backend);
   const sums = new Float64Array(2);
+  const inverseScale = 1 / scale;
   const { norm: measure, prepare } = normsOf(backend);
   measure(gradients, { inverseScale, normType: Infinity }, sums);
+  const found = isFoundAnywhere(optimizer, sums[1] !== 0, scale);
   prepare(gradients, { inverseScale, maxValue: Infinity });
-  return sums[1] !== 0;
+  return found;
 }
 
 function checkType({ dtype, name }: NamedGradient): void {

@@ -64,7 +64,9 @@ export class BoundAverage implements RowAverages {
     const rows = rowsOf(plan);
     const others = [...list.entries()].filter(([, { parameter }]) => !rows.has(parameter));
     const datas = datasOf(others);
+    const masters = new MasterFinder();
     others.forEach(([index, averaged], i) => {
+      masters.find(averaged.parameter, datas[i]); // a part of one is an error before the step
       this.#late.push({ averaged, index, row: undefined, data: datas[i] });
     });
     list.forEach((averaged, index) => {

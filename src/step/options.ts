@@ -43,7 +43,8 @@ export interface StepOptions {
    * has one entry for each parameter, in the order of all groups: an array of the type and length of the
    * parameter's gradient, or null for none. With `g` the gradient, the step uses `g + a1 + a2 + ...` in
    * the order of the lists, each sum rounded to the type that is computed in; `gradScale`, `maxNorm` and
-   * the others apply to that, and `grad` itself stays as it is. No gradient may be sparse or on a GPU.
+   * the others apply to that, and `grad` itself stays as it is. No gradient may be sparse or on a GPU. In a
+   * world each rank adds its own, to the same parameters as the others.
    * @default {[]}
    */
   addGradients?: readonly (readonly (HostArray | null)[])[];

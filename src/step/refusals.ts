@@ -48,29 +48,13 @@ export function checkRequest(plan: Plan, request: StepRequest): Device | null {
 /**
  * Refuses what ranks of a world cannot do together.
  *
- * @throws {TypeError} If a gradient is sparse or on a GPU, if gradients are to be added, if the norm is
- * not the 2-norm, if infinities were found before the step, or if a group is
- * differentiable.
+ * @throws {TypeError} If a gradient is sparse or on a GPU, or a group is differentiable.
  */
-export function checkTogether(
-  plan: Plan,
-  { addGradients, isSkipped, normType }: StepRequest,
-): void {
+export function checkTogether(plan: Plan): void {
   const doing = "step in a world";
   if (plan.groups.some(({ differentiable }) => differentiable)) {
     const reason = "no group may be differentiable";
     throw new TypeError(cannot(doing, reason, "one has differentiable true"));
-  }
-  if (addGradients.length > 0) {
-    const remedy = "add them to the gradients of the parameters";
-    throw new TypeError(cannot(doing, "addGradients must be empty", remedy));
-  }
-  if (normType !== 2) {
-    throw new TypeError(cannot(doing, "normType must be 2", `it is ${normType}`));
-  }
-  if (isSkipped) {
-    const remedy = "ranks find infinities in step, not in scaler.unscale";
-    throw new TypeError(cannot(doing, "all ranks must skip a step together", remedy));
   }
   const { table } = plan;
   for (let row = 0; row < table.count; row++) {

@@ -178,7 +178,7 @@ export class Stepper {
       this.#forget(); // an error may have left something of an earlier step
       plan.refresh();
       const device = checkRequest(plan, request);
-      if (this.#together !== null) checkTogether(plan, request);
+      if (this.#together !== null) checkTogether(plan);
       const { addGradients: lists, average, reads, zeroGrad } = request;
       if (lists.length > 0) addGradients(plan, lists, zeroGrad);
       if (reads !== null && plan.sparse.steps.length > 0) {
@@ -215,9 +215,9 @@ export class Stepper {
   }
 
   #run(request: StepRequest): StepReport {
-    if (request.isSkipped) return SKIPPED_UNMEASURED;
     const { plan } = this;
     if (this.#together !== null) return this.#together.step(plan, request);
+    if (request.isSkipped) return SKIPPED_UNMEASURED;
     let report = NOTHING_MEASURED;
     const sparse = this.#sumsFor(request);
     if (isMeasured(request)) {
@@ -248,12 +248,12 @@ export class Stepper {
    * is left half taken.
    */
   async #runAsync(request: StepRequest, arrays: ArrayGuard): Promise<Taken> {
-    if (request.isSkipped) return { report: SKIPPED_UNMEASURED, finished: NOTHING_QUEUED };
     const { plan } = this;
     if (this.#together !== null) {
       const report = await this.#together.stepAsync(plan, request, arrays.checkAll);
       return { report, finished: NOTHING_QUEUED };
     }
+    if (request.isSkipped) return { report: SKIPPED_UNMEASURED, finished: NOTHING_QUEUED };
     let report = NOTHING_MEASURED;
     arrays.checkAll();
     const sparse = this.#sumsFor(request);

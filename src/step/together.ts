@@ -1,4 +1,4 @@
-/** Steps that all ranks of a world take together: what has to be equal on all, and the step itself. */
+/** Steps that all ranks of a world take together. */
 
 import type { Backend } from "../backends/backend.ts";
 import { exchangeOf } from "../core/exchange.ts";
@@ -6,39 +6,35 @@ import type {
   Exchange,
   ExchangeMode,
   ExchangeTables,
-  Fact,
-  LaterWork,
+  ExchangeWork,
   Plans,
 } from "../core/exchange.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { fillAll } from "../core/intrinsics.ts";
 import type { Precision } from "../core/rounding.ts";
 import { cannot, checkWord, wrongType } from "../core/validate.ts";
-import {
-  BUFFER,
-  codeIn,
-  groupOf,
-  KIND,
-  MASTER,
-  readGroup,
-  readWord,
-  ROW,
-  SKIP,
-  stateOf,
-} from "../plan/layout.ts";
-import { callRangesOf } from "../plan/parts.ts";
 import type { Plan } from "../plan/plan.ts";
-import type { RankOwner } from "../state/rank_owner.ts";
-import { decide, NOTHING_MEASURED, sumsOf } from "./clipping.ts";
+import { AddedSums } from "./added_sums.ts";
+import {
+  addedWords,
+  EXCHANGES,
+  gradientFacts,
+  joined,
+  layoutFacts,
+  modeFact,
+  optionFacts,
+  stepWords,
+  withMode,
+} from "./agreement.ts";
+import { decide, NOTHING_MEASURED, SKIPPED_UNMEASURED, sumsOf } from "./clipping.ts";
 import type { StepReport } from "./clipping.ts";
 import { findPlaces } from "./places.ts";
 import type { Places } from "./places.ts";
-import { isMeasured, NEUTRAL_REQUEST } from "./options.ts";
+import { isMeasured } from "./options.ts";
 import type { StepRequest } from "./options.ts";
-import { checkSigns, drawSave, measureRanks } from "./votes.ts";
-
-/** What ranks can exchange; the numbers are among the words that have to be equal. */
-const EXCHANGES: readonly ExchangeMode[] = ["gradients", "shards", "signs"];
+import { meetFor, pinsOf } from "./meet_for.ts";
+import { RankState } from "./rank_state.ts";
+import { checkSigns, measureRanks } from "./votes.ts";
 
 /**
  * The steps of an optimizer in a world; null without one, and in one of a single rank.
@@ -67,110 +63,35 @@ export function createTogether(
 
 /** The steps of one optimizer in a world. */
 export class Together {
+  /** What ranks give to each other besides steps. */
+  readonly state: RankState;
   readonly #exchange: Exchange;
   readonly #mode: ExchangeMode;
   readonly #precision: Precision;
   readonly #backend: Backend;
-  /** What the files of the last save have in common, if each rank has one. */
-  #save = "";
+  readonly #added: AddedSums;
 
   constructor(exchange: Exchange, mode: ExchangeMode, precision: Precision, backend: Backend) {
     this.#exchange = exchange;
     this.#mode = mode;
     this.#precision = precision;
     this.#backend = backend;
-  }
-
-  /** How many ranks there are. */
-  get size(): number {
-    return this.#exchange.size;
+    this.#added = new AddedSums(exchange, backend, precision);
+    this.state = new RankState(exchange, mode, precision);
   }
 
   /**
-   * Gives rank 0's values of parameters to all ranks.
+   * Whether a gradient of any rank has been found to be infinite or NaN.
    *
-   * @param first The row of the first one.
-   * @throws {WorldError} If the parameters of the ranks differ in number, length, type or name.
+   * @param found Whether one of this rank has.
+   * @param scale What the loss has been multiplied by.
+   * @throws {WorldError} If other ranks do something else, or have another scale.
    */
-  share(plan: Plan, first: number): void {
-    const facts = () => [this.#modeFact(), ...layoutFacts(plan)];
-    const words = this.#withMode(layoutWords(plan));
-    this.#exchange.meet("construct", { doing: "add parameters", words, facts });
-    const { rows, table } = plan;
-    this.#exchange.share(rows.subarray(first * ROW), table.count - first, false);
-  }
-
-  /**
-   * Gives rank 0's values of parameters and their state to all ranks, after all of them have loaded a
-   * state dict. With votes each rank keeps the momentum that it has loaded.
-   *
-   * @throws {WorldError} If hyperparameters, or which state parameters have, differ between the ranks.
-   */
-  shareState(plan: Plan): void {
-    plan.refresh();
-    const { rows, table } = plan;
-    const words = this.#withMode(stepWords(plan, NEUTRAL_REQUEST, this.#precision));
-    const facts = () => [
-      this.#modeFact(),
-      ...layoutFacts(plan),
-      ...stateFacts(plan),
-      ...optionFacts(plan, NEUTRAL_REQUEST, this.#precision),
-    ];
-    this.#exchange.meet("load", { doing: "load the state", words, facts });
-    this.#exchange.share(this.#votes ? withoutMomentum(rows) : rows, table.count, true);
-  }
-
-  /** Whether each rank has a part of the state only. */
-  get isSharded(): boolean {
-    return this.#mode === "shards";
-  }
-
-  /** Whether each rank has other state than the others. */
-  get hasOwnState(): boolean {
-    return this.#mode !== "gradients";
-  }
-
-  /** Whether ranks vote: each has a momentum of its own. */
-  get #votes(): boolean {
-    return this.#mode === "signs";
-  }
-
-  /** Which rank's momentum this optimizer has, and its last save; null if it is that of all ranks. */
-  get owner(): RankOwner | null {
-    const { rank, size } = this.#exchange;
-    return this.#votes ? { rank, size, save: this.#save } : null;
-  }
-
-  /**
-   * Puts the state together, of which each rank has a part.
-   *
-   * @param firstOnly Whether rank 0 alone gets it.
-   * @returns Whether this rank has it.
-   * @throws {WorldError} If a rank does something else.
-   */
-  collect(plan: Plan, firstOnly: boolean): boolean {
-    if (!this.isSharded && !(this.#votes && firstOnly)) return true;
-    const words = this.#withMode(Uint32Array.of(plan.table.count, Number(firstOnly)));
-    const text = firstOnly ? "is saved" : "is read";
-    const facts = () => [...layoutFacts(plan), { what: "the state", text }];
-    this.#exchange.meet("save", { doing: "save", words, facts });
-    if (this.#votes) { // each rank has its own
-      this.#save = drawSave(this.#exchange);
-      return true;
-    }
-    this.#exchange.collect(plan.rows, plan.table.count, firstOnly);
-    return !firstOnly || this.#exchange.rank === 0;
-  }
-
-  /**
-   * Refuses to show a part of the state as if it were the whole.
-   *
-   * @throws {TypeError} If that is all that this rank has.
-   */
-  checkWhole(): void {
-    if (!this.isSharded) return;
-    const reason = 'with exchange "shards" each rank has a part of it';
-    throw new TypeError(cannot("read the state", reason, "use stateDict on all ranks"));
+  isFoundAnywhere(found: boolean, scale: number): boolean {
+    const words = withMode(this.#mode, new Uint32Array(Float64Array.of(scale).buffer));
+    const facts = () => [modeFact(this.#mode), { what: "the scale", text: `is ${scale}` }];
+    this.#exchange.meet("unscale", { doing: "unscale the gradients", words, facts });
+    return this.#exchange.gather(Float64Array.of(Number(found))).some((flag) => flag !== 0);
   }
 
   /**
@@ -179,45 +100,45 @@ export class Together {
    * @throws {WorldError} If other ranks are about to do something else. Nothing has been written then.
    */
   step(plan: Plan, request: StepRequest): StepReport {
-    const places = this.#check(plan, request);
+    const places = this.#check(plan);
     this.#exchange.meet("step", this.#plansOf(plan, request, places, false));
     return this.#stepNow(plan, request, places);
   }
 
   /**
    * The same on another thread, where the runtime has one, with a header of the ranks before each of
-   * its two parts: a rank that fails in between ends the step of all. Votes, and steps of arrays that
-   * all ranks see, are taken on this thread.
+   * its two parts: a rank that fails in between ends the step of all. Steps that are more than an exchange
+   * of arrays are taken on this thread, and those of more buffers than a call can keep alive exchange there.
    *
    * @param check Throws if an array has changed. It is called until something is written.
    * @throws {WorldError} As `step`.
    */
   async stepAsync(plan: Plan, request: StepRequest, check: () => void): Promise<StepReport> {
     const exchange = this.#exchange;
-    const places = this.#check(plan, request);
+    const places = this.#check(plan);
     const plans = this.#plansOf(plan, request, places, true);
     check();
-    if (this.#votes || places.inPlace) {
+    if (
+      this.state.votes || places.inPlace || request.isSkipped || this.#gathersMasters(plan, request)
+    ) {
       exchange.meet("step", plans);
       return this.#stepNow(plan, request, places);
     }
-    const inverseScale = this.#inverseScale(request);
+    this.#added.put(plan);
+    const pins = pinsOf(plan, exchange, this.#added.memory);
     const sums = sumsOf(plan);
-    const work = {
-      ...{ tables: tablesOf(plan, places), scale: inverseScale, sums, shards: this.isSharded },
-      pins: pinsOf(plan, exchange),
-    };
+    const run = (what: ExchangeWork["what"], plans: Plans) =>
+      meetFor(exchange, plans, { what, ...this.#workOf(plan, request, places, sums) }, pins);
     let report = NOTHING_MEASURED;
     if (isMeasured(request)) {
-      await exchange.later(plans, { ...work, what: "measure" });
+      await run("measure", plans);
       report = decide(sums, request);
       if (!report.skipped) check();
     }
     if (!report.skipped) {
-      plan.writeCall({ ...request, inverseScale }, report.clipCoefficients);
-      plan.begin();
-      if (report === NOTHING_MEASURED) await exchange.later(plans, { ...work, what: "step" });
-      else await exchange.later({ ...plans, ...COMPLETION }, { ...work, what: "apply" });
+      this.#begin(plan, request, report);
+      if (report === NOTHING_MEASURED) await run("step", plans);
+      else await run("apply", { ...plans, ...COMPLETION });
       if (request.zeroGrad) zero(plan);
     }
     exchange.countStep();
@@ -225,206 +146,103 @@ export class Together {
   }
 
   /** Refuses what a step cannot do, and finds where its arrays are. */
-  #check(plan: Plan, request: StepRequest): Places {
-    if (this.isSharded && request.average !== null && plan.table.masterWeights !== false) {
-      const reason = 'average needs exchange "gradients" where there are master weights';
-      throw new TypeError(cannot("step in a world", reason));
-    }
-    if (this.#votes) checkSigns("step", plan.groups);
-    return findPlaces(plan, this.#exchange, this.#mode);
+  #check(plan: Plan): Places {
+    if (this.state.votes) checkSigns("step", plan.groups);
+    this.state.checkLengths(plan);
+    const places = findPlaces(plan, this.#exchange, this.#mode);
+    // What is added is seen by this rank only, and so is the sum.
+    return plan.addends.arrays.length > 0 ? { ...places, inPlace: false } : places;
   }
 
   /** What averages gradients; those of ranks that vote are not averaged. */
   #inverseScale({ gradScale }: StepRequest): number {
-    return 1 / (gradScale * (this.#votes ? 1 : this.#exchange.size));
+    return 1 / (gradScale * (this.state.votes ? 1 : this.#exchange.size));
+  }
+
+  /** Whether an average needs the master weights of all ranks, of which each steps a part. */
+  #gathersMasters(plan: Plan, { average }: StepRequest): boolean {
+    return this.state.isSharded && average !== null && plan.table.masterWeights !== false;
   }
 
   /** Takes a step for which all ranks have met. */
   #stepNow(plan: Plan, request: StepRequest, places: Places): StepReport {
     const exchange = this.#exchange;
-    const tables = tablesOf(plan, places);
-    const inverseScale = this.#inverseScale(request);
-    let report = NOTHING_MEASURED;
-    if (isMeasured(request)) {
-      report = decide(this.#measure(plan, tables, inverseScale), request);
-    }
+    let report = request.isSkipped ? SKIPPED_UNMEASURED : NOTHING_MEASURED;
+    if (!request.isSkipped) this.#added.put(plan);
+    if (isMeasured(request)) report = decide(this.#measure(plan, request, places), request);
     if (!report.skipped) {
-      plan.writeCall({ ...request, inverseScale }, report.clipCoefficients);
-      plan.begin();
-      if (this.#votes) exchange.vote(tables);
+      this.#begin(plan, request, report);
+      const tables = this.#tablesOf(plan, places);
+      if (this.state.votes) exchange.vote(tables);
       else if (report === NOTHING_MEASURED) exchange.step(tables, this.#mode);
       else exchange.apply(tables, this.#mode);
+      if (this.#gathersMasters(plan, request)) {
+        this.state.gatherMasters(plan);
+      }
       if (request.zeroGrad) zero(plan);
     }
     exchange.countStep();
     return report;
   }
 
-  #measure(plan: Plan, tables: ExchangeTables, inverseScale: number): Float64Array<ArrayBuffer> {
-    if (this.#votes) return measureRanks(this.#exchange, this.#backend, plan, inverseScale);
+  /** Writes what a step changes before its pass. */
+  #begin(plan: Plan, request: StepRequest, { clipCoefficients }: StepReport): void {
+    plan.writeCall({ ...request, inverseScale: this.#inverseScale(request) }, clipCoefficients);
+    plan.begin();
+  }
+
+  #measure(plan: Plan, request: StepRequest, places: Places): Float64Array<ArrayBuffer> {
+    const { normType } = request;
+    const inverseScale = this.#inverseScale(request);
+    if (this.state.votes) {
+      return measureRanks(this.#exchange, this.#backend, plan, { inverseScale, normType });
+    }
     const sums = sumsOf(plan);
-    this.#exchange.measure(tables, inverseScale, sums);
+    const { tables, measure } = this.#workOf(plan, request, places, sums);
+    this.#exchange.measure(tables, measure, sums);
     return sums;
+  }
+
+  #workOf(
+    plan: Plan,
+    request: StepRequest,
+    places: Places,
+    sums: Float64Array<ArrayBuffer>,
+  ): Omit<ExchangeWork, "what"> {
+    const measure = { scale: this.#inverseScale(request), normType: request.normType };
+    return { tables: this.#tablesOf(plan, places), measure, sums, mode: this.#mode };
+  }
+
+  #tablesOf(plan: Plan, { inPlace }: Places): ExchangeTables {
+    return {
+      ...{ inPlace, rows: this.#added.rowsOf(plan), count: plan.table.count, call: plan.callRow },
+      ...{ groupRows: plan.groupRows, groupCount: plan.groups.length },
+    };
   }
 
   #plansOf(plan: Plan, request: StepRequest, places: Places, isAsync: boolean): Plans {
     const how = { of: "calls", what: "the step", text: isAsync ? "is a stepAsync" : "is a step" };
+    const gathers = this.#gathersMasters(plan, request);
     const numbers = joined(stepWords(plan, request, this.#precision), places.words);
-    const words = this.#withMode(joined(Uint32Array.of(Number(isAsync)), numbers));
+    const flags = Uint32Array.of(Number(isAsync), Number(gathers));
+    const words = withMode(this.#mode, joined(flags, joined(numbers, addedWords(plan))));
     const facts = () => [
-      this.#modeFact(),
+      modeFact(this.#mode),
       how,
       ...layoutFacts(plan),
       ...gradientFacts(plan),
       ...places.facts(),
       ...optionFacts(plan, request, this.#precision),
+      { of: "options", what: "average", text: gathers ? "is given" : "is not given" },
     ];
     return { doing: "step", words, facts };
-  }
-
-  /** Numbers of which the first one says what is exchanged. */
-  #withMode(words: Uint32Array): Uint32Array {
-    return joined(Uint32Array.of(EXCHANGES.indexOf(this.#mode)), words);
-  }
-
-  #modeFact(): Fact {
-    return { what: "exchange", text: `is "${this.#mode}"` };
   }
 }
 
 /** What ranks are about to do with gradients that have been measured. */
 const COMPLETION = { doing: "complete the step", words: Uint32Array.of(1), facts: () => [] };
 
-function tablesOf(plan: Plan, { inPlace }: Places): ExchangeTables {
-  return {
-    ...{ inPlace, rows: plan.rows, count: plan.table.count, call: plan.callRow },
-    ...{ groupRows: plan.groupRows, groupCount: plan.groups.length },
-  };
-}
-
-/**
- * Arrays on all buffers of a plan.
- *
- * @throws {RangeError} If there are more than one call can keep alive.
- */
-function pinsOf(plan: Plan, exchange: Exchange): LaterWork["pins"] {
-  const ranges = callRangesOf(plan, 0, plan.table.count, exchange.maxPins);
-  if (ranges.length === 1) return ranges[0].pins;
-  const reason = "there are more buffers than a call can keep alive";
-  throw new RangeError(cannot("step with stepAsync in a world", reason, "use step"));
-}
-
-/** Rows that name no momentum, as that is each rank's own. */
-function withoutMomentum(rows: Plan["rows"]): BigUint64Array<ArrayBuffer> {
-  const copy = rows.slice();
-  for (let at = BUFFER; at < copy.length; at += ROW) copy[at] = 0n;
-  return copy;
-}
-
+/** Zeroes the gradients of a step that has been taken; those that it added are zeroed elsewhere. */
 function zero({ table }: Plan): void {
   for (const grad of table.grads) if (grad !== null) fillAll(grad as HostArray, 0);
-}
-
-/** Numbers of what a step relies on: rows, gradients, hyperparameters, options and random bits. */
-function stepWords(plan: Plan, request: StepRequest, { random }: Precision): Uint32Array {
-  const { halves, groupRows, table: { count } } = plan;
-  const numbers = new Float64Array([
-    ...[request.gradScale, request.maxNorm ?? -1, Number(request.perGroup), request.maxValue],
-    ...[Number(request.checkFinite), Number(request.zeroGrad), random.seed, random.counter],
-  ]);
-  const words = new Uint32Array(count * 4 + 2 * groupRows.length + 2 * numbers.length);
-  for (let row = 0; row < count; row++) {
-    const at = row * ROW;
-    words[4 * row] = halves[2 * (at + KIND)];
-    words[4 * row + 1] = halves[2 * (at + KIND) + 1];
-    words[4 * row + 2] = lengthWord(plan, row);
-  }
-  words.set(
-    new Uint32Array(groupRows.buffer, groupRows.byteOffset, 2 * groupRows.length),
-    count * 4,
-  );
-  words.set(new Uint32Array(numbers.buffer), count * 4 + 2 * groupRows.length);
-  return words;
-}
-
-function joined(first: Uint32Array, second: Uint32Array): Uint32Array {
-  if (second.length === 0) return first;
-  const all = new Uint32Array(first.length + second.length);
-  all.set(first);
-  all.set(second, first.length);
-  return all;
-}
-
-/** The lower half of a length. */
-function lengthWord({ table }: Plan, row: number): number {
-  return table.lengthAt(row) % 2 ** 32;
-}
-
-function layoutWords(plan: Plan): Uint32Array {
-  const { table, halves } = plan;
-  const words: number[] = [];
-  for (let row = 0; row < table.count; row++) {
-    words.push(codeIn(halves, row), groupOf(halves, row), lengthWord(plan, row));
-    for (const letter of [...table.name(row, "data"), "\0"]) words.push(letter.codePointAt(0)!);
-  }
-  return Uint32Array.from(words);
-}
-
-function layoutFacts({ table, halves }: Plan): Fact[] {
-  const of = "parameters";
-  const facts: Fact[] = [{ of, what: "the optimizer", text: `has ${table.count} parameters` }];
-  for (let row = 0; row < table.count; row++) {
-    const { dtype } = table.typesAt(row);
-    const what = nameOf(table.name(row, "data"));
-    facts.push(
-      { of, what: `parameter ${row}`, text: `is called ${what}` },
-      { of, what, text: `has ${table.lengthAt(row)} elements` },
-      { of, what: `the type of ${what}`, text: `is ${dtype.name}` },
-      { of, what: `the group of ${what}`, text: `is ${groupOf(halves, row)}` },
-    );
-  }
-  return facts;
-}
-
-/** `parameter 3 ("w")`, of `data of parameter 3 ("w")`. */
-function nameOf(data: string): string {
-  return data.slice(data.indexOf(" of ") + 4);
-}
-
-function gradientFacts({ table, halves }: Plan): Fact[] {
-  return Array.from({ length: table.count }, (_, row) => {
-    const text = stateOf(halves, row) === SKIP ? "is null" : "is an array";
-    const remedy = "use zeros where there is no gradient";
-    return { of: "gradients", what: table.name(row, "grad"), text, remedy };
-  });
-}
-
-function stateFacts({ table, halves }: Plan): Fact[] {
-  const hasAt = (row: number, word: number) => readWord(halves, row * ROW + word) !== 0;
-  return Array.from({ length: table.count }, (_, row) => [
-    {
-      what: table.name(row, table.momentumName(row)),
-      text: hasAt(row, BUFFER) ? "is there" : "is null",
-    },
-    { what: table.name(row, table.masterName), text: hasAt(row, MASTER) ? "is there" : "is null" },
-  ]).flat();
-}
-
-function optionFacts(plan: Plan, request: StepRequest, { random }: Precision): Fact[] {
-  const groups = plan.groups.flatMap((_, group) =>
-    Object.entries(readGroup(plan.groupRows, group)).map((entry) => ({
-      of: "hyperparameters",
-      what: `${entry[0]} of group ${group}`,
-      text: `is ${entry[1]}`,
-    }))
-  );
-  const { gradScale, maxNorm, perGroup, maxValue, checkFinite, zeroGrad } = request;
-  const options = {
-    ...{ gradScale, maxNorm, maxNormPer: perGroup ? "group" : "optimizer", maxValue },
-    ...{ checkFinite, zeroGrad, seed: random.seed, "the count of random steps": random.counter },
-  };
-  const rest = Object.entries(options).map(([what, value]) => {
-    return { of: "options", what, text: `is ${value}` };
-  });
-  return [...groups, ...rest];
 }

@@ -1,9 +1,10 @@
 /** Steps by majority vote: what they need, and how the norms of the ranks become one. */
 
-import type { Backend } from "../backends/backend.ts";
+import type { Backend, Measure } from "../backends/backend.ts";
 import { normsOf } from "../backends/norms.ts";
 import type { Exchange } from "../core/exchange.ts";
 import type { Hyperparameters } from "../core/hyperparameters.ts";
+import { joinMeasures } from "../core/norm.ts";
 import { cannot } from "../core/validate.ts";
 import type { Plan } from "../plan/plan.ts";
 import { sumsOf } from "./clipping.ts";
@@ -20,8 +21,9 @@ export function checkSigns(doing: string, groups: readonly Pick<Hyperparameters,
 }
 
 /**
- * Measures the gradients of all ranks: the mean of their sums of squares, which all ranks get, and
- * whether those of one are not finite.
+ * Measures the gradients of all ranks, each by itself, and whether those of one are not finite. What norms
+ * are made of, sums of squares or of magnitudes, is averaged over the ranks; of largest magnitudes the
+ * largest one counts. All ranks get the same.
  *
  * @returns What `Backend.norm` does.
  */
@@ -29,11 +31,19 @@ export function measureRanks(
   exchange: Exchange,
   backend: Backend,
   plan: Plan,
-  inverseScale: number,
+  measure: Measure,
 ): Float64Array<ArrayBuffer> {
+  const { normType } = measure;
+  const own = sumsOf(plan);
+  normsOf(backend).norm(plan, measure, own);
+  const all = exchange.gather(own);
   const sums = sumsOf(plan);
-  normsOf(backend).norm(plan, { inverseScale, normType: 2 }, sums);
-  exchange.sum(sums);
+  for (let i = 0; i < all.length; i += 2) {
+    const at = i % sums.length;
+    sums[at] = joinMeasures(normType, sums[at], all[i]);
+    sums[at + 1] = Math.max(sums[at + 1], all[i + 1]);
+  }
+  if (normType === Infinity) return sums;
   for (let i = 0; i < sums.length; i += 2) sums[i] /= exchange.size;
   return sums;
 }

@@ -108,7 +108,8 @@ export class WeightAverage {
    * Takes the parameters' current values into the average. `step({ average })` does it in the pass that
    * steps the parameters.
    *
-   * @throws {TypeError} If the data of a parameter are of another type than when the average was made.
+   * @throws {TypeError} If the data of a parameter are of another type than when the average was made, or
+   * this rank of a world has a part of its master weights, as with exchange `"shards"`.
    * @throws {RangeError} If they have another length.
    * @throws {Error} If the values are swapped, or a step is running that uses the average or a parameter.
    */

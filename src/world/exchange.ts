@@ -25,10 +25,16 @@ export function createExchange(link: Link, meetings: Meetings, memory: SharedMem
     share: (rows, count, hasState) => link.share(rows, count, hasState),
     collect: (rows, count, firstOnly) => link.collect(rows, count, firstOnly),
     step: (tables, mode) => link.step(tables, shards(mode)),
-    measure: (tables: ExchangeTables, scale, sums) => link.measure(tables, scale, sums),
+    measure: (tables: ExchangeTables, measure, sums) => link.measure(tables, measure, sums),
     apply: (tables, mode) => link.apply(tables, shards(mode)),
     vote: (tables) => link.vote(tables),
     sum: (values) => link.sum(values, FLOAT64),
+    gather(values) {
+      const all = new Float64Array(values.length * link.position.size);
+      link.allGather(new Uint8Array(values.buffer), new Uint8Array(all.buffer), false);
+      return all;
+    },
+    add: (rows, count, added, sums) => link.add(rows, count, added, sums),
     later: ({ doing, words, facts }, work) =>
       meetings.meetLater(
         { operation: "step", doing, hash: hashOfWords(words), facts },

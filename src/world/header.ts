@@ -29,6 +29,7 @@ export const OPERATIONS = {
   save: 8,
   zeros: 9,
   verify: 10,
+  unscale: 11,
 } as const;
 
 /** The name of something that ranks do together. */

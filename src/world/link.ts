@@ -1,6 +1,7 @@
 /** The link to the other ranks: moves bytes through the native library. */
 
-import type { ExchangeTables, LaterWork } from "../core/exchange.ts";
+import type { AddedWords, ExchangeMeasure, ExchangeTables, LaterWork } from "../core/exchange.ts";
+import { orderOf } from "../core/norm.ts";
 import { cannot } from "../core/validate.ts";
 import { lastError, openWorldPath, readText } from "../native/library.ts";
 import type { Library } from "../native/library.ts";
@@ -48,8 +49,19 @@ export interface Link {
   sum(values: Float32Array<ArrayBuffer> | Float64Array<ArrayBuffer>, dtype: number): void;
   /** Sums up gradients and steps; with shards each rank steps its part. */
   step(tables: ExchangeTables, shards: boolean): void;
-  /** Sums up gradients times a scale, measures the sums, and keeps them. */
-  measure(tables: ExchangeTables, scale: number, sums: Float64Array<ArrayBuffer>): void;
+  /** Sums up gradients, measures the sums, and keeps them. */
+  measure(
+    tables: ExchangeTables,
+    measure: ExchangeMeasure,
+    sums: Float64Array<ArrayBuffer>,
+  ): void;
+  /** Adds further gradients to those of rows; `sums` says where the sums are written. */
+  add(
+    rows: BigUint64Array<ArrayBuffer>,
+    count: number,
+    added: AddedWords,
+    sums: BigUint64Array<ArrayBuffer>,
+  ): void;
   /** Steps with the sums that were kept. */
   apply(tables: ExchangeTables, shards: boolean): void;
   /** Steps along the signs that the most ranks have. */
@@ -121,11 +133,13 @@ function createLink(
       const step = tables.inPlace ? descent_world_step_in_place : descent_world_step;
       done(step(...argumentsOf(tables), Number(shards)));
     },
-    measure({ rows, count, groupCount, inPlace }, scale, sums) {
+    measure({ rows, count, groupCount, inPlace }, { scale, normType }, sums) {
       const { descent_world_measure, descent_world_measure_in_place } = symbols;
       const measure = inPlace ? descent_world_measure_in_place : descent_world_measure;
-      done(measure(rows, count, scale, sums, groupCount));
+      done(measure(rows, count, scale, sums, groupCount, orderOf(normType)));
     },
+    add: (rows, count, added, sums) =>
+      done(symbols.descent_world_add(rows, count, added.words, added.count, sums)),
     apply(tables, shards) {
       const { descent_world_apply, descent_world_step_in_place } = symbols;
       const apply = tables.inPlace ? descent_world_step_in_place : descent_world_apply;
@@ -154,12 +168,13 @@ type Later = Pick<Link, "later" | "maxPins" | "wait">;
 /** Calls on another thread. Each is announced, so that nothing overtakes it. */
 function createLater(own: Library, symbols: WorldSymbols, pinned: PinnedWorld): Later {
   return {
-    async later(headers, { what, tables, scale, sums, shards, pins }) {
+    async later(headers, { what, tables, measure, sums, mode, pins }) {
       symbols.descent_world_owe(0);
       let running: Promise<number>;
       try {
         const met = [headers.own, headers.own.length, headers.all, WORK.indexOf(what)] as const;
-        const more = [scale, sums, Number(shards)] as const;
+        const { scale, normType } = measure;
+        const more = [scale, sums, Number(mode === "shards"), orderOf(normType)] as const;
         running = pinned.later([...met, ...argumentsOf(tables), ...more], pins);
       } catch (error) {
         symbols.descent_world_owe(1);

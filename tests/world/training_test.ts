@@ -49,6 +49,46 @@ for (const engine of ENGINES) {
     });
   }
 
+  for (const exchange of ["gradients", "shards", "signs"]) {
+    const name = `what unscale finds on one rank is found on all (${exchange})`;
+    testOn(engine, name, async () => {
+      const ending = await runJob(
+        engine,
+        2,
+        `
+        ${IMPORTS}
+        using world = openWorld();
+        const w = { data: Float32Array.of(1, 2), grad: new Float32Array(2) };
+        const options = { lr: 1, sign: true, world, exchange: "${exchange}" };
+        const optimizer = new SGD([w], options);
+        const scaler = new GradScaler({ initScale: 8, growthInterval: 2 });
+        const wrong = { 1: NaN, 2: Infinity };
+        for (let i = 0; i < 5; i++) {
+          w.grad.fill(scaler.scale(world.rank + 1));
+          if (world.rank === 1 && i in wrong) w.grad[1] = wrong[i];
+          scaler.unscale(optimizer);
+          const unscaled = w.grad[0];
+          const step = i % 2 === 0
+            ? scaler.step(optimizer, { zeroGrad: true })
+            : await scaler.stepAsync(optimizer, { zeroGrad: true });
+          scaler.update();
+          say([unscaled - world.rank, step.skipped, scaler.getScale(), w.data, w.grad].join(" "));
+        }
+        world.verify(optimizer);
+        `,
+      );
+      assertEquals(ending.code, 0, ending.err);
+      const expected = [
+        "1 false 8 0,1 0,0",
+        "1 true 4 0,1 0,0",
+        "1 true 2 0,1 0,0",
+        "1 false 2 -1,0 0,0",
+        "1 false 4 -2,-1 0,0",
+      ].join("\n");
+      assertEquals(ending.out, [expected, expected]);
+    });
+  }
+
   testOn(engine, "sums that are not finite skip the step, although each gradient is", async () => {
     const ending = await runJob(
       engine,
@@ -69,16 +109,17 @@ for (const engine of ENGINES) {
     assertEquals(ending.out, [expected, expected], ending.err);
   });
 
-  testOn(engine, "schedules run on all ranks, and groups come and go", async () => {
-    const ending = await runJob(
-      engine,
-      2,
-      `
+  for (const exchange of ["gradients", "shards"]) {
+    testOn(engine, `schedules run on all ranks, and groups come and go (${exchange})`, async () => {
+      const ending = await runJob(
+        engine,
+        2,
+        `
       ${IMPORTS}
       using world = openWorld();
       const make = (value) => ({ data: Float32Array.of(value), grad: Float32Array.of(world.rank + 1) });
       const [w, v] = [make(0), make(10)];
-      const optimizer = new SGD([w], { lr: 1, world });
+      const optimizer = new SGD([w], { lr: 1, world, exchange: "${exchange}" });
       const scheduler = new LRScheduler(optimizer, stepLR({ stepSize: 1, gamma: 0.5 }));
       optimizer.step();
       scheduler.step();
@@ -89,14 +130,15 @@ for (const engine of ENGINES) {
       if (world.rank === 1) scheduler.step();
       try { optimizer.step(); } catch (error) { say(error.message); }
       `,
-    );
-    const expected = [
-      "-2.25 4",
-      "Cannot step as the hyperparameters differ between the ranks: " +
-      "lr of group 0 is 0.5 on rank 0 and 0.25 on rank 1",
-    ].join("\n");
-    assertEquals(ending.out, [expected, expected], ending.err);
-  });
+      );
+      const expected = [
+        "-2.25 4",
+        "Cannot step as the hyperparameters differ between the ranks: " +
+        "lr of group 0 is 0.5 on rank 0 and 0.25 on rank 1",
+      ].join("\n");
+      assertEquals(ending.out, [expected, expected], ending.err);
+    });
+  }
 
   testOn(engine, "verify finds the first array that differs, and names it", async () => {
     const ending = await runJob(

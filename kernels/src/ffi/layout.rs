@@ -5,7 +5,7 @@
 use crate::rule::Hyperparameters;
 
 /// Changes with every change of a signature or of a table's layout.
-pub const ABI: u32 = 8;
+pub const ABI: u32 = 9;
 
 /// Bytes of a word: what tables are made of.
 pub const WORD: usize = size_of::<u64>();

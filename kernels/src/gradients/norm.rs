@@ -43,6 +43,15 @@ impl Total {
         let measure = M::join(self.measure, next.measure);
         Total { measure, finite: self.finite && next.finite }
     }
+
+    /// The same for a norm of some order.
+    pub(crate) fn join(self, order: Order, next: Total) -> Total {
+        match order {
+            Order::One => self.and::<Magnitudes>(next),
+            Order::Two => self.and::<Squares>(next),
+            Order::Infinity => self.and::<Largest>(next),
+        }
+    }
 }
 
 /// A gradient, and what is added to it.

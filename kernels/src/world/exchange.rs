@@ -6,12 +6,12 @@
 //! ranks.
 
 use super::incoming::{Incoming, Outgoing};
-use super::ordered::Form;
+use super::ordered::{Form, Norm};
 use super::partition::{Bucket, Segment, bucket_length, buckets};
 use super::staging::{Staging, elements, padded};
 use crate::error::Error;
 use crate::gradients::norm::{BLOCK, Total};
-use crate::gradients::order::Squares;
+use crate::gradients::order::Order;
 use crate::simd::Level;
 
 /// What ranks give to each other.
@@ -138,7 +138,7 @@ impl Exchange {
         Ok(())
     }
 
-    /// Sums up, and measures all sums times a scale. They are kept for [`Exchange::apply`].
+    /// Sums up, and measures all sums. They are kept for [`Exchange::apply`].
     ///
     /// # Errors
     /// Ranks that cannot be reached.
@@ -146,8 +146,7 @@ impl Exchange {
         &mut self,
         moves: &mut impl Moves,
         tensors: &mut impl Tensors<'a>,
-        scale: f64,
-        level: Level,
+        norm: Norm,
     ) -> Result<Vec<Total>, Error> {
         let (starts, end) =
             starts(self.buckets.iter().map(|bucket| sums_bytes(bucket, moves.rank(), tensors)));
@@ -157,10 +156,10 @@ impl Exchange {
         let mut own = Vec::new();
         for index in 0..self.buckets.len() {
             let start = self.starts[index];
-            self.sum(index, start, moves, (&mut *tensors, level), |_, _, _| ())?;
-            own.extend(self.totals(index, start, moves.rank(), tensors, scale, level));
+            self.sum(index, start, moves, (&mut *tensors, norm.level), |_, _, _| ())?;
+            own.extend(self.totals(index, start, moves.rank(), tensors, norm));
         }
-        self.join_totals(&own, moves, tensors)
+        self.join_totals(&own, moves, tensors, norm.order)
     }
 
     /// Steps with the sums that [`Exchange::measure`] has kept.
@@ -258,14 +257,13 @@ impl Exchange {
         start: usize,
         rank: usize,
         tensors: &impl Tensors<'a>,
-        scale: f64,
-        level: Level,
+        norm: Norm,
     ) -> Vec<Total> {
         let mut totals = Vec::new();
         let own = self.buckets[index].of(rank);
         for Part { segment, sums } in parts(own, &self.sums.all()[start..], tensors) {
             let form = tensors.form(segment.tensor).expect("parts have gradients");
-            totals.extend(form.totals(level, sums, scale));
+            totals.extend(form.totals(sums, norm));
         }
         totals
     }
@@ -276,6 +274,7 @@ impl Exchange {
         own: &[Total],
         moves: &mut impl Moves,
         tensors: &impl Tensors<'a>,
+        order: Order,
     ) -> Result<Vec<Total>, Error> {
         let size = moves.size();
         let blocks = |segment: &&Segment| match tensors.form(segment.tensor) {
@@ -299,9 +298,9 @@ impl Exchange {
             for (rank, next) in next.iter_mut().enumerate() {
                 for segment in bucket.of(rank) {
                     for _ in 0..blocks(&segment) {
-                        let [squares, finite] = [all[2 * *next], all[2 * *next + 1]];
-                        let total = Total { measure: squares, finite: finite != 0.0 };
-                        totals[segment.tensor] = totals[segment.tensor].and::<Squares>(total);
+                        let [measure, finite] = [all[2 * *next], all[2 * *next + 1]];
+                        let total = Total { measure, finite: finite != 0.0 };
+                        totals[segment.tensor] = totals[segment.tensor].join(order, total);
                         *next += 1;
                     }
                 }

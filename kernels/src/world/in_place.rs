@@ -6,10 +6,10 @@
 //! reads them any more, and that all parameters have been written.
 
 use super::exchange::{Exchange, Mode, Moves, Tensors};
+use super::ordered::Norm;
 use super::partition::Segment;
 use crate::error::Error;
 use crate::gradients::norm::Total;
-use crate::simd::Level;
 
 /// Tensors whose arrays all ranks see.
 pub trait Seen<'a>: Tensors<'a> {
@@ -47,7 +47,7 @@ impl Exchange {
         moves.barrier()
     }
 
-    /// Measures the sums of all ranks' gradients, times a scale.
+    /// Measures the sums of all ranks' gradients.
     ///
     /// # Errors
     /// Ranks that cannot be reached.
@@ -55,8 +55,7 @@ impl Exchange {
         &mut self,
         moves: &mut impl Moves,
         tensors: &mut impl Seen<'a>,
-        scale: f64,
-        level: Level,
+        norm: Norm,
     ) -> Result<Vec<Total>, Error> {
         let (rank, size) = (moves.rank(), moves.size());
         let mut own = Vec::new();
@@ -70,11 +69,11 @@ impl Exchange {
                     .map(|rank| &tensors.gradient_of(rank, segment.tensor)[range.clone()])
                     .collect();
                 let sums = sums.resize(form.sum_bytes() * segment.length);
-                form.add_up(level, &parts, sums);
-                own.extend(form.totals(level, sums, scale));
+                form.add_up(norm.level, &parts, sums);
+                own.extend(form.totals(sums, norm));
             }
         }
-        self.join_totals(&own, moves, tensors)
+        self.join_totals(&own, moves, tensors, norm.order)
     }
 }
 

@@ -4,7 +4,7 @@ use super::staging::{elements, elements_mut};
 use crate::dtype::{Element, RoundEveryOp, TILE};
 use crate::gradients::addends::Addends;
 use crate::gradients::norm::{BLOCK, How, Total, block_total};
-use crate::gradients::order::Squares;
+use crate::gradients::order::{Largest, Magnitudes, Measure, Order, Squares};
 use crate::gradients::view::{GradientView, Kind, Read};
 use crate::lanes::Real;
 use crate::simd::Level;
@@ -27,6 +27,17 @@ pub enum Form {
     F16PerOp,
     /// bfloat16, each sum rounded
     Bf16PerOp,
+}
+
+/// How sums are measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Norm {
+    /// Which norm is taken.
+    pub order: Order,
+    /// What they are multiplied by before.
+    pub scale: f64,
+    /// How it is computed.
+    pub level: Level,
 }
 
 impl Form {
@@ -65,8 +76,15 @@ impl Form {
     }
 
     /// The totals of the sums times a scale, block by block.
-    pub fn totals(self, level: Level, sums: &[u8], scale: f64) -> Vec<Total> {
-        let how = How { measure: Squares, scale, level };
+    pub fn totals(self, sums: &[u8], Norm { order, scale, level }: Norm) -> Vec<Total> {
+        match order {
+            Order::One => self.measure(sums, How { measure: Magnitudes, scale, level }),
+            Order::Two => self.measure(sums, How { measure: Squares, scale, level }),
+            Order::Infinity => self.measure(sums, How { measure: Largest, scale, level }),
+        }
+    }
+
+    fn measure<M: Measure>(self, sums: &[u8], how: How<M>) -> Vec<Total> {
         match self {
             Form::F32 | Form::F16 | Form::Bf16 => {
                 elements::<f32>(sums).chunks(BLOCK).map(|b| block_total(b, None, how)).collect()

@@ -13,11 +13,12 @@ use super::with_world;
 use crate::error::Error;
 use crate::formats::momentum8;
 use crate::gradients::norm::Total;
+use crate::gradients::order::Order;
 use crate::parallel;
 use crate::step::{Call, Plan, Types};
 use crate::world::World;
 use crate::world::exchange::{Exchange, Mode, Part, States, Tensors};
-use crate::world::ordered::Form;
+use crate::world::ordered::{Form, Norm};
 use crate::world::partition::Segment;
 
 /// `int32_t descent_world_step(const uint64_t *rows, uint32_t row_count, const double *groups,
@@ -47,7 +48,7 @@ pub unsafe extern "C" fn descent_world_step(
 }
 
 /// `int32_t descent_world_measure(const uint64_t *rows, uint32_t row_count, double scale, double *sums,
-/// uint32_t group_count)`: as `descent_norm`, of the sums over all ranks, which are kept.
+/// uint32_t group_count, uint32_t order)`: as `descent_norm`, of the sums over all ranks, which are kept.
 ///
 /// # Safety
 /// As `descent_norm`.
@@ -58,6 +59,7 @@ pub unsafe extern "C" fn descent_world_measure(
     scale: f64,
     sums: *mut f64,
     group_count: u32,
+    order: u32,
 ) -> i32 {
     with_world(|world| {
         // SAFETY: the caller vouches for the table and the sums.
@@ -65,24 +67,24 @@ pub unsafe extern "C" fn descent_world_measure(
             let sums = write(sums.cast::<[f64; 2]>(), group_count as usize, "sums")?;
             (RowTensors::of_table(rows, row_count)?, sums)
         };
-        let level = config()?.level();
+        let norm = Norm { order: Order::of(order)?, scale, level: config()?.level() };
         let mut totals = Vec::new();
         exchange(world, &tensors.lengths(), |exchange, world| {
-            totals = exchange.measure(world, &mut tensors, scale, level)?;
+            totals = exchange.measure(world, &mut tensors, norm)?;
             Ok(())
         })?;
-        add_totals(tensors.rows, &totals, sums);
+        add_totals(tensors.rows, &totals, norm.order, sums);
         Ok(())
     })
 }
 
 /// Adds totals of rows to those of their groups.
-pub fn add_totals(rows: &[Row], totals: &[Total], sums: &mut [[f64; 2]]) {
+pub fn add_totals(rows: &[Row], totals: &[Total], order: Order, sums: &mut [[f64; 2]]) {
     for (row, &Total { measure, finite }) in rows.iter().zip(totals) {
         let Some(sum) = sums.get_mut(row.group as usize).filter(|_| !row.is_idle()) else {
             continue;
         };
-        sum[0] += measure;
+        sum[0] = order.join(sum[0], measure);
         if !finite {
             sum[1] = 1.0;
         }

@@ -13,11 +13,12 @@ use super::exchange::{
 };
 use super::with_world;
 use crate::error::Error;
+use crate::gradients::order::Order;
 use crate::parallel;
 use crate::world::World;
 use crate::world::exchange::{Part, Tensors};
 use crate::world::in_place::Seen;
-use crate::world::ordered::Form;
+use crate::world::ordered::{Form, Norm};
 use crate::world::partition::Segment;
 use crate::world::shared::Shared;
 
@@ -63,8 +64,8 @@ unsafe extern "C" fn descent_world_step_in_place(
 }
 
 /// `int32_t descent_world_measure_in_place(const uint64_t *rows, uint32_t row_count, double scale,
-/// double *sums, uint32_t group_count)`: as `descent_world_measure`, of rows whose gradients all ranks
-/// share. No sums are kept.
+/// double *sums, uint32_t group_count, uint32_t order)`: as `descent_world_measure`, of rows whose
+/// gradients all ranks share. No sums are kept.
 ///
 /// # Safety
 /// As `descent_world_measure`.
@@ -75,6 +76,7 @@ unsafe extern "C" fn descent_world_measure_in_place(
     scale: f64,
     sums: *mut f64,
     group_count: u32,
+    order: u32,
 ) -> i32 {
     with_world(|world| {
         // SAFETY: the caller vouches for the table and the sums.
@@ -83,13 +85,13 @@ unsafe extern "C" fn descent_world_measure_in_place(
             (RowTensors::of_table(rows, row_count)?, sums)
         };
         let mut tensors = SharedTensors::new(tensors, world, false)?;
-        let level = config()?.level();
+        let norm = Norm { order: Order::of(order)?, scale, level: config()?.level() };
         let mut totals = Vec::new();
         exchange(world, &tensors.own.lengths(), |exchange, world| {
-            totals = exchange.measure_in_place(world, &mut tensors, scale, level)?;
+            totals = exchange.measure_in_place(world, &mut tensors, norm)?;
             Ok(())
         })?;
-        add_totals(tensors.own.rows, &totals, sums);
+        add_totals(tensors.own.rows, &totals, norm.order, sums);
         Ok(())
     })
 }

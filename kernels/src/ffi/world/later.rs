@@ -29,9 +29,10 @@ extern "C" fn descent_world_wait() -> i32 {
 
 /// `int32_t descent_world_later(const uint8_t *own, uint32_t bytes, uint8_t *all, uint32_t what,
 /// const uint64_t *rows, uint32_t row_count, const double *groups, uint32_t group_count,
-/// const double *call, double scale, double *sums, uint32_t shards)`: gives each rank's header to all. If
-/// these are equal it continues with `descent_world_step` (`what` is 0), `descent_world_measure` (1) or
-/// `descent_world_apply` (2); otherwise the status is 8. It is announced by `descent_world_owe`.
+/// const double *call, double scale, double *sums, uint32_t shards, uint32_t order)`: gives each rank's
+/// header to all. If these are equal it continues with `descent_world_step` (`what` is 0),
+/// `descent_world_measure` (1) or `descent_world_apply` (2); otherwise the status is 8. It is announced by
+/// `descent_world_owe`.
 ///
 /// # Safety
 /// `own` is valid for `bytes` bytes, `all` for as many of each rank and nobody else's meanwhile; the
@@ -50,6 +51,7 @@ unsafe extern "C" fn descent_world_later(
     scale: f64,
     sums: *mut f64,
     shards: u32,
+    order: u32,
 ) -> i32 {
     let _turn = Turn::take();
     let mut agree = false;
@@ -71,7 +73,7 @@ unsafe extern "C" fn descent_world_later(
     unsafe {
         match what {
             0 => descent_world_step(rows, row_count, groups, group_count, call, shards),
-            1 => descent_world_measure(rows, row_count, scale, sums, group_count),
+            1 => descent_world_measure(rows, row_count, scale, sums, group_count, order),
             _ => descent_world_apply(rows, row_count, groups, group_count, call, shards),
         }
     }

@@ -1,6 +1,7 @@
 //! The boundary of [`crate::world`]. A process is in one job at most, so there is one world, under a
 //! lock that each call holds: two threads never call MPI at once. [`turn`] has their order.
 
+mod addends;
 mod exchange;
 mod in_place;
 mod later;
