@@ -100,5 +100,5 @@ function describe(jobs: readonly Job[], megabits?: number): string {
   const link = megabits === undefined ? "" : `; ${megabits.toLocaleString("en")} Mbit/s`;
   const engines = jobs.map(({ ready }) => ready.about).join(", ");
   return `${today()}, ${describeMachine()}${link}\n\n` +
-    `${RANKS} ranks of a thread, ${length.toLocaleString("en")} elements of float32; ${engines}`;
+    `${RANKS} ranks of a thread, ${length.toLocaleString("en")} float32; ${engines}`;
 }
