@@ -86,7 +86,7 @@ async function measureLink(megabits: number): Promise<string> {
   const jobs = await startJobs(machines);
   const least = length / 4;
   const samples = await takeSamples(jobs, flags.rounds ?? 5, { ...machines, least });
-  return [`${megabits} Mbit/s; ${describe(jobs)}`, formatSamples(samples)].join("\n\n");
+  return [describe(jobs, megabits), formatSamples(samples)].join("\n\n");
 }
 
 async function startJobs(machines: Machines | null): Promise<Job[]> {
@@ -95,8 +95,10 @@ async function startJobs(machines: Machines | null): Promise<Job[]> {
   return jobs;
 }
 
-function describe(jobs: readonly Job[]): string {
-  return `${today()}, ${describeMachine()}; ${RANKS} ranks of a thread, ` +
-    `${length.toLocaleString("en")} elements of float32; ` +
-    jobs.map(({ ready }) => ready.about).join(", ");
+/** What was measured, in two paragraphs, each of which fits into a line. */
+function describe(jobs: readonly Job[], megabits?: number): string {
+  const link = megabits === undefined ? "" : `; ${megabits.toLocaleString("en")} Mbit/s`;
+  const engines = jobs.map(({ ready }) => ready.about).join(", ");
+  return `${today()}, ${describeMachine()}${link}\n\n` +
+    `${RANKS} ranks of a thread, ${length.toLocaleString("en")} float32; ${engines}`;
 }

@@ -4,11 +4,9 @@ import { SGD } from "@descent/sgd";
 import { openWorld } from "@descent/sgd/mpi";
 import type { World } from "@descent/sgd/mpi";
 import { lines } from "../peers/serve.ts";
-import { HEADER, ONE_ELEMENT, OPTIONS } from "./rows.ts";
+import { HEADER, ONE_ELEMENT, OPTIONS, STEPS } from "./rows.ts";
 
-/** Steps that a sample is the median of, after one that is not timed. */
-const STEPS = 5;
-/** The same for a step of one element. */
+/** Steps that a sample is the mean of, where one is too short for the clock. */
 const TINY_STEPS = 2000;
 
 interface Run {

@@ -3,6 +3,9 @@
 /** The options of all optimizers. */
 export const OPTIONS = { lr: 1e-3, momentum: 0.9, weightDecay: 1e-4 };
 
+/** Steps that a sample is the median of, after one that is not timed; `torch_gloo.py` takes as many. */
+export const STEPS = 5;
+
 /** The row of a step of one element, which is as good as nothing but messages. */
 export const ONE_ELEMENT = "one element";
 

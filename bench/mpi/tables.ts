@@ -3,14 +3,16 @@
 import { formatNumber, formatTable, formatTime, TIME_OF_A_STEP, withTimes } from "../text.ts";
 import type { Pair } from "./alone.ts";
 import type { Memory } from "./memory.ts";
-import { median, TINY } from "./rows.ts";
+import { median, STEPS, TINY } from "./rows.ts";
 import type { Samples } from "./samples.ts";
 
-/** Steps of two ranks, next to torch's. */
+/** Steps of two ranks, next to torch's; over a cable also what a rank sends. */
 export function formatSamples(all: readonly Samples[]): string {
   const yardstick = all.find(({ job }) => job === "torch");
+  const isOverCable = all.some(({ sent }) => sent > 0);
+  const times = ["row", TIME_OF_A_STEP, "the least", "times as fast as torch (more is better)"];
   return formatTable(
-    ["row", TIME_OF_A_STEP, "the least", "times as fast as torch (more is better)"],
+    [...times, ...isOverCable ? ["a rank sends, MB"] : []],
     all.map((samples) => {
       const { job, run, times } = samples;
       const isCompared = yardstick !== undefined && yardstick !== samples && !TINY.includes(run);
@@ -20,9 +22,14 @@ export function formatSamples(all: readonly Samples[]): string {
         formatTime(median(times)),
         formatTime(Math.min(...times)),
         ratio,
+        ...isOverCable ? [TINY.includes(run) ? "" : formatNumber(sentPerStep(samples) / 1e6)] : [],
       ];
     }),
   );
+}
+
+function sentPerStep({ sent, times }: Samples): number {
+  return sent / times.length / (STEPS + 1);
 }
 
 /** Steps of one rank, next to those without a world. */
