@@ -32,8 +32,8 @@ pub trait Moves {
     fn rank(&self) -> usize;
     /// How many ranks there are.
     fn size(&self) -> usize;
-    /// Sends each other rank its part of `send`, and receives as many bytes from each as this rank's part
-    /// has; its own place in `receive` stays as it is. It works on something else meanwhile.
+    /// Sends each other rank its part of `send`, and receives as many bytes as this rank's part has from
+    /// each of the others, in their order. It works on something else meanwhile.
     fn all_to_all(
         &mut self,
         send: &[u8],
@@ -92,11 +92,11 @@ pub struct Exchange {
     lengths: Vec<usize>,
     buckets: Vec<Bucket>,
     send: Staging,
-    /// Gradients of the bucket that is summed up, and of the next one.
+    /// Gradients of the bucket that is summed up, and of the next one. The latter's room serves for what is
+    /// gathered, too.
     incoming: [Incoming; 2],
     /// Sums of this rank's part: of one bucket, or of all while they are measured.
     sums: Staging,
-    gathered: Staging,
     /// Where the sums of each bucket begin, while those of all are kept.
     starts: Vec<usize>,
 }
@@ -195,7 +195,7 @@ impl Exchange {
                 states.read(segment, own);
                 rest = next;
             }
-            let all = self.gathered.resize(sizes.iter().sum());
+            let all = self.incoming[1].room().resize(sizes.iter().sum());
             moves.all_gather(self.send.all(), all, &sizes, &mut || ())?;
             let mut all = &*all;
             for other in 0..moves.size() {
@@ -289,7 +289,7 @@ impl Exchange {
         let words: Vec<f64> =
             own.iter().flat_map(|total| [total.measure, f64::from(total.finite)]).collect();
         let sizes: Vec<usize> = counts.iter().map(|count| 2 * size_of::<f64>() * count).collect();
-        let all = self.gathered.resize(sizes.iter().sum());
+        let all = self.incoming[1].room().resize(sizes.iter().sum());
         moves.all_gather(pulp::bytemuck::cast_slice(&words), all, &sizes, &mut || ())?;
         let all = elements::<f64>(all);
         let (mut next, _) = starts(counts.into_iter());
@@ -325,7 +325,7 @@ impl Exchange {
                 let bucket = &self.buckets[index];
                 let sizes = sizes_of(bucket, moves.size(), |s| sum_bytes(tensors, s));
                 let own = &self.sums.all()[start..start + sizes[moves.rank()]];
-                let all = self.gathered.resize(sizes.iter().sum());
+                let all = self.incoming[1].room().resize(sizes.iter().sum());
                 moves.all_gather(own, all, &sizes, &mut || ())?;
                 let parts = parts(bucket.all(), all, tensors);
                 tensors.step(&parts)
@@ -357,7 +357,7 @@ impl Exchange {
             }
             rest = next;
         }
-        let all = self.gathered.resize(sizes.iter().sum());
+        let all = self.incoming[1].room().resize(sizes.iter().sum());
         moves.all_gather(self.send.all(), all, &sizes, &mut || ())?;
         let mut all = &*all;
         for other in 0..moves.size() {

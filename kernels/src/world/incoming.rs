@@ -47,7 +47,7 @@ impl<'s> Outgoing<'s> {
 #[derive(Debug, Default)]
 pub struct Incoming {
     received: Staging,
-    /// Bytes of each rank.
+    /// Bytes of each of the others.
     stride: usize,
 }
 
@@ -61,12 +61,17 @@ impl Incoming {
     ) -> Result<(), Error> {
         let Outgoing { bytes, sizes } = outgoing;
         self.stride = sizes[moves.rank()];
-        let received = self.received.resize(self.stride * sizes.len());
+        let received = self.received.resize(self.stride * (sizes.len() - 1));
         if bytes.is_empty() {
             work();
             return Ok(());
         }
         moves.all_to_all(bytes, sizes, received, work)
+    }
+
+    /// Its memory, for something else that is received in between.
+    pub fn room(&mut self) -> &mut Staging {
+        &mut self.received
     }
 
     /// Sums up what has been received and this rank's own gradients, in the order of the ranks.
@@ -85,7 +90,10 @@ impl Incoming {
             let own = gradient_of(tensors, segment);
             let part_of = |other| match other {
                 _ if other == rank => own,
-                _ => &self.received.all()[other * self.stride + from..][..own.len()],
+                _ => {
+                    let place = if other < rank { other } else { other - 1 };
+                    &self.received.all()[place * self.stride + from..][..own.len()]
+                }
             };
             let parts: Vec<&[u8]> = (0..size).map(part_of).collect();
             let bytes = form.sum_bytes() * segment.length;

@@ -83,7 +83,8 @@ impl exchange::Moves for World {
         work: exchange::Work<'_>,
     ) -> Result<(), Error> {
         let limit = self.limit(false)?;
-        let own = vec![sizes[self.messages.rank()]; sizes.len()];
+        let mut own = vec![sizes[self.rank()]; sizes.len()];
+        own[self.rank()] = 0;
         let result = self.messages.all_to_all(send, sizes, receive, &own, limit, work);
         self.settle("exchange gradients", result)
     }

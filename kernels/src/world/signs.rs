@@ -113,28 +113,28 @@ impl Signs {
         if size <= FEW {
             let received = self.received.resize(size * bytes);
             moves.all_gather(own.all(), received, &vec![bytes; size], work)?;
-            count_all(level, received, bytes, result);
+            count_all(level, received, &[], result);
             return Ok(());
         }
         let lines = bytes / (LINE * BALLOT);
         let sizes: Vec<usize> = (0..size)
             .map(|rank| (lines * (rank + 1) / size - lines * rank / size) * LINE * BALLOT)
             .collect();
-        let received = self.received.resize(size * sizes[rank]);
-        let start: usize = sizes[..rank].iter().sum();
-        received[rank * sizes[rank]..][..sizes[rank]]
-            .copy_from_slice(&own.all()[start..][..sizes[rank]]);
+        let received = self.received.resize((size - 1) * sizes[rank]);
         moves.all_to_all(own.all(), &sizes, received, work)?;
+        let start: usize = sizes[..rank].iter().sum();
+        let part = &own.all()[start..][..sizes[rank]];
         let counted = self.counted.resize(sizes[rank]);
-        count_all(level, received, sizes[rank], counted);
+        count_all(level, received, part, counted);
         moves.all_gather(counted, result, &sizes, &mut || ())
     }
 }
 
-/// Counts votes that follow each other, of so many bytes each.
-fn count_all(level: Level, votes: &[u8], bytes: usize, result: &mut [u8]) {
-    if bytes > 0 {
-        let voters: Vec<&[u64]> = votes.chunks(bytes).map(elements).collect();
+/// Counts votes that follow each other, and this rank's own if they are not among them.
+fn count_all(level: Level, votes: &[u8], own: &[u8], result: &mut [u8]) {
+    if !result.is_empty() {
+        let own = (!own.is_empty()).then_some(own);
+        let voters: Vec<&[u64]> = votes.chunks(result.len()).chain(own).map(elements).collect();
         vote(level, &voters, elements_mut(result));
     }
 }
@@ -215,10 +215,12 @@ mod tests {
             work();
             let start: usize = sizes[..self.rank].iter().sum();
             let own = sizes[self.rank];
+            let mut end = 0;
             let own_rank = self.rank;
             self.share(send, |rank, sent| {
                 if rank != own_rank {
-                    to[rank * own..][..own].copy_from_slice(&sent[start..start + own]);
+                    to[end..end + own].copy_from_slice(&sent[start..start + own]);
+                    end += own;
                 }
             });
             Ok(())
