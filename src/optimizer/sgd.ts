@@ -31,7 +31,7 @@ import type { StepReport } from "../step/clipping.ts";
 import { NEUTRAL_REQUEST, readAsyncArguments, readStepArguments } from "../step/options.ts";
 import type { StepOptions } from "../step/options.ts";
 import { Stepper } from "../step/stepper.ts";
-import { createTogether } from "../step/together.ts";
+import { createTogether } from "../step/in_world.ts";
 import type { Together } from "../step/together.ts";
 import { checkSigns } from "../step/votes.ts";
 import { zeroGradients } from "../step/zero_grad.ts";

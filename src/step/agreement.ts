@@ -17,12 +17,12 @@ import {
 import type { Plan } from "../plan/plan.ts";
 import type { StepRequest } from "./options.ts";
 
-/** What ranks can exchange; the numbers are among the words that have to be equal. */
-export const EXCHANGES: readonly ExchangeMode[] = ["gradients", "shards", "signs"];
+/** The numbers of what ranks exchange, among the words that have to be equal. */
+const NUMBERS: Readonly<Record<ExchangeMode, number>> = { gradients: 0, shards: 1, signs: 2 };
 
 /** Numbers of which the first one says what is exchanged. */
 export function withMode(mode: ExchangeMode, words: Uint32Array): Uint32Array {
-  return joined(Uint32Array.of(EXCHANGES.indexOf(mode)), words);
+  return joined(Uint32Array.of(NUMBERS[mode]), words);
 }
 
 /** What is exchanged, in words. */

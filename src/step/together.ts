@@ -1,7 +1,6 @@
 /** Steps that all ranks of a world take together. */
 
 import type { Backend } from "../backends/backend.ts";
-import { exchangeOf } from "../core/exchange.ts";
 import type {
   Exchange,
   ExchangeMode,
@@ -12,12 +11,10 @@ import type {
 import type { HostArray } from "../core/host_array.ts";
 import { fillAll } from "../core/intrinsics.ts";
 import type { Precision } from "../core/rounding.ts";
-import { cannot, checkWord, wrongType } from "../core/validate.ts";
 import type { Plan } from "../plan/plan.ts";
 import { AddedSums } from "./added_sums.ts";
 import {
   addedWords,
-  EXCHANGES,
   gradientFacts,
   joined,
   layoutFacts,
@@ -35,31 +32,6 @@ import type { StepRequest } from "./options.ts";
 import { meetFor, pinsOf } from "./meet_for.ts";
 import { RankState } from "./rank_state.ts";
 import { checkSigns, measureRanks } from "./votes.ts";
-
-/**
- * The steps of an optimizer in a world; null without one, and in one of a single rank.
- *
- * @throws {TypeError} If it is not a world, the exchange does not exist or comes without a world, or the
- * backend is not native.
- */
-export function createTogether(
-  world: unknown,
-  exchange: unknown,
-  backend: Backend,
-  precision: Precision,
-): Together | null {
-  if (exchange !== undefined) {
-    checkWord("exchange", exchange, EXCHANGES);
-    if (world === undefined) throw wrongType("set exchange", "it needs a world", exchange);
-  }
-  const found = exchangeOf(world);
-  if (found === null) return null;
-  if (backend.name !== "cpu") {
-    const found = `the backend is "${backend.name}"`;
-    throw new TypeError(cannot("set world", 'it needs backend "cpu"', found));
-  }
-  return new Together(found, (exchange ?? "gradients") as ExchangeMode, precision, backend);
-}
 
 /** The steps of one optimizer in a world. */
 export class Together {

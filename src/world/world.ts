@@ -17,6 +17,8 @@ import {
 import { arrayOf } from "./arrays.ts";
 import type { WorldArray } from "./arrays.ts";
 import { whyNoForeign } from "../native/foreign.ts";
+import { registerTogether } from "../step/in_world.ts";
+import { Together } from "../step/together.ts";
 import { watchEnd } from "./ending.ts";
 import { WorldError, WorldUnavailableError } from "./errors.ts";
 import { createExchange } from "./exchange.ts";
@@ -75,6 +77,7 @@ export function openWorld(options: WorldOptions = {}): World {
   const { library = "", timeout = TIMEOUT } = options;
   checkString("set library", library);
   checkNumber("timeout", timeout, POSITIVE);
+  registerTogether(Together);
   return createWorld(openLink(library, timeout));
 }
 
