@@ -17,20 +17,20 @@ use stored::{NEUTRAL, Options, PAIRS, SOURCE, Stored};
 /// Calls a check with every level, and how often a task is to be halved.
 fn each_way(mut check: impl FnMut(Level, u32, &str)) {
     for level in Level::available() {
-        for halvings in [0, 2] {
-            check(level, halvings, &format!("{} halved {halvings} times", level.name()));
+        for cuts in [0, 2] {
+            check(level, cuts, &format!("{} cut {cuts} times", level.name()));
         }
     }
 }
 
 /// Runs a task, halved so many times over.
-fn run<T: Task>(task: T, plan: &T::Plan, level: Level, halvings: u32) {
-    if halvings == 0 || task.bytes() <= 256 {
+fn run<T: Task>(task: T, plan: &T::Plan, level: Level, cuts: u32) {
+    if cuts == 0 || task.bytes() <= 256 {
         return task.run(plan, level);
     }
     let (a, b) = task.halve();
-    run(b, plan, level, halvings - 1);
-    run(a, plan, level, halvings - 1);
+    run(b, plan, level, cuts - 1);
+    run(a, plan, level, cuts - 1);
 }
 
 const LENGTHS: [usize; 7] = [1, 31, 32, 33, 95, 199, 1030];
@@ -55,12 +55,12 @@ fn every_storage_casts_the_signs_that_the_rule_would_move_along() {
             let signs: Vec<f32> =
                 (0..length).map(|i| start.direction(i, &h, &options)[0]).collect();
             let plan = plan(Hyperparameters { lr: f64::NEG_INFINITY, ..h }, &options);
-            each_way(|level, halvings, context| {
+            each_way(|level, cuts, context| {
                 let context = format!("{length} elements, {h:?}, {options:?}, {context}");
                 let mut stored = start.clone();
                 let mut ballots = vec![7; length.div_ceil(32)];
                 let task = stored.mixed(&options).casting(&mut ballots);
-                run(task, &plan, level, halvings);
+                run(task, &plan, level, cuts);
                 stored.assert_equals(&expected, &context);
                 let mut found = vec![7.0; length];
                 spread(&ballots, &mut found, |sign| sign);
@@ -91,12 +91,12 @@ fn every_storage_follows_ballots_as_it_would_gradients() {
             tally(&start.grad_wide, &mut ballots, f64::from);
             let expected = start.stepped(&h, &NEUTRAL);
             let plan = plan(h, &NEUTRAL);
-            each_way(|level, halvings, context| {
+            each_way(|level, cuts, context| {
                 let mut stored = start.clone();
                 stored.grad_wide.fill(f32::NAN); // is not read
                 let mut followed = ballots.clone();
                 let task = stored.mixed(&NEUTRAL).following(&mut followed);
-                run(task, &plan, level, halvings);
+                run(task, &plan, level, cuts);
                 stored.grad_wide.copy_from_slice(&start.grad_wide);
                 stored.assert_equals(&expected, &format!("{length} elements, {h:?}, {context}"));
             });

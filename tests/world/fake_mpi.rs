@@ -106,6 +106,11 @@ pub extern "C" fn MPI_Iallgatherv(
     _: c_int,
     request: *mut c_int,
 ) -> c_int {
+    let in_place = send.addr() == usize::MAX;
+    let (send, count) = match in_place {
+        true => unsafe { (receive.add(*starts.add(rank()) as usize).cast_const(), *counts.add(rank())) },
+        false => (send, count),
+    };
     let piece = |from: usize| unsafe {
         let (length, to) = (*counts.add(from) as usize, *starts.add(from) as usize);
         Piece { from, start: 0, length, to: receive as usize + to }

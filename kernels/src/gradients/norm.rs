@@ -45,6 +45,7 @@ impl Total {
     }
 
     /// The same for a norm of some order.
+    #[cfg(feature = "mpi")]
     pub(crate) fn join(self, order: Order, next: Total) -> Total {
         match order {
             Order::One => self.and::<Magnitudes>(next),

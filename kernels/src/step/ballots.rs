@@ -4,8 +4,8 @@
 //! first element has the lowest bit. Loops over blocks cast and follow them in registers, types that
 //! these do not know take [`tally`] and [`spread`].
 
-use super::blocks::Vectors;
 use super::storage::{Blocks, Storage};
+use super::vectors::Vectors;
 use crate::registers::{BLOCK, Body, Floats, Registers, each};
 use crate::rule::{Factors, Lines, update};
 use pulp::Simd;

@@ -7,10 +7,10 @@ use super::ballots::{Cast, Follow};
 use super::plan::Loops;
 use super::prepare::Preparation;
 use super::storage::{Blocks, Buffer, Copied, Eight, Narrow, Split, Split24, Storage, Wide};
+use super::vectors::Vectors;
 use crate::formats::words::Word;
-use crate::lanes::{Lanes, Real};
 use crate::registers::{BLOCK, Body, Floats, Registers, each, load};
-use crate::rule::{Arithmetic, Factors, Lines, decay, momentum, update};
+use crate::rule::{Factors, Lines, decay, momentum, update};
 use crate::simd::Level;
 use half::{bf16, f16};
 use pulp::Simd;
@@ -360,33 +360,5 @@ impl Grads<'_> {
     #[inline(never)]
     fn take_apart<R: Registers, const K: usize>(&mut self, r: R, block: usize) -> [Floats<R>; K] {
         self.take(r, block)
-    }
-}
-
-/// The arithmetic of `K` vectors.
-#[derive(Clone, Copy)]
-pub(super) struct Vectors<S, const K: usize>(pub S);
-
-impl<S: Simd, const K: usize> Vectors<S, K> {
-    #[inline(always)]
-    fn lanes(self) -> Lanes<S, f32> {
-        f32::arithmetic(self.0)
-    }
-}
-
-impl<S: Simd, const K: usize> Arithmetic for Vectors<S, K> {
-    type Value = [S::f32s; K];
-
-    #[inline(always)]
-    fn mul(self, a: Self::Value, b: Self::Value) -> Self::Value {
-        each!(K, i => self.lanes().mul(a[i], b[i]))
-    }
-    #[inline(always)]
-    fn fma(self, a: Self::Value, b: Self::Value, c: Self::Value) -> Self::Value {
-        each!(K, i => self.lanes().fma(a[i], b[i], c[i]))
-    }
-    #[inline(always)]
-    fn sign(self, a: Self::Value) -> Self::Value {
-        each!(K, i => self.lanes().sign(a[i]))
     }
 }

@@ -23,6 +23,7 @@ mod slot;
 mod storage;
 mod summed;
 mod tiled;
+mod vectors;
 
 pub use averaged::{Averaged, Divisible};
 pub use ballots::{spread, tally};

@@ -24,6 +24,8 @@ pub struct Constants<H> {
     pub info_null: H,
     /// `MPI_STATUS_IGNORE`, an address.
     pub status_ignore: usize,
+    /// `MPI_IN_PLACE`, an address.
+    pub in_place: usize,
     /// `MPI_COMM_TYPE_SHARED`
     pub comm_type_shared: c_int,
     /// `MPI_THREAD_SERIALIZED`
@@ -37,6 +39,7 @@ pub const MPICH: Constants<c_int> = Constants {
     errors_return: 0x5400_0001,
     info_null: 0x1c00_0000,
     status_ignore: 1,
+    in_place: usize::MAX, // -1
     comm_type_shared: 1,
     serialized: 2,
 };
@@ -48,6 +51,7 @@ pub const STANDARD: Constants<usize> = Constants {
     errors_return: 0x143,
     info_null: 0x130,
     status_ignore: 0,
+    in_place: 1,
     comm_type_shared: 221,
     serialized: 2048,
 };
@@ -60,6 +64,7 @@ pub fn open_mpi<E>(address: impl Fn(&str) -> Result<usize, E>) -> Result<Constan
         errors_return: address("ompi_mpi_errors_return")?,
         info_null: address("ompi_mpi_info_null")?,
         status_ignore: 0,
+        in_place: 1,
         comm_type_shared: 0,
         serialized: 2,
     })

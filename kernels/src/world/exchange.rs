@@ -5,12 +5,16 @@
 //! the order of the elements. So all bits are those of one process that adds up the gradients of all
 //! ranks.
 
+use super::gathering::gather_data;
 use super::incoming::{Incoming, Outgoing};
-use super::ordered::{Form, Norm};
-use super::partition::{Bucket, Segment, bucket_length, buckets};
-use super::staging::{Staging, elements, padded};
+pub use super::moves::{Moves, Work};
+use super::ordered::Norm;
+use super::partition::{Bucket, Segment, bucket_length, buckets, sizes_of, starts_of};
+use super::staging::{Staging, padded};
+pub use super::tensors::{Part, States, Tensors};
+use super::totals;
 use crate::error::Error;
-use crate::gradients::norm::{BLOCK, Total};
+use crate::gradients::norm::Total;
 use crate::gradients::order::Order;
 use crate::simd::Level;
 
@@ -21,69 +25,6 @@ pub enum Mode {
     Gradients,
     /// Parameters: each rank steps its part of them.
     Shards,
-}
-
-/// What a rank does while bytes are on their way.
-pub type Work<'a> = &'a mut dyn FnMut();
-
-/// Moves bytes between all ranks.
-pub trait Moves {
-    /// The number of this rank, from 0 on.
-    fn rank(&self) -> usize;
-    /// How many ranks there are.
-    fn size(&self) -> usize;
-    /// Sends each other rank its part of `send`, and receives as many bytes as this rank's part has from
-    /// each of the others, in their order. It works on something else meanwhile.
-    fn all_to_all(
-        &mut self,
-        send: &[u8],
-        sizes: &[usize],
-        receive: &mut [u8],
-        work: Work<'_>,
-    ) -> Result<(), Error>;
-    /// Gives the bytes of each rank, `sizes[i]` of rank `i`, to all, and works meanwhile.
-    fn all_gather(
-        &mut self,
-        send: &[u8],
-        receive: &mut [u8],
-        sizes: &[usize],
-        work: Work<'_>,
-    ) -> Result<(), Error>;
-    /// Waits until all ranks have called it. What they wrote before is seen after it.
-    fn barrier(&mut self) -> Result<(), Error>;
-}
-
-/// A part of a tensor, and the sums of its gradients.
-#[derive(Clone, Copy, Debug)]
-pub struct Part<'a> {
-    /// Which elements.
-    pub segment: Segment,
-    /// Their sums, in the form that the tensor has.
-    pub sums: &'a [u8],
-}
-
-/// The tensors that are stepped together.
-pub trait Tensors<'a> {
-    /// How a tensor's gradient is stored; `None` if it has none, on all ranks.
-    fn form(&self, tensor: usize) -> Option<Form>;
-    /// The gradient of a tensor that has one. Nobody writes to it during a step.
-    fn gradient(&self, tensor: usize) -> &'a [u8];
-    /// Bytes of an element of a parameter.
-    fn data_bytes(&self, tensor: usize) -> usize;
-    /// The parameter.
-    fn data(&mut self, tensor: usize) -> &mut [u8];
-    /// Steps parts of tensors.
-    fn step(&mut self, parts: &[Part<'_>]) -> Result<(), Error>;
-}
-
-/// What each rank keeps of its part of the tensors.
-pub trait States {
-    /// Bytes of a segment.
-    fn bytes(&self, segment: &Segment) -> usize;
-    /// Copies a segment out.
-    fn read(&self, segment: &Segment, out: &mut [u8]);
-    /// Takes a segment of another rank.
-    fn write(&mut self, segment: &Segment, from: &[u8]);
 }
 
 /// What is exchanged, for tensors of some lengths.
@@ -149,7 +90,7 @@ impl Exchange {
         norm: Norm,
     ) -> Result<Vec<Total>, Error> {
         let (starts, end) =
-            starts(self.buckets.iter().map(|bucket| sums_bytes(bucket, moves.rank(), tensors)));
+            starts_of(self.buckets.iter().map(|bucket| sums_bytes(bucket, moves.rank(), tensors)));
         self.starts = starts;
         self.sums.resize(end);
         self.begin(moves, tensors)?;
@@ -268,7 +209,7 @@ impl Exchange {
         totals
     }
 
-    /// The totals of tensors, put together of those of blocks in the order of the elements.
+    /// The totals of tensors, put together of those of this rank's blocks and of the others'.
     pub fn join_totals<'a>(
         &mut self,
         own: &[Total],
@@ -276,37 +217,9 @@ impl Exchange {
         tensors: &impl Tensors<'a>,
         order: Order,
     ) -> Result<Vec<Total>, Error> {
-        let size = moves.size();
-        let blocks = |segment: &&Segment| match tensors.form(segment.tensor) {
-            Some(_) => segment.length.div_ceil(BLOCK),
-            None => 0,
-        };
-        let counts: Vec<usize> = (0..size)
-            .map(|rank| {
-                self.buckets.iter().flat_map(|bucket| bucket.of(rank)).map(|s| blocks(&s)).sum()
-            })
-            .collect();
-        let words: Vec<f64> =
-            own.iter().flat_map(|total| [total.measure, f64::from(total.finite)]).collect();
-        let sizes: Vec<usize> = counts.iter().map(|count| 2 * size_of::<f64>() * count).collect();
-        let all = self.incoming[1].room().resize(sizes.iter().sum());
-        moves.all_gather(pulp::bytemuck::cast_slice(&words), all, &sizes, &mut || ())?;
-        let all = elements::<f64>(all);
-        let (mut next, _) = starts(counts.into_iter());
-        let mut totals = vec![Total::NOTHING; self.lengths.len()];
-        for bucket in &self.buckets {
-            for (rank, next) in next.iter_mut().enumerate() {
-                for segment in bucket.of(rank) {
-                    for _ in 0..blocks(&segment) {
-                        let [measure, finite] = [all[2 * *next], all[2 * *next + 1]];
-                        let total = Total { measure, finite: finite != 0.0 };
-                        totals[segment.tensor] = totals[segment.tensor].join(order, total);
-                        *next += 1;
-                    }
-                }
-            }
-        }
-        Ok(totals)
+        let [_, room] = &mut self.incoming;
+        let all = totals::gather(&self.buckets, own, moves, tensors, room.room())?;
+        Ok(totals::join(&self.buckets, self.lengths.len(), all, tensors, order))
     }
 
     /// Gives to all what they do not have of a bucket: the parameters that each rank has stepped, or the
@@ -320,7 +233,10 @@ impl Exchange {
         mode: Mode,
     ) -> Result<(), Error> {
         match mode {
-            Mode::Shards => self.gather_data(index, moves, tensors),
+            Mode::Shards => {
+                let [_, room] = &mut self.incoming;
+                gather_data(&self.buckets[index], room.room(), moves, tensors)
+            }
             Mode::Gradients => {
                 let bucket = &self.buckets[index];
                 let sizes = sizes_of(bucket, moves.size(), |s| sum_bytes(tensors, s));
@@ -332,92 +248,10 @@ impl Exchange {
             }
         }
     }
-
-    /// Gives each rank's parameters of a bucket to all.
-    fn gather_data<'a>(
-        &mut self,
-        index: usize,
-        moves: &mut impl Moves,
-        tensors: &mut impl Tensors<'a>,
-    ) -> Result<(), Error> {
-        let (bucket, rank) = (&self.buckets[index], moves.rank());
-        if let Some(whole) = bucket.whole() {
-            return gather_whole(bucket, whole, &mut self.send, moves, tensors);
-        }
-        let of_data = |tensors: &dyn DataBytes, segment: &Segment| {
-            padded(tensors.of(segment.tensor) * segment.length)
-        };
-        let sizes = sizes_of(bucket, moves.size(), |s| of_data(tensors, s));
-        let mut rest = self.send.resize(sizes[rank]);
-        for segment in bucket.of(rank) {
-            let (part, next) = rest.split_at_mut(of_data(tensors, segment));
-            let range = range_in(tensors, segment);
-            if !part.is_empty() {
-                part[..range.len()].copy_from_slice(&tensors.data(segment.tensor)[range]);
-            }
-            rest = next;
-        }
-        let all = self.incoming[1].room().resize(sizes.iter().sum());
-        moves.all_gather(self.send.all(), all, &sizes, &mut || ())?;
-        let mut all = &*all;
-        for other in 0..moves.size() {
-            for segment in bucket.of(other) {
-                let (part, next) = all.split_at(of_data(tensors, segment));
-                let range = range_in(tensors, segment);
-                if other != rank && !part.is_empty() {
-                    let length = range.len();
-                    tensors.data(segment.tensor)[range].copy_from_slice(&part[..length]);
-                }
-                all = next;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The same for a bucket that lies in one tensor: ranks' parts follow each other in the parameter itself.
-fn gather_whole<'a>(
-    bucket: &Bucket,
-    whole: Segment,
-    own: &mut Staging,
-    moves: &mut impl Moves,
-    tensors: &mut impl Tensors<'a>,
-) -> Result<(), Error> {
-    if tensors.form(whole.tensor).is_none() {
-        return Ok(());
-    }
-    let bytes = tensors.data_bytes(whole.tensor);
-    let sizes = sizes_of(bucket, moves.size(), |segment| segment.length * bytes);
-    let range = range_in(tensors, &whole);
-    let data = &mut tensors.data(whole.tensor)[range];
-    let start = sizes[..moves.rank()].iter().sum();
-    let part = &data[start..][..sizes[moves.rank()]];
-    own.resize(part.len()).copy_from_slice(part);
-    moves.all_gather(own.all(), data, &sizes, &mut || ())
-}
-
-/// Bytes of an element of a parameter, or 0 if it is not stepped.
-trait DataBytes {
-    fn of(&self, tensor: usize) -> usize;
-}
-
-impl<'a, T: Tensors<'a>> DataBytes for T {
-    fn of(&self, tensor: usize) -> usize {
-        self.form(tensor).map_or(0, |_| self.data_bytes(tensor))
-    }
-}
-
-fn range_in<'a>(tensors: &impl Tensors<'a>, segment: &Segment) -> std::ops::Range<usize> {
-    let bytes = tensors.data_bytes(segment.tensor);
-    segment.from * bytes..(segment.from + segment.length) * bytes
 }
 
 fn sum_bytes<'a>(tensors: &impl Tensors<'a>, segment: &Segment) -> usize {
     tensors.form(segment.tensor).map_or(0, |form| padded(form.sum_bytes() * segment.length))
-}
-
-fn sizes_of(bucket: &Bucket, size: usize, bytes: impl Fn(&Segment) -> usize) -> Vec<usize> {
-    (0..size).map(|rank| bucket.of(rank).iter().map(&bytes).sum()).collect()
 }
 
 /// Segments that have gradients, with their sums, which lie one after the other.
@@ -439,14 +273,4 @@ fn parts<'a, 'b>(
 /// Bytes of the sums of a rank's part of a bucket.
 fn sums_bytes<'a>(bucket: &Bucket, rank: usize, tensors: &impl Tensors<'a>) -> usize {
     bucket.of(rank).iter().map(|segment| sum_bytes(tensors, segment)).sum()
-}
-
-/// Where each of some consecutive parts begins, and where the last one ends.
-fn starts(lengths: impl Iterator<Item = usize>) -> (Vec<usize>, usize) {
-    let (mut starts, mut end) = (Vec::new(), 0);
-    for length in lengths {
-        starts.push(end);
-        end += length;
-    }
-    (starts, end)
 }

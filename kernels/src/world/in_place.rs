@@ -5,9 +5,11 @@
 //! The meeting before a step has told that all gradients are there; a barrier after it tells that nobody
 //! reads them any more, and that all parameters have been written.
 
-use super::exchange::{Exchange, Mode, Moves, Tensors};
+use super::exchange::{Exchange, Mode};
+use super::moves::Moves;
 use super::ordered::Norm;
 use super::partition::Segment;
+use super::tensors::Tensors;
 use crate::error::Error;
 use crate::gradients::norm::Total;
 

@@ -1,8 +1,9 @@
 //! Gradients of a bucket on their way to the ranks that sum them up.
 
-use super::exchange::{Moves, Tensors, Work};
-use super::partition::{Bucket, Segment};
+use super::moves::{Moves, Work};
+use super::partition::{Bucket, Segment, sizes_of};
 use super::staging::{Staging, padded};
+use super::tensors::Tensors;
 use crate::error::Error;
 use crate::simd::Level;
 
@@ -25,8 +26,7 @@ impl<'s> Outgoing<'s> {
     ) -> Self {
         let is_whole = bucket.whole().is_some();
         let bytes_of = |segment: &Segment| room(is_whole, gradient_bytes(tensors, segment));
-        let sizes: Vec<usize> =
-            (0..size).map(|rank| bucket.of(rank).iter().map(bytes_of).sum()).collect();
+        let sizes = sizes_of(bucket, size, bytes_of);
         let total = sizes.iter().sum();
         if let Some(whole) = bucket.whole() {
             let bytes = if total > 0 { gradient_of(tensors, &whole) } else { &[] };

@@ -5,8 +5,8 @@
 //! complete; `wait` has the reason.
 
 use super::abi::{self, Constants, Handle};
-use super::exchange::Work;
 use super::messages::{Limit, Messages, Trouble};
+use super::moves::Work;
 use super::wait;
 #[cfg(unix)]
 use libloading::os::unix::{Library as File, Symbol};
@@ -358,6 +358,26 @@ impl<H: Handle> Messages for Library<H> {
                 let (send, receive) = (address(send), address_mut(receive));
                 let (counts, starts) = (counts.as_ptr(), starts.as_ptr());
                 (f.iallgatherv)(send, count, byte, receive, counts, starts, byte, comm, request)
+            })
+        }
+    }
+
+    fn all_gather_in_place(
+        &mut self,
+        all: &mut [u8],
+        sizes: &[usize],
+        limit: Limit,
+    ) -> Result<(), Trouble> {
+        assert_fits(all, sizes);
+        assert_eq!(sizes.len(), self.size);
+        let (byte, comm) = (self.constants.byte, self.comm);
+        let in_place = ptr::without_provenance(self.constants.in_place);
+        let (counts, starts) = counts(sizes);
+        // SAFETY: the slice and the lists live until `run` returns, and the parts make up the whole.
+        unsafe {
+            self.run(limit, &mut || (), |f, request| {
+                let (all, counts, starts) = (address_mut(all), counts.as_ptr(), starts.as_ptr());
+                (f.iallgatherv)(in_place, 0, byte, all, counts, starts, byte, comm, request)
             })
         }
     }

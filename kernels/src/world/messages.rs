@@ -1,6 +1,6 @@
 //! What moves bytes between the ranks, whichever library does it.
 
-use super::exchange::Work;
+use super::moves::Work;
 use std::time::Duration;
 
 /// Why ranks cannot be reached.
@@ -40,6 +40,13 @@ pub trait Messages: Send {
         counts: &[usize],
         limit: Limit,
         work: Work<'_>,
+    ) -> Result<(), Trouble>;
+    /// Gives the bytes that each rank has at its place in `all`, `counts[i]` of rank `i`, to all.
+    fn all_gather_in_place(
+        &mut self,
+        all: &mut [u8],
+        counts: &[usize],
+        limit: Limit,
     ) -> Result<(), Trouble>;
     /// Sends part `i` of `send`, of `send_counts[i]` bytes, to rank `i`, and receives one from each, but for
     /// what it would send to itself: that part of `receive` stays as it is.

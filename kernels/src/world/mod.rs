@@ -7,11 +7,13 @@
 pub mod abi;
 pub mod exchange;
 pub mod find;
+mod gathering;
 pub mod in_place;
-pub mod incoming;
+mod incoming;
 pub mod launcher;
 mod library;
 pub mod messages;
+pub mod moves;
 pub mod ordered;
 pub mod partition;
 pub mod probe;
@@ -19,6 +21,8 @@ pub mod shared;
 pub mod signs;
 pub mod staging;
 mod sum;
+pub mod tensors;
+mod totals;
 pub mod vote;
 pub mod wait;
 
@@ -98,6 +102,12 @@ impl exchange::Moves for World {
     ) -> Result<(), Error> {
         let limit = self.limit(false)?;
         let result = self.messages.all_gather_parts(send, receive, sizes, limit, work);
+        self.settle("exchange parameters", result)
+    }
+
+    fn gather_in_place(&mut self, all: &mut [u8], sizes: &[usize]) -> Result<(), Error> {
+        let limit = self.limit(false)?;
+        let result = self.messages.all_gather_in_place(all, sizes, limit);
         self.settle("exchange parameters", result)
     }
 

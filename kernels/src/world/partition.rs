@@ -109,6 +109,21 @@ fn join(blocks: &[Segment], segments: &mut Vec<Segment>) {
     }
 }
 
+/// Bytes of what each rank has of a bucket.
+pub fn sizes_of(bucket: &Bucket, size: usize, bytes: impl Fn(&Segment) -> usize) -> Vec<usize> {
+    (0..size).map(|rank| bucket.of(rank).iter().map(&bytes).sum()).collect()
+}
+
+/// Where each of some consecutive parts begins, and where the last one ends.
+pub fn starts_of(lengths: impl Iterator<Item = usize>) -> (Vec<usize>, usize) {
+    let (mut starts, mut end) = (Vec::new(), 0);
+    for length in lengths {
+        starts.push(end);
+        end += length;
+    }
+    (starts, end)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

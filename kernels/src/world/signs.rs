@@ -2,7 +2,7 @@
 //! the signs of what it would move along to the others, and all of them move along those that the most
 //! ranks have.
 
-use super::exchange::{Moves, Work};
+use super::moves::{Moves, Work};
 use super::partition::{Bucket, Segment, buckets};
 use super::staging::{Staging, elements, elements_mut};
 use super::vote::{LINE, vote};
@@ -240,6 +240,10 @@ mod tests {
                 to[start..start + sizes[rank]].copy_from_slice(sent);
             });
             Ok(())
+        }
+
+        fn gather_in_place(&mut self, _: &mut [u8], _: &[usize]) -> Result<(), Error> {
+            unreachable!("ballots are received beside those that are sent")
         }
 
         fn barrier(&mut self) -> Result<(), Error> {
