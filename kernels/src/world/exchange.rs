@@ -76,16 +76,6 @@ pub trait Tensors<'a> {
     fn step(&mut self, parts: &[Part<'_>]) -> Result<(), Error>;
 }
 
-/// What each rank keeps of its part of the tensors.
-pub trait States {
-    /// Bytes of a segment.
-    fn bytes(&self, segment: &Segment) -> usize;
-    /// Copies a segment out.
-    fn read(&self, segment: &Segment, out: &mut [u8]);
-    /// Takes a segment of another rank.
-    fn write(&mut self, segment: &Segment, from: &[u8]);
-}
-
 /// What is exchanged, for tensors of some lengths.
 #[derive(Debug, Default)]
 pub struct Exchange {
@@ -177,37 +167,6 @@ impl Exchange {
             self.finish(index, self.starts[index], moves, tensors, mode)?;
         }
         self.starts.clear();
-        Ok(())
-    }
-
-    /// Gives what each rank keeps of its part to all.
-    pub fn collect(
-        &mut self,
-        moves: &mut impl Moves,
-        states: &mut impl States,
-    ) -> Result<(), Error> {
-        let rank = moves.rank();
-        for bucket in &self.buckets {
-            let sizes = sizes_of(bucket, moves.size(), |segment| states.bytes(segment));
-            let mut rest = self.send.resize(sizes[rank]);
-            for segment in bucket.of(rank) {
-                let (own, next) = rest.split_at_mut(states.bytes(segment));
-                states.read(segment, own);
-                rest = next;
-            }
-            let all = self.incoming[1].room().resize(sizes.iter().sum());
-            moves.all_gather(self.send.all(), all, &sizes, &mut || ())?;
-            let mut all = &*all;
-            for other in 0..moves.size() {
-                for segment in bucket.of(other) {
-                    let (part, next) = all.split_at(states.bytes(segment));
-                    if other != rank {
-                        states.write(segment, part);
-                    }
-                    all = next;
-                }
-            }
-        }
         Ok(())
     }
 
