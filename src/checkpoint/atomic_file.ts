@@ -22,6 +22,14 @@ interface Target {
   readonly prefix: string;
 }
 
+/** How a file is replaced. */
+export interface Replacing {
+  /** The path that the new file gets instead of the old one's, which stays then. */
+  readonly as?: string;
+  /** Called when the new file is complete and durable; an error that it throws leaves the old one. */
+  readonly ready?: () => Promise<void>;
+}
+
 /**
  * Writes a file in full or not at all.
  *
@@ -33,6 +41,7 @@ interface Target {
 export async function replaceFile(
   path: string,
   write: (file: OpenFile) => Promise<void>,
+  { as, ready }: Replacing = {},
 ): Promise<void> {
   try {
     const target = await toTarget(await followLink(path));
@@ -40,7 +49,11 @@ export async function replaceFile(
     if (old?.isDirectory) throw new CheckpointError("it is a directory");
     if (old !== null && !old.isFile) throw new CheckpointError("it is not a regular file");
     await sweep(target);
-    await writeAndRename(target, old?.mode ?? null, write);
+    await writeAndRename(target, old?.mode ?? null, as ?? target.path, async (file) => {
+      await write(file);
+      await file.sync();
+      await ready?.();
+    });
     await syncFolder(target.folder);
   } catch (error) {
     throw explain(error, `save ${path}`);
@@ -120,14 +133,14 @@ async function statOrNull(path: string): Promise<FileInfo | null> {
 async function writeAndRename(
   target: Target,
   mode: number | null,
+  name: string,
   write: (file: OpenFile) => Promise<void>,
 ): Promise<void> {
   const { file, path } = await createTemporary(target);
   try {
     if (mode !== null && platform().os !== "windows") await files().chmod(path, mode & 0o7777);
     await write(file);
-    await file.sync();
-    await files().rename(path, target.path);
+    await files().rename(path, name);
   } catch (error) {
     await files().remove(path).catch(() => {});
     throw error;

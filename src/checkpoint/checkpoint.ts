@@ -12,16 +12,19 @@ import type { StateDict } from "../state/dict.ts";
 import type { GradScalerStateDict, LRSchedulerStateDict } from "../state/extras.ts";
 import { writeOwner } from "../state/rank_owner.ts";
 import { stateSourceOf } from "../state/source.ts";
+import type { StateSource } from "../state/source.ts";
 import { averageSourceOf } from "../state/weight_average.ts";
 import type { WeightAverageStateDict } from "../state/weight_average.ts";
 import { checkStateDictOptions } from "../state/take.ts";
 import type { StateDictOptions } from "../state/take.ts";
 import { explain, removeStaleTemporaries } from "./atomic_file.ts";
+import type { Replacing } from "./atomic_file.ts";
 import { layOutState, layOutWeights } from "./encoding.ts";
 import { openFile } from "./open_file.ts";
 import { PieceReader } from "./piece_reader.ts";
 import type { Progress } from "./piece_reader.ts";
-import { loadRank, rankPath } from "./rank_files.ts";
+import { saveJointly } from "./joint_save.ts";
+import { loadRank } from "./rank_files.ts";
 import { readState } from "./read_state.ts";
 import { PREFIX, readHeaderLength } from "./safetensors.ts";
 import { writeLayout } from "./write_layout.ts";
@@ -179,21 +182,25 @@ export async function saveState(
     ...(hasState(grad_scaler) && { grad_scaler }),
     ...(average && { weight_average: average.dict }),
   };
-  const { dict, owner, check } = await read(source, { parameters, momentum }, state);
-  if (dict === null) return; // another rank of the world writes the file
-  const noted = owner === null ? metadata : { ...metadata, ...writeOwner(owner) };
-  const notes = noted === undefined ? {} : { metadata: noted };
-  const all = { ...dict, ...others, ...notes };
-  const layout = state ? layOutState(all) : layOutWeights(all);
-  const checkAll = () => {
-    check();
-    average?.check();
+  const live = stateSource(source);
+  checkStateDictOptions({ parameters, momentum });
+  const joint = live?.join?.(state) ?? null;
+  const write = async (path: string, how: Replacing = {}) => {
+    const { dict, check } = await read(source, { parameters, momentum }, state);
+    const noted = joint?.owner ? { ...metadata, ...writeOwner(joint.owner) } : metadata;
+    const notes = noted === undefined ? {} : { metadata: noted };
+    const all = { ...dict, ...others, ...notes };
+    const layout = state ? layOutState(all) : layOutWeights(all);
+    const checkAll = () => {
+      check();
+      average?.check();
+    };
+    await writeLayout(path, layout, {
+      ...{ doing: "save the state", check: checkAll, onProgress },
+      ...how,
+    });
   };
-  await writeLayout(rankPath(file, owner?.rank ?? 0), layout, {
-    doing: "save the state",
-    check: checkAll,
-    onProgress,
-  });
+  await (joint === null ? write(file) : saveJointly(joint, file, write));
 }
 
 /** Refuses options that a file without state cannot serve. */
@@ -265,19 +272,21 @@ async function loadFile(
   }
 }
 
+/** The state of an optimizer; undefined if there is something else to save. */
+function stateSource(source: unknown): StateSource | undefined {
+  if (typeof source === "object" && source !== null) return stateSourceOf(source);
+  throw wrongType("save the state", "there must be an optimizer or a state dict", source);
+}
+
 /** The dict to save, and what makes sure that it is still the state that it was. */
-async function read(source: unknown, options: StateDictOptions, state: boolean) {
-  if (typeof source !== "object" || source === null) {
-    throw wrongType("save the state", "there must be an optimizer or a state dict", source);
-  }
-  checkStateDictOptions(options);
+async function read(source: Stateful | StateDict, options: StateDictOptions, state: boolean) {
   const live = stateSourceOf(source);
   if (live === undefined) {
     const isDict = !("stateDict" in source);
     const dict = isDict
       ? formOf(source as StateDict, options)
       : (source as Stateful).stateDict(options);
-    return { dict, owner: null, check: () => {} };
+    return { dict, check: () => {} };
   }
   const before = live.revision();
   const check = () => {
@@ -287,7 +296,7 @@ async function read(source: unknown, options: StateDictOptions, state: boolean) 
     );
   };
   const dict = await live.dict(options, state);
-  return { dict, owner: state ? live.owner() : null, check };
+  return { dict, check };
 }
 
 /** The state of an average, which shares its arrays, and what makes sure that it still is its state. */

@@ -17,6 +17,11 @@ export function rankPath(path: string, rank: number): string {
   return rank === 0 ? path : `${path}.rank-${rank}`;
 }
 
+/** The file of a rank until rank 0 has written the one that belongs to it. */
+export function pendingPath(path: string, rank: number, save: string): string {
+  return `${rankPath(path, rank)}.${save}`;
+}
+
 /**
  * Loads the state of one rank. If as many ranks have saved it as there are, this is what that rank has
  * saved; otherwise momentum is the mean of all of theirs.
@@ -37,7 +42,7 @@ export async function loadRank(
   if (owner.rank !== 0) {
     throw unreadable(`it is the file of rank ${owner.rank}, not that of rank 0`);
   }
-  const readOther = (rank: number) => readAnother(rankPath(path, rank), { ...owner, rank }, read);
+  const readOther = (rank: number) => readAnother(path, { ...owner, rank }, read);
   if (owner.size === world.size) return world.rank === 0 ? first : await readOther(world.rank);
   const mean = new MomentumMean(first);
   for (let rank = 1; rank < owner.size; rank++) mean.add(await readOther(rank));
@@ -50,10 +55,12 @@ async function readAnother(
   expected: RankOwner,
   read: (path: string) => Promise<StateDict>,
 ): Promise<StateDict> {
-  const what = `the file of rank ${expected.rank} of ${expected.size}, ${path},`;
-  let dict: StateDict;
+  const own = rankPath(path, expected.rank);
+  const what = `the file of rank ${expected.rank} of ${expected.size}, ${own},`;
+  let dict: StateDict | null;
   try {
-    dict = await read(path);
+    const pending = await readIfThere(pendingPath(path, expected.rank, expected.save), read);
+    dict = pending ?? await read(own);
   } catch (error) {
     if (files().isNotFound(error)) throw unreadable(`${what} is missing`, error);
     throw error;
@@ -61,6 +68,19 @@ async function readAnother(
   const { rank, size, save } = readOwner(dict) ?? { rank: -1, size: -1, save: "" };
   if (rank === expected.rank && size === expected.size && save === expected.save) return dict;
   throw unreadable(`${what} has not been saved together with it`);
+}
+
+/** Reads a file that a job has left which ended in the middle of a save; null if there is none. */
+async function readIfThere(
+  path: string,
+  read: (path: string) => Promise<StateDict>,
+): Promise<StateDict | null> {
+  try {
+    return await read(path);
+  } catch (error) {
+    if (files().isNotFound(error)) return null;
+    throw error;
+  }
 }
 
 /** The mean of the momentum of several state dicts, which replaces that of the first one. */

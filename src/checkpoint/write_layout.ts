@@ -4,13 +4,14 @@ import { bufferOf, stateOfBuffer } from "../core/intrinsics.ts";
 import { cannot, quote } from "../core/validate.ts";
 import type { OpenFile } from "../files/files.ts";
 import { replaceFile } from "./atomic_file.ts";
+import type { Replacing } from "./atomic_file.ts";
 import { PIECE } from "./piece_reader.ts";
 import type { Progress } from "./piece_reader.ts";
 import { bytesOf } from "./safetensors.ts";
 import type { Layout } from "./safetensors.ts";
 
 /** How a file is written. */
-export interface Writing {
+export interface Writing extends Replacing {
   /** The words after "Cannot" in errors. */
   readonly doing: string;
   /** Called before the file is begun and after each piece; an error that it throws ends the writing. */
@@ -28,7 +29,7 @@ export interface Writing {
  */
 export async function writeLayout(path: string, layout: Layout, writing: Writing): Promise<void> {
   const pieces = piecesOf(layout, writing);
-  await replaceFile(path, (out) => writeAll(out, pieces, layout.size, writing));
+  await replaceFile(path, (out) => writeAll(out, pieces, layout.size, writing), writing);
 }
 
 /**

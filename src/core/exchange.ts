@@ -111,6 +111,21 @@ export interface Exchange {
    * Gives the state that each rank has of its part of the rows to all, or to rank 0 alone.
    */
   collect(rows: BigUint64Array<ArrayBuffer>, count: number, firstOnly: boolean): void;
+  /** Gives the system the memory of momentum that other ranks step; it has any content from then on. */
+  giveBack(rows: BigUint64Array<ArrayBuffer>, count: number): void;
+  /**
+   * Refuses all other meetings until null is given: something that ranks do together takes its time.
+   *
+   * @param reason The words after "as".
+   */
+  hold(reason: string | null): void;
+  /**
+   * Meets the others on another thread, however long they take, also while meetings are held off.
+   *
+   * @returns The texts of all ranks, in their order.
+   * @throws {WorldError} As `meet`.
+   */
+  gatherLater(plans: Plans, text: string): Promise<string[]>;
   /** Sums up the gradients of all ranks and steps. */
   step(tables: ExchangeTables, mode: ExchangeMode): void;
   /**

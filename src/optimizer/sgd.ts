@@ -189,7 +189,10 @@ export class SGD<T extends Tensor = HostArray> {
       dict: (options, hasState) => this.#shareState(options, hasState),
       revision: () => this.#stepper.revision,
       steps: () => this.#stepper.steps,
-      owner: () => this.#together?.state.owner ?? null,
+      join: (hasState) => {
+        this.#owner("save the state");
+        return this.#together?.state.beginSave(this.#stepper.plan, hasState) ?? null;
+      },
     });
     if (this.#together !== null) {
       const together = this.#together;
@@ -528,7 +531,7 @@ export class SGD<T extends Tensor = HostArray> {
    */
   stateDict(options?: StateDictOptions): StateDict {
     const owner = this.#owner("take the state");
-    this.#together?.state.collect(this.#stepper.plan, false);
+    this.#together?.state.collect(this.#stepper.plan);
     this.#stepper.settleSync();
     return copyState(owner, options);
   }
@@ -554,7 +557,7 @@ export class SGD<T extends Tensor = HostArray> {
    */
   async stateDictAsync(options?: StateDictOptions): Promise<StateDict> {
     const owner = this.#owner("take the state");
-    this.#together?.state.collect(this.#stepper.plan, false);
+    this.#together?.state.collect(this.#stepper.plan);
     return await copyStateAsync(owner, options, this.#findUnwritten);
   }
 
@@ -628,10 +631,9 @@ export class SGD<T extends Tensor = HostArray> {
     return summarize(this.backend, this.#groups);
   }
 
-  async #shareState(options?: StateDictOptions, hasState = true): Promise<StateDict | null> {
+  #shareState(options?: StateDictOptions, hasState = true): Promise<StateDict> {
     const owner = this.#owner("save the state");
-    if (this.#together?.state.collect(this.#stepper.plan, true) === false) return null;
-    return await shareState(owner, options, this.#findUnwritten, hasState);
+    return shareState(owner, options, this.#findUnwritten, hasState);
   }
 
   #owner(doing: string): Owner {

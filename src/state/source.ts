@@ -4,19 +4,44 @@ import type { StateDict } from "./dict.ts";
 import type { RankOwner } from "./rank_owner.ts";
 import type { StateDictOptions } from "./take.ts";
 
+/** Why a rank could not save. */
+export interface RankFailure {
+  readonly rank: number;
+  readonly text: string;
+}
+
+/** A save in which all ranks of a world take part. */
+export interface JointSave {
+  readonly rank: number;
+  /** Which rank's momentum this rank saves, where each has its own; null if rank 0 alone saves. */
+  readonly owner: RankOwner | null;
+  /**
+   * Waits until all ranks have come as far, however long they take.
+   *
+   * @param failure Why this rank cannot go on; null if it can.
+   * @returns The first failure of a rank, the same on all ranks; null if there is none.
+   * @throws {WorldError} If a rank has ended.
+   */
+  meet(failure: string | null): Promise<RankFailure | null>;
+  /** Ends it, however it went. */
+  end(): void;
+}
+
 /** The state of an optimizer as it is now. */
 export interface StateSource {
   /**
-   * A state dict that shares the optimizer's arrays, and has copies of tensors on devices. Null if it is for
-   * another rank of a world to save it.
+   * A state dict that shares the optimizer's arrays, and has copies of tensors on devices.
    *
    * @param hasState Whether it has the state of parameters. @default {true}
    */
-  dict(options?: StateDictOptions, hasState?: boolean): Promise<StateDict | null>;
+  dict(options?: StateDictOptions, hasState?: boolean): Promise<StateDict>;
   /**
-   * Which rank's momentum the dict has, where each rank of a world has its own; null elsewhere.
+   * Begins a save; null if other ranks of a world, if there are any, have no part in it.
+   *
+   * @param hasState Whether the state of parameters is saved.
+   * @throws {WorldError} If another rank does something else.
    */
-  owner(): RankOwner | null;
+  join?(hasState: boolean): JointSave | null;
   /** A number that is another one after every change that the optimizer makes. */
   revision(): number;
   /** How many steps have begun, also those that were skipped. */

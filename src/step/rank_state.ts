@@ -6,6 +6,7 @@ import { cannot } from "../core/validate.ts";
 import { BUFFER, ROW } from "../plan/layout.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { RankOwner } from "../state/rank_owner.ts";
+import type { JointSave } from "../state/source.ts";
 import {
   layoutFacts,
   layoutWords,
@@ -15,12 +16,16 @@ import {
   stepWords,
   withMode,
 } from "./agreement.ts";
+import { beginJointSave } from "./joint_save.ts";
 import { KnownLengths } from "./known_lengths.ts";
 import { NEUTRAL_REQUEST } from "./options.ts";
 import { drawSave } from "./votes.ts";
 
-/** What the state is put together for: to be read or saved, 0 or 1, or for other parameters. */
-const CHANGES = 2;
+/** What ranks put the state together for. The numbers are in what they compare. */
+const READ = 0;
+const SAVE = 1;
+const CHANGE = 2;
+const SAVE_WEIGHTS = 3;
 
 /** What an optimizer of one rank has of the state of all. */
 export class RankState {
@@ -28,8 +33,8 @@ export class RankState {
   readonly #mode: ExchangeMode;
   readonly #precision: Precision;
   readonly #lengths = new KnownLengths();
-  /** What the files of the last save have in common, if each rank has one. */
-  #save = "";
+  /** Whether this rank has momentum of other ranks' parts, which the next step does not need. */
+  #hasOthers = false;
 
   constructor(exchange: Exchange, mode: ExchangeMode, precision: Precision) {
     this.#exchange = exchange;
@@ -84,33 +89,54 @@ export class RankState {
     ];
     this.#exchange.meet("load", { doing: "load the state", words, facts });
     this.#exchange.share(this.votes ? withoutMomentum(rows) : rows, table.count, true);
+    this.#hasOthers = true;
   }
 
-  /** Which rank's momentum this optimizer has, and its last save; null if it is that of all ranks. */
-  get owner(): RankOwner | null {
+  /** Which rank's momentum this optimizer has; null if it is that of all ranks. */
+  get owner(): Omit<RankOwner, "save"> | null {
     const { rank, size } = this.#exchange;
-    return this.votes ? { rank, size, save: this.#save } : null;
+    return this.votes ? { rank, size } : null;
   }
 
   /**
-   * Puts the state together, of which each rank has a part.
+   * Puts the state together on all ranks, of which each has a part.
    *
-   * @param firstOnly Whether rank 0 alone gets it.
-   * @returns Whether this rank has it.
    * @throws {WorldError} If a rank does something else.
    */
-  collect(plan: Plan, firstOnly: boolean): boolean {
-    if (!this.isSharded && !(this.votes && firstOnly)) return true;
-    const words = withMode(this.#mode, Uint32Array.of(plan.table.count, Number(firstOnly)));
-    const text = firstOnly ? "is saved" : "is read";
+  collect(plan: Plan): void {
+    if (!this.isSharded) return;
+    this.#meetToSave(plan, READ, "is read");
+    this.#exchange.collect(plan.rows, plan.table.count, false);
+    this.#hasOthers = true;
+  }
+
+  /**
+   * Begins a save in which all ranks take part; null if each rank can save by itself.
+   *
+   * @param hasState Whether the state is saved; rank 0 gets that of all if each has a part of it.
+   * @throws {WorldError} If a rank does something else.
+   */
+  beginSave(plan: Plan, hasState: boolean): JointSave | null {
+    if (!this.hasOwnState) return null;
+    const exchange = this.#exchange;
+    this.#meetToSave(plan, hasState ? SAVE : SAVE_WEIGHTS, hasState ? "is saved" : "is left out");
+    let owner: RankOwner | null = null;
+    if (this.votes && hasState) owner = { ...this.owner!, save: drawSave(exchange) };
+    else if (hasState) exchange.collect(plan.rows, plan.table.count, true);
+    this.#hasOthers = this.isSharded;
+    return beginJointSave(exchange, owner, () => this.#giveBack(plan));
+  }
+
+  #meetToSave(plan: Plan, purpose: number, text: string): void {
+    const words = withMode(this.#mode, Uint32Array.of(plan.table.count, purpose));
     const facts = () => [...layoutFacts(plan), { what: "the state", text }];
     this.#exchange.meet("save", { doing: "save", words, facts });
-    if (this.votes) { // each rank has its own
-      this.#save = drawSave(this.#exchange);
-      return true;
-    }
-    this.#exchange.collect(plan.rows, plan.table.count, firstOnly);
-    return !firstOnly || this.#exchange.rank === 0;
+  }
+
+  /** Gives back the memory of what the other ranks have. */
+  #giveBack(plan: Plan): void {
+    if (this.isSharded && this.#hasOthers) this.#exchange.giveBack(plan.rows, plan.table.count);
+    this.#hasOthers = false;
   }
 
   /**
@@ -123,11 +149,12 @@ export class RankState {
    */
   prepareChange(plan: Plan, doing: string, order: readonly number[] = []): void {
     if (!this.isSharded || plan.table.count === 0) return;
-    const words = withMode(this.#mode, Uint32Array.of(plan.table.count, CHANGES, ...order));
+    const words = withMode(this.#mode, Uint32Array.of(plan.table.count, CHANGE, ...order));
     const text = `is [${order.join(", ")}]`;
     const facts = () => [...layoutFacts(plan), { what: "the new order of parameters", text }];
     this.#exchange.meet("save", { doing, words, facts });
     this.#exchange.collect(plan.rows, plan.table.count, false);
+    this.#hasOthers = true;
     this.#lengths.forget();
   }
 
@@ -148,12 +175,15 @@ export class RankState {
   }
 
   /**
-   * Refuses parameters of other lengths than at the last step, where ranks have parts of the state.
+   * Refuses parameters of other lengths than at the last step, where ranks have parts of the state. A rank
+   * that has had all of it keeps its part.
    *
    * @throws {RangeError} If there is one.
    */
   checkLengths(plan: Plan): void {
-    if (this.isSharded) this.#lengths.check(plan);
+    if (!this.isSharded) return;
+    this.#lengths.check(plan);
+    this.#giveBack(plan);
   }
 }
 

@@ -24,6 +24,26 @@ export function createExchange(link: Link, meetings: Meetings, memory: SharedMem
     },
     share: (rows, count, hasState) => link.share(rows, count, hasState),
     collect: (rows, count, firstOnly) => link.collect(rows, count, firstOnly),
+    giveBack: (rows, count) => link.giveBack(rows, count),
+    hold: (reason) => meetings.hold(reason),
+    async gatherLater({ doing, words, facts }, text) {
+      const bytes = new TextEncoder().encode(text);
+      const intent = {
+        doing,
+        hash: hashOfWords(words),
+        facts,
+        bytes: bytes.length,
+        isHolder: true,
+      };
+      const found = await meetings.meetLater(
+        { ...intent, operation: "save" },
+        (headers) => link.meetLater(headers),
+      );
+      if (found.every((size) => size === 0)) return Array.from(found, () => "");
+      // A rank may have ended since.
+      const sizes = meetings.meet({ ...intent, operation: "gather" });
+      return meetings.gather(bytes, sizes).map((text) => new TextDecoder().decode(text));
+    },
     step: (tables, mode) => link.step(tables, shards(mode)),
     measure: (tables: ExchangeTables, measure, sums) => link.measure(tables, measure, sums),
     apply: (tables, mode) => link.apply(tables, shards(mode)),
@@ -35,11 +55,12 @@ export function createExchange(link: Link, meetings: Meetings, memory: SharedMem
       return all;
     },
     add: (rows, count, added, sums) => link.add(rows, count, added, sums),
-    later: ({ doing, words, facts }, work) =>
-      meetings.meetLater(
+    async later({ doing, words, facts }, work) {
+      await meetings.meetLater(
         { operation: "step", doing, hash: hashOfWords(words), facts },
         (headers) => link.later(headers, work),
-      ),
+      );
+    },
     maxPins: (wanted) => link.maxPins(wanted),
     countStep: () => void meetings.step++,
   };

@@ -15,6 +15,10 @@ const REFUSED = 7;
 const DIFFER = 8;
 /** What ranks meet for on another thread; the numbers cross the boundary. */
 const WORK: readonly LaterWork["what"][] = ["step", "measure", "apply"];
+/** The number of a meeting for nothing else. */
+const NO_WORK = 3;
+const NO_ROWS = new BigUint64Array(0);
+const NO_NUMBERS = new Float64Array(0);
 /** The status of no library that could be used. */
 const UNAVAILABLE = 5;
 
@@ -76,6 +80,14 @@ export interface Link {
     headers: { readonly own: Uint8Array<ArrayBuffer>; readonly all: Uint8Array<ArrayBuffer> },
     work: LaterWork,
   ): Promise<boolean>;
+  /**
+   * Gives each rank's header to all on another thread, where the runtime has one, however long that takes.
+   *
+   * @returns Whether they are equal.
+   */
+  meetLater(
+    headers: { readonly own: Uint8Array<ArrayBuffer>; readonly all: Uint8Array<ArrayBuffer> },
+  ): Promise<boolean>;
   /** The most pins of that, where up to `wanted` are wanted. */
   maxPins(wanted: number): number;
   /** Waits until nothing runs on another thread. */
@@ -84,6 +96,8 @@ export interface Link {
   share(rows: BigUint64Array<ArrayBuffer>, count: number, hasState: boolean): void;
   /** Gives each rank's part of the state of some rows to all, or to rank 0 alone. */
   collect(rows: BigUint64Array<ArrayBuffer>, count: number, firstOnly: boolean): void;
+  /** Gives the system the memory of momentum that other ranks step. */
+  giveBack(rows: BigUint64Array<ArrayBuffer>, count: number): void;
   /** Makes zeroed memory that ranks share, and returns the address of this rank's. */
   zeros(bytes: number): bigint;
   /** Leaves the job. */
@@ -150,6 +164,7 @@ function createLink(
       done(symbols.descent_world_share(rows, count, Number(hasState))),
     collect: (rows, count, firstOnly) =>
       done(symbols.descent_world_collect(rows, count, Number(firstOnly))),
+    giveBack: (rows, count) => done(symbols.descent_world_give_back(rows, count)),
     zeros(bytes) {
       const address = new BigUint64Array(1);
       done(symbols.descent_world_zeros(bytes, address));
@@ -163,27 +178,39 @@ function createLink(
   };
 }
 
-type Later = Pick<Link, "later" | "maxPins" | "wait">;
+type Later = Pick<Link, "later" | "meetLater" | "maxPins" | "wait">;
 
 /** Calls on another thread. Each is announced, so that nothing overtakes it. */
 function createLater(own: Library, symbols: WorldSymbols, pinned: PinnedWorld): Later {
+  const announced = async (call: () => Promise<number>) => {
+    symbols.descent_world_owe(0);
+    let running: Promise<number>;
+    try {
+      running = call();
+    } catch (error) {
+      symbols.descent_world_owe(1);
+      throw error;
+    }
+    const status = await running;
+    if (status !== DIFFER) unwrap(own, status);
+    return status !== DIFFER;
+  };
   return {
-    async later(headers, { what, tables, measure, sums, mode, pins }) {
-      symbols.descent_world_owe(0);
-      let running: Promise<number>;
-      try {
+    later: (headers, { what, tables, measure, sums, mode, pins }) =>
+      announced(() => {
         const met = [headers.own, headers.own.length, headers.all, WORK.indexOf(what)] as const;
         const { scale, normType } = measure;
         const more = [scale, sums, Number(mode === "shards"), orderOf(normType)] as const;
-        running = pinned.later([...met, ...argumentsOf(tables), ...more], pins);
-      } catch (error) {
-        symbols.descent_world_owe(1);
-        throw error;
-      }
-      const status = await running;
-      if (status !== DIFFER) unwrap(own, status);
-      return status !== DIFFER;
-    },
+        return pinned.later([...met, ...argumentsOf(tables), ...more], pins);
+      }),
+    meetLater: (headers) =>
+      announced(() => {
+        const met = [headers.own, headers.own.length, headers.all, NO_WORK] as const;
+        return pinned.later(
+          [...met, NO_ROWS, 0, NO_NUMBERS, 0, NO_NUMBERS, 0, NO_NUMBERS, 0, 0],
+          [],
+        );
+      }),
     maxPins: pinned.maxPins,
     wait: () => unwrap(own, symbols.descent_world_wait()),
   };

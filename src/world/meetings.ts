@@ -23,6 +23,8 @@ export interface Intent {
   readonly facts: readonly Fact[] | (() => readonly Fact[]);
   /** Bytes that this rank gives to the others. */
   readonly bytes?: number;
+  /** Whether it belongs to what other meetings are held off for. */
+  readonly isHolder?: boolean;
 }
 
 /** The meetings of one rank with the others. */
@@ -32,6 +34,8 @@ export class Meetings {
   readonly #link: Link;
   /** Whether the headers are those of a meeting on another thread, which has not been heard of yet. */
   #isRunning = false;
+  /** Why other meetings wait for something that takes its time; null if they need not. */
+  #held: string | null = null;
   /** Why no further meeting can be held; null while one can. */
   #ended: string | null = null;
   readonly #own: Uint32Array<ArrayBuffer> = new Uint32Array(HEADER);
@@ -53,8 +57,9 @@ export class Meetings {
    * @returns How many bytes each rank gives to the others.
    * @throws {WorldError} If they are about to do something else, or have ended.
    */
-  meet({ operation, doing, hash, facts, bytes = 0 }: Intent): Uint32Array<ArrayBuffer> {
-    this.#check(doing);
+  meet(intent: Intent): Uint32Array<ArrayBuffer> {
+    const { operation, doing, hash, facts, bytes = 0, isHolder = false } = intent;
+    this.#check(doing, isHolder);
     const list = () => typeof facts === "function" ? facts() : facts;
     const own = hash ?? hashOfTexts(list().flatMap(({ what, text }) => [what, text]));
     this.#exchange(operation, own, bytes, false);
@@ -65,17 +70,20 @@ export class Meetings {
   /**
    * Meets the others on another thread. Until that is over no other meeting can be held.
    *
-   * @param run Exchanges the headers, and does what all have met for; returns whether they agree.
+   * @param run Exchanges the headers, and does what all have met for; returns whether they are equal.
+   * @returns As `meet`.
    * @throws {WorldError} As `meet`.
    */
   async meetLater(
-    { operation, doing, hash, facts }: Intent & { readonly hash: Hash },
+    { operation, doing, hash, facts, bytes = 0, isHolder = false }: Intent & {
+      readonly hash: Hash;
+    },
     run: (
       headers: { own: Uint8Array<ArrayBuffer>; all: Uint8Array<ArrayBuffer> },
     ) => Promise<boolean>,
-  ): Promise<void> {
-    this.#check(doing);
-    writeHeader(this.#own, operation, { step: this.step, hash, bytes: 0 });
+  ): Promise<Uint32Array<ArrayBuffer>> {
+    this.#check(doing, isHolder);
+    writeHeader(this.#own, operation, { step: this.step, hash, bytes });
     const [own, all] = [this.#own, this.#all].map(({ buffer }) => new Uint8Array(buffer));
     this.#isRunning = true;
     let agreed: boolean;
@@ -84,14 +92,20 @@ export class Meetings {
     } finally {
       this.#isRunning = false;
     }
-    if (agreed) return;
-    this.#check(doing); // this rank may have ended meanwhile
+    if (agreed || agree(this.#all)) return sizesIn(this.#all);
+    this.#check(doing, isHolder); // this rank may have ended meanwhile
     const list = typeof facts === "function" ? facts() : facts;
     this.#disagree({ doing, step: this.step, facts: list });
   }
 
-  #check(doing: string): void {
+  /** Refuses all meetings but those of who calls this, until null is given. */
+  hold(reason: string | null): void {
+    this.#held = reason;
+  }
+
+  #check(doing: string, isHolder = false): void {
     if (this.#ended !== null) throw new WorldError(cannot(doing, this.#ended));
+    if (this.#held !== null && !isHolder) throw new Error(cannot(doing, this.#held));
     if (!this.#isRunning) return;
     throw new Error(cannot(doing, "ranks are exchanging: await the promise of stepAsync first"));
   }

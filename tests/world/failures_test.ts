@@ -19,6 +19,8 @@ interface Failure {
   readonly world?: string;
   /** Elements of `w` on all ranks at the end, if any rank says them. */
   readonly data?: string;
+  /** The exit code of the job, if it has to be this one. */
+  readonly code?: number;
 }
 
 const OPEN = "using world = openWorld();";
@@ -95,10 +97,12 @@ const FAILURES: Readonly<Record<string, Failure>> = {
   "fewer batches on one rank": {
     body: "steps(6 - rank);",
     told: [/WorldError: Cannot step as rank 1 has ended at step 5/, null],
+    code: 1,
   },
   "Deno.exit(0) on one rank": {
     body: "steps(3); if (rank === 1) Deno.exit(0); optimizer.step();",
     told: [/WorldError: Cannot step as rank 1 has ended at step 3/, null],
+    code: 1,
   },
   "Deno.exit(3) on one rank": {
     body: "steps(3); if (rank === 1) Deno.exit(3); optimizer.step();",
@@ -157,13 +161,14 @@ const FAILURES: Readonly<Record<string, Failure>> = {
 const NEEDS_LAUNCHER = /killed|terminated|stuck|without end/;
 
 function check(name: string, failure: Failure, ending: JobEnding): void {
-  const { told = [], err, data } = failure;
+  const { told = [], err, data, code } = failure;
   assert(ending.code !== 0, `the job has exit code 0: ${ending.err}`);
+  if (code !== undefined) assertEquals(ending.code, code, ending.err);
   told.forEach((text, rank) => {
     const lines = ending.out[rank].split("\n");
     const threw = lines.find((line) => line.startsWith("threw ")) ?? null;
     if (text === null) assertEquals(threw, null, `rank ${rank} of ${name}`);
-    else assertMatch(threw ?? ending.err, text, `rank ${rank} of ${name}`);
+    else assertMatch(threw ?? "nothing", text, `rank ${rank} of ${name}: ${ending.err}`);
     if (data !== undefined) assert(lines.includes(`data ${data}`), `rank ${rank} has written`);
   });
   if (err !== undefined) assertMatch(ending.err, err);
@@ -176,6 +181,32 @@ for (const engine of ENGINES) {
       const ending = await runJob(engine, 2, program(failure));
       check(name, failure, ending);
       assert(ending.milliseconds < MOST, `it took ${ending.milliseconds} ms`);
+    });
+  }
+}
+
+/** Programs whose ranks end well. */
+const WELL: Readonly<Record<string, string>> = {
+  "without using": "const world = openWorld(); world.barrier(); say('end');",
+  "without using, by Deno.exit(0)": `const world = openWorld();
+    world.barrier();
+    console.log("[" + world.rank + "] end");
+    Deno.exit(0);`,
+  "while another computes for longer than the timeout": `
+    using world = openWorld({ timeout: 1000 });
+    if (world.rank === 0) for (const end = Date.now() + 2000; Date.now() < end;);
+    say("end");`,
+  "while another waits for longer than the timeout": `
+    const world = openWorld({ timeout: 1000 });
+    if (world.rank === 0) await pause(2000);
+    say("end");`,
+};
+
+for (const engine of ENGINES) {
+  for (const [name, program] of Object.entries(WELL)) {
+    testOn(engine, `ranks that end well have exit code 0: ${name}`, async () => {
+      const { code, out, err } = await runJob(engine, 2, program);
+      assertEquals([code, ...out], [0, "end", "end"], err);
     });
   }
 }

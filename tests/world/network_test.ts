@@ -14,7 +14,7 @@ const CONFIG = fromFileUrl(new URL("deno.json", ROOT));
 /** The ranks' own deadline. */
 const TIMEOUT = 3000;
 
-/** How long a job may take besides: to start, and to end. */
+/** How long a job may take besides, with the start of its processes. */
 const REST = 5000;
 
 const PROGRAM = `

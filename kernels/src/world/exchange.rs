@@ -11,7 +11,7 @@ pub use super::moves::{Moves, Work};
 use super::ordered::Norm;
 use super::partition::{Bucket, Segment, bucket_length, buckets, sizes_of, starts_of};
 use super::staging::{Staging, padded};
-pub use super::tensors::{Part, States, Tensors};
+pub use super::tensors::{Part, Tensors};
 use super::totals;
 use crate::error::Error;
 use crate::gradients::norm::Total;
@@ -118,37 +118,6 @@ impl Exchange {
             self.finish(index, self.starts[index], moves, tensors, mode)?;
         }
         self.starts.clear();
-        Ok(())
-    }
-
-    /// Gives what each rank keeps of its part to all.
-    pub fn collect(
-        &mut self,
-        moves: &mut impl Moves,
-        states: &mut impl States,
-    ) -> Result<(), Error> {
-        let rank = moves.rank();
-        for bucket in &self.buckets {
-            let sizes = sizes_of(bucket, moves.size(), |segment| states.bytes(segment));
-            let mut rest = self.send.resize(sizes[rank]);
-            for segment in bucket.of(rank) {
-                let (own, next) = rest.split_at_mut(states.bytes(segment));
-                states.read(segment, own);
-                rest = next;
-            }
-            let all = self.incoming[1].room().resize(sizes.iter().sum());
-            moves.all_gather(self.send.all(), all, &sizes, &mut || ())?;
-            let mut all = &*all;
-            for other in 0..moves.size() {
-                for segment in bucket.of(other) {
-                    let (part, next) = all.split_at(states.bytes(segment));
-                    if other != rank {
-                        states.write(segment, part);
-                    }
-                    all = next;
-                }
-            }
-        }
         Ok(())
     }
 

@@ -20,6 +20,7 @@ pub mod probe;
 pub mod shared;
 pub mod signs;
 pub mod staging;
+pub mod states;
 mod sum;
 pub mod tensors;
 mod totals;
@@ -203,6 +204,23 @@ impl World {
     ) -> Result<(), Error> {
         let limit = self.limit(false)?;
         let result = self.messages.all_gather_parts(send, receive, sizes, limit, &mut || ());
+        self.settle("gather", result)
+    }
+
+    /// As `all_gather_parts`, for rank 0 alone: the others receive nothing.
+    pub fn gather_on_first(
+        &mut self,
+        send: &[u8],
+        receive: &mut [u8],
+        sizes: &[usize],
+    ) -> Result<(), Error> {
+        let limit = self.limit(false)?;
+        let mut outgoing = vec![0; sizes.len()];
+        outgoing[0] = send.len();
+        let none = vec![0; sizes.len()];
+        let incoming = if self.rank() == 0 { sizes } else { &none };
+        let result =
+            self.messages.all_to_all(send, &outgoing, receive, incoming, limit, &mut || ());
         self.settle("gather", result)
     }
 

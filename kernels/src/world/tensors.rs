@@ -1,4 +1,4 @@
-//! What ranks step together, and what each keeps of it.
+//! What ranks step together.
 
 use super::ordered::Form;
 use super::partition::Segment;
@@ -25,14 +25,4 @@ pub trait Tensors<'a> {
     fn data(&mut self, tensor: usize) -> &mut [u8];
     /// Steps parts of tensors.
     fn step(&mut self, parts: &[Part<'_>]) -> Result<(), Error>;
-}
-
-/// What each rank keeps of its part of the tensors.
-pub trait States {
-    /// Bytes of a segment.
-    fn bytes(&self, segment: &Segment) -> usize;
-    /// Copies a segment out.
-    fn read(&self, segment: &Segment, out: &mut [u8]);
-    /// Takes a segment of another rank.
-    fn write(&mut self, segment: &Segment, from: &[u8]);
 }

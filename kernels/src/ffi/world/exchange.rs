@@ -17,7 +17,7 @@ use crate::gradients::order::Order;
 use crate::parallel;
 use crate::step::{Call, Plan, Types};
 use crate::world::World;
-use crate::world::exchange::{Exchange, Mode, Part, States, Tensors};
+use crate::world::exchange::{Exchange, Mode, Part, Tensors};
 use crate::world::ordered::{Form, Norm};
 use crate::world::partition::Segment;
 
@@ -114,141 +114,6 @@ pub unsafe extern "C" fn descent_world_apply(
             exchange.apply(world, &mut tensors, mode(shards))
         })
     })
-}
-
-/// `int32_t descent_world_share(const uint64_t *rows, uint32_t row_count, uint32_t has_state)`: gives rank 0's
-/// parameters to all, and with state also momentum, master weights and corrections.
-///
-/// # Safety
-/// `rows` is valid for reads of `row_count` rows, whose addresses are null or valid for what their
-/// formats say, and nobody else's; all ranks have equal rows, but for the addresses.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn descent_world_share(rows: *const u64, row_count: u32, has_state: u32) -> i32 {
-    with_world(|world| {
-        // SAFETY: the caller vouches for the table.
-        let rows = unsafe { table::<Row>(rows, row_count, 0..row_count, "share")? };
-        for row in rows {
-            let length = row.length as usize;
-            let [buffer, master] = if has_state != 0 { state_bytes(row) } else { [0; 2] };
-            let arrays =
-                [(row.data, data_bytes(row) * length), (row.buffer, buffer), (row.master, master)];
-            for (address, bytes) in arrays {
-                if address != 0 {
-                    // SAFETY: the caller vouches for the addresses.
-                    world.broadcast(unsafe { write(pointer(address), bytes, "an array")? }, 0)?;
-                }
-            }
-        }
-        Ok(())
-    })
-}
-
-/// `int32_t descent_world_collect(const uint64_t *rows, uint32_t row_count, uint32_t first_only)`: gives the
-/// momentum, master weights and corrections that each rank has stepped to all ranks, or to rank 0 alone.
-///
-/// # Safety
-/// As `descent_world_share`.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn descent_world_collect(
-    rows: *const u64,
-    row_count: u32,
-    first_only: u32,
-) -> i32 {
-    with_world(|world| {
-        // SAFETY: the caller vouches for the table.
-        let rows = unsafe { table::<Row>(rows, row_count, 0..row_count, "collect")? };
-        let lengths: Vec<usize> = rows.iter().map(|row| row.length as usize).collect();
-        let keeps = first_only == 0 || world.rank() == 0;
-        exchange(world, &lengths, |exchange, world| {
-            exchange.collect(world, &mut RowStates { rows, keeps })
-        })
-    })
-}
-
-/// What belongs to rows besides parameters and gradients. The owner has exclusive access to it.
-struct RowStates<'a> {
-    rows: &'a [Row],
-    /// Whether what other ranks give is kept.
-    keeps: bool,
-}
-
-impl RowStates<'_> {
-    /// Where a segment's momentum, its scales, and its master weights or corrections are, and how many
-    /// bytes they have.
-    fn arrays(&self, segment: &Segment) -> [(u64, usize); 3] {
-        let row = &self.rows[segment.tensor];
-        let (from, length, n) = (segment.from, segment.length, row.length as usize);
-        let at = |word: u64, bytes: usize| match word {
-            0 => (0, 0),
-            _ => (word + (from * bytes) as u64, length * bytes),
-        };
-        let master = at(row.master, master_bytes(row));
-        if row.buffer == 0 || !row.has(format::MOMENTUM8) {
-            return [at(row.buffer, buffer_bytes(row)), (0, 0), master];
-        }
-        let first = momentum8::scales_offset(n) + momentum8::scales(from);
-        let scales = (row.buffer + first as u64, momentum8::scales(length));
-        [at(row.buffer, 1), scales, master]
-    }
-}
-
-impl States for RowStates<'_> {
-    fn bytes(&self, segment: &Segment) -> usize {
-        self.arrays(segment).iter().map(|(_, bytes)| bytes).sum()
-    }
-
-    fn read(&self, segment: &Segment, mut out: &mut [u8]) {
-        for (address, bytes) in self.arrays(segment) {
-            let (own, rest) = out.split_at_mut(bytes);
-            if bytes > 0 {
-                // SAFETY: the caller of `descent_world_collect` vouches for the addresses.
-                own.copy_from_slice(unsafe { std::slice::from_raw_parts(pointer(address), bytes) });
-            }
-            out = rest;
-        }
-    }
-
-    fn write(&mut self, segment: &Segment, mut from: &[u8]) {
-        if !self.keeps {
-            return;
-        }
-        for (address, bytes) in self.arrays(segment) {
-            let (own, rest) = from.split_at(bytes);
-            if bytes > 0 {
-                // SAFETY: as above; the owner has exclusive access.
-                unsafe { std::slice::from_raw_parts_mut(pointer(address), bytes) }
-                    .copy_from_slice(own);
-            }
-            from = rest;
-        }
-    }
-}
-
-/// Bytes of a row's momentum, and of what belongs to a parameter in a 16-bit type.
-fn state_bytes(row: &Row) -> [usize; 2] {
-    let n = row.length as usize;
-    let buffer = if row.has(format::MOMENTUM8) {
-        momentum8::scales_offset(n) + momentum8::scales(n)
-    } else {
-        buffer_bytes(row) * n
-    };
-    [buffer, master_bytes(row) * n]
-}
-
-fn buffer_bytes(row: &Row) -> usize {
-    match row.dtype() {
-        dtype::F64 => 8,
-        dtype::F16_PER_OP | dtype::BF16_PER_OP => 2,
-        _ => 4,
-    }
-}
-
-fn master_bytes(row: &Row) -> usize {
-    match () {
-        () if row.has(format::SPLIT) => 2,
-        () if row.has(format::SPLIT24) => 1,
-        () => 4,
-    }
 }
 
 pub fn mode(shards: u32) -> Mode {
@@ -370,6 +235,24 @@ pub fn data_bytes(row: &Row) -> usize {
         dtype::F32 => 4,
         dtype::F64 => 8,
         _ => 2,
+    }
+}
+
+/// Bytes of an element of a row's momentum, if that is not in 8 bits.
+pub fn buffer_bytes(row: &Row) -> usize {
+    match row.dtype() {
+        dtype::F64 => 8,
+        dtype::F16_PER_OP | dtype::BF16_PER_OP => 2,
+        _ => 4,
+    }
+}
+
+/// Bytes of an element of a row's master weight or correction.
+pub fn master_bytes(row: &Row) -> usize {
+    match () {
+        () if row.has(format::SPLIT) => 2,
+        () if row.has(format::SPLIT24) => 1,
+        () => 4,
     }
 }
 

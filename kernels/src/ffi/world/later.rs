@@ -12,6 +12,9 @@ use super::with_world;
 /// The status of ranks that are about to do different things; nothing has been done.
 const DIFFER: i32 = 8;
 
+/// What ranks do that only wait for each other, however long one of them takes.
+const NOTHING: u32 = 3;
+
 /// `int32_t descent_world_owe(uint32_t withdraw)`: announces a call of `descent_world_later`, or withdraws
 /// one that could not be made.
 #[unsafe(no_mangle)]
@@ -31,8 +34,8 @@ extern "C" fn descent_world_wait() -> i32 {
 /// const uint64_t *rows, uint32_t row_count, const double *groups, uint32_t group_count,
 /// const double *call, double scale, double *sums, uint32_t shards, uint32_t order)`: gives each rank's
 /// header to all. If these are equal it continues with `descent_world_step` (`what` is 0),
-/// `descent_world_measure` (1) or `descent_world_apply` (2); otherwise the status is 8. It is announced by
-/// `descent_world_owe`.
+/// `descent_world_measure` (1) or `descent_world_apply` (2), or with nothing (3), for which it waits
+/// without a timeout; otherwise the status is 8. It is announced by `descent_world_owe`.
 ///
 /// # Safety
 /// `own` is valid for `bytes` bytes, `all` for as many of each rank and nobody else's meanwhile; the
@@ -60,7 +63,7 @@ unsafe extern "C" fn descent_world_later(
         // SAFETY: the caller vouches for both pointers.
         let (own, all) =
             unsafe { (read(own, bytes, "own")?, write(all, bytes * world.size(), "all")?) };
-        world.all_gather(own, all, false)?;
+        world.all_gather(own, all, what == NOTHING)?;
         agree = bytes > 0 && all.chunks(bytes).all(|header| header == own);
         Ok(())
     });
@@ -74,7 +77,8 @@ unsafe extern "C" fn descent_world_later(
         match what {
             0 => descent_world_step(rows, row_count, groups, group_count, call, shards),
             1 => descent_world_measure(rows, row_count, scale, sums, group_count, order),
-            _ => descent_world_apply(rows, row_count, groups, group_count, call, shards),
+            2 => descent_world_apply(rows, row_count, groups, group_count, call, shards),
+            _ => 0,
         }
     }
 }

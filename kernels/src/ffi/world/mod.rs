@@ -6,6 +6,7 @@ mod exchange;
 mod in_place;
 mod later;
 mod signs;
+mod states;
 mod turn;
 
 use super::layout::dtype::{F32, F64};
