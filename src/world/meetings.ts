@@ -3,13 +3,15 @@
  * they do it; otherwise all of them throw the same error, and nothing has been done.
  */
 
-import type { Fact } from "../core/exchange.ts";
+import type { Fact, Turn } from "../core/exchange.ts";
+import { hashOfTexts } from "../core/hash.ts";
+import type { Hash } from "../core/hash.ts";
 import { cannot } from "../core/validate.ts";
-import { decodeDetails, encodeDetails, explain, hasEnded } from "./details.ts";
+import { decodeText, encodeText, explain, hasEnded } from "./details.ts";
 import type { Details } from "./details.ts";
 import { WorldError } from "./errors.ts";
-import { agree, hashOfTexts, HEADER, sizesIn, writeHeader } from "./header.ts";
-import type { Hash, Operation } from "./header.ts";
+import { agree, HEADER, sizesIn, writeHeader } from "./header.ts";
+import type { Operation } from "./header.ts";
 import type { Link } from "./link.ts";
 
 /** What a rank is about to do. */
@@ -23,6 +25,10 @@ export interface Intent {
   readonly facts: readonly Fact[] | (() => readonly Fact[]);
   /** Bytes that this rank gives to the others. */
   readonly bytes?: number;
+  /** Why this rank cannot do it, although it has come. */
+  readonly obstacle?: string;
+  /** What `hold` has given. */
+  readonly turn?: Turn;
 }
 
 /** The meetings of one rank with the others. */
@@ -32,6 +38,8 @@ export class Meetings {
   readonly #link: Link;
   /** Whether the headers are those of a meeting on another thread, which has not been heard of yet. */
   #isRunning = false;
+  /** Who alone may hold meetings; null if everybody may. */
+  #turn: Turn | null = null;
   /** Why no further meeting can be held; null while one can. */
   #ended: string | null = null;
   readonly #own: Uint32Array<ArrayBuffer> = new Uint32Array(HEADER);
@@ -53,13 +61,30 @@ export class Meetings {
    * @returns How many bytes each rank gives to the others.
    * @throws {WorldError} If they are about to do something else, or have ended.
    */
-  meet({ operation, doing, hash, facts, bytes = 0 }: Intent): Uint32Array<ArrayBuffer> {
-    this.#check(doing);
-    const list = () => typeof facts === "function" ? facts() : facts;
-    const own = hash ?? hashOfTexts(list().flatMap(({ what, text }) => [what, text]));
+  meet(intent: Intent): Uint32Array<ArrayBuffer> {
+    const { operation, hash, bytes = 0 } = intent;
+    this.#check(intent);
+    const facts = listOf(intent);
+    const own = hash ?? hashOfTexts(facts().flatMap(({ what, text }) => [what, text]));
     this.#exchange(operation, own, bytes, false);
     if (agree(this.#all)) return sizesIn(this.#all);
-    this.#disagree({ doing, step: this.step, facts: list() });
+    this.#disagree(intent);
+  }
+
+  /**
+   * Keeps everybody else from meeting until `release`.
+   *
+   * @throws {WorldError} If there is nobody to meet.
+   * @throws {Error} If ranks are exchanging.
+   */
+  hold(doing: string): Turn {
+    this.#check({ doing });
+    return this.#turn = {};
+  }
+
+  /** Lets everybody meet again. */
+  release(turn: Turn): void {
+    if (this.#turn === turn) this.#turn = null;
   }
 
   /**
@@ -69,12 +94,13 @@ export class Meetings {
    * @throws {WorldError} As `meet`.
    */
   async meetLater(
-    { operation, doing, hash, facts }: Intent & { readonly hash: Hash },
+    intent: Intent & { readonly hash: Hash },
     run: (
       headers: { own: Uint8Array<ArrayBuffer>; all: Uint8Array<ArrayBuffer> },
     ) => Promise<boolean>,
   ): Promise<void> {
-    this.#check(doing);
+    this.#check(intent);
+    const { operation, hash } = intent;
     writeHeader(this.#own, operation, { step: this.step, hash, bytes: 0 });
     const [own, all] = [this.#own, this.#all].map(({ buffer }) => new Uint8Array(buffer));
     this.#isRunning = true;
@@ -85,14 +111,13 @@ export class Meetings {
       this.#isRunning = false;
     }
     if (agreed) return;
-    this.#check(doing); // this rank may have ended meanwhile
-    const list = typeof facts === "function" ? facts() : facts;
-    this.#disagree({ doing, step: this.step, facts: list });
+    this.#check(intent); // this rank may have ended meanwhile
+    this.#disagree(intent);
   }
 
-  #check(doing: string): void {
+  #check({ doing, turn }: Pick<Intent, "doing" | "turn">): void {
     if (this.#ended !== null) throw new WorldError(cannot(doing, this.#ended));
-    if (!this.#isRunning) return;
+    if (!this.#isRunning && (this.#turn === null || this.#turn === turn)) return;
     throw new Error(cannot(doing, "ranks are exchanging: await the promise of stepAsync first"));
   }
 
@@ -105,7 +130,7 @@ export class Meetings {
     if (this.#ended !== null) return;
     if (this.#isAwaited()) this.#exchange("end", hashOfTexts([failure ?? ""]), 0, true);
     this.#ended = "this rank has ended";
-    if (!agree(this.#all)) this.#tell({ doing: null, step: this.step, failure, facts: [] });
+    if (!agree(this.#all)) this.#tell({ doing: null, step: this.step, failure, facts: 0 });
   }
 
   /** Whether the others have yet to hear of the end, instead of waiting for details of what differed. */
@@ -126,18 +151,28 @@ export class Meetings {
     this.#link.allGather(own, all, patient);
   }
 
-  #disagree(details: Details): never {
-    const all = this.#tell(details);
-    const message = explain(all);
+  /** Finds out together with the others what differs. All ranks do the same here. */
+  #disagree(intent: Intent): never {
+    const { doing, obstacle } = intent;
+    const facts = listOf(intent)();
+    const all = this.#tell({ doing, step: this.step, obstacle, facts: facts.length });
+    const finding = explain(all, facts);
+    let next = finding.next();
+    while (!next.done) next = finding.next(this.#say(next.value));
+    const message = next.value;
     if (hasEnded(all)) this.#ended = message.slice(message.indexOf(" as ") + 4);
     throw new WorldError(message);
   }
 
-  /** Tells the others the details, and hears theirs. */
   #tell(details: Details): Details[] {
-    const text = encodeDetails(details);
-    this.#exchange("end", [0, 0], text.length, true);
-    return this.gather(text, sizesIn(this.#all)).map(decodeDetails);
+    return this.#say(JSON.stringify(details)).map((text) => JSON.parse(text));
+  }
+
+  /** Tells the others a text, and hears theirs. */
+  #say(text: string): string[] {
+    const bytes = encodeText(text);
+    this.#exchange("end", [0, 0], bytes.length, true);
+    return this.gather(bytes, sizesIn(this.#all)).map(decodeText);
   }
 
   /** Gives bytes to the others, and returns those of all ranks in order. */
@@ -147,4 +182,8 @@ export class Meetings {
     let end = 0;
     return Array.from(sizes, (size) => received.subarray(end, end += size));
   }
+}
+
+function listOf({ facts }: Intent): () => readonly Fact[] {
+  return typeof facts === "function" ? facts : () => facts;
 }
