@@ -125,7 +125,7 @@ function stateFacts(
     },
     {
       ...{ of: "gradients", what: `the type of ${called("grad")}` },
-      text: `is ${isWide ? "float32" : "that of its data"}`,
+      text: `is ${isWide ? "float32" : table.typesAt(row).dtype.name}`,
     },
     {
       ...{ of: "gradients", what: `what is added to ${called("grad")}`, remedy: ZEROS },
