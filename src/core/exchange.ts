@@ -17,7 +17,7 @@ export interface SGDWorld {
 
 /** Something that has to be equal on all ranks. */
 export interface Fact {
-  /** What it is about, such as `parameter 3 ("w")`. */
+  /** What it is about, such as `parameter 3 ("w")`; empty if it is about the rank itself. */
   readonly what: string;
   /** What holds for it on this rank, such as `has 10007 elements`. */
   readonly text: string;
@@ -27,14 +27,36 @@ export interface Fact {
   readonly remedy?: string;
 }
 
+/** Numbers that have to be equal on all ranks, with what they mean. */
+export interface Topic {
+  readonly numbers: Uint32Array | Float64Array;
+  /** How many of them belong to one thing. */
+  readonly stride: number;
+  /**
+   * What the numbers of a thing say. It is called if ranks differ, and runs none of the user's code: a rank
+   * that failed here would leave the others with half of an answer.
+   *
+   * @param at The number of the thing.
+   */
+  readonly facts: (at: number) => readonly Fact[];
+}
+
+/** Holds the ranks together from one meeting to the next; no other meeting can be held meanwhile. */
+export interface Turn {
+  /** Why others have to wait: the words after "as". */
+  readonly reason: string;
+}
+
 /** What all ranks are about to do. */
 export interface Plans {
   /** The words after "Cannot". */
   readonly doing: string;
-  /** Numbers that are equal on all ranks if everything is that has to be. */
-  readonly words: Uint32Array;
-  /** What has to be equal, in words. It is called if something is not. */
-  readonly facts: () => readonly Fact[];
+  /** Everything that has to be equal on all ranks. */
+  readonly topics: readonly Topic[];
+  /** Why this rank cannot do it. The others hear that. */
+  readonly obstacle?: string;
+  /** What `Exchange.hold` has given. */
+  readonly turn?: Turn;
 }
 
 /** The tables of a step, as the native library takes them. */
@@ -97,14 +119,30 @@ export interface Exchange {
   readonly size: number;
   /** Whether there is memory that all ranks share. */
   readonly sharesMemory: boolean;
+  /** How many optimizers all ranks have made. */
+  readonly optimizers: number;
+  /** All ranks have made one more. */
+  countOptimizer(): void;
   /** Where an array lies in memory that all ranks share; null if it does not. */
   placeOf(array: ArrayBufferView): Place | null;
   /**
    * Meets the others, who are about to do the same.
    *
    * @throws {WorldError} If they are not, or have ended; the same on all ranks.
+   * @throws {Error} If ranks are exchanging already.
    */
   meet(operation: "construct" | "step" | "load" | "save" | "unscale", plans: Plans): void;
+  /**
+   * Keeps everybody else from meeting until `release`: what this optimizer has measured stays what it steps
+   * with.
+   *
+   * @param doing The words after "Cannot".
+   * @param reason Why everybody else has to wait: the words after "as".
+   * @throws {Error} If ranks are exchanging already.
+   */
+  hold(doing: string, reason?: string): Turn;
+  /** Ends that. */
+  release(turn: Turn): void;
   /** Gives rank 0's parameters of some rows to all, and with state also what belongs to them. */
   share(rows: BigUint64Array<ArrayBuffer>, count: number, hasState: boolean): void;
   /**
@@ -113,12 +151,6 @@ export interface Exchange {
   collect(rows: BigUint64Array<ArrayBuffer>, count: number, firstOnly: boolean): void;
   /** Gives the system the memory of momentum that other ranks step; it has any content from then on. */
   giveBack(rows: BigUint64Array<ArrayBuffer>, count: number): void;
-  /**
-   * Refuses all other meetings until null is given: something that ranks do together takes its time.
-   *
-   * @param reason The words after "as".
-   */
-  hold(reason: string | null): void;
   /**
    * Meets the others on another thread, however long they take, also while meetings are held off.
    *

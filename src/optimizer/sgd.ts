@@ -20,7 +20,7 @@ import { arrange, checkMove, resetPlan, withMoved, withoutGroup } from "../plan/
 import type { Arrangement } from "../plan/arrangement.ts";
 import { registerMasters } from "../plan/masters.ts";
 import type { ParameterState } from "../plan/state_arrays.ts";
-import { applyStateDict } from "../state/apply.ts";
+import { prepareStateDict } from "../state/apply.ts";
 import type { LoadStateDictOptions, LoadStateDictReport } from "../state/apply.ts";
 import type { StateDict } from "../state/dict.ts";
 import { checkOwner } from "../state/rank_owner.ts";
@@ -196,7 +196,10 @@ export class SGD<T extends Tensor = HostArray> {
     });
     if (this.#together !== null) {
       const together = this.#together;
-      registerFinder(this, (found, scale) => together.isFoundAnywhere(found, scale));
+      registerFinder(
+        this,
+        (found, scale) => together.isFoundAnywhere(this.#stepper.plan, found, scale),
+      );
     }
     registerVerifiable(this, () => {
       const owner = this.#owner("verify");
@@ -611,13 +614,14 @@ export class SGD<T extends Tensor = HostArray> {
     this.#recorder.assertNotInBackward("loadStateDict");
     const owner = this.#owner("load the state");
     this.#stepper.settleSync();
-    const report = this.#stepper.withReentrancyGuard(() => {
-      if (this.#together?.state.owner) checkOwner(dict, this.#together.state.owner);
-      this.#together?.state.prepareChange(this.#stepper.plan, "load the state");
-      const report = applyStateDict(owner, dict, options);
-      this.#together?.state.shareState(this.#stepper.plan);
-      return report;
-    });
+    const ranks = this.#together?.state ?? null;
+    const prepare = () => {
+      if (ranks !== null && ranks.owner !== null) checkOwner(dict, ranks.owner);
+      return prepareStateDict(owner, dict, options);
+    };
+    const report = this.#stepper.withReentrancyGuard(() =>
+      ranks === null ? prepare().load() : ranks.load(this.#stepper.plan, prepare)
+    );
     this.#recorder.steps.length = 0; // they do not lead to the loaded state
     this.#stepper.revision++;
     return report;
@@ -653,18 +657,18 @@ export class SGD<T extends Tensor = HostArray> {
       const known = () => plan.parameters;
       const added = createGroups(members, this.#defaults, known, this.#names, rounding);
       if (this.#votes) checkSigns("add parameters", added.map(({ values }) => values));
-      this.#together?.state.prepareChange(plan, "add parameters");
-      plan.add(added.map(({ values, params }) => ({ group: values, params })));
+      const names = added.flatMap(({ names }) => names);
+      const agree = () => this.#together?.state.add(plan, first, names);
+      plan.add(added.map(({ values, params }) => ({ group: values, params })), agree);
       if (this.#precision.masterWeights !== false) {
         registerMasters(plan, plan.parameters, this.#together?.state.isSharded ?? false);
       }
-      this.#names = [this.#names, ...added.map(({ names }) => names)].flat();
+      this.#names = [...this.#names, ...names];
       if (this.#groups.some(isScheduled)) {
         for (const { group } of added) holdBase(group);
       }
       this.#groups = Object.freeze([...this.#groups, ...added.map(({ group }) => group)]);
     });
-    this.#together?.state.share(plan, first);
     if (this.#state !== null) this.#showState(this.#state);
     this.#stepper.revision++;
   }
@@ -677,7 +681,7 @@ export class SGD<T extends Tensor = HostArray> {
 
   #arrange(arrangement: Arrangement): void {
     const { plan } = this.#stepper;
-    this.#together?.state.prepareChange(plan, "rearrange the parameters", arrangement.rows);
+    this.#together?.state.arrange(plan, arrangement.rows);
     this.#groups = placeGroups(this.#groups, plan.ends, arrangement);
     arrange(plan, arrangement, this.#precision);
     const names = this.#names;

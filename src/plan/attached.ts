@@ -37,6 +37,15 @@ export function findDetachedData(table: TensorTable): string | null {
   return row < 0 ? null : table.name(row, "data");
 }
 
+/** Looks at the data and the state of all parameters from a row on. */
+export function findDetachedState(table: TensorTable, first: number): string | null {
+  for (let row = first; row < table.count; row++) {
+    const name = table.hasDataAt(row) ? findDetachedOwn(table, row) : table.name(row, "data");
+    if (name !== null) return name;
+  }
+  return null;
+}
+
 /**
  * Looks at all arrays of the rows that have a sparse gradient.
  *
@@ -60,7 +69,13 @@ function findDetachedOf(table: TensorTable, row: number): string | null {
   const grad = table.grads[row];
   if (!table.hasDataAt(row)) return table.name(row, "data");
   if (grad !== null && !table.fits(row, grad, types.gradType)) return table.name(row, "grad");
+  return findDetachedOwn(table, row);
+}
+
+/** Looks at the state of one row. */
+function findDetachedOwn(table: TensorTable, row: number): string | null {
   if (!table.hasObjects) return null;
+  const types = table.typesAt(row);
   const length = table.lengthAt(row);
   const [buffer, master] = [table.buffers[row], table.masters[row] ?? null];
   const isGone = isObject(buffer) && !types.momentum.fits(buffer, length);

@@ -134,10 +134,14 @@ export class Plan {
   /**
    * Adds groups and their parameters.
    *
+   * @param agree Called once they are in the table; if it throws, none is added.
    * @throws {RangeError} If their data overlap what there is, or a parameter is there twice; none is
    * added then.
    */
-  add(added: readonly { group: Group; params: readonly Parameter<Tensor>[] }[]): void {
+  add(
+    added: readonly { group: Group; params: readonly Parameter<Tensor>[] }[],
+    agree: () => void = () => {},
+  ): void {
     const { parameters, groups, ends } = this;
     let end = parameters.length;
     this.parameters = [parameters, ...added.map(({ params }) => params)].flat();
@@ -147,6 +151,7 @@ export class Plan {
     try {
       this.#bindAdded(parameters.length);
       checkNoDataAlias(this.table, this.parameters);
+      agree();
     } catch (error) {
       Object.assign(this, { parameters, groups, ends });
       this.table.resize(parameters.length);
@@ -164,6 +169,21 @@ export class Plan {
         const { data } = parameters[row];
         if (row >= first || isUsable(data)) this.#bindData(row, data, group);
       }
+    }
+  }
+
+  /**
+   * Brings data and state up to date, whatever gradients there are. What an earlier step had prepared and
+   * was not taken for is dropped.
+   *
+   * @throws {TypeError} If an array is of another type, or detached, or was assigned where none is used.
+   */
+  refreshState(): void {
+    const { table, stateArrays: own } = this;
+    own.discard();
+    for (let row = 0; row < table.count; row++) {
+      this.bindData(row);
+      own.bind(row);
     }
   }
 

@@ -200,6 +200,18 @@ export class StateArrays {
     return true;
   }
 
+  /** Brings a row up to date with what its state was assigned, and requests nothing. */
+  bind(row: number): void {
+    if (this.findReassigned(row) === null) return;
+    this.checkForeign(row);
+    this.#table.skip(row); // its gradient is looked at anew, with this state
+    this.refreshBuffer(row, false);
+    const table = this.#table;
+    const master = masterIn(table, this.#states![row]);
+    if (master !== null) this.refreshMaster(row);
+    else if ((table.masters[row] ?? null) !== null) table.holdMaster(row, null, 0);
+  }
+
   /**
    * The rows in use as a state dict has them: a byte for each. Null for a momentum buffer that did not
    * begin with a sparse gradient, or of which that is not known.

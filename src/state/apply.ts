@@ -5,12 +5,14 @@ import type { DeviceTensor, Tensor } from "../core/dtype.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { checkRecordable, HYPERPARAMETERS, resolve } from "../core/hyperparameters.ts";
 import type { Hyperparameters, ParamGroup } from "../core/hyperparameters.ts";
+import type { RandomState } from "../core/rounding.ts";
 import { restoreInitialLr } from "../core/initial_lr.ts";
 import { lengthOf } from "../core/intrinsics.ts";
 import { nameArray } from "../core/parameter.ts";
 import { cannot, checkBoolean, checkOptions, quote } from "../core/validate.ts";
 import { copyFromHost, hostDtypeOf } from "../memory/host_copy.ts";
 import { assertUnlocked } from "../memory/locks.ts";
+import type { Group } from "../plan/group_table.ts";
 import { prepareCopies } from "../plan/loading.ts";
 import { checkStateDict } from "./dict.ts";
 import type { CheckedDict, CheckedGroup, StateDict } from "./dict.ts";
@@ -73,17 +75,33 @@ export interface LoadStateDictReport {
   regrouped: string[];
 }
 
+/** A state dict that has been checked against an optimizer, which has not changed yet. */
+export interface PreparedLoad<Report> {
+  /** Which state rows will have, of those that get some. */
+  readonly rows: readonly {
+    readonly row: number;
+    readonly hasMomentum: boolean;
+    readonly hasMaster: boolean;
+  }[];
+  /** The hyperparameters that all groups will have. */
+  readonly groups: readonly Group[];
+  /** What random bits will depend on. */
+  readonly random: RandomState;
+  /** Changes the optimizer. */
+  load(): Report;
+}
+
 /**
- * Loads a state dict. Everything is checked and copied before anything changes.
+ * Checks a state dict, and copies what is in it. Nothing changes before `load` is called.
  *
  * @throws {TypeError} If the dict is not valid.
  * @throws {RangeError} If it does not fit, and `strict` is not false.
  */
-export function applyStateDict(
+export function prepareStateDict(
   owner: Owner,
   dict: unknown,
   options: LoadStateDictOptions = {},
-): LoadStateDictReport {
+): PreparedLoad<LoadStateDictReport> {
   checkOptions(options, FLAGS);
   for (const name of FLAGS) {
     if (options[name] !== undefined) checkBoolean(name, options[name]);
@@ -96,13 +114,13 @@ export function applyStateDict(
   const mode = { parameters, convert };
   const { pairs, fitting, problems, isValued } = compareStates(owner, checked, mode);
   if (strict) refuse(problems);
-  const settings = pairs.map(({ here, there }) =>
-    changeGroup(here, resolve(there.values), savedBases(there, checked))
-  );
+  const settings = pairs.map(({ here, there }) => ({
+    ...{ here, values: resolve(there.values), bases: savedBases(there, checked) },
+  }));
   const arrivals = readArrivals(owner, fitting, checked, isValued); // binds the data of all that fit
   const changes = [
     prepareCopies(owner.plan, arrivals),
-    ...settings,
+    ...settings.map(({ here, values, bases }) => changeGroup(here, values, bases)),
     () => Object.assign(owner.precision.random, checked.rounding),
   ];
   const writes = arrivals.flatMap(({ row, data }) =>
@@ -110,10 +128,34 @@ export function applyStateDict(
   );
   // Nothing from here on runs code of the user's.
   for (const { check } of writes) check();
-  for (const { write } of writes) write();
-  for (const change of changes) change();
-  linkGroups((dict as StateDict).lr_scheduler, owner.groups, pairs, checked.groups);
-  return report(problems);
+  return {
+    rows: arrivals.map(stateOfArrival),
+    groups: groupsWith(owner, settings),
+    random: { ...owner.precision.random, ...checked.rounding },
+    load() {
+      for (const { write } of writes) write();
+      for (const change of changes) change();
+      linkGroups((dict as StateDict).lr_scheduler, owner.groups, pairs, checked.groups);
+      return report(problems);
+    },
+  };
+}
+
+function stateOfArrival({ row, momentumBuffer, momentum8, masterWeight, correction }: Arrival) {
+  const hasMomentum = (momentumBuffer ?? momentum8) !== null;
+  return { row, hasMomentum, hasMaster: (masterWeight ?? correction) !== null };
+}
+
+/** The groups, with the hyperparameters that some of them get. */
+function groupsWith(
+  { groups }: Owner,
+  settings: readonly { readonly here: ParamGroup<Tensor>; readonly values: Hyperparameters }[],
+): Group[] {
+  const values = new Map(settings.map(({ here, values }) => [here, values]));
+  return groups.map((group) => ({
+    ...(values.get(group) ?? group),
+    momentumBits: group.momentumBits,
+  }));
 }
 
 /** Compares an optimizer and a dict: what fits, and what the problems are. */

@@ -3,6 +3,7 @@
 import type { Exchange } from "../core/exchange.ts";
 import type { JointSave, RankFailure } from "../state/source.ts";
 import type { RankOwner } from "../state/rank_owner.ts";
+import { topicOf } from "./agreement.ts";
 
 /**
  * Begins a save for which all ranks have met. Until it ends, the world refuses everything else.
@@ -15,17 +16,18 @@ export function beginJointSave(
   owner: RankOwner | null,
   done: () => void,
 ): JointSave {
-  exchange.hold("the state is being saved: await saveState first");
+  const turn = exchange.hold("save", "the state is being saved: await saveState first");
   let count = 0;
   return {
     rank: exchange.rank,
     owner,
     async meet(failure) {
-      const plans = { doing: "save", words: Uint32Array.of(++count), facts: () => [] };
+      const part = topicOf(++count, { what: "", text: `has come to part ${count} of the save` });
+      const plans = { doing: "save", topics: [part], turn };
       return firstFailure(await exchange.gatherLater(plans, failure ?? ""));
     },
     end() {
-      exchange.hold(null);
+      exchange.release(turn);
       done();
     },
   };

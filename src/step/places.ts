@@ -1,19 +1,23 @@
 /** Where the arrays of a step lie in memory that the ranks share: if all do, nothing has to be sent. */
 
-import type { Exchange, ExchangeMode, Fact, Place } from "../core/exchange.ts";
+import type { Exchange, ExchangeMode, Fact, Place, Topic } from "../core/exchange.ts";
+import { nameArray } from "../core/parameter.ts";
 import { SKIP, stateOf } from "../plan/layout.ts";
 import type { Plan } from "../plan/plan.ts";
+import type { Member } from "./row_topic.ts";
 
 /** The places of all arrays. */
 export interface Places {
   /** Whether all ranks see all arrays that a step reads of others or writes for them. */
   readonly inPlace: boolean;
-  /** Numbers that are equal on all ranks if the places are. */
-  readonly words: Uint32Array;
-  readonly facts: () => readonly Fact[];
+  /** The places, which have to be equal on all ranks. */
+  topic(members: readonly Member[]): Topic;
 }
 
-const NOWHERE: Places = { inPlace: false, words: new Uint32Array(0), facts: () => [] };
+const NOWHERE: Places = {
+  inPlace: false,
+  topic: () => ({ numbers: new Uint32Array(0), stride: 4, facts: () => [] }),
+};
 
 /** Whether others' parameters are written, by what is exchanged; what is not listed is always sent. */
 const WRITES_DATA: Readonly<Partial<Record<string, boolean>>> = { gradients: false, shards: true };
@@ -32,24 +36,30 @@ export function findPlaces(plan: Plan, exchange: Exchange, mode: ExchangeMode): 
     words.set([...wordsOf(grad), ...wordsOf(data)], 4 * row);
     inPlace &&= grad !== null && (data !== null || !writesData);
   }
-  return { inPlace, words, facts: () => placeFacts(plan, exchange) };
+  const topic = (members: readonly Member[]): Topic => ({
+    numbers: words,
+    stride: 4,
+    facts: (row) => placeFacts(plan, row, members[row], placeOf),
+  });
+  return { inPlace, topic };
 }
 
 function wordsOf(place: Place | null): [number, number] {
   return place === null ? [0, 0] : [place.number, place.offset % 2 ** 32];
 }
 
-function placeFacts({ table, halves }: Plan, exchange: Exchange): Fact[] {
-  const facts: Fact[] = [];
-  for (let row = 0; row < table.count; row++) {
-    if (stateOf(halves, row) === SKIP) continue;
-    for (const [kind, array] of [["grad", table.grads[row]], ["data", table.datas[row]]] as const) {
-      const place = exchange.placeOf(array as ArrayBufferView);
-      const text = place === null
-        ? "is not shared"
-        : `begins at byte ${place.offset} of shared array ${place.number}`;
-      facts.push({ what: table.name(row, kind), text });
-    }
-  }
-  return facts;
+function placeFacts(
+  { table, halves }: Plan,
+  row: number,
+  member: Member,
+  placeOf: (array: unknown) => Place | null,
+): Fact[] {
+  if (stateOf(halves, row) === SKIP) return [];
+  return (["grad", "data"] as const).map((kind) => {
+    const place = placeOf(kind === "grad" ? table.grads[row] : table.datas[row]);
+    const text = place === null
+      ? "is not shared"
+      : `begins at byte ${place.offset} of shared array ${place.number}`;
+    return { what: nameArray(member, row, kind), text };
+  });
 }

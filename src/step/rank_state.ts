@@ -1,45 +1,41 @@
 /** What the ranks of a world give to each other besides steps: parameters, and state. */
 
-import type { Exchange, ExchangeMode } from "../core/exchange.ts";
-import type { Precision } from "../core/rounding.ts";
+import type { Exchange, ExchangeMode, Plans, Topic } from "../core/exchange.ts";
+import { hashOfTexts } from "../core/hash.ts";
 import { cannot } from "../core/validate.ts";
+import { assertUnlocked } from "../memory/locks.ts";
+import { findDetachedState } from "../plan/attached.ts";
 import { BUFFER, ROW } from "../plan/layout.ts";
 import type { Plan } from "../plan/plan.ts";
+import type { PreparedLoad } from "../state/apply.ts";
 import type { RankOwner } from "../state/rank_owner.ts";
 import type { JointSave } from "../state/source.ts";
-import {
-  layoutFacts,
-  layoutWords,
-  modeFact,
-  optionFacts,
-  stateFacts,
-  stepWords,
-  withMode,
-} from "./agreement.ts";
+import { counted, topicOf } from "./agreement.ts";
+import type { Agreement } from "./agreement.ts";
 import { beginJointSave } from "./joint_save.ts";
 import { KnownLengths } from "./known_lengths.ts";
-import { NEUTRAL_REQUEST } from "./options.ts";
+import { HAS_MASTER, HAS_MOMENTUM, nameText, rowTopic, stateBits } from "./row_topic.ts";
+import type { Member } from "./row_topic.ts";
 import { drawSave } from "./votes.ts";
 
-/** What ranks put the state together for. The numbers are in what they compare. */
+/** What ranks take the state for. The numbers are in what they compare. */
 const READ = 0;
 const SAVE = 1;
-const CHANGE = 2;
-const SAVE_WEIGHTS = 3;
+const SAVE_WEIGHTS = 2;
 
 /** What an optimizer of one rank has of the state of all. */
 export class RankState {
   readonly #exchange: Exchange;
   readonly #mode: ExchangeMode;
-  readonly #precision: Precision;
+  readonly #agreement: Agreement;
   readonly #lengths = new KnownLengths();
   /** Whether this rank has momentum of other ranks' parts, which the next step does not need. */
   #hasOthers = false;
 
-  constructor(exchange: Exchange, mode: ExchangeMode, precision: Precision) {
+  constructor(exchange: Exchange, mode: ExchangeMode, agreement: Agreement) {
     this.#exchange = exchange;
     this.#mode = mode;
-    this.#precision = precision;
+    this.#agreement = agreement;
   }
 
   /** Whether each rank has a part of the state only. */
@@ -58,38 +54,88 @@ export class RankState {
   }
 
   /**
-   * Gives rank 0's values of parameters to all ranks.
+   * Gives rank 0's values of parameters that have been added to all ranks. If it throws, they have to be
+   * taken out again.
    *
    * @param first The row of the first one.
-   * @throws {WorldError} If the parameters of the ranks differ in number, length, type or name.
+   * @param names Their names, as they have been read.
+   * @throws {TypeError} If data of one are on a GPU, or detached.
+   * @throws {WorldError} If something differs between the ranks.
+   * @throws {Error} If a step that is running uses the data of one.
    */
-  share(plan: Plan, first: number): void {
-    const facts = () => [modeFact(this.#mode), ...layoutFacts(plan)];
-    const words = withMode(this.#mode, layoutWords(plan));
-    this.#exchange.meet("construct", { doing: "add parameters", words, facts });
-    const { rows, table } = plan;
-    this.#exchange.share(rows.subarray(first * ROW), table.count - first, false);
+  add(plan: Plan, first: number, names: readonly (string | undefined)[]): void {
+    const doing = "add parameters";
+    plan.stateArrays.discard();
+    checkRows(plan, first, doing);
+    const members = this.#agreement.withAdded(names);
+    const added = plan.table.count - first;
+    const more = [
+      topicOf(first, { what: "", text: `adds ${counted(added, "parameter")}` }),
+      namesTopic(members, first),
+    ];
+    this.#exchange.meet("construct", this.#agreement.plans(doing, plan, more, { members }));
+    const { rows } = plan;
+    if (this.isSharded && first > 0) this.#gather(rows.subarray(0, first * ROW), first);
+    this.#exchange.share(rows.subarray(first * ROW), added, false);
+    this.#agreement.settle(members);
   }
 
   /**
-   * Gives rank 0's values of parameters and their state to all ranks, after all of them have loaded a
-   * state dict. With votes each rank keeps the momentum that it has loaded.
+   * Loads a state dict on all ranks, and gives rank 0's values of parameters and their state to all. With
+   * votes each rank keeps the momentum that it has loaded.
    *
-   * @throws {WorldError} If hyperparameters, or which state parameters have, differ between the ranks.
+   * @param prepare Checks the dict of this rank, and changes nothing.
+   * @throws {WorldError} If a rank cannot load its dict, or something will differ between the ranks. Nothing
+   * has been loaded then on any.
    */
-  shareState(plan: Plan): void {
-    plan.refresh();
+  load<Report>(plan: Plan, prepare: () => PreparedLoad<Report>): Report {
+    const doing = "load the state";
+    let prepared: PreparedLoad<Report>;
+    try {
+      plan.refreshState();
+      prepared = prepare();
+      checkRows(plan, 0, doing);
+    } catch (error) {
+      this.#refuse(doing, error);
+    }
+    this.#exchange.meet("load", this.#plansOfLoad(doing, plan, prepared));
     const { rows, table } = plan;
-    const words = withMode(this.#mode, stepWords(plan, NEUTRAL_REQUEST, this.#precision));
-    const facts = () => [
-      modeFact(this.#mode),
-      ...layoutFacts(plan),
-      ...stateFacts(plan),
-      ...optionFacts(plan, NEUTRAL_REQUEST, this.#precision),
-    ];
-    this.#exchange.meet("load", { doing: "load the state", words, facts });
-    this.#exchange.share(this.votes ? withoutMomentum(rows) : rows, table.count, true);
+    if (this.isSharded) this.#gather(rows, table.count);
+    const report = prepared.load();
+    this.#exchange.share(this.votes ? withoutMomentum(plan.rows) : plan.rows, table.count, true);
     this.#hasOthers = true;
+    return report;
+  }
+
+  /** Comes to a meeting with what has kept this rank from what all are to do, so that nobody does it. */
+  #refuse(doing: string, error: unknown): never {
+    const obstacle = error instanceof Error ? error.message : String(error);
+    try {
+      this.#exchange.meet("load", { doing, topics: [], obstacle: obstacle.slice(0, MOST_LETTERS) });
+    } catch {
+      // The others throw this one. The program of this rank learns more from its own.
+    }
+    throw error;
+  }
+
+  /** What ranks rely on when they load: what will be loaded, and what is there of which each has a part. */
+  #plansOfLoad(doing: string, plan: Plan, prepared: PreparedLoad<unknown>): Plans {
+    const loaded = new Map(prepared.rows.map((entry) => [entry.row, entry]));
+    const source = (row: number) => {
+      const entry = loaded.get(row);
+      if (entry === undefined) return stateBits(plan, row);
+      return (entry.hasMomentum ? HAS_MOMENTUM : 0) + (entry.hasMaster ? HAS_MASTER : 0);
+    };
+    const { groups, random } = prepared;
+    const now: Topic[] = this.isSharded ? [rowTopic(plan, this.#agreement.members, "state")] : [];
+    return this.#agreement.plans(doing, plan, now, { source, groups, random });
+  }
+
+  /** Puts the state of rows together on all ranks, of which each has a part. */
+  #gather(rows: Plan["rows"], count: number): void {
+    this.#exchange.collect(rows, count, false);
+    this.#hasOthers = true;
+    this.#lengths.forget();
   }
 
   /** Which rank's momentum this optimizer has; null if it is that of all ranks. */
@@ -105,7 +151,7 @@ export class RankState {
    */
   collect(plan: Plan): void {
     if (!this.isSharded) return;
-    this.#meetToSave(plan, READ, "is read");
+    this.#meetFor(plan, "take the state", READ, "takes the state");
     this.#exchange.collect(plan.rows, plan.table.count, false);
     this.#hasOthers = true;
   }
@@ -119,7 +165,10 @@ export class RankState {
   beginSave(plan: Plan, hasState: boolean): JointSave | null {
     if (!this.hasOwnState) return null;
     const exchange = this.#exchange;
-    this.#meetToSave(plan, hasState ? SAVE : SAVE_WEIGHTS, hasState ? "is saved" : "is left out");
+    const [purpose, text] = hasState
+      ? [SAVE, "saves the state"] as const
+      : [SAVE_WEIGHTS, "leaves the state out"] as const;
+    this.#meetFor(plan, "save", purpose, text);
     let owner: RankOwner | null = null;
     if (this.votes && hasState) owner = { ...this.owner!, save: drawSave(exchange) };
     else if (hasState) exchange.collect(plan.rows, plan.table.count, true);
@@ -127,10 +176,10 @@ export class RankState {
     return beginJointSave(exchange, owner, () => this.#giveBack(plan));
   }
 
-  #meetToSave(plan: Plan, purpose: number, text: string): void {
-    const words = withMode(this.#mode, Uint32Array.of(plan.table.count, purpose));
-    const facts = () => [...layoutFacts(plan), { what: "the state", text }];
-    this.#exchange.meet("save", { doing: "save", words, facts });
+  #meetFor(plan: Plan, doing: string, purpose: number, text: string): void {
+    plan.stateArrays.discard();
+    const topic = topicOf(purpose, { what: "", text });
+    this.#exchange.meet("save", this.#agreement.plans(doing, plan, [topic]));
   }
 
   /** Gives back the memory of what the other ranks have. */
@@ -140,22 +189,24 @@ export class RankState {
   }
 
   /**
-   * Puts the state together on all ranks before parameters come, go or change places, as each rank has
-   * other parts of them afterwards, and before a part of it is loaded.
+   * Follows parameters that go or change places. The state is put together on all ranks before, as each rank
+   * has other parts of it afterwards.
    *
-   * @param doing The words after "Cannot".
-   * @param order The rows that stay, in their order; without it all do.
+   * @param rows The rows that stay, in their new order.
    * @throws {WorldError} If a rank does something else.
    */
-  prepareChange(plan: Plan, doing: string, order: readonly number[] = []): void {
-    if (!this.isSharded || plan.table.count === 0) return;
-    const words = withMode(this.#mode, Uint32Array.of(plan.table.count, CHANGE, ...order));
-    const text = `is [${order.join(", ")}]`;
-    const facts = () => [...layoutFacts(plan), { what: "the new order of parameters", text }];
-    this.#exchange.meet("save", { doing, words, facts });
-    this.#exchange.collect(plan.rows, plan.table.count, false);
-    this.#hasOthers = true;
-    this.#lengths.forget();
+  arrange(plan: Plan, rows: readonly number[]): void {
+    if (this.isSharded) {
+      plan.stateArrays.discard();
+      const order: Topic = {
+        numbers: Uint32Array.from(rows),
+        stride: Math.max(1, rows.length),
+        facts: () => [{ what: "the new order of parameters", text: `is [${rows.join(", ")}]` }],
+      };
+      this.#exchange.meet("save", this.#agreement.plans("rearrange the parameters", plan, [order]));
+      this.#gather(plan.rows, plan.table.count);
+    }
+    this.#agreement.arrange(rows);
   }
 
   /**
@@ -175,15 +226,12 @@ export class RankState {
   }
 
   /**
-   * Refuses parameters of other lengths than at the last step, where ranks have parts of the state. A rank
-   * that has had all of it keeps its part.
+   * Refuses parameters of other lengths than at the last step, where ranks have parts of the state.
    *
    * @throws {RangeError} If there is one.
    */
   checkLengths(plan: Plan): void {
-    if (!this.isSharded) return;
-    this.#lengths.check(plan);
-    this.#giveBack(plan);
+    if (this.isSharded) this.#lengths.check(plan);
   }
 }
 
@@ -192,4 +240,40 @@ function withoutMomentum(rows: Plan["rows"]): BigUint64Array<ArrayBuffer> {
   const copy = rows.slice();
   for (let at = BUFFER; at < copy.length; at += ROW) copy[at] = 0n;
   return copy;
+}
+
+/** The longest message that other ranks get. */
+const MOST_LETTERS = 1000;
+
+/** The names of parameters that are added. */
+function namesTopic(members: readonly Member[], first: number): Topic {
+  const added = members.slice(first);
+  return {
+    numbers: Uint32Array.from(
+      added.flatMap(({ name }) => name === undefined ? [0, 0] : hashOfTexts([name])),
+    ),
+    stride: 2,
+    facts: (
+      at,
+    ) => [{ of: "parameters", what: `parameter ${first + at}`, text: nameText(added[at]) }],
+  };
+}
+
+/**
+ * Refuses rows whose data no other rank can be given.
+ *
+ * @param first The first row that gets data.
+ */
+function checkRows({ table }: Plan, first: number, doing: string): void {
+  for (let row = first; row < table.count; row++) {
+    const data = table.datas[row];
+    if (table.typesAt(row).dtype.device !== undefined) {
+      const reason = `${table.name(row, "data")} must be an array`;
+      throw new TypeError(cannot(`${doing} in a world`, reason, "it is on a GPU"));
+    }
+    assertUnlocked(data, () => table.name(row, "data"));
+  }
+  const detached = findDetachedState(table, first);
+  if (detached === null) return;
+  throw new TypeError(cannot(doing, `the buffer of ${detached} was detached or resized`));
 }

@@ -7,22 +7,14 @@ import type {
   ExchangeTables,
   ExchangeWork,
   Plans,
+  Turn,
 } from "../core/exchange.ts";
 import type { HostArray } from "../core/host_array.ts";
 import { fillAll } from "../core/intrinsics.ts";
 import type { Precision } from "../core/rounding.ts";
 import type { Plan } from "../plan/plan.ts";
 import { AddedSums } from "./added_sums.ts";
-import {
-  addedWords,
-  gradientFacts,
-  joined,
-  layoutFacts,
-  modeFact,
-  optionFacts,
-  stepWords,
-  withMode,
-} from "./agreement.ts";
+import { Agreement, topicOf } from "./agreement.ts";
 import { decide, NOTHING_MEASURED, SKIPPED_UNMEASURED, sumsOf } from "./clipping.ts";
 import type { StepReport } from "./clipping.ts";
 import { findPlaces } from "./places.ts";
@@ -31,6 +23,7 @@ import { isMeasured } from "./options.ts";
 import type { StepRequest } from "./options.ts";
 import { meetFor, pinsOf } from "./meet_for.ts";
 import { RankState } from "./rank_state.ts";
+import { requestTopic } from "./request_topic.ts";
 import { checkSigns, measureRanks } from "./votes.ts";
 
 /** The steps of one optimizer in a world. */
@@ -39,30 +32,33 @@ export class Together {
   readonly state: RankState;
   readonly #exchange: Exchange;
   readonly #mode: ExchangeMode;
-  readonly #precision: Precision;
+  readonly #agreement: Agreement;
   readonly #backend: Backend;
   readonly #added: AddedSums;
 
   constructor(exchange: Exchange, mode: ExchangeMode, precision: Precision, backend: Backend) {
     this.#exchange = exchange;
     this.#mode = mode;
-    this.#precision = precision;
+    this.#agreement = new Agreement(exchange, mode, precision);
     this.#backend = backend;
     this.#added = new AddedSums(exchange, backend, precision);
-    this.state = new RankState(exchange, mode, precision);
+    this.state = new RankState(exchange, mode, this.#agreement);
   }
 
   /**
    * Whether a gradient of any rank has been found to be infinite or NaN.
    *
+   * @param plan That of the optimizer.
    * @param found Whether one of this rank has.
    * @param scale What the loss has been multiplied by.
    * @throws {WorldError} If other ranks do something else, or have another scale.
    */
-  isFoundAnywhere(found: boolean, scale: number): boolean {
-    const words = withMode(this.#mode, new Uint32Array(Float64Array.of(scale).buffer));
-    const facts = () => [modeFact(this.#mode), { what: "the scale", text: `is ${scale}` }];
-    this.#exchange.meet("unscale", { doing: "unscale the gradients", words, facts });
+  isFoundAnywhere(plan: Plan, found: boolean, scale: number): boolean {
+    const topic = topicOf(scale, { what: "the scale", text: `is ${scale}` });
+    this.#exchange.meet(
+      "unscale",
+      this.#agreement.plans("unscale the gradients", plan, [topic]),
+    );
     return this.#exchange.gather(Float64Array.of(Number(found))).some((flag) => flag !== 0);
   }
 
@@ -97,6 +93,20 @@ export class Together {
       return this.#stepNow(plan, request, places);
     }
     this.#added.put(plan);
+    const turn = exchange.hold("step");
+    try {
+      return await this.#exchangeLater(plan, request, { places, plans: { ...plans, turn }, check });
+    } finally {
+      exchange.release(turn);
+    }
+  }
+
+  async #exchangeLater(
+    plan: Plan,
+    request: StepRequest,
+    { places, plans, check }: { places: Places; plans: Plans; check: () => void },
+  ): Promise<StepReport> {
+    const exchange = this.#exchange;
     const pins = pinsOf(plan, exchange, this.#added.memory);
     const sums = sumsOf(plan);
     const run = (what: ExchangeWork["what"], plans: Plans) =>
@@ -110,11 +120,17 @@ export class Together {
     if (!report.skipped) {
       this.#begin(plan, request, report);
       if (report === NOTHING_MEASURED) await run("step", plans);
-      else await run("apply", { ...plans, ...COMPLETION });
+      else await run("apply", this.#completion(plan, plans.turn));
       if (request.zeroGrad) zero(plan);
     }
     exchange.countStep();
     return report;
+  }
+
+  /** What ranks are about to do with gradients that have been measured. */
+  #completion(plan: Plan, turn?: Turn): Plans {
+    const situation = { groups: "table", source: "step" } as const;
+    return { ...this.#agreement.plans("complete the step", plan, [], situation), turn };
   }
 
   /** Refuses what a step cannot do, and finds where its arrays are. */
@@ -193,26 +209,14 @@ export class Together {
   }
 
   #plansOf(plan: Plan, request: StepRequest, places: Places, isAsync: boolean): Plans {
-    const how = { of: "calls", what: "the step", text: isAsync ? "is a stepAsync" : "is a step" };
-    const gathers = this.#gathersMasters(plan, request);
-    const numbers = joined(stepWords(plan, request, this.#precision), places.words);
-    const flags = Uint32Array.of(Number(isAsync), Number(gathers));
-    const words = withMode(this.#mode, joined(flags, joined(numbers, addedWords(plan))));
-    const facts = () => [
-      modeFact(this.#mode),
-      how,
-      ...layoutFacts(plan),
-      ...gradientFacts(plan),
-      ...places.facts(),
-      ...optionFacts(plan, request, this.#precision),
-      { of: "options", what: "average", text: gathers ? "is given" : "is not given" },
+    const agreement = this.#agreement;
+    const more = [
+      requestTopic(request, isAsync, this.#gathersMasters(plan, request)),
+      places.topic(agreement.members),
     ];
-    return { doing: "step", words, facts };
+    return agreement.plans("step", plan, more, { groups: "table", source: "step" });
   }
 }
-
-/** What ranks are about to do with gradients that have been measured. */
-const COMPLETION = { doing: "complete the step", words: Uint32Array.of(1), facts: () => [] };
 
 /** Zeroes the gradients of a step that has been taken; those that it added are zeroed elsewhere. */
 function zero({ table }: Plan): void {

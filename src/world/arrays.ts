@@ -2,6 +2,7 @@
 
 import type { Fact } from "../core/exchange.ts";
 import { wrongType } from "../core/validate.ts";
+import { assertUnlocked } from "../memory/locks.ts";
 
 /**
  * The arrays that ranks can give to each other.
@@ -40,6 +41,7 @@ const SUMMABLE: Readonly<Record<string, number>> = { Float32Array: 0, Float64Arr
  * Reads an array.
  *
  * @throws {TypeError} If it is not a typed array, or has been detached.
+ * @throws {Error} If a step that is running uses its memory.
  */
 export function arrayOf(array: unknown, doing: string): Sent {
   const tag = ArrayBuffer.isView(array) ? TAG.call(array) as string | undefined : undefined;
@@ -49,6 +51,10 @@ export function arrayOf(array: unknown, doing: string): Sent {
   const view = array as Uint8Array<ArrayBuffer>;
   const { buffer, byteOffset, byteLength, length } = view;
   const bytes = new Uint8Array(buffer, byteOffset, byteLength);
-  const facts = [{ what: "the array", text: `has ${length} elements in a ${tag}` }];
+  assertUnlocked(view as unknown as Float32Array, () => "the array");
+  const facts = [
+    { what: "the array", text: `is a ${tag}` },
+    { what: "the length of the array", text: `is ${length}` },
+  ];
   return { view, bytes, dtype: SUMMABLE[tag] ?? null, facts };
 }

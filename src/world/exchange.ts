@@ -1,9 +1,18 @@
 /** Steps of all ranks together, through the native library. */
 
-import type { Exchange, ExchangeMode, ExchangeTables } from "../core/exchange.ts";
-import { hashOfWords } from "./header.ts";
+import type {
+  Exchange,
+  ExchangeMode,
+  ExchangeTables,
+  Fact,
+  Plans,
+  Topic,
+} from "../core/exchange.ts";
+import { hashOfWords } from "../core/hash.ts";
+import type { Hash } from "../core/hash.ts";
 import type { Link } from "./link.ts";
-import type { Meetings } from "./meetings.ts";
+import type { Intent, Meetings } from "./meetings.ts";
+import type { Operation } from "./header.ts";
 import type { SharedMemory } from "./shared.ts";
 
 /** The number of float64 among the dtypes of `World.sum`. */
@@ -12,6 +21,7 @@ const FLOAT64 = 1;
 /** What optimizers exchange over a link. */
 export function createExchange(link: Link, meetings: Meetings, memory: SharedMemory): Exchange {
   const shards = (mode: ExchangeMode) => mode === "shards";
+  let optimizers = 0;
   return {
     rank: link.position.rank,
     size: link.position.size,
@@ -19,26 +29,20 @@ export function createExchange(link: Link, meetings: Meetings, memory: SharedMem
       return memory.isUsed;
     },
     placeOf: (array) => memory.placeOf(array),
-    meet(operation, { doing, words, facts }) {
-      meetings.meet({ operation, doing, hash: hashOfWords(words), facts });
+    get optimizers() {
+      return optimizers;
     },
+    countOptimizer: () => void optimizers++,
+    meet: (operation, plans) => void meetings.meet(intentOf(operation, plans)),
+    hold: (doing, reason) => meetings.hold(doing, reason),
+    release: (turn) => meetings.release(turn),
     share: (rows, count, hasState) => link.share(rows, count, hasState),
     collect: (rows, count, firstOnly) => link.collect(rows, count, firstOnly),
     giveBack: (rows, count) => link.giveBack(rows, count),
-    hold: (reason) => meetings.hold(reason),
-    async gatherLater({ doing, words, facts }, text) {
+    async gatherLater(plans, text) {
       const bytes = new TextEncoder().encode(text);
-      const intent = {
-        doing,
-        hash: hashOfWords(words),
-        facts,
-        bytes: bytes.length,
-        isHolder: true,
-      };
-      const found = await meetings.meetLater(
-        { ...intent, operation: "save" },
-        (headers) => link.meetLater(headers),
-      );
+      const intent = { ...intentOf("save", plans), bytes: bytes.length };
+      const found = await meetings.meetLater(intent, (headers) => link.meetLater(headers));
       if (found.every((size) => size === 0)) return Array.from(found, () => "");
       // A rank may have ended since.
       const sizes = meetings.meet({ ...intent, operation: "gather" });
@@ -55,13 +59,40 @@ export function createExchange(link: Link, meetings: Meetings, memory: SharedMem
       return all;
     },
     add: (rows, count, added, sums) => link.add(rows, count, added, sums),
-    async later({ doing, words, facts }, work) {
-      await meetings.meetLater(
-        { operation: "step", doing, hash: hashOfWords(words), facts },
-        (headers) => link.later(headers, work),
-      );
+    async later(plans, work) {
+      await meetings.meetLater(intentOf("step", plans), (headers) => link.later(headers, work));
     },
     maxPins: (wanted) => link.maxPins(wanted),
     countStep: () => void meetings.step++,
   };
+}
+
+function intentOf(operation: Operation, plans: Plans): Intent & { readonly hash: Hash } {
+  const { topics, ...rest } = plans;
+  return { operation, ...rest, hash: hashOf(plans), facts: () => topics.flatMap(factsOf) };
+}
+
+/** The hash of everything that has to be equal. */
+function hashOf({ topics, obstacle }: Plans): Hash {
+  let hash = hashOfWords([topics.length, Number(obstacle !== undefined)]);
+  for (const { numbers } of topics) {
+    const words = wordsOf(numbers);
+    hash = hashOfWords(words, hashOfWords([words.length], hash));
+  }
+  return hash;
+}
+
+function wordsOf(numbers: Topic["numbers"]): Uint32Array {
+  if (numbers instanceof Uint32Array) return numbers;
+  return new Uint32Array(numbers.buffer, numbers.byteOffset, 2 * numbers.length);
+}
+
+/** What a topic says. The numbers themselves come last, for two that have the same words. */
+function factsOf({ numbers, stride, facts }: Topic): Fact[] {
+  return Array.from({ length: numbers.length / stride }, (_, at) => {
+    const told = facts(at);
+    const { what = "", of } = told.at(0) ?? {};
+    const own = wordsOf(numbers.subarray(at * stride, (at + 1) * stride)).join(" ");
+    return [...told, { of, what, text: `is described by ${own}` }];
+  }).flat();
 }

@@ -1,5 +1,8 @@
 /** The header that all ranks exchange before they do anything together: 64 bytes of each. */
 
+import { hashOfWords } from "../core/hash.ts";
+import type { Hash } from "../core/hash.ts";
+
 /** Words of a header. */
 export const HEADER = 16;
 
@@ -66,26 +69,6 @@ export function sizesIn(headers: Uint32Array): Uint32Array<ArrayBuffer> {
     { length: headers.length / HEADER },
     (_, i) => headers[i * HEADER + BYTES],
   );
-}
-
-/** Two hashes, so that others are as likely to be equal as 64 random bits. */
-export type Hash = readonly [number, number];
-
-/** The hash of texts: that of their code units, with a mark after each text. */
-export function hashOfTexts(texts: readonly string[]): Hash {
-  return hashOfWords(
-    Uint32Array.from(texts.flatMap((text) => [...text, "\0"].map((c) => c.codePointAt(0)!))),
-  );
-}
-
-/** The hash of words: FNV-1a, and another one whose upper bits go into the lower ones. */
-export function hashOfWords(words: Uint32Array): Hash {
-  let [low, high] = [0x811c9dc5, 0x01234567];
-  for (let i = 0; i < words.length; i++) {
-    low = Math.imul(low ^ words[i], 0x01000193);
-    high = Math.imul(high ^ words[i] ^ high >>> 15, 0x85ebca6b);
-  }
-  return [low >>> 0, high >>> 0];
 }
 
 /** The hash of an array's bytes. */

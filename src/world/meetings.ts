@@ -3,13 +3,15 @@
  * they do it; otherwise all of them throw the same error, and nothing has been done.
  */
 
-import type { Fact } from "../core/exchange.ts";
+import type { Fact, Turn } from "../core/exchange.ts";
+import { hashOfTexts } from "../core/hash.ts";
+import type { Hash } from "../core/hash.ts";
 import { cannot } from "../core/validate.ts";
-import { decodeDetails, encodeDetails, explain, hasEnded } from "./details.ts";
+import { decodeText, encodeText, explain, hasEnded } from "./details.ts";
 import type { Details } from "./details.ts";
 import { WorldError } from "./errors.ts";
-import { agree, hashOfTexts, HEADER, sizesIn, writeHeader } from "./header.ts";
-import type { Hash, Operation } from "./header.ts";
+import { agree, HEADER, sizesIn, writeHeader } from "./header.ts";
+import type { Operation } from "./header.ts";
 import type { Link } from "./link.ts";
 
 /** What a rank is about to do. */
@@ -23,9 +25,14 @@ export interface Intent {
   readonly facts: readonly Fact[] | (() => readonly Fact[]);
   /** Bytes that this rank gives to the others. */
   readonly bytes?: number;
-  /** Whether it belongs to what other meetings are held off for. */
-  readonly isHolder?: boolean;
+  /** Why this rank cannot do it, although it has come. */
+  readonly obstacle?: string;
+  /** What `hold` has given. */
+  readonly turn?: Turn;
 }
+
+/** Why a meeting has to wait. */
+const RUNNING = "ranks are exchanging: await the promise of stepAsync first";
 
 /** The meetings of one rank with the others. */
 export class Meetings {
@@ -34,8 +41,8 @@ export class Meetings {
   readonly #link: Link;
   /** Whether the headers are those of a meeting on another thread, which has not been heard of yet. */
   #isRunning = false;
-  /** Why other meetings wait for something that takes its time; null if they need not. */
-  #held: string | null = null;
+  /** Who alone may hold meetings; null if everybody may. */
+  #turn: Turn | null = null;
   /** Why no further meeting can be held; null while one can. */
   #ended: string | null = null;
   readonly #own: Uint32Array<ArrayBuffer> = new Uint32Array(HEADER);
@@ -58,31 +65,47 @@ export class Meetings {
    * @throws {WorldError} If they are about to do something else, or have ended.
    */
   meet(intent: Intent): Uint32Array<ArrayBuffer> {
-    const { operation, doing, hash, facts, bytes = 0, isHolder = false } = intent;
-    this.#check(doing, isHolder);
-    const list = () => typeof facts === "function" ? facts() : facts;
-    const own = hash ?? hashOfTexts(list().flatMap(({ what, text }) => [what, text]));
+    const { operation, hash, bytes = 0 } = intent;
+    this.#check(intent);
+    const facts = listOf(intent);
+    const own = hash ?? hashOfTexts(facts().flatMap(({ what, text }) => [what, text]));
     this.#exchange(operation, own, bytes, false);
     if (agree(this.#all)) return sizesIn(this.#all);
-    this.#disagree({ doing, step: this.step, facts: list() });
+    this.#disagree(intent);
+  }
+
+  /**
+   * Keeps everybody else from meeting until `release`.
+   *
+   * @param reason Why the others cannot meet: the words after "as".
+   * @throws {WorldError} If there is nobody to meet.
+   * @throws {Error} If ranks are exchanging.
+   */
+  hold(doing: string, reason: string = RUNNING): Turn {
+    this.#check({ doing });
+    return this.#turn = { reason };
+  }
+
+  /** Lets everybody meet again. */
+  release(turn: Turn): void {
+    if (this.#turn === turn) this.#turn = null;
   }
 
   /**
    * Meets the others on another thread. Until that is over no other meeting can be held.
    *
-   * @param run Exchanges the headers, and does what all have met for; returns whether they are equal.
-   * @returns As `meet`.
+   * @param run Exchanges the headers, and does what all have met for; returns whether they agree.
+   * @returns How many bytes each rank gives to the others.
    * @throws {WorldError} As `meet`.
    */
   async meetLater(
-    { operation, doing, hash, facts, bytes = 0, isHolder = false }: Intent & {
-      readonly hash: Hash;
-    },
+    intent: Intent & { readonly hash: Hash },
     run: (
       headers: { own: Uint8Array<ArrayBuffer>; all: Uint8Array<ArrayBuffer> },
     ) => Promise<boolean>,
   ): Promise<Uint32Array<ArrayBuffer>> {
-    this.#check(doing, isHolder);
+    this.#check(intent);
+    const { operation, hash, bytes = 0 } = intent;
     writeHeader(this.#own, operation, { step: this.step, hash, bytes });
     const [own, all] = [this.#own, this.#all].map(({ buffer }) => new Uint8Array(buffer));
     this.#isRunning = true;
@@ -93,21 +116,16 @@ export class Meetings {
       this.#isRunning = false;
     }
     if (agreed || agree(this.#all)) return sizesIn(this.#all);
-    this.#check(doing, isHolder); // this rank may have ended meanwhile
-    const list = typeof facts === "function" ? facts() : facts;
-    this.#disagree({ doing, step: this.step, facts: list });
+    this.#check(intent); // this rank may have ended meanwhile
+    this.#disagree(intent);
   }
 
-  /** Refuses all meetings but those of who calls this, until null is given. */
-  hold(reason: string | null): void {
-    this.#held = reason;
-  }
-
-  #check(doing: string, isHolder = false): void {
+  #check({ doing, turn }: Pick<Intent, "doing" | "turn">): void {
     if (this.#ended !== null) throw new WorldError(cannot(doing, this.#ended));
-    if (this.#held !== null && !isHolder) throw new Error(cannot(doing, this.#held));
-    if (!this.#isRunning) return;
-    throw new Error(cannot(doing, "ranks are exchanging: await the promise of stepAsync first"));
+    if (this.#turn !== null && this.#turn !== turn) {
+      throw new Error(cannot(doing, this.#turn.reason));
+    }
+    if (this.#isRunning) throw new Error(cannot(doing, RUNNING));
   }
 
   /**
@@ -119,7 +137,7 @@ export class Meetings {
     if (this.#ended !== null) return;
     if (this.#isAwaited()) this.#exchange("end", hashOfTexts([failure ?? ""]), 0, true);
     this.#ended = "this rank has ended";
-    if (!agree(this.#all)) this.#tell({ doing: null, step: this.step, failure, facts: [] });
+    if (!agree(this.#all)) this.#tell({ doing: null, step: this.step, failure, facts: 0 });
   }
 
   /** Whether the others have yet to hear of the end, instead of waiting for details of what differed. */
@@ -140,18 +158,28 @@ export class Meetings {
     this.#link.allGather(own, all, patient);
   }
 
-  #disagree(details: Details): never {
-    const all = this.#tell(details);
-    const message = explain(all);
+  /** Finds out together with the others what differs. All ranks do the same here. */
+  #disagree(intent: Intent): never {
+    const { doing, obstacle } = intent;
+    const facts = listOf(intent)();
+    const all = this.#tell({ doing, step: this.step, obstacle, facts: facts.length });
+    const finding = explain(all, facts);
+    let next = finding.next();
+    while (!next.done) next = finding.next(this.#say(next.value));
+    const message = next.value;
     if (hasEnded(all)) this.#ended = message.slice(message.indexOf(" as ") + 4);
     throw new WorldError(message);
   }
 
-  /** Tells the others the details, and hears theirs. */
   #tell(details: Details): Details[] {
-    const text = encodeDetails(details);
-    this.#exchange("end", [0, 0], text.length, true);
-    return this.gather(text, sizesIn(this.#all)).map(decodeDetails);
+    return this.#say(JSON.stringify(details)).map((text) => JSON.parse(text));
+  }
+
+  /** Tells the others a text, and hears theirs. */
+  #say(text: string): string[] {
+    const bytes = encodeText(text);
+    this.#exchange("end", [0, 0], bytes.length, true);
+    return this.gather(bytes, sizesIn(this.#all)).map(decodeText);
   }
 
   /** Gives bytes to the others, and returns those of all ranks in order. */
@@ -161,4 +189,8 @@ export class Meetings {
     let end = 0;
     return Array.from(sizes, (size) => received.subarray(end, end += size));
   }
+}
+
+function listOf({ facts }: Intent): () => readonly Fact[] {
+  return typeof facts === "function" ? facts : () => facts;
 }

@@ -158,7 +158,7 @@ export class World {
     if (!(Number.isInteger(from) && from >= 0 && from < this.size)) {
       throw outOfRange(doing, `from must be a rank from 0 to ${this.size - 1}`, from);
     }
-    const source = { what: "the rank whose elements all get", text: `is ${from}` };
+    const source = { what: "", text: `takes the elements of rank ${from}` };
     this.#meetings?.meet({ operation: "broadcast", doing, facts: [...facts, source] });
     this.#link?.broadcast(bytes, from);
     return array;
@@ -240,7 +240,10 @@ export class World {
       const reason = whyNoForeign();
       if (reason !== null) throw new WorldUnavailableError(cannot(doing, reason));
     }
-    const facts = [{ what: "the array", text: `has ${length} elements of ${dtype}` }];
+    const facts = [
+      { what: "the dtype of the array", text: `is ${dtype}` },
+      { what: "the length of the array", text: `is ${length}` },
+    ];
     this.#meetings?.meet({ operation: "zeros", doing, facts });
     return this.#memory.make(length, dtype);
   }

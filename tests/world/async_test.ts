@@ -166,8 +166,8 @@ for (const engine of ENGINES) {
       say("on");
       `,
     );
-    const text = "WorldError: Cannot step as the calls differ between the ranks: " +
-      "the step is a step on rank 0 and stepAsync on rank 1\n0,1,2\non";
+    const text = "WorldError: Cannot step as rank 0 calls step and rank 1 calls stepAsync" +
+      "\n0,1,2\non";
     assertEquals(ending.out, [text, text], ending.err);
   });
 

@@ -179,7 +179,7 @@ for (const engine of ENGINES) {
       body: `new SGD(Array.from({ length: 1 + world.rank }, () =>
         ({ data: new Float32Array(3), grad: null })), options);`,
       message: "WorldError: Cannot add parameters as the parameters differ between the ranks: " +
-        "the optimizer has 1 parameters on rank 0 and 2 on rank 1",
+        "the optimizer has 1 parameter on rank 0 and 2 parameters on rank 1",
     },
     "a learning rate that one rank has changed": {
       body:

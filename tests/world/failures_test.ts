@@ -66,12 +66,12 @@ const FAILURES: Readonly<Record<string, Failure>> = {
   },
   "parameters of other names": {
     body: `new SGD([{ ...make(), name: "abc"[rank] }], { lr: 1, world });`,
-    told: both(/parameter 0 is called parameter 0 \("a"\) on rank 0 and \("b"\) on rank 1/),
+    told: both(/parameter 0 is called "a" on rank 0 and "b" on rank 1/),
   },
   "another number of parameters": {
     body:
       "new SGD(Array.from({ length: 1 + rank }, () => ({ ...make(), name: undefined })), { lr: 1, world });",
-    told: both(/the optimizer has 1 parameters on rank 0 and 2 on rank 1/),
+    told: both(/the optimizer has 1 parameter on rank 0 and 2 parameters on rank 1/),
   },
   "a group that one rank adds": {
     body: `if (rank === 1) optimizer.addParamGroup({ params: [{ ...make(), name: "v" }] });

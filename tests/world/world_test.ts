@@ -96,9 +96,7 @@ for (const engine of ENGINES) {
   const refusals: Readonly<Record<string, { body: string; message: string }>> = {
     "arrays of different lengths": {
       body: "world.sum(new Float32Array(3 + world.rank));",
-      message:
-        "WorldError: Cannot sum as the array has 3 elements in a Float32Array on rank 0 and " +
-        "4 on rank 1",
+      message: "WorldError: Cannot sum as the length of the array is 3 on rank 0 and 4 on rank 1",
     },
     "different calls": {
       body: "world.rank === 0 ? world.barrier() : world.gather('x');",
@@ -107,9 +105,8 @@ for (const engine of ENGINES) {
     },
     "different sources": {
       body: "world.broadcast(new Uint8Array(2), world.rank);",
-      message:
-        "WorldError: Cannot broadcast as the rank whose elements all get is 0 on rank 0 and " +
-        "1 on rank 1",
+      message: "WorldError: Cannot broadcast as rank 0 takes the elements of rank 0 and " +
+        "rank 1 takes the elements of rank 1",
     },
   };
   for (const [name, { body, message }] of Object.entries(refusals)) {

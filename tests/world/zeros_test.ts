@@ -92,8 +92,9 @@ for (const engine of ENGINES) {
   const refusals: Readonly<Record<string, { body: string; message: string }>> = {
     "shared arrays of different lengths": {
       body: 'world.zeros(3 + world.rank, "float32");',
-      message: "WorldError: Cannot make shared arrays as the array has 3 elements of float32 on " +
-        "rank 0 and 4 on rank 1",
+      message:
+        "WorldError: Cannot make shared arrays as the length of the array is 3 on rank 0 and " +
+        "4 on rank 1",
     },
     "gradients of which one rank shares its own": {
       body: `const shared = world.zeros(3, "float32");

@@ -20,6 +20,8 @@ use crate::world::World;
 use crate::world::exchange::{Exchange, Mode, Part, Tensors};
 use crate::world::ordered::{Form, Norm};
 use crate::world::partition::Segment;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// `int32_t descent_world_step(const uint64_t *rows, uint32_t row_count, const double *groups,
 /// uint32_t group_count, const double *call, uint32_t shards)`: a step of all ranks together, with the
@@ -73,9 +75,22 @@ pub unsafe extern "C" fn descent_world_measure(
             totals = exchange.measure(world, &mut tensors, norm)?;
             Ok(())
         })?;
+        MEASURED.store(mark_of(tensors.rows), Relaxed);
         add_totals(tensors.rows, &totals, norm.order, sums);
         Ok(())
     })
+}
+
+/// The mark of the rows whose sums are kept, or 0. The lock of the world orders its uses.
+static MEASURED: AtomicU64 = AtomicU64::new(0);
+
+/// A mark of rows: of where their parameters and gradients are, and of their lengths. It is not 0.
+fn mark_of(rows: &[Row]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for row in rows {
+        (row.data, row.grad, row.length, row.kind).hash(&mut hasher);
+    }
+    hasher.finish() | 1
 }
 
 /// Adds totals of rows to those of their groups.
@@ -110,6 +125,9 @@ pub unsafe extern "C" fn descent_world_apply(
     let tensors = unsafe { || RowTensors::new(rows, row_count, groups, group_count, call) };
     with_world(|world| {
         let mut tensors = tensors()?;
+        if MEASURED.load(Relaxed) != mark_of(tensors.rows) {
+            return Err(Error::Table("Cannot apply as no sums of these rows are kept".to_owned()));
+        }
         exchange(world, &tensors.lengths(), |exchange, world| {
             exchange.apply(world, &mut tensors, mode(shards))
         })
@@ -126,6 +144,7 @@ pub fn exchange(
     lengths: &[usize],
     run: impl FnOnce(&mut Exchange, &mut World) -> Result<(), Error>,
 ) -> Result<(), Error> {
+    MEASURED.store(0, Relaxed);
     let mut exchange = std::mem::take(&mut world.exchange);
     exchange.prepare(lengths, world.size());
     let result = run(&mut exchange, world);

@@ -1,9 +1,10 @@
 //! The boundary of [`crate::world::states`]: what belongs to the rows of the tensor table besides gradients.
 
-use super::super::layout::{Row, format};
+use super::super::layout::{DEVICE, Row, format};
 use super::super::pointers::{pointer, table, write};
 use super::exchange::{buffer_bytes, data_bytes, exchange, master_bytes};
 use super::with_world;
+use crate::error::Error;
 use crate::formats::momentum8;
 use crate::world::partition::Segment;
 use crate::world::states::{States, collect, of_others};
@@ -19,6 +20,9 @@ unsafe extern "C" fn descent_world_share(rows: *const u64, row_count: u32, has_s
     with_world(|world| {
         // SAFETY: the caller vouches for the table.
         let rows = unsafe { table::<Row>(rows, row_count, 0..row_count, "share")? };
+        if let Some(index) = rows.iter().position(|row| row.dtype() >= DEVICE) {
+            return Err(Error::Table(format!("Cannot share row {index}: it is on a device")));
+        }
         for row in rows {
             let length = row.length as usize;
             let [buffer, master] = if has_state != 0 { state_bytes(row) } else { [0; 2] };
