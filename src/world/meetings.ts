@@ -123,7 +123,7 @@ export class Meetings {
   ): void {
     writeHeader(this.#own, operation, { step: this.step, hash, bytes });
     const [own, all] = [this.#own, this.#all].map(({ buffer }) => new Uint8Array(buffer));
-    this.#link.allGather(own, all, patient);
+    this.#link.meet(own, all, patient);
   }
 
   #disagree(details: Details): never {
