@@ -1,6 +1,7 @@
 //! How the kernels run: the number of threads and the SIMD level. Neither changes a result.
 
 use crate::error::Error;
+use crate::launcher;
 use crate::simd::Level;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::sync::OnceLock;
@@ -40,10 +41,10 @@ impl Config {
         if cores_are_shared() {
             threads = (threads / processes_here()).max(1);
         }
-        if let Some(text) = setting("DESCENT_THREADS") {
+        if let Some(text) = launcher::variable("DESCENT_THREADS") {
             threads = parse_threads(&text)?;
         }
-        if let Some(text) = setting("DESCENT_SIMD") {
+        if let Some(text) = launcher::variable("DESCENT_SIMD") {
             level = parse_level(&text)?;
         }
         Ok(Config::new(level, threads))
@@ -68,6 +69,19 @@ impl Config {
         if pool.current_thread_index().is_some() {
             return Ok(pool);
         }
+        self.others()
+    }
+
+    /// Starts all threads: none has to be started later, where an error would come too late.
+    pub fn start_all(&self) -> Result<(), Error> {
+        if self.threads > 1 {
+            self.pool()?;
+            self.others()?;
+        }
+        Ok(())
+    }
+
+    fn others(&self) -> Result<&ThreadPool, Error> {
         let start = || self.start("descent-async", false);
         self.others.get_or_init(start).as_ref().map_err(Clone::clone)
     }
@@ -84,9 +98,7 @@ impl Config {
 
 /// How many processes of one job run on this machine, as its launcher says.
 fn processes_here() -> usize {
-    const VARIABLES: [&str; 2] = ["OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"];
-    let count = VARIABLES.iter().find_map(|name| setting(name)?.parse().ok());
-    count.filter(|&count| count > 0).unwrap_or(1)
+    launcher::find_here().and_then(|launcher| launcher.local_size).filter(|&n| n > 0).unwrap_or(1)
 }
 
 /// Whether this process may use all cores of the machine, so that others of its job use them too. A
@@ -104,11 +116,6 @@ fn online_cores() -> Option<usize> {
         Some(last.parse::<usize>().ok()? + 1 - first.parse::<usize>().ok()?)
     };
     text.trim().split(',').map(count).sum()
-}
-
-fn setting(name: &str) -> Option<String> {
-    let value = std::env::var_os(name)?.to_string_lossy().trim().to_owned();
-    (!value.is_empty()).then_some(value)
 }
 
 fn parse_threads(text: &str) -> Result<usize, Error> {

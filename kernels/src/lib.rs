@@ -35,6 +35,7 @@ pub mod formats;
 pub mod gpu;
 pub mod gradients;
 pub mod lanes;
+pub mod launcher;
 pub mod parallel;
 pub mod random;
 pub mod registers;

@@ -114,6 +114,10 @@ export const WORLD_SYMBOLS = {
   /** `uint32_t descent_world_probe(uint8_t *out, uint32_t capacity)` */
   descent_world_probe: { parameters: ["buffer", "u32"], result: "u32" },
   /**
+   * `int32_t descent_world_meet(const uint8_t *own, uint32_t bytes, uint8_t *all, uint32_t patient)`
+   */
+  descent_world_meet: { parameters: ["buffer", "u32", "buffer", "u32"], result: "i32" },
+  /**
    * `int32_t descent_world_all_gather(const uint8_t *send, uint32_t bytes, uint8_t *receive,
    * uint32_t patient)`
    */
@@ -186,6 +190,8 @@ export const WORLD_SYMBOLS = {
   descent_world_wait: { parameters: [], result: "i32" },
   /** `int32_t descent_world_close(void)` */
   descent_world_close: { parameters: [], result: "i32" },
+  /** `int32_t descent_world_goodbye(const uint8_t *words, uint32_t bytes)` */
+  descent_world_goodbye: { parameters: ["buffer", "u32"], result: "i32" },
   /** `int32_t descent_world_abort(uint32_t code)` */
   descent_world_abort: { parameters: ["u32"], result: "i32" },
 } as const;

@@ -1,7 +1,15 @@
 /** Arrays that ranks give to each other. */
 
 import type { Fact } from "../core/exchange.ts";
-import { wrongType } from "../core/validate.ts";
+import {
+  bufferOf,
+  byteLengthOf,
+  byteOffsetOf,
+  lengthOf,
+  stateOfBuffer,
+  tagOf,
+} from "../core/intrinsics.ts";
+import { cannot, wrongType } from "../core/validate.ts";
 import { assertUnlocked } from "../memory/locks.ts";
 
 /**
@@ -30,11 +38,6 @@ interface Sent {
   readonly facts: readonly Fact[];
 }
 
-const TAG = Object.getOwnPropertyDescriptor(
-  Object.getPrototypeOf(Uint8Array.prototype),
-  Symbol.toStringTag,
-)!.get!;
-
 const SUMMABLE: Readonly<Record<string, number>> = { Float32Array: 0, Float64Array: 1 };
 
 /**
@@ -44,17 +47,29 @@ const SUMMABLE: Readonly<Record<string, number>> = { Float32Array: 0, Float64Arr
  * @throws {Error} If a step that is running uses its memory.
  */
 export function arrayOf(array: unknown, doing: string): Sent {
-  const tag = ArrayBuffer.isView(array) ? TAG.call(array) as string | undefined : undefined;
+  const tag = tagOf(array);
   if (tag === undefined || tag.startsWith("Big")) {
     throw wrongType(doing, "there must be a typed array of numbers", array);
   }
   const view = array as Uint8Array<ArrayBuffer>;
-  const { buffer, byteOffset, byteLength, length } = view;
-  const bytes = new Uint8Array(buffer, byteOffset, byteLength);
+  const bytes = bytesOf(view, doing);
   assertUnlocked(view as unknown as Float32Array, () => "the array");
   const facts = [
     { what: "the array", text: `is a ${tag}` },
-    { what: "the length of the array", text: `is ${length}` },
+    { what: "the length of the array", text: `is ${lengthOf(view)}` },
   ];
   return { view, bytes, dtype: SUMMABLE[tag] ?? null, facts };
+}
+
+/**
+ * The bytes of an array, wherever its own properties say that they are.
+ *
+ * @throws {TypeError} If it has been detached.
+ */
+export function bytesOf(array: ArrayBufferView, doing: string): Uint8Array<ArrayBuffer> {
+  const buffer = bufferOf(array) as ArrayBuffer;
+  if (stateOfBuffer(buffer).detached) {
+    throw new TypeError(cannot(doing, "the array has been detached"));
+  }
+  return new Uint8Array(buffer, byteOffsetOf(array), byteLengthOf(array));
 }

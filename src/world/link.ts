@@ -1,6 +1,7 @@
 /** The link to the other ranks: moves bytes through the native library. */
 
 import type { AddedWords, ExchangeMeasure, ExchangeTables, LaterWork } from "../core/exchange.ts";
+import { lengthOf } from "../core/intrinsics.ts";
 import { orderOf } from "../core/norm.ts";
 import { cannot } from "../core/validate.ts";
 import { lastError, openWorldPath, readText } from "../native/library.ts";
@@ -8,6 +9,7 @@ import type { Library } from "../native/library.ts";
 import type { PinnedWorld } from "../native/pinned.ts";
 import type { WorldSymbols } from "../native/symbols.ts";
 import { WorldError, WorldUnavailableError } from "./errors.ts";
+import { whyNotAlone } from "./launcher.ts";
 
 /** The status of something that MPI refuses. */
 const REFUSED = 7;
@@ -35,6 +37,12 @@ export interface Link {
   readonly position: Position;
   /** The library of MPI and its version. */
   readonly engine: string;
+  /**
+   * Gives each rank's header to all.
+   *
+   * @param patient Whether to wait for as long as it takes.
+   */
+  meet(own: Uint8Array<ArrayBuffer>, all: Uint8Array<ArrayBuffer>, patient: boolean): void;
   /** Gives the bytes of each rank, as many of all, to all. */
   allGather(
     send: Uint8Array<ArrayBuffer>,
@@ -100,9 +108,18 @@ export interface Link {
   giveBack(rows: BigUint64Array<ArrayBuffer>, count: number): void;
   /** Makes zeroed memory that ranks share, and returns the address of this rank's. */
   zeros(bytes: number): bigint;
+  /** Has no patience from here on. */
+  hurry(): void;
+  /**
+   * What is said to the others if the process ends before this is closed: two headers, and details. Null
+   * for nothing.
+   *
+   * @returns Whether that can be said at the end of a process.
+   */
+  leaveWords(words: Uint8Array<ArrayBuffer> | null): boolean;
   /** Leaves the job. */
   close(): void;
-  /** Ends all ranks. */
+  /** Ends all ranks at once, whatever another thread waits for. */
   abort(code: number): never;
 }
 
@@ -111,11 +128,15 @@ export interface Link {
  *
  * @param library The name or path of a library of MPI, or "".
  * @param timeout Milliseconds.
- * @returns Null if no launcher has started it.
+ * @returns Null if no launcher has started it, or this process alone.
  */
 export function openLink(library: string, timeout: number): Link | null {
   const path = openWorldPath();
-  if ("reason" in path) throw new WorldUnavailableError(cannot("open the world", path.reason));
+  if ("reason" in path) {
+    const more = whyNotAlone();
+    if (more === null) return null;
+    throw new WorldUnavailableError(cannot("open the world", `${more}, and ${path.reason}`));
+  }
   const { symbols, pinned, library: own } = path;
   const out = new Float64Array(4);
   const name = new TextEncoder().encode(library);
@@ -133,15 +154,18 @@ function createLink(
 ): Omit<Link, keyof Later> {
   const done = (status: number) => unwrap(own, status);
   const info = readText((out, capacity) => symbols.descent_world_info(out, capacity));
+  let isPatient = true;
   return {
     position,
     engine: engineIn(info),
+    meet: (own, all, patient) =>
+      done(symbols.descent_world_meet(own, lengthOf(own), all, Number(patient && isPatient))),
     allGather: (send, receive, patient) =>
-      done(symbols.descent_world_all_gather(send, send.length, receive, Number(patient))),
+      done(symbols.descent_world_all_gather(send, lengthOf(send), receive, Number(patient))),
     gather: (send, receive, sizes) =>
-      done(symbols.descent_world_gather(send, send.length, receive, sizes)),
-    broadcast: (bytes, from) => done(symbols.descent_world_broadcast(bytes, bytes.length, from)),
-    sum: (values, dtype) => done(symbols.descent_world_sum(values, values.length, dtype)),
+      done(symbols.descent_world_gather(send, lengthOf(send), receive, sizes)),
+    broadcast: (bytes, from) => done(symbols.descent_world_broadcast(bytes, lengthOf(bytes), from)),
+    sum: (values, dtype) => done(symbols.descent_world_sum(values, lengthOf(values), dtype)),
     step(tables, shards) {
       const { descent_world_step, descent_world_step_in_place } = symbols;
       const step = tables.inPlace ? descent_world_step_in_place : descent_world_step;
@@ -170,6 +194,9 @@ function createLink(
       done(symbols.descent_world_zeros(bytes, address));
       return address[0];
     },
+    hurry: () => void (isPatient = false),
+    leaveWords: (words) =>
+      symbols.descent_world_goodbye(words, words === null ? 0 : lengthOf(words)) === 0,
     close: () => done(symbols.descent_world_close()),
     abort(code) {
       symbols.descent_world_abort(code);
@@ -184,28 +211,27 @@ type Later = Pick<Link, "later" | "meetLater" | "maxPins" | "wait">;
 function createLater(own: Library, symbols: WorldSymbols, pinned: PinnedWorld): Later {
   const announced = async (call: () => Promise<number>) => {
     symbols.descent_world_owe(0);
-    let running: Promise<number>;
+    let status: number;
     try {
-      running = call();
+      status = await call();
     } catch (error) {
-      symbols.descent_world_owe(1);
+      symbols.descent_world_owe(1); // it has a status if it could be made
       throw error;
     }
-    const status = await running;
     if (status !== DIFFER) unwrap(own, status);
     return status !== DIFFER;
   };
   return {
     later: (headers, { what, tables, measure, sums, mode, pins }) =>
       announced(() => {
-        const met = [headers.own, headers.own.length, headers.all, WORK.indexOf(what)] as const;
+        const met = [headers.own, lengthOf(headers.own), headers.all, WORK.indexOf(what)] as const;
         const { scale, normType } = measure;
         const more = [scale, sums, Number(mode === "shards"), orderOf(normType)] as const;
         return pinned.later([...met, ...argumentsOf(tables), ...more], pins);
       }),
     meetLater: (headers) =>
       announced(() => {
-        const met = [headers.own, headers.own.length, headers.all, NO_WORK] as const;
+        const met = [headers.own, lengthOf(headers.own), headers.all, NO_WORK] as const;
         return pinned.later(
           [...met, NO_ROWS, 0, NO_NUMBERS, 0, NO_NUMBERS, 0, NO_NUMBERS, 0, 0],
           [],

@@ -155,7 +155,7 @@ export class Meetings {
   ): void {
     writeHeader(this.#own, operation, { step: this.step, hash, bytes });
     const [own, all] = [this.#own, this.#all].map(({ buffer }) => new Uint8Array(buffer));
-    this.#link.allGather(own, all, patient);
+    this.#link.meet(own, all, patient);
   }
 
   /** Finds out together with the others what differs. All ranks do the same here. */

@@ -1,6 +1,7 @@
 /** Arrays on memory that the ranks of a machine share. */
 
 import type { Place } from "../core/exchange.ts";
+import { bufferOf, byteOffsetOf } from "../core/intrinsics.ts";
 import { findStoredDtype } from "../core/dtype.ts";
 import type { Dtype } from "../core/dtype.ts";
 import { BFloat16Array } from "../core/bfloat16.ts";
@@ -57,9 +58,9 @@ export class SharedMemory {
   }
 
   /** Where an array lies in memory that all ranks see; null if it does not. */
-  placeOf({ buffer, byteOffset }: ArrayBufferView): Place | null {
-    const number = this.#numbers.get(buffer);
-    return number === undefined ? null : { number, offset: byteOffset };
+  placeOf(array: ArrayBufferView): Place | null {
+    const number = this.#numbers.get(bufferOf(array));
+    return number === undefined ? null : { number, offset: byteOffsetOf(array) };
   }
 }
 

@@ -14,7 +14,7 @@ import {
   WHOLE,
   wrongType,
 } from "../core/validate.ts";
-import { arrayOf } from "./arrays.ts";
+import { arrayOf, bytesOf } from "./arrays.ts";
 import type { WorldArray } from "./arrays.ts";
 import { whyNoForeign } from "../native/foreign.ts";
 import { registerTogether } from "../step/in_world.ts";
@@ -22,12 +22,14 @@ import { Together } from "../step/together.ts";
 import { watchEnd } from "./ending.ts";
 import { WorldError, WorldUnavailableError } from "./errors.ts";
 import { createExchange } from "./exchange.ts";
+import { goodbyeOf } from "./goodbye.ts";
 import { hashOfBytes } from "./header.ts";
 import { openLink } from "./link.ts";
 import type { Link } from "./link.ts";
 import { Meetings } from "./meetings.ts";
 import { SHARED_DTYPES, SharedMemory } from "./shared.ts";
 import type { SharedArrays } from "./shared.ts";
+import { textOf } from "./texts.ts";
 
 /**
  * The options of `openWorld`.
@@ -42,7 +44,8 @@ export interface WorldOptions {
    */
   library?: string;
   /**
-   * How many milliseconds to wait for ranks that do not answer, > 0, before the job is ended.
+   * How many milliseconds to wait for ranks that do not answer, > 0, before the job is ended with a message
+   * on stderr and code 1. It also limits how long ranks wait for each other in `openWorld`.
    * @default {600_000}
    */
   timeout?: number;
@@ -51,14 +54,21 @@ export interface WorldOptions {
 const TIMEOUT = 600_000;
 
 /**
- * Joins the job that a launcher such as `mpirun` or `mpiexec` has started; without one this process is
- * rank 0 of 1, and no library of MPI is needed. MPI can be started once in a process.
+ * Joins the job that a launcher such as `mpirun` or `mpiexec` has started. Without one, and with
+ * `mpirun -n 1`, this process is rank 0 of 1: no library of MPI is opened, and without a launcher
+ * Descent's own is not needed either. MPI can be started once in a process.
  *
- * @throws {WorldUnavailableError} If a launcher has started this process, and no library of MPI can be
- * used; the message names what was tried.
- * @throws {WorldError} If the launcher and the library do not belong together.
+ * It waits until all ranks have called it. If some do not within the timeout, a message is printed and
+ * the job ends with code 1, as MPI cannot be interrupted while it starts.
+ *
+ * @throws {WorldUnavailableError} If a launcher has started this process, or may have, and no library of
+ * MPI, or no native library of Descent, can be used; the message names what was tried.
+ * @throws {WorldError} If the launcher and the library do not belong together, the ranks cannot reach
+ * each other, or this process has opened a world before.
  * @throws {TypeError} If an option is of another type, or does not exist.
- * @throws {RangeError} If the timeout is out of range.
+ * @throws {RangeError} If the timeout, or a setting of the environment, is out of range.
+ * @throws {Error} If the native library is damaged or of another version, or its threads cannot be
+ * started.
  *
  * @example
  * ```ts ignore
@@ -122,12 +132,16 @@ export class World {
     this.localSize = localSize;
     this.engine = link?.engine ?? "none";
     this.#link = link;
-    this.#meetings = link === null ? null : new Meetings(link);
-    this.#memory = new SharedMemory(this.size === 1 ? null : link);
-    const exchange = link === null ? null : createExchange(link, this.#meetings!, this.#memory);
+    const peers = size === 1 ? null : link;
+    this.#meetings = peers === null ? null : new Meetings(peers);
+    this.#memory = new SharedMemory(peers);
+    const exchange = peers === null ? null : createExchange(peers, this.#meetings!, this.#memory);
     registerExchange(this, exchange);
-    const ending = { end: () => this.#end(), fail: (message: string) => this.#end(message) };
-    this.#unwatch = link === null ? () => {} : watchEnd(ending);
+    this.#unwatch = link === null ? () => {} : watchEnd({
+      end: () => this.#end(),
+      fail: (message) => this.#fail(message),
+      prepare: (message) => this.#prepare(link, message),
+    });
   }
 
   /**
@@ -159,7 +173,8 @@ export class World {
       throw outOfRange(doing, `from must be a rank from 0 to ${this.size - 1}`, from);
     }
     const source = { what: "", text: `takes the elements of rank ${from}` };
-    this.#meetings?.meet({ operation: "broadcast", doing, facts: [...facts, source] });
+    if (this.#meetings === null) return array;
+    this.#meetings.meet({ operation: "broadcast", doing, facts: [...facts, source] });
     this.#link?.broadcast(bytes, from);
     return array;
   }
@@ -179,7 +194,8 @@ export class World {
     if (dtype === null) {
       throw wrongType(doing, "there must be a Float32Array or a Float64Array", array);
     }
-    this.#meetings?.meet({ operation: "sum", doing, facts });
+    if (this.#meetings === null) return array;
+    this.#meetings.meet({ operation: "sum", doing, facts });
     if (lengthOf(view) > 0) this.#link?.sum(view as Float32Array<ArrayBuffer>, dtype);
     return array;
   }
@@ -199,7 +215,7 @@ export class World {
     if (meetings === null) return [text];
     const bytes = new TextEncoder().encode(text);
     const sizes = meetings.meet({ operation: "gather", doing, facts: [], bytes: bytes.length });
-    return meetings.gather(bytes, sizes).map((text) => new TextDecoder().decode(text));
+    return meetings.gather(bytes, sizes).map(textOf);
   }
 
   /**
@@ -276,13 +292,18 @@ export class World {
       operation: "verify",
       doing,
       facts: list.map(({ what, array }) => {
-        const hash = hashOfBytes(array).map((word) => word.toString(16).padStart(8, "0")).join("");
+        const hash = hashOfBytes(bytesOf(array, doing)).map((word) =>
+          word.toString(16).padStart(8, "0")
+        ).join("");
         return { of: "values", what, text: `has the hash ${hash}` };
       }),
     });
   }
 
-  /** Ends all ranks at once, with exit code 1, after it has printed a message. */
+  /**
+   * Ends all ranks at once, with exit code 1, after it has printed a message. It waits for nobody, also
+   * while a `stepAsync` exchanges.
+   */
   abort(message: string): never {
     console.error(message);
     if (this.#link !== null && !this.#closed) this.#link.abort(1);
@@ -307,6 +328,23 @@ export class World {
     this.#unwatch();
     this.#meetings?.end(failure);
     this.#link?.close();
+  }
+
+  /** Others may be busy or stuck: the message is printed first, and they are not waited for without limit. */
+  #fail(message: string): void {
+    if (this.#closed) return;
+    console.error(`Rank ${this.rank} has failed: ${message}`);
+    this.#link?.hurry();
+    this.#end(message);
+  }
+
+  /** Leaves to the end of the process what others are to hear then. */
+  #prepare(link: Link, message: string | null): boolean {
+    const meetings = this.#meetings;
+    if (meetings === null || message === null) return link.leaveWords(null);
+    if (!meetings.isOver) return link.leaveWords(goodbyeOf(message, meetings.step));
+    this.#end(); // the others know
+    return true;
   }
 }
 

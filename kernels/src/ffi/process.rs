@@ -20,14 +20,18 @@ pub fn config() -> Result<&'static Config, Error> {
     CONFIG.get_or_init(Config::from_environment).as_ref().map_err(Clone::clone)
 }
 
-/// Runs what a call does, stops panics, and returns the status.
-pub fn guard(body: impl FnOnce() -> Result<(), Error>) -> i32 {
-    let result = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| {
+/// Runs what a call does, and makes a panic an error.
+pub fn caught(body: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| {
         let text = payload.downcast_ref::<&str>().map(|s| s.to_string());
         let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
         Err(Error::Panic(text.unwrap_or_else(|| "no message".to_owned())))
-    });
-    match result {
+    })
+}
+
+/// Runs what a call does, stops panics, and returns the status.
+pub fn guard(body: impl FnOnce() -> Result<(), Error>) -> i32 {
+    match caught(body) {
         Ok(()) => 0,
         Err(error) => {
             let text = error.to_string();

@@ -1,6 +1,6 @@
 //! Where an MPI library may be.
 
-use super::launcher::Launcher;
+use crate::launcher::Launcher;
 use std::path::{Path, PathBuf};
 
 /// The environment variable that names a library.
@@ -48,11 +48,11 @@ pub fn neighbor_folders(path: &std::ffi::OsStr) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::launcher::Kind;
     use super::*;
+    use crate::launcher::Kind;
 
     fn launcher(kind: Kind) -> Launcher {
-        Launcher { kind, size: None, local_size: None }
+        Launcher { kind, rank: None, size: None, local_size: None }
     }
 
     #[test]

@@ -1,14 +1,13 @@
 //! What a job would find on this machine, without joining one.
 
-use super::{find, launcher, library};
-use launcher::{Kind, Launcher};
+use super::{find, library};
+use crate::launcher::{self, Kind, Launcher};
 use std::path::Path;
 
 /// Lines: which launcher has started this process, if one has, and for each kind of launcher (or for that
 /// one) the first library that can be used, or why there is none.
 pub fn lines() -> Vec<String> {
-    let variable = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
-    let started = launcher::find(variable);
+    let started = launcher::find_here();
     let mut lines = Vec::new();
     if let Some(Launcher { kind, size, .. }) = &started {
         let size = size.map_or(String::new(), |size| format!(", {size} processes"));
@@ -18,7 +17,7 @@ pub fn lines() -> Vec<String> {
         Some(launcher) => vec![launcher.kind],
         None => vec![Kind::OpenMpi, Kind::Mpich],
     };
-    let named = variable(find::VARIABLE);
+    let named = launcher::variable(find::VARIABLE);
     for kind in kinds {
         lines.push(describe(kind, named.as_deref()));
         if named.is_some() {
@@ -29,7 +28,7 @@ pub fn lines() -> Vec<String> {
 }
 
 fn describe(kind: Kind, named: Option<&str>) -> String {
-    let launcher = Launcher { kind, size: None, local_size: None };
+    let launcher = Launcher { kind, rank: None, size: None, local_size: None };
     let folders = find::neighbor_folders(&std::env::var_os("PATH").unwrap_or_default());
     let paths = find::candidates(named, &launcher, &folders, Path::is_file);
     let whose = if named.is_some() { find::VARIABLE } else { kind.name() };

@@ -1,6 +1,6 @@
 //! Sums over the ranks, in the order of the ranks.
 
-use super::messages::{Limit, Messages, Trouble};
+use super::messages::{Messages, Patience};
 use pulp::bytemuck::{AnyBitPattern, NoUninit, cast_slice, cast_slice_mut};
 
 /// What can be summed up.
@@ -37,8 +37,8 @@ pub fn sum_piece<T: Summable>(
     messages: &mut dyn Messages,
     piece: &mut [T],
     staging: &mut Vec<T>,
-    limit: Limit,
-) -> Result<(), Trouble> {
+    patience: &Patience,
+) {
     let (rank, size) = (messages.rank(), messages.size());
     let shares = shares(piece.len(), size);
     let own = shares[rank];
@@ -54,17 +54,17 @@ pub fn sum_piece<T: Summable>(
         &out,
         received,
         &vec![bytes(own); size],
-        limit,
+        patience,
         &mut || (),
-    )?;
+    );
     add_up(staging, own, size);
     messages.all_gather_parts(
         cast_slice(&staging[..own]),
         cast_slice_mut(piece),
         &out,
-        limit,
+        patience,
         &mut || (),
-    )
+    );
 }
 
 /// Adds parts of so many elements to the first, one after the other.

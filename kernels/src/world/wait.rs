@@ -12,8 +12,10 @@ const POLLS: u32 = 200;
 /// How long the processor is given away to whoever wants it, before this thread sleeps.
 const YIELDING: Duration = Duration::from_millis(10);
 
-/// How long it sleeps at a time.
-const NAP: Duration = Duration::from_micros(50);
+/// How long it sleeps at a time, at least and at most. In between it is a thousandth of the time that it
+/// has waited: an answer is late by no more than that, and a rank that waits for long takes hardly any
+/// time of a core.
+const NAP: [Duration; 2] = [Duration::from_micros(50), Duration::from_millis(1)];
 
 /// What is asked of time again only after so many questions.
 const CLOCK: u32 = 64;
@@ -25,14 +27,10 @@ pub struct Late;
 /// Asks until the answer is yes.
 ///
 /// # Errors
-/// That of a question; and `Late`, made into one, if `limit` has passed. Without a limit it may wait
-/// forever.
-pub fn until<E: From<Late>>(
-    limit: Option<Duration>,
-    mut ask: impl FnMut() -> Result<bool, E>,
-) -> Result<(), E> {
+/// `limit` has passed. Without a limit it may wait forever.
+pub fn until(limit: Option<Duration>, mut ask: impl FnMut() -> bool) -> Result<(), Late> {
     for _ in 0..POLLS {
-        if ask()? {
+        if ask() {
             return Ok(());
         }
         std::hint::spin_loop();
@@ -41,22 +39,29 @@ pub fn until<E: From<Late>>(
     let mut waited = Duration::ZERO;
     let mut questions = 0_u32;
     loop {
-        if ask()? {
+        if ask() {
             return Ok(());
         }
         if waited < YIELDING {
             thread::yield_now();
         } else {
-            thread::sleep(NAP);
+            thread::sleep(nap(waited, limit));
         }
         questions = questions.wrapping_add(1);
         if waited >= YIELDING || questions.is_multiple_of(CLOCK) {
             waited = start.elapsed();
         }
         if limit.is_some_and(|limit| waited > limit) {
-            return Err(Late.into());
+            return Err(Late);
         }
     }
+}
+
+/// How long to sleep after so much waiting.
+fn nap(waited: Duration, limit: Option<Duration>) -> Duration {
+    let [least, most] = NAP;
+    let rest = limit.map_or(most, |limit| limit.saturating_sub(waited));
+    (waited / 1000).clamp(least, most).min(rest.max(least))
 }
 
 #[cfg(test)]
@@ -67,9 +72,9 @@ mod tests {
     fn it_asks_until_the_answer_is_yes() {
         for needed in [1, 150, 5000] {
             let mut asked = 0;
-            let result = until::<Late>(None, || {
+            let result = until(None, || {
                 asked += 1;
-                Ok(asked == needed)
+                asked == needed
             });
             assert_eq!((result, asked), (Ok(()), needed));
         }
@@ -78,8 +83,19 @@ mod tests {
     #[test]
     fn it_ends_at_the_limit() {
         let start = Instant::now();
-        let result = until::<Late>(Some(Duration::from_millis(30)), || Ok(false));
+        let result = until(Some(Duration::from_millis(30)), || false);
         assert_eq!(result, Err(Late));
         assert!(start.elapsed() >= Duration::from_millis(30));
+    }
+
+    #[test]
+    fn naps_grow_with_what_has_been_waited_and_end_at_the_limit() {
+        let [least, most] = NAP;
+        let second = Duration::from_secs(1);
+        assert_eq!(nap(second / 100, None), least);
+        assert_eq!(nap(second / 2, None), most / 2);
+        assert_eq!(nap(second * 60, None), most);
+        assert_eq!(nap(second, Some(second + most / 4)), most / 4);
+        assert_eq!(nap(second, Some(second)), least);
     }
 }

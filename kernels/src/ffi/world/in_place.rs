@@ -11,7 +11,7 @@ use super::super::rows::Rows;
 use super::exchange::{
     RowTensors, add_totals, data_bytes, exchange, form_of, gradient_bytes, mode, part_of,
 };
-use super::with_world;
+use super::{with_open, with_world};
 use crate::error::Error;
 use crate::gradients::order::Order;
 use crate::parallel;
@@ -30,7 +30,7 @@ use crate::world::shared::Shared;
 /// `address` is valid for a write.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn descent_world_zeros(bytes: f64, address: *mut u64) -> i32 {
-    with_world(|world| {
+    with_open(|world| {
         // SAFETY: the caller vouches for the pointer.
         let out = unsafe { write(address, 1, "the address")? };
         out[0] = world.zeros(bytes as usize)? as u64;

@@ -63,7 +63,7 @@ unsafe extern "C" fn descent_world_later(
         // SAFETY: the caller vouches for both pointers.
         let (own, all) =
             unsafe { (read(own, bytes, "own")?, write(all, bytes * world.size(), "all")?) };
-        world.all_gather(own, all, what == NOTHING)?;
+        world.meet(own, all, what == NOTHING)?;
         agree = bytes > 0 && all.chunks(bytes).all(|header| header == own);
         Ok(())
     });

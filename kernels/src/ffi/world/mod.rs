@@ -2,6 +2,7 @@
 //! lock that each call holds: two threads never call MPI at once. [`turn`] has their order.
 
 mod addends;
+mod ending;
 mod exchange;
 mod in_place;
 mod later;
@@ -11,18 +12,34 @@ mod turn;
 
 use super::layout::dtype::{F32, F64};
 use super::pointers::{null, read, text, write, write_text};
-use super::process::guard;
+use super::process::{caught, config, guard};
 use crate::error::Error;
-use crate::world::{Choice, World};
+use crate::world::{Choice, World, launcher_here};
+use ending::Call;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 static WORLD: Mutex<Option<World>> = Mutex::new(None);
 
-/// Runs what a call does with the world.
+/// The longest timeout, of some thirty years: the sum of that and the present time is a time.
+const MAX_TIMEOUT: Duration = Duration::from_secs(1_000_000_000);
+
+/// Runs what all ranks have met for. The others wait for this one, so that an error which it alone has
+/// ends the job: it does not return.
 fn with_world(body: impl FnOnce(&mut World) -> Result<(), Error>) -> i32 {
+    with_open(|world| {
+        if world.is_closed() {
+            return Err(Error::World("Cannot use the world as it has been closed".to_owned()));
+        }
+        caught(|| body(world)).map_err(|error| world.fail(&error))
+    })
+}
+
+/// Runs what a call does with the world, and returns errors: those of no rank, or of all ranks alike.
+fn with_open(body: impl FnOnce(&mut World) -> Result<(), Error>) -> i32 {
     guard(|| {
         turn::await_turn();
+        let _call = Call::begin();
         let mut world = WORLD.lock().unwrap_or_else(PoisonError::into_inner);
         match world.as_mut() {
             Some(world) => body(world),
@@ -33,8 +50,8 @@ fn with_world(body: impl FnOnce(&mut World) -> Result<(), Error>) -> i32 {
 
 /// `int32_t descent_world_open(const uint8_t *library, uint32_t length, double timeout, double *out)`:
 /// joins the job of the launcher that has started this process, and writes rank, size, rank on this
-/// machine and number there. Without a launcher the size is 0, and nothing is loaded. The timeout is in
-/// milliseconds.
+/// machine and number there. Without a launcher, and where this is its only process, the size is 0, and
+/// nothing is loaded. The timeout is in milliseconds.
 ///
 /// # Safety
 /// `library` is valid for `length` bytes, `out` for four words.
@@ -57,12 +74,16 @@ unsafe extern "C" fn descent_world_open(
             ));
         }
         let library = (!name.is_empty()).then(|| name.to_owned());
-        let timeout = Some(Duration::from_secs_f64(timeout / 1000.0));
-        *world = World::open(&Choice { library, timeout })?;
-        let numbers = world.as_ref().map_or([0; 4], |world| {
-            let [local, here] = world.local();
-            [world.rank(), world.size(), local, here]
-        });
+        let timeout = Duration::try_from_secs_f64(timeout / 1000.0).unwrap_or(MAX_TIMEOUT);
+        out.fill(0.0);
+        let Some(launcher) = launcher_here()? else { return Ok(()) };
+        config()?.start_all()?; // fails here, not when others wait for this rank
+        let choice = Choice { library, timeout: Some(timeout.min(MAX_TIMEOUT)) };
+        let opened = World::open(launcher, &choice)?;
+        ending::watch(&opened);
+        let [local, here] = opened.local();
+        let numbers = [opened.rank(), opened.size(), local, here];
+        *world = Some(opened);
         for (out, number) in out.iter_mut().zip(numbers) {
             *out = number as f64;
         }
@@ -78,7 +99,7 @@ unsafe extern "C" fn descent_world_open(
 #[unsafe(no_mangle)]
 unsafe extern "C" fn descent_world_info(out: *mut u8, capacity: u32) -> u32 {
     let mut info = String::new();
-    with_world(|world| {
+    with_open(|world| {
         let (library, launcher) = (world.library().display(), world.launcher().kind.name());
         info = format!("{library}\n{launcher}\n{}", world.version());
         Ok(())
@@ -96,6 +117,27 @@ unsafe extern "C" fn descent_world_info(out: *mut u8, capacity: u32) -> u32 {
 unsafe extern "C" fn descent_world_probe(out: *mut u8, capacity: u32) -> u32 {
     // SAFETY: the caller vouches for `out`.
     unsafe { write_text(&crate::world::probe::lines().join("\n"), out, capacity) }
+}
+
+/// `int32_t descent_world_meet(const uint8_t *own, uint32_t bytes, uint8_t *all, uint32_t patient)`: gives
+/// each rank's header to all; if it is patient, without a timeout.
+///
+/// # Safety
+/// `own` is valid for `bytes` bytes, `all` for as many of each rank, and nobody else's meanwhile.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_world_meet(
+    own: *const u8,
+    bytes: u32,
+    all: *mut u8,
+    patient: u32,
+) -> i32 {
+    with_world(|world| {
+        let bytes = bytes as usize;
+        // SAFETY: the caller vouches for both pointers.
+        let (own, all) =
+            unsafe { (read(own, bytes, "own")?, write(all, bytes * world.size(), "all")?) };
+        world.meet(own, all, patient != 0)
+    })
 }
 
 /// `int32_t descent_world_all_gather(const uint8_t *send, uint32_t bytes, uint8_t *receive,
@@ -191,11 +233,8 @@ unsafe extern "C" fn descent_world_sum(values: *mut u8, length: f64, dtype: u32)
 /// `int32_t descent_world_close(void)`: leaves the job.
 #[unsafe(no_mangle)]
 extern "C" fn descent_world_close() -> i32 {
-    with_world(World::close)
-}
-
-/// `int32_t descent_world_abort(uint32_t code)`: ends all ranks with an exit code. It does not return.
-#[unsafe(no_mangle)]
-extern "C" fn descent_world_abort(code: u32) -> i32 {
-    with_world(|world| world.abort(code as i32))
+    with_open(|world| {
+        ending::forget();
+        world.close()
+    })
 }
