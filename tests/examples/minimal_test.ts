@@ -2,6 +2,8 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path/join";
+import { openLibrary } from "../../src/native/library.ts";
+import { cpuMissing } from "../support/backends.ts";
 import { ROOT, run, serveJsr, stage, temporaryFolder } from "../publish/stage.ts";
 
 const FOLDER = join(ROOT, "examples/minimal");
@@ -16,7 +18,14 @@ const EXAMPLES: Readonly<Record<string, { args: readonly string[]; learned: RegE
     args: ["pretrained.safetensors", "eights.csv"],
     learned: /^accuracy (100\.0|9[89]\.\d) % of 357 rows$/m,
   },
+  "ranks.ts": {
+    args: ["eights.csv"],
+    learned: /^epoch 40 {2}loss 0\.1\d+ {2}accuracy 0\.9[2-4]\d$/m,
+  },
 };
+
+/** Those that a world opens the native library for, also alone. */
+const NATIVE = ["ranks.ts"];
 
 Deno.test("every small example is tested", async () => {
   const names = (await Array.fromAsync(Deno.readDir(FOLDER))).map(({ name }) => name);
@@ -31,7 +40,7 @@ for (const name of Object.keys(EXAMPLES)) {
     const imports = Array.from(text.matchAll(/from "(.*?)"/g), ([, specifier]) => specifier);
     assert(imports.length > 0);
     for (const one of imports) {
-      assertMatch(one, /^jsr:@descent\/sgd@\^0\.1\.0(\/(schedules|safetensors))?$/);
+      assertMatch(one, /^jsr:@descent\/sgd@\^0\.1\.0(\/(schedules|safetensors|mpi))?$/);
     }
     const [before, copied, after] = text.split(/^\/\/ (?:Copy from|To) here -+\n/m);
     assert(
@@ -55,14 +64,26 @@ Deno.test("each small example learns, with the package from JSR and the permissi
     ...{ DENO_DESCENT_KERNELS: "", DENO_NO_UPDATE_CHECK: "1" },
   };
   for (const [name, { args, learned }] of Object.entries(EXAMPLES)) {
-    await test.step(name, async () => {
+    const isNative = NATIVE.includes(name);
+    const ignore = isNative && cpuMissing !== null;
+    const skipped = ignore ? ` (skipped: ${cpuMissing})` : "";
+    const step = async () => {
       await Deno.copyFile(join(FOLDER, name), join(folder, name));
       const text = await Deno.readTextFile(join(FOLDER, name));
-      const flags = [...text.match(/deno run(.*) \S+\.ts/)![1].matchAll(/--\S+/g)].map(String);
+      const flags = [...text.match(/deno run(.*) \S+\.ts/)![1].matchAll(/-\S+/g)].map(String);
       const command = ["run", "--quiet", "--check", "--no-prompt", ...flags, name, ...args];
-      const { code, out, err } = await run(Deno.execPath(), command, { cwd: folder, env });
+      const { code, out, err } = await run(Deno.execPath(), command, {
+        ...{ cwd: folder, env: isNative ? { ...env, DENO_DESCENT_KERNELS: builtLibrary() } : env },
+      });
       assertEquals(code, 0, `${out}${err}`);
       assertMatch(out, learned);
-    });
+    };
+    await test.step({ name: `${name}${skipped}`, ignore, fn: step });
   }
 });
+
+function builtLibrary(): string {
+  const library = openLibrary();
+  if ("reason" in library) throw new Error(library.reason);
+  return library.path;
+}
