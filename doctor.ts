@@ -139,7 +139,7 @@ function library(): Line[] {
 /** The adapter that `openGpu()` opens. */
 function gpu(): Line[] {
   try {
-    const opened = openGpu();
+    const opened = withRuntimeFolder(openGpu);
     const { name, type, backend, driver, float16 } = opened.info;
     opened[Symbol.dispose](); // not every runtime that imports this can parse `using`
     const traits = [type, backend, driver, `float16: ${float16 ? "yes" : "no"}`];
@@ -147,6 +147,32 @@ function gpu(): Line[] {
   } catch (error) {
     return [["gpu", `none: ${(error as Error).message}`]];
   }
+}
+
+/**
+ * Does something with `XDG_RUNTIME_DIR` set: without it, Vulkan's drivers for screens print to stderr that
+ * it is missing, which a reader of the report would take for an error.
+ */
+function withRuntimeFolder<T>(look: () => T): T {
+  const variable = "XDG_RUNTIME_DIR";
+  const isMissing = platform().os === "linux" && allowed({ name: "env", variable }) &&
+    environment(variable) === undefined;
+  if (!isMissing) return look();
+  setVariable(variable, "/nonexistent");
+  try {
+    return look();
+  } finally {
+    setVariable(variable, undefined);
+  }
+}
+
+/** Sets an environment variable of this process, or removes it. */
+function setVariable(variable: string, value: string | undefined): void {
+  if (typeof Deno === "undefined") {
+    if (value === undefined) delete process.env[variable];
+    else process.env[variable] = value;
+  } else if (value === undefined) Deno.env.delete(variable);
+  else Deno.env.set(variable, value);
 }
 
 /** What `openWorld()` would find. It opens no world. */

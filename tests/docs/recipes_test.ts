@@ -10,7 +10,7 @@ const page = await Deno.readTextFile(`${ROOT}docs/recipes.md`);
 
 /** A block of code, and the heading above it. */
 const recipes = page.split(/^## /m).slice(1).flatMap((section) =>
-  Array.from(section.matchAll(/^```(ts|python)\n(.*?)^```/gms), ([, language, code]) => ({
+  Array.from(section.matchAll(/^```(ts|ts ignore|python)\n(.*?)^```/gms), ([, language, code]) => ({
     title: section.slice(0, section.indexOf("\n")),
     language,
     code,
@@ -36,6 +36,7 @@ Deno.test("docs/recipes.md has each recipe that users look for", () => {
     "LR range test",
     "Resume with another schedule",
     "Seeded shuffling",
+    "Several processes",
     "Reading a run in torch",
   ]);
 });
