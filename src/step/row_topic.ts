@@ -106,7 +106,7 @@ export function nameText({ name }: Member): string {
 }
 
 function stateFacts(
-  { table, halves }: Plan,
+  { table }: Plan,
   row: number,
   member: Member,
   [kind, , , bits]: Uint32Array,
