@@ -49,7 +49,8 @@ const DOING = {
  * infinite, finite gradients become 0; if it is NaN, all become NaN. Of a sparse gradient, the entries
  * of a row are added up first, in their order: where it is clipped, the first one becomes the sum, and
  * the others become zeros. In a training loop `optimizer.step({ maxNorm })` does the same in the pass of
- * the step.
+ * the step. In a world this is local: it clips the gradients of one rank by their own norm, before they are
+ * averaged, and meets no other rank; `optimizer.step({ maxNorm })` clips the average.
  *
  * @param params Parameters, whose gradients are clipped where they have one, or the gradients themselves.
  * @param maxNorm The largest norm, >= 0; with `Infinity` nothing is clipped.

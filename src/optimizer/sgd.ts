@@ -148,6 +148,7 @@ export class SGD<T extends Tensor = HostArray> {
    * @throws {TypeError} If there are no parameters, lr is missing, or something is of another type.
    * @throws {RangeError} If a hyperparameter is out of range, if parameters repeat or overlap, or if
    * two have the same name or one has a name that no checkpoint could hold.
+   * @throws {WorldError} With a `world`, whose ranks all have to make it, if something differs between them.
    * @throws {Error} If backend `"cpu"` is requested and not available; the message says what to do.
    */
   constructor(
@@ -261,12 +262,14 @@ export class SGD<T extends Tensor = HostArray> {
 
   /**
    * Adds a group, for example a layer that is trained from now on. Schedulers of the optimizer set its
-   * learning rate from their next step on.
+   * learning rate from their next step on. In a world all ranks call it, and get rank 0's values of its
+   * parameters.
    *
    * @param group Its parameters and the options in which it differs.
    * @throws {TypeError} If it has no parameters, or something is of another type.
    * @throws {RangeError} If a hyperparameter is out of range, if a parameter is here already or overlaps
    * another, or if its name is another's or one that no checkpoint could hold.
+   * @throws {WorldError} If ranks of its world do something else, or add another group; no rank has added it.
    */
   addParamGroup(group: ParamGroupOptions<T | FloatArray>): void {
     this.#recorder.assertNotInBackward("addParamGroup");
@@ -286,6 +289,7 @@ export class SGD<T extends Tensor = HostArray> {
    * @param index The index of the group in `paramGroups`.
    * @throws {TypeError} If it is not a number.
    * @throws {RangeError} If there is no such group, or it is the only one.
+   * @throws {WorldError} With exchange `"shards"`, where all ranks have to call it, if they do something else.
    * @throws {Error} If `stepAsync` is running, or steps are recorded: call `backward` first.
    *
    * @example Train the head alone
@@ -317,6 +321,7 @@ export class SGD<T extends Tensor = HostArray> {
    * 8 bits and the parameter is of a type that cannot have it.
    * @throws {RangeError} If one of them is not of this optimizer, or the parameter has momentum whose
    * bits are not those of the group.
+   * @throws {WorldError} With exchange `"shards"`, where all ranks have to call it, if they do something else.
    * @throws {Error} If `stepAsync` is running, or steps are recorded: call `backward` first.
    *
    * @example
@@ -382,6 +387,8 @@ export class SGD<T extends Tensor = HostArray> {
    * hyperparameters do not fit together or are
    * larger than the type in which an update is computed can hold; if an option is out of range; if
    * gradients are to be zeroed that share memory.
+   * @throws {WorldError} In a world, all of whose ranks have to call it, if they do something else, if
+   * something differs between them, or if one has ended.
    * @throws {Error} If `stepAsync` is running.
    */
   step(options?: StepOptions): undefined;
@@ -420,6 +427,7 @@ export class SGD<T extends Tensor = HostArray> {
    * @returns What the step did, as `lastStep` has it afterwards.
    * @throws {TypeError} As `step`.
    * @throws {RangeError} As `step`.
+   * @throws {WorldError} As `step`. All ranks call `stepAsync`.
    * @throws {Error} If a step is running already, or an array has changed while this one ran.
    *
    * @example
@@ -519,6 +527,8 @@ export class SGD<T extends Tensor = HostArray> {
    * @param options With `parameters`, the parameters' own values are part of it too; with
    * `momentum: "float32"`, momentum in 8 bits is decoded to what torch loads.
    * @throws {TypeError} If an array is detached, or a parameter is on WebGPU: `stateDictAsync` is for that.
+   * @throws {WorldError} With exchange `"shards"`, where all ranks have to call it, if they do something else,
+   * or if something differs between them.
    *
    * @example
    * ```ts
@@ -545,6 +555,7 @@ export class SGD<T extends Tensor = HostArray> {
    *
    * @param options With `parameters`, the parameters' own values are part of it too.
    * @throws {TypeError} If an array is detached, or a buffer of WebGPU lacks the usage COPY_SRC.
+   * @throws {WorldError} As `stateDict`.
    * @throws {Error} If a device is lost, or has refused some of the work so far.
    *
    * @example
@@ -584,7 +595,8 @@ export class SGD<T extends Tensor = HostArray> {
    * several parameters of a dict have, as torch allows, count as none. A group takes the dict's
    * hyperparameters if it has the same parameters there, and otherwise keeps its own.
    *
-   * Everything is checked before anything changes: if this throws, nothing has changed.
+   * Everything is checked before anything changes: if this throws, nothing has changed. In a world all ranks
+   * call it, and get rank 0's parameters and state; if it throws on one rank, no rank has loaded.
    *
    * @param dict The state dict.
    * @param options With `strict: false`, what matches is loaded, also into other groups, and the rest
@@ -596,6 +608,8 @@ export class SGD<T extends Tensor = HostArray> {
    * @throws {RangeError} If a hyperparameter is out of range, or if the dict does not fit: the
    * message lists each parameter that is missing, in another group, or of another length, shape or
    * dtype.
+   * @throws {WorldError} If ranks of its world do something else, load something that differs in more than
+   * values, or cannot load.
    *
    * @example
    * ```ts

@@ -10,6 +10,7 @@ import {
   FORMAT_MOMENTUM8,
   groupOf,
   KIND,
+  LENGTH,
   MASTER,
   ROW,
   SKIP,
@@ -53,38 +54,38 @@ export function rowTopic(plan: Plan, members: readonly Member[], source: RowSour
   const { halves, table } = plan;
   const numbers = new Uint32Array(STRIDE * table.count);
   const isStep = source === "step";
-  for (let row = 0, at = 0; row < table.count; row++, at += STRIDE) {
-    const kind = halves[2 * (row * ROW + KIND)];
-    const length = table.lengthAt(row);
-    numbers[at] = isStep ? kind : kind & KEPT;
-    numbers[at + 1] = groupOf(halves, row) + Math.floor(length / 2 ** 32) * 2 ** 20;
-    numbers[at + 2] = length; // modulo 2 ** 32
-    numbers[at + 3] = members[row].number * 16 +
-      (typeof source === "function" ? source(row) : stateBits(plan, row, isStep));
+  const kept = isStep ? -1 : KEPT;
+  for (let row = 0, at = 0, word = 0; row < table.count; row++, at += STRIDE, word += 2 * ROW) {
+    numbers[at] = halves[word + 2 * KIND] & kept;
+    numbers[at + 1] = halves[word + 2 * KIND + 1] + halves[word + 2 * LENGTH + 1] * 2 ** 20;
+    numbers[at + 2] = halves[word + 2 * LENGTH];
+    const bits = typeof source === "function" ? source(row) : stateBits(plan, row, isStep);
+    numbers[at + 3] = members[row].number * 16 + bits;
   }
   return {
     numbers,
     stride: STRIDE,
     facts: (row) => {
       const of = numbers.subarray(row * STRIDE, (row + 1) * STRIDE);
-      return [
-        ...layoutFacts(plan, row, members[row]),
-        ...stateFacts(plan, row, members[row], of, isStep),
-      ];
+      const member = members[row];
+      return [...layoutFacts(plan, row, member), ...stateFacts(plan, row, member, of, isStep)];
     },
   };
 }
 
-/** Which state a row has, in bits. */
+/** Which state a row has, in bits. Before a step that includes what is new. */
 export function stateBits({ halves, table, addends }: Plan, row: number, isStep = false): number {
-  const has = (word: number, mark: number) => {
-    const at = 2 * (row * ROW + word);
-    return (halves[at] !== 0 || halves[at + 1] !== 0) && (isStep || !table.has(row, mark));
-  };
-  return (has(BUFFER, BUFFER_IS_NEW) ? HAS_MOMENTUM : 0) +
-    (has(MASTER, MASTER_IS_NEW) ? HAS_MASTER : 0) +
-    (table.has(row, CORRECTION_IS_STALE) ? IS_STALE : 0) +
-    (isStep && addends.of(row) !== null ? IS_ADDED_TO : 0);
+  const [buffer, master] = [2 * (row * ROW + BUFFER), 2 * (row * ROW + MASTER)];
+  const marks = table.marks[row];
+  let bits = 0;
+  if ((halves[buffer] | halves[buffer + 1]) !== 0) bits |= HAS_MOMENTUM;
+  if ((halves[master] | halves[master + 1]) !== 0) bits |= HAS_MASTER;
+  if ((marks & CORRECTION_IS_STALE) !== 0) bits |= IS_STALE;
+  if (isStep) {
+    return addends.arrays.length > 0 && addends.of(row) !== null ? bits | IS_ADDED_TO : bits;
+  }
+  if ((marks & BUFFER_IS_NEW) !== 0) bits &= ~HAS_MOMENTUM;
+  return (marks & MASTER_IS_NEW) !== 0 ? bits & ~HAS_MASTER : bits;
 }
 
 function layoutFacts({ table, halves }: Plan, row: number, member: Member): Fact[] {
@@ -106,7 +107,7 @@ export function nameText({ name }: Member): string {
 }
 
 function stateFacts(
-  { table, halves }: Plan,
+  { table }: Plan,
   row: number,
   member: Member,
   [kind, , , bits]: Uint32Array,

@@ -77,7 +77,7 @@ function findObstacle(all: readonly Details[]): string | null {
 /** `wait at a barrier` as what a rank does: `waits at a barrier`. */
 function does(doing: string | null): string {
   const [, verb, rest] = /^(\w+)(.*)$/s.exec(`${doing}`) ?? ["", `${doing}`, ""];
-  if (/[^aeiou]y$/.test(verb)) return `${verb.slice(0, -1)}ies${rest}`;
+  if (/(?<!a|e|o)y$/.test(verb)) return `${verb.slice(0, -1)}ies${rest}`;
   return /(s|x|z|ch|sh|o)$/.test(verb) ? `${verb}es${rest}` : `${verb}s${rest}`;
 }
 

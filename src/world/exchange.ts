@@ -77,7 +77,7 @@ function hashOf({ topics, obstacle }: Plans): Hash {
   let hash = hashOfWords([topics.length, Number(obstacle !== undefined)]);
   for (const { numbers } of topics) {
     const words = wordsOf(numbers);
-    hash = hashOfWords(words, hashOfWords([words.length], hash));
+    hash = hashOfWords(words, [hash[0] ^ words.length, hash[1]]);
   }
   return hash;
 }

@@ -104,7 +104,7 @@ const CASES: Readonly<Record<string, { all: Rank[]; message: string; ended?: boo
     all: [1, 2].map((i) => step({ facts: w(`is ${i} ${"long ".repeat(100_000)}`) })),
     message: `Cannot step as parameter 3 ("w") is 1 ${
       "long ".repeat(99)
-    }l... on rank 0 and 2 on rank 1`,
+    }... on rank 0 and 2 on rank 1`,
   },
 };
 
