@@ -120,12 +120,15 @@ const SETTINGS = {
 };
 
 /** One process that adds up the gradients of all ranks. */
-async function trainAlone(size: number): Promise<string[]> {
+async function trainAlone(
+  size: number,
+  settings: readonly object[] = Object.values(SETTINGS),
+): Promise<string[]> {
   const source = `${TRAINING}; return train;`;
   const { BFloat16Array } = await import("@descent/sgd");
   const train = new Function("BFloat16Array", source)(BFloat16Array);
   const ranks = Array.from({ length: size }, (_, rank) => rank);
-  return Object.values(SETTINGS).map((setting) => train(SGD, setting, ranks, size, {}));
+  return settings.map((setting) => train(SGD, setting, ranks, size, {}));
 }
 
 const SIZES = [2, 3, 4].flatMap((size) =>
@@ -167,6 +170,33 @@ for (const engine of ENGINES) {
       }
     });
   }
+
+  testOn(
+    engine,
+    "ranks of other SIMD levels and numbers of threads have the same bits",
+    async () => {
+      const names = ["float32, several buckets, clipped", "bfloat16, stochastic"] as const;
+      const settings = names.map((name) => SETTINGS[name]);
+      const expected = await trainAlone(2, settings);
+      const ending = await runJob(
+        engine,
+        2,
+        `
+      import { BFloat16Array } from "@descent/sgd";
+      ${TRAINING}
+      if (rankOf() === "1") { // before the library is opened
+        Deno.env.set("DESCENT_SIMD", "portable");
+        Deno.env.set("DESCENT_THREADS", "3");
+      }
+      using world = openWorld();
+      for (const setting of ${JSON.stringify(settings)}) {
+        const more = { world, exchange: "shards", rank: world.rank };
+        say(train(SGD, setting, [world.rank], 2, more));
+      }`,
+      );
+      assertEquals(ending.out, Array(2).fill(expected.join("\n")), ending.err);
+    },
+  );
 
   const refusals: Readonly<Record<string, { body: string; message: string }>> = {
     "parameters of different lengths": {

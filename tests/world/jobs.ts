@@ -30,6 +30,8 @@ export interface JobEnding {
   readonly code: number;
   /** What each rank printed, by rank. Output of a rank is what follows `[rank] ` at the start of a line. */
   readonly out: readonly string[];
+  /** What all of them printed. */
+  readonly text: string;
   readonly err: string;
   readonly milliseconds: number;
 }
@@ -124,7 +126,7 @@ export async function launch(
     ["-n", `${size}`, ...options, ...command],
     { OMPI_ALLOW_RUN_AS_ROOT: "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1", ...library, ...env },
   );
-  return { ...output, out: linesOf(size, output.out) };
+  return { ...output, text: output.out, out: linesOf(size, output.out) };
 }
 
 async function runFiles(
@@ -150,6 +152,7 @@ async function runFiles(
   return {
     code: Math.max(...ranks.map(({ code }) => code)),
     out: linesOf(size, out),
+    text: out,
     err: ranks.map(({ err }) => err).join("\n"),
   };
 }
