@@ -289,7 +289,9 @@ export class World {
       operation: "verify",
       doing,
       facts: list.map(({ what, array }) => {
-        const hash = hashOfBytes(bytesOf(array, doing)).map((word) => word.toString(16).padStart(8, "0")).join("");
+        const hash = hashOfBytes(bytesOf(array, doing)).map((word) =>
+          word.toString(16).padStart(8, "0")
+        ).join("");
         return { of: "values", what, text: `has the hash ${hash}` };
       }),
     });

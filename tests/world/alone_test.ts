@@ -48,7 +48,10 @@ Deno.test("without the native library a launcher is an error, also one that cann
   const launched = await run({ PMI_SIZE: "2", PMI_RANK: "0" }, WITHOUT);
   assertMatch(launched, /WorldUnavailableError: .* a launcher has started this process, and /);
   const unknown = await run({}, ["--allow-read"]);
-  assertMatch(unknown, /WorldUnavailableError: .* not known without --allow-env=OMPI_COMM_WORLD_SIZE,/);
+  assertMatch(
+    unknown,
+    /WorldUnavailableError: .* not known without --allow-env=PMIX_RANK,PMI_RANK, and/,
+  );
 });
 
 Deno.test({

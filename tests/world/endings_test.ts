@@ -34,7 +34,9 @@ const STEPPER = `
 const ENDS: Readonly<Record<string, End>> = {
   "a rank that ends before openWorld ends those who wait in it": {
     program: `if (rankOf() === "1") Deno.exit(0); ${OPEN}`,
-    err: [/Cannot open the world as other ranks of the job have not opened it within 1 s of rank 0/],
+    err: [
+      /Cannot open the world as other ranks of the job have not opened it within 1 s of rank 0/,
+    ],
     waits: 1000,
     engines: LAUNCHED,
   },
@@ -70,7 +72,9 @@ const ENDS: Readonly<Record<string, End>> = {
       if (rank === 1) setTimeout(() => { throw Object.create(null); });
       await pause(50);
       world.barrier();`,
-    err: [/Cannot wait at a barrier as rank 1 has failed before its .*: something that has no text/],
+    err: [
+      /Cannot wait at a barrier as rank 1 has failed before its .*: something that has no text/,
+    ],
   },
   "a listener of error that exits": {
     program: `${OPEN}
@@ -105,7 +109,9 @@ const ENDS: Readonly<Record<string, End>> = {
       const { rank } = link.position;
       link.broadcast(new Uint8Array(4), rank === 1 ? 7 : 1);
       say("on");`,
-    err: [/Cannot broadcast as there is no such rank \(on rank 1, before its first step\): all ranks/],
+    err: [
+      /Cannot broadcast as there is no such rank \(on rank 1, before its first step\): all ranks/,
+    ],
     out: ["", ""],
     engines: LAUNCHED,
   },
@@ -118,7 +124,9 @@ const ENDS: Readonly<Record<string, End>> = {
   },
   "a deadline says what the ranks were about to do": {
     program: `${OPEN} if (rank === 1) await pause(20_000); world.sum(new Float32Array(3));`,
-    err: [/Cannot sum as rank 1 has not answered rank 0 for 1 s, .*, before its first step: all ranks/],
+    err: [
+      /Cannot sum as rank 1 has not answered rank 0 for 1 s, .*, before its first step: all ranks/,
+    ],
     waits: 1000,
     engines: LAUNCHED,
   },
@@ -132,7 +140,9 @@ for (const engine of ENGINES) {
       const ending = await runJob(engine, 2, program, env);
       assertEquals(ending.code === 0, isWell, ending.err);
       for (const text of err) assertMatch(ending.err, text);
-      out.forEach((text, rank) => text === null || assertEquals(ending.out[rank], text, ending.err));
+      out.forEach((text, rank) =>
+        text === null || assertEquals(ending.out[rank], text, ending.err)
+      );
       assert(ending.milliseconds < MOST + waits, `it took ${ending.milliseconds} ms`);
     });
   }
