@@ -6,6 +6,8 @@
 
 import { dirname } from "@std/path/dirname";
 import { SGD } from "@descent/sgd";
+import { openWorld } from "@descent/sgd/mpi";
+import type { World } from "@descent/sgd/mpi";
 import { continueWith, loadRun, saveRun } from "./digits/checkpoint.ts";
 import { CLASSES, PIXELS, readDigits, split } from "./digits/dataset.ts";
 import type { Dataset } from "./digits/dataset.ts";
@@ -15,8 +17,6 @@ import type { DemoOptions } from "./digits/options.ts";
 import { drawCurves } from "./digits/plot.ts";
 import type { EpochResult } from "./digits/plot.ts";
 import { openStream, permutation, STREAM } from "./digits/random.ts";
-import { openRanks } from "./digits/ranks.ts";
-import type { Ranks } from "./digits/ranks.ts";
 import { describeRun, epochLine } from "./digits/report.ts";
 import { openScreen, SILENT } from "./digits/screen.ts";
 import type { Screen } from "./digits/screen.ts";
@@ -26,7 +26,7 @@ import type { Shares } from "./digits/train.ts";
 const HIDDEN = 64;
 
 interface Run {
-  readonly ranks: Ranks;
+  readonly world: World;
   readonly options: DemoOptions;
   readonly train: Dataset;
   readonly test: Dataset;
@@ -39,8 +39,8 @@ interface Run {
 async function main(args: readonly string[]): Promise<void> {
   const asked = parseOptions(args);
   if (asked === "help") return console.log(HELP);
-  using ranks = openRanks();
-  const run = await prepare(asked, ranks);
+  using world = openWorld();
+  const run = await prepare(asked, world);
   const { options, train, test, optimizer, history } = run;
   if (history.length >= options.epochs) {
     return console.log(
@@ -51,25 +51,25 @@ async function main(args: readonly string[]): Promise<void> {
   for (const file of [options.plot, options.checkpoint ?? options.plot]) {
     asUser(() => Deno.mkdirSync(dirname(file), { recursive: true }), file);
   }
-  const job = ranks.size > 1 ? `, ${ranks.size} ranks with ${ranks.engine}` : "";
+  const job = world.size > 1 ? `, ${world.size} ranks with ${world.engine}` : "";
   tell(
-    ranks,
+    world,
     `${PIXELS}-${HIDDEN}-${CLASSES} network, ${train.length} training and ${test.length} test ` +
       `images, backend ${optimizer.backend}${job}`,
   );
   await fit(run);
-  if (ranks.rank > 0) return;
+  if (world.rank > 0) return;
   const picture = drawCurves("Training on handwritten digits", describeRun(options), history);
   asUser(() => Deno.writeTextFileSync(options.plot, picture), options.plot);
   console.log(`Loss and accuracy curves: ${options.plot}`);
 }
 
 /** Rank 0 speaks for all. */
-function tell({ rank }: Ranks, text: string): void {
+function tell({ rank }: World, text: string): void {
   if (rank === 0) console.log(text);
 }
 
-async function prepare(asked: DemoOptions, ranks: Ranks): Promise<Run> {
+async function prepare(asked: DemoOptions, world: World): Promise<Run> {
   const saved = asked.resume === undefined ? null : await loadRun(asked.resume);
   const options = saved === null ? asked : continueWith(asked, saved);
   const { seed, sgd } = options;
@@ -77,23 +77,23 @@ async function prepare(asked: DemoOptions, ranks: Ranks): Promise<Run> {
     { inputs: PIXELS, hidden: HIDDEN, outputs: CLASSES },
     openStream(seed, STREAM.weights),
   );
-  const optimizer = asUser(() => new SGD(network.parameters, { ...sgd, world: ranks.world }));
+  const optimizer = asUser(() => new SGD(network.parameters, { ...sgd, world }));
   if (saved !== null) asUser(() => optimizer.loadStateDict(saved.dict, { parameters: true }));
   const digits = split(await readDigits(), openStream(seed, STREAM.split));
-  return { ranks, options, network, optimizer, ...digits, history: [...saved?.history ?? []] };
+  return { world, options, network, optimizer, ...digits, history: [...saved?.history ?? []] };
 }
 
 /** Trains for the epochs that are left and reports each, and then the whole. */
 async function fit(run: Run): Promise<void> {
-  const { ranks, options, optimizer, history } = run;
+  const { world, options, optimizer, history } = run;
   const { epochs, checkpoint } = options;
-  const screen = ranks.rank > 0 ? SILENT : openScreen("training", epochs, history.length);
+  const screen = world.rank > 0 ? SILENT : openScreen("training", epochs, history.length);
   const start = performance.now();
   let optimizerMs = 0;
   try {
     for (let epoch = history.length + 1; epoch <= epochs; epoch++) {
       optimizerMs += runEpoch(run, epoch, screen);
-      if (checkpoint !== undefined && ranks.rank === 0) {
+      if (checkpoint !== undefined && world.rank === 0) {
         await saveRun(checkpoint, optimizer, options, history);
       }
       await screen.advance();
@@ -103,7 +103,7 @@ async function fit(run: Run): Promise<void> {
   }
   const ms = performance.now() - start;
   tell(
-    ranks,
+    world,
     `Trained in ${
       (ms / 1000).toFixed(2)
     } s with backend ${optimizer.backend}; the optimizer took ` +
@@ -128,8 +128,14 @@ function runEpoch(run: Run, epoch: number, screen: Screen): number {
 }
 
 /** A part of each batch for each rank, or as many parts as are to be accumulated. */
-function sharesOf({ ranks, options: { accumulate } }: Run): Shares {
-  if (ranks.size > 1) return { count: ranks.size, own: [ranks.rank], sum: ranks.sum };
+function sharesOf({ world, options: { accumulate } }: Run): Shares {
+  if (world.size > 1) {
+    return {
+      count: world.size,
+      own: [world.rank],
+      sum: (values) => world.sum(values),
+    };
+  }
   const own = Array.from({ length: accumulate }, (_, part) => part);
   return { count: accumulate, own, sum: (values) => values };
 }

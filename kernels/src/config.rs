@@ -160,6 +160,13 @@ mod tests {
     }
 
     #[test]
+    fn all_threads_can_be_started_before_they_are_needed() {
+        let config = Config::new(Level::Portable, 2);
+        config.start_all().unwrap();
+        assert!(config.pool.get().is_some() && config.others.get().is_some());
+    }
+
+    #[test]
     fn knows_every_available_level_by_its_name() {
         for level in Level::available() {
             assert_eq!(parse_level(level.name()).unwrap().name(), level.name());

@@ -148,12 +148,14 @@ const FAILURES: Readonly<Record<string, Failure>> = {
   "a rank that is stuck": {
     world: "using world = openWorld({ timeout: 3000 });",
     body: "steps(2); if (rank === 1) await pause(20_000); steps(1);",
-    err: /have not answered rank 0 for 3 s, the timeout of the world: all ranks are ended/,
+    err:
+      /Cannot step as rank 1 has not answered rank 0 for 3 s, the timeout of the world, at step 2: all ranks/,
   },
   "a rank that computes without end": {
     world: "using world = openWorld({ timeout: 3000 });",
     body: "steps(2); if (rank === 1) for (;;); steps(1);",
-    err: /have not answered rank 0 for 3 s, the timeout of the world: all ranks are ended/,
+    err:
+      /Cannot step as rank 1 has not answered rank 0 for 3 s, the timeout of the world, at step 2: all ranks/,
   },
 };
 

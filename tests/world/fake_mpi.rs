@@ -2,7 +2,8 @@
 //! without MPI, and for what real libraries do not let a test arrange.
 //!
 //! A launcher sets `PMI_RANK`, `PMI_SIZE` and `FAKE_MPI_FOLDER`. `FAKE_MPI_SIZE` makes the library believe
-//! in another size, as one does that was not started by its own launcher.
+//! in another size, as one does that was not started by its own launcher. `FAKE_MPI_REFUSE` is the number
+//! of a message that it refuses, once it is on its way.
 
 use std::collections::HashMap;
 use std::ffi::{c_char, c_int, c_void};
@@ -62,6 +63,9 @@ fn start(sent: &[u8], pieces: Vec<Piece>, out: *mut c_int) -> c_int {
 #[unsafe(no_mangle)]
 pub extern "C" fn MPI_Test(request: *mut c_int, done: *mut c_int, _: *mut c_void) -> c_int {
     let number = unsafe { *request };
+    if crate::number("FAKE_MPI_REFUSE") == Some(number as usize) {
+        return 1;
+    }
     let mut requests = REQUESTS.lock().unwrap();
     let requests = requests.as_mut().unwrap();
     let files: Option<Vec<Vec<u8>>> =

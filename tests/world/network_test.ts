@@ -37,7 +37,7 @@ for (let i = 0; i < 1000; i++) {
 `;
 
 const MESSAGE =
-  /some of 2 ranks have not answered rank \d for 3 s, the timeout of the world: all ranks are ended/;
+  /Cannot step as rank \d has not answered rank \d for 3 s, the timeout of the world, at step \d: all ranks/;
 
 /** What Open MPI prints if it loses a machine before the ranks' deadline. */
 const LOST = /ORTE has lost communication with a remote daemon/;

@@ -176,6 +176,20 @@ testOn(
   },
 );
 
+testOn(
+  "files",
+  "a library that is alone although its launcher gave a rank is an error",
+  async () => {
+    const program = `using world = openWorld(); say(world.size + world.engine);`;
+    const ending = await runJob("files", 2, program, { FAKE_MPI_SIZE: "1", PMI_SIZE: "" });
+    assertMatch(ending.out[0], /^1Fake MPI/);
+    assertMatch(
+      ending.err,
+      /WorldError: .* MPICH has started this process as rank 1 .* knows of 1:/,
+    );
+  },
+);
+
 testOn("files", "a library that is not there is named", async () => {
   const ending = await runJob("files", 2, "openWorld();", { DESCENT_MPI: "/no/libmpi.so" });
   assertMatch(ending.err, /WorldUnavailableError: .*\/no\/libmpi\.so/);

@@ -23,7 +23,7 @@ use std::ptr;
 use std::thread;
 
 /// The most bytes of one message, as counts are of 32 bits.
-pub const MAX_BYTES: usize = 1 << 30;
+const MAX_BYTES: usize = 1 << 30;
 
 /// A process that takes part in a job through a library.
 pub struct Member<H: Handle> {
@@ -231,6 +231,10 @@ impl<H: Handle> Messages for Member<H> {
 
     fn neighbors(&self) -> &[usize] {
         &self.neighbors
+    }
+
+    fn max_bytes(&self) -> usize {
+        MAX_BYTES
     }
 
     fn all_gather(&mut self, send: &[u8], receive: &mut [u8], patience: &Patience) {

@@ -58,6 +58,8 @@ pub trait Messages: Send {
     fn version(&self) -> String;
     /// The ranks of this machine, in their order.
     fn neighbors(&self) -> &[usize];
+    /// The most bytes that one message has.
+    fn max_bytes(&self) -> usize;
 
     /// Sends `send` to all, and receives as many bytes of each in the order of the ranks.
     fn all_gather(&mut self, send: &[u8], receive: &mut [u8], patience: &Patience);

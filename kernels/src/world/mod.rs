@@ -187,7 +187,7 @@ impl World {
         receive: &mut [u8],
         sizes: &[usize],
     ) -> Result<(), Error> {
-        if receive.len() <= member::MAX_BYTES {
+        if receive.len() <= self.messages.max_bytes() {
             let patience = self.patience(false)?;
             self.messages.all_gather_parts(send, receive, sizes, &patience, &mut || ());
             return Ok(());

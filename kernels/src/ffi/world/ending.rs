@@ -71,8 +71,8 @@ extern "C" fn at_exit() {
     let goodbye = GOODBYE.lock().unwrap_or_else(PoisonError::into_inner).take();
     let Some(goodbye) = goodbye else {
         eprintln!(
-            "Cannot leave the job as this process ends without a word to the other ranks, as with a \
-             listener of unload that ends it: all ranks are ended"
+            "Cannot leave the job as this process ends without a goodbye to the other ranks, as it does \
+             if a listener of unload that is called first ends it: all ranks are ended"
         );
         abort(1);
     };
