@@ -36,6 +36,11 @@ const FAULTS: readonly (readonly [fault: string, part: string, program: string])
     `${MODEL} if (world.rank === 0) await saveState("never.safetensors", optimizer); optimizer.step();`,
   ],
   [
+    "a checkpoint on one rank",
+    "loads the state while rank 1 steps",
+    `${MODEL} if (world.rank === 0) optimizer.loadStateDict(new SGD([w], { lr: 1 }).stateDict()); optimizer.step();`,
+  ],
+  [
     "a gradient on one rank",
     "is an array on rank 0 and null on rank 1",
     `${MODEL} if (world.rank === 1) w.grad = null; optimizer.step();`,
