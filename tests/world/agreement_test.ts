@@ -4,6 +4,7 @@
  */
 
 import { assertEquals } from "@std/assert";
+import { absence } from "../gpu/gpu.ts";
 import { ENGINES, runJob, testOn } from "./jobs.ts";
 
 /** What ranks do that differ, and what each of them says. */
@@ -259,4 +260,84 @@ for (const engine of ENGINES) {
     const expected = [...Object.values(REFUSALS).map(({ message }) => message), "-1,-1,-1"];
     assertEquals(ending.out.map((lines) => lines.split("\n")), [expected, expected], ending.err);
   });
+}
+
+for (const engine of ENGINES) {
+  testOn(engine, "tensors on a GPU are refused, and nothing is added", async () => {
+    const ending = await runJob(
+      engine,
+      2,
+      `
+      import { openGpu } from "@descent/sgd/gpu";
+      using world = openWorld();
+      const gpu = openGpu();
+      const tensor = () => gpu.tensor(new Float32Array(1000));
+      const own = { data: new Float32Array(1), grad: Float32Array.of(1) };
+      const o = new SGD([own], { lr: 1, world });
+      const attempt = (body) => { try { body(); } catch (error) { say(error.message); } };
+      attempt(() => new SGD([{ data: tensor(), grad: tensor() }], { lr: 1, world }));
+      attempt(() => o.addParamGroup({ params: [{ data: tensor(), grad: null }] }));
+      const dict = o.stateDict();
+      [own.data, own.grad] = [gpu.tensor(new Float32Array(1)), null];
+      attempt(() => o.loadStateDict(dict));
+      [own.data, own.grad] = [new Float32Array(1), Float32Array.of(1)];
+      o.step();
+      say(o.paramGroups.length + " " + own.data.join());
+      `,
+    );
+    const refusal = (doing: string, row: number) =>
+      `Cannot ${doing} in a world as data of parameter ${row} must be an array: it is on a GPU`;
+    const expected = [
+      ...[refusal("add parameters", 0), refusal("add parameters", 1)],
+      ...[refusal("load the state", 0), "1 -1"],
+    ];
+    assertEquals(ending.out.map((lines) => lines.split("\n")), [expected, expected], ending.err);
+  }, absence ?? null);
+}
+
+for (const engine of ENGINES) {
+  testOn(
+    engine,
+    "the native library steps with sums of the same rows only, of arrays only",
+    async () => {
+      const ending = await runJob(
+        engine,
+        2,
+        `
+      import { exchangeOf } from "${new URL("../../src/core/exchange.ts", import.meta.url)}";
+      using world = openWorld();
+      const exchange = exchangeOf(world);
+      const address = (array) => BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(array)));
+      const make = (dtype = 0) => {
+        const [data, grad] = [new Float32Array(3), new Float32Array(3).fill(1)];
+        const kind = BigInt(dtype + 2 ** 24);
+        const rows = BigUint64Array.of(address(data), address(grad), 0n, 0n, 3n, kind);
+        const groupRows = Float64Array.of(1, 0, 0, 0, 0, 1);
+        const call = Float64Array.of(0.5, Infinity, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+        return { data, grad, rows, count: 1, groupRows, groupCount: 1, call, inPlace: false };
+      };
+      const attempt = (body) => { try { body(); say("done"); } catch (error) { say(error.message); } };
+      const [a, b] = [make(), make()];
+      const measure = (tables) =>
+        exchange.measure(tables, { scale: 0.5, normType: 2 }, new Float64Array(2));
+      const apply = (tables) => exchange.apply(tables, "gradients");
+      attempt(() => apply(a));
+      measure(a);
+      attempt(() => apply(b));
+      measure(a);
+      exchange.step(b, "gradients");
+      attempt(() => apply(a));
+      measure(a);
+      attempt(() => apply(a));
+      attempt(() => apply(a));
+      attempt(() => exchange.share(make(16).rows, 1, false));
+      say(a.data.join() + " " + b.data.join());
+      `,
+      );
+      const none = "Cannot apply as no sums of these rows are kept";
+      const device = "Cannot share row 0: it is on a device";
+      const expected = [none, none, none, "done", none, device, "-1,-1,-1 -1,-1,-1"];
+      assertEquals(ending.out.map((lines) => lines.split("\n")), [expected, expected], ending.err);
+    },
+  );
 }
