@@ -65,6 +65,7 @@ fn write_others(bucket: &Bucket, rank: usize, states: &mut impl States, mut all:
 
 /// What ranks other than this one have of some buckets.
 pub fn of_others(buckets: &[Bucket], rank: usize, size: usize) -> impl Iterator<Item = &Segment> {
-    let others = move |bucket| (0..size).filter(move |&other| other != rank).map(move |i| (bucket, i));
+    let others =
+        move |bucket| (0..size).filter(move |&other| other != rank).map(move |i| (bucket, i));
     buckets.iter().flat_map(others).flat_map(|(bucket, other): (&Bucket, _)| bucket.of(other))
 }
