@@ -39,9 +39,9 @@ export interface LoadStateOptions {
   /** Called after each piece. */
   onProgress?: (progress: Progress) => void;
   /**
-   * The world that the state is for, where each rank has a momentum of its own, with exchange `"signs"`:
-   * a rank gets what it has saved, and if another number of ranks has saved the state, all get the
-   * mean. Other states are the same for all ranks.
+   * The world of the optimizer that takes the state. It matters with exchange `"signs"`, where each rank
+   * has a momentum of its own: a rank gets what it has saved, and if another number of ranks has saved the
+   * state, all get the mean. What was saved with another exchange is the same with a world and without.
    */
   world?: SGDWorld;
 }
@@ -127,8 +127,12 @@ export interface StatefulAverage {
  * a dict's array or to a parameter's data meanwhile is in the file or is not. If the optimizer steps,
  * loads a state or gets a group meanwhile, the promise is rejected and the old file stays.
  *
- * With the exchange `"shards"` or `"signs"` of a world all ranks call it: for `"shards"` rank 0 writes the
- * file, for `"signs"` each rank writes one, rank 0 to `path` and the others to `path.rank-1` and so on.
+ * If the optimizer has a world of several ranks, with exchange `"gradients"` any rank can save, as each
+ * has everything. With `"shards"` or `"signs"` all ranks call this, and wait for each other: when the
+ * promise is fulfilled, the files of all ranks are there, and if one rank cannot write, all throw, and
+ * the old files stay. Until then the world refuses everything else. With `"shards"` rank 0 writes one file,
+ * which has the state of all. With `"signs"` each rank writes its own momentum, rank 0 to `path` and the
+ * others to `path.rank-1` and so on; a crash leaves the files of one save, and `loadState` finds them.
  *
  * Needs Deno, with read and write permission for the folder of the file, Node.js or Bun; elsewhere
  * `encodeStateDict` makes the bytes.
@@ -137,7 +141,9 @@ export interface StatefulAverage {
  * @param source An optimizer or a state dict; a dict is saved as it is, parameters included, but for what `momentum` asks.
  * @param options What goes into the file, and who is told of the progress.
  * @throws {CheckpointError} If the system does not let the file be written: a full disk, a missing
- * or read-only folder, a directory in its place. The message says which, and the old file stays.
+ * or read-only folder, a directory in its place. The message says which, and the old file stays. Where all
+ * ranks of a world save together, all of them throw it, and the message names the rank.
+ * @throws {WorldError} If all ranks of a world have to save together, and one does something else or ends.
  * @throws {TypeError} If the state is not valid, two tensors have the same name, or with `state: false`
  * an option is given that needs state.
  * @throws {Error} If the optimizer has stepped meanwhile, or an array was detached.
@@ -228,7 +234,8 @@ function checkWeightsAlone(options: SaveStateOptions): void {
  * @param options A callback for the progress, and the world of ranks that vote on signs.
  * @returns The state dict, for `loadStateDict`.
  * @throws {CheckpointError} If it is not a valid checkpoint or cannot be read; the message names the
- * file and the place in it.
+ * file and the place in it. With a world, also if a rank's file is missing or of another save.
+ * @throws {TypeError} If `world` was not made by `openWorld`.
  * @throws {Deno.errors.NotFound} If there is no file; in Node.js and Bun, an error with code `ENOENT`.
  *
  * @example Resume if there is a checkpoint

@@ -157,7 +157,7 @@ export class World {
   /**
    * Gives the elements of one rank's array to all others.
    *
-   * @param array Overwritten on all ranks but that one.
+   * @param array Its elements are replaced on all ranks but that one.
    * @param from The rank whose elements all get.
    * @returns The array.
    * @throws {TypeError} If it is not a typed array of numbers.
