@@ -10,8 +10,8 @@ use crate::error::Error;
 use crate::registers::BLOCK;
 use crate::simd::Level;
 
-/// Elements whose ballots make up a message, at most: 256 KiB.
-const MESSAGE: usize = 1 << 20;
+/// Elements whose ballots make up a message, at most: 64 KiB.
+const MESSAGE: usize = 1 << 18;
 
 /// The same of a rank's part of a message, at least: more ranks have longer messages, and not more of them.
 const PART: usize = 1 << 14;
