@@ -18,6 +18,7 @@ mod member;
 pub mod messages;
 pub mod ordered;
 pub mod partition;
+mod passing;
 pub mod probe;
 pub mod shared;
 pub mod signs;
