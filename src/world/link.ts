@@ -193,7 +193,7 @@ function createLink(
 type Later = Pick<Link, "later" | "maxPins" | "wait">;
 
 /** Calls on another thread. Each is announced, so that nothing overtakes it. */
-function createLater(own: Library, symbols: WorldSymbols, pinned: PinnedWorld): Later {
+export function createLater(own: Library, symbols: WorldSymbols, pinned: PinnedWorld): Later {
   return {
     async later(headers, { what, tables, measure, sums, mode, pins }) {
       symbols.descent_world_owe(0);
