@@ -22,8 +22,9 @@
  * @module
  */
 
-export { openWorld, World } from "./src/world/world.ts";
-export type { WorldOptions } from "./src/world/world.ts";
+export { openWorld } from "./src/world/open.ts";
+export type { WorldOptions } from "./src/world/open.ts";
+export { World } from "./src/world/world.ts";
 export type { WorldArray } from "./src/world/arrays.ts";
 export type { SharedArrays } from "./src/world/shared.ts";
 export { WorldError, WorldUnavailableError } from "./src/world/errors.ts";

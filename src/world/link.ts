@@ -208,7 +208,7 @@ function createLink(
 type Later = Pick<Link, "later" | "meetLater" | "maxPins" | "wait">;
 
 /** Calls on another thread. Each is announced, so that nothing overtakes it. */
-function createLater(own: Library, symbols: WorldSymbols, pinned: PinnedWorld): Later {
+export function createLater(own: Library, symbols: WorldSymbols, pinned: PinnedWorld): Later {
   const announced = async (call: () => Promise<number>) => {
     symbols.descent_world_owe(0);
     let status: number;

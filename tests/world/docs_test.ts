@@ -11,7 +11,7 @@ import { cpuMissing } from "../support/backends.ts";
 const ROOT = fromFileUrl(new URL("../../", import.meta.url));
 
 const PAGES = [
-  ...["mpi.ts", "docs/distributed.md", "src/world/world.ts"],
+  ...["mpi.ts", "docs/distributed.md", "src/world/open.ts", "src/world/world.ts"],
   ...["docs/checkpoints.md", "docs/recipes.md"],
 ];
 

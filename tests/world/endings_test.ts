@@ -1,6 +1,7 @@
 /** Ranks that never start, fail, are aborted or end in a way of their own, under each engine. */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { OPERATIONS } from "../../src/world/header.ts";
 import { ENGINES, runJob, testOn } from "./jobs.ts";
 import type { Engine } from "./jobs.ts";
 
@@ -181,3 +182,9 @@ for (const engine of ENGINES) {
     assertEquals(ending.out, [expected, expected], ending.err);
   });
 }
+
+Deno.test("a deadline has words for everything that ranks do together", async () => {
+  const file = new URL("../../kernels/src/world/header.rs", import.meta.url);
+  const [, list] = /const WORDS[^=]*= \[([^\]]*)\]/.exec(await Deno.readTextFile(file))!;
+  assertEquals(list.match(/"[^"]+"/g)?.length, Object.keys(OPERATIONS).length);
+});

@@ -23,6 +23,12 @@ optimizer.step();
 await optimizer.stepAsync({ maxNorm: 1e9 });
 world.verify(optimizer);
 console.log(\`[\${rank}] \${world.size} \${w.data[9999]}\`);
+const handle = (error) => console.log(\`[\${rank}] handled \${error.message}\`);
+process.on("uncaughtException", handle);
+setTimeout(() => { throw new Error("this"); });
+await new Promise((resolve) => setTimeout(resolve, 50));
+process.off("uncaughtException", handle);
+world.barrier();
 if (rank === 1) throw new Error("no data");
 optimizer.step();
 `;
@@ -43,7 +49,7 @@ for (const engine of ENGINES) {
       const ending = await launch(engine, 2, [runtime.program, file], {
         DENO_DESCENT_KERNELS: library.path,
       });
-      assertEquals(ending.out, ["2 -3.75", "2 -3.75"], ending.err);
+      assertEquals(ending.out, Array(2).fill("2 -3.75\nhandled this"), ending.err);
       assertMatch(ending.err, /WorldError: Cannot step as rank 1 has failed at step 2: Error: no/);
       assert(ending.code !== 0);
     },

@@ -61,12 +61,13 @@ fn word(header: &[u8], index: usize) -> u32 {
 
 /// Whether all headers say the same, but for the bytes that follow.
 pub fn agree(headers: &[u8]) -> bool {
-    let own = |header: &[u8]| -> Vec<u32> {
-        (0..HEADER / 4).filter(|&i| i != BYTES).map(|i| word(header, i)).collect()
-    };
-    let mut all = headers.chunks(HEADER).map(own);
+    let mut all = headers.chunks(HEADER).map(but_for_bytes);
     let first = all.next();
     all.all(|other| Some(other) == first)
+}
+
+fn but_for_bytes(header: &[u8]) -> [Option<&[u8]>; 2] {
+    [header.get(..4 * BYTES), header.get(4 * (BYTES + 1)..)]
 }
 
 /// How many bytes each rank gives to the others.

@@ -34,7 +34,8 @@ impl World {
         let folders = find::neighbor_folders(&path);
         let paths = find::candidates(named.as_deref(), &launcher, &folders, Path::is_file);
         let open = || open_first(&paths, &launcher);
-        let (messages, library) = watchdog::within(choice.timeout, nobody_there(choice), open)?;
+        let message = nobody_there(&launcher, choice);
+        let (messages, library) = watchdog::within(choice.timeout, message, open)?;
         check_size(messages.as_ref(), &launcher, &library)?;
         Ok(World {
             messages,
@@ -52,10 +53,9 @@ impl World {
 }
 
 /// What is said if others do not join the job in time: MPI itself waits for them forever.
-fn nobody_there(choice: &Choice) -> String {
+fn nobody_there(launcher: &Launcher, choice: &Choice) -> String {
     let seconds = choice.timeout.unwrap_or_default().as_secs_f64();
-    let own = launcher::find_here().and_then(|launcher| launcher.rank);
-    let own = own.map_or_else(|| "this rank".to_owned(), |rank| format!("rank {rank}"));
+    let own = launcher.rank.map_or_else(|| "this rank".to_owned(), |rank| format!("rank {rank}"));
     format!(
         "Cannot open the world as other ranks of the job have not opened it within {seconds} s of {own}, the \
          timeout of the world, or have ended (MPI does not say which ones): all ranks are ended"

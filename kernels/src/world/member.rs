@@ -11,6 +11,7 @@ use super::header::Doing;
 use super::library::Refusal;
 use super::messages::{Messages, Patience};
 use super::moves::Work;
+use super::passing::{MAX_BYTES, address, address_mut, assert_fits, counts};
 use super::wait;
 #[cfg(unix)]
 use libloading::os::unix::Library as File;
@@ -21,9 +22,6 @@ use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
 use std::thread;
-
-/// The most bytes of one message, as counts are of 32 bits.
-const MAX_BYTES: usize = 1 << 30;
 
 /// A process that takes part in a job through a library.
 pub struct Member<H: Handle> {
@@ -185,34 +183,6 @@ impl<H: Handle> Member<H> {
         unsafe { (self.functions.abort)(self.constants.comm_world, code) };
         ending::leave(code)
     }
-}
-
-/// Sizes and where the parts begin, as MPI takes them.
-fn counts(sizes: &[usize]) -> (Vec<c_int>, Vec<c_int>) {
-    let counts: Vec<c_int> = sizes.iter().map(|&size| size as c_int).collect();
-    let ends = counts.iter().scan(0, |end, count| {
-        *end += count;
-        Some(*end)
-    });
-    let starts = ends.zip(&counts).map(|(end, count)| end - count).collect();
-    (counts, starts)
-}
-
-/// Where bytes are. That of no bytes is not any address that Rust likes, as a few low ones have a meaning
-/// in MPI: 1 is `MPI_IN_PLACE` in some libraries.
-fn address(bytes: &[u8]) -> *const u8 {
-    static NOTHING: u8 = 0;
-    if bytes.is_empty() { &raw const NOTHING } else { bytes.as_ptr() }
-}
-
-/// As `address`, to write; nothing is written where there are no bytes.
-fn address_mut(bytes: &mut [u8]) -> *mut u8 {
-    if bytes.is_empty() { address(bytes).cast_mut() } else { bytes.as_mut_ptr() }
-}
-
-fn assert_fits(bytes: &[u8], sizes: &[usize]) {
-    assert!(bytes.len() <= MAX_BYTES, "a message has at most {MAX_BYTES} bytes");
-    assert_eq!(bytes.len(), sizes.iter().sum::<usize>(), "parts make up a whole");
 }
 
 impl<H: Handle> Messages for Member<H> {

@@ -20,6 +20,7 @@ pub mod messages;
 pub mod moves;
 pub mod ordered;
 pub mod partition;
+mod passing;
 pub mod probe;
 pub mod shared;
 pub mod signs;
