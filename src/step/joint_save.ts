@@ -1,28 +1,47 @@
 /** A save in which all ranks of a world take part. */
 
-import type { Exchange } from "../core/exchange.ts";
+import type { Exchange, StatePart } from "../core/exchange.ts";
+import type { Plan } from "../plan/plan.ts";
 import type { JointSave, RankFailure } from "../state/source.ts";
 import type { RankOwner } from "../state/rank_owner.ts";
 
-/**
- * Begins a save for which all ranks have met. Until it ends, the world refuses everything else.
- *
- * @param owner Whose momentum this rank saves; null if rank 0 alone saves.
- * @param done Called at the end.
- */
-export function beginJointSave(
-  exchange: Exchange,
-  owner: RankOwner | null,
-  done: () => void,
-): JointSave {
+/** How ranks save together. */
+interface Manner {
+  /** Whose momentum this rank saves; null if rank 0 alone saves. */
+  readonly owner: RankOwner | null;
+  /** Whether rank 0 reads the parts of the others. */
+  readonly isRead: boolean;
+  /** Called at the end. */
+  readonly done: () => void;
+}
+
+/** What a text of rank 0 begins with that asks for parts of the state; no message does. */
+const ASKS = "\0";
+
+/** Begins a save for which all ranks have met. Until it ends, the world refuses everything else. */
+export function beginJointSave(exchange: Exchange, plan: Plan, manner: Manner): JointSave {
+  const { owner, isRead, done } = manner;
   exchange.hold("the state is being saved: await saveState first");
   let count = 0;
+  const tell = (text: string) => {
+    const plans = { doing: "save", words: Uint32Array.of(++count), facts: () => [] };
+    return exchange.gatherLater(plans, text);
+  };
+  const give = (parts: readonly StatePart[]) => {
+    for (const part of parts) exchange.readState(plan.rows, plan.table.count, part);
+  };
   return {
-    rank: exchange.rank,
-    owner,
+    ...{ rank: exchange.rank, owner, isRead },
+    async read(parts) {
+      await tell(ASKS + JSON.stringify(parts.map((part) => ({ ...part, into: null }))));
+      give(parts);
+    },
     async meet(failure) {
-      const plans = { doing: "save", words: Uint32Array.of(++count), facts: () => [] };
-      return firstFailure(await exchange.gatherLater(plans, failure ?? ""));
+      for (;;) {
+        const texts = await tell(failure ?? "");
+        if (!texts[0].startsWith(ASKS)) return firstFailure(texts);
+        give(JSON.parse(texts[0].slice(ASKS.length)));
+      }
     },
     end() {
       exchange.hold(null);

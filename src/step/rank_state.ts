@@ -6,7 +6,7 @@ import { cannot } from "../core/validate.ts";
 import { BUFFER, ROW } from "../plan/layout.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { RankOwner } from "../state/rank_owner.ts";
-import type { JointSave } from "../state/source.ts";
+import type { JointSave, Saved } from "../state/source.ts";
 import {
   layoutFacts,
   layoutWords,
@@ -23,9 +23,12 @@ import { drawSave } from "./votes.ts";
 
 /** What ranks put the state together for. The numbers are in what they compare. */
 const READ = 0;
-const SAVE = 1;
-const CHANGE = 2;
-const SAVE_WEIGHTS = 3;
+const CHANGE = 1;
+const SAVES: Readonly<Record<Saved, { readonly number: number; readonly text: string }>> = {
+  stored: { number: 2, text: "is saved" },
+  float32: { number: 3, text: "is saved with momentum of float32" },
+  weights: { number: 4, text: "is left out" },
+};
 
 /** What an optimizer of one rank has of the state of all. */
 export class RankState {
@@ -113,18 +116,20 @@ export class RankState {
   /**
    * Begins a save in which all ranks take part; null if each rank can save by itself.
    *
-   * @param hasState Whether the state is saved; rank 0 gets that of all if each has a part of it.
    * @throws {WorldError} If a rank does something else.
    */
-  beginSave(plan: Plan, hasState: boolean): JointSave | null {
+  beginSave(plan: Plan, what: Saved): JointSave | null {
     if (!this.hasOwnState) return null;
     const exchange = this.#exchange;
-    this.#meetToSave(plan, hasState ? SAVE : SAVE_WEIGHTS, hasState ? "is saved" : "is left out");
+    this.#meetToSave(plan, SAVES[what].number, SAVES[what].text);
+    const isRead = this.isSharded && what === "stored";
     let owner: RankOwner | null = null;
-    if (this.votes && hasState) owner = { ...this.owner!, save: drawSave(exchange) };
-    else if (hasState) exchange.collect(plan.rows, plan.table.count, true);
-    this.#hasOthers = this.isSharded;
-    return beginJointSave(exchange, owner, () => this.#giveBack(plan));
+    if (this.votes && what !== "weights") owner = { ...this.owner!, save: drawSave(exchange) };
+    if (this.isSharded && what === "float32") { // what is decoded is a copy, and that of all
+      exchange.collect(plan.rows, plan.table.count, true);
+      this.#hasOthers = true;
+    }
+    return beginJointSave(exchange, plan, { owner, isRead, done: () => this.#giveBack(plan) });
   }
 
   #meetToSave(plan: Plan, purpose: number, text: string): void {

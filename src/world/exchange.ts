@@ -24,6 +24,7 @@ export function createExchange(link: Link, meetings: Meetings, memory: SharedMem
     },
     share: (rows, count, hasState) => link.share(rows, count, hasState),
     collect: (rows, count, firstOnly) => link.collect(rows, count, firstOnly),
+    readState: (rows, count, part) => link.readState(rows, count, part),
     giveBack: (rows, count) => link.giveBack(rows, count),
     hold: (reason) => meetings.hold(reason),
     async gatherLater({ doing, words, facts }, text) {
