@@ -22,13 +22,16 @@ const ASKS = "\0";
 export function beginJointSave(exchange: Exchange, plan: Plan, manner: Manner): JointSave {
   const { owner, isRead, done } = manner;
   exchange.hold("the state is being saved: await saveState first");
+  // The state is that of now, and its memory stays, whatever this rank does with the optimizer meanwhile.
+  const rows = plan.rows.slice();
+  const kept = [...plan.table.buffers, ...plan.table.masters];
   let count = 0;
   const tell = (text: string) => {
     const plans = { doing: "save", words: Uint32Array.of(++count), facts: () => [] };
     return exchange.gatherLater(plans, text);
   };
   const give = (parts: readonly StatePart[]) => {
-    for (const part of parts) exchange.readState(plan.rows, plan.table.count, part);
+    for (const part of parts) exchange.readState(rows, plan.table.count, part);
   };
   return {
     ...{ rank: exchange.rank, owner, isRead },
@@ -44,6 +47,7 @@ export function beginJointSave(exchange: Exchange, plan: Plan, manner: Manner): 
       }
     },
     end() {
+      kept.length = 0;
       exchange.hold(null);
       done();
     },
