@@ -9,9 +9,9 @@ const IMPORTS = `import { loadState, saveState } from "${new URL(
 )}";`;
 
 /** Makes an optimizer; with votes, its momentum after `n` steps is `n` times the number of the rank from 1. */
-const make = (exchange: string, length: number) => `
+const make = (exchange: string, length: number, timeout = 60_000) => `
   ${IMPORTS}
-  using world = openWorld({ timeout: 1000 });
+  using world = openWorld({ timeout: ${timeout} });
   const { rank } = world;
   const create = () => {
     const w = { name: "w", data: new Float32Array(${length}), grad: new Float32Array(${length}) };
@@ -74,7 +74,7 @@ for (const engine of ["Open MPI", "MPICH"] as const) {
         const ending = await runJob(
           engine,
           2,
-          `${make("shards", 100_000)}
+          `${make("shards", 100_000, 1000)}
         optimizer.step();
         const { write } = Deno.FsFile.prototype;
         Deno.FsFile.prototype.write = async function (bytes) {
