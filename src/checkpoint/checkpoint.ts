@@ -27,6 +27,7 @@ import { saveJointly } from "./joint_save.ts";
 import { loadRank } from "./rank_files.ts";
 import { readState } from "./read_state.ts";
 import { PREFIX, readHeaderLength } from "./safetensors.ts";
+import { remoteState } from "./remote_state.ts";
 import { writeLayout } from "./write_layout.ts";
 export type { Progress } from "./piece_reader.ts";
 
@@ -190,7 +191,8 @@ export async function saveState(
   };
   const live = stateSource(source);
   checkStateDictOptions({ parameters, momentum });
-  const joint = live?.join?.(state) ?? null;
+  const joint = live?.join?.(state ? momentum ?? "stored" : "weights") ?? null;
+  const remote = joint?.isRead ? remoteState(joint) : undefined;
   const write = async (path: string, how: Replacing = {}) => {
     const { dict, check } = await read(source, { parameters, momentum }, state);
     const noted = joint?.owner ? { ...metadata, ...writeOwner(joint.owner) } : metadata;
@@ -202,7 +204,7 @@ export async function saveState(
       average?.check();
     };
     await writeLayout(path, layout, {
-      ...{ doing: "save the state", check: checkAll, onProgress },
+      ...{ doing: "save the state", check: checkAll, onProgress, remote },
       ...how,
     });
   };

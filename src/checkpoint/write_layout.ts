@@ -9,6 +9,24 @@ import { PIECE } from "./piece_reader.ts";
 import type { Progress } from "./piece_reader.ts";
 import { bytesOf } from "./safetensors.ts";
 import type { Layout } from "./safetensors.ts";
+import type { Tensor } from "./tensor_order.ts";
+
+/** Some bytes of a tensor. */
+export interface TensorBytes {
+  readonly tensor: Tensor;
+  /** The first one. */
+  readonly from: number;
+  /** Where they go. */
+  readonly into: Uint8Array<ArrayBuffer>;
+}
+
+/** Tensors whose bytes are somewhere else. */
+export interface RemoteTensors {
+  /** Whether a tensor is one. */
+  has(tensor: Tensor): boolean;
+  /** Gets bytes of such tensors. */
+  read(parts: readonly TensorBytes[]): Promise<void>;
+}
 
 /** How a file is written. */
 export interface Writing extends Replacing {
@@ -16,6 +34,8 @@ export interface Writing extends Replacing {
   readonly doing: string;
   /** Called before the file is begun and after each piece; an error that it throws ends the writing. */
   readonly check?: () => void;
+  /** Gets bytes of tensors whose arrays do not have them. */
+  readonly remote?: RemoteTensors;
   /** Called after each piece. */
   readonly onProgress?: (progress: Progress) => void;
 }
@@ -36,31 +56,46 @@ export async function writeLayout(path: string, layout: Layout, writing: Writing
  * Copies of the file's bytes, in memory that the next piece uses again. Small tensors share a piece,
  * as each call of the system costs more than they do.
  */
-function* piecesOf(layout: Layout, { doing, check }: Writing): Generator<Uint8Array> {
+async function* piecesOf(
+  layout: Layout,
+  { doing, check, remote }: Writing,
+): AsyncGenerator<Uint8Array> {
   const piece = new Uint8Array(Math.min(PIECE, layout.size));
   let filled = 0;
+  let missing: TensorBytes[] = [];
+  const complete = async () => {
+    if (missing.length > 0) await remote!.read(missing);
+    missing = [];
+    return piece.subarray(0, filled);
+  };
   check?.();
-  for (const bytes of bytesOfFile(layout, doing)) {
+  for (const [bytes, tensor] of bytesOfFile(layout, doing)) {
+    const isRemote = tensor !== null && remote?.has(tensor);
     for (let at = 0; at < bytes.length;) {
       const part = bytes.subarray(at, at + piece.length - filled);
-      piece.set(part, filled);
+      const into = piece.subarray(filled, filled + part.length);
+      if (isRemote) missing.push({ tensor, from: at, into });
+      else into.set(part);
       [at, filled] = [at + part.length, filled + part.length];
       if (filled < piece.length) continue;
-      yield piece;
+      yield await complete();
       check?.();
       filled = 0;
     }
   }
-  if (filled > 0) yield piece.subarray(0, filled);
+  if (filled > 0) yield await complete();
 }
 
-function* bytesOfFile({ head, tensors }: Layout, doing: string): Generator<Uint8Array> {
-  yield head;
-  for (const { name, array } of tensors) {
-    if (stateOfBuffer(bufferOf(array)).detached) {
-      throw detached(doing, `it was that of ${quote(name)}`);
+function* bytesOfFile(
+  { head, tensors }: Layout,
+  doing: string,
+): Generator<[Uint8Array, Tensor | null]> {
+  yield [head, null];
+  for (const tensor of tensors) {
+    if (stateOfBuffer(bufferOf(tensor.array)).detached) {
+      throw detached(doing, `it was that of ${quote(tensor.name)}`);
     }
-    yield bytesOf(array);
+    yield [bytesOf(tensor.array), tensor];
   }
 }
 
@@ -70,12 +105,12 @@ function detached(doing: string, what: string): Error {
 
 async function writeAll(
   out: OpenFile,
-  pieces: Iterable<Uint8Array>,
+  pieces: AsyncIterable<Uint8Array>,
   total: number,
   { doing, onProgress }: Writing,
 ): Promise<void> {
   let done = 0;
-  for (const piece of pieces) {
+  for await (const piece of pieces) {
     for (let at = 0; at < piece.length;) at += await out.write(piece.subarray(at));
     done += piece.length;
     onProgress?.({ done, total });

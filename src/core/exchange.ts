@@ -113,6 +113,19 @@ export interface AddedWords {
   readonly words: BigUint64Array<ArrayBuffer>;
 }
 
+/** Some consecutive elements of what belongs to a row besides its gradient. */
+export interface StatePart {
+  readonly row: number;
+  /** Of momentum, 0; of the scales of momentum in 8 bits, 1; of the master weight or correction, 2. */
+  readonly array: number;
+  /** The first element of the parameter. */
+  readonly from: number;
+  /** The one after the last; elements that the row does not have are left out. */
+  readonly to: number;
+  /** Where rank 0 gets the bytes; null on the others. */
+  readonly into: Uint8Array<ArrayBuffer> | null;
+}
+
 /** Steps of all ranks together. */
 export interface Exchange {
   readonly rank: number;
@@ -149,6 +162,8 @@ export interface Exchange {
    * Gives the state that each rank has of its part of the rows to all, or to rank 0 alone.
    */
   collect(rows: BigUint64Array<ArrayBuffer>, count: number, firstOnly: boolean): void;
+  /** Gives rank 0 a part of the state of a row, of which each rank has some; all ranks call it. */
+  readState(rows: BigUint64Array<ArrayBuffer>, count: number, part: StatePart): void;
   /** Gives the system the memory of momentum that other ranks step; it has any content from then on. */
   giveBack(rows: BigUint64Array<ArrayBuffer>, count: number): void;
   /**

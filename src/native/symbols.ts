@@ -170,6 +170,14 @@ export const WORLD_SYMBOLS = {
    * `int32_t descent_world_collect(const uint64_t *rows, uint32_t row_count, uint32_t first_only)`
    */
   descent_world_collect: { parameters: ["buffer", "u32", "u32"], result: "i32" },
+  /**
+   * `int32_t descent_world_read(const uint64_t *rows, uint32_t row_count, uint32_t row, uint32_t array,
+   * double from, double to, uint8_t *out, uint32_t bytes)`
+   */
+  descent_world_read: {
+    parameters: ["buffer", "u32", "u32", "u32", "f64", "f64", "buffer", "u32"],
+    result: "i32",
+  },
   /** `int32_t descent_world_give_back(const uint64_t *rows, uint32_t row_count)` */
   descent_world_give_back: { parameters: ["buffer", "u32"], result: "i32" },
   /** `int32_t descent_world_zeros(double bytes, uint64_t *address)` */

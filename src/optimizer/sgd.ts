@@ -190,9 +190,9 @@ export class SGD<T extends Tensor = HostArray> {
       dict: (options, hasState) => this.#shareState(options, hasState),
       revision: () => this.#stepper.revision,
       steps: () => this.#stepper.steps,
-      join: (hasState) => {
+      join: (what) => {
         this.#owner("save the state");
-        return this.#together?.state.beginSave(this.#stepper.plan, hasState) ?? null;
+        return this.#together?.state.beginSave(this.#stepper.plan, what) ?? null;
       },
     });
     if (this.#together !== null) {

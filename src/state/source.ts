@@ -1,8 +1,12 @@
 /** How a checkpoint is written from an optimizer without a copy of its arrays. */
 
+import type { StatePart } from "../core/exchange.ts";
 import type { StateDict } from "./dict.ts";
 import type { RankOwner } from "./rank_owner.ts";
 import type { StateDictOptions } from "./take.ts";
+
+/** What is saved: the state as it is, with its momentum decoded, or the parameters alone. */
+export type Saved = "stored" | "float32" | "weights";
 
 /** Why a rank could not save. */
 export interface RankFailure {
@@ -15,6 +19,14 @@ export interface JointSave {
   readonly rank: number;
   /** Which rank's momentum this rank saves, where each has its own; null if rank 0 alone saves. */
   readonly owner: RankOwner | null;
+  /** Whether rank 0 has a part of the state only, and gets the rest by `read`. */
+  readonly isRead: boolean;
+  /**
+   * Reads parts of the state of all ranks, on rank 0. The other ranks give them while they wait in `meet`.
+   *
+   * @throws {WorldError} If a rank has ended.
+   */
+  read(parts: readonly StatePart[]): Promise<void>;
   /**
    * Waits until all ranks have come as far, however long they take.
    *
@@ -38,10 +50,9 @@ export interface StateSource {
   /**
    * Begins a save; null if other ranks of a world, if there are any, have no part in it.
    *
-   * @param hasState Whether the state of parameters is saved.
    * @throws {WorldError} If another rank does something else.
    */
-  join?(hasState: boolean): JointSave | null;
+  join?(what: Saved): JointSave | null;
   /** A number that is another one after every change that the optimizer makes. */
   revision(): number;
   /** How many steps have begun, also those that were skipped. */

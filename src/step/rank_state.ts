@@ -9,7 +9,7 @@ import { BUFFER, ROW } from "../plan/layout.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { PreparedLoad } from "../state/apply.ts";
 import type { RankOwner } from "../state/rank_owner.ts";
-import type { JointSave } from "../state/source.ts";
+import type { JointSave, Saved } from "../state/source.ts";
 import { counted, topicOf } from "./agreement.ts";
 import type { Agreement } from "./agreement.ts";
 import { beginJointSave } from "./joint_save.ts";
@@ -20,8 +20,11 @@ import { drawSave } from "./votes.ts";
 
 /** What ranks take the state for. The numbers are in what they compare. */
 const READ = 0;
-const SAVE = 1;
-const SAVE_WEIGHTS = 2;
+const SAVES: Readonly<Record<Saved, { readonly number: number; readonly text: string }>> = {
+  stored: { number: 1, text: "saves the state" },
+  float32: { number: 2, text: "saves the state with momentum of float32" },
+  weights: { number: 3, text: "leaves the state out" },
+};
 
 /** What an optimizer of one rank has of the state of all. */
 export class RankState {
@@ -159,21 +162,20 @@ export class RankState {
   /**
    * Begins a save in which all ranks take part; null if each rank can save by itself.
    *
-   * @param hasState Whether the state is saved; rank 0 gets that of all if each has a part of it.
    * @throws {WorldError} If a rank does something else.
    */
-  beginSave(plan: Plan, hasState: boolean): JointSave | null {
+  beginSave(plan: Plan, what: Saved): JointSave | null {
     if (!this.hasOwnState) return null;
     const exchange = this.#exchange;
-    const [purpose, text] = hasState
-      ? [SAVE, "saves the state"] as const
-      : [SAVE_WEIGHTS, "leaves the state out"] as const;
-    this.#meetFor(plan, "save", purpose, text);
+    this.#meetFor(plan, "save", SAVES[what].number, SAVES[what].text);
+    const isRead = this.isSharded && what === "stored";
     let owner: RankOwner | null = null;
-    if (this.votes && hasState) owner = { ...this.owner!, save: drawSave(exchange) };
-    else if (hasState) exchange.collect(plan.rows, plan.table.count, true);
-    this.#hasOthers = this.isSharded;
-    return beginJointSave(exchange, owner, () => this.#giveBack(plan));
+    if (this.votes && what !== "weights") owner = { ...this.owner!, save: drawSave(exchange) };
+    if (this.isSharded && what === "float32") { // what is decoded is a copy, and that of all
+      exchange.collect(plan.rows, plan.table.count, true);
+      this.#hasOthers = true;
+    }
+    return beginJointSave(exchange, plan, { owner, isRead, done: () => this.#giveBack(plan) });
   }
 
   #meetFor(plan: Plan, doing: string, purpose: number, text: string): void {

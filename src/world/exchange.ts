@@ -38,6 +38,7 @@ export function createExchange(link: Link, meetings: Meetings, memory: SharedMem
     release: (turn) => meetings.release(turn),
     share: (rows, count, hasState) => link.share(rows, count, hasState),
     collect: (rows, count, firstOnly) => link.collect(rows, count, firstOnly),
+    readState: (rows, count, part) => link.readState(rows, count, part),
     giveBack: (rows, count) => link.giveBack(rows, count),
     async gatherLater(plans, text) {
       const bytes = new TextEncoder().encode(text);

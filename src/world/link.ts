@@ -1,6 +1,12 @@
 /** The link to the other ranks: moves bytes through the native library. */
 
-import type { AddedWords, ExchangeMeasure, ExchangeTables, LaterWork } from "../core/exchange.ts";
+import type {
+  AddedWords,
+  ExchangeMeasure,
+  ExchangeTables,
+  LaterWork,
+  StatePart,
+} from "../core/exchange.ts";
 import { lengthOf } from "../core/intrinsics.ts";
 import { orderOf } from "../core/norm.ts";
 import { cannot } from "../core/validate.ts";
@@ -104,6 +110,8 @@ export interface Link {
   share(rows: BigUint64Array<ArrayBuffer>, count: number, hasState: boolean): void;
   /** Gives each rank's part of the state of some rows to all, or to rank 0 alone. */
   collect(rows: BigUint64Array<ArrayBuffer>, count: number, firstOnly: boolean): void;
+  /** Gives rank 0 a part of the state of a row. */
+  readState(rows: BigUint64Array<ArrayBuffer>, count: number, part: StatePart): void;
   /** Gives the system the memory of momentum that other ranks step. */
   giveBack(rows: BigUint64Array<ArrayBuffer>, count: number): void;
   /** Makes zeroed memory that ranks share, and returns the address of this rank's. */
@@ -188,6 +196,10 @@ function createLink(
       done(symbols.descent_world_share(rows, count, Number(hasState))),
     collect: (rows, count, firstOnly) =>
       done(symbols.descent_world_collect(rows, count, Number(firstOnly))),
+    readState: (rows, count, { row, array, from, to, into }) =>
+      done(
+        symbols.descent_world_read(rows, count, row, array, from, to, into, into?.length ?? 0),
+      ),
     giveBack: (rows, count) => done(symbols.descent_world_give_back(rows, count)),
     zeros(bytes) {
       const address = new BigUint64Array(1);

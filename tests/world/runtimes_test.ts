@@ -13,7 +13,8 @@ const koffiMissing = await modulesOf("koffi") !== null
   : `npm cannot fetch ${PACKAGES.koffi}`;
 
 const PROGRAM = `
-import { SGD } from "${new URL("../../mod.ts", import.meta.url)}";
+import { existsSync } from "node:fs";
+import { saveState, SGD } from "${new URL("../../mod.ts", import.meta.url)}";
 import { openWorld } from "${new URL("../../mpi.ts", import.meta.url)}";
 const world = openWorld();
 const { rank } = world;
@@ -22,7 +23,9 @@ const optimizer = new SGD([w], { lr: 1, momentum: 0.5, world, exchange: "shards"
 optimizer.step();
 await optimizer.stepAsync({ maxNorm: 1e9 });
 world.verify(optimizer);
-console.log(\`[\${rank}] \${world.size} \${w.data[9999]}\`);
+const file = new URL("state", import.meta.url);
+await saveState(file, optimizer);
+console.log(\`[\${rank}] \${world.size} \${w.data[9999]} \${existsSync(file)}\`);
 const handle = (error) => console.log(\`[\${rank}] handled \${error.message}\`);
 process.on("uncaughtException", handle);
 setTimeout(() => { throw new Error("this"); });
@@ -49,7 +52,7 @@ for (const engine of ENGINES) {
       const ending = await launch(engine, 2, [runtime.program, file], {
         DENO_DESCENT_KERNELS: library.path,
       });
-      assertEquals(ending.out, Array(2).fill("2 -3.75\nhandled this"), ending.err);
+      assertEquals(ending.out, Array(2).fill("2 -3.75 true\nhandled this"), ending.err);
       assertMatch(ending.err, /WorldError: Cannot step as rank 1 has failed at step 2: Error: no/);
       assert(ending.code !== 0);
     },

@@ -9,9 +9,9 @@ const IMPORTS = `import { loadState, saveState } from "${new URL(
 )}";`;
 
 /** Makes an optimizer; with votes, its momentum after `n` steps is `n` times the number of the rank from 1. */
-const make = (exchange: string, length: number) => `
+const make = (exchange: string, length: number, timeout = 60_000) => `
   ${IMPORTS}
-  using world = openWorld({ timeout: 1000 });
+  using world = openWorld({ timeout: ${timeout} });
   const { rank } = world;
   const create = () => {
     const w = { name: "w", data: new Float32Array(${length}), grad: new Float32Array(${length}) };
@@ -74,7 +74,7 @@ for (const engine of ["Open MPI", "MPICH"] as const) {
         const ending = await runJob(
           engine,
           2,
-          `${make("shards", 100_000)}
+          `${make("shards", 100_000, 1000)}
         optimizer.step();
         const { write } = Deno.FsFile.prototype;
         Deno.FsFile.prototype.write = async function (bytes) {
@@ -87,16 +87,20 @@ for (const engine of ["Open MPI", "MPICH"] as const) {
         await told("step", () => optimizer.step());
         await saving.catch((error) => say(error.message));
         ticks = 0;
-        await saveState("${folder}/state", optimizer);
+        const again = saveState("${folder}/state", optimizer);
+        if (rank === 1) optimizer.resetState(); // what the others save stays
+        await again;
         say(Deno.statSync("${folder}/state").size > 400_000);
         say(ticks >= 20);
-        optimizer.step();
+        const { state } = await loadState("${folder}/state");
+        say(state[0].momentum_buffer.every((value) => value === 1.5));
+        world.barrier();
         Deno.exit(0);`,
         );
         const step = "step: Error: Cannot step as the state is being saved: await saveState first";
         for (const out of ending.out) {
           const [stepped, failed, ...rest] = out.split("\n");
-          assertEquals([stepped, ...rest], [step, "true", "true"], ending.err);
+          assertEquals([stepped, ...rest], [step, "true", "true", "true"], ending.err);
           assertMatch(failed, /as the optimizer has stepped meanwhile: await saveState/);
         }
       }),
@@ -149,6 +153,42 @@ for (const engine of ["Open MPI", "MPICH"] as const) {
 
   testOn(
     engine,
+    "rank 0 writes what the others send as if it had all of it",
+    () =>
+      inFolder(async (folder) => {
+        const ending = await runJob(
+          engine,
+          3,
+          `import { BFloat16Array } from "@descent/sgd";
+        ${make("shards", 1)}
+        const settings = [
+          { momentumBits: 8 }, { masterWeights: true }, { masterWeights: "split", momentumBits: 8 },
+          { masterWeights: "split24" },
+        ];
+        for (const [i, setting] of settings.entries()) {
+          for (const exchange of ["gradients", "shards"]) {
+            // Files are written in pieces of 4 MiB, which end within tensors.
+            const params = [2_500_001, 63, 5000, 4097, 1].map((length) => ({
+              data: BFloat16Array.from({ length }, (_, i) => i % 11 - 5),
+              grad: Float32Array.from({ length }, (_, i) => i % 7 - 3 + rank),
+            }));
+            const sgd = new SGD(params, { lr: 0.1, momentum: 0.9, ...setting, world, exchange });
+            sgd.step();
+            sgd.step();
+            const path = "${folder}/" + exchange;
+            if (rank === 0 || exchange === "shards") await saveState(path, sgd);
+          }
+          const [a, b] = ["gradients", "shards"].map((name) => Deno.readFileSync("${folder}/" + name));
+          say(i + " " + (a.length > 2_500_001) + " " + (a.length === b.length && a.every((x, i) => x === b[i])));
+        }`,
+        );
+        const expected = [0, 1, 2, 3].map((i) => `${i} true true`).join("\n");
+        assertEquals(ending.out, [expected, expected, expected], ending.err);
+      }),
+  );
+
+  testOn(
+    engine,
     "rank 0 alone writes the weights of ranks that vote",
     () =>
       inFolder(async (folder) => {
@@ -183,8 +223,14 @@ for (const engine of ["Open MPI", "MPICH"] as const) {
           optimizer.step();
           const before = await resident();
           const sayMore = async () => say(await resident() - before);
-          await saveState("${folder}/state", optimizer);
-          await sayMore();
+          let most = 0;
+          await saveState("${folder}/state", optimizer, {
+            onProgress() {
+              const status = Deno.readTextFileSync("/proc/self/status");
+              most = Math.max(most, 1024 * Number(/^RssAnon:\\s+(\\d+) kB$/m.exec(status)[1]));
+            },
+          });
+          say(most - before);
           optimizer.stateDict();
           optimizer.step();
           await sayMore();

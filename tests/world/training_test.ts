@@ -109,6 +109,36 @@ for (const engine of ENGINES) {
     assertEquals(ending.out, [expected, expected], ending.err);
   });
 
+  testOn(
+    engine,
+    "parts of other sizes, and micro-batches of a rank, make up the whole batch",
+    async () => {
+      const ending = await runJob(
+        engine,
+        3,
+        `
+      using world = openWorld();
+      const { rank, size } = world;
+      const train = (batch, micro) => {
+        const w = { data: new Float32Array(1), grad: new Float32Array(1) };
+        const optimizer = new SGD([w], { lr: 0.25, momentum: 0.5, world });
+        for (let step = 0; step < 100; step++) {
+          for (let part = 0; part < micro; part++) {
+            for (let i = rank; i < batch.length; i += size) {
+              w.grad[0] += (w.data[0] - batch[i]) * (size / batch.length);
+            }
+          }
+          optimizer.step({ zeroGrad: true, gradScale: micro });
+        }
+        return w.data[0].toFixed(4);
+      };
+      say([train([3, 5, 4, 4], 1), train([1, 4], 1), train([3, 5, 4, 8], 4)].join(" "));
+      `,
+      );
+      assertEquals(ending.out, Array(3).fill("4.0000 2.5000 5.0000"), ending.err);
+    },
+  );
+
   for (const exchange of ["gradients", "shards"]) {
     testOn(engine, `schedules run on all ranks, and groups come and go (${exchange})`, async () => {
       const ending = await runJob(

@@ -56,6 +56,11 @@ impl Exchange {
         &self.buckets
     }
 
+    /// The buckets, and memory for what is sent and received of one at a time.
+    pub fn rooms(&mut self) -> (&[Bucket], [&mut Staging; 2]) {
+        (&self.buckets, [&mut self.send, self.incoming[1].room()])
+    }
+
     /// Sums up and steps, a bucket at a time.
     pub fn run<'a>(
         &mut self,

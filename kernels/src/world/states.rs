@@ -21,10 +21,10 @@ pub fn collect(
     buckets: &[Bucket],
     states: &mut impl States,
     first_only: bool,
+    [outgoing, incoming]: [&mut Staging; 2],
 ) -> Result<(), Error> {
     let rank = world.rank();
     let keeps = !first_only || rank == 0;
-    let (mut outgoing, mut incoming) = (Staging::default(), Staging::default());
     for bucket in buckets {
         let bytes = |rank| bucket.of(rank).iter().map(|segment| states.bytes(segment)).sum();
         let sizes: Vec<usize> = (0..world.size()).map(bytes).collect();
@@ -68,4 +68,83 @@ pub fn of_others(buckets: &[Bucket], rank: usize, size: usize) -> impl Iterator<
     let others =
         move |bucket| (0..size).filter(move |&other| other != rank).map(move |i| (bucket, i));
     buckets.iter().flat_map(others).flat_map(|(bucket, other): (&Bucket, _)| bucket.of(other))
+}
+
+/// Elements that are read at a time, whose bytes fit into the memory for a bucket.
+const PIECE: usize = 1 << 18;
+
+/// Gives rank 0 the bytes of some elements of a tensor, of which each rank keeps a part.
+///
+/// # Errors
+/// Ranks that cannot be reached.
+pub fn read_range(
+    world: &mut World,
+    buckets: &[Bucket],
+    states: &impl States,
+    range: Segment,
+    mut out: &mut [u8],
+    [outgoing, incoming]: [&mut Staging; 2],
+) -> Result<(), Error> {
+    for start in (0..range.length).step_by(PIECE) {
+        let length = PIECE.min(range.length - start);
+        let piece = Segment { from: range.from + start, length, ..range };
+        let bytes = if world.rank() == 0 { states.bytes(&piece) } else { 0 };
+        let (own, rest) = out.split_at_mut(bytes);
+        read_piece(world, buckets, states, piece, own, [&mut *outgoing, &mut *incoming])?;
+        out = rest;
+    }
+    Ok(())
+}
+
+fn read_piece(
+    world: &mut World,
+    buckets: &[Bucket],
+    states: &impl States,
+    range: Segment,
+    out: &mut [u8],
+    [outgoing, incoming]: [&mut Staging; 2],
+) -> Result<(), Error> {
+    let of_rank = |rank| -> Vec<Segment> {
+        buckets.iter().flat_map(|bucket| bucket.of(rank)).filter_map(|s| clip(s, &range)).collect()
+    };
+    let parts: Vec<Vec<Segment>> = (0..world.size()).map(of_rank).collect();
+    let bytes = |parts: &Vec<Segment>| parts.iter().map(|segment| states.bytes(segment)).sum();
+    let sizes: Vec<usize> = parts.iter().map(bytes).collect();
+    let own = &parts[world.rank()];
+    let send = outgoing.resize(sizes[world.rank()]);
+    read_all(own, states, send);
+    let is_first = world.rank() == 0;
+    let all = incoming.resize(if is_first { sizes.iter().sum() } else { 0 });
+    world.gather_on_first(send, all, &sizes)?;
+    if is_first {
+        all[..send.len()].copy_from_slice(send);
+        place(parts.iter().flatten(), states, &range, all, out);
+    }
+    Ok(())
+}
+
+/// The elements of a segment that lie in a range.
+fn clip(segment: &Segment, range: &Segment) -> Option<Segment> {
+    let from = segment.from.max(range.from);
+    let end = (segment.from + segment.length).min(range.from + range.length);
+    let is_in = segment.tensor == range.tensor && from < end;
+    is_in.then(|| Segment { from, length: end - from, ..*segment })
+}
+
+/// Puts the bytes of segments, which lie one after the other, where they belong in those of a range.
+fn place<'a>(
+    segments: impl Iterator<Item = &'a Segment>,
+    states: &impl States,
+    range: &Segment,
+    mut bytes: &[u8],
+    out: &mut [u8],
+) {
+    for segment in segments {
+        let (part, rest) = bytes.split_at(states.bytes(segment));
+        let before = segment.from - range.from;
+        let start =
+            if before == 0 { 0 } else { states.bytes(&Segment { length: before, ..*range }) };
+        out[start..start + part.len()].copy_from_slice(part);
+        bytes = rest;
+    }
 }

@@ -7,7 +7,7 @@ use super::with_world;
 use crate::error::Error;
 use crate::formats::momentum8;
 use crate::world::partition::Segment;
-use crate::world::states::{States, collect, of_others};
+use crate::world::states::{States, collect, of_others, read_range};
 
 /// `int32_t descent_world_share(const uint64_t *rows, uint32_t row_count, uint32_t has_state)`: gives rank 0's
 /// parameters to all, and with state also momentum, master weights and corrections.
@@ -54,7 +54,47 @@ unsafe extern "C" fn descent_world_collect(
         // SAFETY: the caller vouches for the table.
         let rows = unsafe { table::<Row>(rows, row_count, 0..row_count, "collect")? };
         exchange(world, &lengths(rows), |exchange, world| {
-            collect(world, exchange.buckets(), &mut RowStates { rows }, first_only != 0)
+            let (buckets, rooms) = exchange.rooms();
+            collect(world, buckets, &mut RowStates { rows, only: None }, first_only != 0, rooms)
+        })
+    })
+}
+
+/// `int32_t descent_world_read(const uint64_t *rows, uint32_t row_count, uint32_t row, uint32_t array,
+/// double from, double to, uint8_t *out, uint32_t bytes)`: gives rank 0 the bytes of some elements of a
+/// row's momentum (`array` is 0), of its scales (1), or of its master weights or corrections (2), of which
+/// each rank has stepped a part. The other ranks take nothing.
+///
+/// # Safety
+/// As `descent_world_share`; on rank 0 `out` is valid for `bytes` bytes, as many as the elements have.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn descent_world_read(
+    rows: *const u64,
+    row_count: u32,
+    row: u32,
+    array: u32,
+    from: f64,
+    to: f64,
+    out: *mut u8,
+    bytes: u32,
+) -> i32 {
+    with_world(|world| {
+        // SAFETY: the caller vouches for both pointers.
+        let (rows, out) = unsafe {
+            let rows = table::<Row>(rows, row_count, 0..row_count, "read")?;
+            (rows, write(out, if world.rank() == 0 { bytes as usize } else { 0 }, "out")?)
+        };
+        let tensor = row as usize;
+        let end = rows.get(tensor).map_or(0, |row| row.length as usize).min(to as usize);
+        let from = from as usize;
+        let range = Segment { tensor, from, length: end.saturating_sub(from) };
+        let states = RowStates { rows, only: Some(array as usize) };
+        if range.length == 0 || world.rank() == 0 && out.len() != states.bytes(&range) {
+            return Err(Error::Table("Cannot read the state as the lengths differ".to_owned()));
+        }
+        exchange(world, &lengths(rows), |exchange, world| {
+            let (buckets, rooms) = exchange.rooms();
+            read_range(world, buckets, &states, range, out, rooms)
         })
     })
 }
@@ -70,7 +110,7 @@ unsafe extern "C" fn descent_world_give_back(rows: *const u64, row_count: u32) -
     with_world(|world| {
         // SAFETY: the caller vouches for the table.
         let rows = unsafe { table::<Row>(rows, row_count, 0..row_count, "give back")? };
-        let states = RowStates { rows };
+        let states = RowStates { rows, only: None };
         exchange(world, &lengths(rows), |exchange, world| {
             for segment in of_others(exchange.buckets(), world.rank(), world.size()) {
                 let [momentum, scales, _] = states.arrays(segment);
@@ -114,12 +154,24 @@ unsafe fn give_back(_address: usize, _bytes: usize) {}
 /// What belongs to rows besides parameters and gradients. The owner has exclusive access to it.
 struct RowStates<'a> {
     rows: &'a [Row],
+    /// The one array that counts, by its number in `arrays`; `None` for all.
+    only: Option<usize>,
 }
 
 impl RowStates<'_> {
     /// Where a segment's momentum, its scales, and its master weights or corrections are, and how many
     /// bytes they have.
     fn arrays(&self, segment: &Segment) -> [(u64, usize); 3] {
+        let mut arrays = self.all_arrays(segment);
+        for (number, array) in arrays.iter_mut().enumerate() {
+            if self.only.is_some_and(|only| only != number) {
+                *array = (0, 0);
+            }
+        }
+        arrays
+    }
+
+    fn all_arrays(&self, segment: &Segment) -> [(u64, usize); 3] {
         let row = &self.rows[segment.tensor];
         let (from, length, n) = (segment.from, segment.length, row.length as usize);
         let at = |word: u64, bytes: usize| match word {
