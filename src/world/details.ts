@@ -71,7 +71,7 @@ function findOther(all: readonly Details[]): string | null {
 
 function findObstacle(all: readonly Details[]): string | null {
   const rank = all.findIndex(({ obstacle }) => obstacle !== undefined);
-  return rank < 0 ? null : `rank ${rank} cannot: ${all[rank].obstacle}`;
+  return rank < 0 ? null : `rank ${rank} reports an error: ${all[rank].obstacle}`;
 }
 
 /** `wait at a barrier` as what a rank does: `waits at a barrier`. */

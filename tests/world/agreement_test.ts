@@ -50,7 +50,7 @@ const CASES: Readonly<Record<string, Case>> = {
     body: `dict.parameters[0].data.fill(9); if (rank === 1) dict.param_groups = [];
       o.loadStateDict(dict, { parameters: true });`,
     message: [
-      "WorldError: Cannot load the state as rank 1 cannot: " +
+      "WorldError: Cannot load the state as rank 1 reports an error: " +
       "Cannot load the state dict as it must fit the optimizer:",
       "RangeError: Cannot load the state dict as it must fit the optimizer:",
     ],

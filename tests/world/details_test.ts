@@ -48,7 +48,7 @@ const CASES: Readonly<Record<string, { all: Rank[]; message: string; ended?: boo
   },
   "a rank that cannot do what all are to do": {
     all: [step({ facts: w("is") }), step({ obstacle: "the file is gone" })],
-    message: "Cannot step as rank 1 cannot: the file is gone",
+    message: "Cannot step as rank 1 reports an error: the file is gone",
   },
   "a parameter of another length": {
     all: [step({ facts: w("has 10007 elements") }), step({ facts: w("has 10008 elements") })],

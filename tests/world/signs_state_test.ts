@@ -157,7 +157,7 @@ for (const engine of ENGINES) {
         assertEquals([second[0], second[2], second[3]], ["true", "true", "3 1 of 2, "]);
         assertMatch(
           first[4],
-          /Cannot load the state as rank 1 cannot: .* must be that of rank 1 of 2: it is that of rank 0 of 2/,
+          /Cannot load the state as rank 1 reports an error: .* must be that of rank 1 of 2: it is that of rank 0 of 2/,
         );
         assertMatch(second[4], /momentum must be that of rank 1 of 2: it is that of rank 0 of 2/);
         const momenta = [first[1], second[1]].map((text) => text.split(",").map(Number));
