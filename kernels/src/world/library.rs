@@ -3,6 +3,7 @@
 use super::abi;
 use super::functions::{MAX_TEXT, symbol};
 use super::member::Member;
+pub use super::member::Refusal;
 use super::messages::Messages;
 #[cfg(unix)]
 use libloading::os::unix::{Library as File, Symbol};
@@ -10,15 +11,6 @@ use libloading::os::unix::{Library as File, Symbol};
 use libloading::os::windows::{Library as File, Symbol};
 use std::ffi::{c_char, c_int, c_void};
 use std::path::Path;
-
-/// Why a library cannot be used, in words.
-#[derive(Debug)]
-pub enum Refusal {
-    /// It has not been started: another one may be.
-    Unused(String),
-    /// It has been started, which a process can do once.
-    Started(String),
-}
 
 /// Opens a library and joins the job.
 ///

@@ -8,7 +8,6 @@ use super::abi::{Constants, Handle};
 use super::ending;
 use super::functions::{Functions, refuse, text};
 use super::header::Doing;
-use super::library::Refusal;
 use super::messages::{Messages, Patience};
 use super::moves::Work;
 use super::passing::{MAX_BYTES, address, address_mut, assert_fits, counts};
@@ -22,6 +21,15 @@ use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
 use std::thread;
+
+/// Why a library cannot be used, in words.
+#[derive(Debug)]
+pub enum Refusal {
+    /// It has not been started: another one may be.
+    Unused(String),
+    /// It has been started, which a process can do once.
+    Started(String),
+}
 
 /// A process that takes part in a job through a library.
 pub struct Member<H: Handle> {
