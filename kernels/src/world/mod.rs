@@ -13,7 +13,7 @@ mod gathering;
 pub mod header;
 pub mod in_place;
 mod incoming;
-mod joining;
+pub mod joining;
 mod library;
 mod member;
 pub mod messages;
@@ -42,7 +42,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{Ordering, fence};
 use std::thread;
 
-pub use joining::launcher_here;
 pub use sum::Summable;
 
 /// Bytes of a message at most, of those that are cut into pieces.
