@@ -12,7 +12,7 @@ const ROOT = fromFileUrl(new URL("../../", import.meta.url));
 
 const PAGES = ["mpi.ts", "docs/distributed.md", "src/world/open.ts", "src/world/world.ts"];
 
-const BLOCK = /^( \* | *)```ts ignore\n([^]*?)^ ?\*? *```$/gm;
+const BLOCK = /^ *(?:\* )?```ts ignore\n([^]*?)^ *\*? *```$/gm;
 
 for (const page of PAGES) {
   const reason = cpuMissing === null ? "" : ` (skipped: ${cpuMissing})`;
@@ -21,7 +21,7 @@ for (const page of PAGES) {
     ignore: cpuMissing !== null,
     async fn() {
       const text = await Deno.readTextFile(join(ROOT, page));
-      const blocks = Array.from(text.matchAll(BLOCK), ([, , code]) => code)
+      const blocks = Array.from(text.matchAll(BLOCK), ([, code]) => code)
         .map((code) => code.replaceAll(/^ +\* ?/gm, ""));
       assert(blocks.length > 0);
       for (const code of blocks) await check(code);

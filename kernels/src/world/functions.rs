@@ -65,7 +65,6 @@ pub unsafe fn symbol<T>(file: &File, name: &str) -> Result<Symbol<T>, String> {
     unsafe { file.get(name.as_bytes()) }.map_err(|_| format!("it has no function {name}"))
 }
 
-
 /// The library's own words for a status that is not success.
 ///
 /// # Safety

@@ -46,10 +46,7 @@ impl<H: Handle> Member<H> {
     ///
     /// # Safety
     /// The file is an MPI library with these handles and constants.
-    pub unsafe fn join(
-        file: File,
-        constants: Constants<H>,
-    ) -> Result<Box<dyn Messages>, Refusal> {
+    pub unsafe fn join(file: File, constants: Constants<H>) -> Result<Box<dyn Messages>, Refusal> {
         // SAFETY: the caller's promise; the file is never closed.
         let functions = unsafe { Functions::<H>::load(&file) }.map_err(Refusal::Unused)?;
         let mut member = Member {

@@ -236,7 +236,8 @@ impl World {
             return Ok(());
         }
         self.closed = true;
-        let refused = |reason| Error::World(format!("Cannot leave the job as MPI refuses it: {reason}"));
+        let refused =
+            |reason| Error::World(format!("Cannot leave the job as MPI refuses it: {reason}"));
         self.messages.finalize().map_err(refused)
     }
 
