@@ -30,6 +30,11 @@ pub struct Bucket {
 }
 
 impl Bucket {
+    /// How many ranks share it.
+    pub fn ranks(&self) -> usize {
+        self.starts.len() - 1
+    }
+
     /// What a rank has of it.
     pub fn of(&self, rank: usize) -> &[Segment] {
         &self.segments[self.starts[rank]..self.starts[rank + 1]]

@@ -5,6 +5,10 @@ use super::partition::{Bucket, Segment};
 use super::staging::Staging;
 use crate::error::Error;
 
+/// Bytes after each rank's own, of any content: where a rank has nothing to send and nothing to receive,
+/// Open MPI 4 never completes the call.
+const MARK: usize = 1;
+
 /// What each rank keeps of its part of the tensors.
 pub trait States {
     /// Bytes of a segment.
@@ -26,7 +30,7 @@ pub fn collect(
     let rank = world.rank();
     let keeps = !first_only || rank == 0;
     for bucket in buckets {
-        let bytes = |rank| bucket.of(rank).iter().map(|segment| states.bytes(segment)).sum();
+        let bytes = |rank| MARK + bytes_of(bucket.of(rank), states);
         let sizes: Vec<usize> = (0..world.size()).map(bytes).collect();
         let own = outgoing.resize(sizes[rank]);
         read_all(bucket.of(rank), states, own);
@@ -51,16 +55,22 @@ fn read_all(segments: &[Segment], states: &impl States, mut out: &mut [u8]) {
     }
 }
 
-/// Takes what the other ranks have of a bucket; `all` has the bytes of all, in the order of the ranks.
+/// Takes what the other ranks have of a bucket; `all` has the messages of all, in the order of the ranks.
 fn write_others(bucket: &Bucket, rank: usize, states: &mut impl States, mut all: &[u8]) {
-    let own = bucket.of(rank).as_ptr_range();
-    for segment in bucket.all() {
-        let (part, rest) = all.split_at(states.bytes(segment));
-        if !own.contains(&std::ptr::from_ref(segment)) {
-            states.write(segment, part);
+    for other in 0..bucket.ranks() {
+        for segment in bucket.of(other) {
+            let (part, rest) = all.split_at(states.bytes(segment));
+            if other != rank {
+                states.write(segment, part);
+            }
+            all = rest;
         }
-        all = rest;
+        all = &all[MARK..];
     }
+}
+
+fn bytes_of(segments: &[Segment], states: &impl States) -> usize {
+    segments.iter().map(|segment| states.bytes(segment)).sum()
 }
 
 /// What ranks other than this one have of some buckets.
@@ -108,17 +118,21 @@ fn read_piece(
         buckets.iter().flat_map(|bucket| bucket.of(rank)).filter_map(|s| clip(s, &range)).collect()
     };
     let parts: Vec<Vec<Segment>> = (0..world.size()).map(of_rank).collect();
-    let bytes = |parts: &Vec<Segment>| parts.iter().map(|segment| states.bytes(segment)).sum();
+    let bytes = |parts: &Vec<Segment>| MARK + bytes_of(parts, states);
     let sizes: Vec<usize> = parts.iter().map(bytes).collect();
-    let own = &parts[world.rank()];
-    let send = outgoing.resize(sizes[world.rank()]);
-    read_all(own, states, send);
-    let is_first = world.rank() == 0;
-    let all = incoming.resize(if is_first { sizes.iter().sum() } else { 0 });
+    let rank = world.rank();
+    let send = outgoing.resize(sizes[rank]);
+    read_all(&parts[rank], states, send);
+    let all = incoming.resize(if rank == 0 { sizes.iter().sum() } else { 0 });
     world.gather_on_first(send, all, &sizes)?;
-    if is_first {
+    if rank == 0 {
         all[..send.len()].copy_from_slice(send);
-        place(parts.iter().flatten(), states, &range, all, out);
+        let mut all = &*all;
+        for (segments, size) in parts.iter().zip(sizes) {
+            let (own, rest) = all.split_at(size);
+            place(segments, states, &range, own, out);
+            all = rest;
+        }
     }
     Ok(())
 }
@@ -132,8 +146,8 @@ fn clip(segment: &Segment, range: &Segment) -> Option<Segment> {
 }
 
 /// Puts the bytes of segments, which lie one after the other, where they belong in those of a range.
-fn place<'a>(
-    segments: impl Iterator<Item = &'a Segment>,
+fn place(
+    segments: &[Segment],
     states: &impl States,
     range: &Segment,
     mut bytes: &[u8],
