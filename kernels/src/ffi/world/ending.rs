@@ -7,11 +7,10 @@
 
 use super::super::pointers::read;
 use super::super::process::guard;
-use super::{WORLD, with_open};
+use super::calls::{WORLD, is_calling, with_open};
 use crate::error::Error;
 use crate::world::header::HEADER;
 use crate::world::{Goodbye, World, ending};
-use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, TryLockError};
 use std::thread;
@@ -26,28 +25,6 @@ static GOODBYE: Mutex<Option<Goodbye>> = Mutex::new(None);
 
 /// Whether a world of several ranks is open.
 static IS_OPEN: AtomicBool = AtomicBool::new(false);
-
-thread_local! {
-    /// Whether this thread makes a call, and has the lock of the world.
-    static IS_CALLING: Cell<bool> = const { Cell::new(false) };
-}
-
-/// A call of this thread, until it is dropped.
-pub struct Call;
-
-impl Call {
-    /// Begins it.
-    pub fn begin() -> Self {
-        IS_CALLING.set(true);
-        Call
-    }
-}
-
-impl Drop for Call {
-    fn drop(&mut self) {
-        IS_CALLING.set(false);
-    }
-}
 
 /// Takes care of the end of the process.
 pub fn watch(world: &World) {
@@ -65,7 +42,7 @@ pub fn forget() {
 /// Says goodbye to ranks that have not heard it. It does nothing inside of a call: the library of MPI may
 /// end the process there.
 extern "C" fn at_exit() {
-    if ending::is_begun() || IS_CALLING.get() || !IS_OPEN.swap(false, Ordering::SeqCst) {
+    if ending::is_begun() || is_calling() || !IS_OPEN.swap(false, Ordering::SeqCst) {
         return;
     }
     let goodbye = GOODBYE.lock().unwrap_or_else(PoisonError::into_inner).take();

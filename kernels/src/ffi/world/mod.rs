@@ -2,6 +2,7 @@
 //! lock that each call holds: two threads never call MPI at once. [`turn`] has their order.
 
 mod addends;
+mod calls;
 mod ending;
 mod exchange;
 mod in_place;
@@ -12,42 +13,16 @@ mod turn;
 
 use super::layout::dtype::{F32, F64};
 use super::pointers::{null, read, text, write, write_text};
-use super::process::{caught, config, guard};
+use super::process::{config, guard};
 use crate::error::Error;
 use crate::world::joining::launcher_here;
 use crate::world::{Choice, World};
-use ending::Call;
-use std::sync::{Mutex, PoisonError};
+use calls::{WORLD, with_open, with_world};
+use std::sync::PoisonError;
 use std::time::Duration;
-
-static WORLD: Mutex<Option<World>> = Mutex::new(None);
 
 /// The longest timeout, of some thirty years: the sum of that and the present time is a time.
 const MAX_TIMEOUT: Duration = Duration::from_secs(1_000_000_000);
-
-/// Runs what all ranks have met for. The others wait for this one, so that an error which it alone has
-/// ends the job: it does not return.
-fn with_world(body: impl FnOnce(&mut World) -> Result<(), Error>) -> i32 {
-    with_open(|world| {
-        if world.is_closed() {
-            return Err(Error::World("Cannot use the world as it has been closed".to_owned()));
-        }
-        caught(|| body(world)).map_err(|error| world.fail(&error))
-    })
-}
-
-/// Runs what a call does with the world, and returns errors: those of no rank, or of all ranks alike.
-fn with_open(body: impl FnOnce(&mut World) -> Result<(), Error>) -> i32 {
-    guard(|| {
-        turn::await_turn();
-        let _call = Call::begin();
-        let mut world = WORLD.lock().unwrap_or_else(PoisonError::into_inner);
-        match world.as_mut() {
-            Some(world) => body(world),
-            None => Err(Error::World("Cannot use the world as none is open".to_owned())),
-        }
-    })
-}
 
 /// `int32_t descent_world_open(const uint8_t *library, uint32_t length, double timeout, double *out)`:
 /// joins the job of the launcher that has started this process, and writes rank, size, rank on this
