@@ -8,7 +8,7 @@ import { dryRunPublish, ENTRIES, publishableFiles, ROOT, run } from "./stage.ts"
 /** The most names that the main entry may export: few functions and classes, and the types in their signatures. */
 const MOST_NAMES = 80;
 
-const LIMIT = 1_450_000; // bytes: source text, comments included
+const LIMIT = 1_550_000; // bytes: source text, comments included
 
 Deno.test("a publication is clean: no slow types, no warning", async () => {
   const { code, out, err } = await dryRunPublish();
