@@ -126,12 +126,19 @@ export interface StatePart {
   readonly into: Uint8Array<ArrayBuffer> | null;
 }
 
+/** What ranks meet for with an optimizer. */
+export type Meeting =
+  | ("construct" | "load" | "save" | "take" | "arrange")
+  | ("step" | "complete" | "unscale");
+
 /** Steps of all ranks together. */
 export interface Exchange {
   readonly rank: number;
   readonly size: number;
   /** Whether there is memory that all ranks share. */
   readonly sharesMemory: boolean;
+  /** Whether this rank or another one has ended. */
+  readonly isOver: boolean;
   /** How many optimizers all ranks have made. */
   readonly optimizers: number;
   /** All ranks have made one more. */
@@ -144,7 +151,7 @@ export interface Exchange {
    * @throws {WorldError} If they are not, or have ended; the same on all ranks.
    * @throws {Error} If ranks are exchanging already.
    */
-  meet(operation: "construct" | "step" | "load" | "save" | "unscale", plans: Plans): void;
+  meet(operation: Meeting, plans: Plans): void;
   /**
    * Keeps everybody else from meeting until `release`: what this optimizer has measured stays what it steps
    * with.

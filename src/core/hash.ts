@@ -7,14 +7,14 @@ export type Hash = readonly [number, number];
 const START: Hash = [0x811c9dc5, 0x01234567];
 
 /**
- * The hash of words: FNV-1a, and another one whose upper bits go into the lower ones.
+ * The hash of words: two products, whose upper bits go into the lower ones.
  *
  * @param start The hash of what comes before them.
  */
 export function hashOfWords(words: ArrayLike<number>, start: Hash = START): Hash {
   let [low, high] = start;
   for (let i = 0; i < words.length; i++) {
-    low = Math.imul(low ^ words[i], 0x01000193);
+    low = Math.imul(low ^ words[i] ^ low >>> 15, 0x01000193);
     high = Math.imul(high ^ words[i] ^ high >>> 15, 0x85ebca6b);
   }
   return [low >>> 0, high >>> 0];

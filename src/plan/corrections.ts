@@ -44,6 +44,11 @@ export class Corrections {
     return this.isOf(this.#table.parameterAt(row), this.#table.datas[row]);
   }
 
+  /** Whether corrections of a row may belong to other data. */
+  get isAnyStale(): boolean {
+    return this.#isAnyStale;
+  }
+
   /** Fills corrections of rows that are stepped with zeros if they belong to other data. */
   resetStale(): void {
     if (this.#isAnyStale) this.#resetAll();

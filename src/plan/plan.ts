@@ -235,6 +235,11 @@ export class Plan {
     }
   }
 
+  /** Whether `begin` has something to write. */
+  get writesBefore(): boolean {
+    return this.stateArrays.hasStale;
+  }
+
   /** Writes what a step that is about to be taken changes before its pass. */
   begin(): void {
     this.stateArrays.resetStale();

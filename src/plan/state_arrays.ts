@@ -234,6 +234,11 @@ export class StateArrays {
     this.#request(row, MASTER_IS_NEW);
   }
 
+  /** Whether corrections may belong to other data than their rows have. */
+  get hasStale(): boolean {
+    return this.#corrections.isAnyStale;
+  }
+
   /** Fills corrections with zeros that belong to other data than their rows have. */
   resetStale(): void {
     this.#corrections.resetStale();

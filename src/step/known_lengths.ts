@@ -16,6 +16,11 @@ export class KnownLengths {
     this.#known = null;
   }
 
+  /** Remembers the present lengths. */
+  remember({ table }: Plan): void {
+    this.#known = Array.from({ length: table.count }, (_, row) => table.lengthAt(row));
+  }
+
   /**
    * Refuses a parameter of another length than at the last step.
    *
@@ -31,7 +36,7 @@ export class KnownLengths {
       throw new RangeError(refusal(doing, needed, table.lengthAt(row), "length"));
     }
     if (row < 0 && known !== null) return;
-    this.#known = Array.from({ length: table.count }, (_, row) => table.lengthAt(row));
+    this.remember(plan);
   }
 }
 

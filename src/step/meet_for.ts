@@ -15,7 +15,7 @@ export async function meetFor(
   pins: LaterWork["pins"] | null,
 ): Promise<void> {
   if (pins !== null) return await exchange.later(plans, { ...work, pins });
-  exchange.meet("step", plans);
+  exchange.meet(work.what === "apply" ? "complete" : "step", plans);
   const { what, tables, measure, sums, mode } = work;
   if (what === "measure") exchange.measure(tables, measure, sums);
   else exchange[what](tables, mode);

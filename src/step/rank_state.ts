@@ -181,13 +181,17 @@ export class RankState {
   #meetFor(plan: Plan, doing: string, purpose: number, text: string): void {
     plan.stateArrays.discard();
     const topic = topicOf(purpose, { what: "", text });
-    this.#exchange.meet("save", this.#agreement.plans(doing, plan, [topic]));
+    const operation = purpose === READ ? "take" : "save";
+    this.#exchange.meet(operation, this.#agreement.plans(doing, plan, [topic]));
   }
 
   /** Gives back the memory of what the other ranks have. */
   #giveBack(plan: Plan): void {
-    if (this.isSharded && this.#hasOthers) this.#exchange.giveBack(plan.rows, plan.table.count);
+    if (!this.isSharded || !this.#hasOthers) return;
     this.#hasOthers = false;
+    if (this.#exchange.isOver) return;
+    this.#lengths.remember(plan);
+    this.#exchange.giveBack(plan.rows, plan.table.count);
   }
 
   /**
@@ -205,7 +209,8 @@ export class RankState {
         stride: Math.max(1, rows.length),
         facts: () => [{ what: "the new order of parameters", text: `is [${rows.join(", ")}]` }],
       };
-      this.#exchange.meet("save", this.#agreement.plans("rearrange the parameters", plan, [order]));
+      const plans = this.#agreement.plans("rearrange the parameters", plan, [order]);
+      this.#exchange.meet("arrange", plans);
       this.#gather(plan.rows, plan.table.count);
     }
     this.#agreement.arrange(rows);
@@ -228,12 +233,15 @@ export class RankState {
   }
 
   /**
-   * Refuses parameters of other lengths than at the last step, where ranks have parts of the state.
+   * Prepares a step where ranks have parts of the state: refuses parameters of other lengths than at the
+   * last step, and gives back the memory of what the other ranks have.
    *
    * @throws {RangeError} If there is one.
    */
-  checkLengths(plan: Plan): void {
-    if (this.isSharded) this.#lengths.check(plan);
+  prepareStep(plan: Plan): void {
+    if (!this.isSharded) return;
+    this.#lengths.check(plan);
+    this.#giveBack(plan);
   }
 }
 

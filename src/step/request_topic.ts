@@ -32,15 +32,23 @@ const OPTIONS: readonly Option[] = [
   { what: "zeroGrad", read: ({ zeroGrad }) => Number(zeroGrad), show: isTrue },
 ];
 
-/**
- * The options of a step, and how it was called.
- *
- * @param gathers Whether an average needs the master weights of all ranks.
- */
-export function requestTopic(request: StepRequest, isAsync: boolean, gathers: boolean): Topic {
-  const numbers = new Float64Array(OPTIONS.length + 2);
+/** How a step is taken. */
+interface Manner {
+  readonly isAsync: boolean;
+  /** Whether an average needs the master weights of all ranks. */
+  readonly gathers: boolean;
+  /** Whether nothing is sent, as all ranks see the arrays. */
+  readonly inPlace: boolean;
+}
+
+/** The options of a step, and how it is taken. */
+export function requestTopic(
+  request: StepRequest,
+  { isAsync, gathers, inPlace }: Manner,
+): Topic {
+  const numbers = new Float64Array(OPTIONS.length + 3);
   for (let i = 0; i < OPTIONS.length; i++) numbers[i] = OPTIONS[i].read(request);
-  numbers.set([Number(isAsync), Number(gathers)], OPTIONS.length);
+  numbers.set([isAsync, gathers, inPlace].map(Number), OPTIONS.length);
   return {
     numbers,
     stride: numbers.length,
@@ -50,6 +58,7 @@ export function requestTopic(request: StepRequest, isAsync: boolean, gathers: bo
         return { of: "options", what, text: `is ${show(numbers[i])}` };
       }),
       { of: "options", what: "average", text: gathers ? "is given" : "is not given" },
+      { what: "", text: inPlace ? "sums up shared arrays" : "sends its gradients" },
     ],
   };
 }

@@ -69,8 +69,10 @@ export class Together {
    */
   step(plan: Plan, request: StepRequest): StepReport {
     const places = this.#check(plan);
-    this.#exchange.meet("step", this.#plansOf(plan, request, places, false));
-    return this.#stepNow(plan, request, places);
+    return this.#stepHere(plan, request, {
+      places,
+      plans: this.#plansOf(plan, request, places, false),
+    });
   }
 
   /**
@@ -87,10 +89,10 @@ export class Together {
     const plans = this.#plansOf(plan, request, places, true);
     check();
     if (
-      this.state.votes || places.inPlace || request.isSkipped || this.#gathersMasters(plan, request)
+      this.state.votes || places.inPlace || request.isSkipped || plan.writesBefore ||
+      this.#gathersMasters(plan, request)
     ) {
-      exchange.meet("step", plans);
-      return this.#stepNow(plan, request, places);
+      return this.#stepHere(plan, request, { places, plans });
     }
     this.#added.put(plan);
     const turn = exchange.hold("step");
@@ -136,7 +138,7 @@ export class Together {
   /** Refuses what a step cannot do, and finds where its arrays are. */
   #check(plan: Plan): Places {
     if (this.state.votes) checkSigns("step", plan.groups);
-    this.state.checkLengths(plan);
+    this.state.prepareStep(plan);
     const places = findPlaces(plan, this.#exchange, this.#mode);
     // What is added is seen by this rank only, and so is the sum.
     return plan.addends.arrays.length > 0 ? { ...places, inPlace: false } : places;
@@ -152,11 +154,16 @@ export class Together {
     return this.state.isSharded && average !== null && plan.table.masterWeights !== false;
   }
 
-  /** Takes a step for which all ranks have met. */
-  #stepNow(plan: Plan, request: StepRequest, places: Places): StepReport {
+  /** Meets the others, and takes the step on this thread. What one rank alone can fail at comes first. */
+  #stepHere(
+    plan: Plan,
+    request: StepRequest,
+    { places, plans }: { places: Places; plans: Plans },
+  ): StepReport {
     const exchange = this.#exchange;
-    let report = request.isSkipped ? SKIPPED_UNMEASURED : NOTHING_MEASURED;
     if (!request.isSkipped) this.#added.put(plan);
+    exchange.meet("step", plans);
+    let report = request.isSkipped ? SKIPPED_UNMEASURED : NOTHING_MEASURED;
     if (isMeasured(request)) report = decide(this.#measure(plan, request, places), request);
     if (!report.skipped) {
       this.#begin(plan, request, report);
@@ -210,8 +217,9 @@ export class Together {
 
   #plansOf(plan: Plan, request: StepRequest, places: Places, isAsync: boolean): Plans {
     const agreement = this.#agreement;
+    const { inPlace } = places;
     const more = [
-      requestTopic(request, isAsync, this.#gathersMasters(plan, request)),
+      requestTopic(request, { isAsync, inPlace, gathers: this.#gathersMasters(plan, request) }),
       places.topic(agreement.members),
     ];
     return agreement.plans("step", plan, more, { groups: "table", source: "step" });

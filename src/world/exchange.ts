@@ -29,6 +29,9 @@ export function createExchange(link: Link, meetings: Meetings, memory: SharedMem
       return memory.isUsed;
     },
     placeOf: (array) => memory.placeOf(array),
+    get isOver() {
+      return meetings.isOver;
+    },
     get optimizers() {
       return optimizers;
     },
@@ -46,7 +49,7 @@ export function createExchange(link: Link, meetings: Meetings, memory: SharedMem
       const found = await meetings.meetLater(intent, (headers) => link.meetLater(headers));
       if (found.every((size) => size === 0)) return Array.from(found, () => "");
       // A rank may have ended since.
-      const sizes = meetings.meet({ ...intent, operation: "gather" });
+      const sizes = meetings.meet({ ...intent, operation: "gather", isPatient: true });
       return meetings.gather(bytes, sizes).map((text) => new TextDecoder().decode(text));
     },
     step: (tables, mode) => link.step(tables, shards(mode)),
@@ -61,7 +64,8 @@ export function createExchange(link: Link, meetings: Meetings, memory: SharedMem
     },
     add: (rows, count, added, sums) => link.add(rows, count, added, sums),
     async later(plans, work) {
-      await meetings.meetLater(intentOf("step", plans), (headers) => link.later(headers, work));
+      const operation = work.what === "apply" ? "complete" : "step";
+      await meetings.meetLater(intentOf(operation, plans), (headers) => link.later(headers, work));
     },
     maxPins: (wanted) => link.maxPins(wanted),
     countStep: () => void meetings.step++,

@@ -1,20 +1,21 @@
 /** What a rank that fails leaves to be said to the others once the process ends. */
 
+import type { Details } from "./details.ts";
 import { HEADER, writeHeader } from "./header.ts";
 
 /** Hashes of headers that no other end of a rank has. */
 const FAILED = 0xffffffff;
 
 /**
- * The bytes that `Meetings.end` would give to the others: the header of the end, that of the details, and
- * the details.
+ * What the others hear, as from `Meetings.end`: the header of the end, that of the details, and the
+ * details.
  *
  * @param failure The message of the error.
  * @param step Steps that have been taken.
  */
 export function goodbyeOf(failure: string, step: number): Uint8Array<ArrayBuffer> {
   const details = new TextEncoder().encode(
-    JSON.stringify({ doing: null, step, failure, facts: [] }),
+    JSON.stringify({ doing: null, step, failure, facts: 0 } satisfies Details),
   );
   const headers = new Uint32Array(2 * HEADER);
   const { length: bytes } = details;

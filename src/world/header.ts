@@ -33,6 +33,9 @@ export const OPERATIONS = {
   zeros: 9,
   verify: 10,
   unscale: 11,
+  take: 12,
+  arrange: 13,
+  complete: 14,
 } as const;
 
 /** The name of something that ranks do together. */

@@ -25,6 +25,8 @@ export interface Intent {
   readonly facts: readonly Fact[] | (() => readonly Fact[]);
   /** Bytes that this rank gives to the others. */
   readonly bytes?: number;
+  /** Whether the others may take as long as they like. */
+  readonly isPatient?: boolean;
   /** Why this rank cannot do it, although it has come. */
   readonly obstacle?: string;
   /** What `hold` has given. */
@@ -39,8 +41,8 @@ export class Meetings {
   /** Steps that have been taken. */
   step = 0;
   readonly #link: Link;
-  /** Whether the headers are those of a meeting on another thread, which has not been heard of yet. */
-  #isRunning = false;
+  /** The headers of a meeting on another thread, which has not been heard of yet; null without one. */
+  #running: Uint32Array | null = null;
   /** Who alone may hold meetings; null if everybody may. */
   #turn: Turn | null = null;
   /** Why no further meeting can be held; null while one can. */
@@ -65,11 +67,11 @@ export class Meetings {
    * @throws {WorldError} If they are about to do something else, or have ended.
    */
   meet(intent: Intent): Uint32Array<ArrayBuffer> {
-    const { operation, hash, bytes = 0 } = intent;
+    const { operation, hash, bytes = 0, isPatient = false } = intent;
     this.#check(intent);
     const facts = listOf(intent);
     const own = hash ?? hashOfTexts(facts().flatMap(({ what, text }) => [what, text]));
-    this.#exchange(operation, own, bytes, false);
+    this.#exchange(operation, own, bytes, isPatient);
     if (agree(this.#all)) return sizesIn(this.#all);
     this.#disagree(intent);
   }
@@ -106,17 +108,19 @@ export class Meetings {
   ): Promise<Uint32Array<ArrayBuffer>> {
     this.#check(intent);
     const { operation, hash, bytes = 0 } = intent;
-    writeHeader(this.#own, operation, { step: this.step, hash, bytes });
-    const [own, all] = [this.#own, this.#all].map(({ buffer }) => new Uint8Array(buffer));
-    this.#isRunning = true;
+    // These are read after this rank may have ended, which takes headers of its own.
+    const [header, headers] = [new Uint32Array(HEADER), new Uint32Array(this.#all.length)];
+    writeHeader(header, operation, { step: this.step, hash, bytes });
+    const [own, all] = [header, headers].map(({ buffer }) => new Uint8Array(buffer));
+    this.#running = headers;
     let agreed: boolean;
     try {
       agreed = await run({ own, all });
     } finally {
-      this.#isRunning = false;
+      this.#running = null;
     }
-    if (agreed || agree(this.#all)) return sizesIn(this.#all);
-    this.#check(intent); // this rank may have ended meanwhile
+    if (agreed) return sizesIn(headers);
+    this.#check(intent);
     this.#disagree(intent);
   }
 
@@ -125,7 +129,7 @@ export class Meetings {
     if (this.#turn !== null && this.#turn !== turn) {
       throw new Error(cannot(doing, this.#turn.reason));
     }
-    if (this.#isRunning) throw new Error(cannot(doing, RUNNING));
+    if (this.#running !== null) throw new Error(cannot(doing, RUNNING));
   }
 
   /**
@@ -135,16 +139,20 @@ export class Meetings {
    */
   end(failure?: string): void {
     if (this.#ended !== null) return;
-    if (this.#isAwaited()) this.#exchange("end", hashOfTexts([failure ?? ""]), 0, true);
+    let differs = this.#differsLater();
+    if (!differs) {
+      this.#exchange("end", hashOfTexts([failure ?? ""]), 0, true);
+      differs = !agree(this.#all);
+    }
     this.#ended = "this rank has ended";
-    if (!agree(this.#all)) this.#tell({ doing: null, step: this.step, failure, facts: 0 });
+    if (differs) this.#tell({ doing: null, step: this.step, failure, facts: 0 });
   }
 
-  /** Whether the others have yet to hear of the end, instead of waiting for details of what differed. */
-  #isAwaited(): boolean {
-    if (!this.#isRunning) return true;
+  /** Whether the others wait for details of what differed in a meeting on another thread. */
+  #differsLater(): boolean {
+    if (this.#running === null) return false;
     this.#link.wait();
-    return agree(this.#all);
+    return !agree(this.#running);
   }
 
   #exchange(

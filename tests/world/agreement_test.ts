@@ -3,7 +3,7 @@
  * throw the same error, which says what differs, and nothing has changed on any of them.
  */
 
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { absence } from "../gpu/gpu.ts";
 import { ENGINES, runJob, testOn } from "./jobs.ts";
 
@@ -295,49 +295,53 @@ for (const engine of ENGINES) {
   }, absence ?? null);
 }
 
-for (const engine of ENGINES) {
-  testOn(
-    engine,
-    "the native library steps with sums of the same rows only, of arrays only",
-    async () => {
-      const ending = await runJob(
-        engine,
-        2,
-        `
-      import { exchangeOf } from "${new URL("../../src/core/exchange.ts", import.meta.url)}";
-      using world = openWorld();
-      const exchange = exchangeOf(world);
-      const address = (array) => BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(array)));
-      const make = (dtype = 0) => {
-        const [data, grad] = [new Float32Array(3), new Float32Array(3).fill(1)];
-        const kind = BigInt(dtype + 2 ** 24);
-        const rows = BigUint64Array.of(address(data), address(grad), 0n, 0n, 3n, kind);
-        const groupRows = Float64Array.of(1, 0, 0, 0, 0, 1);
-        const call = Float64Array.of(0.5, Infinity, 0, 0, 0, 0, 0, 0, 0, 0, 0);
-        return { data, grad, rows, count: 1, groupRows, groupCount: 1, call, inPlace: false };
-      };
-      const attempt = (body) => { try { body(); say("done"); } catch (error) { say(error.message); } };
-      const [a, b] = [make(), make()];
-      const measure = (tables) =>
-        exchange.measure(tables, { scale: 0.5, normType: 2 }, new Float64Array(2));
-      const apply = (tables) => exchange.apply(tables, "gradients");
-      attempt(() => apply(a));
-      measure(a);
-      attempt(() => apply(b));
-      measure(a);
-      exchange.step(b, "gradients");
-      attempt(() => apply(a));
-      measure(a);
-      attempt(() => apply(a));
-      attempt(() => apply(a));
-      attempt(() => exchange.share(make(16).rows, 1, false));
-      say(a.data.join() + " " + b.data.join());
-      `,
-      );
-      const none = "Cannot apply as no sums of these rows are kept";
-      const device = "Cannot share row 0: it is on a device";
-      const expected = [none, none, none, "done", none, device, "-1,-1,-1 -1,-1,-1"];
-      assertEquals(ending.out.map((lines) => lines.split("\n")), [expected, expected], ending.err);
-    },
-  );
+const TABLES = `
+  import { exchangeOf } from "${new URL("../../src/core/exchange.ts", import.meta.url)}";
+  using world = openWorld();
+  const exchange = exchangeOf(world);
+  const address = (array) => BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(array)));
+  const make = (dtype = 0) => {
+    const [data, grad] = [new Float32Array(3), new Float32Array(3).fill(1)];
+    const kind = BigInt(dtype + 2 ** 24);
+    const rows = BigUint64Array.of(address(data), address(grad), 0n, 0n, 3n, kind);
+    const groupRows = Float64Array.of(1, 0, 0, 0, 0, 1);
+    const call = Float64Array.of(0.5, Infinity, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    return { data, grad, rows, count: 1, groupRows, groupCount: 1, call, inPlace: false };
+  };
+  const [a, b] = [make(), make()];
+  const measure = (tables) =>
+    exchange.measure(tables, { scale: 0.5, normType: 2 }, new Float64Array(2));
+  const apply = (tables) => exchange.apply(tables, "gradients");
+`;
+
+testOn("files", "the native library steps with the sums that it keeps", async () => {
+  const ending = await runJob("files", 2, `${TABLES} measure(a); apply(a); say(a.data.join());`);
+  assertEquals(ending.out, ["-1,-1,-1", "-1,-1,-1"], ending.err);
+});
+
+const NO_SUMS = /Cannot apply as no sums of these rows are kept/;
+
+for (
+  const [name, body, message] of [
+    ["sums that were not measured", "apply(a);", NO_SUMS],
+    ["sums of other rows", "measure(a); apply(b);", NO_SUMS],
+    [
+      "sums that another step has used",
+      'measure(a); exchange.step(b, "gradients"); apply(a);',
+      NO_SUMS,
+    ],
+    ["sums a second time", "measure(a); apply(a); apply(a);", NO_SUMS],
+    [
+      "rows on a device",
+      "exchange.share(make(16).rows, 1, false);",
+      /Cannot share row 0: it is on a/,
+    ],
+  ] as const
+) {
+  testOn("files", `the native library ends the job instead of using ${name}`, async () => {
+    const ending = await runJob("files", 2, `${TABLES} ${body} say("done");`);
+    assertMatch(ending.err, message);
+    assertEquals(ending.out, ["", ""]);
+    assert(ending.code !== 0);
+  });
 }

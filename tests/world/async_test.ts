@@ -51,6 +51,28 @@ const KINDS: Readonly<Record<string, { array: string; options: string; isAverage
 };
 
 for (const engine of ENGINES) {
+  testOn(engine, "a rank that leaves while its stepAsync differs from another's", async () => {
+    const ending = await runJob(
+      engine,
+      2,
+      `
+      const world = openWorld();
+      ${MAKE}
+      const w = make(9);
+      const optimizer = new SGD([w], { lr: 1, world });
+      optimizer.paramGroups[0].lr = rank + 1;
+      const promise = optimizer.stepAsync({ zeroGrad: true });
+      if (rank === 0) world[Symbol.dispose]();
+      try { await promise; say("stepped"); } catch (error) { say(error.message); }
+      say([w.data[8], w.grad[8] !== 0].join(" "));
+      if (rank === 1) world[Symbol.dispose]();
+      `,
+    );
+    const [left, stays] = ending.out;
+    assertMatch(left, /^Cannot step as this rank has ended\n8 true$/, ending.err);
+    assertMatch(stays, /^Cannot step as rank 0 has ended .*\n8 true$/, ending.err);
+  });
+
   for (const [kind, { array, options, isAveraged = false }] of Object.entries(KINDS)) {
     testOn(engine, `stepAsync of ranks with ${kind} has the bits of step`, async () => {
       const ending = await runJob(

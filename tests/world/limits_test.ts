@@ -108,6 +108,27 @@ for (const engine of ENGINES) {
       'with exchange "shards" its length must stay 3: current length is 5\n0,0,0,0,0';
     assertEquals(ending.out, [expected, expected], ending.err);
   });
+
+  testOn(engine, "a length that changes once a save has given state back", async () => {
+    const ending = await runJob(
+      engine,
+      2,
+      `import { saveState } from "@descent/sgd";
+      using world = openWorld();
+      const make = (momentum) => ({ params: [{ data: new Float32Array(3), grad: new Float32Array(3).fill(1) }], momentum });
+      const groups = [make(0), make(0.9)];
+      const optimizer = new SGD(groups, { lr: 1, world, exchange: "shards" });
+      optimizer.step();
+      optimizer.loadStateDict(optimizer.stateDict());
+      await saveState(new URL("state", import.meta.url), optimizer);
+      const [w] = groups[0].params;
+      [w.data, w.grad] = [new Float32Array(5), new Float32Array(5)];
+      try { optimizer.step(); } catch (error) { say(error.name + ": " + error.message); }`,
+    );
+    const expected = "RangeError: Cannot use data of parameter 0 as " +
+      'with exchange "shards" its length must stay 3: current length is 5';
+    assertEquals(ending.out, [expected, expected], ending.err);
+  });
 }
 
 Deno.test("a world of one rank adds gradients, clips and unscales as without one", () => {

@@ -10,7 +10,7 @@ const STEP: usize = 3;
 const BYTES: usize = 6;
 
 /// What ranks do together, by the number of the operation, in the words that follow "Cannot".
-const WORDS: [&str; 12] = [
+const WORDS: [&str; 15] = [
     "leave the job",
     "wait at a barrier",
     "broadcast",
@@ -23,6 +23,9 @@ const WORDS: [&str; 12] = [
     "make shared arrays",
     "verify",
     "unscale the gradients",
+    "take the state",
+    "rearrange the parameters",
+    "complete the step",
 ];
 
 /// What ranks do together, and after how many steps.

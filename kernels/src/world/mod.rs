@@ -106,13 +106,19 @@ impl exchange::Moves for World {
         work: exchange::Work<'_>,
     ) -> Result<(), Error> {
         let patience = self.patience(false)?;
-        self.messages.all_gather_parts(send, receive, sizes, &patience, work);
+        if receive.is_empty() {
+            work(); // there is nothing on any rank
+        } else {
+            self.messages.all_gather_parts(send, receive, sizes, &patience, work);
+        }
         Ok(())
     }
 
     fn gather_in_place(&mut self, all: &mut [u8], sizes: &[usize]) -> Result<(), Error> {
         let patience = self.patience(false)?;
-        self.messages.all_gather_in_place(all, sizes, &patience);
+        if !all.is_empty() {
+            self.messages.all_gather_in_place(all, sizes, &patience);
+        }
         Ok(())
     }
 
@@ -187,6 +193,9 @@ impl World {
         receive: &mut [u8],
         sizes: &[usize],
     ) -> Result<(), Error> {
+        if receive.is_empty() {
+            return Ok(()); // on all ranks
+        }
         if receive.len() <= self.messages.max_bytes() {
             let patience = self.patience(false)?;
             self.messages.all_gather_parts(send, receive, sizes, &patience, &mut || ());

@@ -8,11 +8,12 @@ use super::super::pointers::{read, write};
 use super::exchange::{descent_world_apply, descent_world_measure, descent_world_step};
 use super::turn::{Turn, await_turn, owe};
 use super::with_world;
+use crate::world::header;
 
 /// The status of ranks that are about to do different things; nothing has been done.
 const DIFFER: i32 = 8;
 
-/// What ranks do that only wait for each other, however long one of them takes.
+/// The number of a meeting for nothing else, which may take as long as it likes.
 const NOTHING: u32 = 3;
 
 /// `int32_t descent_world_owe(uint32_t withdraw)`: announces a call of `descent_world_later`, or withdraws
@@ -64,7 +65,7 @@ unsafe extern "C" fn descent_world_later(
         let (own, all) =
             unsafe { (read(own, bytes, "own")?, write(all, bytes * world.size(), "all")?) };
         world.meet(own, all, what == NOTHING)?;
-        agree = bytes > 0 && all.chunks(bytes).all(|header| header == own);
+        agree = header::agree(all);
         Ok(())
     });
     match (status, agree) {
