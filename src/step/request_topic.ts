@@ -37,18 +37,16 @@ interface Manner {
   readonly isAsync: boolean;
   /** Whether an average needs the master weights of all ranks. */
   readonly gathers: boolean;
-  /** Whether nothing is sent, as all ranks see the arrays. */
-  readonly inPlace: boolean;
 }
 
 /** The options of a step, and how it is taken. */
 export function requestTopic(
   request: StepRequest,
-  { isAsync, gathers, inPlace }: Manner,
+  { isAsync, gathers }: Manner,
 ): Topic {
-  const numbers = new Float64Array(OPTIONS.length + 3);
+  const numbers = new Float64Array(OPTIONS.length + 2);
   for (let i = 0; i < OPTIONS.length; i++) numbers[i] = OPTIONS[i].read(request);
-  numbers.set([isAsync, gathers, inPlace].map(Number), OPTIONS.length);
+  numbers.set([isAsync, gathers].map(Number), OPTIONS.length);
   return {
     numbers,
     stride: numbers.length,
@@ -58,7 +56,6 @@ export function requestTopic(
         return { of: "options", what, text: `is ${show(numbers[i])}` };
       }),
       { of: "options", what: "average", text: gathers ? "is given" : "is not given" },
-      { what: "", text: inPlace ? "sums up shared arrays" : "sends its gradients" },
     ],
   };
 }

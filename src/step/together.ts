@@ -218,9 +218,11 @@ export class Together {
   #plansOf(plan: Plan, request: StepRequest, places: Places, isAsync: boolean): Plans {
     const agreement = this.#agreement;
     const { inPlace } = places;
+    const text = inPlace ? "adds up shared arrays" : "sends its gradients";
     const more = [
-      requestTopic(request, { isAsync, inPlace, gathers: this.#gathersMasters(plan, request) }),
+      requestTopic(request, { isAsync, gathers: this.#gathersMasters(plan, request) }),
       places.topic(agreement.members),
+      topicOf(Number(inPlace), { what: "", text }),
     ];
     return agreement.plans("step", plan, more, { groups: "table", source: "step" });
   }
