@@ -143,15 +143,15 @@ function compare(all: readonly (Fact | null)[]): string | null {
 function differenceOf([here, low]: [Fact | null, number], [there, high]: [Fact | null, number]) {
   const what = (here ?? there)!.what;
   const isSame = here !== null && there !== null && here.what === there.what;
-  if (what === "") return `rank ${low} ${textOf(here)} and rank ${high} ${textOf(there)}`;
+  if (what === "") return `rank ${low} ${stated(here)} and rank ${high} ${stated(there)}`;
   if (here !== null && there !== null && !isSame) {
     return `${what} ${here.text} on rank ${low} while ${there.what} ${there.text} on rank ${high}`;
   }
-  const [first, second] = isSame ? shorten(here.text, there.text) : [textOf(here), textOf(there)];
+  const [first, second] = isSame ? shorten(here.text, there.text) : [stated(here), stated(there)];
   return `${what} ${first} on rank ${low} and ${second} on rank ${high}`;
 }
 
-function textOf(fact: Fact | null): string {
+function stated(fact: Fact | null): string {
   return fact?.text ?? "does not exist";
 }
 
@@ -165,14 +165,4 @@ function shorten(first: string, second: string): [string, string] {
   let end = 0;
   while (end < most - start && own.at(-1 - end) === words.at(-1 - end)) end++;
   return [first, words.slice(start, words.length - end).join(" ")];
-}
-
-/** A text as bytes that other ranks receive. */
-export function encodeText(text: string): Uint8Array<ArrayBuffer> {
-  return new TextEncoder().encode(text);
-}
-
-/** A text that another rank has told. */
-export function decodeText(bytes: Uint8Array): string {
-  return new TextDecoder().decode(bytes);
 }

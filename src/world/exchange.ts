@@ -14,6 +14,7 @@ import type { Link } from "./link.ts";
 import type { Intent, Meetings } from "./meetings.ts";
 import type { Operation } from "./header.ts";
 import type { SharedMemory } from "./shared.ts";
+import { bytesOfText, textOf } from "./texts.ts";
 
 /** The number of float64 among the dtypes of `World.sum`. */
 const FLOAT64 = 1;
@@ -44,13 +45,13 @@ export function createExchange(link: Link, meetings: Meetings, memory: SharedMem
     readState: (rows, count, part) => link.readState(rows, count, part),
     giveBack: (rows, count) => link.giveBack(rows, count),
     async gatherLater(plans, text) {
-      const bytes = new TextEncoder().encode(text);
+      const bytes = bytesOfText(text);
       const intent = { ...intentOf("save", plans), bytes: bytes.length };
       const found = await meetings.meetLater(intent, (headers) => link.meetLater(headers));
       if (found.every((size) => size === 0)) return Array.from(found, () => "");
       // A rank may have ended since.
       const sizes = meetings.meet({ ...intent, operation: "gather", isPatient: true });
-      return meetings.gather(bytes, sizes).map((text) => new TextDecoder().decode(text));
+      return meetings.gather(bytes, sizes).map(textOf);
     },
     step: (tables, mode) => link.step(tables, shards(mode)),
     measure: (tables: ExchangeTables, measure, sums) => link.measure(tables, measure, sums),

@@ -2,6 +2,7 @@
 
 import type { Details } from "./details.ts";
 import { HEADER, writeHeader } from "./header.ts";
+import { bytesOfText } from "./texts.ts";
 
 /** Hashes of headers that no other end of a rank has. */
 const FAILED = 0xffffffff;
@@ -14,7 +15,7 @@ const FAILED = 0xffffffff;
  * @param step Steps that have been taken.
  */
 export function goodbyeOf(failure: string, step: number): Uint8Array<ArrayBuffer> {
-  const details = new TextEncoder().encode(
+  const details = bytesOfText(
     JSON.stringify({ doing: null, step, failure, facts: 0 } satisfies Details),
   );
   const headers = new Uint32Array(2 * HEADER);

@@ -7,12 +7,13 @@ import type { Fact, Turn } from "../core/exchange.ts";
 import { hashOfTexts } from "../core/hash.ts";
 import type { Hash } from "../core/hash.ts";
 import { cannot } from "../core/validate.ts";
-import { decodeText, encodeText, explain, hasEnded } from "./details.ts";
+import { explain, hasEnded } from "./details.ts";
 import type { Details } from "./details.ts";
 import { WorldError } from "./errors.ts";
 import { agree, HEADER, sizesIn, writeHeader } from "./header.ts";
 import type { Operation } from "./header.ts";
 import type { Link } from "./link.ts";
+import { bytesOfText, textOf } from "./texts.ts";
 
 /** What a rank is about to do. */
 export interface Intent {
@@ -185,9 +186,9 @@ export class Meetings {
 
   /** Tells the others a text, and hears theirs. */
   #say(text: string): string[] {
-    const bytes = encodeText(text);
+    const bytes = bytesOfText(text);
     this.#exchange("end", [0, 0], bytes.length, true);
-    return this.gather(bytes, sizesIn(this.#all)).map(decodeText);
+    return this.gather(bytes, sizesIn(this.#all)).map(textOf);
   }
 
   /** Gives bytes to the others, and returns those of all ranks in order. */

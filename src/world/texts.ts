@@ -12,3 +12,8 @@ export function textOf(bytes: Uint8Array): string {
   }
   return text + decoder.decode();
 }
+
+/** A text as bytes in UTF-8, which other ranks receive. */
+export function bytesOfText(text: string): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(text);
+}

@@ -23,7 +23,7 @@ import type { Link } from "./link.ts";
 import { Meetings } from "./meetings.ts";
 import { SHARED_DTYPES, SharedMemory } from "./shared.ts";
 import type { SharedArrays } from "./shared.ts";
-import { textOf } from "./texts.ts";
+import { bytesOfText, textOf } from "./texts.ts";
 
 /** Makes a world of a link, or one of a single rank. */
 export let createWorld: (link: Link | null) => World;
@@ -147,7 +147,7 @@ export class World {
     checkString(doing, text, "the text");
     const meetings = this.#meetings;
     if (meetings === null) return [text];
-    const bytes = new TextEncoder().encode(text);
+    const bytes = bytesOfText(text);
     const sizes = meetings.meet({ operation: "gather", doing, facts: [], bytes: bytes.length });
     return meetings.gather(bytes, sizes).map(textOf);
   }

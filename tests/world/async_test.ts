@@ -1,4 +1,4 @@
-/** `stepAsync` in a world: beside the event loop, with the bits of `step`, and its failures. */
+/** `stepAsync` in a world leaves the event loop free, has the bits of `step`, and fails in words. */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { ENGINES, runJob, testOn } from "./jobs.ts";

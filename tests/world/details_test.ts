@@ -2,7 +2,8 @@
 
 import { assert, assertEquals } from "@std/assert";
 import type { Fact } from "../../src/core/exchange.ts";
-import { decodeText, encodeText, explain, hasEnded } from "../../src/world/details.ts";
+import { explain, hasEnded } from "../../src/world/details.ts";
+import { bytesOfText, textOf } from "../../src/world/texts.ts";
 import type { Details } from "../../src/world/details.ts";
 
 /** What a rank says first, and the facts that it can tell. */
@@ -115,9 +116,9 @@ function tellEachOther(
   let most = 0;
   const hear = (texts: readonly string[]) =>
     texts.map((text) => {
-      const bytes = encodeText(text);
+      const bytes = bytesOfText(text);
       most = Math.max(most, bytes.length);
-      return decodeText(bytes);
+      return textOf(bytes);
     });
   const first = all.map(({ facts, ...rest }) => JSON.stringify({ ...rest, facts: facts.length }));
   const heard: Details[] = hear(first).map((text) => JSON.parse(text));

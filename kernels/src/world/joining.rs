@@ -1,9 +1,8 @@
 //! How a process joins the job that a launcher has started.
 
-use super::header::Doing;
 use super::library::{self, Refusal};
 use super::messages::Messages;
-use super::{Choice, World, exchange, find, shared, signs, watchdog};
+use super::{Choice, World, find, watchdog};
 use crate::error::Error;
 use crate::launcher::{self, Launcher};
 use std::path::{Path, PathBuf};
@@ -37,18 +36,7 @@ impl World {
         let message = nobody_there(&launcher, choice);
         let (messages, library) = watchdog::within(choice.timeout, message, open)?;
         check_size(messages.as_ref(), &launcher, &library)?;
-        Ok(World {
-            messages,
-            library,
-            launcher,
-            timeout: choice.timeout,
-            closed: false,
-            doing: Doing::JOINING,
-            owes_details: false,
-            exchange: exchange::Exchange::default(),
-            signs: signs::Signs::default(),
-            memories: shared::Memories::default(),
-        })
+        Ok(World::new(messages, library, launcher, choice.timeout))
     }
 }
 

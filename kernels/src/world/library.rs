@@ -15,7 +15,7 @@ use std::path::Path;
 /// Opens a library and joins the job.
 ///
 /// # Errors
-/// There is no such library, it is none of MPI, or it refuses to start.
+/// There is no such library, it is not one of MPI, or MPI cannot be started.
 pub fn open(path: &Path) -> Result<Box<dyn Messages>, Refusal> {
     let file = open_file(path).map_err(Refusal::Unused)?;
     // SAFETY: the kinds of libraries are told apart by what only one of them has.
@@ -33,7 +33,7 @@ pub fn open(path: &Path) -> Result<Box<dyn Messages>, Refusal> {
 /// The version of a library in its own words, without starting it. Its symbols stay its own.
 ///
 /// # Errors
-/// A reason in words: there is no such library, or it is none of MPI.
+/// A reason in words: there is no such library, or it is not one of MPI.
 pub fn version(path: &Path) -> Result<String, String> {
     type Version = unsafe extern "C" fn(*mut c_char, *mut c_int) -> c_int;
     #[cfg(unix)]

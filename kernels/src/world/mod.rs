@@ -132,6 +132,27 @@ impl exchange::Moves for World {
 }
 
 impl World {
+    /// A world that has just been joined.
+    fn new(
+        messages: Box<dyn Messages>,
+        library: PathBuf,
+        launcher: Launcher,
+        timeout: Limit,
+    ) -> Self {
+        World {
+            messages,
+            library,
+            launcher,
+            timeout,
+            closed: false,
+            doing: Doing::JOINING,
+            owes_details: false,
+            exchange: exchange::Exchange::default(),
+            signs: signs::Signs::default(),
+            memories: shared::Memories::default(),
+        }
+    }
+
     /// The number of this process, from 0 on.
     pub fn rank(&self) -> usize {
         self.messages.rank()

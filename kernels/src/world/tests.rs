@@ -76,18 +76,9 @@ impl Messages for Pair {
 
 #[cfg(unix)]
 fn world_of(pair: Pair) -> World {
-    World {
-        messages: Box::new(pair),
-        library: PathBuf::new(),
-        launcher: Launcher { kind: Kind::Mpich, rank: Some(0), size: Some(2), local_size: Some(1) },
-        timeout: None,
-        closed: false,
-        doing: Doing::JOINING,
-        owes_details: false,
-        exchange: exchange::Exchange::default(),
-        signs: signs::Signs::default(),
-        memories: shared::Memories::default(),
-    }
+    let launcher =
+        Launcher { kind: Kind::Mpich, rank: Some(0), size: Some(2), local_size: Some(1) };
+    World::new(Box::new(pair), PathBuf::new(), launcher, None)
 }
 
 #[cfg(unix)]
